@@ -9,7 +9,7 @@ from __future__ import annotations
 from datetime import datetime
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, TypeVar
+from typing import Annotated, Any, Literal, Self, TypeVar, cast
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, PositiveInt, SecretStr, ValidationError, model_validator
@@ -17,7 +17,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 # A call must end, and its worker notice that it lost the partition, before another worker may start: the session
 # has to outlive the longest call by this much.
-SESSION_MARGIN_SECONDS = 5.0
+SESSION_MARGIN_SECONDS = 2.0
 
 # Room for our headers on retry and dead-letter records, on top of the largest record the main topic takes.
 HEADER_ROOM_BYTES = 64 * 1024
@@ -307,4 +307,4 @@ def _collect(group: type[_S], problems: list[str]) -> _S:
         return load(group)
     except ConfigurationError as error:
         problems.extend(error.problems)
-        return group.model_construct()
+        return cast(_S, group.model_construct())

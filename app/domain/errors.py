@@ -1,0 +1,255 @@
+"""The registry of everything that can go wrong with an event: stable codes, their class, and what to do.
+
+A code is part of the public surface: it stands in headers, KPI rows, tickets and on the dead-letter page. The list for
+operators, ``docs/errors.md``, is generated from here. Classification of Marketing Cloud's own error codes follows its
+pages "SOAP Faults", "1-99 General", "310000-310099 DataExtension Object" and "70000-71999 Custom Object".
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class ErrorClass(StrEnum):
+    """What kind of answer an error needs."""
+
+    TRANSIENT = "transient"  # may pass by itself: try again later
+    THROTTLED = "throttled"  # too fast: try again later, and slower
+    AUTH = "auth"  # token or credentials
+    PERMANENT = "permanent"  # the same call will fail again
+    INVALID = "invalid"  # the event itself cannot be worked on
+
+    @property
+    def retried(self) -> bool:
+        """Whether another attempt of the event makes sense."""
+        return self in (ErrorClass.TRANSIENT, ErrorClass.THROTTLED, ErrorClass.AUTH)
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorEntry:
+    """One line of the registry."""
+
+    code: str
+    error_class: ErrorClass
+    meaning: str
+    remedy: str
+    transport: bool = False  # says something about the target's health, so the circuit breaker counts it
+
+
+REGISTRY: dict[str, ErrorEntry] = {}
+
+
+def _entry(code: str, error_class: ErrorClass, meaning: str, remedy: str, *, transport: bool = False) -> ErrorEntry:
+    if code in REGISTRY:
+        raise ValueError(f"error code {code} is registered twice")
+    REGISTRY[code] = ErrorEntry(code, error_class, meaning, remedy, transport)
+    return REGISTRY[code]
+
+
+_T, _TH, _A, _P, _I = (
+    ErrorClass.TRANSIENT,
+    ErrorClass.THROTTLED,
+    ErrorClass.AUTH,
+    ErrorClass.PERMANENT,
+    ErrorClass.INVALID,
+)
+
+# The event itself
+EVENT_NO_KEY = _entry(
+    "EVENT-NO-KEY", _I, "The record has no key.", "Have the producer use consumerId as the Kafka key."
+)
+EVENT_KEY_NOT_TEXT = _entry(
+    "EVENT-KEY-NOT-TEXT", _I, "The key is not UTF-8 text.", "Have the producer write consumerId as UTF-8."
+)
+EVENT_KEY_MISMATCH = _entry(
+    "EVENT-KEY-MISMATCH",
+    _I,
+    "The Kafka key differs from consumerId, so order per consumer cannot be kept.",
+    "Have the producer use consumerId as the key, then redrive with an edited value.",
+)
+EVENT_NOT_TEXT = _entry(
+    "EVENT-NOT-TEXT",
+    _I,
+    "The value is not UTF-8 text.",
+    "Look at the producer's encoding; redrive with a mended value.",
+)
+EVENT_NOT_JSON = _entry(
+    "EVENT-NOT-JSON", _I, "The value is not a JSON object.", "Look at the producer; redrive with a mended value."
+)
+EVENT_SCHEMA = _entry(
+    "EVENT-SCHEMA",
+    _I,
+    "The value does not follow the event schema.",
+    "Compare with consumer-profile-event.schema.json; redrive with a mended value.",
+)
+EVENT_UNKNOWN_COLUMN = _entry(
+    "EVENT-UNKNOWN-COLUMN",
+    _I,
+    "A row has a column that its data extension does not have.",
+    "Add the column to the data extension and to CMT_DATA_EXTENSIONS, or mend the event; then redrive.",
+)
+EVENT_MISSING_KEY_COLUMN = _entry(
+    "EVENT-MISSING-KEY-COLUMN",
+    _I,
+    "A row lacks a primary-key column of its data extension.",
+    "Mend the event at its source; redrive with a mended value.",
+)
+EVENT_FOREIGN_ROW = _entry(
+    "EVENT-FOREIGN-ROW",
+    _I,
+    "A row names another consumer than the event.",
+    "Mend the event at its source; redrive with a mended value.",
+)
+EVENT_TOO_LARGE = _entry(
+    "EVENT-TOO-LARGE",
+    _I,
+    "The event does not fit into the dead-letter topic; the dead letter holds headers and the source position only.",
+    "Read it from the source position; raise KAFKA_MAX_MESSAGE_BYTES and run `topics create`.",
+)
+
+# Marketing Cloud: tokens
+CMT_TOKEN_REFUSED = _entry(
+    "CMT-TOKEN-REFUSED",
+    _A,
+    "The token endpoint refused the client ID and secret.",
+    "Check CMT_CLIENT_ID, CMT_CLIENT_SECRET, CMT_ACCOUNT_ID and that the package is enabled.",
+)
+CMT_TOKEN_UNAVAILABLE = _entry(
+    "CMT-TOKEN-UNAVAILABLE",
+    _T,
+    "The token endpoint did not answer or answered with an error.",
+    "Wait; check CMT_AUTH_URL if it stays.",
+    transport=True,
+)
+CMT_TOKEN_THROTTLED = _entry(
+    "CMT-TOKEN-THROTTLED",
+    _TH,
+    "The token endpoint asks for fewer requests.",
+    "Wait; nothing else to do.",
+    transport=True,
+)
+CMT_TOKEN_MALFORMED = _entry(
+    "CMT-TOKEN-MALFORMED",
+    _T,
+    "The token endpoint's answer is not a token.",
+    "Check that CMT_AUTH_URL points at the tenant's authentication address.",
+    transport=True,
+)
+CMT_AUTH = _entry(
+    "CMT-AUTH",
+    _A,
+    "Marketing Cloud refused a fresh token.",
+    "Check the package's permissions and that the token is for the right account.",
+)
+
+# Marketing Cloud: the call as a whole
+CMT_TIMEOUT = _entry(
+    "CMT-TIMEOUT",
+    _T,
+    "No answer in time; whether the write happened is unknown.",
+    "Wait; the call is repeated.",
+    transport=True,
+)
+CMT_CONNECTION = _entry(
+    "CMT-CONNECTION",
+    _T,
+    "No connection, or it broke; whether the write happened is unknown.",
+    "Check the network, proxy and CMT_SOAP_URL if it stays.",
+    transport=True,
+)
+CMT_UNAVAILABLE = _entry(
+    "CMT-UNAVAILABLE", _T, "HTTP 5xx without a SOAP answer.", "Wait; look at the vendor's status page.", transport=True
+)
+CMT_HTTP_REFUSED = _entry(
+    "CMT-HTTP-REFUSED",
+    _P,
+    "HTTP 4xx without a SOAP answer.",
+    "Check CMT_SOAP_URL and the proxy; the address may not be the SOAP endpoint.",
+)
+CMT_RATE_LIMITED = _entry(
+    "CMT-RATE-LIMITED",
+    _TH,
+    "The account is throttled (fault 17, or HTTP 429).",
+    "Lower CMT_RATE_PER_SECOND.",
+    transport=True,
+)
+CMT_MAINTENANCE = _entry(
+    "CMT-MAINTENANCE", _T, "Marketing Cloud is under maintenance (fault 8, 9, 10).", "Wait.", transport=True
+)
+CMT_SERVER_FAULT = _entry(
+    "CMT-SERVER-FAULT",
+    _T,
+    "Marketing Cloud reports a problem of its own (fault 1, 2, 13 ...).",
+    "Wait.",
+    transport=True,
+)
+CMT_CLIENT_FAULT = _entry(
+    "CMT-CLIENT-FAULT",
+    _P,
+    "Marketing Cloud does not understand the request (client fault).",
+    "Check CMT_WSDL; report it with the masked message.",
+)
+CMT_MALFORMED = _entry(
+    "CMT-MALFORMED",
+    _T,
+    "The answer is not the SOAP message it should be (cut off, not XML, no results).",
+    "Wait; look for a proxy that rewrites answers.",
+    transport=True,
+)
+CMT_RETRIEVE_ERROR = _entry(
+    "CMT-RETRIEVE-ERROR",
+    _P,
+    "A Retrieve was answered with an error in OverallStatus.",
+    "Check the data extension's key and columns in CMT_DATA_EXTENSIONS.",
+)
+CMT_NOT_XML_TEXT = _entry(
+    "CMT-NOT-XML-TEXT",
+    _P,
+    "A value holds a character that XML cannot carry (control character, lone surrogate).",
+    "Mend the value at its source; redrive with a mended value.",
+)
+
+# Marketing Cloud: one row of a call
+CMT_ROW_INVALID = _entry(
+    "CMT-ROW-INVALID",
+    _P,
+    "Marketing Cloud refused the row's values.",
+    "See the message for the column; mend the value; redrive.",
+)
+CMT_ROW_MISSING_KEY = _entry(
+    "CMT-ROW-MISSING-KEY", _P, "No or wrong primary key for the row.", "Check the primary key in CMT_DATA_EXTENSIONS."
+)
+CMT_ROW_EXISTS = _entry(
+    "CMT-ROW-EXISTS", _P, "The row exists already.", "Nothing to do for upserts; report it if it shows up."
+)
+CMT_ROW_NOT_FOUND = _entry(
+    "CMT-ROW-NOT-FOUND", _P, "The row does not exist.", "Nothing to do for deletes, which tolerate it."
+)
+CMT_ROW_CONTENTION = _entry(
+    "CMT-ROW-CONTENTION", _T, "The row was locked or in a deadlock.", "Wait; lower SYNC_CONCURRENCY if it stays."
+)
+CMT_ROW_ABORTED = _entry(
+    "CMT-ROW-ABORTED", _T, "The batch was aborted before the row was done (71000, 71001, 71006).", "Wait."
+)
+CMT_ROW_ERROR = _entry(
+    "CMT-ROW-ERROR", _P, "The row failed with a code that is not known here.", "See the message and code."
+)
+
+# Our side
+SYNC_BUG = _entry(
+    "SYNC-BUG",
+    _P,
+    "The program hit an error of its own on this event.",
+    "Report it with the worker's log; then redrive.",
+)
+SYNC_OPERATOR = _entry("SYNC-OPERATOR", _P, "Discarded by an operator.", "Nothing to do.")
+
+
+def lookup(code: str) -> ErrorEntry:
+    """The entry of a code.
+
+    Raises:
+        KeyError: the code is not registered.
+    """
+    return REGISTRY[code]
