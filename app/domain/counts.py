@@ -1,0 +1,88 @@
+"""The KPI counts: what a settled event adds, and sums over them. Pure.
+
+Counts are nested by day and market, because one Kafka record per partition carries them all:
+``{day: {market: {"events": {outcome: n}, "records": {"entity|operation": [synced, failed]},
+"failures": {"entity|operation|reason": n}}}}``. Every event is counted once, under its final outcome.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from app.domain.outcome import Outcome, RecordCount
+
+# What a failure that is not about a record of an entity is filed under (not decodable, no key ...).
+EVENT_ENTITY = "event"
+
+MarketCounts = dict[str, dict[str, int | list[int]]]
+Counts = dict[str, dict[str, MarketCounts]]
+
+
+@dataclass(frozen=True, slots=True)
+class FailureCount:
+    """``count`` records of ``entity`` failed for ``reason`` (a registry code)."""
+
+    entity: str
+    reason: str
+    count: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Settlement:
+    """Everything that the counts and the consumer's record need to know of a settled event."""
+
+    consumer_id: str | None
+    event_id: str
+    operation: str
+    market: str
+    day: str
+    outcome: Outcome
+    reason: str | None = None
+    attempts: int = 1
+    full_state: bool = False
+    records: tuple[RecordCount, ...] = ()
+    failures: tuple[FailureCount, ...] = ()
+
+
+def fold(counts: Counts, settled: Settlement, sign: int = 1) -> None:
+    """Add a settled event to ``counts`` in place (``sign=-1`` takes it out again, when a redrive changes its outcome)."""
+    market = counts.setdefault(settled.day, {}).setdefault(settled.market, {})
+    _add(market.setdefault("events", {}), settled.outcome.value, sign)
+    records = market.setdefault("records", {})
+    for record in settled.records:
+        pair = records.setdefault(f"{record.entity.value}|{settled.operation}", [0, 0])
+        assert isinstance(pair, list)
+        pair[0] += sign * record.synced
+        pair[1] += sign * record.failed
+    failures = market.setdefault("failures", {})
+    for failure in settled.failures:
+        _add(failures, f"{failure.entity}|{settled.operation}|{failure.reason}", sign * failure.count)
+
+
+def _add(numbers: dict[str, int | list[int]], key: str, n: int) -> None:
+    before = numbers.get(key, 0)
+    assert isinstance(before, int)
+    numbers[key] = before + n
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One number of the counts with everything it is filed under."""
+
+    day: str
+    market: str
+    kind: str  # events, records or failures
+    key: tuple[str, ...]
+    numbers: tuple[int, ...]
+
+
+def cells(counts: Iterable[Counts]) -> Iterator[Cell]:
+    """Every number of several partitions' counts, unsummed."""
+    for one in counts:
+        for day, markets in one.items():
+            for market, kinds in markets.items():
+                for kind, entries in kinds.items():
+                    for key, value in entries.items():
+                        numbers = tuple(value) if isinstance(value, list) else (value,)
+                        yield Cell(day, market, kind, tuple(key.split("|")), numbers)

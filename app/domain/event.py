@@ -1,0 +1,267 @@
+"""Consumer-profile events: what a record of the main topic means.
+
+``read_event`` is the only way in: bytes to a ``ProfileEvent``, or an ``InvalidEvent`` with a registry code. The same
+bytes and the same catalog always give the same answer, so a replay decides alike.
+The public description of the format is ``schemas/consumer-profile-event.schema.json``; a test proves that both agree.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from decimal import Decimal
+from enum import StrEnum
+from typing import Annotated, Any, NoReturn, Self
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StrictBool,
+    StrictInt,
+    StrictStr,
+    ValidationError,
+    model_validator,
+)
+from pydantic.alias_generators import to_camel
+
+from app.domain.entities import CHILD_TYPES, CONSUMER_ID_COLUMN, Catalog, EntityType, Row
+from app.domain.errors import (
+    EVENT_FOREIGN_ROW,
+    EVENT_KEY_MISMATCH,
+    EVENT_KEY_NOT_TEXT,
+    EVENT_MISSING_KEY_COLUMN,
+    EVENT_NO_KEY,
+    EVENT_NOT_JSON,
+    EVENT_NOT_TEXT,
+    EVENT_SCHEMA,
+    EVENT_UNKNOWN_COLUMN,
+    ErrorEntry,
+)
+from app.domain.record import SourceRecord
+
+UNKNOWN_MARKET = "-"
+MARKET_PATTERN = r"^[A-Za-z0-9-]{1,16}$"
+# RFC 3339 date-time; a pattern, because JSON Schema's "format" is only an annotation for most validators.
+TIME_PATTERN = (
+    r"^[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])[Tt]([01][0-9]|2[0-3]):[0-5][0-9]:([0-5][0-9]|60)"
+    r"(\.[0-9]+)?([Zz]|[+-]([01][0-9]|2[0-3]):[0-5][0-9])$"
+)
+ID_LENGTH = 512
+
+
+class Operation(StrEnum):
+    """What happened to the consumer."""
+
+    NEW = "NEW"
+    UPDATE = "UPDATE"
+    DELETE = "DELETE"
+
+
+class DeleteScope(StrEnum):
+    """What a DELETE removes: everything, or the rows that the event lists by their keys."""
+
+    PROFILE = "PROFILE"
+    ENTITIES = "ENTITIES"
+
+
+def _encodable(text: str) -> str:
+    # JSON can escape half of a surrogate pair; such a text has no UTF-8 form and could not stand in a header.
+    if not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text):
+        raise ValueError("must be text that UTF-8 can hold")
+    return text
+
+
+Identifier = Annotated[StrictStr, Field(min_length=1, max_length=ID_LENGTH), AfterValidator(_encodable)]
+# Decimal, not float: a number goes out with the digits it came in with.
+Value = StrictStr | StrictBool | StrictInt | Annotated[Decimal, Field(strict=True)] | None
+ChildRows = dict[EntityType, tuple[dict[str, Value], ...]]
+
+
+class ProfileEvent(BaseModel):
+    """One change of one consumer. Field names on the wire are camelCase."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", alias_generator=to_camel, validate_by_name=True)
+
+    event_id: Identifier
+    operation: Operation
+    consumer_id: Identifier
+    market: Annotated[StrictStr, Field(pattern=MARKET_PATTERN)]
+    occurred_at: Annotated[StrictStr, Field(pattern=TIME_PATTERN)]
+    consumer: dict[str, Value] | None = None
+    entities: ChildRows = Field(default_factory=dict)
+    delete_scope: DeleteScope | None = None
+
+    @model_validator(mode="after")
+    def _scoped(self) -> Self:
+        if EntityType.CONSUMER in self.entities:
+            raise ValueError('the parent row belongs into "consumer", not into "entities"')
+        if self.operation is Operation.DELETE:
+            if self.delete_scope is None and self.entities:
+                raise ValueError('a DELETE that lists "entities" needs "deleteScope"')
+            if self.delete_scope is DeleteScope.ENTITIES and not self.entities:
+                raise ValueError('deleteScope ENTITIES needs "entities"')
+        else:
+            if self.consumer is None:
+                raise ValueError(f'{self.operation} needs "consumer", the parent row')
+            if self.delete_scope is not None:
+                raise ValueError('"deleteScope" belongs to DELETE only')
+        return self
+
+    @property
+    def deletes_profile(self) -> bool:
+        """Whether the whole consumer goes; a DELETE without scope and rows means the profile."""
+        return self.operation is Operation.DELETE and self.delete_scope is not DeleteScope.ENTITIES
+
+    @property
+    def is_full_state(self) -> bool:
+        """Whether the event alone says all there is to know about the consumer (not a DELETE of single rows)."""
+        return self.operation is not Operation.DELETE or self.deletes_profile
+
+    def rows(self) -> list[tuple[EntityType, Row]]:
+        """Child rows in writing order, ``ConsumerId`` filled in."""
+        return [
+            (entity, {CONSUMER_ID_COLUMN: self.consumer_id, **row})
+            for entity in CHILD_TYPES
+            for row in self.entities.get(entity, ())
+        ]
+
+
+class InvalidEvent(Exception):
+    """A record that cannot be worked on. Carries what is known of it for the dead letter and the counts.
+
+    ``message`` names fields and positions, never values: it goes into headers, logs and tickets.
+    """
+
+    def __init__(
+        self, entry: ErrorEntry, message: str, *, event_id: str, market: str = UNKNOWN_MARKET, operation: str = "-"
+    ) -> None:
+        super().__init__(f"{entry.code}: {message}")
+        self.entry = entry
+        self.message = message
+        self.event_id = event_id
+        self.market = market
+        self.operation = operation
+
+
+def read_event(record: SourceRecord, catalog: Catalog, last_market: str = UNKNOWN_MARKET) -> ProfileEvent:
+    """Decode and check one record of the main topic.
+
+    JSON value, CloudEvents 1.0 binary mode (``ce_id`` is then the eventId), or a null value, which deletes the
+    profile of the key; its market is the consumer's last known one.
+
+    Raises:
+        InvalidEvent: with the first thing found wrong.
+    """
+    event_id = record.header("ce_id") or record.id
+    consumer_id = _consumer_of(record, event_id)
+    if record.value is None:
+        return ProfileEvent(
+            event_id=event_id,
+            operation=Operation.DELETE,
+            consumer_id=consumer_id,
+            market=last_market,
+            occurred_at=_kafka_time(record),
+            delete_scope=DeleteScope.PROFILE,
+        )
+    document = _decode(record.value, event_id)
+    if record.header("ce_id"):
+        document["eventId"] = event_id
+        if "occurredAt" not in document and (time := record.header("ce_time")):
+            document["occurredAt"] = time
+    known = _known(document, event_id)
+    try:
+        event = ProfileEvent.model_validate(document, by_alias=True, by_name=False)
+    except ValidationError as error:
+        raise InvalidEvent(EVENT_SCHEMA, _describe(error), **known) from None
+    if event.consumer_id != consumer_id:
+        raise InvalidEvent(EVENT_KEY_MISMATCH, "the Kafka key differs from consumerId", **known)
+    _check_rows(event, catalog, known)
+    return event
+
+
+def _consumer_of(record: SourceRecord, event_id: str) -> str:
+    if not record.key:
+        raise InvalidEvent(EVENT_NO_KEY, "the record has no key", event_id=event_id)
+    try:
+        consumer_id = record.key.decode()
+    except UnicodeDecodeError:
+        raise InvalidEvent(EVENT_KEY_NOT_TEXT, "the key is not UTF-8", event_id=event_id) from None
+    if len(consumer_id) > ID_LENGTH:
+        raise InvalidEvent(EVENT_SCHEMA, f"the key is longer than {ID_LENGTH} characters", event_id=event_id)
+    return consumer_id
+
+
+def _kafka_time(record: SourceRecord) -> str:
+    seconds, milliseconds = divmod(max(record.timestamp_ms, 0), 1000)
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S.") + f"{milliseconds:03d}Z"
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _decode(value: bytes, event_id: str) -> dict[str, Any]:
+    try:
+        text = value.decode()
+    except UnicodeDecodeError as error:
+        raise InvalidEvent(EVENT_NOT_TEXT, f"not UTF-8 at byte {error.start}", event_id=event_id) from None
+    try:
+        document = json.loads(text, parse_float=Decimal, parse_constant=_refuse_constant)
+    except json.JSONDecodeError as error:
+        message = f"not JSON: {error.msg} at character {error.pos}"
+        raise InvalidEvent(EVENT_NOT_JSON, message, event_id=event_id) from None
+    except (ValueError, ArithmeticError, RecursionError) as error:
+        message = f"not JSON that can be read: {type(error).__name__}"
+        raise InvalidEvent(EVENT_NOT_JSON, message, event_id=event_id) from None
+    if not isinstance(document, dict):
+        raise InvalidEvent(EVENT_NOT_JSON, "the value is JSON, but not an object", event_id=event_id)
+    return document
+
+
+def _known(document: Mapping[str, Any], event_id: str) -> dict[str, str]:
+    """What can be said of an event that may be invalid: never more than identifiers that have the right shape."""
+    known = {"event_id": event_id}
+    if isinstance(own := document.get("eventId"), str) and 0 < len(own) <= ID_LENGTH:
+        known["event_id"] = own
+    if isinstance(market := document.get("market"), str) and re.fullmatch(MARKET_PATTERN[1:-1], market):
+        known["market"] = market
+    if isinstance(operation := document.get("operation"), str) and operation in set(Operation):
+        known["operation"] = operation
+    return known
+
+
+def _describe(error: ValidationError) -> str:
+    """Where and what, without the offending values: pydantic's own texts may quote them."""
+    found = []
+    for problem in error.errors(include_url=False, include_input=False, include_context=False):
+        place = ".".join(str(part) for part in problem["loc"] if not isinstance(part, str) or len(part) <= 64)
+        message = problem["msg"].removeprefix("Value error, ")
+        line = f"{place}: {message}" if place else message
+        if line not in found:
+            found.append(line)
+    return "; ".join(found[:5]) + (f"; and {len(found) - 5} more" if len(found) > 5 else "")
+
+
+def _check_rows(event: ProfileEvent, catalog: Catalog, known: dict[str, str]) -> None:
+    rows: list[tuple[EntityType, Row]] = event.rows()
+    if event.consumer is not None:
+        rows.insert(0, (EntityType.CONSUMER, event.consumer))
+    for entity, row in rows:
+        table = catalog[entity]
+        if unknown := [column for column in row if column not in table.columns]:
+            names = ", ".join(sorted(column[:64] for column in unknown))
+            raise InvalidEvent(
+                EVENT_UNKNOWN_COLUMN, f"{entity.value}: {table.customer_key} has no column {names}", **known
+            )
+        if missing := [column for column in table.primary_key if row.get(column) in (None, "")]:
+            raise InvalidEvent(
+                EVENT_MISSING_KEY_COLUMN,
+                f"{entity.value}: primary key {', '.join(missing)} is missing or empty",
+                **known,
+            )
+        if str(row.get(CONSUMER_ID_COLUMN)) != event.consumer_id:
+            raise InvalidEvent(EVENT_FOREIGN_ROW, f"{entity.value}: ConsumerId differs from consumerId", **known)

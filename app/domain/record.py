@@ -1,0 +1,41 @@
+"""A Kafka record as the rest of the program sees it, free of any client library."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+Headers = tuple[tuple[str, bytes], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SourceRecord:
+    """One record of the main topic. ``offset`` is the event's identity within its partition."""
+
+    topic: str
+    partition: int
+    offset: int
+    timestamp_ms: int
+    key: bytes | None
+    value: bytes | None
+    headers: Headers = ()
+
+    @property
+    def id(self) -> str:
+        """``<partition>-<offset>``: what operators call the event by."""
+        return f"{self.partition}-{self.offset}"
+
+    @property
+    def day(self) -> str:
+        """UTC day of the Kafka timestamp (ISO 8601): the same on every replay, so counts never move between days."""
+        return datetime.fromtimestamp(self.timestamp_ms / 1000, UTC).date().isoformat()
+
+    def header(self, name: str) -> str | None:
+        """The last header of that name as text; None when absent or not UTF-8."""
+        for key, value in reversed(self.headers):
+            if key == name:
+                try:
+                    return value.decode()
+                except UnicodeDecodeError:
+                    return None
+        return None
