@@ -46,7 +46,7 @@ class Settlement:
 
 
 def fold(counts: Counts, settled: Settlement, sign: int = 1) -> None:
-    """Add a settled event to ``counts`` in place (``sign=-1`` takes it out again, when a redrive changes its outcome)."""
+    """Add a settled event to ``counts`` in place; ``sign=-1`` takes it out again (a redrive)."""
     market = counts.setdefault(settled.day, {}).setdefault(settled.market, {})
     _add(market.setdefault("events", {}), settled.outcome.value, sign)
     records = market.setdefault("records", {})

@@ -29,7 +29,7 @@ RECENT_KEPT = 5
 
 @dataclass(frozen=True, slots=True)
 class Forwarded:
-    """One parked event. ``attempts`` = failed so far; 0 = parked behind an earlier event of its consumer. Times in ms."""
+    """One parked event. ``attempts`` = failed so far; 0 = waits behind an earlier one of its consumer. Times in ms."""
 
     consumer: str
     event_id: str
@@ -194,7 +194,7 @@ class StateError(ValueError):
 
 
 def after_settling(before: ConsumerState | None, offset: int, settlement: Settlement, settled_ms: int) -> ConsumerState:
-    """The consumer's record once one more of its events is settled. Doing it twice for an event changes nothing more."""
+    """The consumer's record once one more of its events is settled; doing it twice changes nothing more."""
     event = RecentEvent(
         settlement.event_id,
         settlement.operation,
