@@ -1,0 +1,44 @@
+"""`profile-sync simulator`: the stand-in for Marketing Cloud and ServiceNow, in the foreground."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from app.simulator.definitions import DefinitionError
+from app.simulator.foreground import run_simulator
+from app.simulator.server import Simulator
+
+
+def simulator(
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.")] = 0,
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    latency_ms: Annotated[float, typer.Option(min=0, help="Milliseconds that every SOAP call waits.")] = 0,
+    client_id: Annotated[str, typer.Option(help="Client ID that gets tokens.")] = "simulator",
+    client_secret: Annotated[str, typer.Option(help="Client secret that gets tokens.")] = "simulator-secret",  # noqa: S107
+    token_ttl: Annotated[int, typer.Option(min=1, help="Seconds that a token lives.")] = 1079,
+    data_extensions: Annotated[
+        Path | None, typer.Option(help="Data extensions to hold, as data-extensions.json; default: the bundled ones.")
+    ] = None,
+) -> None:
+    """A stand-in for Marketing Cloud (tokens, SOAP) and ServiceNow (incidents), in memory, until Ctrl-C."""
+    try:
+        stand_in = Simulator(
+            host=host,
+            port=port,
+            latency_ms=latency_ms,
+            client_id=client_id,
+            client_secret=client_secret,
+            token_ttl=token_ttl,
+            data_extensions=data_extensions,
+        )
+    except DefinitionError as error:
+        typer.echo(f"simulator: {error}", err=True)
+        raise typer.Exit(1) from error
+    try:
+        run_simulator(stand_in, typer.echo)
+    except OSError as error:
+        typer.echo(f"simulator: cannot listen on {host} port {port}: {error.strerror or error}", err=True)
+        raise typer.Exit(1) from error

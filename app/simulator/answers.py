@@ -1,0 +1,92 @@
+"""Answers that are not the normal ones: SOAP faults, broken HTTP, dropped connections."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import struct
+
+from aiohttp import web
+
+from app.simulator.faults import MAX_TIMEOUT_MS, FaultRule, Kind
+from app.simulator.soap_writer import FAULT_ACTION, SoapFault, envelope, fault_payload
+
+# Codes: vendor pages "1-99 General" and "SOAP Faults". Throttling is a fault with HTTP 500, not 429.
+SOAP_FAULTS = {
+    Kind.RATE_LIMITED: SoapFault("Server", "Rate Limited", 17),
+    Kind.SERVER_FAULT: SoapFault("Server", "Exception occurred during [Request] ErrorID: 1000000001", 2),
+    Kind.SECURITY_FAULT: SoapFault("Security", "Token Expired"),
+    Kind.MAINTENANCE: SoapFault("Server", "The system is in maintenance. Try again later.", 9),
+}
+TOKEN_EXPIRED = SOAP_FAULTS[Kind.SECURITY_FAULT]
+LOGIN_FAILED = SoapFault("Security", "Login failed")
+# Kinds after which the client got no answer at all.
+DROPPING = frozenset({Kind.RESET, Kind.TIMEOUT})
+
+_HTML_500 = (
+    "<html><head><title>Runtime Error</title></head><body><h1>Server Error in '/' Application.</h1>"
+    "<p>An unexpected error occurred on the server.</p></body></html>"
+)
+_HTML_503 = (
+    "<html><head><title>Service Unavailable</title></head><body><h2>Service Unavailable</h2>"
+    "<p>HTTP Error 503. The service is unavailable.</p></body></html>"
+)
+# How often a held connection is looked at to see whether the client has given up.
+_HOLD_LOOK_SECONDS = 0.05
+
+
+def soap_response(payload: str, action: str, relates_to: str | None, soap12: bool, status: int = 200) -> web.Response:
+    content_type = "application/soap+xml" if soap12 else "text/xml"
+    return web.Response(
+        body=envelope(payload, action, relates_to, soap12),
+        status=status,
+        headers={"Content-Type": f"{content_type}; charset=utf-8"},
+    )
+
+
+def fault_response(fault: SoapFault, actor: str, relates_to: str | None = None, soap12: bool = False) -> web.Response:
+    """Every SOAP fault is HTTP 500. `actor` is the address of the endpoint."""
+    return soap_response(fault_payload(fault, actor, soap12), FAULT_ACTION, relates_to, soap12, status=500)
+
+
+async def transport_fault(request: web.Request, rule: FaultRule, stopping: asyncio.Event) -> web.Response | None:
+    """The answer of a fault below SOAP; None when the kind is none of these."""
+    match rule.kind:
+        case Kind.HTTP_503:
+            return web.Response(status=503, text=_HTML_503, content_type="text/html")
+        case Kind.HTML_500:
+            return web.Response(status=500, text=_HTML_500, content_type="text/html")
+        case Kind.MALFORMED_XML:
+            body = '<?xml version="1.0" encoding="utf-8"?><soap:Envelope xmlns:soap="http://schemas.xmlsoap.org/soap/'
+            return web.Response(status=200, text=body, content_type="text/xml")
+        case Kind.RESET:
+            return _drop(request)
+        case Kind.TIMEOUT:
+            await _hold(request, (rule.delay_ms or MAX_TIMEOUT_MS) / 1000, stopping)
+            return _drop(request)
+    return None
+
+
+def _drop(request: web.Request) -> web.Response:
+    """Closes the connection without an answer, so that the client sees a reset."""
+    transport = request.transport
+    if transport is not None:
+        connection = transport.get_extra_info("socket")
+        if connection is not None:
+            # Linger of zero seconds makes the kernel send RST instead of FIN.
+            with contextlib.suppress(OSError):
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        transport.abort()
+    return web.Response()
+
+
+async def _hold(request: web.Request, seconds: float, stopping: asyncio.Event) -> None:
+    """Waits until the client has gone, the simulator stops, or the time is over."""
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + seconds
+    while loop.time() < deadline and not stopping.is_set():
+        if request.transport is None or request.transport.is_closing():
+            return
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(stopping.wait(), min(_HOLD_LOOK_SECONDS, max(0.0, deadline - loop.time())))

@@ -1,0 +1,99 @@
+"""`POST /v2/token` and the legacy `POST /v1/requestToken`: JSON or form bodies, account id as number or text."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import orjson
+from aiohttp import web
+
+from app.simulator.answers import transport_fault
+from app.simulator.faults import Faults, Kind
+from app.simulator.tokens import Tokens
+
+# What a package with rights on data extensions gets; clients that look for a scope find it.
+_SCOPE = "offline data_extensions_read data_extensions_write list_and_subscribers_read list_and_subscribers_write"
+_INVALID_CLIENT = {
+    "error": "invalid_client",
+    "error_description": "Client authentication failed. Make sure that the client ID and client secret are valid and "
+    "that the package is installed and enabled.",
+    "error_uri": "https://developer.salesforce.com/docs",
+}
+# Error codes and Retry-After of the REST side: vendor page "Rate Limiting".
+_RATE_LIMITED = {"message": "Rate limit exceeded.", "errorcode": 50100, "documentation": ""}
+RETRY_AFTER_SECONDS = 5
+
+
+class AuthEndpoint:
+    def __init__(self, tokens: Tokens, faults: Faults, stopping: asyncio.Event) -> None:
+        self._tokens = tokens
+        self._faults = faults
+        self._stopping = stopping
+
+    async def token(self, request: web.Request) -> web.Response:
+        """OAuth 2 client credentials. The instance addresses end with "/" and are those the client came by."""
+        fields, failure = await self._begin(request)
+        if failure is not None:
+            return failure
+        grant = fields.get("grant_type", "client_credentials")
+        if grant != "client_credentials":
+            description = f"The grant type {grant} is not supported, only client_credentials is."
+            return _json({"error": "unsupported_grant_type", "error_description": description}, 400)
+        if not self._tokens.accepts(str(fields.get("client_id", "")), str(fields.get("client_secret", ""))):
+            return _json(_INVALID_CLIENT, 401)
+        account = fields.get("account_id")
+        here = f"{request.scheme}://{request.host}/"
+        return _json(
+            {
+                "access_token": self._tokens.issue(None if account is None else str(account)),
+                "token_type": "Bearer",
+                "expires_in": self._tokens.ttl,
+                "scope": _SCOPE,
+                "soap_instance_url": here,
+                "rest_instance_url": here,
+            }
+        )
+
+    async def request_token(self, request: web.Request) -> web.Response:
+        """The endpoint of legacy packages; with `?legacy=1` also a token for the `oAuth` header."""
+        fields, failure = await self._begin(request)
+        if failure is not None:
+            return failure
+        if not self._tokens.accepts(str(fields.get("clientId", "")), str(fields.get("clientSecret", ""))):
+            return _json({"message": "Unauthorized", "errorcode": 1, "documentation": ""}, 401)
+        answer: dict[str, Any] = {"accessToken": self._tokens.issue_legacy(), "expiresIn": self._tokens.ttl}
+        if request.query.get("legacy") == "1":
+            answer["legacyToken"] = self._tokens.issue_legacy()
+        if fields.get("accessType") == "offline":
+            answer["refreshToken"] = self._tokens.issue_legacy()
+        return _json(answer)
+
+    async def _begin(self, request: web.Request) -> tuple[dict[str, Any], web.Response | None]:
+        """The fields of the body, or the answer of a fault or of a body that cannot be read."""
+        body = await request.read()
+        verdict = self._faults.for_token()
+        await asyncio.sleep((verdict.delay_before_ms + verdict.delay_after_ms) / 1000)
+        if verdict.fault is not None:
+            match verdict.fault.kind:
+                case Kind.TOKEN_500:
+                    return {}, _json({"message": "Internal Server Error", "errorcode": 0, "documentation": ""}, 500)
+                case Kind.TOKEN_429:
+                    return {}, _json(_RATE_LIMITED, 429, {"Retry-After": str(RETRY_AFTER_SECONDS)})
+            return {}, await transport_fault(request, verdict.fault, self._stopping)
+        if request.content_type == "application/x-www-form-urlencoded":
+            return dict((await request.post()).items()), None
+        try:
+            fields = orjson.loads(body)
+        except orjson.JSONDecodeError:
+            fields = None
+        if not isinstance(fields, dict):
+            description = "The request body must be a JSON object or a form."
+            return {}, _json({"error": "invalid_request", "error_description": description}, 400)
+        return fields, None
+
+
+def _json(document: dict[str, Any], status: int = 200, headers: dict[str, str] | None = None) -> web.Response:
+    return web.Response(
+        body=orjson.dumps(document), status=status, headers=headers, content_type="application/json", charset="utf-8"
+    )

@@ -1,0 +1,177 @@
+"""The test side, `/_sim`: what is held, what was called, which faults are in force."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import orjson
+from aiohttp import web
+from pydantic import ValidationError
+
+from app.simulator import filters
+from app.simulator.faults import FaultRule, Faults, Kind
+from app.simulator.incidents import IncidentTable
+from app.simulator.journal import Journal
+from app.simulator.soap_endpoint import SoapEndpoint
+from app.simulator.store import Store
+from app.simulator.tokens import Tokens
+
+# Long lists are written in parts of so many entries; between two parts other requests have their turn.
+_PART = 2000
+
+
+class Control:
+    def __init__(
+        self,
+        store: Store,
+        tokens: Tokens,
+        faults: Faults,
+        journal: Journal,
+        incidents: IncidentTable,
+        soap: SoapEndpoint,
+    ) -> None:
+        self._store = store
+        self._tokens = tokens
+        self._faults = faults
+        self._journal = journal
+        self._incidents = incidents
+        self._soap = soap
+
+    def routes(self) -> list[web.RouteDef]:
+        return [
+            web.get("/_sim/data-extensions", self.data_extensions),
+            web.get("/_sim/rows/{data_extension}", self.rows),
+            web.get("/_sim/calls", self.calls),
+            web.post("/_sim/faults", self.add_fault),
+            web.get("/_sim/faults", self.list_faults),
+            web.delete("/_sim/faults", self.remove_faults),
+            web.delete("/_sim/faults/{id}", self.remove_fault),
+            web.get("/_sim/incidents", self.list_incidents),
+            web.get("/_sim/stats", self.stats),
+            web.post("/_sim/reset", self.reset),
+        ]
+
+    async def data_extensions(self, _: web.Request) -> web.Response:
+        extensions = [
+            {
+                "entity": table.definition.entity,
+                "customerKey": table.definition.customer_key,
+                "name": table.definition.name,
+                "primaryKey": table.definition.primary_key,
+                "columns": table.definition.columns,
+                "rows": len(table),
+            }
+            for table in self._store.tables()
+        ]
+        return _json({"dataExtensions": extensions})
+
+    async def rows(self, request: web.Request) -> web.StreamResponse:
+        """Rows of a data extension, oldest first; every query parameter is a column and the value it must have."""
+        key = request.match_info["data_extension"]
+        table = self._store.table(key)
+        if table is None:
+            return _problem(404, f"there is no data extension {key!r}; GET /_sim/data-extensions lists them")
+        wanted: dict[str, tuple[str, ...]] = {}
+        for name, value in request.query.items():
+            column = table.definition.column(name)
+            if column is None:
+                return _problem(400, f"{key} has no column {name!r}; it has {', '.join(table.definition.columns)}")
+            wanted[column] = (*wanted.get(column, ()), value)
+        conditions = tuple(filters.SimpleFilter(column, "IN", values) for column, values in wanted.items())
+        condition = filters.ComplexFilter("AND", conditions)
+        rows = [row for row in table.candidates(wanted) if filters.matches(condition, row)]
+        return await _stream(request, "rows", rows, orjson.dumps)
+
+    async def calls(self, request: web.Request) -> web.StreamResponse:
+        query = request.query
+        numbers = {name: query[name] for name in ("since", "limit") if query.get(name)}
+        for name, value in numbers.items():
+            if not value.isdecimal():
+                return _problem(400, f"{name} must be a number that is not negative, not {value!r}")
+        with_rows = query.get("rows", "false").lower() in ("true", "1")
+        limit = int(numbers["limit"]) if "limit" in numbers else None
+        # A list, so that calls made meanwhile do not change what is being read.
+        calls = list(self._journal.calls(query.get("consumer"), int(numbers.get("since", 0)), limit))
+        return await _stream(request, "calls", calls, lambda call: call.as_json(with_rows))
+
+    async def add_fault(self, request: web.Request) -> web.Response:
+        try:
+            rule = FaultRule.model_validate_json(await request.read())
+        except ValidationError as error:
+            reasons = [
+                f"{'.'.join(str(part) for part in problem['loc']) or 'body'}: {problem['msg']}"
+                for problem in error.errors(include_url=False, include_context=False)
+            ]
+            return _problem(400, f"not a fault: {'; '.join(reasons)}. Kinds: {', '.join(Kind)}")
+        rule_id = self._faults.add(rule)
+        if rule.at_once:
+            self._tokens.expire_all()
+            self._faults.spend(rule_id)
+        return _json({"id": rule_id})
+
+    async def list_faults(self, _: web.Request) -> web.Response:
+        return _json({"faults": self._faults.active(), "spent": self._faults.spent()})
+
+    async def remove_faults(self, _: web.Request) -> web.Response:
+        return _json({"removed": self._faults.clear()})
+
+    async def remove_fault(self, request: web.Request) -> web.Response:
+        if not self._faults.remove(request.match_info["id"]):
+            return _problem(404, f"no fault {request.match_info['id']!r} is in force; GET /_sim/faults lists them")
+        return _json({"removed": 1})
+
+    async def list_incidents(self, _: web.Request) -> web.Response:
+        return _json({"incidents": [incident.as_document() for incident in self._incidents.all()]})
+
+    async def stats(self, _: web.Request) -> web.Response:
+        return _json(
+            {
+                "calls": self._journal.total,
+                "callsKept": len(self._journal),
+                "callsByOperation": self._journal.by_operation,
+                "callsByStatus": self._journal.by_status,
+                "largeBatches": self._soap.large_batches,
+                "rows": {table.definition.customer_key: len(table) for table in self._store.tables()},
+                "tokensIssued": self._tokens.issued,
+                "tokensRefused": self._tokens.refused,
+                "faultsFired": {str(kind): count for kind, count in self._faults.fired.items()},
+                "incidents": len(self._incidents),
+            }
+        )
+
+    async def reset(self, _: web.Request) -> web.Response:
+        """Empties everything but the tokens, so that clients may go on."""
+        self._store.clear()
+        self._soap.clear()
+        self._journal.clear()
+        self._faults.reset()
+        self._incidents.clear()
+        self._tokens.issued = self._tokens.refused = 0
+        return _json({"reset": True})
+
+
+async def _stream(
+    request: web.Request, name: str, items: list[Any], dump: Callable[[Any], bytes]
+) -> web.StreamResponse:
+    """`{"<name>": [...]}`, written in parts when it is long."""
+    start, end = f'{{"{name}":['.encode(), b"]}"
+    if len(items) <= _PART:
+        body = start + b",".join(map(dump, items)) + end
+        return web.Response(body=body, content_type="application/json", charset="utf-8")
+    response = web.StreamResponse(headers={"Content-Type": "application/json; charset=utf-8"})
+    await response.prepare(request)
+    for first in range(0, len(items), _PART):
+        await response.write((b"," if first else start) + b",".join(map(dump, items[first : first + _PART])))
+        await asyncio.sleep(0)
+    await response.write_eof(end)
+    return response
+
+
+def _json(document: dict[str, Any], status: int = 200) -> web.Response:
+    return web.Response(body=orjson.dumps(document), status=status, content_type="application/json", charset="utf-8")
+
+
+def _problem(status: int, detail: str) -> web.Response:
+    return _json({"error": detail}, status)

@@ -1,0 +1,107 @@
+"""Which data extensions the simulator holds: keys, names, primary keys, columns."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+# Which entity's first key column names the consumer, and what it is called when there is no such entity.
+CONSUMER_ENTITY = "consumer"
+CONSUMER_COLUMN = "ConsumerId"
+
+
+class DefinitionError(ValueError):
+    """The data-extensions file cannot be used; the text says where and why."""
+
+
+@dataclass(frozen=True, slots=True)
+class DataExtension:
+    """One data extension. Column names are looked up without regard to case, as Marketing Cloud does."""
+
+    entity: str
+    customer_key: str
+    name: str
+    primary_key: tuple[str, ...]
+    columns: tuple[str, ...]
+    object_id: str
+    by_lower_name: Mapping[str, str] = field(repr=False)
+
+    def column(self, name: str) -> str | None:
+        """The defined spelling of a column, None when there is no such column."""
+        if name in self.by_lower_name:
+            return self.by_lower_name[name]
+        return self.by_lower_name.get(name.lower())
+
+
+class Catalogue:
+    """All data extensions, found by customer key or by name (clients use either)."""
+
+    def __init__(self, extensions: list[DataExtension]) -> None:
+        self._extensions = extensions
+        self._found: dict[str, DataExtension] = {}
+        for extension in extensions:
+            self._found.setdefault(extension.name.lower(), extension)
+        # A customer key wins over another extension's equal name.
+        self._found |= {extension.customer_key.lower(): extension for extension in extensions}
+        self._found |= {extension.customer_key: extension for extension in extensions}
+        consumer = next((e for e in extensions if e.entity == CONSUMER_ENTITY), None)
+        self.consumer_column = consumer.primary_key[0] if consumer else CONSUMER_COLUMN
+
+    def find(self, key_or_name: str) -> DataExtension | None:
+        return self._found.get(key_or_name) or self._found.get(key_or_name.lower())
+
+    def __iter__(self) -> Iterator[DataExtension]:
+        return iter(self._extensions)
+
+
+def read_catalogue(source: Path | Mapping[str, Any]) -> Catalogue:
+    """Reads the data-extensions format: `{"dataExtensions": {entity: {customerKey, name?, primaryKey, columns}}}`.
+
+    Raises DefinitionError when the file is missing, is not JSON, or an entry is incomplete.
+    """
+    document: Any = source
+    if isinstance(source, Path):
+        try:
+            document = orjson.loads(source.read_bytes())
+        except OSError as error:
+            raise DefinitionError(f"data extensions: cannot read {source}: {error.strerror}") from error
+        except orjson.JSONDecodeError as error:
+            raise DefinitionError(f"data extensions: {source} is not JSON: {error}") from error
+    entries = document.get("dataExtensions") if isinstance(document, Mapping) else None
+    if not isinstance(entries, Mapping) or not entries:
+        raise DefinitionError('data extensions: expected {"dataExtensions": {entity: {customerKey, ...}}}')
+    return Catalogue([_extension(str(entity), entry) for entity, entry in entries.items()])
+
+
+def _extension(entity: str, entry: Any) -> DataExtension:
+    where = f"data extensions: entity {entity!r}"
+    if not isinstance(entry, Mapping):
+        raise DefinitionError(f"{where}: expected an object with customerKey, primaryKey and columns")
+    key = entry.get("customerKey")
+    if not isinstance(key, str) or not key:
+        raise DefinitionError(f"{where}: customerKey is missing")
+    columns = _names(entry.get("columns"), f"{where}: columns")
+    primary_key = _names(entry.get("primaryKey"), f"{where}: primaryKey")
+    missing = [column for column in primary_key if column not in columns]
+    if missing:
+        raise DefinitionError(f"{where}: primary-key columns {missing} are not among the columns")
+    return DataExtension(
+        entity=entity,
+        customer_key=key,
+        name=str(entry.get("name") or key),
+        primary_key=primary_key,
+        columns=columns,
+        object_id=str(uuid.uuid5(uuid.NAMESPACE_URL, f"data-extension:{key}")),
+        by_lower_name={column.lower(): column for column in columns} | {column: column for column in columns},
+    )
+
+
+def _names(value: Any, what: str) -> tuple[str, ...]:
+    if not isinstance(value, list) or not value or not all(isinstance(name, str) and name for name in value):
+        raise DefinitionError(f"{what} must be a list of names that is not empty")
+    return tuple(value)

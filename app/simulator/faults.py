@@ -1,0 +1,232 @@
+"""Injected faults: which call meets which one. Decides only; answers.py carries out.
+
+A rule matches by operation, data extension and consumer, fires with its probability, and is spent after `times`.
+The first matching rule of a call wins; `slow` adds up with others.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import Counter, deque
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+# How long `slow` waits when the rule does not say.
+DEFAULT_SLOW_MS = 1000
+# `timeout` never answers, but holds a connection no longer than this when the client does not give up.
+MAX_TIMEOUT_MS = 300_000
+_SPENT_KEPT = 100
+
+
+class Kind(StrEnum):
+    RATE_LIMITED = "rate_limited"
+    SERVER_FAULT = "server_fault"
+    SECURITY_FAULT = "security_fault"
+    MAINTENANCE = "maintenance"
+    ROW_ERROR = "row_error"
+    ROW_ERROR_TRANSIENT = "row_error_transient"
+    RESET = "reset"
+    TIMEOUT = "timeout"
+    HTTP_503 = "http_503"
+    HTML_500 = "html_500"
+    MALFORMED_XML = "malformed_xml"
+    SLOW = "slow"
+    TOKEN_500 = "token_500"  # noqa: S105 - a kind, not a token
+    TOKEN_429 = "token_429"  # noqa: S105 - a kind, not a token
+    EXPIRE_TOKENS = "expire_tokens"
+    INCIDENT_500 = "incident_500"
+    INCIDENT_429 = "incident_429"
+
+
+ROW_KINDS = frozenset({Kind.ROW_ERROR, Kind.ROW_ERROR_TRANSIENT})
+TOKEN_KINDS = frozenset({Kind.TOKEN_500, Kind.TOKEN_429})
+INCIDENT_KINDS = frozenset({Kind.INCIDENT_500, Kind.INCIDENT_429})
+# These happen below SOAP, and so to the token and the incident endpoint as well, when `operation` names it.
+TRANSPORT_KINDS = frozenset({Kind.RESET, Kind.TIMEOUT, Kind.HTTP_503, Kind.HTML_500, Kind.SLOW})
+SOAP_KINDS = frozenset(Kind) - ROW_KINDS - TOKEN_KINDS - INCIDENT_KINDS
+
+Operation = Literal["Create", "Update", "Delete", "Retrieve", "Token", "Incident"]
+# Data extension (customer key) and consumer that a call is about, as far as it says so.
+Target = tuple[str | None, str | None]
+
+
+class FaultRule(BaseModel):
+    """The body of `POST /_sim/faults`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+    kind: Kind
+    operation: Operation | None = None
+    data_extension: str | None = Field(None, alias="dataExtension")
+    consumer_id: str | None = Field(None, alias="consumerId")
+    times: int | None = Field(None, ge=1)
+    probability: float = Field(1.0, ge=0, le=1)
+    delay_ms: int | None = Field(None, alias="delayMs", ge=0)
+    after: bool = False
+
+    @model_validator(mode="after")
+    def _kind_and_operation_fit(self) -> FaultRule:
+        if self.operation not in self.operations():
+            raise ValueError(f"{self.kind} cannot happen to operation {self.operation}")
+        return self
+
+    @property
+    def at_once(self) -> bool:
+        """Tied to no call: all tokens issued until now expire when the rule is set, and the rule is spent."""
+        unbound = FaultRule(kind=Kind.EXPIRE_TOKENS)
+        return self in (unbound, unbound.model_copy(update={"times": 1}))
+
+    def operations(self) -> Collection[str | None]:
+        """What `operation` may be; None stands for all that the kind is made for."""
+        if self.kind in ROW_KINDS:
+            return (None, "Create", "Update", "Delete")
+        if self.kind in TOKEN_KINDS:
+            return (None, "Token")
+        if self.kind in INCIDENT_KINDS:
+            return (None, "Incident")
+        soap = (None, "Create", "Update", "Delete", "Retrieve")
+        return (*soap, "Token", "Incident") if self.kind in TRANSPORT_KINDS else soap
+
+    def covers(self, operation: str, targets: Iterable[Target]) -> bool:
+        if self.operation is not None and self.operation != operation:
+            return False
+        if self.data_extension is None and self.consumer_id is None:
+            return True
+        return any(
+            (self.data_extension is None or self.data_extension == data_extension)
+            and (self.consumer_id is None or self.consumer_id == consumer_id)
+            for data_extension, consumer_id in targets
+        )
+
+
+@dataclass(slots=True)
+class _Armed:
+    id: str
+    rule: FaultRule
+    hits: int = 0
+
+    def as_dict(self) -> dict[str, Any]:
+        document = self.rule.model_dump(mode="json", by_alias=True, exclude_none=True)
+        return {"id": self.id, **document, "hits": self.hits}
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What happens to one call: waiting before and after it takes effect, and the fault, if any."""
+
+    fault: FaultRule | None = None
+    delay_before_ms: int = 0
+    delay_after_ms: int = 0
+
+
+_UNHARMED = Verdict()
+
+
+class Faults:
+    """The rules in force. `seed` makes probabilities the same on every run."""
+
+    def __init__(self, seed: int = 0) -> None:
+        self._seed = seed
+        self._random = random.Random(seed)  # noqa: S311 - repeatable, not secret
+        self._armed: dict[str, _Armed] = {}
+        self._spent: deque[_Armed] = deque(maxlen=_SPENT_KEPT)
+        self._last_id = 0
+        self.fired: Counter[str] = Counter()
+
+    def add(self, rule: FaultRule) -> str:
+        self._last_id += 1
+        armed = _Armed(str(self._last_id), rule)
+        self._armed[armed.id] = armed
+        return armed.id
+
+    def spend(self, rule_id: str) -> None:
+        """Counts a rule as fired that took effect at once, and takes it out of force."""
+        armed = self._armed.pop(rule_id)
+        armed.hits += 1
+        self.fired[armed.rule.kind] += 1
+        self._spent.append(armed)
+
+    def remove(self, rule_id: str) -> bool:
+        """Whether there was such a rule in force."""
+        return self._armed.pop(rule_id, None) is not None
+
+    def active(self) -> list[dict[str, Any]]:
+        return [armed.as_dict() for armed in self._armed.values()]
+
+    def spent(self) -> list[dict[str, Any]]:
+        """The last rules that were used up, with their hits."""
+        return [armed.as_dict() for armed in self._spent]
+
+    def clear(self) -> int:
+        """Removes all rules; how many there were in force."""
+        count = len(self._armed)
+        self._armed.clear()
+        return count
+
+    def reset(self) -> None:
+        self.clear()
+        self._spent.clear()
+        self.fired.clear()
+        self._random.seed(self._seed)
+
+    def for_soap(self, operation: str, targets: Collection[Target]) -> Verdict:
+        return self._verdict(SOAP_KINDS, operation, targets)
+
+    def for_token(self) -> Verdict:
+        return self._verdict(TOKEN_KINDS | TRANSPORT_KINDS, "Token", ())
+
+    def for_incident(self) -> Verdict:
+        return self._verdict(INCIDENT_KINDS | TRANSPORT_KINDS, "Incident", ())
+
+    def for_row(self, operation: str, target: Target) -> FaultRule | None:
+        """The row error that one object of a write meets."""
+        for armed in list(self._armed.values()):
+            if armed.rule.kind in ROW_KINDS and self._strikes(armed, operation, (target,)):
+                return armed.rule
+        return None
+
+    def _verdict(self, kinds: Collection[Kind], operation: str, targets: Collection[Target]) -> Verdict:
+        if not self._armed:
+            return _UNHARMED
+        before = after = 0
+        fault: FaultRule | None = None
+        for armed in list(self._armed.values()):
+            rule = armed.rule
+            if rule.kind not in kinds or (fault is not None and rule.kind is not Kind.SLOW):
+                continue
+            # A transport fault without an operation is meant for SOAP.
+            if operation in ("Token", "Incident") and rule.kind in TRANSPORT_KINDS and rule.operation is None:
+                continue
+            if not self._strikes(armed, operation, targets):
+                continue
+            if rule.kind is Kind.TIMEOUT:
+                fault = rule
+                continue
+            delay = DEFAULT_SLOW_MS if rule.delay_ms is None and rule.kind is Kind.SLOW else (rule.delay_ms or 0)
+            if rule.after:
+                after += delay
+            else:
+                before += delay
+            if rule.kind is not Kind.SLOW:
+                fault = rule
+        return Verdict(fault, before, after)
+
+    def _strikes(self, armed: _Armed, operation: str, targets: Iterable[Target]) -> bool:
+        rule = armed.rule
+        if not rule.covers(operation, targets):
+            return False
+        if rule.probability < 1 and self._random.random() >= rule.probability:
+            return False
+        self._fire(armed)
+        return True
+
+    def _fire(self, armed: _Armed) -> None:
+        armed.hits += 1
+        self.fired[armed.rule.kind] += 1
+        if armed.rule.times is not None and armed.hits >= armed.rule.times:
+            del self._armed[armed.id]
+            self._spent.append(armed)

@@ -1,0 +1,120 @@
+"""What a Retrieve of `DataExtension` and `DataExtensionField` finds: the definitions, as Marketing Cloud shows them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass
+
+from app.simulator.definitions import DataExtension
+from app.simulator.filters import Row
+from app.simulator.soap_writer import element
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectType:
+    """A retrievable object type: the properties that may be asked for, its objects, and how one is written."""
+
+    properties: Collection[str]
+    rows: Callable[[DataExtension], Iterator[Row]]
+    result: Callable[[Row, Sequence[str]], str]
+
+
+# Order = order of the elements in the WSDL; a dotted property stands in a nested object.
+_EXTENSION_PROPERTIES = (
+    "PartnerKey",
+    "CreatedDate",
+    "ModifiedDate",
+    "ObjectID",
+    "CustomerKey",
+    "Name",
+    "Description",
+    "IsSendable",
+    "IsTestable",
+    "CategoryID",
+    "Status",
+)
+_FIELD_PROPERTIES = (
+    "PartnerKey",
+    "CreatedDate",
+    "ModifiedDate",
+    "ObjectID",
+    "CustomerKey",
+    "Name",
+    "Scale",
+    "DefaultValue",
+    "MaxLength",
+    "IsRequired",
+    "Ordinal",
+    "IsPrimaryKey",
+    "FieldType",
+    "DataExtension.CustomerKey",
+)
+# The definitions carry no dates; a fixed one keeps answers the same on every run.
+_CREATED = "2026-01-01T00:00:00"
+
+
+def _extensions(definition: DataExtension) -> Iterator[Row]:
+    yield {
+        "CreatedDate": _CREATED,
+        "ModifiedDate": _CREATED,
+        "ObjectID": definition.object_id,
+        "CustomerKey": definition.customer_key,
+        "Name": definition.name,
+        "Description": definition.entity,
+        "IsSendable": "false",
+        "IsTestable": "false",
+        "CategoryID": "1",
+        "Status": "Normal",
+    }
+
+
+def _fields(definition: DataExtension) -> Iterator[Row]:
+    for ordinal, column in enumerate(definition.columns):
+        is_key = "true" if column in definition.primary_key else "false"
+        yield {
+            "CreatedDate": _CREATED,
+            "ModifiedDate": _CREATED,
+            "ObjectID": f"{definition.object_id}-{ordinal}",
+            "CustomerKey": f"[{definition.customer_key}].[{column}]",
+            "Name": column,
+            "Scale": "0",
+            "DefaultValue": None,
+            "MaxLength": "4000",
+            "IsRequired": is_key,
+            "Ordinal": str(ordinal),
+            "IsPrimaryKey": is_key,
+            "FieldType": "Text",
+            "DataExtension.CustomerKey": definition.customer_key,
+        }
+
+
+def _extension_result(row: Row, asked: Sequence[str]) -> str:
+    return f'<Results xsi:type="DataExtension">{_plain(row, asked, _EXTENSION_PROPERTIES)}</Results>'
+
+
+def _field_result(row: Row, asked: Sequence[str]) -> str:
+    parent = ""
+    if "DataExtension.CustomerKey" in asked:
+        parent = (
+            '<DataExtension><PartnerKey xsi:nil="true" /><ObjectID xsi:nil="true" />'
+            f"{element('CustomerKey', row['DataExtension.CustomerKey'])}</DataExtension>"
+        )
+    return f'<Results xsi:type="DataExtensionField">{_plain(row, asked, _FIELD_PROPERTIES)}{parent}</Results>'
+
+
+def _plain(row: Row, asked: Sequence[str], order: Sequence[str]) -> str:
+    parts: list[str] = []
+    for name in order:
+        if name == "PartnerKey":
+            parts.append('<PartnerKey xsi:nil="true" />')
+        elif name in asked and "." not in name:
+            parts.append(element(name, row.get(name)))
+        elif name == "ObjectID":
+            parts.append('<ObjectID xsi:nil="true" />')
+    return "".join(parts)
+
+
+OBJECT_TYPES = {
+    "DataExtension": ObjectType(_EXTENSION_PROPERTIES, _extensions, _extension_result),
+    "DataExtensionField": ObjectType(_FIELD_PROPERTIES, _fields, _field_result),
+}

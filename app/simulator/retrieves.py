@@ -1,0 +1,159 @@
+"""Retrieve: rows of a data extension, data extensions and their fields; paging with ContinueRequest."""
+
+from __future__ import annotations
+
+import re
+import uuid
+from collections import OrderedDict
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from app.simulator import filters
+from app.simulator.definitions import DataExtension
+from app.simulator.filters import FilterError, Row
+from app.simulator.metadata import OBJECT_TYPES
+from app.simulator.soap_reader import RetrieveRequest
+from app.simulator.soap_writer import retrieve_payload, row_result
+from app.simulator.store import Store
+
+# Vendor page "API Limits and Guidelines": page size of a Retrieve.
+PAGE_ROWS = 2500
+# Pages that were begun and not read to the end. The oldest is forgotten, so that memory stays bounded.
+OPEN_RETRIEVES = 1000
+
+_ROW_TYPE = re.compile(r"DataExtensionObject\s*\[(.*)\]\Z", re.DOTALL)
+
+
+class RetrieveError(ValueError):
+    """The text goes into OverallStatus, after "Error: "."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a Retrieve found, with what the journal notes of it."""
+
+    payload: str
+    data_extension: str | None
+    consumer_id: str | None
+    failed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Page:
+    """What is still to be sent of a Retrieve: the results as they were when it began."""
+
+    data_extension: str | None
+    consumer_id: str | None
+    rest: list[Row]
+    write: Callable[[Row], str]
+    size: int
+
+
+class Retrieves:
+    """Answers Retrieve requests from a store and remembers the pages still to come."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._open: OrderedDict[str, _Page] = OrderedDict()
+
+    def target(self, request: RetrieveRequest) -> tuple[str | None, str | None]:
+        """Customer key of the data extension and consumer that the request is about, as far as it says so."""
+        if request.continue_request:
+            page = self._open.get(request.continue_request)
+            return (page.data_extension, page.consumer_id) if page else (None, None)
+        required = filters.required_values(request.condition)
+        match = _ROW_TYPE.match(request.object_type)
+        if match:
+            key = match.group(1)
+            definition = self._store.catalogue.find(key)
+            consumers = required.get(self._store.catalogue.consumer_column, ())
+            if not consumers:
+                wanted = self._store.catalogue.consumer_column.lower()
+                consumers = next((values for column, values in required.items() if column.lower() == wanted), ())
+            return (definition.customer_key if definition else key), (consumers[0] if consumers else None)
+        named = required.get("DataExtension.CustomerKey") or required.get("CustomerKey") or required.get("Name")
+        definition = self._store.catalogue.find(named[0]) if named else None
+        return (definition.customer_key if definition else None), None
+
+    def answer(self, request: RetrieveRequest) -> Answer:
+        data_extension, consumer_id = self.target(request)
+        try:
+            page = self._page(request)
+        except (RetrieveError, FilterError) as error:
+            payload = retrieve_payload(f"Error: {error}", str(uuid.uuid4()))
+            return Answer(payload, data_extension, consumer_id, failed=True)
+        request_id = str(uuid.uuid4())
+        status = "OK"
+        if len(page.rest) > page.size:
+            status = "MoreDataAvailable"
+            following = _Page(page.data_extension, page.consumer_id, page.rest[page.size :], page.write, page.size)
+            self._open[request_id] = following
+            if len(self._open) > OPEN_RETRIEVES:
+                self._open.popitem(last=False)
+        results = (page.write(row) for row in page.rest[: page.size])
+        return Answer(retrieve_payload(status, request_id, results), page.data_extension, page.consumer_id, False)
+
+    def clear(self) -> None:
+        self._open.clear()
+
+    def _page(self, request: RetrieveRequest) -> _Page:
+        if request.continue_request:
+            page = self._open.get(request.continue_request)
+            if page is None:
+                raise RetrieveError("The RequestID sent through ContinueRequest does not exist.")
+            return page
+        if request.filter_error:
+            raise RetrieveError(request.filter_error)
+        size = min(PAGE_ROWS, request.batch_size or PAGE_ROWS)
+        data_extension, consumer_id = self.target(request)
+        match = _ROW_TYPE.match(request.object_type)
+        if match:
+            rows, write = self._rows(match.group(1), request)
+        else:
+            rows, write = self._metadata(request)
+        return _Page(data_extension, consumer_id, rows, write, size)
+
+    def _rows(self, key_or_name: str, request: RetrieveRequest) -> tuple[list[Row], Callable[[Row], str]]:
+        table = self._store.table(key_or_name)
+        if table is None:
+            raise RetrieveError(f"There is no data extension with the key or name '{key_or_name}'.")
+        # The real endpoint answers OK without rows to a wildcard, and so hides the mistake.
+        if "*" in request.properties:
+            return [], lambda row: row_result(row, ())
+        columns = _columns(table.definition, request)
+        condition = filters.bind(request.condition, table.definition.column) if request.condition else None
+        candidates = table.candidates(filters.required_values(condition))
+        rows = [row for row in candidates if condition is None or filters.matches(condition, row)]
+        return rows, lambda row: row_result(row, columns)
+
+    def _metadata(self, request: RetrieveRequest) -> tuple[list[Row], Callable[[Row], str]]:
+        kind = OBJECT_TYPES.get(request.object_type)
+        if kind is None:
+            raise RetrieveError(
+                f"Unable to find a handler for object type: {request.object_type}. "
+                "Object types are case-sensitive, check spelling."
+            )
+        _require_known(request.properties, kind.properties, request.object_type)
+        condition = None
+        if request.condition:
+            condition = filters.bind(request.condition, lambda name: name if name in kind.properties else None)
+        every: Iterable[Row] = (row for definition in self._store.catalogue for row in kind.rows(definition))
+        rows = [row for row in every if condition is None or filters.matches(condition, row)]
+        return rows, lambda row: kind.result(row, request.properties)
+
+
+def _columns(definition: DataExtension, request: RetrieveRequest) -> list[str]:
+    known = {name: column for name in request.properties if (column := definition.column(name)) is not None}
+    _require_known(request.properties, known, "DataExtensionObject")
+    return [known[name] for name in request.properties]
+
+
+def _require_known(asked: Iterable[str], known: Iterable[str], object_type: str) -> None:
+    asked = list(asked)
+    if not asked:
+        raise RetrieveError(f"The Request holds no Properties: name the fields of {object_type} to retrieve")
+    unknown = [name for name in asked if name not in known]
+    if unknown:
+        raise RetrieveError(
+            f"The Request Property(s) {', '.join(unknown)} do not match with the fields of {object_type} retrieve"
+        )

@@ -1,0 +1,104 @@
+"""Errors of single rows (HTTP 200, one Result each), and the wording of errors that no public source documents.
+
+Codes: vendor pages "310000-310099 DataExtension Object" and "70000-71999 Custom Object". The texts are ours, close in
+style to the real ones; what a client does must never depend on them, except the one of a deadlock, which is
+recognisable by its ending only.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+# What a Delete of a row that does not exist answers. Not documented; an error is the stricter assumption.
+DELETE_MISSING_IS_ERROR = True
+
+NO_KEY = 310001
+DELETE_TARGET_MISSING = 310002
+ALREADY_EXISTS = 310003
+UPDATE_TARGET_MISSING = 310004
+PROCESSING = 310006
+VALIDATION = 310007
+UNSUPPORTED_OBJECT = 5
+VALUE_GENERAL = 70000
+VALUE_NULL = 70001
+INVALID_DATA_EXTENSION = 70003
+VALUE_EMPTY = 70004
+
+# SQL Server's own text: its ending is all that tells a deadlock from a permanent error.
+DEADLOCK_TEXT = (
+    "Transaction (Process ID 87) was deadlocked on lock resources with another process and has been chosen as the "
+    "deadlock victim. Rerun the transaction."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ColumnError:
+    """One entry of KeyErrors or ValueErrors."""
+
+    column: str
+    code: int
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class RowError:
+    """Why a row was refused: ErrorCode and StatusMessage of its Result, and details by column."""
+
+    code: int
+    message: str
+    key_errors: tuple[ColumnError, ...] = field(default=())
+    value_errors: tuple[ColumnError, ...] = field(default=())
+
+
+def without_key(column: str, value: str | None) -> RowError:
+    """A primary-key column is absent (None) or empty."""
+    code, what = (VALUE_NULL, "is missing") if value is None else (VALUE_EMPTY, "is empty")
+    message = f"The primary key column [{column}] {what}."
+    return RowError(NO_KEY, f"No key found. {message}", key_errors=(ColumnError(column, code, message),))
+
+
+def unknown_columns(customer_key: str, columns: list[str], in_keys: bool) -> RowError:
+    errors = tuple(
+        ColumnError(column, VALUE_GENERAL, f"The column [{column}] does not exist in the data extension.")
+        for column in columns
+    )
+    message = f"Invalid columns for data extension {customer_key}: {', '.join(columns)}."
+    if in_keys:
+        return RowError(VALIDATION, message, key_errors=errors)
+    return RowError(VALIDATION, message, value_errors=errors)
+
+
+def unknown_data_extension(customer_key: str) -> RowError:
+    return RowError(INVALID_DATA_EXTENSION, f"There is no data extension with the key or name '{customer_key}'.")
+
+
+def unsupported_object(object_type: str | None) -> RowError:
+    """Without xsi:type the text is the one that users report from live tenants."""
+    if object_type is None:
+        return RowError(UNSUPPORTED_OBJECT, "Requested value 'APIObject' was not found.")
+    return RowError(UNSUPPORTED_OBJECT, f"Object type {object_type} is not supported, only DataExtensionObject is.")
+
+
+def already_exists() -> RowError:
+    return RowError(ALREADY_EXISTS, "Add only: a row with this primary key exists already.")
+
+
+def update_target_missing() -> RowError:
+    return RowError(UPDATE_TARGET_MISSING, "Update only: there is no row with this primary key.")
+
+
+def delete_target_missing() -> RowError:
+    return RowError(DELETE_TARGET_MISSING, "Delete: there is no row with this primary key.")
+
+
+def invalid_value(column: str, value: str, is_key: bool) -> RowError:
+    """A validation error that quotes the value, as the real ones do."""
+    text = f"The value '{value}' is not valid for the column [{column}]."
+    error = (ColumnError(column, VALUE_GENERAL, text),)
+    if is_key:
+        return RowError(VALIDATION, f"Errors occurred with keys specified. {text}", key_errors=error)
+    return RowError(VALIDATION, f"Errors occurred with values specified. {text}", value_errors=error)
+
+
+def deadlock() -> RowError:
+    return RowError(PROCESSING, DEADLOCK_TEXT)

@@ -1,0 +1,208 @@
+"""`POST /Service.asmx`: one SOAP call from bytes to bytes, with faults, latency and the journal."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass, replace
+
+from aiohttp import web
+
+from app.simulator import row_errors
+from app.simulator.answers import (
+    DROPPING,
+    LOGIN_FAILED,
+    SOAP_FAULTS,
+    TOKEN_EXPIRED,
+    fault_response,
+    soap_response,
+    transport_fault,
+)
+from app.simulator.faults import FaultRule, Faults, Kind, Target
+from app.simulator.filters import Row
+from app.simulator.journal import Call, Journal, Status
+from app.simulator.retrieves import Retrieves
+from app.simulator.row_errors import RowError
+from app.simulator.soap_reader import OPERATIONS, NotSoapError, NotXmlError, SoapRequest, read_request
+from app.simulator.soap_writer import SoapFault, write_payload
+from app.simulator.store import Store
+from app.simulator.tokens import Tokens, TokenState
+from app.simulator.writes import Write, apply, prepare
+
+# Objects of one synchronous call: a soft limit (vendor page "API Limits and Guidelines"); more are counted.
+SOFT_BATCH_LIMIT = 50
+
+# Operations of the WSDL; those that are not simulated get a fault that says so.
+_KNOWN_ACTIONS = frozenset(
+    {"Create", "Retrieve", "Update", "Delete", "Query", "Describe", "Execute", "Perform", "Configure", "Schedule"}
+    | {"VersionInfo", "Extract", "GetSystemStatus"}
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """A call that was read and accepted, and is about to happen."""
+
+    request: SoapRequest
+    operation: str
+    writes: tuple[Write, ...]
+    targets: tuple[Target, ...]
+
+
+class SoapEndpoint:
+    """Answers SOAP calls from a store. `latency_ms` is waited before every call takes effect."""
+
+    def __init__(
+        self,
+        store: Store,
+        tokens: Tokens,
+        faults: Faults,
+        journal: Journal,
+        *,
+        latency_ms: float,
+        stopping: asyncio.Event,
+        delete_missing_is_error: bool = row_errors.DELETE_MISSING_IS_ERROR,
+    ) -> None:
+        self._store = store
+        self._tokens = tokens
+        self._faults = faults
+        self._journal = journal
+        self._latency = latency_ms / 1000
+        self._stopping = stopping
+        self._delete_missing_is_error = delete_missing_is_error
+        self._retrieves = Retrieves(store)
+        self.large_batches = 0
+
+    async def handle(self, http: web.Request) -> web.Response:
+        started = time.perf_counter()
+        body = await http.read()
+        actor = f"{http.scheme}://{http.host}{http.path}"
+        try:
+            request = read_request(body)
+        except NotXmlError:
+            return web.Response(status=400, text="Bad Request")
+        except NotSoapError as error:
+            return fault_response(SoapFault("Client", f"Server was unable to read request: {error}."), actor)
+        refused = _refused_action(http, request)
+        if refused is not None:
+            return fault_response(refused, actor, request.message_id, request.soap12)
+        work = self._look_at(request)
+        if self._latency:
+            await asyncio.sleep(self._latency)
+        verdict = self._faults.for_soap(work.operation, work.targets)
+        if verdict.delay_before_ms:
+            await asyncio.sleep(verdict.delay_before_ms / 1000)
+        fault = verdict.fault
+        if fault is not None and fault.kind is Kind.EXPIRE_TOKENS and not fault.after:
+            self._tokens.expire_all()
+            fault = None
+        state = self._tokens.state(request.token)
+        # From here to the journal entry nothing is awaited: the order of entries is the order of effects.
+        if state is not TokenState.VALID and (fault is None or fault.kind not in DROPPING):
+            soap_fault = TOKEN_EXPIRED if state is TokenState.EXPIRED else LOGIN_FAILED
+            self._journal.settle(self._record_all(work, "fault"), _ms_since(started))
+            return fault_response(soap_fault, actor, request.message_id, request.soap12)
+        if fault is not None and not fault.after:
+            return await self._fail(http, work, fault, self._record_all(work, _fault_status(fault)), started, actor)
+        payload, calls = self._carry_out(work)
+        if verdict.delay_after_ms:
+            await asyncio.sleep(verdict.delay_after_ms / 1000)
+        if fault is not None and fault.kind is Kind.EXPIRE_TOKENS:
+            self._tokens.expire_all()
+        elif fault is not None:
+            return await self._fail(http, work, fault, calls, started, actor)
+        response = soap_response(payload, f"{work.operation}Response", request.message_id, request.soap12)
+        self._journal.settle(calls, _ms_since(started))
+        return response
+
+    def clear(self) -> None:
+        """Forgets pages still to come and what was counted."""
+        self._retrieves.clear()
+        self.large_batches = 0
+
+    def _look_at(self, request: SoapRequest) -> _Work:
+        operation = OPERATIONS[request.payload]
+        if request.retrieve is not None:
+            return _Work(request, operation, (), (self._retrieves.target(request.retrieve),))
+        writes = tuple(prepare(self._store, operation, sent) for sent in request.objects)
+        if len(writes) > SOFT_BATCH_LIMIT:
+            self.large_batches += 1
+        return _Work(request, operation, writes, tuple(self._target(write) for write in writes))
+
+    def _target(self, write: Write) -> Target:
+        return write.data_extension, write.consumer(self._store.catalogue.consumer_column)
+
+    def _carry_out(self, work: _Work) -> tuple[str, list[Call]]:
+        if work.request.retrieve is not None:
+            answer = self._retrieves.answer(work.request.retrieve)
+            status: Status = "error" if answer.failed else "ok"
+            target = (answer.data_extension, answer.consumer_id)
+            return answer.payload, [self._journal.record(time.time(), work.operation, *target, status)]
+        results = [(write.sent, self._write(work, write)) for write in work.writes]
+        failed = {write.data_extension for write, (_, error) in zip(work.writes, results, strict=True) if error}
+        return write_payload(work.operation, results), self._record_all(work, "ok", failed)
+
+    def _write(self, work: _Work, write: Write) -> RowError | None:
+        rule = self._faults.for_row(work.operation, self._target(write))
+        if rule is None or rule.after:
+            error = apply(write, work.operation, work.request.save_action, self._delete_missing_is_error)
+            if rule is None or error is not None:
+                return error
+        return row_errors.deadlock() if rule.kind is Kind.ROW_ERROR_TRANSIENT else _refused_value(write)
+
+    def _record_all(self, work: _Work, status: Status, failed: set[str] | None = None) -> list[Call]:
+        """One entry per data extension of the call; those in `failed` get the status error."""
+        at = time.time()
+        if not work.writes:
+            return [self._journal.record(at, work.operation, *target, status) for target in work.targets]
+        groups: dict[str, list[Row]] = {}
+        consumers: dict[str, str | None] = {}
+        for write, (data_extension, consumer) in zip(work.writes, work.targets, strict=True):
+            key = data_extension or ""
+            groups.setdefault(key, []).append(write.row)
+            consumers[key] = consumers.get(key) or consumer
+        return [
+            self._journal.record(
+                at, work.operation, key, consumers[key], "error" if failed and key in failed else status, rows
+            )
+            for key, rows in groups.items()
+        ]
+
+    async def _fail(
+        self, http: web.Request, work: _Work, rule: FaultRule, calls: list[Call], started: float, actor: str
+    ) -> web.Response:
+        response = await transport_fault(http, rule, self._stopping)
+        if response is None:
+            soap_fault = SOAP_FAULTS[rule.kind]
+            if rule.kind is Kind.SERVER_FAULT:
+                soap_fault = replace(soap_fault, text=soap_fault.text.replace("Request", work.operation))
+            response = fault_response(soap_fault, actor, work.request.message_id, work.request.soap12)
+        self._journal.settle(calls, _ms_since(started), _fault_status(rule))
+        return response
+
+
+def _refused_action(http: web.Request, request: SoapRequest) -> SoapFault | None:
+    """A fault when SOAPAction (header or wsa:Action, quoted or not) or the payload is no operation that we have."""
+    action = http.headers.get("SOAPAction", "").strip().strip('"') or request.action or ""
+    if action and action not in _KNOWN_ACTIONS:
+        return SoapFault("Client", f"Server did not recognize the value of HTTP Header SOAPAction: {action}.")
+    if request.payload not in OPERATIONS:
+        text = f"{request.payload} is not simulated: only Create, Update, Delete and Retrieve are."
+        return SoapFault("Server", text, row_errors.UNSUPPORTED_OBJECT)
+    return None
+
+
+def _refused_value(write: Write) -> RowError:
+    """A validation error on the first column with a value, rather not on a key."""
+    keys = write.table.definition.primary_key if write.table else ()
+    filled = {column: value for column, value in write.row.items() if value}
+    column = next((column for column in filled if column not in keys), next(iter(filled), ""))
+    return row_errors.invalid_value(column, filled.get(column) or "", is_key=column in keys)
+
+
+def _fault_status(rule: FaultRule) -> Status:
+    return "dropped" if rule.kind in DROPPING else "fault"
+
+
+def _ms_since(started: float) -> float:
+    return (time.perf_counter() - started) * 1000

@@ -1,0 +1,192 @@
+"""Writes SOAP answers as the real endpoint does, as text: prefix `soap:`, payload un-prefixed in the default
+namespace, wsa headers and a security timestamp, xsi:type where generated clients need it.
+
+Public Node clients look the payload up under the literal key `soap:Envelope`; Python and Java clients need the
+xsi:type on Results of a Retrieve and on Object of a write. Element order is that of the WSDL.
+"""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+from app.simulator.filters import Row
+from app.simulator.row_errors import ColumnError, RowError
+from app.simulator.soap_reader import SOAP_12, WriteObject
+
+_SOAP_11 = "http://schemas.xmlsoap.org/soap/envelope/"
+_WSA = "http://schemas.xmlsoap.org/ws/2004/08/addressing"
+_WSSE = "http://docs.oasis-open.org/wss/2004/01/oasis-200401-wss-wssecurity-secext-1.0.xsd"
+_WSU = "http://docs.oasis-open.org/wss/2004/01/oasis-200401-wss-wssecurity-utility-1.0.xsd"
+_PARTNER_API = "http://exacttarget.com/wsdl/partnerAPI"
+_FAULT_DETAIL = "urn:fault.partner.exacttarget.com"
+FAULT_ACTION = f"{_WSA}/fault"
+_TIMESTAMP_LIFE_SECONDS = 300
+
+
+@dataclass(frozen=True, slots=True)
+class SoapFault:
+    """A SOAP fault. `side` is Client, Server or Security; `code` is the apifault code, given for Server faults."""
+
+    side: str
+    text: str
+    code: int | None = None
+
+
+def escape(text: str) -> str:
+    r"""XML text. A carriage return must be a reference, or the reader would get a line feed.
+
+    >>> escape("Ann & <Bob>\r")
+    'Ann &amp; &lt;Bob&gt;&#13;'
+    """
+    if "&" in text:
+        text = text.replace("&", "&amp;")
+    if "<" in text:
+        text = text.replace("<", "&lt;")
+    if ">" in text:
+        text = text.replace(">", "&gt;")
+    if "\r" in text:
+        text = text.replace("\r", "&#13;")
+    return text
+
+
+def element(name: str, text: str | None) -> str:
+    return f"<{name}>{escape(text)}</{name}>" if text else f"<{name} />"
+
+
+def envelope(payload: str, action: str, relates_to: str | None, soap12: bool) -> bytes:
+    """The whole answer, in the SOAP version of the request."""
+    created, expires = _timestamps(int(time.time()))
+    return (
+        f'<?xml version="1.0" encoding="utf-8"?><soap:Envelope xmlns:soap="{SOAP_12 if soap12 else _SOAP_11}" '
+        'xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance" xmlns:xsd="http://www.w3.org/2001/XMLSchema" '
+        f'xmlns:wsa="{_WSA}" xmlns:wsse="{_WSSE}" xmlns:wsu="{_WSU}">'
+        f"<soap:Header><wsa:Action>{action}</wsa:Action><wsa:MessageID>urn:uuid:{uuid.uuid4()}</wsa:MessageID>"
+        f"<wsa:RelatesTo>{escape(relates_to) if relates_to else f'urn:uuid:{uuid.uuid4()}'}</wsa:RelatesTo>"
+        f"<wsa:To>{_WSA}/role/anonymous</wsa:To>"
+        f'<wsse:Security><wsu:Timestamp wsu:Id="Timestamp-{uuid.uuid4()}">'
+        f"<wsu:Created>{created}</wsu:Created><wsu:Expires>{expires}</wsu:Expires></wsu:Timestamp></wsse:Security>"
+        f"</soap:Header><soap:Body>{payload}</soap:Body></soap:Envelope>"
+    ).encode()
+
+
+def write_payload(operation: str, results: Sequence[tuple[WriteObject, RowError | None]]) -> str:
+    """CreateResponse, UpdateResponse or DeleteResponse: one Results per object, in the order of the request."""
+    failed = sum(error is not None for _, error in results)
+    overall = "OK" if not failed else "Error" if failed == len(results) else "Has Errors"
+    rows = "".join(_write_result(operation, ordinal, *result) for ordinal, result in enumerate(results))
+    return (
+        f'<{operation}Response xmlns="{_PARTNER_API}">{rows}<RequestID>{uuid.uuid4()}</RequestID>'
+        f"<OverallStatus>{overall}</OverallStatus></{operation}Response>"
+    )
+
+
+def retrieve_payload(overall_status: str, request_id: str, results: Iterable[str] = ()) -> str:
+    """RetrieveResponseMsg: here OverallStatus comes first. `results` are Results elements."""
+    return (
+        f'<RetrieveResponseMsg xmlns="{_PARTNER_API}">{element("OverallStatus", overall_status)}'
+        f"<RequestID>{request_id}</RequestID>{''.join(results)}</RetrieveResponseMsg>"
+    )
+
+
+def row_result(row: Row, columns: Sequence[str]) -> str:
+    """Results of one data-extension row. A column without a value is an empty Value."""
+    return (
+        '<Results xsi:type="DataExtensionObject"><PartnerKey xsi:nil="true" /><ObjectID xsi:nil="true" />'
+        f"{_properties({column: row.get(column) for column in columns})}</Results>"
+    )
+
+
+def fault_payload(fault: SoapFault, actor: str, soap12: bool) -> str:
+    detail = ""
+    if fault.code is not None:
+        detail = (
+            f'<apifault xmlns="{_FAULT_DETAIL}"><Code>{fault.code}</Code>{element("Message", fault.text)}</apifault>'
+        )
+    if soap12:
+        code = f"<soap:Value>soap:{'Receiver' if fault.side == 'Server' else 'Sender'}</soap:Value>"
+        if fault.side == "Security":
+            code += f'<soap:Subcode><soap:Value xmlns:q0="{_WSSE}">q0:Security</soap:Value></soap:Subcode>'
+        return (
+            f"<soap:Fault><soap:Code>{code}</soap:Code>"
+            f'<soap:Reason><soap:Text xml:lang="en">{escape(fault.text)}</soap:Text></soap:Reason>'
+            f"{f'<soap:Detail>{detail}</soap:Detail>' if detail else ''}</soap:Fault>"
+        )
+    if fault.side == "Security":
+        code = f'<faultcode xmlns:q0="{_WSSE}">q0:Security</faultcode>'
+    else:
+        code = f"<faultcode>soap:{fault.side}</faultcode>"
+    return (
+        f"<soap:Fault>{code}{element('faultstring', fault.text)}{element('faultactor', actor)}"
+        f"{f'<detail>{detail}</detail>' if detail else ''}</soap:Fault>"
+    )
+
+
+def _write_result(operation: str, ordinal: int, sent: WriteObject, error: RowError | None) -> str:
+    # A Delete that went well is a plain Result without Object; the others name their type, so that clients
+    # generated from the WSDL can read KeyErrors and ValueErrors.
+    is_row = sent.object_type == "DataExtensionObject"
+    typed = is_row and (operation != "Delete" or error is not None)
+    start = f'<Results xsi:type="DataExtension{operation}Result">' if typed else "<Results>"
+    if error is None:
+        past = {"Create": "Created", "Update": "Updated", "Delete": "Deleted"}[operation]
+        status = f"<StatusCode>OK</StatusCode><StatusMessage>{past} DataExtensionObject</StatusMessage>"
+        code = ""
+    else:
+        status = f"<StatusCode>Error</StatusCode>{element('StatusMessage', error.message)}"
+        code = f"<ErrorCode>{error.code}</ErrorCode>"
+    new_id = "<NewID>0</NewID>" if operation == "Create" else ""
+    echo = _echo(sent) if is_row and (operation != "Delete" or error is not None) else ""
+    return (
+        f"{start}{status}<OrdinalID>{ordinal}</OrdinalID>{code}{new_id}{echo}"
+        f"{_details(operation, error) if typed and error is not None else ''}</Results>"
+    )
+
+
+def _echo(sent: WriteObject) -> str:
+    keys = ""
+    if sent.keys:
+        pairs = "".join(f"<Key>{element('Name', name)}{element('Value', sent.keys[name])}</Key>" for name in sent.keys)
+        keys = f"<Keys>{pairs}</Keys>"
+    return (
+        '<Object xsi:type="DataExtensionObject"><PartnerKey xsi:nil="true" /><ObjectID xsi:nil="true" />'
+        f"{element('CustomerKey', sent.customer_key)}{_properties(sent.properties)}{keys}</Object>"
+    )
+
+
+def _properties(values: Row) -> str:
+    if not values:
+        return ""
+    pairs = "".join(
+        f"<Property>{element('Name', name)}{element('Value', value)}</Property>" for name, value in values.items()
+    )
+    return f"<Properties>{pairs}</Properties>"
+
+
+def _details(operation: str, error: RowError) -> str:
+    parts = [element("ErrorMessage", error.message)]
+    if error.key_errors:
+        parts.append(f"<KeyErrors>{_column_errors('KeyError', error.key_errors)}</KeyErrors>")
+    if error.value_errors and operation != "Delete":
+        parts.append(f"<ValueErrors>{_column_errors('ValueError', error.value_errors)}</ValueErrors>")
+    return "".join(parts)
+
+
+def _column_errors(name: str, errors: Sequence[ColumnError]) -> str:
+    return "".join(
+        f"<{name}>{element('Name', error.column)}<ErrorCode>{error.code}</ErrorCode>"
+        f"{element('ErrorMessage', error.message)}</{name}>"
+        for error in errors
+    )
+
+
+@lru_cache(maxsize=4)
+def _timestamps(second: int) -> tuple[str, str]:
+    """Created and Expires of the security header, for a UNIX time in seconds."""
+    return tuple(  # type: ignore[return-value]
+        time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(moment))
+        for moment in (second, second + _TIMESTAMP_LIFE_SECONDS)
+    )

@@ -1,0 +1,102 @@
+"""The rows of all data extensions, in memory, found by primary key or by one key column without a scan."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from app.simulator.definitions import Catalogue, DataExtension
+from app.simulator.filters import Row
+
+Key = tuple[str, ...]
+
+
+class Table:
+    """Rows of one data extension, oldest first.
+
+    A row is never changed in place: an update puts a new mapping, so that pages of a Retrieve that was begun before
+    stay what they were. A row holds only the columns that were ever set; None is an explicit null.
+    """
+
+    def __init__(self, definition: DataExtension) -> None:
+        self.definition = definition
+        self._rows: dict[Key, Row] = {}
+        # Key column -> value -> keys of its rows. Built when a column is first asked for, then kept up to date;
+        # key values of a row never change, so that updates need not touch it.
+        self._indexes: dict[str, dict[str, dict[Key, None]]] = {}
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def get(self, key: Key) -> Row | None:
+        return self._rows.get(key)
+
+    def put(self, key: Key, row: Row) -> None:
+        if key not in self._rows:
+            for column, index in self._indexes.items():
+                index.setdefault(self._part(key, column), {})[key] = None
+        self._rows[key] = row
+
+    def remove(self, key: Key) -> bool:
+        """Whether there was such a row."""
+        if self._rows.pop(key, None) is None:
+            return False
+        for column, index in self._indexes.items():
+            value = self._part(key, column)
+            del index[value][key]
+            if not index[value]:
+                del index[value]
+        return True
+
+    def clear(self) -> None:
+        self._rows.clear()
+        self._indexes.clear()
+
+    def candidates(self, required: Mapping[str, tuple[str, ...]]) -> Iterator[Row]:
+        """All rows that can hold one of the required values in every column; at least those, at best no others.
+
+        `required`: column -> values, as filters.required_values() gives them. Columns without an index are ignored.
+        """
+        primary_key = self.definition.primary_key
+        if all(len(required.get(column, ())) == 1 for column in primary_key):
+            row = self._rows.get(tuple(required[column][0] for column in primary_key))
+            if row is not None:
+                yield row
+            return
+        column = next((column for column in primary_key if column in required), None)
+        if column is None:
+            yield from list(self._rows.values())
+            return
+        index = self._index(column)
+        for value in dict.fromkeys(required[column]):
+            yield from [self._rows[key] for key in index.get(value, ())]
+
+    def _index(self, column: str) -> dict[str, dict[Key, None]]:
+        if column not in self._indexes:
+            index: dict[str, dict[Key, None]] = {}
+            for key in self._rows:
+                index.setdefault(self._part(key, column), {})[key] = None
+            self._indexes[column] = index
+        return self._indexes[column]
+
+    def _part(self, key: Key, column: str) -> str:
+        return key[self.definition.primary_key.index(column)]
+
+
+class Store:
+    """All tables of one account."""
+
+    def __init__(self, catalogue: Catalogue) -> None:
+        self.catalogue = catalogue
+        self._tables = {definition.customer_key: Table(definition) for definition in catalogue}
+
+    def table(self, key_or_name: str) -> Table | None:
+        """By customer key, else by name; None when there is no such data extension."""
+        definition = self.catalogue.find(key_or_name)
+        return self._tables[definition.customer_key] if definition else None
+
+    def tables(self) -> Iterator[Table]:
+        return iter(self._tables.values())
+
+    def clear(self) -> None:
+        for table in self._tables.values():
+            table.clear()
