@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from decimal import Decimal
 from enum import StrEnum
 from typing import Annotated, Any, NoReturn, Self
@@ -51,6 +50,7 @@ TIME_PATTERN = (
     r"(\.[0-9]+)?([Zz]|[+-]([01][0-9]|2[0-3]):[0-5][0-9])$"
 )
 ID_LENGTH = 512
+_SHOWN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,63}")
 
 
 class Operation(StrEnum):
@@ -68,9 +68,13 @@ class DeleteScope(StrEnum):
     ENTITIES = "ENTITIES"
 
 
+def _has_utf8_form(text: str) -> bool:
+    # JSON can escape half of a surrogate pair; such a text could not stand in a header.
+    return text.isascii() or not any("\ud800" <= character <= "\udfff" for character in text)
+
+
 def _encodable(text: str) -> str:
-    # JSON can escape half of a surrogate pair; such a text has no UTF-8 form and could not stand in a header.
-    if not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text):
+    if not _has_utf8_form(text):
         raise ValueError("must be text that UTF-8 can hold")
     return text
 
@@ -156,7 +160,7 @@ def read_event(record: SourceRecord, catalog: Catalog, last_market: str = UNKNOW
     Raises:
         InvalidEvent: with the first thing found wrong.
     """
-    event_id = record.header("ce_id") or record.id
+    event_id = _event_id_of(record)
     consumer_id = _consumer_of(record, event_id)
     if record.value is None:
         return ProfileEvent(
@@ -164,7 +168,7 @@ def read_event(record: SourceRecord, catalog: Catalog, last_market: str = UNKNOW
             operation=Operation.DELETE,
             consumer_id=consumer_id,
             market=last_market,
-            occurred_at=_kafka_time(record),
+            occurred_at=record.time.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
             delete_scope=DeleteScope.PROFILE,
         )
     document = _decode(record.value, event_id)
@@ -183,6 +187,13 @@ def read_event(record: SourceRecord, catalog: Catalog, last_market: str = UNKNOW
     return event
 
 
+def _event_id_of(record: SourceRecord) -> str:
+    event_id = record.header("ce_id") or record.id
+    if len(event_id) > ID_LENGTH:
+        raise InvalidEvent(EVENT_SCHEMA, f"ce_id is longer than {ID_LENGTH} characters", event_id=record.id)
+    return event_id
+
+
 def _consumer_of(record: SourceRecord, event_id: str) -> str:
     if not record.key:
         raise InvalidEvent(EVENT_NO_KEY, "the record has no key", event_id=event_id)
@@ -193,11 +204,6 @@ def _consumer_of(record: SourceRecord, event_id: str) -> str:
     if len(consumer_id) > ID_LENGTH:
         raise InvalidEvent(EVENT_SCHEMA, f"the key is longer than {ID_LENGTH} characters", event_id=event_id)
     return consumer_id
-
-
-def _kafka_time(record: SourceRecord) -> str:
-    seconds, milliseconds = divmod(max(record.timestamp_ms, 0), 1000)
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S.") + f"{milliseconds:03d}Z"
 
 
 def _refuse_constant(name: str) -> NoReturn:
@@ -225,7 +231,7 @@ def _decode(value: bytes, event_id: str) -> dict[str, Any]:
 def _known(document: Mapping[str, Any], event_id: str) -> dict[str, str]:
     """What can be said of an event that may be invalid: never more than identifiers that have the right shape."""
     known = {"event_id": event_id}
-    if isinstance(own := document.get("eventId"), str) and 0 < len(own) <= ID_LENGTH:
+    if isinstance(own := document.get("eventId"), str) and 0 < len(own) <= ID_LENGTH and _has_utf8_form(own):
         known["event_id"] = own
     if isinstance(market := document.get("market"), str) and re.fullmatch(MARKET_PATTERN[1:-1], market):
         known["market"] = market
@@ -234,12 +240,30 @@ def _known(document: Mapping[str, Any], event_id: str) -> dict[str, str]:
     return known
 
 
+def _name(text: str) -> str:
+    # A name is the event's own text: shown only when it can hardly be anything but a name.
+    return text if _SHOWN_NAME.fullmatch(text) else "(unusual name)"
+
+
+def _place(loc: tuple[int | str, ...]) -> str:
+    return ".".join(str(part) if isinstance(part, int) else _name(part) for part in loc if part != "[key]")
+
+
+def _is_value(loc: tuple[int | str, ...]) -> bool:
+    """Whether a location is (consumer, column, branch) or (entities, entity, index, column, branch)."""
+    return (len(loc) == 3 and loc[0] == "consumer") or (len(loc) == 5 and loc[0] == "entities")
+
+
 def _describe(error: ValidationError) -> str:
     """Where and what, without the offending values: pydantic's own texts may quote them."""
     found = []
     for problem in error.errors(include_url=False, include_input=False, include_context=False):
-        place = ".".join(str(part) for part in problem["loc"] if not isinstance(part, str) or len(part) <= 64)
-        message = problem["msg"].removeprefix("Value error, ")
+        loc, message = problem["loc"], problem["msg"].removeprefix("Value error, ")
+        if _is_value(loc):
+            # One line for the union, not one for each of its branches.
+            loc, message = loc[:-1], "must be text, a number, a boolean or null"
+        message = message.replace("valid tuple", "valid list")
+        place = _place(loc)
         line = f"{place}: {message}" if place else message
         if line not in found:
             found.append(line)
@@ -253,7 +277,7 @@ def _check_rows(event: ProfileEvent, catalog: Catalog, known: dict[str, str]) ->
     for entity, row in rows:
         table = catalog[entity]
         if unknown := [column for column in row if column not in table.columns]:
-            names = ", ".join(sorted(column[:64] for column in unknown))
+            names = ", ".join(sorted({_name(column) for column in unknown}))
             raise InvalidEvent(
                 EVENT_UNKNOWN_COLUMN, f"{entity.value}: {table.customer_key} has no column {names}", **known
             )

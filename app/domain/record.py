@@ -7,6 +7,10 @@ from datetime import UTC, datetime
 
 Headers = tuple[tuple[str, bytes], ...]
 
+# 9999-12-31, the last day that has a name here. A producer may write any number into a record's timestamp
+# (microseconds, for instance), and such a record must not stop the topic.
+LATEST_MS = 253_402_300_799_999
+
 
 @dataclass(frozen=True, slots=True)
 class SourceRecord:
@@ -28,7 +32,13 @@ class SourceRecord:
     @property
     def day(self) -> str:
         """UTC day of the Kafka timestamp (ISO 8601): the same on every replay, so counts never move between days."""
-        return datetime.fromtimestamp(self.timestamp_ms / 1000, UTC).date().isoformat()
+        return self.time.date().isoformat()
+
+    @property
+    def time(self) -> datetime:
+        """The Kafka timestamp in UTC, kept between 1970 and 9999."""
+        seconds, milliseconds = divmod(min(max(self.timestamp_ms, 0), LATEST_MS), 1000)
+        return datetime.fromtimestamp(seconds, UTC).replace(microsecond=milliseconds * 1000)
 
     def header(self, name: str) -> str | None:
         """The last header of that name as text; None when absent or not UTF-8."""
