@@ -1,0 +1,115 @@
+"""Structured logs on stderr: one JSON object a line, or coloured text for a terminal.
+
+Everything goes through structlog, the standard library's loggers of Faust, aiokafka and aiohttp too, and passes
+``redact`` before it is written. Tracebacks carry no local variables.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from typing import TextIO
+
+import orjson
+import structlog
+from structlog.types import EventDict, Processor, WrappedLogger
+
+from app.observe.redaction import hash_consumer, redact, use_hash_key
+from app.settings import GeneralSettings
+
+__all__ = ["configure_logging", "hash_consumer"]
+
+# They report their own working in great detail. Never below INFO: at DEBUG aiokafka writes whole produce requests into
+# the log, with the rows of the events in them.
+_LIBRARIES = ("faust", "mode", "aiokafka", "aiohttp", "asyncio", "kafka", "zeep", "urllib3", "testcontainers", "docker")
+
+# Logged as errors by the client, but part of a rebalance or of a broker's restart: the client mends them by itself, and
+# what they would cost is guarded by the engine (a commit that fails is made again by the partition's next owner).
+_HARMLESS = (
+    "OffsetCommit failed for group %s due to group error (%s), will rejoin",
+    "OffsetCommit failed before join, ignoring: %s",
+    "Heartbeat session expired - marking coordinator dead",
+    "Heartbeat send request failed: %s. Will retry.",
+    "LeaveGroup request failed: %s",
+    "Group Coordinator Request failed: %s",
+    "Failed fetch messages from %s: %s",
+    "Failed fetch offsets from %s: %s",
+    "Unable connect to node with id %s: %s",
+    'Unable connect to "%s:%s": %s',
+    "Unable to update metadata from %s",
+)
+
+
+def configure_logging(settings: GeneralSettings, stream: TextIO | None = None) -> None:
+    """Set up logging for the process; calling it again replaces what was set up before.
+
+    Args:
+        settings: level, format and the key of the consumer hash.
+        stream: where the lines go; standard error if none is given.
+    """
+    use_hash_key(settings.log_hash_key.get_secret_value().encode() if settings.log_hash_key else None)
+    target = stream or sys.stderr
+    shared: list[Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.add_logger_name,
+        structlog.stdlib.PositionalArgumentsFormatter(),
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
+    structlog.configure(
+        processors=[
+            structlog.stdlib.filter_by_level,
+            *shared,
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=False,
+    )
+    handler = logging.StreamHandler(target)
+    handler.addFilter(_demote_harmless)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared,
+            processors=[
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                structlog.processors.StackInfoRenderer(),
+                structlog.processors.format_exc_info,
+                _redact,
+                _renderer(settings.log_format, target),
+            ],
+        )
+    )
+    root = logging.getLogger()
+    for old in list(root.handlers):
+        root.removeHandler(old)
+    root.addHandler(handler)
+    root.setLevel(settings.log_level)
+    verbose = logging.INFO if settings.log_level == "DEBUG" else logging.WARNING
+    for name in _LIBRARIES:
+        library = logging.getLogger(name)
+        library.handlers.clear()
+        library.propagate = True
+        library.setLevel(max(verbose, logging.getLevelName(settings.log_level)))
+
+
+def _renderer(log_format: str, target: TextIO) -> Processor:
+    if log_format == "console":
+        return structlog.dev.ConsoleRenderer(
+            colors=target.isatty(), exception_formatter=structlog.dev.plain_traceback, pad_event_to=32
+        )
+    return structlog.processors.JSONRenderer(serializer=_json)
+
+
+def _json(entry: EventDict, **_: object) -> str:
+    return orjson.dumps(entry, default=str, option=orjson.OPT_NON_STR_KEYS).decode()
+
+
+def _redact(_logger: WrappedLogger, _method: str, entry: EventDict) -> EventDict:
+    return redact(entry)
+
+
+def _demote_harmless(record: logging.LogRecord) -> bool:
+    if record.levelno >= logging.ERROR and record.name.startswith("aiokafka") and record.msg in _HARMLESS:
+        record.levelno, record.levelname = logging.WARNING, "WARNING"
+    return True

@@ -1,0 +1,169 @@
+"""What Prometheus reads, under the prefix ``profile_sync_``.
+
+Counters and histograms are told what happened; gauges ask for their value when they are read. Numbers of partitions
+are those that this worker owns, so that the sum over all workers is right. No consumer IDs in labels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+
+from prometheus_client import CollectorRegistry, Counter, Histogram, PlatformCollector, ProcessCollector
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client.registry import Collector
+
+PREFIX = "profile_sync_"
+
+# Every market is a time series per outcome; a producer that invents markets must not fill the monitoring.
+MARKETS_SHOWN = 50
+OTHER_MARKETS = "other"
+
+# A SOAP call takes some tens of milliseconds to some seconds; the default timeout is 30 s.
+_CALL_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30, 60)
+# An event is a chain of calls, and may wait for minutes in the retry topic between two attempts.
+_EVENT_SECONDS = (0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3600)
+
+
+def _zero() -> float:
+    return 0.0
+
+
+def _nothing() -> Mapping[str, float]:
+    return {}
+
+
+def _no_partitions() -> Mapping[int, float]:
+    return {}
+
+
+@dataclass(frozen=True, slots=True)
+class Gauges:
+    """Where the gauges get their values when they are read; called in the thread that serves ``/metrics``.
+
+    ``oldest_parked``: seconds since the first failure of the longest-parked event. ``commit_stall``: seconds for which
+    a committed offset has stood still although there was something to commit. ``breaker_open``: 0 or 1 per account.
+    """
+
+    parked_consumers: Callable[[], float] = _zero
+    oldest_parked: Callable[[], float] = _zero
+    in_flight: Callable[[], float] = _zero
+    commit_stall: Callable[[], float] = _zero
+    consumer_lag: Callable[[], Mapping[int, float]] = _no_partitions
+    breaker_open: Callable[[], Mapping[str, float]] = _nothing
+    dead_letters_open: Callable[[], Mapping[str, float]] = _nothing
+    readmodel_behind: Callable[[], float] = _zero
+
+
+class Metrics:
+    """All metrics of a worker in a registry of their own, so that a test can have a fresh one."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self._gauges = Gauges()
+        self._markets: set[str] = set()
+
+        def counter(name: str, text: str, *labels: str) -> Counter:
+            return Counter(PREFIX + name, text, labels, registry=self.registry)
+
+        self._events = counter("events_settled", "Events that reached their final outcome.", "outcome", "market")
+        self._calls = counter("cmt_calls", "SOAP calls to Marketing Cloud.", "operation", "entity", "result")
+        self._tokens = counter("token_refreshes", "Token requests to Marketing Cloud.", "result")
+        self._incidents = counter("incidents", "Requests to the ticket system.", "result")
+        self._unreadable = counter("state_records_unreadable", "Skipped records of the state topics.", "topic")
+        self._call_seconds = Histogram(
+            PREFIX + "cmt_call_duration_seconds",
+            "Time of a SOAP call.",
+            buckets=_CALL_SECONDS,
+            registry=self.registry,
+        )
+        self._event_seconds = Histogram(
+            PREFIX + "event_duration_seconds",
+            "From taking an event to its final outcome, waits between attempts included.",
+            buckets=_EVENT_SECONDS,
+            registry=self.registry,
+        )
+        self.registry.register(_GaugeCollector(lambda: self._gauges))
+        ProcessCollector(registry=self.registry)
+        PlatformCollector(registry=self.registry)
+
+    def watch(self, gauges: Gauges) -> None:
+        """From now on the gauges ask here."""
+        self._gauges = gauges
+
+    def event_settled(self, outcome: str, market: str, seconds: float | None = None) -> None:
+        """Count an event under its final outcome; ``seconds`` = how long it took, if known."""
+        self._events.labels(outcome, self._market(market)).inc()
+        if seconds is not None:
+            self._event_seconds.observe(max(seconds, 0.0))
+
+    def call(self, operation: str, entity: str, result: str, seconds: float) -> None:
+        """Count a SOAP call; ``result`` is ``ok`` or a registry code."""
+        self._calls.labels(operation, entity, result).inc()
+        self._call_seconds.observe(max(seconds, 0.0))
+
+    def token(self, result: str) -> None:
+        """Count a token request; ``result`` is ``ok`` or a registry code."""
+        self._tokens.labels(result).inc()
+
+    def incident(self, result: str) -> None:
+        """Count a request to the ticket system."""
+        self._incidents.labels(result).inc()
+
+    def unreadable_state_record(self, topic: str) -> None:
+        """Count a record of a state topic that could not be read and was skipped."""
+        self._unreadable.labels(topic).inc()
+
+    def render(self) -> bytes:
+        """The text that Prometheus reads (``CONTENT_TYPE``)."""
+        return generate_latest(self.registry)
+
+    def _market(self, market: str) -> str:
+        if market not in self._markets:
+            if len(self._markets) >= MARKETS_SHOWN:
+                return OTHER_MARKETS
+            self._markets.add(market)
+        return market
+
+
+CONTENT_TYPE = CONTENT_TYPE_LATEST
+
+
+class _GaugeCollector(Collector):
+    def __init__(self, gauges: Callable[[], Gauges]) -> None:
+        self._gauges = gauges
+
+    def describe(self) -> Iterable[Metric]:
+        return ()  # nothing is asked before the worker runs
+
+    def collect(self) -> Iterable[Metric]:
+        gauges = self._gauges()
+        plain = (
+            ("parked_consumers", "Consumers whose events wait in the retry topic.", gauges.parked_consumers),
+            (
+                "oldest_parked_seconds",
+                "Time since the first failure of the longest-parked event.",
+                gauges.oldest_parked,
+            ),
+            ("in_flight", "Events being worked on.", gauges.in_flight),
+            ("commit_stall_seconds", "Time for which no offset could be committed.", gauges.commit_stall),
+            ("readmodel_behind_seconds", "Age of what the web API answers from.", gauges.readmodel_behind),
+        )
+        for name, text, read in plain:
+            yield GaugeMetricFamily(PREFIX + name, text, value=float(read()))
+        labelled: tuple[tuple[str, str, str, Mapping[str, float]], ...] = (
+            (
+                "consumer_lag",
+                "Records of the main topic that are not committed yet.",
+                "partition",
+                {str(partition): lag for partition, lag in gauges.consumer_lag().items()},
+            ),
+            ("breaker_open", "1 while the circuit breaker of an account is open.", "account", gauges.breaker_open()),
+            ("dead_letters_open", "Dead letters nobody has dealt with.", "reason", gauges.dead_letters_open()),
+        )
+        for name, text, label, values in labelled:
+            family = GaugeMetricFamily(PREFIX + name, text, labels=[label])
+            for key, value in sorted(values.items()):
+                family.add_metric([key], float(value))
+            yield family

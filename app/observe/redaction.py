@@ -1,0 +1,122 @@
+"""What must not be read in a log: secrets by the name of their key, personal data by its look.
+
+Pure, but for the hash key.
+The program never logs a row or a token on purpose; this is the net below, for third-party libraries and for mistakes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import re
+import secrets
+from collections.abc import Mapping
+from typing import Any
+
+MASK = "***"
+
+# A key that contains one of these never shows its value.
+_SECRET_KEYS = re.compile(
+    r"(?i)token$|secret|password|passwd|authorization|cookie|credential|private_?key|api_?key|^values?$|^rows?$|^body$"
+    r"|^email|^phone|^headers$"
+)
+# A key that holds a consumer ID shows its hash.
+_CONSUMER_KEYS = frozenset({"consumer_id", "consumerId", "consumer"})
+# Identifiers of ours that may look like a telephone number and are none.
+_PLAIN_KEYS = frozenset({"timestamp", "level", "logger", "event_id", "record", "task_id", "partition", "offset"})
+
+_EMAIL = re.compile(r"[^\s@'\"<>()\[\],;:=]+@[^\s@'\"<>()\[\],;:=]+\.[A-Za-z]{2,}")
+_BEARER = re.compile(r"(?i)\b(bearer|basic)\s+[A-Za-z0-9._~+/=-]{8,}")
+_JWT = re.compile(r"\beyJ[A-Za-z0-9_-]{5,}\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*")
+# pydantic quotes the offending input in its message.
+_INPUT_VALUE = re.compile(r"input_value=.*?, input_type=", re.DOTALL)
+# Seven digits or more: a telephone number, a birth date run together, an account. UUIDs are matched first and kept.
+_DIGITS = re.compile(
+    r"(?P<uuid>\b[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}\b)"
+    r"|\+\d[\d ()/-]{5,}\d|(?<![\w.-])\d{7,}(?![\w-])"
+)
+
+# Depth at which a nested value is cut: log entries are flat, deeper ones are somebody's document.
+_DEEPEST = 4
+
+
+class ConsumerHasher:
+    """Names a consumer in logs without telling who it is: HMAC-SHA256, the first 12 hex digits.
+
+    With the same key (``LOG_HASH_KEY``) the same consumer has the same hash in all workers and runs; without one a
+    random key holds for the life of the process.
+    """
+
+    def __init__(self, key: bytes | None = None) -> None:
+        self._key = key or secrets.token_bytes(32)
+
+    def __call__(self, consumer_id: str) -> str:
+        return hmac.new(self._key, consumer_id.encode("utf-8", "surrogatepass"), hashlib.sha256).hexdigest()[:12]
+
+
+_hasher = ConsumerHasher()
+
+
+def use_hash_key(key: bytes | None) -> None:
+    """Set the key of ``hash_consumer`` for this process."""
+    global _hasher
+    _hasher = ConsumerHasher(key)
+
+
+def hash_consumer(consumer_id: str) -> str:
+    """How a consumer is called in logs and tickets: 12 hex digits, see ``ConsumerHasher``."""
+    return _hasher(consumer_id)
+
+
+def mask_text(text: str) -> str:
+    """``text`` without e-mail addresses, telephone numbers and other long digit strings, tokens and quoted input.
+
+    >>> mask_text("refused for ann@example.com, call +49 151 2345678")
+    'refused for ***, call ***'
+    >>> mask_text("event 0f8fad5b-d9cb-469f-a165-70867728950e at offset 12")
+    'event 0f8fad5b-d9cb-469f-a165-70867728950e at offset 12'
+    """
+    text = _INPUT_VALUE.sub(f"input_value={MASK}, input_type=", text)
+    text = _BEARER.sub(rf"\1 {MASK}", text)
+    text = _JWT.sub(MASK, text)
+    text = _EMAIL.sub(MASK, text)
+    return _DIGITS.sub(lambda match: match.group() if match.group("uuid") else MASK, text)
+
+
+def redact(entry: Mapping[str, Any]) -> dict[str, Any]:
+    """A log entry that is safe to write: secrets masked, consumers hashed, texts masked, at any depth."""
+    return {key: _redacted(key, value, 0) for key, value in entry.items()}
+
+
+def _redacted(key: str, value: Any, depth: int) -> Any:
+    if value is None or isinstance(value, bool):
+        return value
+    if _SECRET_KEYS.search(key):
+        return MASK
+    if key in _CONSUMER_KEYS:
+        return hash_consumer(value) if isinstance(value, str) and not _is_hash(value) else _masked(value, depth)
+    if key in _PLAIN_KEYS and isinstance(value, str | int):
+        return value
+    return _masked(value, depth)
+
+
+def _masked(value: Any, depth: int) -> Any:
+    match value:
+        case int() | float():
+            return value
+        case str():
+            return mask_text(value)
+        case bytes() | bytearray():
+            return f"<{len(value)} bytes>"
+        case _ if depth >= _DEEPEST:
+            return MASK
+        case Mapping():
+            return {str(key): _redacted(str(key), inner, depth + 1) for key, inner in value.items()}
+        case list() | tuple() | set() | frozenset():
+            return [_masked(inner, depth + 1) for inner in value]
+        case _:
+            return mask_text(str(value))
+
+
+def _is_hash(text: str) -> bool:
+    return re.fullmatch(r"[0-9a-f]{12}", text) is not None
