@@ -1,0 +1,66 @@
+"""Starting a program that must not outlive this one, not even when this one is killed with SIGKILL."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Sequence
+from concurrent.futures import Future
+from pathlib import Path
+
+# Runs between fork and the program: asks the kernel to kill it when its parent dies (PR_SET_PDEATHSIG = 1, SIGKILL),
+# then becomes the program. A parent that died before the request is noticed by its changed parent ID. A separate
+# interpreter instead of preexec_fn, because code after fork is not safe in a process with threads.
+_LAUNCHER = """
+import ctypes, os, sys
+if sys.platform == "linux":
+    ctypes.CDLL(None).prctl(1, 9)
+    if os.getppid() != int(sys.argv[1]):
+        os._exit(1)
+os.execvp(sys.argv[2], sys.argv[2:])
+"""
+
+
+def spawn_bound(command: Sequence[str], *, output: Path) -> subprocess.Popen[bytes]:
+    """Start ``command`` so that the kernel kills it when this process ends, however it ends.
+
+    stdout and stderr are appended to ``output``. The program gets its own process group: Ctrl-C reaches only the
+    parent, which then stops its children in the right order. Outside Linux the binding to the parent is missing and
+    only an orderly stop ends the program.
+
+    Raises:
+        OSError: the Python interpreter or ``output`` cannot be opened.
+    """
+    line = [sys.executable, "-I", "-S", "-c", _LAUNCHER, str(os.getpid()), *command]
+    started: Future[subprocess.Popen[bytes]] = Future()
+
+    def run() -> None:
+        try:
+            with output.open("ab") as sink:
+                process = subprocess.Popen(  # noqa: S603 (the caller's own command)
+                    line, stdin=subprocess.DEVNULL, stdout=sink, stderr=subprocess.STDOUT, process_group=0
+                )
+        except OSError as error:
+            started.set_exception(error)
+            return
+        started.set_result(process)
+        process.wait()
+
+    # The kernel sends the signal when the *thread* that started the child ends, so this thread waits for the child;
+    # a caller's thread (a pool of a closed event loop, say) may end at any time.
+    threading.Thread(target=run, name=f"waits-for-{Path(command[0]).name}", daemon=True).start()
+    return started.result()
+
+
+def end(process: subprocess.Popen[bytes], *, grace_seconds: float) -> None:
+    """Ask the process to end (SIGTERM), and kill it when it has not within ``grace_seconds``."""
+    if process.poll() is not None:
+        return
+    process.terminate()
+    try:
+        process.wait(grace_seconds)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
