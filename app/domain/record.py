@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-Headers = tuple[tuple[str, bytes], ...]
+Headers = tuple[tuple[str, bytes | None], ...]  # a header value may be null
 
 # 9999-12-31, the last day that has a name here. A producer may write any number into a record's timestamp
 # (microseconds, for instance), and such a record must not stop the topic.
@@ -45,7 +45,7 @@ class SourceRecord:
         for key, value in reversed(self.headers):
             if key == name:
                 try:
-                    return value.decode()
+                    return None if value is None else value.decode()
                 except UnicodeDecodeError:
                     return None
         return None

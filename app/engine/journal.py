@@ -1,0 +1,196 @@
+"""The one writer of a partition's durable record: group commit.
+
+One write is under way at a time; every change that comes up meanwhile shares the next one. A change is durable, and
+its caller goes on, when the broker has acknowledged the record that holds it. Consumer records that belong to a change
+are acknowledged before the partition record is sent, so a counted event is never missing from its consumer's record.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+
+from app.domain.counts import Settlement
+from app.domain.state import (
+    ConsumerState,
+    Forwarded,
+    PartitionState,
+    Verdict,
+    after_settling,
+    consumer_key,
+    partition_key,
+)
+from app.engine.producer import DurableProducer, Write
+from app.engine.work import ConsumerStates
+
+Change = Callable[[PartitionState], None]
+
+# Consumer records written lately are kept here until the follower has certainly read them.
+_RECENT_CONSUMERS = 2_000
+
+
+@dataclass(frozen=True, slots=True)
+class _Written:
+    epoch: int
+    state: ConsumerState
+    offset: int
+
+
+class ConsumerRecords:
+    """The consumers' records of one partition: what the follower has read, overlaid by what was just written."""
+
+    def __init__(self, partition: int, epoch: int, states: ConsumerStates) -> None:
+        self._partition = partition
+        self._epoch = epoch
+        self._states = states
+        self._recent: OrderedDict[str, _Written] = OrderedDict()
+
+    def get(self, consumer_id: str) -> tuple[int, ConsumerState] | None:
+        """(epoch, state), newest known."""
+        if written := self._recent.get(consumer_id):
+            return written.epoch, written.state
+        return self._states.get(self._partition, consumer_id)
+
+    def remember(self, consumer_id: str, state: ConsumerState, offset: int) -> None:
+        """A record was acknowledged at ``offset`` of its topic."""
+        self._recent[consumer_id] = _Written(self._epoch, state, offset)
+        self._recent.move_to_end(consumer_id)
+        applied = None
+        while len(self._recent) > _RECENT_CONSUMERS:
+            oldest, written = next(iter(self._recent.items()))
+            applied = self._states.applied(self._partition) if applied is None else applied
+            if written.offset >= applied:
+                break
+            del self._recent[oldest]
+
+
+@dataclass(frozen=True, slots=True)
+class _Staged:
+    change: Change
+    done: asyncio.Future[None]
+    offset: int
+    settlement: Settlement | None
+
+
+class Journal:
+    """The durable record of one owned partition in one generation.
+
+    Args:
+        decided_upto: given the decided offsets above the record's ``upto``, the highest offset of the main topic with
+            nothing undecided at or below it (None: nothing fetched yet).
+        written: called with (key, value) of every acknowledged record, to keep the table's memory equal to its log.
+        spawn: starts the writer as one of the partition's tasks.
+    """
+
+    def __init__(
+        self,
+        partition: int,
+        epoch: int,
+        state: PartitionState,
+        *,
+        producer: DurableProducer,
+        state_topic: str,
+        consumers_topic: str,
+        consumers: ConsumerRecords,
+        decided_upto: Callable[[Collection[int]], int | None],
+        written: Callable[[bytes, bytes], None],
+        spawn: Callable[..., object],
+    ) -> None:
+        self.state = state  # what is durable; never ahead of the log
+        self.consumers = consumers
+        self._partition = partition
+        self._epoch = epoch
+        self._producer = producer
+        self._state_topic = state_topic
+        self._consumers_topic = consumers_topic
+        self._decided_upto = decided_upto
+        self._written = written
+        self._spawn = spawn
+        self._staged: list[_Staged] = []
+        self._writing = False
+
+    async def claim(self) -> None:
+        """Write the record under this owner's epoch: from the acknowledgement on, no earlier owner's write counts."""
+        await self._put(self.state)
+
+    async def finish(self, offset: int, settlement: Settlement) -> None:
+        """Settle and count an event, durably."""
+        await self._write(lambda state: state.finish(offset, settlement), offset, settlement)
+
+    async def forward(self, offset: int, entry: Forwarded) -> None:
+        """Park an event, durably; its copy is already in the retry topic."""
+        await self._write(lambda state: state.forward(offset, entry), offset)
+
+    async def tried(self, offset: int, entry: Forwarded) -> None:
+        """Note a failed attempt of a parked event, durably."""
+        await self._write(lambda state: state.tried(offset, entry), offset)
+
+    async def give_up(self, offset: int, verdict: Verdict) -> None:
+        """Note, durably, that an event goes to the dead-letter topic."""
+        await self._write(lambda state: state.give_up(offset, verdict), offset)
+
+    async def _write(self, change: Change, offset: int, settlement: Settlement | None = None) -> None:
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._staged.append(_Staged(change, done, offset, settlement))
+        if not self._writing:
+            self._writing = True
+            self._spawn(self._write_staged())
+        await done
+
+    async def _write_staged(self) -> None:
+        batch: list[_Staged] = []
+        try:
+            while self._staged:
+                batch, self._staged = self._staged, []
+                state = self.state.copy()
+                for staged in batch:
+                    staged.change(state)
+                await self._put_consumers(batch)
+                if (upto := self._decided_upto(state.done)) is not None:
+                    state.advance(upto)
+                await self._put(state)
+                self.state = state
+                for staged in batch:
+                    if not staged.done.done():
+                        staged.done.set_result(None)
+        except BaseException as error:
+            for staged in (*batch, *self._staged):
+                if not staged.done.done():
+                    staged.done.cancel() if isinstance(error, asyncio.CancelledError) else staged.done.set_exception(
+                        error
+                    )
+            raise
+        finally:
+            self._writing = False
+
+    async def _put(self, state: PartitionState) -> None:
+        key, value = partition_key(self._partition, self._epoch), state.encode()
+        await self._producer.write_one(Write(self._state_topic, self._partition, key, value))
+        self._written(key, value)
+
+    async def _put_consumers(self, batch: list[_Staged]) -> None:
+        now_ms = int(time.time() * 1000)
+        fresh: dict[str, ConsumerState] = {}
+        outranked: list[bytes] = []
+        for staged in batch:
+            if staged.settlement is None or (consumer := staged.settlement.consumer_id) is None:
+                continue
+            before = fresh.get(consumer)
+            if before is None and (known := self.consumers.get(consumer)) is not None:
+                epoch, before = known
+                if epoch != self._epoch:
+                    outranked.append(consumer_key(self._partition, epoch, consumer))
+            fresh[consumer] = after_settling(before, staged.offset, staged.settlement, now_ms)
+        if not fresh:
+            return
+        writes = [
+            Write(self._consumers_topic, self._partition, consumer_key(self._partition, self._epoch, c), s.encode())
+            for c, s in fresh.items()
+        ]
+        tombstones = [Write(self._consumers_topic, self._partition, key, None) for key in outranked]
+        offsets = await self._producer.write((*writes, *tombstones))
+        for (consumer, state), offset in zip(fresh.items(), offsets, strict=False):
+            self.consumers.remember(consumer, state, offset)

@@ -1,0 +1,92 @@
+"""Which offsets may be committed.
+
+Faust forgets records between the broker and the agent when a rebalance starts, and its own commit arithmetic takes
+some holes for done work. The ledger therefore starts where nothing can be lost yet: at the moment the broker hands a
+record over. Invariants, per topic partition:
+
+* An offset is *open* from the moment it was fetched until it is closed; it is closed when its outcome is safe.
+* Committable = the lowest open offset, else the highest fetched + 1. Offsets that were never received (compaction,
+  transaction markers) are never opened, so gaps need no rule of their own.
+* An offset is *claimed* at most once between two ``forget``s: a redelivery of claimed or closed work is ignored.
+
+Used from the event loop's thread only.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, field
+
+TopicPartition = tuple[str, int]
+
+
+@dataclass(slots=True)
+class _Partition:
+    high: int = -1
+    order: deque[int] = field(default_factory=deque)  # ascending; closed offsets leave it at the front only
+    open: set[int] = field(default_factory=set)
+    claimed: set[int] = field(default_factory=set)  # always a subset of open
+
+    def trim(self) -> None:
+        while self.order and self.order[0] not in self.open:
+            self.order.popleft()
+
+
+class Ledger:
+    """Open and claimed offsets of the owned partitions."""
+
+    def __init__(self) -> None:
+        self._partitions: dict[TopicPartition, _Partition] = {}
+
+    def fetched(self, tp: TopicPartition, offsets: Sequence[int]) -> None:
+        """Open what the broker handed over (ascending). Offsets at or below the highest seen are not opened again."""
+        partition = self._partitions.setdefault(tp, _Partition())
+        for offset in offsets:
+            if offset > partition.high:
+                partition.order.append(offset)
+                partition.open.add(offset)
+                partition.high = offset
+
+    def claim(self, tp: TopicPartition, offset: int) -> bool:
+        """True the first time for an open offset: the caller now answers for it."""
+        partition = self._partitions.get(tp)
+        if partition is None or offset not in partition.open or offset in partition.claimed:
+            return False
+        partition.claimed.add(offset)
+        return True
+
+    def close(self, tp: TopicPartition, offset: int) -> None:
+        """The outcome of the offset is safe. Unknown offsets (of an earlier generation) are ignored."""
+        if partition := self._partitions.get(tp):
+            partition.open.discard(offset)
+            partition.claimed.discard(offset)
+            partition.trim()
+
+    def committable(self, tp: TopicPartition) -> int | None:
+        """The offset to commit (the next one to read after a restart); None when nothing was fetched."""
+        upto = self.settled_upto(tp)
+        return None if upto is None else upto + 1
+
+    def settled_upto(self, tp: TopicPartition, done: Collection[int] = ()) -> int | None:
+        """Highest offset with nothing open at or below it, ``done`` counting as closed; None: nothing was fetched."""
+        partition = self._partitions.get(tp)
+        if partition is None:
+            return None
+        for offset in partition.order:
+            if offset in partition.open and offset not in done:
+                return offset - 1
+        return partition.high
+
+    def unclaimed(self, topic: str) -> int:
+        """How many fetched records of a topic wait, unclaimed, in Faust's buffers."""
+        return sum(len(p.open) - len(p.claimed) for (name, _), p in self._partitions.items() if name == topic)
+
+    def partitions(self) -> list[TopicPartition]:
+        """Everything fetched since the last ``forget``."""
+        return list(self._partitions)
+
+    def forget(self, tps: Iterable[TopicPartition] | None = None) -> None:
+        """Drop partitions that are no longer owned (None: all); their open offsets will be fetched again."""
+        for tp in list(self._partitions) if tps is None else tps:
+            self._partitions.pop(tp, None)

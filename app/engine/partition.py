@@ -1,0 +1,365 @@
+"""What the owner of one partition has under way: lanes of the main topic, and parked consumers.
+
+The life of an event here:
+ 1. ``take``: decoded; invalid ones go to the dead-letter topic at once, beside all lanes.
+ 2. Its consumer's lane runs it when the event before it is durable. Lanes run side by side.
+ 3. Settled: counted, durably; then its offset is closed.
+ 4. Given up: the verdict is durable first, then the dead letter and the alert are sent, then it is settled.
+ 5. Failed for a reason that may pass: it and everything behind it is *parked* at once, with no await in between.
+    A parked event is copied to the retry topic (same partition), noted as forwarded, and its main offset closed.
+ 6. Parked events of a consumer run lowest offset first, each when it is due and its copy was read back.
+    When none is left the consumer is unparked and its next events run from the main topic again.
+
+Invariants: a consumer has a lane or is parked, never both. A copy in the retry topic means something only while its
+offset stands in the durable record (or is being forwarded right now). An offset is closed only when its outcome is
+durable. Nothing is sent for an event without a lease.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import deque
+from collections.abc import Coroutine
+from dataclasses import dataclass, field, replace
+
+import structlog
+
+from app.domain.counts import Settlement
+from app.domain.errors import EVENT_TOO_LARGE, SYNC_BUG
+from app.domain.event import InvalidEvent
+from app.domain.outcome import Failure, TryAgain
+from app.domain.record import SourceRecord
+from app.domain.state import ConsumerState, Forwarded, Verdict
+from app.engine.context import EngineContext, now_ms
+from app.engine.dead_letters import dead_letter, send_dead_letter
+from app.engine.headers import Failing, retry_headers
+from app.engine.journal import Journal
+from app.engine.lease import LeaseLost
+from app.engine.producer import TooLarge, Write
+from app.engine.work import Result, Work
+
+log = structlog.get_logger(__name__)
+
+# How often a worker whose lease ran out looks whether a heartbeat brought it back.
+LEASE_POLL_SECONDS = 0.05
+
+
+class Abandoned(Exception):
+    """The partition was taken away: stop, without an outcome."""
+
+
+@dataclass(slots=True)
+class _Parked:
+    """One parked consumer: its main offsets, and a bell that rings when something may have changed."""
+
+    offsets: set[int] = field(default_factory=set)
+    wake: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+@dataclass(frozen=True, slots=True)
+class _Copy:
+    """The copy of a parked event as read back from the retry topic."""
+
+    source: SourceRecord
+    retry_offset: int
+
+
+class Partition:
+    """One owned partition in one generation."""
+
+    def __init__(self, number: int, generation: int, context: EngineContext) -> None:
+        self.number = number
+        self.generation = generation
+        self.draining = False  # no new work is started
+        self.dead = False  # nothing may be sent any more
+        self._context = context
+        self._lanes: dict[str, deque[Work]] = {}
+        self._parked: dict[str, _Parked] = {}
+        self._forwarding: dict[int, str] = {}  # main offset -> consumer
+        self._copies: dict[int, _Copy] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.journal: Journal = None  # type: ignore[assignment]  # set by the claim, before anything runs
+
+    def start(self) -> None:
+        """Go on with what the durable record says is parked; the copies arrive as the retry topic is read."""
+        for offset, entry in self.journal.state.forwarded.items():
+            self._add_parked(entry.consumer, offset)
+
+    # ---- from the main topic
+
+    def take(self, record: SourceRecord) -> None:
+        """A record of the main topic, claimed and undecided, in offset order."""
+        self._context.room.enter()
+        try:
+            work = self._context.flow.read(record)
+        except InvalidEvent as problem:
+            self.spawn(self._reject(record, problem))
+            return
+        if work.consumer in self._parked:
+            self._park(work)
+        elif lane := self._lanes.get(work.consumer):
+            lane.append(work)
+        else:
+            self._lanes[work.consumer] = deque((work,))
+            self.spawn(self._run_lane(work.consumer))
+
+    async def _reject(self, record: SourceRecord, problem: InvalidEvent) -> None:
+        now = now_ms()
+        settlement = self._context.flow.invalid(record, problem)
+        await self._bury(record, Verdict(settlement, problem.message, now, now, alert=False))
+        self._close_main(record.offset)
+
+    async def _run_lane(self, consumer: str) -> None:
+        lane = self._lanes[consumer]
+        while lane and not self.draining:
+            work = lane[0]
+            offset = work.record.offset
+            verdict = self.journal.state.verdicts.get(offset)
+            if verdict is None:
+                result = await self._attempt(work, 1)
+                if isinstance(result.decision, TryAgain):
+                    # No await from here until the lane is gone: what follows of this consumer is parked behind it.
+                    del self._lanes[consumer]
+                    self._park(lane.popleft(), result.decision.failure)
+                    while lane:
+                        self._park(lane.popleft())
+                    return
+                verdict = await self._settle_or_give_up(offset, result, now_ms())
+            if verdict is not None:
+                await self._bury(work.record, verdict)
+            self._close_main(offset)
+            lane.popleft()
+        if not lane:
+            del self._lanes[consumer]
+
+    # ---- parking
+
+    def _add_parked(self, consumer: str, offset: int) -> None:
+        parked = self._parked.get(consumer)
+        if parked is None:
+            parked = self._parked[consumer] = _Parked()
+            self.spawn(self._run_parked(consumer, parked))
+        parked.offsets.add(offset)
+        self._context.parked += 1
+
+    def _unpark(self, consumer: str, offset: int) -> None:
+        if parked := self._parked.get(consumer):
+            parked.offsets.discard(offset)
+            parked.wake.set()
+            self._context.parked -= 1
+
+    def _park(self, work: Work, failure: Failure | None = None) -> None:
+        """Decided here and now, without an await: from now on nothing of this consumer runs from the main topic."""
+        now = now_ms()
+        entry = Forwarded(work.consumer, work.event_id, attempts=0, due_ms=0)
+        if failure is not None:
+            entry = replace(
+                entry,
+                attempts=1,
+                due_ms=self._context.due_ms(1),
+                first_failed_ms=now,
+                last_failed_ms=now,
+                reason=failure.code,
+            )
+        self._add_parked(work.consumer, work.record.offset)
+        self._forwarding[work.record.offset] = work.consumer
+        self.spawn(self._forward(work, entry, failure.message if failure else ""))
+
+    async def _forward(self, work: Work, entry: Forwarded, message: str) -> None:
+        record, kafka = work.record, self._context.kafka
+        failing = Failing(
+            entry.event_id,
+            entry.attempts,
+            entry.due_ms,
+            entry.first_failed_ms,
+            entry.last_failed_ms,
+            entry.reason,
+            message,
+        )
+        copy = Write(kafka.retry_topic, self.number, record.key, record.value, retry_headers(record, failing))
+        try:
+            await self._context.producer.write_one(copy)
+        except TooLarge:
+            await self._refuse(work, f"the event does not fit into {kafka.retry_topic}: run `topics check`")
+            self._unpark(work.consumer, record.offset)
+        else:
+            await self.journal.forward(record.offset, entry)
+        self._forwarding.pop(record.offset, None)
+        self._close_main(record.offset)
+        if parked := self._parked.get(work.consumer):
+            parked.wake.set()
+
+    async def _refuse(self, work: Work, message: str) -> None:
+        result = self._context.flow.gave_up(work, EVENT_TOO_LARGE, message, 1)
+        if (verdict := await self._settle_or_give_up(work.record.offset, result, now_ms())) is not None:
+            await self._bury(work.record, verdict)
+
+    # ---- from the retry topic
+
+    def take_copy(self, source: SourceRecord, retry_offset: int) -> bool:
+        """A record of the retry topic. False: it means nothing (a second copy, settled, or not decided by main)."""
+        offset = source.offset
+        entry = self.journal.state.forwarded.get(offset)
+        consumer = entry.consumer if entry else self._forwarding.get(offset)
+        if consumer is None or offset in self._copies:
+            return False
+        self._copies[offset] = _Copy(source, retry_offset)
+        if parked := self._parked.get(consumer):
+            parked.wake.set()
+        return True
+
+    async def _run_parked(self, consumer: str, parked: _Parked) -> None:
+        while parked.offsets and not self.draining:
+            offset = min(parked.offsets)
+            parked.wake.clear()
+            entry, copy = self.journal.state.forwarded.get(offset), self._copies.get(offset)
+            wait = 0 if entry is None else entry.due_ms - now_ms()
+            if entry is None or copy is None or wait > 0:
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(parked.wake.wait(), wait / 1000 if entry and copy else None)
+                continue
+            if await self._run_copy(offset, entry, copy):
+                self._copies.pop(offset)
+                self._context.ledger.close((self._context.kafka.retry_topic, self.number), copy.retry_offset)
+                self._unpark(consumer, offset)
+        if not parked.offsets:
+            del self._parked[consumer]
+
+    async def _run_copy(self, offset: int, entry: Forwarded, copy: _Copy) -> bool:
+        """One attempt of a parked event, or its burial. True: it has its outcome."""
+        verdict = self.journal.state.verdicts.get(offset)
+        if verdict is None:
+            try:
+                work = self._context.flow.read(copy.source)
+            except InvalidEvent as problem:  # the catalog changed since it was parked
+                now = now_ms()
+                settlement = self._context.flow.invalid(copy.source, problem)
+                verdict = Verdict(settlement, problem.message, entry.first_failed_ms or now, now, alert=False)
+                await self.journal.give_up(offset, verdict)
+            else:
+                attempt = entry.attempts + 1
+                result = await self._attempt(work, attempt)
+                now = now_ms()
+                if isinstance(result.decision, TryAgain):
+                    failed = replace(
+                        entry,
+                        attempts=attempt,
+                        due_ms=self._context.due_ms(attempt),
+                        first_failed_ms=entry.first_failed_ms or now,
+                        last_failed_ms=now,
+                        reason=result.decision.failure.code,
+                    )
+                    await self.journal.tried(offset, failed)
+                    return False
+                verdict = await self._settle_or_give_up(offset, result, entry.first_failed_ms or now)
+        if verdict is not None:
+            await self._bury(copy.source, verdict)
+        return True
+
+    # ---- both ways
+
+    async def _attempt(self, work: Work, attempt: int) -> Result:
+        """Run an event once, while this worker is the owner and there is a free slot.
+
+        Raises:
+            Abandoned: the partition is gone; whether anything was done is unknown.
+        """
+        context = self._context
+
+        def known() -> ConsumerState | None:
+            found = self.journal.consumers.get(work.consumer)
+            return None if found is None else found[1]
+
+        while True:
+            async with context.slots:
+                await self._lease()
+                if self.draining:
+                    raise Abandoned
+                try:
+                    result = await context.flow.run(
+                        work,
+                        attempt=attempt,
+                        last=attempt >= context.sync.max_attempts,
+                        known=known,
+                        permit=self._permit,
+                    )
+                except LeaseLost:
+                    continue
+                except Exception as error:
+                    log.exception("bug while working on an event", id=work.record.id, topic=work.record.topic)
+                    result = context.flow.gave_up(work, SYNC_BUG, type(error).__name__, attempt)
+            await self._lease()  # the answer counts only if nobody else can have taken over meanwhile
+            return result
+
+    async def _settle_or_give_up(self, offset: int, result: Result, first_failed_ms: int) -> Verdict | None:
+        """Settle durably, or make the verdict durable and return it."""
+        decision, settlement = result.decision, result.settlement
+        if isinstance(decision, TryAgain) or settlement is None:
+            raise TypeError(f"a flow settled offset {offset} without saying how it counts")
+        if not decision.dead_letter:
+            await self._finish(offset, settlement)
+            return None
+        message = decision.failure.message if decision.failure else ""
+        verdict = Verdict(settlement, message, first_failed_ms, now_ms(), decision.alert)
+        await self.journal.give_up(offset, verdict)
+        return verdict
+
+    async def _bury(self, record: SourceRecord, verdict: Verdict) -> None:
+        """Send the dead letter and the alert of a durable verdict, then settle. Repeated as a whole after a crash."""
+        context = self._context
+        await send_dead_letter(
+            context.producer, dead_letter(record, verdict, context.kafka.dlq_topic, context.kafka.group)
+        )
+        if verdict.alert:
+            key, value = context.flow.alert(record, verdict)
+            await context.producer.write_one(Write(context.kafka.alerts_topic, None, key, value))
+        await self._finish(record.offset, verdict.settlement)
+
+    async def _finish(self, offset: int, settlement: Settlement) -> None:
+        await self.journal.finish(offset, settlement)
+        self._context.observer.settled(settlement)
+
+    def _close_main(self, offset: int) -> None:
+        self._context.ledger.close((self._context.kafka.topic, self.number), offset)
+        self._context.room.leave()
+
+    # ---- ownership
+
+    def _permit(self) -> None:
+        if self.dead or not self._context.lease.holds(self.generation):
+            raise LeaseLost
+
+    async def _lease(self) -> None:
+        while not self._context.lease.holds(self.generation):
+            if self.dead:
+                raise Abandoned
+            await asyncio.sleep(LEASE_POLL_SECONDS)
+        if self.dead:
+            raise Abandoned
+
+    def spawn(self, coroutine: Coroutine[object, object, None]) -> None:
+        """Run something as one of this partition's tasks; a bug in it stops the worker, loudly."""
+        task = asyncio.get_running_loop().create_task(self._guarded(coroutine))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _guarded(self, coroutine: Coroutine[object, object, None]) -> None:
+        try:
+            await coroutine
+        except (Abandoned, asyncio.CancelledError):
+            return
+        except Exception as error:  # noqa: BLE001 - whatever it is, it must not pass unnoticed
+            self.dead = self.draining = True
+            self._context.crash(error)
+
+    def stop_taking(self) -> list[asyncio.Task[None]]:
+        """Start no new work. Returns the tasks under way."""
+        self.draining = True
+        for parked in self._parked.values():
+            parked.wake.set()
+        return list(self._tasks)
+
+    def abandon(self) -> None:
+        """Nothing may be sent any more; what is not durable will be done again by the next owner."""
+        self.draining = self.dead = True

@@ -1,0 +1,93 @@
+"""Writes that count: a record is written when the broker says so.
+
+An idempotent producer (KIP-98) of its own, not Faust's: without sequence numbers a batch that is repeated after a
+timeout can overtake a newer one, and an old state record would win over its successor.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import MessageSizeTooLargeError
+
+from app.domain.record import Headers
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    """One record to be written; ``partition`` None lets the key decide (only for topics that we alone write)."""
+
+    topic: str
+    partition: int | None
+    key: bytes | None
+    value: bytes | None
+    headers: Headers = ()
+
+
+class TooLarge(Exception):
+    """The record does not fit into its topic."""
+
+
+class DurableProducer:
+    """Thin: one aiokafka producer, one method.
+
+    Args:
+        options: connection settings for ``AIOKafkaProducer`` (servers, TLS, SASL).
+        max_request_bytes: the largest record; above the largest topic's limit, so that the broker has the last word.
+    """
+
+    def __init__(self, options: dict[str, Any], max_request_bytes: int) -> None:
+        self._options = {
+            **options,
+            "acks": "all",
+            "enable_idempotence": True,
+            "max_request_size": max_request_bytes,
+            "linger_ms": 0,
+        }
+        self._producer: AIOKafkaProducer | None = None
+
+    async def start(self) -> None:
+        """Connect.
+
+        Raises:
+            aiokafka.errors.KafkaError: the broker cannot be reached.
+        """
+        producer = AIOKafkaProducer(**self._options)
+        try:
+            await producer.start()
+        except BaseException:
+            await producer.stop()
+            raise
+        self._producer = producer
+
+    async def stop(self) -> None:
+        """Send what is buffered and disconnect."""
+        if self._producer is not None:
+            await self._producer.stop()
+
+    async def write(self, records: Iterable[Write]) -> list[int]:
+        """Write and wait for every acknowledgement; offsets in the order given. Idempotent batches never expire.
+
+        A cancelled caller leaves the writes under way: they may or may not arrive.
+
+        Raises:
+            TooLarge: a record is larger than its topic takes.
+        """
+        assert self._producer is not None, "start() comes first"
+        try:
+            pending = [
+                await self._producer.send(r.topic, r.value, r.key, r.partition, headers=list(r.headers))
+                for r in records
+            ]
+            done = await asyncio.shield(asyncio.gather(*pending))
+        except MessageSizeTooLargeError as error:
+            raise TooLarge(str(error)) from error
+        return [metadata.offset for metadata in done]
+
+    async def write_one(self, record: Write) -> int:
+        """As ``write``, for one record; its offset."""
+        return (await self.write((record,)))[0]

@@ -1,0 +1,83 @@
+"""What the engine asks of a flow, and what it tells it.
+
+The engine moves events, keeps their order and their counts; a flow says what an event means and what to do about it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from app.domain.counts import Settlement
+from app.domain.errors import ErrorEntry
+from app.domain.event import InvalidEvent
+from app.domain.outcome import Settle, TryAgain
+from app.domain.record import SourceRecord
+from app.domain.state import ConsumerState, Verdict
+
+# Called right before anything is sent for an event; raises LeaseLost when the partition may have a new owner.
+Permit = Callable[[], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """One event that can be worked on. ``payload`` is the flow's own."""
+
+    record: SourceRecord
+    consumer: str
+    event_id: str
+    payload: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What an attempt came to: try again, or settle with these counts."""
+
+    decision: TryAgain | Settle
+    settlement: Settlement | None = None  # present when the decision is to settle
+
+
+class Flow(Protocol):
+    """The meaning of events."""
+
+    def read(self, record: SourceRecord) -> Work:
+        """Decode and check a record; the same record always gives the same answer.
+
+        Raises:
+            InvalidEvent: it cannot be worked on.
+        """
+
+    def invalid(self, record: SourceRecord, problem: InvalidEvent) -> Settlement:
+        """How an invalid record counts."""
+
+    async def run(
+        self, work: Work, *, attempt: int, last: bool, known: Callable[[], ConsumerState | None], permit: Permit
+    ) -> Result:
+        """Do what the event asks for; ``known`` looks up the consumer's record. Raises only what ``permit`` raises."""
+
+    def gave_up(self, work: Work, entry: ErrorEntry, message: str, attempt: int) -> Result:
+        """How an event counts that the engine itself had to give up."""
+
+    def alert(self, record: SourceRecord, verdict: Verdict) -> tuple[bytes, bytes]:
+        """Key and value of the record in the alerts topic that makes an incident of a verdict."""
+
+
+class ConsumerStates(Protocol):
+    """Where the durable per-consumer records can be read (a follower of their topic)."""
+
+    async def catch_up(self, partition: int) -> None:
+        """Return when everything that stands in the topic's partition now has been read."""
+
+    def get(self, partition: int, consumer_id: str) -> tuple[int, ConsumerState] | None:
+        """(epoch, state) of a consumer."""
+
+    def applied(self, partition: int) -> int:
+        """Everything below this offset of the topic's partition has been read."""
+
+
+class Observer(Protocol):
+    """What happens in the engine, for metrics."""
+
+    def settled(self, settlement: Settlement) -> None:
+        """An event has its final, durable outcome."""
