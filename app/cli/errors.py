@@ -1,0 +1,107 @@
+"""`profile-sync errors`: what an error code means and what to do, and the page that `make docs` writes from it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from app.domain.errors import REGISTRY, ErrorClass, ErrorEntry
+
+CLASS_MEANINGS: dict[ErrorClass, tuple[str, str]] = {
+    ErrorClass.INVALID: (
+        "The event itself cannot be worked on",
+        "Not tried again: the event goes to the dead-letter topic at once and counts as `invalid`.",
+    ),
+    ErrorClass.TRANSIENT: (
+        "May pass by itself",
+        "The consumer is parked and the event tried again, up to `SYNC_MAX_ATTEMPTS` times.",
+    ),
+    ErrorClass.THROTTLED: (
+        "Too fast",
+        "As transient; a `Retry-After` is honoured.",
+    ),
+    ErrorClass.AUTH: (
+        "Token or credentials",
+        "As transient, for the credentials may be mended meanwhile. An expired token is not an error: it is refreshed "
+        "and the call repeated without costing an attempt.",
+    ),
+    ErrorClass.PERMANENT: (
+        "The same call will fail again",
+        "Not tried again: the outcome is decided at once.",
+    ),
+}
+
+
+def errors(
+    code: Annotated[str | None, typer.Argument(help="One code, e.g. CMT-RATE-LIMITED; all without it.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False,
+    as_markdown: Annotated[bool, typer.Option("--markdown", help="The page docs/errors.md.")] = False,
+) -> None:
+    """What an error code means, whether it is retried, and what to do about it."""
+    if code is not None and code.upper() not in REGISTRY:
+        typer.echo(f"errors: there is no code {code}; `profile-sync errors` lists them all", err=True)
+        raise typer.Exit(1)
+    entries = list(REGISTRY.values()) if code is None else [REGISTRY[code.upper()]]
+    if as_json:
+        typer.echo(json.dumps({"errors": [_document(entry) for entry in entries]}, indent=2))
+    elif as_markdown:
+        typer.echo(markdown_page(entries), nl=False)
+    else:
+        Console().print(_table(entries))
+
+
+def _document(entry: ErrorEntry) -> dict[str, str | bool]:
+    return {
+        "code": entry.code,
+        "class": entry.error_class.value,
+        "meaning": entry.meaning,
+        "remedy": entry.remedy,
+        "retried": entry.error_class.retried,
+        "transport": entry.transport,
+    }
+
+
+def _table(entries: Iterable[ErrorEntry]) -> Table:
+    table = Table("Code", "Class", "Meaning", "What to do")
+    table.columns[0].no_wrap = True
+    for entry in entries:
+        table.add_row(entry.code, entry.error_class.value, entry.meaning, entry.remedy)
+    return table
+
+
+def markdown_page(entries: Iterable[ErrorEntry]) -> str:
+    """The registry as a Markdown page: one section per class, codes in the order of the registry."""
+    return "\n".join(_page_lines(list(entries))) + "\n"
+
+
+def _page_lines(entries: list[ErrorEntry]) -> Iterator[str]:
+    yield "# Error codes"
+    yield ""
+    yield "<!-- Written by `make docs` from app/domain/errors.py. Changes made here are lost. -->"
+    yield ""
+    yield "A code stands in the reason of a dead letter, in KPI rows, tickets and logs, and never changes its meaning."
+    yield "`profile-sync errors CODE` shows the same on the command line. Codes marked † say something about the connection"
+    yield "or the service as a whole, not about one row: the remaining calls of the attempt are left out."
+    for error_class, (title, consequence) in CLASS_MEANINGS.items():
+        members = [entry for entry in entries if entry.error_class is error_class]
+        if not members:
+            continue
+        yield ""
+        yield f"## {title} (`{error_class.value}`)"
+        yield ""
+        yield consequence
+        yield ""
+        yield "| code | meaning | what to do |"
+        yield "|---|---|---|"
+        for entry in members:
+            mark = " †" if entry.transport else ""
+            yield f"| `{entry.code}`{mark} | {_cell(entry.meaning)} | {_cell(entry.remedy)} |"
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("<", "&lt;")
