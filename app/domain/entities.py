@@ -13,6 +13,19 @@ Scalar = str | int | float | Decimal | bool | None
 Row = Mapping[str, Scalar]
 
 
+def as_text(value: Scalar) -> str | None:
+    """A value as the SOAP wire carries it, where every property is text: JSON's spelling; None stays None.
+
+    >>> [as_text(value) for value in (True, 80, Decimal("12.50"), "yes", None)]
+    ['true', '80', '12.50', 'yes', None]
+    """
+    if value is None or isinstance(value, str):
+        return value
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return str(value)
+
+
 class EntityType(StrEnum):
     """The parent (``consumer``) and the entities below it, in the order in which they are written."""
 
