@@ -85,8 +85,8 @@ def _page_lines(entries: list[ErrorEntry]) -> Iterator[str]:
     yield "<!-- Written by `make docs` from app/domain/errors.py. Changes made here are lost. -->"
     yield ""
     yield "A code stands in the reason of a dead letter, in KPI rows, tickets and logs, and never changes its meaning."
-    yield "`profile-sync errors CODE` shows the same on the command line. Codes marked † say something about the connection"
-    yield "or the service as a whole, not about one row: the remaining calls of the attempt are left out."
+    yield "`profile-sync errors CODE` shows the same on the command line. Codes marked † say something about the"
+    yield "connection or the service as a whole, not about one row: the remaining calls of the attempt are left out."
     for error_class, (title, consequence) in CLASS_MEANINGS.items():
         members = [entry for entry in entries if entry.error_class is error_class]
         if not members:
