@@ -114,6 +114,7 @@ CMT_TOKEN_REFUSED = _entry(
     _A,
     "The token endpoint refused the client ID and secret.",
     "Check CMT_CLIENT_ID, CMT_CLIENT_SECRET, CMT_ACCOUNT_ID and that the package is enabled.",
+    transport=True,  # concerns every call alike: events must wait, not become dead letters
 )
 CMT_TOKEN_UNAVAILABLE = _entry(
     "CMT-TOKEN-UNAVAILABLE",
@@ -141,6 +142,7 @@ CMT_AUTH = _entry(
     _A,
     "Marketing Cloud refused a fresh token.",
     "Check the package's permissions and that the token is for the right account.",
+    transport=True,  # as above
 )
 
 # Marketing Cloud: the call as a whole
@@ -164,8 +166,15 @@ CMT_UNAVAILABLE = _entry(
 CMT_HTTP_REFUSED = _entry(
     "CMT-HTTP-REFUSED",
     _P,
-    "HTTP 4xx without a SOAP answer.",
-    "Check CMT_SOAP_URL and the proxy; the address may not be the SOAP endpoint.",
+    "HTTP 400, 413 or the like without a SOAP answer: something on the way refuses this very request.",
+    "Look whether a firewall or proxy objects to the event's values; then redrive.",
+)
+CMT_ENDPOINT = _entry(
+    "CMT-ENDPOINT",
+    _T,
+    "A redirect, HTTP 403, 404, 405 or 407 without a SOAP answer: the address is not the SOAP endpoint.",
+    "Check CMT_AUTH_URL, CMT_SOAP_URL and the proxy.",
+    transport=True,
 )
 CMT_RATE_LIMITED = _entry(
     "CMT-RATE-LIMITED",
@@ -203,6 +212,18 @@ CMT_RETRIEVE_ERROR = _entry(
     "A Retrieve was answered with an error in OverallStatus.",
     "Check the data extension's key and columns in CMT_DATA_EXTENSIONS.",
 )
+CMT_RETRIEVE_EXPIRED = _entry(
+    "CMT-RETRIEVE-EXPIRED",
+    _T,
+    "The next page of a Retrieve was asked for too late (unknown RequestID in ContinueRequest).",
+    "Wait; the Retrieve starts over.",
+)
+CMT_FOREIGN_ROWS = _entry(
+    "CMT-FOREIGN-ROWS",
+    _P,
+    "A Retrieve was answered with rows of other consumers; none of them was touched.",
+    "Check that ConsumerId is a text column of the data extension and can be filtered; report it.",
+)
 CMT_NOT_XML_TEXT = _entry(
     "CMT-NOT-XML-TEXT",
     _P,
@@ -220,6 +241,12 @@ CMT_ROW_INVALID = _entry(
 CMT_ROW_MISSING_KEY = _entry(
     "CMT-ROW-MISSING-KEY", _P, "No or wrong primary key for the row.", "Check the primary key in CMT_DATA_EXTENSIONS."
 )
+CMT_DATA_EXTENSION = _entry(
+    "CMT-DATA-EXTENSION",
+    _P,
+    "Marketing Cloud does not know the data extension (70003), or not with a primary key.",
+    "Check customerKey in CMT_DATA_EXTENSIONS, and that the account (CMT_ACCOUNT_ID) sees the data extension.",
+)
 CMT_ROW_EXISTS = _entry(
     "CMT-ROW-EXISTS", _P, "The row exists already.", "Nothing to do for upserts; report it if it shows up."
 )
@@ -230,7 +257,10 @@ CMT_ROW_CONTENTION = _entry(
     "CMT-ROW-CONTENTION", _T, "The row was locked or in a deadlock.", "Wait; lower SYNC_CONCURRENCY if it stays."
 )
 CMT_ROW_ABORTED = _entry(
-    "CMT-ROW-ABORTED", _T, "The batch was aborted before the row was done (71000, 71001, 71006).", "Wait."
+    "CMT-ROW-ABORTED",
+    _T,
+    "The row was not worked on to its end (2, 13, 71000, 71001, 71006).",
+    "Wait; lower CMT_BATCH_SIZE if it stays.",
 )
 CMT_ROW_ERROR = _entry(
     "CMT-ROW-ERROR", _P, "The row failed with a code that is not known here.", "See the message and code."

@@ -1,0 +1,30 @@
+"""The Retry-After header (RFC 9110, 10.2.3): seconds, or a date."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+
+# Nobody should be able to stop this program for a day by a header; after this long it asks again.
+LONGEST_SECONDS = 3600.0
+
+
+def retry_after_seconds(value: str | None, now: datetime) -> float | None:
+    """Seconds to wait from ``now``, at most ``LONGEST_SECONDS``; None when there is no header or it cannot be read.
+
+    >>> noon = datetime(2026, 1, 31, 12, 0, tzinfo=UTC)
+    >>> retry_after_seconds("5", noon), retry_after_seconds("Sat, 31 Jan 2026 12:01:30 GMT", noon)
+    (5.0, 90.0)
+    >>> retry_after_seconds("soon", noon) is None, retry_after_seconds("Sat, 31 Jan 2026 11:00:00 GMT", noon)
+    (True, 0.0)
+    """
+    text = (value or "").strip()
+    if text.isascii() and text.isdigit():
+        return min(float(text), LONGEST_SECONDS)
+    try:
+        moment = parsedate_to_datetime(text)
+    except ValueError:
+        return None
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
+    return min(max((moment - now).total_seconds(), 0.0), LONGEST_SECONDS)
