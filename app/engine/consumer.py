@@ -1,0 +1,145 @@
+"""Faust's Kafka consumer, made safe: the ledger counts, the gate holds, ownership decides.
+
+Written against faust-streaming 0.15.3 and aiokafka 0.14.0, both pinned; what is overridden here is internal to them.
+Why each override is there:
+
+* ``_getmany``: opens offsets in the ledger before Faust can drop a message; fetches nothing of a generation that has
+  not taken over; undoes a fetch that straddles a rebalance.
+* ``ack``, ``_new_offset``, ``_filter_tps_with_pending_acks``, ``_add_gap``: commit arithmetic. Faust's takes a hole
+  next to the committed offset for done, and its lists would only grow beside the ledger.
+* ``on_partitions_revoked``: drain, then commit, before Faust forgets what was acknowledged.
+* ``HeartbeatThread``: every acknowledged heartbeat renews the lease with the time it was sent.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from typing import Any
+
+import structlog
+from aiokafka.errors import KafkaError
+from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread
+from faust.transport.drivers.aiokafka import Consumer as AiokafkaConsumer
+from faust.types import TP
+
+from app.engine.lease import Lease
+from app.engine.ownership import Ownership
+
+log = structlog.get_logger(__name__)
+
+# With nothing to fetch, look again this soon whether the gate has opened.
+IDLE_SECONDS = 0.02
+
+
+class HeartbeatThread(AIOKafkaConsumerThread):  # type: ignore[misc]
+    """The consumer's thread, with heartbeats that renew the lease."""
+
+    lease: Lease
+
+    async def on_start(self) -> None:
+        """Connect, then put the lease between the group coordinator and its heartbeats."""
+        await super().on_start()
+        coordinator = self._ensure_consumer()._coordinator
+        send = coordinator._do_heartbeat
+
+        async def heartbeat() -> bool:
+            # The broker counts from when it received this, which is later: the lease errs on the safe side.
+            sent, generation = self.lease.now(), coordinator.generation
+            alive: bool = await send()
+            if alive:  # also while a rebalance is announced: until we rejoin, the partitions are ours
+                self.lease.renew(generation, sent)
+            return alive
+
+        coordinator._do_heartbeat = heartbeat
+
+
+class LedgerConsumer(AiokafkaConsumer):  # type: ignore[misc]
+    """The consumer of the worker's Faust app."""
+
+    def __init__(self, *args: Any, ownership: Ownership, **kwargs: Any) -> None:
+        self._ownership = ownership
+        self._ledger = ownership.context.ledger
+        super().__init__(*args, **kwargs)
+
+    def _new_consumer_thread(self) -> HeartbeatThread:
+        thread = HeartbeatThread(self, loop=self.loop, beacon=self.beacon)
+        thread.lease = self._ownership.context.lease
+        return thread
+
+    async def _getmany(self, active_partitions: set[TP] | None, timeout: float) -> dict[TP, list[Any]]:  # noqa: ASYNC109
+        session = self._ownership.session
+        active = active_partitions or set()
+        changelogs = {tp for tp in active if self._is_changelog_tp(tp)}
+        wanted = changelogs | self._ownership.fetchable(active - changelogs)
+        if not wanted:
+            await asyncio.sleep(IDLE_SECONDS)
+            return {}
+        records = await super()._getmany(wanted, timeout)
+        kept = {}
+        for tp, batch in records.items():
+            if self._is_changelog_tp(tp):
+                kept[tp] = batch
+            elif session is not self._ownership.session:
+                await self._undo(tp, batch[0].offset)
+            elif batch:
+                self._ledger.fetched((tp.topic, tp.partition), [record.offset for record in batch])
+                kept[tp] = batch
+        return kept
+
+    async def _undo(self, tp: TP, first: int) -> None:
+        """Go back to the first record of a fetch that began before a rebalance and ended after it."""
+        try:
+            position = await self.position(tp)
+            if position is not None and first < position:
+                await self._seek(tp, first)
+        except (KafkaError, ValueError, RuntimeError) as error:
+            # The partition is not ours any more, or the next generation has not been assigned yet: it seeks by itself.
+            log.debug("a straddling fetch was dropped", topic=tp.topic, partition=tp.partition, error=repr(error))
+
+    def ack(self, message: Any) -> bool:
+        """Faust's way to say that a message is done; agents here close offsets in the ledger themselves."""
+        message.acked = True
+        self._unacked_messages.discard(message)
+        return True
+
+    def _filter_tps_with_pending_acks(self, topics: Any = None) -> Iterator[TP]:
+        for topic, partition in self._ledger.partitions():
+            tp = TP(topic, partition)
+            if topics is None or tp in topics or topic in topics:
+                yield tp
+
+    def _new_offset(self, tp: TP) -> int | None:
+        return self._ledger.committable((tp.topic, tp.partition))
+
+    async def _add_gap(self, tp: TP, offset_from: int, offset_to: int) -> None:
+        """Gaps need no bookkeeping: only received offsets are ever open."""
+
+    async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
+        """A new generation: what was fetched before it will be fetched again."""
+        self._ownership.shut()
+        self._ledger.forget()
+        await super().on_partitions_assigned(assigned, generation_id)
+
+    async def on_partitions_revoked(self, revoked: set[TP]) -> None:
+        """The partitions go: end what is under way, commit what is safe, forget the rest."""
+        await self.leave()
+        await super().on_partitions_revoked(revoked)
+        # Messages that were dropped on the way would let Faust wait for them for ever.
+        self._unacked_messages.clear()
+        self._ledger.forget()
+
+    async def leave(self) -> None:
+        """Drain and commit. Also called before a shutdown, which does not pass through the revocation."""
+        await self._ownership.drain()
+        try:
+            await self.commit()
+        except KafkaError as error:
+            # Nothing is lost: the durable record knows what is settled, the next owner only reads it again.
+            log.warning("last commit before leaving failed", error=type(error).__name__)
+
+    async def take_over(self, generation: int) -> None:
+        """Recovery and seek are done: claim and open the gate."""
+        await self._ownership.take_over(
+            generation, self.assignment(), lambda: generation == self.app.consumer_generation_id
+        )

@@ -1,0 +1,175 @@
+"""Taking partitions over, and letting them go.
+
+A generation of the consumer group begins with ``shut`` (nothing is fetched), and nothing is worked on until
+``take_over`` has claimed the durable record of every owned partition under a new epoch. It ends with ``drain``.
+
+Order of a take-over, each step proving the one before:
+ 1. the state table was read to its end (Faust's recovery);
+ 2. a heartbeat *sent* after that was acknowledged: no other worker took over meanwhile;
+ 3. the follower of the consumers' records has read its end;
+ 4. the record is written under a higher epoch, acknowledged: writes of an earlier owner, however late, lose;
+ 5. the gate opens. Exactly once per generation: a second claim would outrank the record that is being written.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, MutableMapping
+
+import structlog
+
+from app.domain.state import PartitionState, parse_partition_key, partition_key
+from app.engine.context import EngineContext
+from app.engine.journal import ConsumerRecords, Journal
+from app.engine.ledger import TopicPartition
+from app.engine.partition import Partition
+from app.engine.producer import Write
+
+log = structlog.get_logger(__name__)
+
+# Look for the acknowledged heartbeat this often.
+HEARTBEAT_POLL_SECONDS = 0.02
+
+# Fetched records of a topic that may wait in Faust's buffer. Far below the buffer's size (4,096), so that a topic whose
+# agent takes nothing never fills it: Faust would then stop delivering every other topic too.
+FETCH_AHEAD = 1_000
+
+# After the drain's deadline tasks are cancelled; they end at their next await.
+CANCEL_SECONDS = 2.0
+
+
+class Ownership:
+    """The partitions of this worker in the current generation.
+
+    Args:
+        table: the state table's memory, key and value as in the state topic.
+        drain_seconds: how long work under way may take to end when partitions go away; shorter than the lease.
+    """
+
+    def __init__(self, context: EngineContext, table: MutableMapping[bytes, bytes], drain_seconds: float) -> None:
+        self.context = context
+        self.partitions: dict[int, Partition] = {}
+        self.gate: frozenset[TopicPartition] = frozenset()
+        # A new object at every step of a rebalance: a fetch that straddles one is recognised and undone.
+        self.session = object()
+        self._table = table
+        self._drain_seconds = drain_seconds
+        self._taken_over: int | None = None
+        kafka = context.kafka
+        self._sources = (kafka.topic, kafka.retry_topic)
+
+    @property
+    def ready(self) -> bool:
+        """Whether this generation has taken over (a worker without partitions is ready too)."""
+        return self._taken_over is not None and self.session is self._open_session
+
+    _open_session: object = None
+
+    def current(self, number: int, generation: int) -> Partition | None:
+        """The owned partition that a message of ``generation`` belongs to; None for messages of another time."""
+        partition = self.partitions.get(number)
+        if partition is None or partition.draining or partition.generation != generation:
+            return None
+        return partition
+
+    def fetchable(self, tps: Iterable[TopicPartition]) -> set[TopicPartition]:
+        """Which of the source partitions may be fetched now."""
+        context = self.context
+        held = {
+            topic
+            for topic in {topic for topic, _ in self.gate}
+            if context.ledger.unclaimed(topic) > FETCH_AHEAD
+            or (topic == context.kafka.topic and context.parked >= context.sync.max_parked)
+        }
+        return {tp for tp in tps if (tp[0], tp[1]) in self.gate and tp[0] not in held}
+
+    def shut(self) -> None:
+        """A rebalance begins or a generation starts: nothing is fetched until the take-over."""
+        self.session, self.gate = object(), frozenset()
+
+    async def take_over(self, generation: int, owned: Iterable[TopicPartition], is_current: Callable[[], bool]) -> None:
+        """Claim the owned partitions, then open the gate.
+
+        Args:
+            owned: all assigned topic partitions.
+            is_current: whether ``generation`` still is the group's; checked after every wait.
+
+        Raises:
+            RuntimeError: partition p of the main and the retry topic came to different workers.
+        """
+        if generation == self._taken_over or not is_current():
+            return
+        self._taken_over = generation
+        context, session = self.context, self.session
+        owned = frozenset((tp[0], tp[1]) for tp in owned)
+        main, retry = ({p for topic, p in owned if topic == name} for name in self._sources)
+        if main != retry:
+            raise RuntimeError(
+                f"partitions of {self._sources[0]} and {self._sources[1]} came to different workers; "
+                "both topics need the same number of partitions: run `profile-sync topics check`"
+            )
+        since = context.lease.now()
+        while not context.lease.renewed_since(generation, since):
+            await asyncio.sleep(HEARTBEAT_POLL_SECONDS)
+            if not is_current():
+                return
+        partitions = {}
+        for number in sorted(main):
+            await context.states.catch_up(number)
+            partitions[number] = await self._claim(number, generation)
+        if session is self.session and is_current():
+            self.partitions = partitions
+            self.session = self._open_session = object()
+            self.gate = frozenset(tp for tp in owned if tp[0] in (*self._sources, context.kafka.alerts_topic))
+            for partition in partitions.values():
+                partition.start()
+            log.info("took over", generation=generation, partitions=sorted(partitions), parked=context.parked)
+
+    async def _claim(self, number: int, generation: int) -> Partition:
+        found = {}
+        for key, value in list(self._table.items()):
+            owner, epoch = parse_partition_key(key)
+            if owner == number:
+                found[epoch] = value
+        newest = max(found, default=-1)
+        state = PartitionState.decode(found[newest]) if found else PartitionState()
+        # Generations start again at 1 when a group was deleted; an epoch never goes back.
+        epoch = max(generation, newest + 1)
+        partition = Partition(number, generation, self.context)
+        context, kafka = self.context, self.context.kafka
+        partition.journal = Journal(
+            number,
+            epoch,
+            state,
+            producer=context.producer,
+            state_topic=kafka.state_topic,
+            consumers_topic=kafka.consumers_topic,
+            consumers=ConsumerRecords(number, epoch, context.states),
+            decided_upto=lambda done: context.ledger.settled_upto((kafka.topic, number), done),
+            written=self._table.__setitem__,
+            spawn=partition.spawn,
+        )
+        await partition.journal.claim()
+        old = [partition_key(number, epoch) for epoch in found]
+        await context.producer.write([Write(kafka.state_topic, number, key, None) for key in old])
+        for key in old:
+            self._table.pop(key, None)
+        return partition
+
+    async def drain(self) -> None:
+        """No new work; what is under way gets its deadline; the rest is cancelled, its outcome not being durable."""
+        self.shut()
+        partitions, self.partitions = list(self.partitions.values()), {}
+        tasks = [task for partition in partitions for task in partition.stop_taking()]
+        late: set[asyncio.Task[None]] = set()
+        if tasks:
+            _, late = await asyncio.wait(tasks, timeout=self._drain_seconds)
+        for partition in partitions:
+            partition.abandon()
+        for task in late:
+            task.cancel()
+        if late:
+            log.info("work was cut off by a rebalance or stop; it will be done again", tasks=len(late))
+            await asyncio.wait(late, timeout=CANCEL_SECONDS)
+        self.context.room.clear()
+        self.context.parked = 0

@@ -1,0 +1,189 @@
+"""The Faust app of a worker: topics, the state table, and agents that hand records to the engine."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Any
+
+import faust
+import structlog
+
+from app.domain.record import SourceRecord
+from app.engine.consumer import LedgerConsumer
+from app.engine.context import EngineContext
+from app.engine.headers import NotOurCopy, source_of
+from app.engine.ownership import Ownership
+
+log = structlog.get_logger(__name__)
+
+WEEK_SECONDS = 7 * 24 * 3600.0
+
+AlertHandler = Callable[[bytes | None, bytes | None], Awaitable[None]]
+
+
+def _record(event: Any) -> SourceRecord:
+    message = event.message
+    return SourceRecord(
+        topic=message.topic,
+        partition=message.partition,
+        offset=message.offset,
+        timestamp_ms=round((message.timestamp or 0.0) * 1000),
+        key=message.key,
+        value=message.value,
+        headers=tuple(message.headers or ()),
+    )
+
+
+class Stream:
+    """Builds, starts and stops the Faust app.
+
+    Args:
+        connection: Faust's broker settings (``broker``, ``broker_credentials``).
+        heartbeat_seconds: interval of the group's heartbeats; several must fit into the lease.
+        drain_seconds: what work under way gets when partitions go away.
+        on_alert: handles one record of the alerts topic; returns when it is safe.
+    """
+
+    def __init__(
+        self,
+        context: EngineContext,
+        *,
+        connection: dict[str, Any],
+        heartbeat_seconds: float,
+        drain_seconds: float,
+        on_alert: AlertHandler,
+    ) -> None:
+        kafka = context.kafka
+        self._context = context
+        self._on_alert = on_alert
+        self.app = app = faust.App(
+            kafka.group,
+            **connection,
+            store="memory://",
+            web_enabled=False,
+            autodiscover=False,
+            topic_partitions=kafka.partitions,
+            topic_replication_factor=kafka.replication,
+            topic_disable_leader=True,
+            # Topics are made by `topics create`, with more settings than Faust knows.
+            topic_allow_declare=False,
+            table_standby_replicas=0,
+            consumer_group_instance_id=kafka.instance_id,
+            consumer_auto_offset_reset="latest" if kafka.start == "latest" else "earliest",
+            broker_session_timeout=kafka.session_timeout_seconds,
+            broker_request_timeout=max(90.0, kafka.session_timeout_seconds + 10.0),
+            broker_rebalance_timeout=max(60.0, drain_seconds + 30.0),
+            broker_heartbeat_interval=heartbeat_seconds,
+            # During an outage nothing is fetched for hours; that must not look like a stuck worker.
+            broker_max_poll_interval=WEEK_SECONDS,
+            broker_commit_interval=1.0,
+            broker_commit_livelock_soft_timeout=WEEK_SECONDS,
+            stream_processing_timeout=WEEK_SECONDS,
+            broker_max_poll_records=500,
+            # The drain is ours, see LedgerConsumer.
+            stream_wait_empty=False,
+        )
+        raw: dict[str, Any] = {
+            "key_type": bytes,
+            "value_type": bytes,
+            "key_serializer": "raw",
+            "value_serializer": "raw",
+            "partitions": kafka.partitions,
+        }
+        table = app.Table(
+            "partitions",
+            default=None,
+            key_type=bytes,
+            value_type=bytes,
+            key_serializer="raw",
+            value_serializer="raw",
+            partitions=kafka.partitions,
+        )
+        self.ownership = Ownership(context, table.data, drain_seconds)
+        app.transport.Consumer = partial(LedgerConsumer, ownership=self.ownership)
+        self._claim_after_recovery()
+        for topic, handler in (
+            (kafka.topic, self._main),
+            (kafka.retry_topic, self._retry),
+            (kafka.alerts_topic, self._alerts),
+        ):
+            app.agent(app.topic(topic, allow_empty=True, **raw), name=f"app.engine.{topic}")(handler)
+
+    def _claim_after_recovery(self) -> None:
+        # Not in perform_seek: that has a second caller. Recovery ends with this method, once per generation.
+        recovery = self.app.tables.recovery
+        completed = recovery.on_recovery_completed
+
+        async def completed_and_taken_over(generation_id: int = 0) -> None:
+            await completed(generation_id)
+            try:
+                await self.app.consumer.take_over(generation_id)
+            except asyncio.CancelledError:
+                raise
+            except Exception as error:  # noqa: BLE001 - without a claim nothing may run
+                self._context.crash(error)
+
+        recovery.on_recovery_completed = completed_and_taken_over
+
+    async def start(self) -> None:
+        """Join the group; returns when the state was recovered for the first time."""
+        self.app.finalize()
+        await self.app.start()
+
+    async def stop(self) -> None:
+        """Drain, commit, leave the group."""
+        if self.app._consumer is not None:
+            await self.app.consumer.leave()
+        await self.app.stop()
+
+    # Agents. An exception must never leave one: Faust would acknowledge the event and go on without it.
+
+    async def _main(self, stream: Any) -> None:
+        context, ownership, topic = self._context, self.ownership, self._context.kafka.topic
+        async for event in stream.noack().events():
+            number, offset = event.message.partition, event.message.offset
+            await context.room.free()
+            partition = ownership.current(number, event.message.generation_id)
+            if partition is None or not context.ledger.claim((topic, number), offset):
+                continue
+            if partition.journal.state.decided(offset):
+                context.ledger.close((topic, number), offset)
+                continue
+            try:
+                partition.take(_record(event))
+            except Exception as error:  # noqa: BLE001 - a bug; stop loudly rather than lose the event
+                context.crash(error)
+
+    async def _retry(self, stream: Any) -> None:
+        context, ownership, topic = self._context, self.ownership, self._context.kafka.retry_topic
+        async for event in stream.noack().events():
+            number, offset = event.message.partition, event.message.offset
+            partition = ownership.current(number, event.message.generation_id)
+            if partition is None or not context.ledger.claim((topic, number), offset):
+                continue
+            try:
+                meant = partition.take_copy(source_of(_record(event)), offset)
+            except NotOurCopy as error:
+                log.warning(
+                    "a record of the retry topic is not ours; skipped", offset=offset, partition=number, why=str(error)
+                )
+                meant = False
+            if not meant:
+                context.ledger.close((topic, number), offset)
+
+    async def _alerts(self, stream: Any) -> None:
+        context, ownership, topic = self._context, self.ownership, self._context.kafka.alerts_topic
+        async for event in stream.noack().events():
+            number, offset = event.message.partition, event.message.offset
+            if (topic, number) not in ownership.gate or not context.ledger.claim((topic, number), offset):
+                continue
+            try:
+                await self._on_alert(event.message.key, event.message.value)
+            except asyncio.CancelledError:
+                raise
+            except Exception as error:  # noqa: BLE001 - a bug; the alert stays open and is read again after a restart
+                context.crash(error)
+                continue
+            context.ledger.close((topic, number), offset)
