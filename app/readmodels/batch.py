@@ -1,0 +1,76 @@
+"""What a batch of state records changes: the last value of every key. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from app.domain.state import ConsumerState, StateError, parse_consumer_key, parse_partition_key
+
+TopicPartition = tuple[str, int]
+
+# What SQLite takes for an integer.
+_LARGEST = 2**63 - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """The newest value of a key in a batch; ``value`` None removes the key, ``version`` is the record's offset."""
+
+    version: int
+    value: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """A record that was skipped. ``reason`` names no content."""
+
+    topic: str
+    partition: int
+    offset: int
+    reason: str
+
+
+@dataclass(slots=True)
+class Batch:
+    """Changes by key, and how far they bring us (``positions``: the next offset to read).
+
+    A record of a partition is not opened here: it is large, written with every group commit, and only the newest one
+    is ever looked at. A record of a consumer is small and checked, so that a broken one leaves the one before in place.
+    """
+
+    state_topic: str
+    positions: dict[TopicPartition, int] = field(default_factory=dict)
+    partitions: dict[tuple[int, int], Change] = field(default_factory=dict)
+    consumers: dict[tuple[int, int, str], Change] = field(default_factory=dict)
+    unreadable: list[Unreadable] = field(default_factory=list)
+    records: int = 0
+
+    def add(self, topic: str, partition: int, offset: int, key: bytes | None, value: bytes | None) -> None:
+        """Take in one record."""
+        self.records += 1
+        self.positions[topic, partition] = offset + 1
+        try:
+            if topic == self.state_topic:
+                self.partitions[_checked(parse_partition_key(key or b""))] = Change(offset, value)
+            else:
+                number, epoch, consumer_id = parse_consumer_key(key or b"")
+                _checked((number, epoch))
+                if value is not None:
+                    ConsumerState.decode(value)
+                self.consumers[number, epoch, consumer_id] = Change(offset, value)
+        except StateError as error:
+            self.unreadable.append(Unreadable(topic, partition, offset, str(error)))
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            reason = f"not a record of this topic ({type(error).__name__})"
+            self.unreadable.append(Unreadable(topic, partition, offset, reason))
+
+    def reached(self, topic: str, partition: int, position: int) -> None:
+        """Note that everything below ``position`` was read, though no record may stand right before it."""
+        if position > self.positions.get((topic, partition), -1):
+            self.positions[topic, partition] = position
+
+
+def _checked(key: tuple[int, int]) -> tuple[int, int]:
+    if not all(0 <= number <= _LARGEST for number in key):
+        raise StateError("a number in the key is out of range")
+    return key

@@ -1,0 +1,222 @@
+"""One session of following the state topics: from the stored positions on, until something needs a new session."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+from typing import Any
+
+import structlog
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message
+from confluent_kafka import TopicPartition as KafkaTopicPartition
+from confluent_kafka.admin import AdminClient
+
+from app.kafka.admin import Admin
+from app.kafka.clients import consumer_config
+from app.readmodels.batch import Batch, TopicPartition
+from app.readmodels.progress import Progress
+from app.readmodels.state_topics import REQUEST_SECONDS, TopicFacts, identities, inspect, offsets
+from app.readmodels.store import Store
+from app.settings import KafkaSettings
+
+log = structlog.stdlib.get_logger(__name__)
+
+# How soon a stop is noticed.
+POLL_SECONDS = 0.2
+# Records that arrive within this time share a transaction: at most 50 transactions a second, and answers as fresh.
+GATHER_SECONDS = 0.02
+# What one transaction takes while catching up; partition records may be large, so they are fetched in small portions
+# of which only the last value of each key is kept.
+BATCH_RECORDS = 5_000
+PORTION_RECORDS = 64
+# Records that librdkafka fetches ahead.
+_AHEAD_KIB = 16_384
+
+# How often the ends of the topics are looked at: this is how old an answer of an idle follower can be.
+LOOK_SECONDS = 0.5
+# How often it is checked that the topics are still the same ones.
+IDENTITY_SECONDS = 10.0
+
+# Compaction drops a tombstone after delete.retention.ms (24 h by default). Data that was not followed for so long may
+# hold what was deleted meanwhile; half of that is safe.
+STALE_AFTER_SECONDS = 12 * 3600.0
+
+# librdkafka's own lines repeat for as long as a broker is away; what they say is in the follower's message.
+_silent = logging.getLogger(f"{__name__}.librdkafka")
+_silent.addHandler(logging.NullHandler())
+_silent.propagate = False
+
+
+class SessionOver(Exception):
+    """The topics are not what they were at the start of the session: begin a new one."""
+
+
+class Follower:
+    """Reads both state topics into a store. Used by one thread; ``stopped`` tells it to come back.
+
+    No consumer group: all partitions are assigned, positions live in the store. The group name goes into the
+    configuration because librdkafka asks for one, and because it is the one that access rules allow.
+    """
+
+    def __init__(
+        self, kafka: KafkaSettings, progress: Progress, stopped: Callable[[], bool], unreadable: Callable[[str], None]
+    ) -> None:
+        self._kafka = kafka
+        self._topics = (kafka.state_topic, kafka.consumers_topic)
+        self._progress = progress
+        self._stopped = stopped
+        self._unreadable = unreadable
+
+    def follow(self, store: Store, started: Callable[[], None]) -> None:
+        """Follow until stopped; ``started`` is called once the broker has answered.
+
+        Raises:
+            TopicMissing: a state topic does not exist.
+            KafkaAccessError: the broker cannot be reached, or refuses.
+            SessionOver: call again.
+            sqlite3.Error: the store cannot be written.
+        """
+        access = Admin(self._kafka, timeout_seconds=REQUEST_SECONDS)
+        with access.named_errors("follow", " and ".join(self._topics)):
+            self._session(access.client, store, started)
+
+    def _session(self, admin: AdminClient, store: Store, started: Callable[[], None]) -> None:
+        facts = inspect(admin, self._topics, self._stopped)
+        positions = self._positions(store, facts)
+        self._progress.looked(_ends(facts), time.monotonic())
+        self._progress.moved(positions)
+        consumer = Consumer(
+            dict(
+                consumer_config(self._kafka, self._kafka.group)
+                | {"auto.offset.reset": "error", "queued.max.messages.kbytes": _AHEAD_KIB}
+            ),
+            logger=_silent,
+        )
+        try:
+            consumer.assign([KafkaTopicPartition(t, p, position) for (t, p), position in positions.items()])
+            started()
+            watch = _Watch(admin, facts, self._progress)
+            while not self._stopped():
+                self._apply(store, self._gather(consumer))
+                if watch.step():
+                    store.followed(self._topics, time.time())
+        finally:
+            consumer.close()
+
+    def _positions(self, store: Store, facts: Mapping[str, TopicFacts]) -> dict[TopicPartition, int]:
+        positions: dict[TopicPartition, int] = {}
+        for topic, fact in facts.items():
+            known, stored = store.known_topic(topic), store.positions(topic)
+            if reason := _why_anew(known, stored, fact):
+                if known is not None:
+                    log.warning("read model is built anew", topic=topic, reason=reason)
+                self._progress.build([topic], _ends({topic: fact}))
+                store.reset(topic, fact.id, time.time())
+                stored = {}
+            elif self._progress.end_unknown(topic):
+                self._progress.build([topic], _ends({topic: fact}))
+            positions |= {(topic, p): stored.get(p, begin) for p, begin in fact.begin.items()}
+        return positions
+
+    def _gather(self, consumer: Consumer) -> Batch:
+        batch = Batch(self._kafka.state_topic)
+        first = consumer.poll(POLL_SECONDS)
+        if first is None:
+            return batch
+        _take(batch, first)
+        deadline = time.monotonic() + GATHER_SECONDS
+        while batch.records < BATCH_RECORDS and (left := deadline - time.monotonic()) > 0:
+            for message in consumer.consume(PORTION_RECORDS, left):
+                _take(batch, message)
+        return batch
+
+    def _apply(self, store: Store, batch: Batch) -> None:
+        if not batch.positions:
+            return
+        store.apply(batch)
+        for skipped in batch.unreadable:
+            self._unreadable(skipped.topic)
+        if batch.unreadable:
+            example = batch.unreadable[0]
+            log.warning(
+                "state records skipped, they cannot be read",
+                count=len(batch.unreadable),
+                topic=example.topic,
+                partition=example.partition,
+                offset=example.offset,
+                reason=example.reason,
+            )
+        self._progress.moved(batch.positions)
+
+
+class _Watch:
+    """Looks at the topics' ends, and now and then whether they are still the same topics, without ever waiting."""
+
+    def __init__(self, admin: AdminClient, facts: Mapping[str, TopicFacts], progress: Progress) -> None:
+        self._admin = admin
+        self._facts = facts
+        self._progress = progress
+        self._partitions = list(_ends(facts))
+        self._look: dict[TopicPartition, Future[Any]] = {}
+        self._looked = time.monotonic()
+        self._names: dict[str, Future[Any]] = {}
+        self._named = time.monotonic()
+
+    def step(self) -> bool:
+        """Go on; True when the topics were just seen to be the same."""
+        now = time.monotonic()
+        if not self._look and not self._progress.look_open and now - self._looked >= LOOK_SECONDS:
+            self._looked, self._look = now, offsets(self._admin, self._partitions)
+        if self._look and all(future.done() for future in self._look.values()):
+            ends = {key: future.result().offset for key, future in self._look.items()}
+            self._look = {}
+            self._progress.looked(ends, self._looked)
+        if not self._names and now - self._named >= IDENTITY_SECONDS:
+            self._named, self._names = now, identities(self._admin, self._facts)
+        if self._names and all(future.done() for future in self._names.values()):
+            seen = {name: future.result() for name, future in self._names.items()}
+            self._names = {}
+            for name, topic in seen.items():
+                if str(topic.topic_id) != self._facts[name].id or len(topic.partitions) != len(self._facts[name].end):
+                    raise SessionOver(f"topic {name} is another one, or has more partitions")
+            return True
+        return False
+
+
+def _take(batch: Batch, message: Message) -> None:
+    topic, partition, offset = message.topic(), message.partition(), message.offset()
+    error = message.error()
+    if error is None:
+        assert topic is not None and partition is not None and offset is not None
+        key, value = message.key(), message.value()
+        batch.add(topic, partition, offset, _bytes(key), _bytes(value))
+    elif error.code() == KafkaError._PARTITION_EOF:
+        if topic is not None and partition is not None and offset is not None and offset >= 0:
+            batch.reached(topic, partition, offset)
+    elif error.code() == KafkaError._AUTO_OFFSET_RESET:
+        raise SessionOver("the position is no longer in the topic")
+    else:
+        raise KafkaException(error)
+
+
+def _bytes(content: str | bytes | None) -> bytes | None:
+    return content.encode() if isinstance(content, str) else content
+
+
+def _ends(facts: Mapping[str, TopicFacts]) -> dict[TopicPartition, int]:
+    return {(topic, partition): end for topic, fact in facts.items() for partition, end in fact.end.items()}
+
+
+def _why_anew(known: tuple[str, float] | None, stored: Mapping[int, int], fact: TopicFacts) -> str | None:
+    if known is None:
+        return "nothing stored yet"
+    topic_id, followed_at = known
+    if topic_id != fact.id:
+        return "the topic was created anew"
+    if not fact.continues(stored):
+        return "the topic was truncated"
+    if time.time() - followed_at > STALE_AFTER_SECONDS:
+        return "not followed for so long that deletions may have been missed"
+    return None

@@ -1,0 +1,131 @@
+"""How far the read models have come: written by the follower's thread, asked by all others."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+
+from app.readmodels.batch import TopicPartition
+
+
+@dataclass(slots=True, eq=False)
+class _Waiter:
+    key: TopicPartition
+    offset: int
+    loop: asyncio.AbstractEventLoop
+    done: asyncio.Event
+
+
+class Progress:
+    """Positions (next offset to apply), looks at the topics' ends, and who waits for what.
+
+    Freshness: the follower looks at the ends of the topics every now and then. Once everything that stood there at that
+    look is applied, the read models are as fresh as that look, whatever was written since.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._positions: dict[TopicPartition, int] = {}
+        self._waiters: list[_Waiter] = []
+        self._look: tuple[float, dict[TopicPartition, int]] | None = None
+        self._fresh_as_of: float | None = None
+        self._began = time.monotonic()
+        # What is being built: no answer may be given before the position is there (None: end not known yet).
+        self._building: dict[str, dict[int, int] | None] = {}
+
+    # Written by the follower.
+    def build(self, topics: Iterable[str], ends: Mapping[TopicPartition, int] | None = None) -> None:
+        """Answers about these topics count only from ``ends`` on: the data is new, or nobody knows how old it is."""
+        with self._lock:
+            for topic in topics:
+                self._positions = {key: n for key, n in self._positions.items() if key[0] != topic}
+                self._building[topic] = None if ends is None else {p: n for (t, p), n in ends.items() if t == topic}
+            self._fresh_as_of = None
+
+    def moved(self, positions: Mapping[TopicPartition, int]) -> None:
+        """Everything below these positions is applied."""
+        with self._lock:
+            self._positions.update(positions)
+            for topic, ends in list(self._building.items()):
+                if ends is not None:
+                    left = {p: n for p, n in ends.items() if self._positions.get((topic, p), 0) < n}
+                    if left:
+                        self._building[topic] = left
+                    else:
+                        del self._building[topic]
+            self._settle_look()
+            ready = [w for w in self._waiters if self._positions.get(w.key, -1) >= w.offset]
+            self._waiters = [w for w in self._waiters if w not in ready] if ready else self._waiters
+        for waiter in ready:
+            _wake(waiter)
+
+    def looked(self, ends: Mapping[TopicPartition, int], at: float) -> None:
+        """At monotonic time ``at`` the topics ended here."""
+        with self._lock:
+            self._look = (at, dict(ends))
+            self._settle_look()
+
+    def _settle_look(self) -> None:
+        if self._look is not None:
+            at, ends = self._look
+            if all(self._positions.get(key, 0) >= end for key, end in ends.items()):
+                self._fresh_as_of, self._look = at, None
+
+    @property
+    def look_open(self) -> bool:
+        """Whether the last look is not reached yet."""
+        return self._look is not None
+
+    def end_unknown(self, topic: str) -> bool:
+        """Whether nobody has said yet from where on answers count."""
+        return topic in self._building and self._building[topic] is None
+
+    # Asked by others.
+    def behind_seconds(self) -> float:
+        """Age of the read models: how long ago they held everything."""
+        fresh = self._fresh_as_of
+        return time.monotonic() - (self._began if fresh is None else fresh)
+
+    def caught_up(self, tolerance: float) -> bool:
+        """Whether the read models held everything at a moment within the last ``tolerance`` seconds."""
+        fresh = self._fresh_as_of
+        return fresh is not None and time.monotonic() - fresh < tolerance and not self._building
+
+    def building(self, topic: str, partition: int) -> bool:
+        """Whether an answer about this partition would come from data that is still being read in."""
+        if topic not in self._building:  # the usual case, without a lock
+            return False
+        with self._lock:
+            ends = self._building.get(topic, {})
+            return ends is None or partition in ends
+
+    def position(self, topic: str, partition: int) -> int | None:
+        """The next offset to apply; None before it is known."""
+        return self._positions.get((topic, partition))
+
+    async def wait_until(self, topic: str, partition: int, offset: int, timeout: float) -> bool:  # noqa: ASYNC109
+        """Whether everything below ``offset`` was applied within ``timeout`` seconds."""
+        waiter = _Waiter((topic, partition), offset, asyncio.get_running_loop(), asyncio.Event())
+        with self._lock:
+            if self._positions.get(waiter.key, -1) >= offset:
+                return True
+            self._waiters.append(waiter)
+        try:
+            async with asyncio.timeout(timeout):
+                await waiter.done.wait()
+        except TimeoutError:
+            return waiter.done.is_set()
+        finally:
+            with self._lock:
+                if waiter in self._waiters:
+                    self._waiters.remove(waiter)
+        return True
+
+
+def _wake(waiter: _Waiter) -> None:
+    with suppress(RuntimeError):  # its loop was closed meanwhile: nobody waits any more
+        waiter.loop.call_soon_threadsafe(waiter.done.set)

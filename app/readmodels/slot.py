@@ -1,0 +1,53 @@
+"""One SQLite file for each worker of a shared folder: the first that nobody holds."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+# More workers than this on one folder are a mistake in its configuration, not a set-up.
+MOST_SLOTS = 256
+
+
+class SlotError(Exception):
+    """No file for the read models could be had; the text says why and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """A file name of our own for life: the lock goes with the process, however it ends."""
+
+    path: Path
+    lock: int
+
+    def release(self) -> None:
+        """Let another worker have the file."""
+        os.close(self.lock)
+
+
+def take_slot(folder: Path) -> Slot:
+    """Take the first free ``readmodel-<n>.sqlite`` of a folder; the folder is made if it is not there.
+
+    The lock stands beside the file (``readmodel-<n>.lock``), so that a damaged file may be deleted while it is held.
+
+    Raises:
+        SlotError: the folder cannot be written, or all slots are taken.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for number in range(MOST_SLOTS):
+            lock = os.open(folder / f"readmodel-{number}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                os.close(lock)
+                continue
+            except BaseException:
+                os.close(lock)
+                raise
+            return Slot(folder / f"readmodel-{number}.sqlite", lock)
+    except OSError as error:
+        raise SlotError(f"DATA_DIR {folder}: {error.strerror}; it must be a folder that this user can write") from error
+    raise SlotError(f"DATA_DIR {folder}: {MOST_SLOTS} workers use it already; give this one a folder of its own")

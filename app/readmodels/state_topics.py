@@ -1,0 +1,102 @@
+"""What the broker says about the state topics: who they are, where they begin and end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import Future, wait
+from dataclasses import dataclass
+from typing import Any
+
+from confluent_kafka import KafkaError, KafkaException, TopicCollection
+from confluent_kafka import TopicPartition as KafkaTopicPartition
+from confluent_kafka.admin import AdminClient, OffsetSpec
+
+from app.readmodels.batch import TopicPartition
+
+# A broker that does not answer in this time is away.
+REQUEST_SECONDS = 5.0
+
+# How long the wait for an answer takes no notice of a stop.
+_SLICE_SECONDS = 0.1
+
+
+class TopicMissing(Exception):
+    """A state topic does not exist (yet)."""
+
+
+class Stopped(Exception):
+    """The answer is not needed any more."""
+
+
+@dataclass(frozen=True, slots=True)
+class TopicFacts:
+    """``id`` is given by the broker when a topic is made (KIP-516): a topic made anew has another one."""
+
+    topic: str
+    id: str
+    begin: Mapping[int, int]
+    end: Mapping[int, int]
+
+    def continues(self, positions: Mapping[int, int]) -> bool:
+        """Whether reading on from these positions misses nothing and repeats nothing.
+
+        False when records before the beginning were cut off unseen, or the topic ends before a position: it was
+        truncated or is another topic.
+        """
+        return positions.keys() <= self.end.keys() and all(
+            self.begin[partition] <= position <= self.end[partition] for partition, position in positions.items()
+        )
+
+
+def inspect(admin: AdminClient, topics: Iterable[str], stopped: Callable[[], bool]) -> dict[str, TopicFacts]:
+    """The facts of every topic.
+
+    Raises:
+        TopicMissing: one of them does not exist.
+        KafkaException: the broker cannot be reached, or refuses.
+        Stopped: ``stopped`` said so meanwhile.
+    """
+    names = list(topics)
+    described = {name: _answer(future, name, stopped) for name, future in identities(admin, names).items()}
+    partitions = [(name, p.id) for name, d in described.items() for p in d.partitions]
+    begin = {key: _answer(f, key[0], stopped).offset for key, f in offsets(admin, partitions, first=True).items()}
+    end = {key: _answer(f, key[0], stopped).offset for key, f in offsets(admin, partitions).items()}
+    return {
+        name: TopicFacts(
+            name,
+            str(described[name].topic_id),
+            {p: offset for (topic, p), offset in begin.items() if topic == name},
+            {p: offset for (topic, p), offset in end.items() if topic == name},
+        )
+        for name in names
+    }
+
+
+def identities(admin: AdminClient, topics: Iterable[str]) -> dict[str, Future[Any]]:
+    """Ask for the descriptions of topics, without waiting."""
+    answers: dict[str, Future[Any]] = admin.describe_topics(
+        TopicCollection(list(topics)), request_timeout=REQUEST_SECONDS
+    )
+    return answers
+
+
+def offsets(
+    admin: AdminClient, partitions: Iterable[TopicPartition], *, first: bool = False
+) -> dict[TopicPartition, Future[Any]]:
+    """Ask for the beginning or the end of partitions, without waiting."""
+    spec = OffsetSpec.earliest() if first else OffsetSpec.latest()
+    wanted = {KafkaTopicPartition(topic, partition): spec for topic, partition in partitions}
+    answers = admin.list_offsets(wanted, request_timeout=REQUEST_SECONDS)
+    return {(tp.topic, tp.partition): future for tp, future in answers.items()}
+
+
+def _answer(future: Future[Any], topic: str, stopped: Callable[[], bool]) -> Any:
+    while not wait([future], timeout=_SLICE_SECONDS).done:
+        if stopped():
+            raise Stopped
+    try:
+        return future.result()
+    except KafkaException as error:
+        if error.args[0].code() in (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC):
+            raise TopicMissing(topic) from None
+        raise

@@ -1,0 +1,233 @@
+"""The read models in SQLite: the two state topics as tables, and how far each partition was read.
+
+The file holds nothing that Kafka does not hold, so it is written without waiting for the disk and thrown away whenever
+there is any doubt about it. Invariant: data and positions change in one transaction, so that a restart reads on exactly
+where the data ends.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from app.readmodels.batch import Batch
+
+# Another number: the file is of another program version and is built anew.
+SCHEMA_VERSION = 1
+
+_SCHEMA = """
+CREATE TABLE topics (topic TEXT PRIMARY KEY, id TEXT NOT NULL, followed_at REAL NOT NULL) WITHOUT ROWID;
+CREATE TABLE positions (
+    topic TEXT, partition INTEGER, position INTEGER NOT NULL, PRIMARY KEY (topic, partition)
+) WITHOUT ROWID;
+CREATE TABLE partitions (
+    partition INTEGER, epoch INTEGER, version INTEGER NOT NULL, value BLOB NOT NULL, PRIMARY KEY (partition, epoch)
+);
+CREATE TABLE consumers (
+    consumer_id TEXT, partition INTEGER, epoch INTEGER, version INTEGER NOT NULL, value BLOB NOT NULL,
+    PRIMARY KEY (consumer_id, partition, epoch)
+) WITHOUT ROWID;
+"""
+
+# Results that say the file is gone, no database, or not ours; anything else (disk full, locked) may pass.
+_DAMAGE = {
+    sqlite3.SQLITE_CORRUPT,
+    sqlite3.SQLITE_NOTADB,
+    sqlite3.SQLITE_CANTOPEN,
+    sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_ERROR,  # a table is missing
+    sqlite3.SQLITE_READONLY,  # the file was moved or deleted under us
+    sqlite3.SQLITE_SCHEMA,
+    sqlite3.SQLITE_FORMAT,
+}
+
+# A reader never waits for the writer (WAL); this is for another process that looks into the file.
+_BUSY_SECONDS = 5.0
+
+
+def is_damage(error: sqlite3.Error) -> bool:
+    """Whether only a new file helps."""
+    if isinstance(error, sqlite3.ProgrammingError):  # closed by ``close``
+        return False
+    code = getattr(error, "sqlite_errorcode", None)
+    return code is None or (code & 0xFF) in _DAMAGE
+
+
+class Store:
+    """One open file. ``apply`` and ``reset`` belong to one thread; reading is for all, each with its own connection."""
+
+    def __init__(self, path: Path, state_topic: str, consumers_topic: str) -> None:
+        """Open the file, or make it.
+
+        Raises:
+            sqlite3.Error: it cannot be opened, is damaged, or is of another schema (see ``is_damage``).
+        """
+        self.path = path
+        self._tables = {state_topic: "partitions", consumers_topic: "consumers"}
+        self._readers: list[_Reader] = []
+        self._own = threading.local()
+        self._guard = threading.Lock()
+        self._writer = _connect(path)
+        try:
+            self._prepare()
+        except BaseException:
+            self._writer.close()
+            raise
+
+    def _prepare(self) -> None:
+        self._writer.execute("PRAGMA journal_mode = WAL")
+        self._writer.execute("PRAGMA synchronous = OFF")
+        version = self._writer.execute("PRAGMA user_version").fetchone()[0]
+        empty = self._writer.execute("SELECT count(*) FROM sqlite_master").fetchone()[0] == 0
+        if empty:
+            self._writer.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
+        elif version != SCHEMA_VERSION:
+            raise sqlite3.DatabaseError(f"schema version {version}, this program has {SCHEMA_VERSION}")
+        elif (verdict := self._writer.execute("PRAGMA quick_check(1)").fetchone()[0]) != "ok":
+            raise sqlite3.DatabaseError(verdict)
+        # Another group's or topic's data in the same folder is of no use here.
+        for (topic,) in self._writer.execute("SELECT topic FROM topics").fetchall():
+            if topic not in self._tables:
+                raise sqlite3.DatabaseError(f"holds the read model of topic {topic}")
+
+    def close(self) -> None:
+        """Close all connections, those of other threads too."""
+        with self._guard:
+            readers, self._readers = self._readers, []
+        for reader in readers:
+            reader.close()
+        self._writer.close()
+
+    # For the follower's thread.
+    def known_topic(self, topic: str) -> tuple[str, float] | None:
+        """(topic ID, Unix time at which it was last followed) of the topic that the data is from."""
+        row = self._writer.execute("SELECT id, followed_at FROM topics WHERE topic = ?", (topic,)).fetchone()
+        return (row[0], row[1]) if row else None
+
+    def positions(self, topic: str) -> dict[int, int]:
+        """The next offset to read of every partition that was ever read."""
+        rows = self._writer.execute("SELECT partition, position FROM positions WHERE topic = ?", (topic,))
+        return dict(rows.fetchall())
+
+    def reset(self, topic: str, topic_id: str, now: float) -> None:
+        """Forget everything of a topic and begin anew."""
+        with _Transaction(self._writer):
+            self._writer.execute(f"DELETE FROM {self._tables[topic]}")  # noqa: S608 - one of two names of ours
+            self._writer.execute("DELETE FROM positions WHERE topic = ?", (topic,))
+            self._writer.execute("INSERT OR REPLACE INTO topics VALUES (?, ?, ?)", (topic, topic_id, now))
+
+    def followed(self, topics: Iterable[str], now: float) -> None:
+        """Note that the data is as fresh as ``now``."""
+        with _Transaction(self._writer):
+            for topic in topics:
+                self._writer.execute("UPDATE topics SET followed_at = ? WHERE topic = ?", (now, topic))
+
+    def apply(self, batch: Batch) -> None:
+        """Write a batch and its positions in one transaction. Of one key and epoch, the later offset wins."""
+        with _Transaction(self._writer):
+            for (partition, epoch), change in batch.partitions.items():
+                if change.value is None:
+                    self._writer.execute("DELETE FROM partitions WHERE partition = ? AND epoch = ?", (partition, epoch))
+                else:
+                    self._writer.execute(
+                        "INSERT INTO partitions VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE"
+                        " SET version = excluded.version, value = excluded.value WHERE excluded.version >= version",
+                        (partition, epoch, change.version, change.value),
+                    )
+            gone = [(c, p, e) for (p, e, c), change in batch.consumers.items() if change.value is None]
+            kept = [(c, p, e, v.version, v.value) for (p, e, c), v in batch.consumers.items() if v.value is not None]
+            self._writer.executemany(
+                "DELETE FROM consumers WHERE consumer_id = ? AND partition = ? AND epoch = ?", gone
+            )
+            self._writer.executemany(
+                "INSERT INTO consumers VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE"
+                " SET version = excluded.version, value = excluded.value WHERE excluded.version >= version",
+                kept,
+            )
+            self._store_positions(batch.positions)
+
+    def _store_positions(self, positions: Mapping[tuple[str, int], int]) -> None:
+        self._writer.executemany(
+            "INSERT OR REPLACE INTO positions VALUES (?, ?, ?)",
+            [(topic, partition, position) for (topic, partition), position in positions.items()],
+        )
+
+    # For all threads.
+    def partition_versions(self) -> list[tuple[int, int, int]]:
+        """(partition, epoch, version) of the record that counts for each partition: the one of the highest epoch."""
+        return self._read("SELECT partition, max(epoch), version FROM partitions GROUP BY partition ORDER BY partition")
+
+    def partition_value(self, partition: int, epoch: int) -> tuple[int, bytes] | None:
+        """(version, value) of one record."""
+        rows = self._read("SELECT version, value FROM partitions WHERE partition = ? AND epoch = ?", (partition, epoch))
+        return rows[0] if rows else None
+
+    def consumer_values(self, consumer_id: str) -> list[tuple[int, int, bytes]]:
+        """(partition, epoch, value) of a consumer on every partition where it was seen, the highest epoch of each."""
+        return self._read(
+            "SELECT partition, max(epoch), value FROM consumers WHERE consumer_id = ? GROUP BY partition",
+            (consumer_id,),
+        )
+
+    def consumer_value(self, partition: int, consumer_id: str) -> tuple[int, bytes] | None:
+        """(epoch, value) of a consumer on one partition."""
+        rows = self._read(
+            "SELECT epoch, value FROM consumers WHERE consumer_id = ? AND partition = ? ORDER BY epoch DESC LIMIT 1",
+            (consumer_id, partition),
+        )
+        return rows[0] if rows else None
+
+    def _read(self, statement: str, values: tuple[Any, ...] = ()) -> list[Any]:
+        reader: _Reader | None = getattr(self._own, "reader", None)
+        if reader is None:
+            reader = _Reader(self.path)
+            self._own.reader = reader
+            with self._guard:
+                self._readers.append(reader)
+        return reader.rows(statement, values)
+
+
+class _Reader:
+    """A connection of one thread; the lock only keeps ``close`` from pulling it away under a query."""
+
+    def __init__(self, path: Path) -> None:
+        self._connection = _connect(path, create=False)
+        self._connection.execute("PRAGMA query_only = ON")
+        self._lock = threading.Lock()
+
+    def rows(self, statement: str, values: tuple[Any, ...]) -> list[Any]:
+        with self._lock:
+            return self._connection.execute(statement, values).fetchall()
+
+    def close(self) -> None:
+        with self._lock:
+            self._connection.close()
+
+
+class _Transaction:
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+
+    def __enter__(self) -> None:
+        self._connection.execute("BEGIN IMMEDIATE")
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None:
+            self._connection.execute("COMMIT")
+        elif self._connection.in_transaction:
+            self._connection.execute("ROLLBACK")
+
+
+def _connect(path: Path, *, create: bool = True) -> sqlite3.Connection:
+    # A reader must not make an empty file where ours was deleted: it would answer that nobody is known.
+    uri = f"{path.absolute().as_uri()}?mode={'rwc' if create else 'rw'}"
+    return sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False, timeout=_BUSY_SECONDS)
+
+
+def remove(path: Path) -> None:
+    """Delete a store with everything beside it."""
+    for suffix in ("", "-wal", "-shm", "-journal"):
+        path.with_name(path.name + suffix).unlink(missing_ok=True)
