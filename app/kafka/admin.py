@@ -1,0 +1,126 @@
+"""An administration client whose errors say which broker, what happened and what to check."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka.admin import AdminClient
+
+from app.kafka.clients import admin_config, bootstrap_servers
+from app.settings import KafkaSettings
+
+# A broker on the other side of the world answers in a second; an operator waits this long for the bad news.
+TIMEOUT_SECONDS = 10.0
+
+T = TypeVar("T")
+
+# What the library would print on stderr by itself is in our messages.
+_silent = logging.getLogger(__name__)
+_silent.addHandler(logging.NullHandler())
+_silent.propagate = False
+
+_AUTHORIZATION = frozenset(
+    {
+        KafkaError.TOPIC_AUTHORIZATION_FAILED,
+        KafkaError.CLUSTER_AUTHORIZATION_FAILED,
+        KafkaError.GROUP_AUTHORIZATION_FAILED,
+    }
+)
+_UNREACHABLE = frozenset(
+    {KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN, KafkaError._TIMED_OUT, KafkaError._TIMED_OUT_QUEUE}
+)
+
+
+class KafkaAccessError(Exception):
+    """Kafka could not be reached, or refused; the message says which address and what to check."""
+
+
+class Admin:
+    """Wraps an ``AdminClient``; remembers what its connections complained about, because the calls only time out."""
+
+    def __init__(self, settings: KafkaSettings, *, timeout_seconds: float = TIMEOUT_SECONDS) -> None:
+        self.timeout_seconds = timeout_seconds
+        self._addresses = ", ".join(bootstrap_servers(settings))
+        self._settings = settings
+        self._complaints: list[KafkaError] = []
+        config = admin_config(settings) | {
+            "error_cb": self._complaints.append,
+            "socket.connection.setup.timeout.ms": max(1000, int(timeout_seconds * 500)),
+        }
+        with self.named_errors("connect"):
+            self.client = AdminClient(dict(config), logger=_silent)
+
+    @contextmanager
+    def named_errors(self, action: str, on: str = "") -> Iterator[None]:
+        """Turn the library's exceptions into ``KafkaAccessError``; ``action`` is what was tried, e.g. "list topics"."""
+        try:
+            yield
+        except KafkaException as error:
+            raise KafkaAccessError(self._message(error.args[0], action, on)) from error
+
+    def result(self, future: Future[T], action: str, on: str = "") -> T:
+        """Wait for one answer.
+
+        Raises:
+            KafkaAccessError: no answer in time, or a refusal.
+        """
+        with self.named_errors(action, on):
+            try:
+                return future.result(self.timeout_seconds + 1)
+            except TimeoutError:
+                raise KafkaException(KafkaError(KafkaError._TIMED_OUT)) from None
+
+    def topics(self) -> dict[str, Any]:
+        """Metadata of all topics that we may see, by name.
+
+        Raises:
+            KafkaAccessError: the broker cannot be reached, or does not let us in.
+        """
+        with self.named_errors("list the topics"):
+            return dict(self.client.list_topics(timeout=self.timeout_seconds).topics)
+
+    def _message(self, error: KafkaError, action: str, on: str) -> str:
+        where = f"Kafka at {self._addresses}"
+        what = f"{action} {on}".strip()
+        if error.code() in _AUTHORIZATION:
+            who = f"the user {self._settings.sasl_username}" if self._settings.sasl_username else "this client"
+            return f"{where} does not allow {who} to {what}: {error.str()}. Ask for the ACL, or another user."
+        if error.code() in _UNREACHABLE:
+            return self._unreachable(where, what, error)
+        advice = _REFUSALS.get(error.code(), "")
+        return f"{where} refused to {what}: {error.str()} ({error.name()}). {advice}".rstrip()
+
+    def _unreachable(self, where: str, what: str, error: KafkaError) -> str:
+        self.client.poll(0)  # delivers the complaints
+        told = {complaint.code(): complaint for complaint in self._complaints}
+        for code, advice in _ADVICE.items():
+            if code in told:
+                return f"{where}: could not {what}: {told[code].str()}. {advice}"
+        detail = next((c.str() for c in self._complaints if c.code() == KafkaError._TRANSPORT), error.str())
+        return (
+            f"{where} cannot be reached to {what} (waited {self.timeout_seconds:g} s): {detail}. Check "
+            "KAFKA_BOOTSTRAP_SERVERS, that the broker runs, firewalls, and that KAFKA_SECURITY_PROTOCOL "
+            f"({self._settings.security_protocol}) is what this port speaks."
+        )
+
+
+_REFUSALS = {
+    KafkaError.INVALID_REPLICATION_FACTOR: "Set KAFKA_REPLICATION to no more than there are brokers.",
+    KafkaError.INVALID_CONFIG: "Does this broker know that setting? Apache Kafka 3.6 and later do.",
+    KafkaError.POLICY_VIOLATION: "Create the topic by hand as its owner allows, then run profile-sync topics check.",
+}
+# By code of a connection's complaint, the most telling first.
+_ADVICE = {
+    KafkaError._AUTHENTICATION: "Check KAFKA_SASL_USERNAME, KAFKA_SASL_PASSWORD and KAFKA_SASL_MECHANISM.",
+    KafkaError.SASL_AUTHENTICATION_FAILED: "Check KAFKA_SASL_USERNAME, KAFKA_SASL_PASSWORD and KAFKA_SASL_MECHANISM.",
+    KafkaError._SSL: (
+        "Check KAFKA_SSL_CAFILE (who signed the broker's certificate), that the broker's certificate names the host "
+        "of KAFKA_BOOTSTRAP_SERVERS, and KAFKA_SSL_CERTFILE where the broker asks for one."
+    ),
+    KafkaError._RESOLVE: "The host name does not resolve: check KAFKA_BOOTSTRAP_SERVERS and the DNS.",
+}

@@ -1,0 +1,219 @@
+"""What each Kafka client must be told: confluent-kafka, aiokafka and Faust, from the same settings.
+
+TLS always verifies the broker's certificate and its host name. The results hold the password, so their ``repr`` does
+not show it.
+"""
+
+from __future__ import annotations
+
+import ssl
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import urlsplit
+
+from faust.auth import Credentials, SASLCredentials, SSLCredentials
+
+from app.kafka.limits import STATE_RECORD_BYTES, copy_bytes
+from app.settings import ConfigurationError, KafkaSettings
+
+_DEFAULT_PORT = 9092
+_SECRET_NAMES = frozenset({"sasl.password", "sasl_plain_password"})
+
+# librdkafka's own default of batch.size; a batch must also fit into the main topic.
+_LIBRDKAFKA_BATCH_BYTES = 1_000_000
+_AIOKAFKA_BATCH_BYTES = 16_384
+
+
+class ClientConfig(dict[str, Any]):
+    """Settings of a Kafka client; printing it masks the password."""
+
+    def __repr__(self) -> str:
+        return repr({name: "***" if name in _SECRET_NAMES else value for name, value in self.items()})
+
+
+@dataclass(frozen=True, slots=True)
+class FaustConnection:
+    """What ``faust.App`` takes: ``broker=``, ``broker_credentials=``, ``producer_max_request_size=``."""
+
+    broker: str
+    credentials: Credentials | None = field(repr=False)
+    producer_max_request_size: int
+
+
+def bootstrap_servers(settings: KafkaSettings) -> tuple[str, ...]:
+    """The brokers to ask first, each as ``host:port``; ``[...]`` around an IPv6 address.
+
+    Raises:
+        ConfigurationError: something in the list is not host:port.
+    """
+    servers, problems = [], []
+    for entry in filter(None, (part.strip() for part in settings.bootstrap_servers.split(","))):
+        try:
+            parts = urlsplit(f"//{entry}")
+            host, port = parts.hostname, parts.port or _DEFAULT_PORT
+        except ValueError:
+            host, port = None, 0
+        if host is None or "/" in entry or "@" in entry or ";" in entry or " " in entry:
+            problems.append(f"KAFKA_BOOTSTRAP_SERVERS: {entry!r} is not host:port (several: host1:9092,host2:9092)")
+        else:
+            servers.append(f"[{host}]:{port}" if ":" in host else f"{host}:{port}")
+    if not servers and not problems:
+        problems.append("KAFKA_BOOTSTRAP_SERVERS: names no broker; expected host1:9092,host2:9092")
+    if problems:
+        raise ConfigurationError(problems)
+    return tuple(servers)
+
+
+def ssl_context(settings: KafkaSettings) -> ssl.SSLContext | None:
+    """TLS for aiokafka and Faust, with our certificate where one is given; None without TLS.
+
+    Authorities come from ``KAFKA_SSL_CAFILE``, else from the system. Files are PEM.
+
+    Raises:
+        ConfigurationError: a file cannot be read as what it should hold.
+    """
+    if not settings.security_protocol.endswith("SSL"):
+        return None
+    try:
+        context = ssl.create_default_context(cafile=settings.ssl_cafile)
+    except (ssl.SSLError, OSError) as error:
+        raise ConfigurationError([f"KAFKA_SSL_CAFILE: no PEM certificates in {settings.ssl_cafile}: {error}"]) from None
+    if settings.ssl_certfile is not None:
+        try:
+            # An empty password: an encrypted key is an error here, not a question on the terminal.
+            context.load_cert_chain(settings.ssl_certfile, settings.ssl_keyfile, password="")
+        except (ssl.SSLError, OSError) as error:
+            raise ConfigurationError(
+                [
+                    f"KAFKA_SSL_CERTFILE, KAFKA_SSL_KEYFILE: {settings.ssl_certfile} and {settings.ssl_keyfile} are "
+                    f"not a PEM certificate and its PEM key without a passphrase: {error}"
+                ]
+            ) from None
+    return context
+
+
+def librdkafka_config(settings: KafkaSettings) -> ClientConfig:
+    """Connection part for any client of confluent-kafka (names: librdkafka, CONFIGURATION.md).
+
+    Raises:
+        ConfigurationError: as ``bootstrap_servers`` and ``ssl_context``.
+    """
+    config = ClientConfig(
+        {
+            "bootstrap.servers": ",".join(bootstrap_servers(settings)),
+            "security.protocol": settings.security_protocol,
+            "client.id": "profile-sync",
+        }
+    )
+    if ssl_context(settings) is not None:  # librdkafka's own words for a bad file say less
+        config["ssl.endpoint.identification.algorithm"] = "https"
+        if settings.ssl_cafile is not None:
+            config["ssl.ca.location"] = str(settings.ssl_cafile)
+        if settings.ssl_certfile is not None:
+            config["ssl.certificate.location"] = str(settings.ssl_certfile)
+            config["ssl.key.location"] = str(settings.ssl_keyfile)
+    if settings.security_protocol.startswith("SASL") and settings.sasl_password is not None:
+        config["sasl.mechanism"] = settings.sasl_mechanism
+        config["sasl.username"] = settings.sasl_username
+        config["sasl.password"] = settings.sasl_password.get_secret_value()
+    return config
+
+
+def admin_config(settings: KafkaSettings) -> ClientConfig:
+    """For ``confluent_kafka.admin.AdminClient``."""
+    return librdkafka_config(settings)
+
+
+def producer_config(settings: KafkaSettings) -> ClientConfig:
+    """For ``confluent_kafka.Producer``: nothing lost, nothing twice, keys spread as Java and Faust spread them.
+
+    Two programs that write the same key with different partitioners would break its order, and librdkafka's default
+    (CRC32) is not the one of Java and aiokafka (murmur2).
+    """
+    return ClientConfig(
+        librdkafka_config(settings)
+        | {
+            "enable.idempotence": True,
+            "partitioner": "murmur2_random",
+            "message.max.bytes": copy_bytes(settings),
+            "batch.size": min(_LIBRDKAFKA_BATCH_BYTES, settings.max_message_bytes),
+        }
+    )
+
+
+def consumer_config(settings: KafkaSettings, group: str) -> ClientConfig:
+    """For ``confluent_kafka.Consumer``: reads from the beginning where ``group`` has no offset, commits nothing itself.
+
+    The end of a partition is reported (``KafkaError._PARTITION_EOF``), for readers that stop there.
+    """
+    return ClientConfig(
+        librdkafka_config(settings)
+        | {
+            "group.id": group,
+            "enable.auto.commit": False,
+            "auto.offset.reset": "earliest",
+            "enable.partition.eof": True,
+        }
+    )
+
+
+def aiokafka_config(settings: KafkaSettings) -> ClientConfig:
+    """Connection keyword arguments for ``AIOKafkaConsumer``, ``AIOKafkaProducer`` and its admin client.
+
+    Raises:
+        ConfigurationError: as ``bootstrap_servers`` and ``ssl_context``.
+    """
+    config = ClientConfig(
+        {
+            "bootstrap_servers": list(bootstrap_servers(settings)),
+            "security_protocol": settings.security_protocol,
+            "ssl_context": ssl_context(settings),
+            "client_id": "profile-sync",
+        }
+    )
+    if settings.security_protocol.startswith("SASL") and settings.sasl_password is not None:
+        config["sasl_mechanism"] = settings.sasl_mechanism
+        config["sasl_plain_username"] = settings.sasl_username
+        config["sasl_plain_password"] = settings.sasl_password.get_secret_value()
+    return config
+
+
+def aiokafka_producer_config(settings: KafkaSettings) -> ClientConfig:
+    """Keyword arguments for ``AIOKafkaProducer``: acknowledged by all replicas, no duplicates from resending."""
+    return ClientConfig(
+        aiokafka_config(settings)
+        | {
+            "acks": "all",
+            "enable_idempotence": True,
+            "max_request_size": max(copy_bytes(settings), STATE_RECORD_BYTES),
+            "max_batch_size": min(_AIOKAFKA_BATCH_BYTES, settings.max_message_bytes),
+        }
+    )
+
+
+def faust_connection(settings: KafkaSettings) -> FaustConnection:
+    """For ``faust.App``; its driver turns the credentials into aiokafka's arguments.
+
+    The producer's limit is that of the largest record it writes, the state record; what is too large for a retry or
+    dead-letter topic is refused by the broker.
+
+    Raises:
+        ConfigurationError: as ``bootstrap_servers`` and ``ssl_context``.
+    """
+    context = ssl_context(settings)
+    credentials: Credentials | None = None
+    if settings.security_protocol.startswith("SASL") and settings.sasl_password is not None:
+        # Faust takes SASL_SSL from the presence of a TLS context, SASL_PLAINTEXT from its absence.
+        credentials = SASLCredentials(
+            mechanism=settings.sasl_mechanism,
+            username=settings.sasl_username,
+            password=settings.sasl_password.get_secret_value(),
+            ssl_context=context,
+        )
+    elif context is not None:
+        credentials = SSLCredentials(context)
+    return FaustConnection(
+        broker=";".join(f"kafka://{server}" for server in bootstrap_servers(settings)),
+        credentials=credentials,
+        producer_max_request_size=max(copy_bytes(settings), STATE_RECORD_BYTES),
+    )

@@ -1,0 +1,144 @@
+"""Creates and checks our topics on a broker; what they must be like is in ``topic_specs``."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka.admin import ConfigResource, NewTopic, ResourceType
+
+from app.kafka.admin import TIMEOUT_SECONDS, Admin, KafkaAccessError
+from app.kafka.topic_specs import Problem, TopicSpec, TopicState, compare_all, partition_problems, topic_specs
+from app.settings import KafkaSettings
+
+_LOOK_AGAIN_SECONDS = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class CreateReport:
+    """What ``create`` did: names of new topics, of those that were there, and what is wrong with the latter."""
+
+    created: tuple[str, ...]
+    existing: tuple[str, ...]
+    problems: tuple[Problem, ...]
+
+
+def check(settings: KafkaSettings, *, timeout_seconds: float = TIMEOUT_SECONDS) -> list[Problem]:
+    """What is missing or wrong among our topics; an empty list = all is well.
+
+    Raises:
+        KafkaAccessError: the broker cannot be reached, or does not let us look.
+        ConfigurationError: the settings name no usable broker or TLS files.
+    """
+    admin = Admin(settings, timeout_seconds=timeout_seconds)
+    return compare_all(settings, _states(admin, settings))
+
+
+def create(settings: KafkaSettings, *, timeout_seconds: float = TIMEOUT_SECONDS) -> CreateReport:
+    """Create the topics that are missing; those that exist are left as they are and checked.
+
+    Creates nothing when an existing topic has another number of partitions: the new ones would not match it. Returns
+    when every new partition has a leader.
+
+    Raises:
+        KafkaAccessError: the broker cannot be reached, or refused a topic.
+        ConfigurationError: the settings name no usable broker or TLS files.
+    """
+    admin = Admin(settings, timeout_seconds=timeout_seconds)
+    before = _states(admin, settings)
+    specs = topic_specs(settings, before.get(settings.topic))
+    existing = tuple(spec.name for spec in specs if spec.name in before)
+    if unequal := partition_problems(specs, before):
+        return CreateReport(created=(), existing=existing, problems=tuple(unequal))
+    missing = [spec for spec in specs if spec.name not in before]
+    created = tuple(_create(admin, missing)) if missing else ()
+    if missing:
+        _wait_for_leaders(admin, missing)
+    problems = tuple(compare_all(settings, _states(admin, settings)))
+    return CreateReport(
+        created=created, existing=tuple(s.name for s in specs if s.name not in created), problems=problems
+    )
+
+
+def _create(admin: Admin, specs: Iterable[TopicSpec]) -> list[str]:
+    wanted = [NewTopic(s.name, s.partitions, s.replication, config=dict(s.created_with)) for s in specs]
+    with admin.named_errors("create topics"):
+        answers = admin.client.create_topics(
+            wanted, operation_timeout=admin.timeout_seconds, request_timeout=admin.timeout_seconds
+        )
+    created, refused = [], []
+    for name, answer in answers.items():
+        try:
+            admin.result(answer, "create topic", name)
+        except KafkaAccessError as error:
+            # Another program that does the same at the same time is no failure.
+            if _code(error) != KafkaError.TOPIC_ALREADY_EXISTS:
+                refused.append(str(error))
+        else:
+            created.append(name)
+    if refused:
+        done = f" Created before that: {', '.join(created)}." if created else ""
+        raise KafkaAccessError("\n".join(dict.fromkeys(refused)) + done)
+    return created
+
+
+def _code(error: KafkaAccessError) -> int | None:
+    cause = error.__cause__
+    return cause.args[0].code() if isinstance(cause, KafkaException) else None
+
+
+def _states(admin: Admin, settings: KafkaSettings) -> dict[str, TopicState]:
+    names = {spec.name for spec in topic_specs(settings)}
+    found = {name: topic for name, topic in admin.topics().items() if name in names}
+    configs = _configs(admin, found)
+    return {
+        name: TopicState(
+            name=name,
+            partitions=len(topic.partitions),
+            replication=min((len(partition.replicas) for partition in topic.partitions.values()), default=0),
+            config=configs[name],
+        )
+        for name, topic in found.items()
+    }
+
+
+def _configs(admin: Admin, names: Iterable[str]) -> dict[str, dict[str, str]]:
+    resources = [ConfigResource(ResourceType.TOPIC, name) for name in names]
+    if not resources:
+        return {}
+    with admin.named_errors("read the configuration of the topics"):
+        answers = admin.client.describe_configs(resources, request_timeout=admin.timeout_seconds)
+    return {
+        resource.name: {
+            entry.name: entry.value
+            for entry in admin.result(answer, "read the configuration of topic", resource.name).values()
+            if entry.value is not None
+        }
+        for resource, answer in answers.items()
+    }
+
+
+def _wait_for_leaders(admin: Admin, specs: Iterable[TopicSpec]) -> None:
+    wanted = list(specs)
+    deadline = time.monotonic() + admin.timeout_seconds
+    while True:
+        topics = admin.topics()
+        late = [spec.name for spec in wanted if not _led(topics, spec)]
+        if not late:
+            return
+        if time.monotonic() > deadline:
+            raise KafkaAccessError(
+                f"Created, but after {admin.timeout_seconds:g} s still without a leader for every partition: "
+                f"{', '.join(late)}. Are all brokers up? Then run profile-sync topics check."
+            )
+        time.sleep(_LOOK_AGAIN_SECONDS)
+
+
+def _led(topics: Mapping[str, Any], spec: TopicSpec) -> bool:
+    topic = topics.get(spec.name)
+    if topic is None or len(topic.partitions) < spec.partitions:
+        return False
+    return all(partition.leader >= 0 for partition in topic.partitions.values())

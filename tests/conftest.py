@@ -1,0 +1,96 @@
+"""A real broker for every test that asks for one, started once per session, and topics of its own for each test."""
+
+from __future__ import annotations
+
+import os
+import time
+import uuid
+from collections.abc import Callable, Iterator
+
+import pytest
+from confluent_kafka.admin import AdminClient
+
+from app.kafka import sources, topics
+from app.kafka.distribution import BrokerStartError
+from app.settings import KafkaSettings
+from tests.kafka_probe import DEADLINE_SECONDS, Eventually, KafkaProbe, MakeKafkaSettings
+
+
+@pytest.fixture(scope="session")
+def broker() -> Iterator[sources.Broker]:
+    """One real Kafka for the whole session. Tests that stop or kill a broker start their own (LocalBroker)."""
+    try:
+        running = sources.broker()
+        started = running.__enter__()
+    except BrokerStartError as error:
+        if os.environ.get("CI"):
+            raise
+        pytest.skip(f"needs a broker: {error}")
+    try:
+        yield started
+    finally:
+        running.__exit__(None, None, None)
+
+
+@pytest.fixture(scope="session")
+def kafka(broker: sources.Broker) -> KafkaProbe:
+    """Reads and writes topics of the session's broker."""
+    return KafkaProbe(broker.bootstrap_servers)
+
+
+@pytest.fixture
+def make_kafka_settings(broker: sources.Broker) -> Iterator[MakeKafkaSettings]:
+    """Settings with topic and group names of their own, 4 partitions; their topics exist, and go after the test."""
+    made: list[KafkaSettings] = []
+
+    def make(*, create: bool = True, **values: object) -> KafkaSettings:
+        name = uuid.uuid4().hex[:10]
+        given = {
+            "bootstrap_servers": broker.bootstrap_servers,
+            "security_protocol": "PLAINTEXT",
+            "topic": f"profiles-{name}",
+            "group": f"sync-{name}",
+            "partitions": 4,
+            "replication": 1,
+            "session_timeout_seconds": 6.0,
+        }
+        settings = KafkaSettings.model_validate(given | values)
+        made.append(settings)
+        if create:
+            report = topics.create(settings)
+            assert not report.problems, report.problems
+        return settings
+
+    yield make
+    _delete_topics(made)
+
+
+@pytest.fixture
+def kafka_settings(make_kafka_settings: MakeKafkaSettings) -> KafkaSettings:
+    """As ``make_kafka_settings()``."""
+    return make_kafka_settings()
+
+
+@pytest.fixture
+def eventually() -> Eventually:
+    """``eventually(lambda: condition, "what is awaited")``: waits for a condition, with a deadline (seconds)."""
+
+    def wait(condition: Callable[[], object], what: str, *, within: float = DEADLINE_SECONDS) -> None:
+        deadline = time.monotonic() + within
+        while not condition():
+            assert time.monotonic() < deadline, f"not within {within:g} s: {what}"
+            time.sleep(0.02)
+
+    return wait
+
+
+def _delete_topics(made: list[KafkaSettings]) -> None:
+    if not made:
+        return
+    admin = AdminClient({"bootstrap.servers": made[0].bootstrap_servers})
+    prefixes = tuple(name for settings in made for name in (settings.topic, settings.group))
+    # Also what Faust made for the group.
+    gone = [name for name in admin.list_topics(timeout=DEADLINE_SECONDS).topics if name.startswith(prefixes)]
+    if gone:
+        for answer in admin.delete_topics(gone, operation_timeout=DEADLINE_SECONDS).values():
+            answer.result(DEADLINE_SECONDS)

@@ -1,0 +1,149 @@
+"""What a test uses to look into a broker: whole topics written and read, committed offsets, fresh settings."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
+
+from app.settings import KafkaSettings
+
+DEADLINE_SECONDS = 30.0
+
+
+class Eventually(Protocol):
+    def __call__(self, condition: Callable[[], object], what: str, *, within: float = DEADLINE_SECONDS) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A record as it stands in a topic. ``timestamp`` in ms since 1970."""
+
+    partition: int
+    offset: int
+    key: bytes | None
+    value: bytes | None
+    headers: tuple[tuple[str, bytes | None], ...]
+    timestamp: int
+
+    def header(self, name: str) -> bytes | None:
+        """Value of the last header of that name."""
+        return dict(self.headers).get(name)
+
+
+class MakeKafkaSettings(Protocol):
+    def __call__(self, *, create: bool = True, **values: object) -> KafkaSettings: ...
+
+
+@dataclass
+class KafkaProbe:
+    """Writes and reads whole topics, on behalf of a test."""
+
+    bootstrap_servers: str
+    _producer: Producer | None = field(default=None, repr=False)
+
+    def produce(
+        self,
+        topic: str,
+        records: Iterable[tuple[bytes | str | None, bytes | str | None]],
+        *,
+        partition: int | None = None,
+        headers: Mapping[str, bytes] | None = None,
+        timestamp: int | None = None,
+    ) -> None:
+        """Write (key, value) records and wait until all are acknowledged.
+
+        Without ``partition`` keys are spread as Java and Faust spread them (murmur2). ``timestamp`` in ms.
+        """
+        if self._producer is None:
+            self._producer = Producer(
+                {
+                    "bootstrap.servers": self.bootstrap_servers,
+                    "enable.idempotence": True,
+                    "partitioner": "murmur2_random",
+                    "linger.ms": 2,
+                    "message.max.bytes": 32 * 1024 * 1024,
+                }
+            )
+        failures: list[KafkaError] = []
+
+        def delivered(error: KafkaError | None, _message: object) -> None:
+            if error is not None:
+                failures.append(error)
+
+        where = {} if partition is None else {"partition": partition}
+        when = {} if timestamp is None else {"timestamp": timestamp}
+        for key, value in records:
+            while True:
+                try:
+                    self._producer.produce(
+                        topic, key=key, value=value, headers=dict(headers or {}), on_delivery=delivered, **where, **when
+                    )
+                    break
+                except BufferError:
+                    self._producer.poll(0.1)
+            self._producer.poll(0)
+        left = self._producer.flush(DEADLINE_SECONDS)
+        assert left == 0, f"{left} records for {topic} not acknowledged within {DEADLINE_SECONDS:g} s"
+        if failures:
+            raise KafkaException(failures[0])
+
+    def read_all(self, topic: str) -> list[Record]:
+        """Every record that stands in the topic now, in order within each partition."""
+        consumer = Consumer(
+            {
+                "bootstrap.servers": self.bootstrap_servers,
+                "group.id": f"reader-{uuid.uuid4().hex}",
+                "enable.auto.commit": False,
+                "enable.partition.eof": True,
+                "auto.offset.reset": "earliest",
+                "fetch.wait.max.ms": 20,
+            }
+        )
+        try:
+            metadata = consumer.list_topics(topic, timeout=DEADLINE_SECONDS).topics[topic]
+            if metadata.error is not None:
+                raise KafkaException(metadata.error)
+            consumer.assign([TopicPartition(topic, partition, 0) for partition in metadata.partitions])
+            return self._read(consumer, set(metadata.partitions))
+        finally:
+            consumer.close()
+
+    def _read(self, consumer: Consumer, open_partitions: set[int]) -> list[Record]:
+        records, deadline = [], time.monotonic() + DEADLINE_SECONDS
+        while open_partitions:
+            assert time.monotonic() < deadline, f"partitions {sorted(open_partitions)} not read to their end in time"
+            message = consumer.poll(0.5)
+            if message is None:
+                continue
+            error = message.error()
+            if error is not None:
+                if error.code() != KafkaError._PARTITION_EOF:
+                    raise KafkaException(error)
+                open_partitions.discard(message.partition())
+                continue
+            records.append(
+                Record(
+                    partition=message.partition(),
+                    offset=message.offset(),
+                    key=message.key(),
+                    value=message.value(),
+                    headers=tuple(message.headers() or ()),
+                    timestamp=message.timestamp()[1],
+                )
+            )
+        return sorted(records, key=lambda record: (record.partition, record.offset))
+
+    def committed(self, group: str, topic: str) -> dict[int, int]:
+        """Committed offset of each partition for which the group has one."""
+        consumer = Consumer({"bootstrap.servers": self.bootstrap_servers, "group.id": group})
+        try:
+            partitions = consumer.list_topics(topic, timeout=DEADLINE_SECONDS).topics[topic].partitions
+            found = consumer.committed([TopicPartition(topic, partition) for partition in partitions], timeout=10)
+            return {one.partition: one.offset for one in found if one.offset >= 0}
+        finally:
+            consumer.close()
