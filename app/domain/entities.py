@@ -13,16 +13,23 @@ Scalar = str | int | float | Decimal | bool | None
 Row = Mapping[str, Scalar]
 
 
+# Nothing that a data extension holds has more digits than this before or after the point (38 at most); written out in
+# full, a number such as 1E+999999999 would fill the memory.
+_PLAIN_DIGITS = 100
+
+
 def as_text(value: Scalar) -> str | None:
     """A value as the SOAP wire carries it, where every property is text: JSON's spelling; None stays None.
 
-    >>> [as_text(value) for value in (True, 80, Decimal("12.50"), "yes", None)]
-    ['true', '80', '12.50', 'yes', None]
+    >>> [as_text(value) for value in (True, 80, Decimal("12.50"), Decimal("1E+2"), "yes", None)]
+    ['true', '80', '12.50', '100', 'yes', None]
     """
     if value is None or isinstance(value, str):
         return value
     if isinstance(value, bool):
         return "true" if value else "false"
+    if isinstance(value, Decimal) and value.is_finite() and abs(value.adjusted()) <= _PLAIN_DIGITS:
+        return format(value, "f")
     return str(value)
 
 

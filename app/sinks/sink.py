@@ -1,0 +1,23 @@
+"""What every place that profiles go to can do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+from app.domain.event import ProfileEvent
+from app.domain.outcome import Attempt
+
+# Called right before every call goes out; raises when the partition of the event may have a new owner.
+Permit = Callable[[], None]
+
+
+class Sink(Protocol):
+    """A place that profiles go to."""
+
+    async def apply(self, event: ProfileEvent, *, last_attempt: bool, permit: Permit) -> Attempt:
+        """Run an event once and say what came of it; running it again does no harm.
+
+        ``last_attempt``: it will not be tried again, so as much of it as possible is done.
+        Raises only what ``permit`` raises; what goes wrong with the target stands in the attempt.
+        """
