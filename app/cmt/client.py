@@ -1,0 +1,266 @@
+"""Calls to Marketing Cloud: upsert, delete and retrieve rows.
+
+What happens inside a call, so that callers need not care: tokens are fetched and renewed; a call that was refused
+because of its token is repeated once with a new one; a call whose connection broke or whose answer was no SOAP message
+is repeated at once, at most twice (all three operations may safely be repeated); calls keep to the configured rate.
+Everything else is for the caller to decide: a failed call raises ``CallFailed``, a failed row is a ``RowResult``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, replace
+from types import TracebackType
+from typing import Generic, Protocol, Self, TypeVar
+
+from app.cmt.errors import CallError, CallFailed, Verdict
+from app.cmt.rate import RateLimit
+from app.cmt.results import Mask, NoResult, RowResult, call_error, names_of, refused_row, retrieve_page, write_results
+from app.cmt.token_answer import Token
+from app.cmt.tokens import TokenClient
+from app.cmt.transport import Answer, HttpTransport, TransportFailed
+from app.cmt.values import is_xml_text, unsendable
+from app.cmt.wire import Message, Wire
+from app.domain import errors as registry
+from app.domain.entities import CONSUMER_ID_COLUMN, Catalog, EntityType, Row
+from app.settings import CmtSettings
+
+# Immediate repeats of a call, and the longest pause before one (jittered, so that lanes do not come back together).
+REPEATS = 2
+REPEAT_SECONDS = 0.2
+# After a timeout the wait has been long enough: the next attempt is the caller's.
+REPEATED = frozenset({registry.CMT_CONNECTION.code, registry.CMT_UNAVAILABLE.code, registry.CMT_MALFORMED.code})
+# 2,500 rows a page: no consumer has as many; a server that always says "more" must not keep us forever.
+PAGES_MOST = 100
+
+# Labels of metrics: a call that went well, and one with rows of several entity types.
+OK, MIXED = "ok", "mixed"
+
+Permit = Callable[[], None]
+_Result = TypeVar("_Result")
+
+
+class CallObserver(Protocol):
+    """Told about every request that was sent; ``result`` is "ok" or a registry code (of the first failed row)."""
+
+    def call(self, operation: str, entity: str, result: str, seconds: float) -> None: ...
+
+    def token(self, result: str) -> None: ...
+
+
+class _Unobserved:
+    def call(self, operation: str, entity: str, result: str, seconds: float) -> None:
+        """Nobody is interested."""
+
+    def token(self, result: str) -> None:
+        """Nobody is interested."""
+
+
+def always() -> None:
+    """The permit of a caller that needs none."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Call(Generic[_Result]):
+    """One call, ready to be sent as often as needed. ``label`` says how it ended for the observer."""
+
+    message: Message
+    operation: str
+    entities: tuple[EntityType, ...]
+    read: Callable[[Answer], _Result]
+    label: Callable[[_Result], str]
+    masked: Mask
+    permit: Permit
+
+
+class CmtClient:
+    """One account of Marketing Cloud. Use as an async context manager.
+
+    Args:
+        settings: address, credentials, timeout and rate.
+        catalog: the data extensions.
+        concurrency: how many calls the caller makes at the same time.
+        observe: where metrics go.
+
+    Raises:
+        ConfigurationError: the WSDL or the CA file cannot be used.
+    """
+
+    def __init__(
+        self,
+        settings: CmtSettings,
+        catalog: Catalog,
+        *,
+        concurrency: int = 64,
+        observe: CallObserver | None = None,
+        sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
+    ) -> None:
+        self._settings = settings
+        self._catalog = catalog
+        self._observe: CallObserver = observe or _Unobserved()
+        self._sleep = sleep
+        self._names = names_of(catalog)
+        self._wire = Wire(catalog, settings.wsdl)
+        self._rate = RateLimit(settings.rate_per_second, sleep=sleep)
+        # One more for the token, so that calls that wait for it do not keep it from being fetched.
+        self._transport = HttpTransport(
+            timeout_seconds=settings.timeout_seconds, limit=concurrency + 1, ca_file=settings.ca_file
+        )
+        self._tokens = TokenClient(settings, self._transport, on_refresh=self._observe.token, sleep=sleep)
+        self._open = AsyncExitStack()
+
+    async def __aenter__(self) -> Self:
+        await self._open.enter_async_context(self._transport)
+        self._open.push_async_callback(self._tokens.close)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._open.aclose()
+
+    async def token(self) -> Token:
+        """A token, for a check of the configuration.
+
+        Raises:
+            CallFailed: none can be had.
+        """
+        return await self._tokens.get()
+
+    async def upsert(self, rows: Sequence[tuple[EntityType, Row]], *, permit: Permit = always) -> list[RowResult]:
+        """Write rows in one call, inserting those that are not there.
+
+        Args:
+            rows: all columns to write; None writes a null. May be of several entity types; the vendor advises against
+                more than 50.
+            permit: called right before every send; what it raises goes to the caller.
+
+        Returns:
+            One result for each row, in their order. A row that cannot be sent (no key, not XML text) has its result
+            without having been sent.
+
+        Raises:
+            CallFailed: there is no result for any row.
+        """
+        return await self._write("upsert", rows, self._wire.upsert, permit)
+
+    async def delete(self, keys: Sequence[tuple[EntityType, Row]], *, permit: Permit = always) -> list[RowResult]:
+        """Delete rows by their primary keys in one call; rows that are gone already are fine. Else as ``upsert``."""
+        return await self._write("delete", keys, self._wire.delete, permit)
+
+    async def retrieve(self, entity: EntityType, consumer_id: str, *, permit: Permit = always) -> list[Row]:
+        """All rows of a consumer: all columns, values as text, one call for each page of 2,500.
+
+        A null comes back as an empty text or as None, as the server pleases.
+
+        Raises:
+            CallFailed: not all rows could be had.
+        """
+        if not is_xml_text(consumer_id):
+            raise CallFailed(CallError(registry.CMT_NOT_XML_TEXT.code, registry.CMT_NOT_XML_TEXT.meaning))
+        rows: list[Row] = []
+        next_id: str | None = None
+        for _ in range(PAGES_MOST):
+            page = await self._send(
+                _Call(
+                    self._wire.retrieve(entity, consumer_id, after=next_id),
+                    "retrieve",
+                    (entity,),
+                    lambda answer: retrieve_page(answer, consumer_id),
+                    lambda page: OK,
+                    Mask(({CONSUMER_ID_COLUMN: consumer_id},), self._names),
+                    permit,
+                )
+            )
+            rows.extend(page.rows)
+            next_id = page.next_id
+            if next_id is None:
+                return rows
+        raise CallFailed(CallError(registry.CMT_MALFORMED.code, f"Retrieve: no end after {PAGES_MOST} pages."))
+
+    async def _write(
+        self,
+        label: str,
+        rows: Sequence[tuple[EntityType, Row]],
+        build: Callable[[Sequence[tuple[EntityType, Row]]], Message],
+        permit: Permit,
+    ) -> list[RowResult]:
+        results: list[RowResult | None] = []
+        for ordinal, (entity, row) in enumerate(rows):
+            problem = unsendable(self._catalog[entity], row, keys_only=label == "delete")
+            results.append(problem and refused_row(ordinal, *problem))
+        sent = [pair for pair, result in zip(rows, results, strict=True) if result is None]
+        if not sent:
+            return [result for result in results if result is not None]
+        message = build(sent)
+        masked = Mask([row for _, row in sent], self._names)
+        answers = iter(
+            await self._send(
+                _Call(
+                    message,
+                    label,
+                    tuple(dict.fromkeys(entity for entity, _ in sent)),
+                    lambda answer: write_results(answer, message.action, masked),
+                    lambda found: next((result.code or "" for result in found if not result.ok), OK),
+                    masked,
+                    permit,
+                )
+            )
+        )
+        return [result or replace(next(answers), ordinal=at) for at, result in enumerate(results)]
+
+    async def _send(self, call: _Call[_Result]) -> _Result:
+        """Send a call until it has an answer or must be given up."""
+        began = time.monotonic()
+        repeats, renewed = 0, False
+        while True:
+            await self._rate.turn()
+            token = await self._tokens.get()
+            call.permit()
+            try:
+                result = await self._attempt(call, token)
+            except NoResult as problem:
+                error = call_error(problem, self._describe(call), call.masked)
+                if problem.verdict.token_refused:
+                    self._tokens.invalidate(token)
+                    if renewed:
+                        raise CallFailed(error) from None
+                    renewed = True
+                    continue
+                in_time = time.monotonic() - began < self._settings.timeout_seconds
+                if repeats == REPEATS or not in_time or error.code not in REPEATED or error.retry_after is not None:
+                    raise CallFailed(error) from None
+                repeats += 1
+                await self._sleep(random.uniform(0, REPEAT_SECONDS))  # noqa: S311 - spreads load, guards nothing
+            else:
+                self._tokens.accepted(token)
+                return result
+
+    async def _attempt(self, call: _Call[_Result], token: Token) -> _Result:
+        """One request and its answer; raises ``NoResult``. The observer learns of it, unless it was cancelled."""
+        started = time.perf_counter()
+        outcome = ""
+        try:
+            headers = {"Content-Type": "text/xml; charset=utf-8", "SOAPAction": f'"{call.message.action}"'}
+            answer = await self._transport.post(token.soap_url, call.message.with_token(token.value), headers)
+            result = call.read(answer)
+            outcome = call.label(result)
+            return result
+        except TransportFailed as failure:
+            outcome = failure.entry.code
+            raise NoResult(Verdict(failure.entry, outcome_unknown=failure.sent), f"{failure}.") from None
+        except NoResult as problem:
+            outcome = problem.verdict.entry.code
+            raise
+        finally:
+            if outcome:
+                entity = call.entities[0].value if len(call.entities) == 1 else MIXED
+                self._observe.call(call.operation, entity, outcome, time.perf_counter() - started)
+
+    def _describe(self, call: _Call[_Result]) -> str:
+        names = ", ".join(self._catalog[entity].customer_key for entity in call.entities)
+        return f"{call.message.action} of {names}"

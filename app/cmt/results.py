@@ -1,0 +1,173 @@
+"""What an HTTP answer means for the rows of a call. Pure; everything that leaves here has its values masked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+from app.cmt.errors import CallError, Fault, Verdict, of_fault, of_retrieve, of_row, of_status
+from app.cmt.reader import ColumnError, RetrieveAnswer, RowAnswer, Unreadable, read_retrieve_answer, read_write_answer
+from app.cmt.transport import Answer
+from app.domain import errors as registry
+from app.domain.entities import CONSUMER_ID_COLUMN, Catalog, Row
+from app.domain.errors import ErrorEntry
+from app.domain.masking import mask
+
+# Messages stand in Kafka headers, tickets and log lines.
+LONGEST_MESSAGE = 600
+
+_Parsed = TypeVar("_Parsed")
+
+
+@dataclass(frozen=True, slots=True)
+class RowResult:
+    """What became of one row; ``ordinal`` is its position in the call. Failed: a registry code and a masked message."""
+
+    ok: bool
+    ordinal: int
+    code: str | None = None
+    message: str | None = None
+    column_errors: tuple[ColumnError, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One page of rows; ``next_id`` asks for the next one."""
+
+    rows: list[Row]
+    next_id: str | None
+
+
+class NoResult(Exception):
+    """An answer without results. ``detail`` is not masked yet, so this must not leave the client."""
+
+    def __init__(self, verdict: Verdict, detail: str, retry_after: float | None = None) -> None:
+        super().__init__(verdict.entry.code)
+        self.verdict = verdict
+        self.detail = detail
+        self.retry_after = retry_after
+
+
+def names_of(catalog: Catalog) -> frozenset[str]:
+    """The words of a message that are ours and stay readable: names of data extensions and columns."""
+    tables = catalog.data_extensions.values()
+    return frozenset(
+        {table.customer_key for table in tables} | {column for table in tables for column in table.columns}
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Mask:
+    """Masks the values of the rows of a call. Cheap to make, as most calls have nothing to mask."""
+
+    rows: Sequence[Row]
+    names: frozenset[str]
+
+    def __call__(self, text: str) -> str:
+        masked = mask(text, (value for row in self.rows for value in row.values()), self.names)
+        return masked if len(masked) <= LONGEST_MESSAGE else masked[: LONGEST_MESSAGE - 1] + "…"
+
+
+def call_error(no_result: NoResult, what: str, masked: Mask) -> CallError:
+    """The error of a call that failed as a whole; ``what`` names the call."""
+    entry = no_result.verdict.entry
+    detail = f" {masked(no_result.detail)}" if no_result.detail else ""
+    return CallError(
+        entry.code, f"{what}: {entry.meaning}{detail}", no_result.verdict.outcome_unknown, no_result.retry_after
+    )
+
+
+def write_results(answer: Answer, operation: str, masked: Mask) -> list[RowResult]:
+    """One result for each row of an Update or Delete, in the order of the rows (those of ``masked``).
+
+    A row without a result in an otherwise good answer gets CMT-MALFORMED; a delete of a row that is gone is fine.
+
+    Raises:
+        NoResult: a fault, not the expected message, or no results at all.
+    """
+    parsed = _parse(answer, lambda body: read_write_answer(body, operation))
+    if not parsed.rows:
+        raise NoResult(
+            Verdict(registry.CMT_MALFORMED, outcome_unknown=True),
+            f"No results; OverallStatus: {parsed.overall_status}",
+        )
+    found: dict[int, RowAnswer] = {}
+    for position, row in enumerate(parsed.rows):
+        found.setdefault(position if row.ordinal is None else row.ordinal, row)
+    return [_result(ordinal, found.get(ordinal), operation, masked) for ordinal in range(len(masked.rows))]
+
+
+def retrieve_page(answer: Answer, consumer_id: str) -> Page:
+    """The rows of one page.
+
+    Raises:
+        NoResult: a fault, not the expected message, an error in OverallStatus, or rows of another consumer: rows that
+            are found get deleted, so a filter that was not honoured must stop everything.
+    """
+    parsed: RetrieveAnswer = _parse(answer, read_retrieve_answer)
+    status = parsed.overall_status
+    if status not in ("OK", "MoreDataAvailable"):
+        if not status:
+            raise NoResult(Verdict(registry.CMT_MALFORMED), "OverallStatus is missing.")
+        raise NoResult(of_retrieve(status), f"OverallStatus: {status}")
+    for row in parsed.rows:
+        owner = row.get(CONSUMER_ID_COLUMN)
+        if owner is None:
+            raise NoResult(Verdict(registry.CMT_MALFORMED), f"A row has no {CONSUMER_ID_COLUMN}.")
+        if not _same_key(owner, consumer_id):
+            raise NoResult(Verdict(registry.CMT_FOREIGN_ROWS), "")
+    if status == "OK":
+        return Page(list(parsed.rows), None)
+    if not parsed.request_id:
+        raise NoResult(Verdict(registry.CMT_MALFORMED), "MoreDataAvailable without a RequestID.")
+    return Page(list(parsed.rows), parsed.request_id)
+
+
+def refused_row(ordinal: int, entry: ErrorEntry, column: str) -> RowResult:
+    """The result of a row that is not sent at all."""
+    return RowResult(False, ordinal, entry.code, f"{entry.meaning} Column: {column}")
+
+
+def _parse(answer: Answer, read: Callable[[bytes], _Parsed | Fault]) -> _Parsed:
+    if answer.status == 429:
+        raise NoResult(of_status(429), "HTTP 429.", answer.retry_after)
+    try:
+        parsed = read(answer.body)
+    except Unreadable as problem:
+        verdict = of_status(answer.status)
+        detail = f"{problem}." if answer.status == 200 else f"HTTP {answer.status}."
+        raise NoResult(verdict, detail, answer.retry_after) from None
+    if isinstance(parsed, Fault):
+        code = "" if parsed.api_code is None else f" (code {parsed.api_code})"
+        raise NoResult(of_fault(parsed), f"Fault {parsed.code}{code}: {parsed.text}", answer.retry_after)
+    if answer.status != 200:
+        raise NoResult(of_status(answer.status), f"HTTP {answer.status}.", answer.retry_after)
+    return parsed
+
+
+def _result(ordinal: int, row: RowAnswer | None, operation: str, masked: Mask) -> RowResult:
+    if row is None or not row.status:
+        entry = registry.CMT_MALFORMED
+        return RowResult(False, ordinal, entry.code, f"{entry.meaning} The answer has no result for this row.")
+    if row.status.casefold() == "ok":
+        return RowResult(True, ordinal)
+    texts = (row.message, row.error_message, *(error.message for error in row.column_errors))
+    entry = of_row(row.error_code, texts, column_errors=bool(row.column_errors))
+    if operation == "Delete" and entry is registry.CMT_ROW_NOT_FOUND:
+        return RowResult(True, ordinal)
+    columns = tuple(replace(error, message=masked(error.message)) for error in row.column_errors)
+    return RowResult(False, ordinal, entry.code, _row_message(row, columns, masked), columns)
+
+
+def _row_message(row: RowAnswer, columns: tuple[ColumnError, ...], masked: Mask) -> str:
+    said = [text for text in dict.fromkeys((row.message, row.error_message)) if text]
+    parts = [masked(" ".join(said)) or registry.CMT_ROW_ERROR.meaning]
+    parts.extend(f"{masked(error.column)}: {error.message}" for error in columns if error.message not in parts[0])
+    code = "" if row.error_code is None else f" (ErrorCode {row.error_code})"
+    return "; ".join(parts)[:LONGEST_MESSAGE] + code
+
+
+def _same_key(found: str, asked: str) -> bool:
+    # Data extensions compare texts without regard to case and trailing blanks, as SQL Server does by default.
+    return found.strip().casefold() == asked.strip().casefold()

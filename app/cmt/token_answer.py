@@ -1,0 +1,138 @@
+"""Reads the token endpoint's answer (vendor page "Server-to-Server Integrations with Client Credentials Grant Type").
+
+Pure but for the clock of a plain JWT. Nothing of a token or of the credentials gets into a message.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+import jwt
+
+from app.cmt.errors import CallError, CallFailed
+from app.cmt.transport import Answer, is_secure
+from app.domain import errors as registry
+from app.domain.errors import ErrorEntry
+
+# Replace a token when this share of its life is left, but no earlier than five minutes before its end (what the
+# vendor's own clients do, which with a life of under five minutes ask before every call).
+EARLY_SHARE = 0.2
+EARLY_SECONDS_MOST = 300.0
+# For an answer without expires_in and a token that does not say: half of the documented 20 minutes.
+LIFE_WHEN_UNKNOWN = 600.0
+
+_ERROR_NAME = re.compile(r"[a-z_]{1,40}")
+
+
+@dataclass(slots=True, eq=False)
+class Token:
+    """A token and where it is good for. ``accepted``: a call has succeeded with it."""
+
+    value: str = field(repr=False)
+    soap_url: str
+    refresh_at: float
+    expires_at: float
+    accepted: bool = False
+
+
+def token_url(auth_url: str) -> str:
+    """The token endpoint of an authentication address, which may already be the endpoint.
+
+    >>> token_url("https://x.auth.example/"), token_url("https://x.auth.example/v2/token/")
+    ('https://x.auth.example/v2/token', 'https://x.auth.example/v2/token')
+    """
+    return auth_url.rstrip("/").removesuffix("/v2/token").rstrip("/") + "/v2/token"
+
+
+def service_url(soap_url: str) -> str:
+    """The SOAP endpoint of an instance address, which may already be the endpoint.
+
+    >>> service_url("https://x.soap.example/"), service_url("https://x.soap.example/service.asmx")
+    ('https://x.soap.example/Service.asmx', 'https://x.soap.example/service.asmx')
+    """
+    address = soap_url.rstrip("/")
+    return address if address.lower().endswith(".asmx") else f"{address}/Service.asmx"
+
+
+def read_token(answer: Answer, asked_at: float, soap_url: str | None) -> Token:
+    """The token of an answer.
+
+    Args:
+        answer: of the token endpoint.
+        asked_at: monotonic seconds, before the request: the life of the token is counted from there.
+        soap_url: where calls go, whatever the answer says.
+
+    Raises:
+        CallFailed: CMT-TOKEN-*, by what the endpoint answered.
+    """
+    document = _json_object(answer.body)
+    if answer.status != 200:
+        raise _refusal(answer, document)
+    value = document.get("access_token")
+    if not isinstance(value, str) or not value or not value.isascii() or not value.isprintable():
+        raise token_failed(registry.CMT_TOKEN_MALFORMED, "HTTP 200 without an access_token.")
+    life = _life(document.get("expires_in"), value)
+    address = soap_url or document.get("soap_instance_url")
+    if not isinstance(address, str) or not is_secure(address):
+        problem = "No https soap_instance_url in the answer, and CMT_SOAP_URL is not set."
+        raise token_failed(registry.CMT_TOKEN_MALFORMED, problem)
+    early = min(EARLY_SECONDS_MOST, life * EARLY_SHARE)
+    return Token(value, service_url(address), asked_at + life - early, asked_at + life)
+
+
+def _json_object(body: bytes) -> dict[str, Any]:
+    try:
+        document = json.loads(body)
+    except ValueError:
+        return {}
+    return document if isinstance(document, dict) else {}
+
+
+def _life(expires_in: Any, token: str) -> float:
+    """Seconds a token is good for: what the answer says, else what a plain JWT says, else a guess.
+
+    Raises:
+        CallFailed: the answer says nonsense.
+    """
+    if expires_in is None:
+        expires_in = _jwt_life(token) or LIFE_WHEN_UNKNOWN
+    try:
+        life = float(expires_in)
+    except (TypeError, ValueError):
+        life = math.nan
+    if not 0 < life < math.inf:
+        raise token_failed(registry.CMT_TOKEN_MALFORMED, "expires_in is not a number of seconds above 0.")
+    return life
+
+
+def _jwt_life(token: str) -> float | None:
+    try:
+        # Not ours to verify: the account that issued it will.
+        claims = jwt.decode(token, options={"verify_signature": False, "verify_exp": False})
+        life = float(claims["exp"]) - time.time()
+    except (jwt.PyJWTError, KeyError, TypeError, ValueError):
+        return None
+    return life if life > 0 else None
+
+
+def _refusal(answer: Answer, document: dict[str, Any]) -> CallFailed:
+    said = document.get("error")
+    name = f", {said}" if isinstance(said, str) and _ERROR_NAME.fullmatch(said) else ""
+    what = f"HTTP {answer.status}{name}."
+    if answer.status == 429:
+        return token_failed(registry.CMT_TOKEN_THROTTLED, what, answer.retry_after)
+    if answer.status == 401 or (answer.status in (400, 403) and name):
+        return token_failed(registry.CMT_TOKEN_REFUSED, what, answer.retry_after)
+    if answer.status >= 500 or answer.status == 408:
+        return token_failed(registry.CMT_TOKEN_UNAVAILABLE, what, answer.retry_after)
+    return token_failed(registry.CMT_TOKEN_MALFORMED, what, answer.retry_after)
+
+
+def token_failed(entry: ErrorEntry, what: str, retry_after: float | None = None) -> CallFailed:
+    """The error of a token request."""
+    return CallFailed(CallError(entry.code, f"{entry.meaning} {what}", retry_after=retry_after))

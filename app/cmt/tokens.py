@@ -1,0 +1,175 @@
+"""Access tokens of Marketing Cloud (vendor page "Server-to-Server Integrations with Client Credentials Grant Type").
+
+The life of a token: asked for when first needed; used while it is fresh; replaced in the background some time before
+it expires, so that no caller waits; replaced at once when a call was refused with it. However many callers need a new
+one, one request is made, and a caller that gives up waiting does not stop it. Tokens are opaque: they are never
+required to be JWTs (real ones have four parts and no expiry inside).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from app.cmt.errors import CallError, CallFailed
+from app.cmt.token_answer import Token, read_token, token_failed, token_url
+from app.cmt.transport import HttpTransport, TransportFailed
+from app.domain import errors as registry
+from app.settings import CmtSettings
+
+# Wrong credentials stay wrong: how long to wait before the endpoint is asked again doubles from the first to the last.
+REFUSED_SECONDS_FIRST, REFUSED_SECONDS_MOST = 1.0, 60.0
+# When the endpoint throttles without saying for how long.
+THROTTLED_SECONDS = 5.0
+# An early replacement that failed is tried again after this long; nobody waits for it.
+EARLY_AGAIN_SECONDS = 5.0
+# Immediate repeats of a request that got no proper answer: it changes nothing on the other side.
+REPEATS = 2
+REPEAT_SECONDS = 0.2
+
+
+class TokenClient:
+    """The token of one account.
+
+    Args:
+        settings: address and credentials.
+        transport: open while this is used.
+        on_refresh: told "ok" or the registry code after every request for a token.
+        clock: monotonic seconds.
+    """
+
+    def __init__(
+        self,
+        settings: CmtSettings,
+        transport: HttpTransport,
+        *,
+        on_refresh: Callable[[str], None] = lambda result: None,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
+    ) -> None:
+        self._settings = settings
+        self._transport = transport
+        self._on_refresh = on_refresh
+        self._clock = clock
+        self._sleep = sleep
+        self._url = token_url(settings.auth_url)
+        self._token: Token | None = None
+        self._refreshing: asyncio.Task[Token] | None = None
+        self._refused = 0  # refusals of our credentials in a row
+        self._held_until = float("-inf")
+        self._held_error: CallError | None = None
+        self._early_after = float("-inf")  # the old token still holds: no hurry to ask again after a failure
+        self._unproven = 0  # tokens in a row that were refused without ever having been accepted
+        self._unproven_until = float("-inf")
+
+    async def get(self) -> Token:
+        """A token to send now.
+
+        Raises:
+            CallFailed: none can be had (CMT-TOKEN-*).
+        """
+        token, now = self._token, self._clock()
+        if token is not None and now < token.expires_at:
+            if now >= token.refresh_at and now >= self._early_after:
+                self._refresh()
+            return token
+        return await asyncio.shield(self._refresh())
+
+    def accepted(self, token: Token) -> None:
+        """A call with this token was not refused."""
+        if not token.accepted:
+            token.accepted = True
+            self._unproven = 0
+
+    def invalidate(self, token: Token) -> None:
+        """A call with exactly this token was refused: the next ``get`` brings another one.
+
+        Nothing happens when it has been replaced meanwhile, nor, for a while, when fresh tokens are refused time and
+        again: then it is not their age, and asking for ever more of them mends nothing.
+        """
+        if token is not self._token:
+            return
+        if not token.accepted:
+            if self._clock() < self._unproven_until:
+                return
+            self._unproven_until = self._clock() + _doubling(self._unproven)
+            self._unproven += 1
+        self._token = None
+
+    async def close(self) -> None:
+        """Stop a request that is under way."""
+        if self._refreshing is not None:
+            self._refreshing.cancel()
+            await asyncio.wait([self._refreshing])
+
+    def _refresh(self) -> asyncio.Task[Token]:
+        if self._refreshing is None or self._refreshing.done():
+            self._refreshing = asyncio.create_task(self._request(), name="token refresh")
+            # Whoever waits sees the error; when nobody does (early refresh) the next call asks again.
+            self._refreshing.add_done_callback(lambda task: task.cancelled() or task.exception())
+        return self._refreshing
+
+    async def _request(self) -> Token:
+        if self._held_error is not None and (wait := self._held_until - self._clock()) > 0:
+            raise CallFailed(
+                CallError(self._held_error.code, f"{self._held_error.message} Not asked again yet.", retry_after=wait)
+            )
+        try:
+            token = await self._ask()
+        except CallFailed as failure:
+            self._hold(failure.error)
+            self._on_refresh(failure.error.code)
+            raise
+        self._refused, self._held_error = 0, None
+        self._token = token
+        self._on_refresh("ok")
+        return token
+
+    def _hold(self, error: CallError) -> None:
+        """How long nobody asks again after a failure."""
+        if error.code == registry.CMT_TOKEN_REFUSED.code:
+            wait = error.retry_after or _doubling(self._refused)
+            self._refused += 1
+        elif error.code == registry.CMT_TOKEN_THROTTLED.code:
+            wait = error.retry_after if error.retry_after is not None else THROTTLED_SECONDS
+        else:
+            wait = error.retry_after or 0.0
+        self._held_until, self._held_error = self._clock() + wait, error
+        self._early_after = self._clock() + max(wait, EARLY_AGAIN_SECONDS)
+
+    async def _ask(self) -> Token:
+        body = json.dumps(self._credentials()).encode()
+        headers = {"Content-Type": "application/json", "Accept": "application/json"}
+        for repeat in range(REPEATS + 1):
+            last = repeat == REPEATS
+            asked_at = self._clock()
+            try:
+                answer = await self._transport.post(self._url, body, headers)
+            except TransportFailed as failure:
+                if last or failure.entry is registry.CMT_TIMEOUT:
+                    raise token_failed(registry.CMT_TOKEN_UNAVAILABLE, f"{failure}.") from None
+            else:
+                if answer.status < 500 or answer.retry_after is not None or last:
+                    return read_token(answer, asked_at, self._settings.soap_url)
+            await self._sleep(random.uniform(0, REPEAT_SECONDS))  # noqa: S311 - spreads load, guards nothing
+        raise AssertionError("unreachable: the last round returns or raises")
+
+    def _credentials(self) -> dict[str, Any]:
+        settings = self._settings
+        credentials: dict[str, Any] = {
+            "grant_type": "client_credentials",
+            "client_id": settings.client_id,
+            "client_secret": settings.client_secret.get_secret_value(),
+        }
+        if settings.account_id is not None:
+            numeric = settings.account_id.isascii() and settings.account_id.isdigit()
+            credentials["account_id"] = int(settings.account_id) if numeric else settings.account_id
+        return credentials
+
+
+def _doubling(times_before: int) -> float:
+    return min(REFUSED_SECONDS_FIRST * 2.0 ** min(times_before, 16), REFUSED_SECONDS_MOST)
