@@ -16,6 +16,7 @@ HOST = "127.0.0.1"
 _ENGINE_SECONDS = 1
 _ANSWER_SECONDS = 60.0
 _STOP_SECONDS = 20
+_LOG_LINES = 15
 _INSIDE = 9092
 
 
@@ -73,6 +74,21 @@ class ContainerBroker:
         """Address for clients, e.g. ``127.0.0.1:19092``."""
         return f"{HOST}:{self._port}"
 
+    @property
+    def running(self) -> bool:
+        """Whether the container runs."""
+        if self._container is None:
+            return False
+        wrapped = self._container.get_wrapped_container()
+        wrapped.reload()
+        return bool(wrapped.status == "running")
+
+    def log_tail(self) -> str:
+        """The last lines that Kafka said."""
+        if self._container is None:
+            return "(no log)"
+        return str(self._container.get_wrapped_container().logs(tail=_LOG_LINES).decode(errors="replace"))
+
     def start(self) -> None:
         """Create or restart the container and wait until Kafka answers.
 
@@ -100,7 +116,7 @@ class ContainerBroker:
         deadline = time.monotonic() + _ANSWER_SECONDS
         while not answers(self.bootstrap_servers):
             if time.monotonic() > deadline:
-                last = self._container.get_wrapped_container().logs(tail=15).decode(errors="replace")
+                last = self.log_tail()
                 self.close()
                 raise BrokerStartError(
                     f"Kafka in {image} did not answer on {self.bootstrap_servers} within {_ANSWER_SECONDS:g} s; "

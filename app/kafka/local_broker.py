@@ -106,6 +106,13 @@ class LocalBroker:
         """What Kafka itself said."""
         return self._folder() / "broker.log"
 
+    def log_tail(self, start: int = 0) -> str:
+        """The last lines that Kafka said; ``start``: bytes of its log that are older news."""
+        if not self.log_file.exists():
+            return "(no log)"
+        text = self.log_file.read_bytes()[start:].decode(errors="replace")
+        return "\n".join(text.strip().splitlines()[-_LOG_LINES:]) or "(nothing)"
+
     def start(self) -> None:
         """Start it and wait until it answers and every partition has a leader.
 
@@ -248,13 +255,13 @@ class LocalBroker:
             end(process, grace_seconds=0.5)
             code = -1
         if code != 0:
-            raise BrokerStartError(f"Kafka could not format {config.parent}; its log ends with:\n{self._log_tail(0)}")
+            raise BrokerStartError(f"Kafka could not format {config.parent}; its log ends with:\n{self.log_tail()}")
 
     def _wait_until_ready(self, process: subprocess.Popen[bytes], ports: Ports, written: int) -> None:
         deadline = time.monotonic() + self._start_seconds
         while time.monotonic() < deadline:
             if process.poll() is not None:
-                tail = self._log_tail(written)
+                tail = self.log_tail(written)
                 if "Address already in use" in tail:
                     raise _PortTaken
                 raise BrokerStartError(f"Kafka ended while starting (exit {process.returncode}); its log ends:\n{tail}")
@@ -263,11 +270,5 @@ class LocalBroker:
             time.sleep(0.05)
         raise BrokerStartError(
             f"Kafka did not answer on {HOST}:{ports.client} within {self._start_seconds:g} s; its log ends with:\n"
-            f"{self._log_tail(written)}"
+            f"{self.log_tail(written)}"
         )
-
-    def _log_tail(self, start: int) -> str:
-        if not self.log_file.exists():
-            return "(no log)"
-        text = self.log_file.read_bytes()[start:].decode(errors="replace")
-        return "\n".join(text.strip().splitlines()[-_LOG_LINES:]) or "(nothing)"

@@ -22,6 +22,13 @@ class Broker(Protocol):
     def bootstrap_servers(self) -> str:
         """Address for plain clients."""
 
+    @property
+    def running(self) -> bool:
+        """Whether its process lives."""
+
+    def log_tail(self) -> str:
+        """The last lines that Kafka itself said."""
+
     def start(self) -> None:
         """Start it and wait until it answers."""
 
