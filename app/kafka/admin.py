@@ -102,6 +102,8 @@ class Admin:
             if code in told:
                 return f"{where}: could not {what}: {told[code].str()}. {advice}"
         detail = next((c.str() for c in self._complaints if c.code() == KafkaError._TRANSPORT), error.str())
+        if "SSL alert" in detail:  # TLS 1.3: the broker refuses our certificate after the handshake
+            return f"{where}: could not {what}: {detail}. {_ADVICE[KafkaError._SSL]}"
         return (
             f"{where} cannot be reached to {what} (waited {self.timeout_seconds:g} s): {detail}. Check "
             "KAFKA_BOOTSTRAP_SERVERS, that the broker runs, firewalls, and that KAFKA_SECURITY_PROTOCOL "
