@@ -29,12 +29,15 @@ RECENT_KEPT = 5
 
 @dataclass(frozen=True, slots=True)
 class Forwarded:
-    """One parked event. ``attempts`` = failed so far; 0 = waits behind an earlier one of its consumer. Times in ms."""
+    """One parked event. ``attempts`` = failed so far; 0 = waits behind an earlier one of its consumer. Times in ms.
+
+    Of a waiting event nothing but consumer and offset is kept: thousands of them may be rewritten many times a second.
+    """
 
     consumer: str
-    event_id: str
-    attempts: int
-    due_ms: int
+    event_id: str = ""
+    attempts: int = 0
+    due_ms: int = 0
     first_failed_ms: int = 0
     last_failed_ms: int = 0
     reason: str = ""
@@ -106,16 +109,25 @@ class PartitionState:
 
     def encode(self) -> bytes:
         """JSON, compact: the record is rewritten with every group commit."""
+        waiting: dict[str, list[int]] = {}
+        failing = []
+        for o, e in self.forwarded.items():
+            if e.attempts:
+                failing.append(
+                    [o, e.consumer, e.event_id, e.attempts, e.due_ms, e.first_failed_ms, e.last_failed_ms, e.reason]
+                )
+            elif offsets := waiting.get(e.consumer):
+                offsets.append(o)
+            else:
+                waiting[e.consumer] = [o]
         return orjson.dumps(
             {
                 "v": FORMAT,
                 "upto": self.upto,
-                "done": sorted(self.done),
-                "forwarded": [
-                    [o, e.consumer, e.event_id, e.attempts, e.due_ms, e.first_failed_ms, e.last_failed_ms, e.reason]
-                    for o, e in sorted(self.forwarded.items())
-                ],
-                "verdicts": [[o, asdict(v)] for o, v in sorted(self.verdicts.items())],
+                "done": list(self.done),
+                "failing": failing,
+                "waiting": waiting,
+                "verdicts": [[o, asdict(v)] for o, v in self.verdicts.items()],
                 "counts": self.counts,
             }
         )
@@ -131,7 +143,8 @@ class PartitionState:
         return cls(
             upto=document["upto"],
             done=set(document["done"]),
-            forwarded={entry[0]: Forwarded(*entry[1:]) for entry in document["forwarded"]},
+            forwarded={entry[0]: Forwarded(*entry[1:]) for entry in document["failing"]}
+            | {offset: Forwarded(c) for c, offsets in document["waiting"].items() for offset in offsets},
             verdicts={offset: _verdict(verdict) for offset, verdict in document["verdicts"]},
             counts=document["counts"],
         )

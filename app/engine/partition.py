@@ -152,10 +152,11 @@ class Partition:
     def _park(self, work: Work, failure: Failure | None = None) -> None:
         """Decided here and now, without an await: from now on nothing of this consumer runs from the main topic."""
         now = now_ms()
-        entry = Forwarded(work.consumer, work.event_id, attempts=0, due_ms=0)
+        entry = Forwarded(work.consumer)
         if failure is not None:
             entry = replace(
                 entry,
+                event_id=work.event_id,
                 attempts=1,
                 due_ms=self._context.due_ms(1),
                 first_failed_ms=now,
@@ -169,7 +170,7 @@ class Partition:
     async def _forward(self, work: Work, entry: Forwarded, message: str) -> None:
         record, kafka = work.record, self._context.kafka
         failing = Failing(
-            entry.event_id,
+            work.event_id,
             entry.attempts,
             entry.due_ms,
             entry.first_failed_ms,
@@ -244,6 +245,7 @@ class Partition:
                 if isinstance(result.decision, TryAgain):
                     failed = replace(
                         entry,
+                        event_id=work.event_id,
                         attempts=attempt,
                         due_ms=self._context.due_ms(attempt),
                         first_failed_ms=entry.first_failed_ms or now,

@@ -7,7 +7,7 @@ timeout can overtake a newer one, and an old state record would win over its suc
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,18 +36,13 @@ class DurableProducer:
     """Thin: one aiokafka producer, one method.
 
     Args:
-        options: connection settings for ``AIOKafkaProducer`` (servers, TLS, SASL).
-        max_request_bytes: the largest record; above the largest topic's limit, so that the broker has the last word.
+        options: arguments for ``AIOKafkaProducer``; they must ask for idempotence, see above.
     """
 
-    def __init__(self, options: dict[str, Any], max_request_bytes: int) -> None:
-        self._options = {
-            **options,
-            "acks": "all",
-            "enable_idempotence": True,
-            "max_request_size": max_request_bytes,
-            "linger_ms": 0,
-        }
+    def __init__(self, options: Mapping[str, Any]) -> None:
+        if not options.get("enable_idempotence"):
+            raise ValueError("a durable producer needs enable_idempotence")
+        self._options = options
         self._producer: AIOKafkaProducer | None = None
 
     async def start(self) -> None:

@@ -92,15 +92,8 @@ class Stream:
             "value_serializer": "raw",
             "partitions": kafka.partitions,
         }
-        table = app.Table(
-            "partitions",
-            default=None,
-            key_type=bytes,
-            value_type=bytes,
-            key_serializer="raw",
-            value_serializer="raw",
-            partitions=kafka.partitions,
-        )
+        # The type bytes makes Faust's serializers "raw": keys and values are ours, as they stand in the log.
+        table = app.Table("partitions", key_type=bytes, value_type=bytes, partitions=kafka.partitions)
         self.ownership = Ownership(context, table.data, drain_seconds)
         app.transport.Consumer = partial(LedgerConsumer, ownership=self.ownership)
         self._claim_after_recovery()
