@@ -1,0 +1,19 @@
+"""What the sinks' tests share."""
+
+from __future__ import annotations
+
+import pytest
+from fake_cmt import FakeCmt
+
+from app.bundled import schema_path
+from app.domain.entities import Catalog, parse_catalog
+
+
+@pytest.fixture(scope="session")
+def catalog() -> Catalog:
+    return parse_catalog(schema_path("data-extensions.json").read_bytes())
+
+
+@pytest.fixture
+def cmt(catalog: Catalog) -> FakeCmt:
+    return FakeCmt(catalog)

@@ -1,0 +1,119 @@
+"""A Marketing Cloud in memory for the sink: rows, the calls that were made, and failures on demand."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from app.cmt.errors import CallError, CallFailed
+from app.cmt.results import RowResult
+from app.domain.entities import Catalog, EntityType, Row, as_text
+from app.domain.plan import Action
+
+Key = tuple[str, ...]
+Permit = Callable[[], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One call: (entity, key) of each row; a retrieve has the consumer ID as its key."""
+
+    action: Action
+    rows: tuple[tuple[EntityType, Key], ...]
+
+    def __str__(self) -> str:
+        return f"{self.action} " + ", ".join(f"{entity} {'/'.join(key)}" for entity, key in self.rows)
+
+
+@dataclass
+class _Fault:
+    action: Action
+    entity: EntityType
+    code: str
+    key: Key | None
+    whole_call: bool
+    times: int
+
+
+@dataclass
+class FakeCmt:
+    """Holds rows as text, as the real one does. Use ``fail_row`` and ``fail_call`` to break things."""
+
+    catalog: Catalog
+    tables: dict[EntityType, dict[Key, dict[str, str | None]]] = field(
+        default_factory=lambda: {entity: {} for entity in EntityType}
+    )
+    calls: list[Call] = field(default_factory=list)
+    _faults: list[_Fault] = field(default_factory=list)
+
+    def fail_row(
+        self, action: Action, entity: EntityType, code: str, key: Key | None = None, times: int = 10**6
+    ) -> None:
+        self._faults.append(_Fault(action, entity, code, key, whole_call=False, times=times))
+
+    def fail_call(self, action: Action, entity: EntityType, code: str, times: int = 10**6) -> None:
+        self._faults.append(_Fault(action, entity, code, None, whole_call=True, times=times))
+
+    def heal(self) -> None:
+        self._faults.clear()
+
+    def hold(self, entity: EntityType, **row: str) -> None:
+        """Put a row in, as if it had always been there."""
+        self.tables[entity][self._key(entity, row)] = dict(row)
+
+    @property
+    def log(self) -> list[str]:
+        return [str(call) for call in self.calls]
+
+    async def upsert(self, rows: Sequence[tuple[EntityType, Row]], *, permit: Permit) -> list[RowResult]:
+        def write(entity: EntityType, key: Key, row: Row) -> None:
+            held = self.tables[entity].setdefault(key, {})
+            held.update({column: as_text(value) for column, value in row.items()})
+
+        return self._write(Action.UPSERT, rows, permit, write)
+
+    async def delete(self, keys: Sequence[tuple[EntityType, Row]], *, permit: Permit) -> list[RowResult]:
+        return self._write(Action.DELETE, keys, permit, lambda entity, key, row: self.tables[entity].pop(key, None))
+
+    async def retrieve(self, entity: EntityType, consumer_id: str, *, permit: Permit) -> list[Row]:
+        permit()
+        self.calls.append(Call(Action.RETRIEVE, ((entity, (consumer_id,)),)))
+        self._break_call(Action.RETRIEVE, entity)
+        return [dict(row) for row in self.tables[entity].values() if row["ConsumerId"] == consumer_id]
+
+    def _write(
+        self,
+        action: Action,
+        rows: Sequence[tuple[EntityType, Row]],
+        permit: Permit,
+        write: Callable[[EntityType, Key, Row], object],
+    ) -> list[RowResult]:
+        permit()
+        keyed = [(entity, self._key(entity, row), row) for entity, row in rows]
+        self.calls.append(Call(action, tuple((entity, key) for entity, key, _ in keyed)))
+        for entity, _, _ in keyed:
+            self._break_call(action, entity)
+        results = []
+        for ordinal, (entity, key, row) in enumerate(keyed):
+            fault = self._fault(action, entity, whole_call=False, key=key)
+            if fault is None:
+                write(entity, key, row)
+                results.append(RowResult(True, ordinal))
+            else:
+                results.append(RowResult(False, ordinal, fault.code, f"row refused: {fault.code}"))
+        return results
+
+    def _break_call(self, action: Action, entity: EntityType) -> None:
+        if fault := self._fault(action, entity, whole_call=True):
+            raise CallFailed(CallError(fault.code, f"call failed: {fault.code}"))
+
+    def _fault(self, action: Action, entity: EntityType, *, whole_call: bool, key: Key = ()) -> _Fault | None:
+        for fault in self._faults:
+            same = (fault.action, fault.entity, fault.whole_call) == (action, entity, whole_call)
+            if same and fault.times and fault.key in (None, key):
+                fault.times -= 1
+                return fault
+        return None
+
+    def _key(self, entity: EntityType, row: Row) -> Key:
+        return tuple(str(as_text(value)) for value in self.catalog[entity].key_of(row).values())
