@@ -10,6 +10,7 @@ import struct
 from aiohttp import web
 
 from app.simulator.faults import MAX_TIMEOUT_MS, FaultRule, Kind
+from app.simulator.soap_reader import SoapRequest
 from app.simulator.soap_writer import FAULT_ACTION, SoapFault, envelope, fault_payload
 
 # Codes: vendor pages "1-99 General" and "SOAP Faults". Throttling is a fault with HTTP 500, not 429.
@@ -36,18 +37,22 @@ _HTML_503 = (
 _HOLD_LOOK_SECONDS = 0.05
 
 
-def soap_response(payload: str, action: str, relates_to: str | None, soap12: bool, status: int = 200) -> web.Response:
+def soap_response(payload: str, action: str, request: SoapRequest | None, status: int = 200) -> web.Response:
+    """In the SOAP version of the request; 1.1 when the request could not be read."""
+    soap12 = request is not None and request.soap12
     content_type = "application/soap+xml" if soap12 else "text/xml"
     return web.Response(
-        body=envelope(payload, action, relates_to, soap12),
+        body=envelope(payload, action, request.message_id if request else None, soap12),
         status=status,
         headers={"Content-Type": f"{content_type}; charset=utf-8"},
     )
 
 
-def fault_response(fault: SoapFault, actor: str, relates_to: str | None = None, soap12: bool = False) -> web.Response:
-    """Every SOAP fault is HTTP 500. `actor` is the address of the endpoint."""
-    return soap_response(fault_payload(fault, actor, soap12), FAULT_ACTION, relates_to, soap12, status=500)
+def fault_response(http: web.Request, fault: SoapFault, request: SoapRequest | None = None) -> web.Response:
+    """Every SOAP fault is HTTP 500; the actor is the address of the endpoint."""
+    actor = f"{http.scheme}://{http.host}{http.path}"
+    payload = fault_payload(fault, actor, request is not None and request.soap12)
+    return soap_response(payload, FAULT_ACTION, request, status=500)
 
 
 async def transport_fault(request: web.Request, rule: FaultRule, stopping: asyncio.Event) -> web.Response | None:

@@ -48,6 +48,11 @@ class Call:
         return orjson.dumps(document)
 
 
+def _compact(rows: Sequence[Row]) -> bytes:
+    # orjson keeps its whole write buffer, kilobytes, behind the bytes it returns; a copy takes only what they need.
+    return memoryview(orjson.dumps(list(rows))).tobytes() if rows else b"[]"
+
+
 class Journal:
     """The last KEPT_CALLS calls. A sequence number is given once, until clear()."""
 
@@ -79,7 +84,7 @@ class Journal:
     ) -> Call:
         """Adds a call. Its status and `ms` may be corrected later with settle()."""
         self._last_seq += 1
-        call = Call(self._last_seq, at, operation, data_extension, consumer_id, status, 0.0, orjson.dumps(list(rows)))
+        call = Call(self._last_seq, at, operation, data_extension, consumer_id, status, 0.0, _compact(rows))
         self._calls.append(call)
         if consumer_id is not None:
             self._by_consumer.setdefault(consumer_id, []).append(call)

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import re
-import uuid
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from app.simulator import filters
 from app.simulator.definitions import DataExtension
 from app.simulator.filters import FilterError, Row
 from app.simulator.metadata import OBJECT_TYPES
 from app.simulator.soap_reader import RetrieveRequest
-from app.simulator.soap_writer import retrieve_payload, row_result
+from app.simulator.soap_writer import new_id, retrieve_payload, row_result
 from app.simulator.store import Store
 
 # Vendor page "API Limits and Guidelines": page size of a Retrieve.
@@ -21,7 +19,8 @@ PAGE_ROWS = 2500
 # Pages that were begun and not read to the end. The oldest is forgotten, so that memory stays bounded.
 OPEN_RETRIEVES = 1000
 
-_ROW_TYPE = re.compile(r"DataExtensionObject\s*\[(.*)\]\Z", re.DOTALL)
+# Data extension (customer key) and consumer that a call is about, as far as it says so.
+Target = tuple[str | None, str | None]
 
 
 class RetrieveError(ValueError):
@@ -29,21 +28,10 @@ class RetrieveError(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """What a Retrieve found, with what the journal notes of it."""
-
-    payload: str
-    data_extension: str | None
-    consumer_id: str | None
-    failed: bool
-
-
-@dataclass(frozen=True, slots=True)
 class _Page:
     """What is still to be sent of a Retrieve: the results as they were when it began."""
 
-    data_extension: str | None
-    consumer_id: str | None
+    target: Target
     rest: list[Row]
     write: Callable[[Row], str]
     size: int
@@ -56,47 +44,46 @@ class Retrieves:
         self._store = store
         self._open: OrderedDict[str, _Page] = OrderedDict()
 
-    def target(self, request: RetrieveRequest) -> tuple[str | None, str | None]:
+    def target(self, request: RetrieveRequest) -> Target:
         """Customer key of the data extension and consumer that the request is about, as far as it says so."""
         if request.continue_request:
             page = self._open.get(request.continue_request)
-            return (page.data_extension, page.consumer_id) if page else (None, None)
+            return page.target if page else (None, None)
         required = filters.required_values(request.condition)
-        match = _ROW_TYPE.match(request.object_type)
-        if match:
-            key = match.group(1)
+        key = _row_key(request.object_type)
+        if key is not None:
             definition = self._store.catalogue.find(key)
-            consumers = required.get(self._store.catalogue.consumer_column, ())
-            if not consumers:
-                wanted = self._store.catalogue.consumer_column.lower()
-                consumers = next((values for column, values in required.items() if column.lower() == wanted), ())
-            return (definition.customer_key if definition else key), (consumers[0] if consumers else None)
-        named = required.get("DataExtension.CustomerKey") or required.get("CustomerKey") or required.get("Name")
-        definition = self._store.catalogue.find(named[0]) if named else None
+            if definition is None:
+                return key, None
+            named = (values[0] for column, values in required.items() if values and self._is_consumer(column))
+            return definition.customer_key, next(named, None)
+        asked = required.get("DataExtension.CustomerKey") or required.get("CustomerKey") or required.get("Name")
+        definition = self._store.catalogue.find(asked[0]) if asked else None
         return (definition.customer_key if definition else None), None
 
-    def answer(self, request: RetrieveRequest) -> Answer:
-        data_extension, consumer_id = self.target(request)
+    def answer(self, request: RetrieveRequest, target: Target) -> tuple[str, bool]:
+        """The payload of the answer, and whether it is an error. `target` is what target() said."""
         try:
-            page = self._page(request)
+            page = self._page(request, target)
         except (RetrieveError, FilterError) as error:
-            payload = retrieve_payload(f"Error: {error}", str(uuid.uuid4()))
-            return Answer(payload, data_extension, consumer_id, failed=True)
-        request_id = str(uuid.uuid4())
+            return retrieve_payload(f"Error: {error}", new_id()), True
+        request_id = new_id()
         status = "OK"
         if len(page.rest) > page.size:
             status = "MoreDataAvailable"
-            following = _Page(page.data_extension, page.consumer_id, page.rest[page.size :], page.write, page.size)
-            self._open[request_id] = following
+            self._open[request_id] = replace(page, rest=page.rest[page.size :])
             if len(self._open) > OPEN_RETRIEVES:
                 self._open.popitem(last=False)
-        results = (page.write(row) for row in page.rest[: page.size])
-        return Answer(retrieve_payload(status, request_id, results), page.data_extension, page.consumer_id, False)
+        return retrieve_payload(status, request_id, map(page.write, page.rest[: page.size])), False
 
     def clear(self) -> None:
         self._open.clear()
 
-    def _page(self, request: RetrieveRequest) -> _Page:
+    def _is_consumer(self, column: str) -> bool:
+        consumer_column = self._store.catalogue.consumer_column
+        return column == consumer_column or column.lower() == consumer_column.lower()
+
+    def _page(self, request: RetrieveRequest, target: Target) -> _Page:
         if request.continue_request:
             page = self._open.get(request.continue_request)
             if page is None:
@@ -104,14 +91,9 @@ class Retrieves:
             return page
         if request.filter_error:
             raise RetrieveError(request.filter_error)
-        size = min(PAGE_ROWS, request.batch_size or PAGE_ROWS)
-        data_extension, consumer_id = self.target(request)
-        match = _ROW_TYPE.match(request.object_type)
-        if match:
-            rows, write = self._rows(match.group(1), request)
-        else:
-            rows, write = self._metadata(request)
-        return _Page(data_extension, consumer_id, rows, write, size)
+        key = _row_key(request.object_type)
+        rows, write = self._metadata(request) if key is None else self._rows(key, request)
+        return _Page(target, rows, write, min(PAGE_ROWS, request.batch_size or PAGE_ROWS))
 
     def _rows(self, key_or_name: str, request: RetrieveRequest) -> tuple[list[Row], Callable[[Row], str]]:
         table = self._store.table(key_or_name)
@@ -140,6 +122,16 @@ class Retrieves:
         every: Iterable[Row] = (row for definition in self._store.catalogue for row in kind.rows(definition))
         rows = [row for row in every if condition is None or filters.matches(condition, row)]
         return rows, lambda row: kind.result(row, request.properties)
+
+
+def _row_key(object_type: str) -> str | None:
+    """Key or name in `DataExtensionObject[...]`; None for every other object type.
+
+    >>> _row_key("DataExtensionObject[CMT_Pet]")
+    'CMT_Pet'
+    """
+    start, separator, rest = object_type.partition("[")
+    return rest[:-1] if separator and start.rstrip() == "DataExtensionObject" and rest.endswith("]") else None
 
 
 def _columns(definition: DataExtension, request: RetrieveRequest) -> list[str]:

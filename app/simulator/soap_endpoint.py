@@ -76,16 +76,15 @@ class SoapEndpoint:
     async def handle(self, http: web.Request) -> web.Response:
         started = time.perf_counter()
         body = await http.read()
-        actor = f"{http.scheme}://{http.host}{http.path}"
         try:
             request = read_request(body)
         except NotXmlError:
             return web.Response(status=400, text="Bad Request")
         except NotSoapError as error:
-            return fault_response(SoapFault("Client", f"Server was unable to read request: {error}."), actor)
+            return fault_response(http, SoapFault("Client", f"Server was unable to read request: {error}."))
         refused = _refused_action(http, request)
         if refused is not None:
-            return fault_response(refused, actor, request.message_id, request.soap12)
+            return fault_response(http, refused, request)
         work = self._look_at(request)
         if self._latency:
             await asyncio.sleep(self._latency)
@@ -101,17 +100,17 @@ class SoapEndpoint:
         if state is not TokenState.VALID and (fault is None or fault.kind not in DROPPING):
             soap_fault = TOKEN_EXPIRED if state is TokenState.EXPIRED else LOGIN_FAILED
             self._journal.settle(self._record_all(work, "fault"), _ms_since(started))
-            return fault_response(soap_fault, actor, request.message_id, request.soap12)
+            return fault_response(http, soap_fault, request)
         if fault is not None and not fault.after:
-            return await self._fail(http, work, fault, self._record_all(work, _fault_status(fault)), started, actor)
+            return await self._fail(http, work, fault, self._record_all(work, _fault_status(fault)), started)
         payload, calls = self._carry_out(work)
         if verdict.delay_after_ms:
             await asyncio.sleep(verdict.delay_after_ms / 1000)
         if fault is not None and fault.kind is Kind.EXPIRE_TOKENS:
             self._tokens.expire_all()
         elif fault is not None:
-            return await self._fail(http, work, fault, calls, started, actor)
-        response = soap_response(payload, f"{work.operation}Response", request.message_id, request.soap12)
+            return await self._fail(http, work, fault, calls, started)
+        response = soap_response(payload, f"{work.operation}Response", request)
         self._journal.settle(calls, _ms_since(started))
         return response
 
@@ -134,10 +133,8 @@ class SoapEndpoint:
 
     def _carry_out(self, work: _Work) -> tuple[str, list[Call]]:
         if work.request.retrieve is not None:
-            answer = self._retrieves.answer(work.request.retrieve)
-            status: Status = "error" if answer.failed else "ok"
-            target = (answer.data_extension, answer.consumer_id)
-            return answer.payload, [self._journal.record(time.time(), work.operation, *target, status)]
+            payload, failed_retrieve = self._retrieves.answer(work.request.retrieve, work.targets[0])
+            return payload, self._record_all(work, "error" if failed_retrieve else "ok")
         results = [(write.sent, self._write(work, write)) for write in work.writes]
         failed = {write.data_extension for write, (_, error) in zip(work.writes, results, strict=True) if error}
         return write_payload(work.operation, results), self._record_all(work, "ok", failed)
@@ -169,14 +166,14 @@ class SoapEndpoint:
         ]
 
     async def _fail(
-        self, http: web.Request, work: _Work, rule: FaultRule, calls: list[Call], started: float, actor: str
+        self, http: web.Request, work: _Work, rule: FaultRule, calls: list[Call], started: float
     ) -> web.Response:
         response = await transport_fault(http, rule, self._stopping)
         if response is None:
             soap_fault = SOAP_FAULTS[rule.kind]
             if rule.kind is Kind.SERVER_FAULT:
                 soap_fault = replace(soap_fault, text=soap_fault.text.replace("Request", work.operation))
-            response = fault_response(soap_fault, actor, work.request.message_id, work.request.soap12)
+            response = fault_response(http, soap_fault, work.request)
         self._journal.settle(calls, _ms_since(started), _fault_status(rule))
         return response
 
