@@ -1,0 +1,108 @@
+"""One consumer as the API, the page and the command show it: from its records and the parked events. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from typing import TypedDict
+
+from app.domain.state import RECENT_KEPT, ConsumerState, PartitionState
+
+
+class ParkedView(TypedDict):
+    """An event that waits in the retry topic; ``attempts`` 0: behind an earlier one of its consumer."""
+
+    id: str
+    eventId: str
+    attempts: int
+    dueAt: str | None
+    reason: str | None
+    firstFailedAt: str | None
+
+
+class RecentView(TypedDict):
+    """An event that was settled."""
+
+    eventId: str
+    operation: str
+    outcome: str
+    reason: str | None
+    attempts: int
+    settledAt: str | None
+
+
+class ConsumerView(TypedDict):
+    """What is known of a consumer; ``last...`` is the event that was settled last, ``recent`` begins with it."""
+
+    consumerId: str
+    market: str | None
+    lastEventId: str | None
+    lastOutcome: str | None
+    lastReason: str | None
+    lastSyncedAt: str | None
+    parked: list[ParkedView]
+    recent: list[RecentView]
+
+
+def consumer_view(
+    consumer_id: str, known: Iterable[tuple[int, ConsumerState]], partitions: Mapping[int, PartitionState]
+) -> ConsumerView | None:
+    """None when the consumer was never seen.
+
+    A consumer lives on one partition unless producers disagree about partitioning; then the newest record leads.
+    """
+    records = sorted((state for _, state in known), key=_newest, reverse=True)
+    parked = [
+        ParkedView(
+            id=f"{partition}-{offset}",
+            eventId=event.event_id,
+            attempts=event.attempts,
+            dueAt=iso_time(event.due_ms),
+            reason=event.reason or None,
+            firstFailedAt=iso_time(event.first_failed_ms),
+        )
+        for partition, state in sorted(partitions.items())
+        for offset, event in sorted(state.forwarded.items())
+        if event.consumer == consumer_id
+    ]
+    if not records and not parked:
+        return None
+    recent = sorted((e for record in records for e in record.recent), key=lambda e: e.settled_ms, reverse=True)
+    last = recent[0] if recent else None
+    synced = max((record.synced_ms for record in records if record.synced_ms is not None), default=None)
+    return ConsumerView(
+        consumerId=consumer_id,
+        market=records[0].market if records else None,
+        lastEventId=last.event_id if last else None,
+        lastOutcome=last.outcome if last else None,
+        lastReason=last.reason if last else None,
+        lastSyncedAt=iso_time(synced),
+        parked=parked,
+        recent=[
+            RecentView(
+                eventId=event.event_id,
+                operation=event.operation,
+                outcome=event.outcome,
+                reason=event.reason,
+                attempts=event.attempts,
+                settledAt=iso_time(event.settled_ms),
+            )
+            for event in recent[:RECENT_KEPT]
+        ],
+    )
+
+
+def iso_time(ms: int | None) -> str | None:
+    """Milliseconds since 1970 as ISO 8601 in UTC; nothing for 0 or None.
+
+    >>> iso_time(1_795_000_000_123)
+    '2026-11-18T11:06:40.123Z'
+    """
+    if not ms:
+        return None
+    moment = datetime.fromtimestamp(ms / 1000, UTC)
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _newest(state: ConsumerState) -> int:
+    return max((event.settled_ms for event in state.recent), default=0)

@@ -1,0 +1,137 @@
+"""The KPI rows: sums over the partitions' counts, as the HTTP API and the commands show them. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import date
+from typing import TypedDict
+
+from app.domain.counts import Cell, Counts, cells
+from app.domain.outcome import Outcome
+from app.domain.state import PartitionState
+
+OUTCOMES: tuple[str, ...] = tuple(outcome.value for outcome in Outcome)
+
+_MARKET = re.compile(r"[A-Za-z0-9-]{1,16}")
+_DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
+
+
+class FilterError(ValueError):
+    """A filter cannot be used; the text names the parameter and what it should be."""
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """Which counts: first and last day (both included, UTC) and market; None = all."""
+
+    first: str | None = None
+    last: str | None = None
+    market: str | None = None
+
+    @classmethod
+    def parse(cls, first: str | None = None, last: str | None = None, market: str | None = None) -> Filter:
+        """Check what a user gave.
+
+        Raises:
+            FilterError: not ISO 8601 days, the wrong way round, or no market.
+        """
+        first, last = _day("from", first), _day("to", last)
+        if first and last and first > last:
+            raise FilterError(f"from ({first}) is after to ({last})")
+        if market is not None and not _MARKET.fullmatch(market):
+            raise FilterError("market must be 1 to 16 letters, digits or hyphens")
+        return cls(first, last, market)
+
+    def takes(self, cell: Cell) -> bool:
+        """Whether a number is wanted. ISO days sort as text."""
+        return (
+            (self.first is None or cell.day >= self.first)
+            and (self.last is None or cell.day <= self.last)
+            and (self.market is None or cell.market == self.market)
+        )
+
+
+class RecordRow(TypedDict):
+    """Records (not events) of one kind on a day."""
+
+    day: str
+    market: str
+    entity: str
+    operation: str
+    synced: int
+    failed: int
+
+
+class FailureRow(TypedDict):
+    """Failures of one kind on a day."""
+
+    day: str
+    market: str
+    entity: str
+    operation: str
+    reason: str
+    count: int
+
+
+def daily(states: Mapping[int, PartitionState], chosen: Filter) -> list[dict[str, str | int]]:
+    """Events per day and market, by outcome: ``{"day", "market", "synced", ... "discarded"}``."""
+    sums: dict[tuple[str, str], dict[str, int]] = {}
+    for cell in _cells(states, chosen, "events"):
+        row = sums.setdefault((cell.day, cell.market), dict.fromkeys(OUTCOMES, 0))
+        if cell.key[0] in row:
+            row[cell.key[0]] += cell.numbers[0]
+    return [{"day": day, "market": market, **row} for (day, market), row in sorted(sums.items()) if any(row.values())]
+
+
+def records(states: Mapping[int, PartitionState], chosen: Filter) -> list[RecordRow]:
+    """Records per day, market, entity and operation."""
+    sums: dict[tuple[str, str, str, str], list[int]] = defaultdict(lambda: [0, 0])
+    for cell in _cells(states, chosen, "records"):
+        pair = sums[cell.day, cell.market, cell.key[0], cell.key[1]]
+        pair[0] += cell.numbers[0]
+        pair[1] += cell.numbers[1]
+    return [
+        RecordRow(day=day, market=market, entity=entity, operation=operation, synced=synced, failed=failed)
+        for (day, market, entity, operation), (synced, failed) in sorted(sums.items())
+        if synced or failed
+    ]
+
+
+def failures(states: Mapping[int, PartitionState], chosen: Filter) -> list[FailureRow]:
+    """Failures per day, market, entity, operation and reason (a registry code)."""
+    sums: dict[tuple[str, str, str, str, str], int] = defaultdict(int)
+    for cell in _cells(states, chosen, "failures"):
+        sums[cell.day, cell.market, cell.key[0], cell.key[1], cell.key[2]] += cell.numbers[0]
+    return [
+        FailureRow(day=day, market=market, entity=entity, operation=operation, reason=reason, count=count)
+        for (day, market, entity, operation, reason), count in sorted(sums.items())
+        if count
+    ]
+
+
+def totals(states: Mapping[int, PartitionState]) -> dict[str, int]:
+    """Events by outcome, their sum (``events``), and how many wait in the retry topic (``parked``)."""
+    sums = dict.fromkeys(OUTCOMES, 0)
+    for cell in _cells(states, Filter(), "events"):
+        if cell.key[0] in sums:
+            sums[cell.key[0]] += cell.numbers[0]
+    return {**sums, "events": sum(sums.values()), "parked": sum(len(state.forwarded) for state in states.values())}
+
+
+def _cells(states: Mapping[int, PartitionState], chosen: Filter, kind: str) -> Iterator[Cell]:
+    counts: Iterable[Counts] = (state.counts for state in states.values())
+    return (cell for cell in cells(counts) if cell.kind == kind and chosen.takes(cell))
+
+
+def _day(name: str, text: str | None) -> str | None:
+    if text is None:
+        return None
+    try:
+        if not _DAY.fullmatch(text):
+            raise ValueError
+        return date.fromisoformat(text).isoformat()
+    except ValueError:
+        raise FilterError(f"{name} must be a day such as 2026-01-31") from None

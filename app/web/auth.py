@@ -1,0 +1,168 @@
+"""Who may do what: bearer tokens (RFC 6750) that are JWTs (RFC 7519), with scopes (RFC 9068, ``scope``).
+
+The algorithms come from the configuration, never from the token: HS256 with ``WEB_JWT_SECRET``; RS256, ES256 with the
+keys of ``WEB_JWKS_URL``. A token signed with HS256 and a public key as the secret, or with ``alg=none``, is refused.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from dataclasses import dataclass, field
+from enum import StrEnum
+from http import HTTPStatus
+from typing import Any
+
+import jwt
+from jwt import PyJWK, PyJWKClient
+
+from app.settings import WebSettings
+from app.web.problems import Problem
+
+# Clocks of two machines differ by this much at most.
+LEEWAY_SECONDS = 10
+# An identity provider that does not answer in this time is away; its keys are asked for again after five minutes.
+JWKS_TIMEOUT_SECONDS = 5
+JWKS_LIFETIME_SECONDS = 300
+# Longer ones do not fit into a cookie, nor into aiohttp's limit for a header.
+LONGEST_TOKEN = 3800
+
+_BEARER = re.compile(r"(?i)bearer +([A-Za-z0-9._~+/=-]+) *")
+
+
+class Scope(StrEnum):
+    """What a token may allow."""
+
+    KPI_READ = "kpi:read"
+    DLQ_READ = "dlq:read"
+    DLQ_WRITE = "dlq:write"
+
+
+@dataclass(frozen=True, slots=True)
+class Claims:
+    """What a valid token says. ``expires`` is a Unix time; None when nobody checks tokens."""
+
+    scopes: frozenset[str]
+    subject: str | None = None
+    expires: int | None = None
+
+
+# WEB_AUTH=off: loopback only, which the settings make sure of.
+EVERYTHING = Claims(frozenset(Scope))
+
+
+class InvalidToken(Exception):
+    """A token that is not accepted; the text says why and holds nothing of it."""
+
+
+class KeysUnavailable(Exception):
+    """The keys to check a token with could not be fetched."""
+
+
+def bearer_token(header: str | None) -> str | None:
+    """The token of an ``Authorization`` header; None when there is none, or none of this scheme.
+
+    Raises:
+        InvalidToken: the scheme is Bearer, but what follows is no token.
+    """
+    if header is None or header[:6].lower() != "bearer":
+        return None
+    match = _BEARER.fullmatch(header)
+    if match is None:
+        raise InvalidToken("the Authorization header is not of the form: Bearer TOKEN")
+    return match.group(1)
+
+
+@dataclass(slots=True)
+class TokenVerifier:
+    """Checks tokens against the configuration."""
+
+    settings: WebSettings
+    _jwks: PyJWKClient | None = field(init=False, default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        if self.settings.jwks_url is not None:
+            self._jwks = PyJWKClient(
+                self.settings.jwks_url, timeout=JWKS_TIMEOUT_SECONDS, lifespan=JWKS_LIFETIME_SECONDS
+            )
+
+    async def verify(self, token: str) -> Claims:
+        """The claims of a token that is signed by whom we trust, for us, and not expired.
+
+        Raises:
+            InvalidToken: it is not.
+            KeysUnavailable: ``WEB_JWKS_URL`` did not answer.
+        """
+        if len(token) > LONGEST_TOKEN:
+            raise InvalidToken(f"the token is longer than {LONGEST_TOKEN} characters")
+        try:
+            header = jwt.get_unverified_header(token)
+        except jwt.InvalidTokenError:
+            raise InvalidToken("not a JWT") from None
+        key, algorithms = await self._key(header)
+        return _claims(_decoded(token, key, algorithms, self.settings.jwt_audience))
+
+    async def _key(self, header: dict[str, Any]) -> tuple[PyJWK | str, list[str]]:
+        # The header only chooses among what is configured; each key goes with its own algorithms.
+        algorithm = header.get("alg")
+        if algorithm == "HS256" and self.settings.jwt_secret is not None:
+            return self.settings.jwt_secret.get_secret_value(), ["HS256"]
+        if algorithm in ("RS256", "ES256") and self._jwks is not None:
+            key = await asyncio.to_thread(_signing_key, self._jwks, header.get("kid"))
+            return key, ["RS256", "ES256"]
+        raise InvalidToken("signed with an algorithm that is not accepted here")
+
+
+def _signing_key(keys: PyJWKClient, key_id: Any) -> PyJWK:
+    try:
+        return keys.get_signing_key(key_id)
+    except jwt.PyJWKClientConnectionError as error:
+        raise KeysUnavailable("WEB_JWKS_URL did not answer; the token cannot be checked") from error
+    except (jwt.PyJWTError, ValueError) as error:
+        raise InvalidToken("signed with a key that WEB_JWKS_URL does not know") from error
+
+
+def _decoded(token: str, key: PyJWK | str, algorithms: list[str], audience: str) -> dict[str, Any]:
+    try:
+        return jwt.decode(
+            token,
+            key,
+            algorithms=algorithms,
+            audience=audience,
+            leeway=LEEWAY_SECONDS,
+            options={"require": ["exp", "aud"]},
+        )
+    except jwt.ExpiredSignatureError:
+        raise InvalidToken("the token has expired") from None
+    except jwt.InvalidAudienceError:
+        raise InvalidToken("the token is for another audience") from None
+    except jwt.MissingRequiredClaimError as error:
+        raise InvalidToken(f"the token has no {error.claim} claim") from None
+    except (jwt.PyJWTError, ValueError, TypeError, OverflowError):
+        raise InvalidToken("the token is not valid") from None
+
+
+def _claims(payload: dict[str, Any]) -> Claims:
+    scope, subject = payload.get("scope"), payload.get("sub")
+    granted = scope.split() if isinstance(scope, str) else scope if isinstance(scope, list) else []
+    return Claims(
+        frozenset(one for one in granted if isinstance(one, str)),
+        subject if isinstance(subject, str) else None,
+        int(payload["exp"]),
+    )
+
+
+def unauthorized(reason: str | None) -> Problem:
+    """401. Without a token no error code is given (RFC 6750, 3.1)."""
+    if reason is None:
+        challenge, detail = 'Bearer realm="profile-sync"', "a bearer token is needed; `profile-sync token` makes one"
+    else:
+        challenge = f'Bearer realm="profile-sync", error="invalid_token", error_description="{reason}"'
+        detail = reason
+    return Problem(HTTPStatus.UNAUTHORIZED, detail, {"WWW-Authenticate": challenge})
+
+
+def forbidden(scope: Scope) -> Problem:
+    """403: the token is good, but does not allow this."""
+    challenge = f'Bearer realm="profile-sync", error="insufficient_scope", scope="{scope}"'
+    return Problem(HTTPStatus.FORBIDDEN, f"the token lacks the scope {scope}", {"WWW-Authenticate": challenge})

@@ -1,0 +1,100 @@
+"""Who gets through: tokens of API requests and of pages, and hosts that are ours."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from http import HTTPStatus
+from urllib.parse import urlsplit
+
+from aiohttp import web
+
+from app.settings import WebSettings, is_loopback
+from app.web.auth import (
+    EVERYTHING,
+    Claims,
+    InvalidToken,
+    KeysUnavailable,
+    Scope,
+    bearer_token,
+    forbidden,
+    unauthorized,
+)
+from app.web.problems import Problem
+from app.web.state import SETTINGS, VERIFIER
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+TOKEN_COOKIE = "profile_sync_token"  # noqa: S105 - a name
+
+
+def requires(scope: Scope) -> Callable[[Handler], Handler]:
+    """An API handler that runs only for a bearer token with ``scope``. Cookies do not count here."""
+
+    def guard(handler: Handler) -> Handler:
+        async def guarded(request: web.Request) -> web.StreamResponse:
+            claims = await bearer_claims(request)
+            if claims is None:
+                raise unauthorized(None)
+            if scope not in claims.scopes:
+                raise forbidden(scope)
+            return await handler(request)
+
+        return guarded
+
+    return guard
+
+
+async def bearer_claims(request: web.Request) -> Claims | None:
+    """What the request's bearer token allows; None without one.
+
+    Raises:
+        Problem: 401 for a token that is not valid, 503 when it cannot be checked.
+    """
+    if request.app[SETTINGS].auth == "off":
+        return EVERYTHING
+    try:
+        token = bearer_token(request.headers.get("Authorization"))
+        return None if token is None else await checked(request, token)
+    except InvalidToken as error:
+        raise unauthorized(str(error)) from None
+
+
+async def page_claims(request: web.Request) -> Claims | None:
+    """What the visitor of a page may do, by bearer token or cookie; None: must log in."""
+    claims = await bearer_claims(request)
+    if claims is None and (cookie := request.cookies.get(TOKEN_COOKIE)):
+        try:
+            claims = await checked(request, cookie)
+        except InvalidToken:
+            return None
+    return claims
+
+
+async def checked(request: web.Request, token: str) -> Claims:
+    """The claims of a token.
+
+    Raises:
+        InvalidToken: it is not accepted.
+        Problem: 503, it cannot be checked.
+    """
+    try:
+        return await request.app[VERIFIER].verify(token)
+    except KeysUnavailable as error:
+        raise Problem(HTTPStatus.SERVICE_UNAVAILABLE, str(error), {"Retry-After": "5"}) from error
+
+
+def refuse_foreign_host(request: web.Request, settings: WebSettings) -> None:
+    """Without tokens only the address bar protects the data: another site's name that resolves to us is refused.
+
+    Raises:
+        Problem: 421.
+    """
+    host = request.headers.get("Host")
+    if settings.auth != "off" or host is None:
+        return
+    try:
+        name = urlsplit(f"//{host}").hostname
+    except ValueError:
+        name = None
+    if not is_loopback(name) and name != settings.host:
+        raise Problem(HTTPStatus.MISDIRECTED_REQUEST, "this server answers for loopback names only (WEB_AUTH=off)")

@@ -1,0 +1,113 @@
+"""What happens around every request: safe headers, errors in the right form, one line in the log."""
+
+from __future__ import annotations
+
+import time
+from http import HTTPStatus
+
+import structlog
+from aiohttp import web
+
+from app.readmodels import ReadModelUnavailable
+from app.web.guard import Handler, refuse_foreign_host
+from app.web.problems import Problem, problem_answer
+from app.web.rendering import error_page
+from app.web.state import SETTINGS
+
+log = structlog.stdlib.get_logger(__name__)
+
+# Pages run the packaged script and style sheet only, and talk to nobody but us.
+_PAGE_POLICY = (
+    "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; connect-src 'self'; "
+    "form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
+)
+_DATA_POLICY = "default-src 'none'; frame-ancestors 'none'"
+
+# Asked every few seconds by machines: not worth a line each.
+_QUIET = frozenset({"/healthz", "/readyz", "/metrics"})
+
+
+async def add_headers(request: web.Request, response: web.StreamResponse) -> None:
+    """For ``on_response_prepare``: every answer, errors too, tells the browser to be careful."""
+    headers = response.headers
+    headers["Server"] = "profile-sync"
+    headers["X-Content-Type-Options"] = "nosniff"
+    headers["X-Frame-Options"] = "DENY"
+    headers["Referrer-Policy"] = "no-referrer"
+    headers["Cross-Origin-Resource-Policy"] = "same-origin"
+    headers["Cross-Origin-Opener-Policy"] = "same-origin"
+    headers["Content-Security-Policy"] = _PAGE_POLICY if response.content_type == "text/html" else _DATA_POLICY
+    headers.setdefault("Cache-Control", "no-store")
+    if request.app[SETTINGS].tls_cert is not None:
+        headers["Strict-Transport-Security"] = "max-age=31536000"
+
+
+@web.middleware
+async def log_requests(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Method, path template, status and time; never the path itself, which may name a consumer."""
+    started = time.perf_counter()
+    status = 499  # the client went away
+    try:
+        response = await handler(request)
+        status = response.status
+        return response
+    finally:
+        template = path_template(request)
+        quiet = (template in _QUIET or template.startswith("/static/")) and status < HTTPStatus.INTERNAL_SERVER_ERROR
+        (log.debug if quiet else log.info)(
+            "request",
+            method=request.method if request.method in _METHODS else "other",
+            route=template,
+            status=status,
+            ms=round((time.perf_counter() - started) * 1000, 1),
+        )
+
+
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"})
+
+
+@web.middleware
+async def answer_errors(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Whatever goes wrong becomes a problem (API) or a plain page, and says nothing of our inside."""
+    try:
+        refuse_foreign_host(request, request.app[SETTINGS])
+        return await handler(request)
+    except Problem as problem:
+        return _answer(request, problem.status, problem.detail, problem.headers)
+    except ReadModelUnavailable:
+        return _answer(
+            request, HTTPStatus.SERVICE_UNAVAILABLE, "the read models are being built; try again", {"Retry-After": "1"}
+        )
+    except web.HTTPException as error:
+        if error.status < HTTPStatus.BAD_REQUEST:
+            raise
+        allow = {"Allow": error.headers["Allow"]} if "Allow" in error.headers else {}
+        return _answer(request, error.status, _DETAILS.get(error.status, error.reason), allow)
+    except Exception:  # the caller gets a plain 500, the operator the traceback
+        log.exception("request failed", route=path_template(request))
+        return _answer(request, HTTPStatus.INTERNAL_SERVER_ERROR, "an error of ours; the worker's log has it", {})
+
+
+_DETAILS: dict[int, str] = {
+    404: "there is nothing at this address",
+    405: "this address does not take this method",
+    413: "the request is too large",
+}
+
+
+def _answer(request: web.Request, status: int, detail: str, headers: dict[str, str]) -> web.Response:
+    if is_page(request):
+        return error_page(request, status, detail, headers)
+    return problem_answer(status, detail, headers)
+
+
+def is_page(request: web.Request) -> bool:
+    """Whether a person looks at the answer rather than a program."""
+    path = request.path
+    return path != "/api" and not path.startswith("/api/") and path not in _QUIET and path != "/openapi.json"
+
+
+def path_template(request: web.Request) -> str:
+    """The route of a request, e.g. ``/api/consumers/{id}``."""
+    resource = request.match_info.route.resource
+    return resource.canonical if resource is not None else "unknown"

@@ -1,0 +1,155 @@
+"""The description of the HTTP API (OpenAPI 3.1). A test holds it against the routes and their real answers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from app import __version__
+from app.readmodels.kpi import OUTCOMES
+
+_COUNT = {"type": "integer", "minimum": 0}
+_TEXT = {"type": "string"}
+_OPTIONAL = {"type": ["string", "null"]}
+_TIME = {"type": ["string", "null"], "format": "date-time"}
+_DAY = {"type": "string", "format": "date"}
+_FLAG = {"type": "boolean"}
+
+
+def _object(**properties: Any) -> dict[str, Any]:
+    return {"type": "object", "properties": properties, "required": list(properties), "additionalProperties": False}
+
+
+def _rows(row: str) -> dict[str, Any]:
+    return _object(complete=_ref("Complete"), rows={"type": "array", "items": _ref(row)})
+
+
+def _ref(name: str) -> dict[str, Any]:
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
+_SCHEMAS: dict[str, Any] = {
+    "Complete": {
+        "type": "boolean",
+        "description": "False while the worker that answers is still catching up with the cluster's state.",
+    },
+    "Outcome": {"type": "string", "enum": list(OUTCOMES)},
+    "DailyRow": _object(day=_DAY, market=_TEXT, **dict.fromkeys(OUTCOMES, _COUNT)),
+    "RecordRow": _object(day=_DAY, market=_TEXT, entity=_TEXT, operation=_TEXT, synced=_COUNT, failed=_COUNT),
+    "FailureRow": _object(day=_DAY, market=_TEXT, entity=_TEXT, operation=_TEXT, reason=_TEXT, count=_COUNT),
+    "Daily": _rows("DailyRow"),
+    "Records": _rows("RecordRow"),
+    "Failures": _rows("FailureRow"),
+    "Totals": _object(complete=_ref("Complete"), **dict.fromkeys(OUTCOMES, _COUNT), events=_COUNT, parked=_COUNT),
+    "Parked": _object(id=_TEXT, eventId=_TEXT, attempts=_COUNT, dueAt=_TIME, reason=_OPTIONAL, firstFailedAt=_TIME),
+    "Recent": _object(
+        eventId=_TEXT, operation=_TEXT, outcome=_ref("Outcome"), reason=_OPTIONAL, attempts=_COUNT, settledAt=_TIME
+    ),
+    "Consumer": _object(
+        consumerId=_TEXT,
+        market=_OPTIONAL,
+        lastEventId=_OPTIONAL,
+        lastOutcome={"anyOf": [_ref("Outcome"), {"type": "null"}]},
+        lastReason=_OPTIONAL,
+        lastSyncedAt=_TIME,
+        parked={"type": "array", "items": _ref("Parked")},
+        recent={"type": "array", "items": _ref("Recent")},
+        complete=_ref("Complete"),
+    ),
+    "Health": _object(status={"const": "ok"}),
+    "Readiness": _object(ready=_FLAG, reasons={"type": "array", "items": _TEXT}),
+    "Problem": _object(type=_TEXT, title=_TEXT, status={"type": "integer"}, detail=_TEXT),
+}
+
+_PROBLEMS = {
+    400: "A parameter cannot be used",
+    401: "No valid token",
+    403: "The token lacks the scope",
+    404: "Nothing here",
+    503: "The read models or the token keys are not available right now",
+}
+
+
+def _query(name: str, text: str, schema: dict[str, Any]) -> dict[str, Any]:
+    return {"name": name, "in": "query", "required": False, "description": text, "schema": schema}
+
+
+_FILTERS = [
+    _query("from", "First day, UTC.", _DAY),
+    _query("to", "Last day, included.", _DAY),
+    _query("market", "One market.", {"type": "string", "pattern": "^[A-Za-z0-9-]{1,16}$"}),
+]
+_CONSUMER_ID = {"name": "id", "in": "path", "required": True, "description": "consumerId", "schema": _TEXT}
+
+
+def _json(schema: str, text: str) -> dict[str, Any]:
+    return {"description": text, "content": {"application/json": {"schema": _ref(schema)}}}
+
+
+def _problem(status: int) -> dict[str, Any]:
+    return {"description": _PROBLEMS[status], "content": {"application/problem+json": {"schema": _ref("Problem")}}}
+
+
+def _guarded(
+    operation: str, summary: str, schema: str, scope: str, parameters: list[dict[str, Any]], *problems: int
+) -> dict[str, Any]:
+    return {
+        "get": {
+            "operationId": operation,
+            "summary": summary,
+            "security": [{"bearer": [scope]}],
+            "parameters": parameters,
+            "responses": {
+                "200": _json(schema, summary),
+                **{str(status): _problem(status) for status in sorted({401, 403, 503, *problems})},
+            },
+        }
+    }
+
+
+def _open(operation: str, summary: str, responses: dict[str, Any]) -> dict[str, Any]:
+    return {"get": {"operationId": operation, "summary": summary, "security": [], "responses": responses}}
+
+
+def document() -> dict[str, Any]:
+    """The whole description."""
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "profile-sync",
+            "version": __version__,
+            "description": "Counts and consumers of the whole cluster; any worker answers. Times are ISO 8601 in UTC.",
+            "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
+        },
+        "paths": {
+            "/healthz": _open("health", "The process lives", {"200": _json("Health", "It does")}),
+            "/readyz": _open(
+                "readiness",
+                "Partitions assigned, state recovered",
+                {"200": _json("Readiness", "Ready"), "503": _json("Readiness", "Not ready, with the reasons")},
+            ),
+            "/metrics": _open(
+                "metrics", "Prometheus metrics", {"200": {"description": "Metrics", "content": {"text/plain": {}}}}
+            ),
+            "/openapi.json": _open(
+                "openapi", "This document", {"200": {"description": "OpenAPI", "content": {"application/json": {}}}}
+            ),
+            "/api/kpi/daily": _guarded("kpiDaily", "Events by outcome", "Daily", "kpi:read", _FILTERS, 400),
+            "/api/kpi/records": _guarded("kpiRecords", "Records by entity", "Records", "kpi:read", _FILTERS, 400),
+            "/api/kpi/failures": _guarded("kpiFailures", "Failures by reason", "Failures", "kpi:read", _FILTERS, 400),
+            "/api/kpi/totals": _guarded("kpiTotals", "All events by outcome", "Totals", "kpi:read", []),
+            "/api/consumers/{id}": _guarded(
+                "consumer", "Last state of one consumer", "Consumer", "kpi:read", [_CONSUMER_ID], 404
+            ),
+        },
+        "components": {
+            "schemas": _SCHEMAS,
+            "securitySchemes": {
+                "bearer": {
+                    "type": "http",
+                    "scheme": "bearer",
+                    "bearerFormat": "JWT",
+                    "description": "Scopes: kpi:read, dlq:read, dlq:write",
+                }
+            },
+        },
+    }

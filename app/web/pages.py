@@ -1,0 +1,99 @@
+"""Pages: rendered on the server, styled and refreshed by packaged files only."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any
+
+from aiohttp import web
+
+from app.domain.errors import REGISTRY
+from app.domain.state import PartitionState
+from app.readmodels import kpi
+from app.web.auth import Scope, forbidden
+from app.web.forms import csrf_token, with_csrf
+from app.web.guard import page_claims
+from app.web.rendering import render
+from app.web.state import Snapshot, snapshot
+
+DAYS_SHOWN = 14
+REFRESH_SECONDS = 5
+
+_FOLDER = Path(__file__).resolve().parent / "static"
+_STATIC = {
+    "style.css": "text/css",
+    "refresh.js": "text/javascript",
+    "icon.svg": "image/svg+xml",
+}
+_static_files = {name: (_FOLDER / name).read_bytes() for name in _STATIC}
+
+
+async def dashboard(request: web.Request) -> web.Response:
+    """``/``: the counts."""
+    claims = await page_claims(request)
+    if claims is None:
+        return web.Response(status=HTTPStatus.SEE_OTHER, headers={"Location": "/login"})
+    if Scope.KPI_READ not in claims.scopes:
+        raise forbidden(Scope.KPI_READ)
+    token = csrf_token(request)
+    return with_csrf(request, render(request, "dashboard.html", **_counts(await snapshot(request)), csrf=token), token)
+
+
+async def static_file(request: web.Request) -> web.Response:
+    """``/static/{name}``: what the pages load."""
+    name = request.match_info["name"]
+    if name not in _static_files:
+        raise web.HTTPNotFound
+    return web.Response(
+        body=_static_files[name],
+        content_type=_STATIC[name],
+        charset="utf-8",
+        headers={"Cache-Control": "public, max-age=300"},
+    )
+
+
+def _counts(seen: Snapshot) -> dict[str, Any]:
+    now = datetime.now(UTC)
+    recent = kpi.Filter(first=(now - timedelta(days=DAYS_SHOWN - 1)).date().isoformat())
+    return {
+        "refresh": REFRESH_SECONDS,
+        "complete": seen.complete,
+        "now": now.strftime("%Y-%m-%d %H:%M:%S UTC"),
+        "days": DAYS_SHOWN,
+        "outcomes": kpi.OUTCOMES,
+        "totals": kpi.totals(seen.partitions),
+        "daily": list(reversed(kpi.daily(seen.partitions, recent))),
+        "failures": _failures_by_reason(seen.partitions),
+        "entities": _records_by_entity(seen.partitions),
+    }
+
+
+def _failures_by_reason(states: Mapping[int, PartitionState]) -> list[dict[str, Any]]:
+    counts: Counter[str] = Counter()
+    for row in kpi.failures(states, kpi.Filter()):
+        counts[row["reason"]] += row["count"]
+    return [
+        {
+            "reason": reason,
+            "count": count,
+            "meaning": REGISTRY[reason].meaning if reason in REGISTRY else "",
+            "remedy": REGISTRY[reason].remedy if reason in REGISTRY else "",
+        }
+        for reason, count in counts.most_common()
+    ]
+
+
+def _records_by_entity(states: Mapping[int, PartitionState]) -> list[dict[str, Any]]:
+    sums: dict[tuple[str, str], list[int]] = {}
+    for row in kpi.records(states, kpi.Filter()):
+        pair = sums.setdefault((row["entity"], row["operation"]), [0, 0])
+        pair[0] += row["synced"]
+        pair[1] += row["failed"]
+    return [
+        {"entity": entity, "operation": operation, "synced": synced, "failed": failed}
+        for (entity, operation), (synced, failed) in sorted(sums.items())
+    ]

@@ -1,0 +1,36 @@
+"""Every address there is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from app.web import api, pages, probes, sessions
+from app.web.guard import Handler
+from app.web.openapi_view import openapi_json
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One method on one path; GET answers HEAD as well."""
+
+    method: str
+    path: str
+    handler: Handler
+
+
+ROUTES: tuple[Route, ...] = (
+    Route("GET", "/healthz", probes.healthz),
+    Route("GET", "/readyz", probes.readyz),
+    Route("GET", "/metrics", probes.metrics),
+    Route("GET", "/openapi.json", openapi_json),
+    Route("GET", "/api/kpi/daily", api.kpi_daily),
+    Route("GET", "/api/kpi/records", api.kpi_records),
+    Route("GET", "/api/kpi/failures", api.kpi_failures),
+    Route("GET", "/api/kpi/totals", api.kpi_totals),
+    Route("GET", "/api/consumers/{id}", api.consumer),
+    Route("GET", "/", pages.dashboard),
+    Route("GET", "/login", sessions.login_form),
+    Route("POST", "/login", sessions.login),
+    Route("POST", "/logout", sessions.logout),
+    Route("GET", "/static/{name}", pages.static_file),
+)

@@ -1,0 +1,123 @@
+"""The web application and the server that runs it inside a worker's event loop."""
+
+from __future__ import annotations
+
+import logging
+import ssl
+
+import structlog
+from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
+
+from app.settings import WebSettings
+from app.web.auth import TokenVerifier
+from app.web.middleware import add_headers, answer_errors, log_requests
+from app.web.routes import ROUTES
+from app.web.state import SETTINGS, STATE, VERIFIER, WebState
+
+log = structlog.stdlib.get_logger(__name__)
+
+# The largest request there is carries a list of dead-letter IDs or an edited event.
+LARGEST_REQUEST_BYTES = 2 * 1024 * 1024
+# What a request that is being answered gets when the worker stops.
+SHUTDOWN_SECONDS = 2.0
+
+
+class WebServerError(Exception):
+    """The web server cannot start; the text says why and what to do."""
+
+
+def make_app(state: WebState, settings: WebSettings) -> web.Application:
+    """The application with all routes."""
+    app = web.Application(middlewares=[log_requests, answer_errors], client_max_size=LARGEST_REQUEST_BYTES)
+    app[STATE] = state
+    app[SETTINGS] = settings
+    app[VERIFIER] = TokenVerifier(settings)
+    app.on_response_prepare.append(add_headers)
+    for route in ROUTES:
+        if route.method == "GET":
+            app.router.add_get(route.path, route.handler)  # answers HEAD too
+        else:
+            app.router.add_route(route.method, route.path, route.handler)
+    return app
+
+
+class WebServer:
+    """Serves on ``WEB_HOST:WEB_PORT``, with TLS where a certificate is given. Port 0 takes a free one, see ``port``."""
+
+    def __init__(self, state: WebState, settings: WebSettings) -> None:
+        self._state = state
+        self._settings = settings
+        self._runner: web.AppRunner | None = None
+        self.port = settings.port
+
+    @property
+    def url(self) -> str:
+        """Address for people on this machine."""
+        scheme = "https" if self._settings.tls_cert else "http"
+        host = self._settings.host
+        shown = "127.0.0.1" if host == "0.0.0.0" else f"[{host}]" if ":" in host else host  # noqa: S104 - not bound here
+        return f"{scheme}://{shown}:{self.port}"
+
+    async def start(self) -> None:
+        """Listen.
+
+        Raises:
+            WebServerError: the port is taken, the host is not ours, or the certificate cannot be used.
+        """
+        runner = web.AppRunner(
+            make_app(self._state, self._settings),
+            access_log=None,  # ours names no paths
+            handle_signals=False,
+            shutdown_timeout=SHUTDOWN_SECONDS,
+            logger=_server_log,
+        )
+        await runner.setup()
+        try:
+            tls = self._tls()
+            await web.TCPSite(runner, self._settings.host, self._settings.port, ssl_context=tls).start()
+        except OSError as error:
+            await runner.cleanup()
+            raise WebServerError(
+                f"cannot listen on WEB_HOST {self._settings.host}, WEB_PORT {self._settings.port}: "
+                f"{error.strerror or error}; choose another port, or 0 for a free one"
+            ) from error
+        except BaseException:
+            await runner.cleanup()
+            raise
+        self._runner = runner
+        self.port = runner.addresses[0][1]
+        log.info("web server listens", url=self.url)
+
+    async def stop(self) -> None:
+        """Stop listening; requests under way get a moment."""
+        if self._runner is not None:
+            await self._runner.cleanup()
+            self._runner = None
+
+    def _tls(self) -> ssl.SSLContext | None:
+        if self._settings.tls_cert is None:
+            return None
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        try:
+            context.load_cert_chain(self._settings.tls_cert, self._settings.tls_key, password="")
+        except (ssl.SSLError, OSError) as error:
+            raise WebServerError(
+                f"WEB_TLS_CERT and WEB_TLS_KEY are not a PEM certificate and its PEM key without a passphrase: {error}"
+            ) from None
+        return context
+
+
+def _drop_request_content(record: logging.LogRecord) -> bool:
+    # aiohttp logs malformed requests with the offending line, which may name a consumer or hold a token.
+    error = record.exc_info[1] if record.exc_info else None
+    if isinstance(error, HttpProcessingError):
+        record.exc_info = None
+        record.levelno, record.levelname = logging.INFO, "INFO"
+        record.msg, record.args = f"malformed request refused: {type(error).__name__}", ()
+    return True
+
+
+_server_log = logging.getLogger(__name__ + ".protocol")
+_server_log.addFilter(_drop_request_content)
