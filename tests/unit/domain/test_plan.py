@@ -1,0 +1,107 @@
+"""From an event to its calls."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from app.domain.entities import CHILD_TYPES, Catalog, DataExtension, EntityType
+from app.domain.event import DeleteScope, Operation, ProfileEvent
+from app.domain.outcome import Phase
+from app.domain.plan import Action, Step, deletes_of, plan_replace
+from app.domain.samples import sample_events
+
+CONSUMER, CONTACT, CHILD, PET, ASSET, INTEREST, OPT_IN = EntityType
+
+
+def event(operation: Operation, **changes: Any) -> ProfileEvent:
+    values: dict[str, Any] = {
+        "event_id": "e",
+        "operation": operation,
+        "consumer_id": "c",
+        "market": "DE",
+        "occurred_at": "2026-01-01T00:00:00Z",
+        "consumer": {"ConsumerId": "c", "FirstName": "Jana"},
+        "entities": {OPT_IN: ({"OptInId": "o1"},), CONTACT: ({"ContactId": "k1"}, {"ContactId": "k2", "Type": None})},
+    }
+    return ProfileEvent(**{**values, **changes})
+
+
+POSTS = (
+    Step(Action.UPSERT, CONSUMER, Phase.PARENT, {"ConsumerId": "c", "FirstName": "Jana"}),
+    Step(Action.UPSERT, CONTACT, Phase.CHILD, {"ConsumerId": "c", "ContactId": "k1"}),
+    Step(Action.UPSERT, CONTACT, Phase.CHILD, {"ConsumerId": "c", "ContactId": "k2", "Type": None}),
+    Step(Action.UPSERT, OPT_IN, Phase.CHILD, {"ConsumerId": "c", "OptInId": "o1"}),
+)
+
+
+def clearing(phase: Phase) -> tuple[Step, ...]:
+    return (
+        *(Step(Action.RETRIEVE, entity, phase) for entity in CHILD_TYPES),
+        *(Step(Action.DELETE, entity, phase) for entity in CHILD_TYPES),
+    )
+
+
+def test_new_is_the_parent_then_the_rows_in_the_order_of_the_entity_types(catalog: Catalog) -> None:
+    assert plan_replace(event(Operation.NEW), catalog) == POSTS
+
+
+def test_update_clears_every_entity_type_also_those_that_it_does_not_list_then_posts(catalog: Catalog) -> None:
+    assert plan_replace(event(Operation.UPDATE), catalog) == (*clearing(Phase.BEFORE_PARENT), *POSTS)
+
+
+def test_update_may_replace_the_parent_too(catalog: Catalog) -> None:
+    parent = Step(Action.DELETE, CONSUMER, Phase.BEFORE_PARENT, {"ConsumerId": "c"})
+    plan = plan_replace(event(Operation.UPDATE), catalog, replace_parent=True)
+    assert plan == (*clearing(Phase.BEFORE_PARENT), parent, *POSTS)
+
+
+@pytest.mark.parametrize("scope", [DeleteScope.PROFILE, None])
+@pytest.mark.parametrize("replace_parent", [False, True])
+def test_delete_profile_clears_all_then_deletes_the_parent(
+    catalog: Catalog, scope: DeleteScope | None, replace_parent: bool
+) -> None:
+    profile = event(Operation.DELETE, consumer=None, entities={}, delete_scope=scope)
+    parent = Step(Action.DELETE, CONSUMER, Phase.DELETE, {"ConsumerId": "c"})
+    assert plan_replace(profile, catalog, replace_parent=replace_parent) == (*clearing(Phase.DELETE), parent)
+
+
+def test_delete_profile_pays_no_heed_to_rows_that_the_event_lists(catalog: Catalog) -> None:
+    listed = event(Operation.DELETE, delete_scope=DeleteScope.PROFILE)
+    bare = event(Operation.DELETE, delete_scope=DeleteScope.PROFILE, consumer=None, entities={})
+    assert plan_replace(listed, catalog) == plan_replace(bare, catalog)
+
+
+def test_delete_entities_deletes_the_listed_rows_by_key_and_leaves_the_parent(catalog: Catalog) -> None:
+    listed = event(Operation.DELETE, consumer=None, delete_scope=DeleteScope.ENTITIES)
+    assert plan_replace(listed, catalog) == (
+        Step(Action.DELETE, CONTACT, Phase.DELETE, {"ConsumerId": "c", "ContactId": "k1"}),
+        Step(Action.DELETE, CONTACT, Phase.DELETE, {"ConsumerId": "c", "ContactId": "k2"}),
+        Step(Action.DELETE, OPT_IN, Phase.DELETE, {"ConsumerId": "c", "OptInId": "o1"}),
+    )
+
+
+def test_found_rows_are_deleted_by_their_keys_as_found(catalog: Catalog) -> None:
+    found = [{"PetId": "P1", "Name": "x", "ConsumerId": "C"}]
+    step = Step(Action.DELETE, PET, Phase.DELETE, {"ConsumerId": "C", "PetId": "P1"})
+    assert deletes_of(PET, Phase.DELETE, found, catalog) == (step,)
+    assert deletes_of(PET, Phase.DELETE, [], catalog) == ()
+
+
+def test_parent_with_another_key_is_addressed_by_the_events_own_row_else_by_the_consumer_id(catalog: Catalog) -> None:
+    table = DataExtension("Kunden", ("Market", "Number"), ("ConsumerId", "Market", "Number"))
+    other = Catalog({**catalog.data_extensions, CONSUMER: table})
+    row = {"ConsumerId": "c", "Market": "DE", "Number": "7"}
+    known = plan_replace(event(Operation.UPDATE, consumer=row), other, replace_parent=True)
+    assert next(step.row for step in known if step.action is Action.DELETE and step.row) == {
+        "Market": "DE",
+        "Number": "7",
+    }
+
+
+def test_all_reads_come_before_the_first_write(catalog: Catalog) -> None:
+    for one in sample_events(200, seed=1):
+        actions = [step.action for step in plan_replace(one, catalog, replace_parent=True)]
+        reads = actions.count(Action.RETRIEVE)
+        assert set(actions[:reads]) <= {Action.RETRIEVE}
