@@ -14,7 +14,7 @@ Why each override is there:
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import structlog
@@ -24,6 +24,7 @@ from faust.transport.drivers.aiokafka import Consumer as AiokafkaConsumer
 from faust.types import TP
 
 from app.engine.lease import Lease
+from app.engine.ledger import TopicPartition
 from app.engine.ownership import Ownership
 
 log = structlog.get_logger(__name__)
@@ -162,5 +163,9 @@ class LedgerConsumer(AiokafkaConsumer):  # type: ignore[misc]
     async def take_over(self, generation: int) -> None:
         """Recovery and seek are done: claim and open the gate."""
         await self._ownership.take_over(
-            generation, self.assignment(), lambda: generation == self.app.consumer_generation_id
+            generation, self.assignment(), lambda: generation == self.app.consumer_generation_id, self._ends
         )
+
+    async def _ends(self, tps: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
+        ends = await self.highwaters(*(TP(topic, partition) for topic, partition in tps))
+        return {(tp.topic, tp.partition): end for tp, end in ends.items()}

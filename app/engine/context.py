@@ -69,6 +69,7 @@ class EngineContext:
     crash: Callable[[BaseException], None]  # a bug of the engine itself: the worker must not go on
     random: Callable[[], float] = field(default=random.random)
     parked: int = 0  # events parked on all owned partitions
+    in_flight: int = 0  # events being worked on
 
     def due_ms(self, attempt: int) -> int:
         """When the next attempt may start, ``attempt`` having failed."""

@@ -14,12 +14,12 @@ Order of a take-over, each step proving the one before:
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, MutableMapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
 
 import structlog
 
 from app.domain.state import PartitionState, parse_partition_key, partition_key
-from app.engine.context import EngineContext
+from app.engine.context import EngineContext, now_ms
 from app.engine.journal import ConsumerRecords, Journal
 from app.engine.ledger import TopicPartition
 from app.engine.partition import Partition
@@ -65,6 +65,20 @@ class Ownership:
 
     _open_session: object = None
 
+    def parked_consumers(self) -> float:
+        """Consumers whose events wait in the retry topic."""
+        return float(sum(partition.parked_consumers for partition in self.partitions.values()))
+
+    def oldest_parked_seconds(self) -> float:
+        """Time since the first failure of the longest-parked event."""
+        failed = [
+            entry.first_failed_ms
+            for partition in self.partitions.values()
+            for entry in partition.journal.state.forwarded.values()
+            if entry.attempts
+        ]
+        return max(0.0, (now_ms() - min(failed)) / 1000) if failed else 0.0
+
     def current(self, number: int, generation: int) -> Partition | None:
         """The owned partition that a message of ``generation`` belongs to; None for messages of another time."""
         partition = self.partitions.get(number)
@@ -87,12 +101,19 @@ class Ownership:
         """A rebalance begins or a generation starts: nothing is fetched until the take-over."""
         self.session, self.gate = object(), frozenset()
 
-    async def take_over(self, generation: int, owned: Iterable[TopicPartition], is_current: Callable[[], bool]) -> None:
+    async def take_over(
+        self,
+        generation: int,
+        owned: Iterable[TopicPartition],
+        is_current: Callable[[], bool],
+        ends: Callable[[Iterable[TopicPartition]], Awaitable[Mapping[TopicPartition, int]]],
+    ) -> None:
         """Claim the owned partitions, then open the gate.
 
         Args:
             owned: all assigned topic partitions.
             is_current: whether ``generation`` still is the group's; checked after every wait.
+            ends: looks up the end offsets of topic partitions.
 
         Raises:
             RuntimeError: partition p of the main and the retry topic came to different workers.
@@ -113,9 +134,10 @@ class Ownership:
             await asyncio.sleep(HEARTBEAT_POLL_SECONDS)
             if not is_current():
                 return
+        consumers_ends = await ends([(context.kafka.consumers_topic, number) for number in main])
         partitions = {}
         for number in sorted(main):
-            await context.states.catch_up(number)
+            await context.states.catch_up(number, consumers_ends[context.kafka.consumers_topic, number])
             partitions[number] = await self._claim(number, generation)
         if session is self.session and is_current():
             self.partitions = partitions

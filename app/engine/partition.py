@@ -86,6 +86,11 @@ class Partition:
         for offset, entry in self.journal.state.forwarded.items():
             self._add_parked(entry.consumer, offset)
 
+    @property
+    def parked_consumers(self) -> int:
+        """How many consumers wait."""
+        return len(self._parked)
+
     # ---- from the main topic
 
     def take(self, record: SourceRecord) -> None:
@@ -125,7 +130,7 @@ class Partition:
                     while lane:
                         self._park(lane.popleft())
                     return
-                verdict = await self._settle_or_give_up(offset, result, now_ms())
+                verdict = await self._settle_or_give_up(work.record, result, now_ms())
             if verdict is not None:
                 await self._bury(work.record, verdict)
             self._close_main(offset)
@@ -193,7 +198,7 @@ class Partition:
 
     async def _refuse(self, work: Work, message: str) -> None:
         result = self._context.flow.gave_up(work, EVENT_TOO_LARGE, message, 1)
-        if (verdict := await self._settle_or_give_up(work.record.offset, result, now_ms())) is not None:
+        if (verdict := await self._settle_or_give_up(work.record, result, now_ms())) is not None:
             await self._bury(work.record, verdict)
 
     # ---- from the retry topic
@@ -254,7 +259,7 @@ class Partition:
                     )
                     await self.journal.tried(offset, failed)
                     return False
-                verdict = await self._settle_or_give_up(offset, result, entry.first_failed_ms or now)
+                verdict = await self._settle_or_give_up(copy.source, result, entry.first_failed_ms or now)
         if verdict is not None:
             await self._bury(copy.source, verdict)
         return True
@@ -278,6 +283,7 @@ class Partition:
                 await self._lease()
                 if self.draining:
                     raise Abandoned
+                context.in_flight += 1
                 try:
                     result = await context.flow.run(
                         work,
@@ -291,20 +297,22 @@ class Partition:
                 except Exception as error:
                     log.exception("bug while working on an event", id=work.record.id, topic=work.record.topic)
                     result = context.flow.gave_up(work, SYNC_BUG, type(error).__name__, attempt)
+                finally:
+                    context.in_flight -= 1
             await self._lease()  # the answer counts only if nobody else can have taken over meanwhile
             return result
 
-    async def _settle_or_give_up(self, offset: int, result: Result, first_failed_ms: int) -> Verdict | None:
+    async def _settle_or_give_up(self, record: SourceRecord, result: Result, first_failed_ms: int) -> Verdict | None:
         """Settle durably, or make the verdict durable and return it."""
         decision, settlement = result.decision, result.settlement
         if isinstance(decision, TryAgain) or settlement is None:
-            raise TypeError(f"a flow settled offset {offset} without saying how it counts")
+            raise TypeError(f"a flow settled event {record.id} without saying how it counts")
         if not decision.dead_letter:
-            await self._finish(offset, settlement)
+            await self._finish(record, settlement)
             return None
         message = decision.failure.message if decision.failure else ""
         verdict = Verdict(settlement, message, first_failed_ms, now_ms(), decision.alert)
-        await self.journal.give_up(offset, verdict)
+        await self.journal.give_up(record.offset, verdict)
         return verdict
 
     async def _bury(self, record: SourceRecord, verdict: Verdict) -> None:
@@ -316,11 +324,11 @@ class Partition:
         if verdict.alert:
             key, value = context.flow.alert(record, verdict)
             await context.producer.write_one(Write(context.kafka.alerts_topic, None, key, value))
-        await self._finish(record.offset, verdict.settlement)
+        await self._finish(record, verdict.settlement)
 
-    async def _finish(self, offset: int, settlement: Settlement) -> None:
-        await self.journal.finish(offset, settlement)
-        self._context.observer.settled(settlement)
+    async def _finish(self, record: SourceRecord, settlement: Settlement) -> None:
+        await self.journal.finish(record.offset, settlement)
+        self._context.observer.settled(settlement, record)
 
     def _close_main(self, offset: int) -> None:
         self._context.ledger.close((self._context.kafka.topic, self.number), offset)

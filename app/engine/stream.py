@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import faust
 import structlog
+from faust.types import TP
 
 from app.domain.record import SourceRecord
 from app.engine.consumer import LedgerConsumer
@@ -44,6 +46,7 @@ class Stream:
         heartbeat_seconds: interval of the group's heartbeats; several must fit into the lease.
         drain_seconds: what work under way gets when partitions go away.
         on_alert: handles one record of the alerts topic; returns when it is safe.
+        data_dir: where Faust keeps its (few) files.
     """
 
     def __init__(
@@ -54,6 +57,7 @@ class Stream:
         heartbeat_seconds: float,
         drain_seconds: float,
         on_alert: AlertHandler,
+        data_dir: Path,
     ) -> None:
         kafka = context.kafka
         self._context = context
@@ -62,6 +66,7 @@ class Stream:
             kafka.group,
             **connection,
             store="memory://",
+            datadir=str(data_dir),
             web_enabled=False,
             autodiscover=False,
             topic_partitions=kafka.partitions,
@@ -130,6 +135,16 @@ class Stream:
         if self.app._consumer is not None:
             await self.app.consumer.leave()
         await self.app.stop()
+
+    def lag(self) -> dict[int, float]:
+        """Records of the main topic behind the committed offset, per owned partition, as of the last fetch."""
+        topic, lag = self._context.kafka.topic, {}
+        for number in self.ownership.partitions:
+            end = self.app.consumer.highwater(TP(topic, number))
+            committable = self._context.ledger.committable((topic, number))
+            if end is not None and committable is not None:
+                lag[number] = float(max(0, end - committable))
+        return lag
 
     # Agents. An exception must never leave one: Faust would acknowledge the event and go on without it.
 

@@ -66,8 +66,8 @@ class Flow(Protocol):
 class ConsumerStates(Protocol):
     """Where the durable per-consumer records can be read (a follower of their topic)."""
 
-    async def catch_up(self, partition: int) -> None:
-        """Return when everything that stands in the topic's partition now has been read."""
+    async def catch_up(self, partition: int, end: int) -> None:
+        """Return when everything below offset ``end`` of the topic's partition has been read."""
 
     def get(self, partition: int, consumer_id: str) -> tuple[int, ConsumerState] | None:
         """(epoch, state) of a consumer."""
@@ -79,5 +79,5 @@ class ConsumerStates(Protocol):
 class Observer(Protocol):
     """What happens in the engine, for metrics."""
 
-    def settled(self, settlement: Settlement) -> None:
+    def settled(self, settlement: Settlement, record: SourceRecord) -> None:
         """An event has its final, durable outcome."""

@@ -141,6 +141,10 @@ class ReadModels:
         """Whether everything below ``offset`` of a state topic's partition was applied within ``timeout`` seconds."""
         return await self._progress.wait_until(topic, partition, offset, timeout)
 
+    def position(self, topic: str, partition: int) -> int:
+        """Everything below this offset of a state topic's partition was applied."""
+        return self._progress.position(topic, partition)
+
     # Answers.
     def partitions(self) -> dict[int, PartitionState]:
         """The record that counts of every partition; not to be changed, as it is shared.

@@ -63,6 +63,11 @@ class Progress:
         for waiter in ready:
             _wake(waiter)
 
+    def position(self, topic: str, partition: int) -> int:
+        """Everything below this offset is applied."""
+        with self._lock:
+            return self._positions.get((topic, partition), 0)
+
     def looked(self, ends: Mapping[TopicPartition, int], at: float) -> None:
         """At monotonic time ``at`` the topics ended here."""
         with self._lock:

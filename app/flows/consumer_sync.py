@@ -1,0 +1,154 @@
+"""Profiles to Marketing Cloud: the life of an event, as the engine's flow.
+
+1. ``read``: bytes to a checked event, or ``InvalidEvent`` (dead letter, no incident).
+2. ``run``: the sink runs the event's calls once; the outcome table (``app/domain/outcome.py``) says what follows.
+3. A transient failure with attempts left: the engine parks the consumer and runs the event again later.
+4. Settled: the counts of the attempt that settled it. ``failed`` goes to the dead-letter topic and, being about the
+   parent, an erasure or the event as a whole, becomes an incident. ``partial`` is logged and counted
+   (``SYNC_CHILD_FAILURE=dlq``: also a dead letter).
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable
+
+import structlog
+
+from app.domain.counts import EVENT_ENTITY, FailureCount, Settlement
+from app.domain.entities import Catalog, EntityType
+from app.domain.errors import ErrorEntry
+from app.domain.event import UNKNOWN_MARKET, InvalidEvent, ProfileEvent, read_event
+from app.domain.outcome import Attempt, Failure, Outcome, Phase, RecordCount, Settle, TryAgain, decide
+from app.domain.record import SourceRecord
+from app.domain.state import ConsumerState, Verdict
+from app.engine.work import Permit, Result, Work
+from app.incidents.alert import Alert
+from app.observe.redaction import hash_consumer
+from app.settings import SyncSettings
+from app.sinks import Sink
+
+log = structlog.get_logger(__name__)
+
+
+class ConsumerSync:
+    """The flow of consumer-profile events into a sink."""
+
+    def __init__(self, sink: Sink, catalog: Catalog, settings: SyncSettings) -> None:
+        self._sink = sink
+        self._catalog = catalog
+        self._failures_to_dlq = settings.child_failure == "dlq"
+
+    def read(self, record: SourceRecord) -> Work:
+        """Decode and check; the market of a null value (delete the profile) is filled in when it runs.
+
+        Raises:
+            InvalidEvent: it cannot be worked on.
+        """
+        event = read_event(record, self._catalog)
+        return Work(record, event.consumer_id, event.event_id, event)
+
+    def invalid(self, record: SourceRecord, problem: InvalidEvent) -> Settlement:
+        """An invalid event counts under the reason it is invalid for."""
+        log.warning("invalid event", id=record.id, reason=problem.entry.code, detail=problem.message)
+        return Settlement(
+            consumer_id=_consumer_of(record),
+            event_id=problem.event_id,
+            operation=problem.operation,
+            market=problem.market,
+            day=record.day,
+            outcome=Outcome.INVALID,
+            reason=problem.entry.code,
+            failures=(FailureCount(EVENT_ENTITY, problem.entry.code),),
+        )
+
+    async def run(
+        self, work: Work, *, attempt: int, last: bool, known: Callable[[], ConsumerState | None], permit: Permit
+    ) -> Result:
+        """Run the event's calls once and decide what follows. Raises only what ``permit`` raises."""
+        event = _event_of(work)
+        if work.record.value is None and event.market == UNKNOWN_MARKET and (state := known()) is not None:
+            event = event.model_copy(update={"market": state.market})
+        outcome = await self._sink.apply(event, last_attempt=last, permit=permit)
+        decision = decide(outcome, attempts_left=not last, child_failure_to_dlq=self._failures_to_dlq)
+        for failure in outcome.failures:
+            log.warning(
+                "a call failed",
+                id=work.record.id,
+                consumer=hash_consumer(work.consumer),
+                market=event.market,
+                operation=event.operation.value,
+                entity=failure.entity.value,
+                phase=failure.phase.value,
+                reason=failure.code,
+                detail=failure.message,
+                attempt=attempt,
+                next="another attempt" if isinstance(decision, TryAgain) else decision.outcome.value,
+            )
+        if isinstance(decision, TryAgain):
+            return Result(decision)
+        return Result(decision, _settlement(event, work.record, decision, outcome, attempt))
+
+    def gave_up(self, work: Work, entry: ErrorEntry, message: str, attempt: int) -> Result:
+        """The engine could not work on the event: failed, as a whole, with an incident."""
+        event = _event_of(work)
+        failure = Failure(entry.code, message, EntityType.CONSUMER, Phase.BEFORE_PARENT)
+        records = (RecordCount(EntityType.CONSUMER, 0, 1),)
+        decision = Settle(Outcome.FAILED, failure, dead_letter=True, alert=True)
+        return Result(decision, _settlement(event, work.record, decision, Attempt((failure,), records), attempt))
+
+    def alert(self, record: SourceRecord, verdict: Verdict) -> tuple[bytes, bytes]:
+        """The alert of a failed event; its key keeps all alerts of one incident in one partition."""
+        settlement = verdict.settlement
+        alert = Alert(
+            reason=settlement.reason or "",
+            entity=settlement.failures[0].entity if settlement.failures else EVENT_ENTITY,
+            operation=settlement.operation,
+            market=settlement.market,
+            event_id=record.id,
+            consumer=hash_consumer(settlement.consumer_id or ""),
+            message=verdict.message,
+            at_ms=verdict.last_failed_ms,
+        )
+        return alert.fingerprint.encode(), alert.to_bytes()
+
+
+def _event_of(work: Work) -> ProfileEvent:
+    event = work.payload
+    if not isinstance(event, ProfileEvent):
+        raise TypeError(f"not a profile event: {type(event).__name__}")
+    return event
+
+
+def _consumer_of(record: SourceRecord) -> str | None:
+    """The consumer that an invalid event would have been about, if its key says so."""
+    try:
+        return record.key.decode()[:512] if record.key else None
+    except UnicodeDecodeError:
+        return None
+
+
+def _settlement(
+    event: ProfileEvent, record: SourceRecord, decision: Settle, attempt: Attempt, attempts: int
+) -> Settlement:
+    return Settlement(
+        consumer_id=event.consumer_id,
+        event_id=event.event_id,
+        operation=event.operation.value,
+        market=event.market,
+        day=record.day,
+        outcome=decision.outcome,
+        reason=decision.failure.code if decision.failure else None,
+        attempts=attempts,
+        full_state=event.is_full_state,
+        records=attempt.records,
+        failures=tuple(_grouped(attempt.failures, first=decision.failure)),
+    )
+
+
+def _grouped(failures: Iterable[Failure], first: Failure | None) -> Iterable[FailureCount]:
+    """One count per entity and reason; the failure that decided the outcome comes first."""
+    counted = Counter((failure.entity.value, failure.code) for failure in failures)
+    leading = (first.entity.value, first.code) if first else None
+    for (entity, code), count in sorted(counted.items(), key=lambda item: item[0] != leading):
+        yield FailureCount(entity, code, count)

@@ -1,0 +1,36 @@
+"""The per-consumer records as the engine wants them, from the read models."""
+
+from __future__ import annotations
+
+import structlog
+
+from app.domain.state import ConsumerState
+from app.readmodels import ReadModels
+from app.settings import KafkaSettings
+
+log = structlog.get_logger(__name__)
+
+# A take-over that waits longer than this for the read model says so in the log.
+PATIENCE_SECONDS = 10.0
+
+
+class ReadModelStates:
+    """``ConsumerStates`` of the engine, answered by the follower of the consumers' topic."""
+
+    def __init__(self, kafka: KafkaSettings, read_models: ReadModels) -> None:
+        self._kafka = kafka
+        self._read_models = read_models
+
+    async def catch_up(self, partition: int, end: int) -> None:
+        """Return when the follower has read everything below ``end`` of the topic's partition."""
+        topic = self._kafka.consumers_topic
+        while not await self._read_models.wait_until(topic, partition, end, PATIENCE_SECONDS):
+            log.warning("taking over waits for the read model", partition=partition, reason=self._read_models.trouble())
+
+    def get(self, partition: int, consumer_id: str) -> tuple[int, ConsumerState] | None:
+        """(epoch, state) of a consumer."""
+        return self._read_models.consumer_record(partition, consumer_id)
+
+    def applied(self, partition: int) -> int:
+        """Everything below this offset of the topic's partition has been read."""
+        return self._read_models.position(self._kafka.consumers_topic, partition)

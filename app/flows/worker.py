@@ -1,0 +1,227 @@
+"""One worker: puts the rooms together, runs them, and takes them down in order."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import time
+from contextlib import AsyncExitStack
+
+import structlog
+import uvloop
+
+from app.bundled import schema_path
+from app.cmt.client import CmtClient
+from app.domain.counts import Settlement
+from app.domain.entities import Catalog, CatalogError, parse_catalog
+from app.domain.record import SourceRecord
+from app.engine.context import EngineContext, Room
+from app.engine.lease import Lease
+from app.engine.ledger import Ledger
+from app.engine.producer import DurableProducer
+from app.engine.stream import Stream
+from app.flows.consumer_sync import ConsumerSync
+from app.flows.states import ReadModelStates
+from app.incidents.desk import IncidentDesk
+from app.kafka import topics
+from app.kafka.admin import KafkaAccessError
+from app.kafka.clients import aiokafka_producer_config, faust_connection
+from app.observe.health import Readiness
+from app.observe.logging import configure_logging
+from app.observe.metrics import Gauges, Metrics
+from app.readmodels import ReadModels
+from app.settings import CmtSettings, ConfigurationError, WorkerSettings
+from app.sinks.cmt import CmtSink
+from app.web import WebServer, WebState
+
+log = structlog.get_logger(__name__)
+
+# After the longest call there is this much left of the session for the worker to notice that it lost it.
+LEASE_SLACK_SECONDS = 1.0
+# A take-over waits for one heartbeat; several must fit into the lease.
+HEARTBEAT_SECONDS = 1.0
+# Events taken and not settled yet, per event that may be worked on at a time: keeps lanes filled behind a busy one.
+TAKEN_PER_SLOT = 4
+# Between two tries to reach a broker that is not there.
+KAFKA_RETRY_SECONDS = 2.0
+
+
+class WorkerFailed(Exception):
+    """The worker cannot go on; the text says why and what to do."""
+
+
+def load_catalog(settings: CmtSettings) -> Catalog:
+    """The data extensions that ``CMT_DATA_EXTENSIONS`` names, else the bundled ones.
+
+    Raises:
+        ConfigurationError: the file cannot be used.
+    """
+    path = settings.data_extensions or schema_path("data-extensions.json")
+    try:
+        return parse_catalog(path.read_bytes())
+    except (OSError, CatalogError) as error:
+        raise ConfigurationError([f"CMT_DATA_EXTENSIONS {path}: {error}"]) from None
+
+
+class Worker:
+    """Everything that runs in one worker process."""
+
+    def __init__(self, settings: WorkerSettings) -> None:
+        self._settings = settings
+        self._catalog = load_catalog(settings.cmt)
+        self._metrics = Metrics()
+        self._read_models = ReadModels(
+            settings.kafka, settings.general.data_dir, unreadable=self._metrics.unreadable_state_record
+        )
+        self._stop = asyncio.Event()
+        self._failure: BaseException | None = None
+        self._stream: Stream | None = None
+        self._waiting_for: str | None = "starting"
+
+    async def run(self) -> None:
+        """Work until asked to stop.
+
+        Raises:
+            WorkerFailed: it could not start, or met a bug that must not be passed over.
+        """
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._on_signal, number)
+        async with AsyncExitStack() as stack:
+            self._read_models.start()
+            stack.callback(self._read_models.stop)
+            web = WebServer(WebState(self._read_models, self._metrics, self._readiness), self._settings.web)
+            await web.start()
+            stack.push_async_callback(web.stop)
+            if not await self._until_kafka_is_there():
+                return
+            await self._start(stack)
+            await self._stop.wait()
+            self._waiting_for = "stopping"
+        if self._failure is not None:
+            raise WorkerFailed(
+                f"stopped by an unexpected {type(self._failure).__name__} ({self._failure}); nothing is lost: what was "
+                "under way is done again after a restart. Please report it with the log."
+            ) from self._failure
+
+    async def _start(self, stack: AsyncExitStack) -> None:
+        settings, kafka, sync = self._settings, self._settings.kafka, self._settings.sync
+        client = await stack.enter_async_context(
+            CmtClient(settings.cmt, self._catalog, concurrency=sync.concurrency, observe=self._metrics)
+        )
+        desk = await stack.enter_async_context(IncidentDesk(settings.servicenow, on_result=self._metrics.incident))
+        producer = DurableProducer(aiokafka_producer_config(kafka))
+        await producer.start()
+        stack.push_async_callback(producer.stop)
+        sink = CmtSink(client, self._catalog, sync, settings.cmt.batch_size)
+        lease_seconds = kafka.session_timeout_seconds - settings.cmt.timeout_seconds - LEASE_SLACK_SECONDS
+        context = EngineContext(
+            kafka=kafka,
+            sync=sync,
+            flow=ConsumerSync(sink, self._catalog, sync),
+            producer=producer,
+            ledger=Ledger(),
+            lease=Lease(lease_seconds),
+            states=ReadModelStates(kafka, self._read_models),
+            observer=self,
+            slots=asyncio.Semaphore(sync.concurrency),
+            room=Room(TAKEN_PER_SLOT * sync.concurrency),
+            crash=self._crash,
+        )
+        connection = faust_connection(kafka)
+        self._stream = stream = Stream(
+            context,
+            connection={"broker": connection.broker, "broker_credentials": connection.credentials},
+            heartbeat_seconds=min(HEARTBEAT_SECONDS, lease_seconds / 4),
+            drain_seconds=kafka.session_timeout_seconds / 3,
+            on_alert=desk.handle_record,
+            data_dir=settings.general.data_dir / "faust",
+        )
+        self._metrics.watch(
+            Gauges(
+                parked_consumers=stream.ownership.parked_consumers,
+                oldest_parked=stream.ownership.oldest_parked_seconds,
+                in_flight=lambda: float(context.in_flight),
+                consumer_lag=stream.lag,
+            )
+        )
+        stack.push_async_callback(stream.stop)
+        self._waiting_for = "the state is being recovered"
+        started = asyncio.ensure_future(stream.start())
+        stopping = asyncio.ensure_future(self._stop.wait())
+        await asyncio.wait((started, stopping), return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()
+        if started.done():
+            started.result()
+            self._waiting_for = None
+        else:
+            started.cancel()
+
+    async def _until_kafka_is_there(self) -> bool:
+        """Create missing topics, check the others; False when asked to stop meanwhile.
+
+        Raises:
+            WorkerFailed: the topics cannot be worked with.
+        """
+        kafka = self._settings.kafka
+        while not self._stop.is_set():
+            try:
+                report = await asyncio.to_thread(topics.create, kafka)
+            except KafkaAccessError as error:
+                self._waiting_for = str(error)
+                log.warning("Kafka is not there yet, trying on", reason=str(error))
+                try:
+                    await asyncio.wait_for(self._stop.wait(), KAFKA_RETRY_SECONDS)
+                except TimeoutError:
+                    continue
+                return False
+            if report.created:
+                log.info("created topics", topics=list(report.created))
+            for problem in report.problems:
+                log.warning("a topic is not as it must be", problem=str(problem))
+            if fatal := [str(p) for p in report.problems if p.setting in ("topic", "partitions", "cleanup.policy")]:
+                raise WorkerFailed("\n".join(fatal))
+            return True
+        return False
+
+    def settled(self, settlement: Settlement, record: SourceRecord) -> None:
+        """The engine's observer."""
+        seconds = time.time() - record.timestamp_ms / 1000
+        self._metrics.event_settled(settlement.outcome.value, settlement.market, seconds)
+
+    def _readiness(self) -> Readiness:
+        stream = self._stream
+        owned = stream is not None and stream.ownership.ready
+        return Readiness.of(
+            self._waiting_for,
+            None if owned else "partitions are not taken over yet",
+            self._read_models.trouble(),
+        )
+
+    def _crash(self, error: BaseException) -> None:
+        log.error("unexpected error, stopping", exc_info=error)
+        self._failure = self._failure or error
+        self._stop.set()
+
+    def _on_signal(self, number: int) -> None:
+        if self._stop.is_set():
+            log.warning("second signal, quitting at once", signal=signal.Signals(number).name)
+            os._exit(128 + number)
+        log.info("stopping", signal=signal.Signals(number).name)
+        self._stop.set()
+
+
+def run_worker(settings: WorkerSettings) -> None:
+    """Run one worker in this process until a signal ends it.
+
+    Raises:
+        WorkerFailed, ConfigurationError: see ``Worker``.
+    """
+    configure_logging(settings.general)
+
+    async def run() -> None:
+        await Worker(settings).run()
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(run())
