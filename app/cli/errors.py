@@ -10,6 +10,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from app.cli.failing import CommandError, reported_failures
 from app.domain.errors import REGISTRY, ErrorClass, ErrorEntry
 
 CLASS_MEANINGS: dict[ErrorClass, tuple[str, str]] = {
@@ -43,9 +44,9 @@ def errors(
     as_markdown: Annotated[bool, typer.Option("--markdown", help="The page docs/errors.md.")] = False,
 ) -> None:
     """What an error code means, whether it is retried, and what to do about it."""
-    if code is not None and code.upper() not in REGISTRY:
-        typer.echo(f"errors: there is no code {code}; `profile-sync errors` lists them all", err=True)
-        raise typer.Exit(1)
+    with reported_failures():
+        if code is not None and code.upper() not in REGISTRY:
+            raise CommandError(f"There is no error code {code}; `profile-sync errors` lists them all.")
     entries = list(REGISTRY.values()) if code is None else [REGISTRY[code.upper()]]
     if as_json:
         typer.echo(json.dumps({"errors": [_document(entry) for entry in entries]}, indent=2))

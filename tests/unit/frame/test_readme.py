@@ -1,0 +1,88 @@
+"""The README agrees with the program: environment, links, make targets."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from pydantic_core import PydanticUndefined
+
+from app import settings
+from app.domain.outcome import Outcome
+
+ROOT = Path(__file__).resolve().parents[3]
+README = (ROOT / "README.md").read_text()
+ROW = re.compile(r"^\| `([A-Z][A-Z0-9_]+)` \| (?:`([^`]*)`|(required|none)) \| \S.* \|$", re.MULTILINE)
+VARIABLE = re.compile(r"\b(?:KAFKA|CMT|SYNC|SERVICENOW|WEB|KPI|LOG|DATA)_[A-Z0-9_]+\b")
+
+
+def groups() -> list[type[settings._Group]]:
+    return settings._Group.__subclasses__()
+
+
+def documented() -> dict[str, str]:
+    """Variable -> default as the README's tables say: the value, ``required`` or ``none``."""
+    rows = ROW.findall(README)
+    assert len({name for name, *_ in rows}) == len(rows), "a variable stands in two tables"
+    return {name: value or word for name, value, word in rows}
+
+
+def in_code() -> dict[str, str]:
+    """The same as the settings classes say."""
+    found = {}
+    for group in groups():
+        prefix = str(group.model_config.get("env_prefix") or "")
+        for name, field in group.model_fields.items():
+            found[f"{prefix}{name}".upper()] = _default(field.default)
+    return found
+
+
+def _default(value: object) -> str:
+    if value is PydanticUndefined:
+        return "required"
+    match value:
+        case None:
+            return "none"
+        case bool():
+            return str(value).lower()
+        case float():
+            return f"{value:g}"
+        case _:
+            return str(value)
+
+
+def test_there_are_settings() -> None:
+    assert len(in_code()) > 50
+
+
+def test_every_variable_stands_in_the_readme_with_its_default_and_no_other() -> None:
+    assert documented() == in_code()
+
+
+@pytest.mark.parametrize(
+    "page", ["README.md", "docs/architecture.md", "docs/errors.md", "docker-compose.yml", "Dockerfile"]
+)
+def test_no_page_names_a_variable_that_does_not_exist(page: str) -> None:
+    text = (ROOT / page).read_text()
+    if page == "docker-compose.yml":  # the broker's own variables, see apache/kafka
+        text = text[: text.index("\nservices:")] + text[text.index("\n  topics:\n") :]
+    assert set(VARIABLE.findall(text)) - set(in_code()) == set()
+
+
+def test_every_outcome_is_explained() -> None:
+    assert {outcome.value for outcome in Outcome} <= set(re.findall(r"^\| `(\w+)` \|", README, re.MULTILINE))
+
+
+@pytest.mark.parametrize("page", ["README.md", "CHANGELOG.md", "docs/architecture.md", "docs/errors.md"])
+def test_links_lead_somewhere(page: str) -> None:
+    path = ROOT / page
+    targets = re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", path.read_text())
+    missing = [t for t in targets if "://" not in t and not (path.parent / t).exists()]
+    assert missing == []
+
+
+def test_make_targets_that_the_readme_names_exist() -> None:
+    makefile = (ROOT / "Makefile").read_text()
+    for target in set(re.findall(r"(?:^|`)make ([a-z]+)\b", README, re.MULTILINE)):
+        assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
