@@ -1,0 +1,50 @@
+"""The command line. One small file per command; what they do lives in the rooms below."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from app import __version__
+from app.cli.broker import broker
+from app.cli.errors import errors
+from app.cli.simulator import simulator
+from app.cli.topics import topics
+from app.cli.worker import worker
+
+cli = typer.Typer(
+    name="profile-sync",
+    help="Keeps Salesforce Marketing Cloud true to a consumer database: Kafka events in, SOAP calls out.",
+    no_args_is_help=True,
+    pretty_exceptions_show_locals=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(shown: bool) -> None:
+    if shown:
+        typer.echo(f"profile-sync {__version__}")
+        raise typer.Exit
+
+
+@cli.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", help="Show the version.", is_eager=True, callback=_version)
+    ] = False,
+) -> None:
+    """Keeps Salesforce Marketing Cloud true to a consumer database: Kafka events in, SOAP calls out."""
+
+
+cli.command()(worker)
+cli.command()(broker)
+cli.command()(simulator)
+cli.add_typer(topics, name="topics")
+cli.command()(errors)
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    cli()

@@ -1,0 +1,20 @@
+"""`profile-sync worker`: one worker, configured by the environment only."""
+
+from __future__ import annotations
+
+from app.cli.failing import CommandError, reported_failures
+from app.settings import WorkerSettings
+
+
+def worker() -> None:
+    """Run one worker until SIGTERM or SIGINT; a second signal quits at once."""
+    with reported_failures():
+        settings = WorkerSettings()
+        from app.flows.worker import WorkerFailed, run_worker
+        from app.readmodels import SlotError
+        from app.web import WebServerError
+
+        try:
+            run_worker(settings)
+        except (WorkerFailed, SlotError, WebServerError) as error:
+            raise CommandError(str(error)) from error
