@@ -1,0 +1,269 @@
+"""The durable records: what is written is read back, changes keep the invariants, and copies stand alone."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.domain.counts import Counts, FailureCount, Settlement, fold
+from app.domain.entities import EntityType
+from app.domain.outcome import Outcome, RecordCount
+from app.domain.state import (
+    FORMAT,
+    RECENT_KEPT,
+    ConsumerState,
+    Forwarded,
+    FullState,
+    PartitionState,
+    RecentEvent,
+    StateError,
+    Verdict,
+    after_settling,
+    consumer_key,
+    parse_consumer_key,
+    parse_partition_key,
+    partition_key,
+)
+
+_ids = st.text(st.characters(exclude_categories=("Cs",)), min_size=1, max_size=12)
+_codes = st.sampled_from(["CMT-TIMEOUT", "CMT-ROW-INVALID", "EVENT-SCHEMA"])
+_offsets = st.integers(0, 2**63 - 1)
+_times = st.integers(0, 2**53)
+_small = st.integers(0, 9)
+settlements = st.builds(
+    Settlement,
+    consumer_id=st.none() | _ids,
+    event_id=_ids,
+    operation=st.sampled_from(["NEW", "UPDATE", "DELETE", "-"]),
+    market=st.sampled_from(["DE", "-"]),
+    day=st.sampled_from(["2026-01-01", "2026-01-02"]),
+    outcome=st.sampled_from(Outcome),
+    reason=st.none() | _codes,
+    attempts=st.integers(1, 9),
+    full_state=st.booleans(),
+    records=st.lists(st.builds(RecordCount, st.sampled_from(EntityType), _small, _small), max_size=2).map(tuple),
+    failures=st.lists(st.builds(FailureCount, st.just("pet"), _codes, _small), max_size=2).map(tuple),
+)
+failing = st.builds(Forwarded, _ids, _ids, st.integers(1, 9), _times, _times, _times, _codes)
+waiting = st.builds(Forwarded, _ids)
+verdicts = st.builds(Verdict, settlements, _ids, _times, _times, st.booleans())
+
+
+@st.composite
+def counts(draw: st.DrawFn) -> Counts:
+    folded: Counts = {}
+    for settlement in draw(st.lists(settlements, max_size=4)):
+        fold(folded, settlement)
+    return folded
+
+
+partitions = st.builds(
+    PartitionState,
+    st.integers(-1, 2**62),
+    st.sets(_offsets, max_size=8),
+    st.dictionaries(_offsets, failing | waiting, max_size=5),
+    st.dictionaries(_offsets, verdicts, max_size=3),
+    counts(),
+)
+recents = st.builds(RecentEvent, _ids, _codes, _codes, st.none() | _codes, st.integers(1, 9), _times)
+consumers = st.builds(
+    ConsumerState,
+    _offsets,
+    st.just("DE"),
+    st.lists(recents, max_size=RECENT_KEPT).map(tuple),
+    st.none() | _times,
+    st.none() | st.builds(FullState, _offsets, _codes, _ids),
+)
+
+
+def settled(event_id: str = "e", outcome: Outcome = Outcome.SYNCED, **changes: Any) -> Settlement:
+    values: dict[str, Any] = {
+        "consumer_id": "c",
+        "event_id": event_id,
+        "operation": "NEW",
+        "market": "DE",
+        "day": "2026-01-01",
+        "outcome": outcome,
+        "full_state": True,
+    }
+    return Settlement(**{**values, **changes})
+
+
+# Codec
+
+
+@given(partitions)
+def test_partition_record_reads_back_as_it_was_written(state: PartitionState) -> None:
+    assert PartitionState.decode(state.encode()) == state
+
+
+@given(consumers)
+def test_consumer_record_reads_back_as_it_was_written(state: ConsumerState) -> None:
+    assert ConsumerState.decode(state.encode()) == state
+
+
+@given(st.integers(0, 999), st.integers(0, 2**53), _ids | st.sampled_from(["a|b", "|", "||"]))
+def test_keys_read_back_also_with_any_consumer_id(partition: int, epoch: int, consumer_id: str) -> None:
+    assert parse_partition_key(partition_key(partition, epoch)) == (partition, epoch)
+    assert parse_consumer_key(consumer_key(partition, epoch, consumer_id)) == (partition, epoch, consumer_id)
+
+
+@pytest.mark.parametrize("value", [b"", b"{", b"[]", b"null", b"{}", b'{"v":2}', b"\xff", b'{"v":"1"}'])
+@pytest.mark.parametrize("record", [PartitionState, ConsumerState])
+def test_what_is_no_such_record_is_refused(record: type[PartitionState | ConsumerState], value: bytes) -> None:
+    with pytest.raises(StateError):
+        record.decode(value)
+
+
+@pytest.mark.parametrize("key", [b"", b"1", b"1|2|3", b"a|1", b"\xff|1", b"1|"])
+def test_what_is_no_partition_key_is_refused(key: bytes) -> None:
+    with pytest.raises(StateError):
+        parse_partition_key(key)
+
+
+@pytest.mark.parametrize("key", [b"", b"1|2", b"a|1|c", b"1|\xff|c"])
+def test_what_is_no_consumer_key_is_refused(key: bytes) -> None:
+    with pytest.raises(StateError):
+        parse_consumer_key(key)
+
+
+def test_the_format_is_stated_in_every_record() -> None:
+    assert orjson.loads(PartitionState().encode())["v"] == FORMAT
+    assert orjson.loads(ConsumerState(0, "DE").encode())["v"] == FORMAT
+
+
+def test_waiting_events_cost_little() -> None:
+    state = PartitionState()
+    for offset in range(1000):
+        state.forward(offset, Forwarded(f"consumer-{offset % 10}"))
+    assert len(state.encode()) < 1000 * 12
+
+
+# Changes of a partition record
+
+
+def test_settling_decides_counts_and_ends_parking_in_one_change() -> None:
+    state = PartitionState()
+    state.forward(7, Forwarded("c", "e", 1, 10, 1, 2, "CMT-TIMEOUT"))
+    state.give_up(7, Verdict(settled(), "m", 1, 2, alert=True))
+    assert (state.decided(7), state.counts) == (True, {})
+    state.finish(7, settled())
+    assert state.decided(7)
+    assert (state.forwarded, state.verdicts) == ({}, {})
+    assert state.counts["2026-01-01"]["DE"]["events"] == {"synced": 1}
+
+
+def test_only_what_is_parked_can_be_tried_again() -> None:
+    state = PartitionState()
+    state.tried(3, Forwarded("c", "e", 2))
+    assert state.forwarded == {}
+    state.forward(3, Forwarded("c", "e", 1))
+    state.tried(3, Forwarded("c", "e", 2))
+    assert state.forwarded[3].attempts == 2
+
+
+def test_giving_up_settles_nothing_yet() -> None:
+    state = PartitionState()
+    state.give_up(3, Verdict(settled(), "m", 1, 2, alert=True))
+    assert not state.decided(3)
+    assert state.counts == {}
+
+
+@given(st.sets(st.integers(0, 40)), st.lists(st.integers(-1, 40), max_size=5))
+def test_advancing_forgets_no_decision_and_never_goes_back(done: set[int], steps: list[int]) -> None:
+    state = PartitionState()
+    for offset in done:
+        state.finish(offset, settled())
+    for upto in steps:
+        before = {offset for offset in range(42) if state.decided(offset)}
+        state.advance(upto)
+        after = {offset for offset in range(42) if state.decided(offset)}
+        assert before <= after
+        assert after - before <= set(range(upto + 1))
+        assert all(offset > state.upto for offset in state.done)
+
+
+@given(partitions, _offsets, settlements, failing)
+def test_changing_a_copy_leaves_the_original_as_it_was(
+    state: PartitionState, offset: int, settlement: Settlement, entry: Forwarded
+) -> None:
+    written = PartitionState.decode(state.encode())
+    copy = state.copy()
+    copy.forward(offset, entry)
+    copy.give_up(offset, Verdict(settlement, "m", 0, 0, alert=False))
+    copy.finish(offset, settlement)
+    copy.advance(2**62)
+    assert state == written
+
+
+@given(partitions, st.lists(settlements, max_size=4))
+def test_settling_adds_to_the_counts_what_fold_adds(state: PartitionState, events: list[Settlement]) -> None:
+    expected: Counts = json.loads(json.dumps(state.counts))
+    for offset, event in enumerate(events):
+        state.finish(offset, event)
+        fold(expected, event)
+    assert state.counts == expected
+
+
+# The record of a consumer
+
+
+def test_first_event_makes_the_record() -> None:
+    state = after_settling(None, 5, settled("e1"), 1000)
+    assert state == ConsumerState(
+        5, "DE", (RecentEvent("e1", "NEW", "synced", None, 1, 1000),), 1000, FullState(5, "NEW", "e1")
+    )
+
+
+@given(st.none() | consumers, _offsets, settlements, _times)
+def test_settling_the_same_event_again_changes_nothing_more(
+    before: ConsumerState | None, offset: int, settlement: Settlement, at_ms: int
+) -> None:
+    once = after_settling(before, offset, settlement, at_ms)
+    assert after_settling(once, offset, settlement, at_ms) == once
+
+
+def test_the_latest_events_are_kept_newest_first() -> None:
+    state = None
+    for offset in range(RECENT_KEPT + 3):
+        state = after_settling(state, offset, settled(f"e{offset}"), offset)
+    assert state is not None
+    assert [event.event_id for event in state.recent] == [f"e{n}" for n in range(RECENT_KEPT + 2, 2, -1)]
+
+
+@pytest.mark.parametrize(
+    ("outcome", "full_state", "counts_as_full"),
+    [
+        (Outcome.SYNCED, True, True),
+        (Outcome.PARTIAL, True, True),
+        (Outcome.SYNCED, False, False),
+        (Outcome.FAILED, True, False),
+        (Outcome.INVALID, True, False),
+        (Outcome.SUPERSEDED, True, False),
+        (Outcome.DISCARDED, True, False),
+    ],
+)
+def test_the_last_full_state_is_the_last_that_reached_marketing_cloud(
+    outcome: Outcome, full_state: bool, counts_as_full: bool
+) -> None:
+    before = after_settling(None, 1, settled("e1"), 10)
+    state = after_settling(before, 2, settled("e2", outcome, full_state=full_state), 20)
+    assert state.full == (FullState(2, "NEW", "e2") if counts_as_full else FullState(1, "NEW", "e1"))
+    assert state.synced_ms == (20 if outcome in (Outcome.SYNCED, Outcome.PARTIAL) else 10)
+
+
+def test_an_older_event_never_becomes_the_last_full_state() -> None:
+    before = after_settling(None, 9, settled("late"), 10)
+    state = after_settling(before, 3, settled("early"), 20)
+    assert (state.offset, state.full) == (9, FullState(9, "NEW", "late"))
+
+
+def test_an_event_of_unknown_market_leaves_the_known_one() -> None:
+    before = after_settling(None, 1, settled(market="PL"), 10)
+    assert after_settling(before, 2, settled("e2", market="-"), 20).market == "PL"
+    assert after_settling(None, 2, settled("e2", market="-"), 20).market == "-"
