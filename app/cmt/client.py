@@ -110,7 +110,7 @@ class CmtClient:
         self._transport = HttpTransport(
             timeout_seconds=settings.timeout_seconds, limit=concurrency + 1, ca_file=settings.ca_file
         )
-        self._tokens = TokenClient(settings, self._transport, on_refresh=self._observe.token, sleep=sleep)
+        self._tokens = TokenClient(settings, self._transport.post, on_refresh=self._observe.token, sleep=sleep)
         self._open = AsyncExitStack()
 
     async def __aenter__(self) -> Self:

@@ -170,4 +170,4 @@ def _row_message(row: RowAnswer, columns: tuple[ColumnError, ...], masked: Mask)
 
 def _same_key(found: str, asked: str) -> bool:
     # Data extensions compare texts without regard to case and trailing blanks, as SQL Server does by default.
-    return found.strip().casefold() == asked.strip().casefold()
+    return found.rstrip().casefold() == asked.rstrip().casefold()

@@ -12,12 +12,12 @@ import asyncio
 import json
 import random
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from app.cmt.errors import CallError, CallFailed
 from app.cmt.token_answer import Token, read_token, token_failed, token_url
-from app.cmt.transport import HttpTransport, TransportFailed
+from app.cmt.transport import Answer, TransportFailed
 from app.domain import errors as registry
 from app.settings import CmtSettings
 
@@ -31,13 +31,15 @@ EARLY_AGAIN_SECONDS = 5.0
 REPEATS = 2
 REPEAT_SECONDS = 0.2
 
+Post = Callable[[str, bytes, Mapping[str, str]], Awaitable[Answer]]
+
 
 class TokenClient:
     """The token of one account.
 
     Args:
         settings: address and credentials.
-        transport: open while this is used.
+        post: sends a request: ``HttpTransport.post``.
         on_refresh: told "ok" or the registry code after every request for a token.
         clock: monotonic seconds.
     """
@@ -45,14 +47,14 @@ class TokenClient:
     def __init__(
         self,
         settings: CmtSettings,
-        transport: HttpTransport,
+        post: Post,
         *,
         on_refresh: Callable[[str], None] = lambda result: None,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
     ) -> None:
         self._settings = settings
-        self._transport = transport
+        self._post = post
         self._on_refresh = on_refresh
         self._clock = clock
         self._sleep = sleep
@@ -148,7 +150,7 @@ class TokenClient:
             last = repeat == REPEATS
             asked_at = self._clock()
             try:
-                answer = await self._transport.post(self._url, body, headers)
+                answer = await self._post(self._url, body, headers)
             except TransportFailed as failure:
                 if last or failure.entry is registry.CMT_TIMEOUT:
                     raise token_failed(registry.CMT_TOKEN_UNAVAILABLE, f"{failure}.") from None

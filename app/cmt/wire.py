@@ -28,6 +28,8 @@ PARTNER_API = "http://exacttarget.com/wsdl/partnerAPI"
 _TOKEN_ELEMENT = "{http://exacttarget.com}fueloauth"  # noqa: S105 - the name of an element
 _TOKEN_NAMESPACES: Any = {None: "http://exacttarget.com"}  # the type stubs know no default namespace
 _TOKEN_SLOT = "token-goes-here"  # noqa: S105 - a place, not a token
+# What zeep raises on a file that is no WSDL, or not this service's.
+_UNUSABLE = (OSError, etree.XMLSyntaxError, zeep.exceptions.Error, LookupError, AttributeError, TypeError, ValueError)
 _UPSERT = ("DataExtensionObject", "UpdateAdd")
 
 
@@ -77,8 +79,8 @@ class Wire:
             )
             self._delete_options = self._types.DeleteOptions()
             self._try_out()
-        except (OSError, etree.XMLSyntaxError, zeep.exceptions.Error, LookupError, AttributeError) as error:
-            _fail(f"{path} is not a usable WSDL of Marketing Cloud: {error}")
+        except _UNUSABLE as error:
+            _fail(f"{path} is not a usable WSDL of Marketing Cloud: {str(error)[:200]}")
 
     def upsert(self, rows: Sequence[tuple[EntityType, Row]]) -> Message:
         """Writes rows, inserting those that are not there; they may be of several data extensions."""

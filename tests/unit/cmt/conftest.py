@@ -1,0 +1,14 @@
+"""What the tests of the Marketing Cloud client share."""
+
+from __future__ import annotations
+
+import pytest
+
+from app.bundled import schema_path
+from app.domain.entities import Catalog, parse_catalog
+
+
+@pytest.fixture(scope="session")
+def catalog() -> Catalog:
+    """The bundled data extensions."""
+    return parse_catalog(schema_path("data-extensions.json").read_bytes())

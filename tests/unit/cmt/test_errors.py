@@ -1,0 +1,130 @@
+"""Which answer of Marketing Cloud means what."""
+
+from __future__ import annotations
+
+import pytest
+
+from app.cmt.errors import Fault, of_fault, of_retrieve, of_row, of_status
+from app.domain.errors import REGISTRY, ErrorClass
+
+DEADLOCK = "Transaction (Process ID 87) was deadlocked and has been chosen as the victim. Rerun the transaction."
+
+
+@pytest.mark.parametrize(
+    ("fault", "code", "outcome_unknown"),
+    [
+        (Fault("Security", "Token Expired"), "CMT-AUTH", False),
+        (Fault("Security", "Login failed"), "CMT-AUTH", False),
+        (Fault("Server", "Login failed", 12), "CMT-AUTH", False),
+        (Fault("Server", "Not allowed", 11), "CMT-AUTH", False),
+        (Fault("Server", "Rate Limited", 17), "CMT-RATE-LIMITED", False),
+        (Fault("Server", "Rate Limited"), "CMT-RATE-LIMITED", False),
+        (Fault("Server", "In maintenance", 9), "CMT-MAINTENANCE", False),
+        (Fault("Server", "In maintenance", 10), "CMT-MAINTENANCE", False),
+        (Fault("Server", "Unsupported object", 8), "CMT-MAINTENANCE", False),
+        (Fault("Server", "Unplanned Outage", 2), "CMT-SERVER-FAULT", True),
+        (Fault("Server", "database problems", 13), "CMT-SERVER-FAULT", False),
+        (Fault("Server", "never seen", 4711), "CMT-SERVER-FAULT", True),
+        (Fault("", "", None), "CMT-SERVER-FAULT", True),
+        (
+            Fault("Client", "Server did not recognize the value of HTTP Header SOAPAction: X."),
+            "CMT-CLIENT-FAULT",
+            False,
+        ),
+        (Fault("VersionMismatch", ""), "CMT-CLIENT-FAULT", False),
+    ],
+)
+def test_faults(fault: Fault, code: str, outcome_unknown: bool) -> None:
+    verdict = of_fault(fault)
+    assert (verdict.entry.code, verdict.outcome_unknown) == (code, outcome_unknown)
+
+
+def test_only_faults_about_the_token_are_worth_a_new_one() -> None:
+    assert of_fault(Fault("Security", "Token Expired")).token_refused
+    assert of_fault(Fault("Server", "Login failed", 12)).token_refused
+    assert of_status(401).token_refused
+    assert not of_fault(Fault("Server", "Not allowed", 11)).token_refused
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "outcome_unknown"),
+    [
+        (200, "CMT-MALFORMED", True),
+        (204, "CMT-MALFORMED", True),
+        (302, "CMT-ENDPOINT", False),
+        (400, "CMT-HTTP-REFUSED", False),
+        (401, "CMT-AUTH", False),
+        (403, "CMT-ENDPOINT", False),
+        (404, "CMT-ENDPOINT", False),
+        (407, "CMT-ENDPOINT", False),
+        (408, "CMT-TIMEOUT", True),
+        (413, "CMT-HTTP-REFUSED", False),
+        (429, "CMT-RATE-LIMITED", False),
+        (500, "CMT-UNAVAILABLE", True),
+        (503, "CMT-UNAVAILABLE", True),
+    ],
+)
+def test_http_answers_without_soap(status: int, code: str, outcome_unknown: bool) -> None:
+    verdict = of_status(status)
+    assert (verdict.entry.code, verdict.outcome_unknown) == (code, outcome_unknown)
+
+
+@pytest.mark.parametrize(
+    ("error_code", "text", "column_errors", "code"),
+    [
+        (310007, "Errors occurred with values specified.", True, "CMT-ROW-INVALID"),
+        (70002, "exceeds the column's maximum length", False, "CMT-ROW-INVALID"),
+        (71003, "missing required field", False, "CMT-ROW-INVALID"),
+        (310001, "no key found", False, "CMT-ROW-MISSING-KEY"),
+        (70003, "no such data extension", False, "CMT-DATA-EXTENSION"),
+        (310003, "add only", False, "CMT-ROW-EXISTS"),
+        (71002, "skipped", False, "CMT-ROW-EXISTS"),
+        (310002, "not found", False, "CMT-ROW-NOT-FOUND"),
+        (310004, "update only", False, "CMT-ROW-NOT-FOUND"),
+        (2, "unexpected", False, "CMT-ROW-ABORTED"),
+        (71000, "timed out", False, "CMT-ROW-ABORTED"),
+        (71001, "aborted", False, "CMT-ROW-ABORTED"),
+        (71006, "aborted", False, "CMT-ROW-ABORTED"),
+        (17, "Rate Limited", False, "CMT-RATE-LIMITED"),
+        (310006, "processing error", False, "CMT-ROW-ERROR"),
+        (310006, DEADLOCK, False, "CMT-ROW-CONTENTION"),
+        (310007, DEADLOCK.upper() + " \n", True, "CMT-ROW-CONTENTION"),
+        (None, "", False, "CMT-ROW-ERROR"),
+        (4711, "never seen", True, "CMT-ROW-INVALID"),
+    ],
+)
+def test_row_errors(error_code: int | None, text: str, column_errors: bool, code: str) -> None:
+    assert of_row(error_code, ("", text), column_errors=column_errors).code == code
+
+
+@pytest.mark.parametrize(
+    ("overall_status", "code"),
+    [
+        ("Error: Unable to find a handler for object type: X.", "CMT-RETRIEVE-ERROR"),
+        ("Error: The Request Property(s) X do not match with the fields of Y retrieve", "CMT-RETRIEVE-ERROR"),
+        ("Error: API Permission Failed for Retrieve", "CMT-AUTH"),
+        ("Error: The RequestID sent through ContinueRequest does not exist.", "CMT-RETRIEVE-EXPIRED"),
+        (f"Error: {DEADLOCK}", "CMT-ROW-CONTENTION"),
+        ("Has Errors", "CMT-RETRIEVE-ERROR"),
+    ],
+)
+def test_errors_in_the_overall_status_of_a_retrieve(overall_status: str, code: str) -> None:
+    assert of_retrieve(overall_status).entry.code == code
+
+
+def test_whatever_concerns_every_call_counts_against_the_target_and_is_tried_again() -> None:
+    about_tokens = {"CMT-AUTH"} | {code for code in REGISTRY if code.startswith("CMT-TOKEN-")}
+    about_calls = {"CMT-TIMEOUT", "CMT-CONNECTION", "CMT-UNAVAILABLE", "CMT-ENDPOINT", "CMT-RATE-LIMITED"}
+    about_calls |= {"CMT-MAINTENANCE", "CMT-SERVER-FAULT", "CMT-MALFORMED"}
+    entries = [REGISTRY[code] for code in about_tokens | about_calls]
+    assert [entry.code for entry in entries if not (entry.transport and entry.error_class.retried)] == []
+
+
+def test_no_row_error_counts_against_the_target() -> None:
+    rows = [entry for code, entry in REGISTRY.items() if code.startswith("CMT-ROW-")]
+    assert rows
+    assert not any(entry.transport for entry in rows)
+    assert {entry.code for entry in rows if entry.error_class is ErrorClass.TRANSIENT} == {
+        "CMT-ROW-CONTENTION",
+        "CMT-ROW-ABORTED",
+    }

@@ -1,0 +1,153 @@
+"""What an answer means for the rows of a call, and that nothing personal leaves."""
+
+from __future__ import annotations
+
+import pytest
+
+from app.cmt.results import LONGEST_MESSAGE, Mask, NoResult, call_error, names_of, retrieve_page, write_results
+from app.cmt.transport import Answer
+from app.domain.entities import Catalog, Row
+from tests.unit.cmt.answers import bad, fault, good, retrieved, written
+
+ANN: Row = {"ConsumerId": "ann-4711", "ContactId": "k1", "Type": "Email", "Value": "ann.lee@example.com"}
+BOB: Row = {"ConsumerId": "bob-0815", "ContactId": "k2", "Type": "Phone", "Value": "+49 151 2345678"}
+
+
+def masked(catalog: Catalog, *rows: Row) -> Mask:
+    return Mask(rows, names_of(catalog))
+
+
+def test_every_row_has_its_own_result(catalog: Catalog) -> None:
+    body = written(good(0) + bad(310007, "no", ordinal=1) + good(2), "Has Errors")
+    results = write_results(Answer(200, body), "Update", masked(catalog, ANN, BOB, ANN))
+    assert [(result.ok, result.ordinal, result.code) for result in results] == [
+        (True, 0, None),
+        (False, 1, "CMT-ROW-INVALID"),
+        (True, 2, None),
+    ]
+
+
+def test_results_are_matched_by_ordinal_not_by_place(catalog: Catalog) -> None:
+    body = written(bad(310007, "no", ordinal=1) + good(0), "Has Errors")
+    results = write_results(Answer(200, body), "Update", masked(catalog, ANN, BOB))
+    assert [result.ok for result in results] == [True, False]
+
+
+def test_results_without_ordinals_are_matched_by_place(catalog: Catalog) -> None:
+    body = written((good(0) + bad(310007, "no")).replace("<OrdinalID>0</OrdinalID>", ""))
+    results = write_results(Answer(200, body), "Update", masked(catalog, ANN, BOB))
+    assert [result.ok for result in results] == [True, False]
+
+
+@pytest.mark.parametrize("overall", ["OK", "Has Errors", "Has Error", "Error", ""])
+def test_the_overall_status_makes_no_row_good_or_bad(catalog: Catalog, overall: str) -> None:
+    body = written(good(0) + bad(310007, "no", ordinal=1), overall)
+    results = write_results(Answer(200, body), "Update", masked(catalog, ANN, BOB))
+    assert [result.ok for result in results] == [True, False]
+
+
+def test_a_row_without_a_result_has_failed(catalog: Catalog) -> None:
+    results = write_results(Answer(200, written(good(0))), "Update", masked(catalog, ANN, BOB))
+    assert [(result.ok, result.code) for result in results] == [(True, None), (False, "CMT-MALFORMED")]
+
+
+def test_an_answer_without_results_is_malformed_and_leaves_the_outcome_open(catalog: Catalog) -> None:
+    with pytest.raises(NoResult) as caught:
+        write_results(Answer(200, written("")), "Update", masked(catalog, ANN))
+    assert caught.value.verdict.entry.code == "CMT-MALFORMED"
+    assert caught.value.verdict.outcome_unknown
+
+
+def test_deleting_a_row_that_is_gone_is_fine_but_not_for_an_update(catalog: Catalog) -> None:
+    gone = bad(310002, "There is no such row.")
+    (deleted,) = write_results(Answer(200, written(gone, "Error", operation="Delete")), "Delete", masked(catalog, ANN))
+    (updated,) = write_results(Answer(200, written(gone, "Error")), "Update", masked(catalog, ANN))
+    assert deleted.ok
+    assert updated.code == "CMT-ROW-NOT-FOUND"
+
+
+def test_the_message_of_a_row_names_the_column_and_hides_the_values(catalog: Catalog) -> None:
+    body = written(
+        bad(
+            310007,
+            "Errors occurred. The value 'ann.lee@example.com' of ANN-4711 is not valid for the column [Value].",
+            column=("Value", 70002, "ann.lee@example.com exceeds the maximum length."),
+        )
+    )
+    (result,) = write_results(Answer(200, body), "Update", masked(catalog, ANN))
+    assert result.message == (
+        "Errors occurred. The value '***' of *** is not valid for the column [Value].; "
+        "Value: *** exceeds the maximum length. (ErrorCode 310007)"
+    )
+    assert [error.message for error in result.column_errors] == ["*** exceeds the maximum length."]
+
+
+def test_a_message_may_quote_any_row_of_the_call(catalog: Catalog) -> None:
+    body = written(good(0) + bad(71002, "duplicate of ann-4711 and bob-0815", ordinal=1))
+    _, result = write_results(Answer(200, body), "Update", masked(catalog, ANN, BOB))
+    assert "ann-4711" not in (result.message or "")
+    assert "bob-0815" not in (result.message or "")
+
+
+def test_messages_have_an_end(catalog: Catalog) -> None:
+    (result,) = write_results(Answer(200, written(bad(1, "x " * 5000))), "Update", masked(catalog, ANN))
+    assert len(result.message or "") < LONGEST_MESSAGE + 50
+
+
+def test_a_fault_that_quotes_a_value_is_masked(catalog: Catalog) -> None:
+    answer = Answer(500, fault("Server", "Cannot store 'ann.lee@example.com' for ann-4711", 2))
+    with pytest.raises(NoResult) as caught:
+        write_results(answer, "Update", masked(catalog, ANN))
+    error = call_error(caught.value, "Update of CMT_Contact", masked(catalog, ANN))
+    assert error.code == "CMT-SERVER-FAULT"
+    assert error.message.startswith("Update of CMT_Contact: ")
+    assert "(code 2)" in error.message
+    assert "ann" not in error.message.casefold().replace("cannot", "")
+
+
+@pytest.mark.parametrize(
+    ("answer", "code", "retry_after"),
+    [
+        (Answer(503, b"<html>down</html>", 7.0), "CMT-UNAVAILABLE", 7.0),
+        (Answer(500, b"<html>down</html>"), "CMT-UNAVAILABLE", None),
+        (Answer(400, b"Bad Request"), "CMT-HTTP-REFUSED", None),
+        (Answer(429, fault("Server", "slow down"), 3.0), "CMT-RATE-LIMITED", 3.0),
+        (Answer(500, fault("Server", "Rate Limited", 17)), "CMT-RATE-LIMITED", None),
+        (Answer(200, fault("Security", "Token Expired")), "CMT-AUTH", None),
+        (Answer(200, b"<html>log in</html>"), "CMT-MALFORMED", None),
+        (Answer(200, b""), "CMT-MALFORMED", None),
+        (Answer(500, written(good())), "CMT-UNAVAILABLE", None),
+        (Answer(404, b""), "CMT-ENDPOINT", None),
+    ],
+)
+def test_answers_without_results(catalog: Catalog, answer: Answer, code: str, retry_after: float | None) -> None:
+    with pytest.raises(NoResult) as caught:
+        write_results(answer, "Update", masked(catalog, ANN))
+    assert (caught.value.verdict.entry.code, caught.value.retry_after) == (code, retry_after)
+
+
+def test_a_page_says_how_to_get_the_next_one() -> None:
+    rows: list[dict[str, str | None]] = [{"ConsumerId": "ann-4711", "Value": "x"}]
+    assert retrieve_page(Answer(200, retrieved(rows)), "ann-4711").next_id is None
+    more = retrieve_page(Answer(200, retrieved(rows, "MoreDataAvailable", "id-7")), "ann-4711")
+    assert (more.next_id, more.rows) == ("id-7", rows)
+
+
+@pytest.mark.parametrize(
+    ("body", "code"),
+    [
+        (retrieved([], "Error: Invalid column name 'x'."), "CMT-RETRIEVE-ERROR"),
+        (retrieved([], ""), "CMT-MALFORMED"),
+        (retrieved([], "MoreDataAvailable", ""), "CMT-MALFORMED"),
+        (retrieved([{"Value": "x"}]), "CMT-MALFORMED"),
+        (retrieved([{"ConsumerId": "ann-4711"}, {"ConsumerId": "bob-0815"}]), "CMT-FOREIGN-ROWS"),
+    ],
+)
+def test_pages_that_must_not_be_used(body: bytes, code: str) -> None:
+    with pytest.raises(NoResult) as caught:
+        retrieve_page(Answer(200, body), "ann-4711")
+    assert caught.value.verdict.entry.code == code
+
+
+def test_a_key_that_differs_in_case_and_trailing_blanks_is_the_same_key() -> None:
+    assert len(retrieve_page(Answer(200, retrieved([{"ConsumerId": "ANN-4711 "}])), "ann-4711").rows) == 1
