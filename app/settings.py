@@ -68,6 +68,11 @@ def _existing(path: Path | None, name: str) -> None:
         raise ValueError(f"{name}: no such file: {path}")
 
 
+def _long_enough(secret: SecretStr) -> None:
+    if len(secret.get_secret_value().encode()) < 32:
+        raise ValueError("WEB_JWT_SECRET must have at least 32 bytes (RFC 7518, 3.2)")
+
+
 class _Group(BaseSettings):
     model_config = SettingsConfigDict(extra="ignore", frozen=True, env_ignore_empty=True)
 
@@ -235,12 +240,26 @@ class WebSettings(_Group):
             raise ValueError("WEB_AUTH=off is refused unless WEB_HOST is loopback (127.0.0.1, ::1, localhost)")
         if self.auth == "jwt" and self.jwt_secret is None and self.jwks_url is None:
             raise ValueError("WEB_AUTH=jwt needs WEB_JWT_SECRET (HS256) or WEB_JWKS_URL (RS256, ES256)")
-        if self.jwt_secret is not None and len(self.jwt_secret.get_secret_value().encode()) < 32:
-            raise ValueError("WEB_JWT_SECRET must have at least 32 bytes (RFC 7518, 3.2)")
+        if self.jwt_secret is not None:
+            _long_enough(self.jwt_secret)
         if (self.tls_cert is None) != (self.tls_key is None):
             raise ValueError("WEB_TLS_CERT and WEB_TLS_KEY go together")
         for name in ("tls_cert", "tls_key"):
             _existing(getattr(self, name), f"WEB_{name.upper()}")
+        return self
+
+
+class TokenSettings(_Group):
+    """What signing a web token takes: a part of ``WebSettings``, for the ``token`` command."""
+
+    model_config = SettingsConfigDict(env_prefix="WEB_", extra="ignore", frozen=True, env_ignore_empty=True)
+
+    jwt_secret: SecretStr
+    jwt_audience: str = "profile-sync"
+
+    @model_validator(mode="after")
+    def _signed_well(self) -> Self:
+        _long_enough(self.jwt_secret)
         return self
 
 

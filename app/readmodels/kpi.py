@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import TypedDict
@@ -84,6 +84,34 @@ def daily(states: Mapping[int, PartitionState], chosen: Filter) -> list[dict[str
         if cell.key[0] in row:
             row[cell.key[0]] += cell.numbers[0]
     return [{"day": day, "market": market, **row} for (day, market), row in sorted(sums.items()) if any(row.values())]
+
+
+def summed(rows: Sequence[Mapping[str, str | int]], dimensions: Sequence[str]) -> list[dict[str, str | int]]:
+    """Daily rows summed up by some of ``day``, ``market`` and ``outcome``.
+
+    With ``outcome`` a row has one outcome and its number of ``events``, without it a number for each outcome. No
+    dimension at all gives one row, unless there is nothing.
+
+    >>> days = [{"day": "2026-01-30", "synced": 1}, {"day": "2026-01-31", "synced": 2}]
+    >>> days = [dict.fromkeys(OUTCOMES, 0) | {"market": "DE"} | day for day in days]
+    >>> summed(days, ["outcome"])
+    [{'outcome': 'synced', 'events': 3}]
+    """
+    groups = [name for name in ("day", "market") if name in dimensions]
+    sums: dict[tuple[str, ...], dict[str, int]] = {}
+    for row in rows:
+        group = sums.setdefault(tuple(str(row[name]) for name in groups), dict.fromkeys(OUTCOMES, 0))
+        for outcome in OUTCOMES:
+            group[outcome] += int(row[outcome])
+    ordered = [(dict(zip(groups, key, strict=True)), numbers) for key, numbers in sorted(sums.items())]
+    if "outcome" not in dimensions:
+        return [{**key, **numbers} for key, numbers in ordered]
+    return [
+        {**key, "outcome": outcome, "events": number}
+        for key, numbers in ordered
+        for outcome, number in numbers.items()
+        if number
+    ]
 
 
 def records(states: Mapping[int, PartitionState], chosen: Filter) -> list[RecordRow]:

@@ -63,11 +63,6 @@ class Progress:
         for waiter in ready:
             _wake(waiter)
 
-    def position(self, topic: str, partition: int) -> int:
-        """Everything below this offset is applied."""
-        with self._lock:
-            return self._positions.get((topic, partition), 0)
-
     def looked(self, ends: Mapping[TopicPartition, int], at: float) -> None:
         """At monotonic time ``at`` the topics ended here."""
         with self._lock:
@@ -108,9 +103,10 @@ class Progress:
             ends = self._building.get(topic, {})
             return ends is None or partition in ends
 
-    def position(self, topic: str, partition: int) -> int | None:
-        """The next offset to apply; None before it is known."""
-        return self._positions.get((topic, partition))
+    def position(self, topic: str, partition: int) -> int:
+        """Everything below this offset is applied."""
+        with self._lock:
+            return self._positions.get((topic, partition), 0)
 
     async def wait_until(self, topic: str, partition: int, offset: int, timeout: float) -> bool:  # noqa: ASYNC109
         """Whether everything below ``offset`` was applied within ``timeout`` seconds."""

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import re
+import time
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
 from http import HTTPStatus
@@ -150,6 +152,12 @@ def _claims(payload: dict[str, Any]) -> Claims:
         subject if isinstance(subject, str) else None,
         int(payload["exp"]),
     )
+
+
+def sign(secret: str, audience: str, scopes: Iterable[str], expires: int) -> str:
+    """A token of ours; ``expires`` is a Unix time."""
+    payload = {"aud": audience, "scope": " ".join(scopes), "iat": int(time.time()), "exp": expires}
+    return jwt.encode(payload, secret, algorithm="HS256")
 
 
 def unauthorized(reason: str | None) -> Problem:

@@ -11,6 +11,7 @@ from typing import Any
 
 from aiohttp import web
 
+from app.domain.entities import EntityType
 from app.domain.errors import REGISTRY
 from app.domain.state import PartitionState
 from app.readmodels import kpi
@@ -66,7 +67,7 @@ def _counts(seen: Snapshot) -> dict[str, Any]:
         "days": DAYS_SHOWN,
         "outcomes": kpi.OUTCOMES,
         "totals": kpi.totals(seen.partitions),
-        "daily": list(reversed(kpi.daily(seen.partitions, recent))),
+        "daily": sorted(kpi.daily(seen.partitions, recent), key=lambda row: str(row["day"]), reverse=True),
         "failures": _failures_by_reason(seen.partitions),
         "entities": _records_by_entity(seen.partitions),
     }
@@ -95,5 +96,10 @@ def _records_by_entity(states: Mapping[int, PartitionState]) -> list[dict[str, A
         pair[1] += row["failed"]
     return [
         {"entity": entity, "operation": operation, "synced": synced, "failed": failed}
-        for (entity, operation), (synced, failed) in sorted(sums.items())
+        for (entity, operation), (synced, failed) in sorted(sums.items(), key=lambda item: _written_order(*item[0]))
     ]
+
+
+def _written_order(entity: str, operation: str) -> tuple[int, str, str]:
+    known = list(EntityType)
+    return (known.index(EntityType(entity)) if entity in known else len(known), entity, operation)

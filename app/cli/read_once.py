@@ -1,0 +1,40 @@
+"""Read models for a command: read everything once, answer, and go."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from app.cli.failing import CommandError
+from app.readmodels import ReadModels
+from app.settings import KafkaSettings, load
+
+# Some ten thousand consumers a second are read; what is not there after a minute is more trouble than size.
+PATIENCE_SECONDS = 60.0
+# Trouble that lasts this long is told at once: a broker that is away, a topic that does not exist.
+TROUBLE_SECONDS = 8.0
+
+
+@contextmanager
+def read_models_at_end() -> Iterator[ReadModels]:
+    """The read models, caught up with what stands in the topics now. Needs ``KAFKA_*`` only.
+
+    Raises:
+        ConfigurationError: something is missing or wrong in ``KAFKA_*``.
+        CommandError: they could not be read; says why.
+    """
+    models = ReadModels(load(KafkaSettings), None)
+    models.start()
+    try:
+        started = time.monotonic()
+        while not models.caught_up():
+            waited, trouble = time.monotonic() - started, models.trouble()
+            if trouble is not None and waited > TROUBLE_SECONDS:
+                raise CommandError(trouble)
+            if waited > PATIENCE_SECONDS:
+                raise CommandError(f"the state topics could not be read within {PATIENCE_SECONDS:g} s; try again")
+            time.sleep(0.02)
+        yield models
+    finally:
+        models.stop()
