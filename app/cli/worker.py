@@ -12,7 +12,7 @@ def worker() -> None:
         settings = WorkerSettings()
         from app.flows.worker import WorkerFailed, run_worker
         from app.readmodels import SlotError
-        from app.web import WebServerError
+        from app.web.server import WebServerError
 
         try:
             run_worker(settings)

@@ -33,7 +33,8 @@ from app.observe.metrics import Gauges, Metrics
 from app.readmodels import ReadModels
 from app.settings import CmtSettings, ConfigurationError, WorkerSettings
 from app.sinks.cmt import CmtSink
-from app.web import WebServer, WebState
+from app.web.server import WebServer
+from app.web.state import WebState
 
 log = structlog.get_logger(__name__)
 
