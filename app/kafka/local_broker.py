@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import shutil
 import signal
 import subprocess
-import tempfile
 import time
 import uuid
 from base64 import urlsafe_b64encode
@@ -20,6 +18,7 @@ from app.kafka.child_process import end, spawn_bound
 from app.kafka.distribution import BrokerStartError, java, libraries
 from app.kafka.free_port import free_port
 from app.kafka.readiness import answers, listens
+from app.kafka.scratch_folder import ScratchFolder
 
 HOST = "127.0.0.1"
 
@@ -72,6 +71,7 @@ class LocalBroker:
         self._heap_mb = heap_mb
         self._start_seconds = start_seconds
         self._data: Path | None = None
+        self._scratch: ScratchFolder | None = None
         self._ports: Ports | None = None
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -176,9 +176,9 @@ class LocalBroker:
             self.kill()
         else:
             self.stop()
-        if self._data is not None and self._kept_data is None:
-            shutil.rmtree(self._data, ignore_errors=True)
-            self._data = None
+        if self._scratch is not None:
+            self._scratch.remove()
+            self._scratch = self._data = None
 
     def __enter__(self) -> Self:
         try:
@@ -211,10 +211,11 @@ class LocalBroker:
                     self._kept_data.mkdir(parents=True, exist_ok=True)
                     self._data = self._kept_data.resolve()
                 else:
-                    self._data = Path(tempfile.mkdtemp(prefix="profile-sync-kafka-"))
+                    self._scratch = ScratchFolder()
+                    self._data = self._scratch.path
             except OSError as error:
                 raise BrokerStartError(
-                    f"The broker cannot keep its data in {error.filename}: {error.strerror}"
+                    f"The broker cannot keep its data in {error.filename}: {error.strerror}. Choose another folder."
                 ) from error
         return self._data
 
