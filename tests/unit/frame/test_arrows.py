@@ -23,6 +23,7 @@ VIOLATIONS = {
     "kafka": ("kafka", "import app.domain"),
     "targets": ("incidents", "import aiokafka"),
     "web": ("web", "import app.cmt"),
+    "stream-library": ("readmodels", "import faust"),
     "soap-library": ("sinks", "import zeep"),
 }
 
