@@ -143,7 +143,15 @@ class KafkaProbe:
         consumer = Consumer({"bootstrap.servers": self.bootstrap_servers, "group.id": group})
         try:
             partitions = consumer.list_topics(topic, timeout=DEADLINE_SECONDS).topics[topic].partitions
-            found = consumer.committed([TopicPartition(topic, partition) for partition in partitions], timeout=10)
+            wanted = [TopicPartition(topic, partition) for partition in partitions]
+            deadline = time.monotonic() + DEADLINE_SECONDS
+            while True:  # a broker that has just started may not have found the group's coordinator yet
+                try:
+                    found = consumer.committed(wanted, timeout=DEADLINE_SECONDS)
+                    break
+                except KafkaException as error:
+                    if not error.args[0].retriable() or time.monotonic() > deadline:
+                        raise
             return {one.partition: one.offset for one in found if one.offset >= 0}
         finally:
             consumer.close()

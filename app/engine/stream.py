@@ -76,7 +76,7 @@ class Stream:
             topic_allow_declare=False,
             table_standby_replicas=0,
             consumer_group_instance_id=kafka.instance_id,
-            consumer_auto_offset_reset="latest" if kafka.start == "latest" else "earliest",
+            consumer_auto_offset_reset="earliest",
             broker_session_timeout=kafka.session_timeout_seconds,
             broker_request_timeout=max(90.0, kafka.session_timeout_seconds + 10.0),
             broker_rebalance_timeout=max(60.0, drain_seconds + 30.0),

@@ -27,6 +27,7 @@ from app.incidents.desk import IncidentDesk
 from app.kafka import topics
 from app.kafka.admin import KafkaAccessError
 from app.kafka.clients import aiokafka_producer_config, faust_connection
+from app.kafka.start_offsets import place_group
 from app.observe.health import Readiness
 from app.observe.logging import configure_logging
 from app.observe.metrics import Gauges, Metrics
@@ -169,6 +170,7 @@ class Worker:
         while not self._stop.is_set():
             try:
                 report = await asyncio.to_thread(topics.create, kafka)
+                placed = await asyncio.to_thread(place_group, kafka)
             except KafkaAccessError as error:
                 self._waiting_for = str(error)
                 log.warning("Kafka is not there yet, trying on", reason=str(error))
@@ -179,6 +181,8 @@ class Worker:
                 return False
             if report.created:
                 log.info("created topics", topics=list(report.created))
+            if placed:
+                log.info("a new group starts", start=kafka.start, offsets=placed)
             for problem in report.problems:
                 log.warning("a topic is not as it must be", problem=str(problem))
             if fatal := [str(p) for p in report.problems if p.setting in ("topic", "partitions", "cleanup.policy")]:

@@ -1,0 +1,59 @@
+"""Where a consumer group that has read nothing yet begins (``KAFKA_START``)."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+
+from app.kafka.admin import TIMEOUT_SECONDS, KafkaAccessError
+from app.kafka.clients import consumer_config
+from app.settings import KafkaSettings
+
+_NO_OFFSET = -1001
+
+
+def place_group(settings: KafkaSettings) -> dict[int, int]:
+    """Commit the start of every partition of the main topic for a group that has no offset there.
+
+    ``latest``: the end as it is now; a time: the first record at or after it, by Kafka timestamp. ``earliest`` needs no
+    commit. A group with any offset is left alone, whatever the setting says. Returns what was committed.
+
+    Raises:
+        KafkaAccessError: the broker cannot be reached, or refused.
+    """
+    if settings.start == "earliest":
+        return {}
+    consumer = Consumer(consumer_config(settings, settings.group))
+    try:
+        return _place(consumer, settings)
+    except KafkaException as error:
+        if error.args[0].code() in (KafkaError.UNKNOWN_MEMBER_ID, KafkaError.ILLEGAL_GENERATION):
+            return {}  # another worker of the group was faster, and has members by now
+        raise KafkaAccessError(f"KAFKA_START: cannot place group {settings.group}: {error.args[0].str()}") from error
+    finally:
+        consumer.close()
+
+
+def _place(consumer: Consumer, settings: KafkaSettings) -> dict[int, int]:
+    topic = settings.topic
+    partitions = [TopicPartition(topic, number) for number in range(settings.partitions)]
+    if any(tp.offset != _NO_OFFSET for tp in consumer.committed(partitions, timeout=TIMEOUT_SECONDS)):
+        return {}
+    if settings.start == "latest":
+        found = partitions
+    else:
+        moment = round(datetime.fromisoformat(settings.start).timestamp() * 1000)
+        asked = [TopicPartition(topic, tp.partition, moment) for tp in partitions]
+        found = consumer.offsets_for_times(asked, timeout=TIMEOUT_SECONDS)
+    starts = {}
+    for tp in found:
+        if tp.error is not None:
+            raise KafkaException(tp.error)
+        # No record at or after the moment (a negative offset): the end.
+        starts[tp.partition] = (
+            tp.offset if tp.offset >= 0 else consumer.get_watermark_offsets(tp, timeout=TIMEOUT_SECONDS)[1]
+        )
+    offsets = [TopicPartition(topic, number, offset) for number, offset in starts.items()]
+    consumer.commit(offsets=offsets, asynchronous=False)
+    return starts

@@ -1,0 +1,51 @@
+"""KAFKA_START: where a group that has read nothing begins."""
+
+from __future__ import annotations
+
+from app.kafka.start_offsets import place_group
+from tests.kafka_probe import KafkaProbe, MakeKafkaSettings
+
+SECOND = 1_700_000_000  # 2023-11-14T22:13:20Z
+
+
+def _fill(kafka: KafkaProbe, topic: str) -> None:
+    for number in range(5):
+        kafka.produce(topic, [("c", f"{number}")], partition=0, timestamp=(SECOND + number) * 1000)
+
+
+def test_earliest_commits_nothing(kafka: KafkaProbe, make_kafka_settings: MakeKafkaSettings) -> None:
+    settings = make_kafka_settings()
+    _fill(kafka, settings.topic)
+    assert place_group(settings) == {}
+    assert kafka.committed(settings.group, settings.topic) == {}
+
+
+def test_latest_skips_what_stands_there(kafka: KafkaProbe, make_kafka_settings: MakeKafkaSettings) -> None:
+    settings = make_kafka_settings(start="latest")
+    _fill(kafka, settings.topic)
+    assert place_group(settings) == {0: 5, 1: 0, 2: 0, 3: 0}
+    assert kafka.committed(settings.group, settings.topic) == {0: 5, 1: 0, 2: 0, 3: 0}
+
+
+def test_a_time_starts_at_the_first_record_at_or_after_it(
+    kafka: KafkaProbe, make_kafka_settings: MakeKafkaSettings
+) -> None:
+    settings = make_kafka_settings(start="2023-11-14T22:13:22Z")
+    _fill(kafka, settings.topic)
+    assert place_group(settings) == {0: 2, 1: 0, 2: 0, 3: 0}
+
+
+def test_a_time_after_the_last_record_starts_at_the_end(
+    kafka: KafkaProbe, make_kafka_settings: MakeKafkaSettings
+) -> None:
+    settings = make_kafka_settings(start="2030-01-01T00:00:00+01:00")
+    _fill(kafka, settings.topic)
+    assert place_group(settings) == {0: 5, 1: 0, 2: 0, 3: 0}
+
+
+def test_a_group_that_has_an_offset_is_left_alone(kafka: KafkaProbe, make_kafka_settings: MakeKafkaSettings) -> None:
+    settings = make_kafka_settings(start="latest")
+    place_group(settings)
+    _fill(kafka, settings.topic)
+    assert place_group(settings) == {}
+    assert kafka.committed(settings.group, settings.topic)[0] == 0
