@@ -13,6 +13,11 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, Topi
 from app.settings import KafkaSettings
 
 DEADLINE_SECONDS = 30.0
+_COORDINATOR_ABSENT = (
+    KafkaError.NOT_COORDINATOR,
+    KafkaError.COORDINATOR_NOT_AVAILABLE,
+    KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
+)
 
 
 class Eventually(Protocol):
@@ -150,7 +155,7 @@ class KafkaProbe:
                     found = consumer.committed(wanted, timeout=DEADLINE_SECONDS)
                     break
                 except KafkaException as error:
-                    if not error.args[0].retriable() or time.monotonic() > deadline:
+                    if error.args[0].code() not in _COORDINATOR_ABSENT or time.monotonic() > deadline:
                         raise
             return {one.partition: one.offset for one in found if one.offset >= 0}
         finally:
