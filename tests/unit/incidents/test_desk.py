@@ -1,0 +1,274 @@
+"""One open incident for each fingerprint, one note every so often, and no alert is lost."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+import pytest
+
+from app.incidents.alert import Alert, AlertKind
+from app.incidents.desk import BACKOFF_MOST, IncidentDesk, Known, Step, decide
+from app.incidents.log_only import LogOnly
+from app.incidents.tickets import Incident, TicketError
+
+EVERY = 300.0
+ALERT = Alert("CMT-TIMEOUT", "consumer", "UPDATE", "DE", "3-17", "1f0a2b", "no answer for '***'", 1_763_000_000_000)
+RESOLVE = replace(ALERT, kind=AlertKind.RESOLVE, event_id="", message="answers again")
+
+
+@dataclass
+class Tickets:
+    """A ticket system in memory that can be in trouble."""
+
+    open: dict[str, Incident] = field(default_factory=dict)
+    created: list[Mapping[str, str]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    troubles: list[TicketError] = field(default_factory=list)
+    asked: int = 0
+
+    async def find_open(self, correlation_id: str) -> Incident | None:
+        self._stumble()
+        self.asked += 1
+        return self.open.get(correlation_id)
+
+    async def create(self, fields: Mapping[str, str]) -> Incident:
+        self._stumble()
+        self.created.append(fields)
+        incident = Incident(f"id{len(self.created)}", f"INC{len(self.created)}")
+        self.open[fields["correlation_id"]] = incident
+        return incident
+
+    async def add_work_note(self, incident: Incident, text: str) -> None:
+        self._stumble()
+        self.notes.append(text)
+
+    def _stumble(self) -> None:
+        if self.troubles:
+            raise self.troubles.pop(0)
+
+
+class Desk(IncidentDesk):
+    """A desk whose clock the test moves and that does not really sleep."""
+
+    def __init__(self, tickets: Tickets, note_every: float = EVERY) -> None:
+        self.now = 1000.0
+        self.slept: list[float] = []
+        self.results: list[str] = []
+        super().__init__(
+            tickets,
+            note_every_seconds=note_every,
+            assignment_group="Campaign Support",
+            on_result=self.results.append,
+            clock=lambda: self.now,
+            sleep=self._pass_time,
+        )
+
+    async def _pass_time(self, seconds: float) -> None:
+        self.slept.append(seconds)
+        self.now += seconds
+        await asyncio.sleep(0)
+
+
+@pytest.fixture
+def tickets() -> Tickets:
+    return Tickets()
+
+
+@pytest.fixture
+def desk(tickets: Tickets) -> Desk:
+    return Desk(tickets)
+
+
+@pytest.mark.parametrize(
+    ("known", "alert", "step"),
+    [
+        (None, ALERT, Step.REPORT),
+        (Known(1000.0), ALERT, Step.HOLD),
+        (Known(1000.0 - EVERY + 0.001, held=9), ALERT, Step.HOLD),
+        (Known(1000.0 - EVERY), ALERT, Step.REPORT),
+        (None, RESOLVE, Step.REPORT),
+        (Known(1000.0), RESOLVE, Step.REPORT),
+    ],
+)
+def test_what_an_alert_leads_to(known: Known | None, alert: Alert, step: Step) -> None:
+    assert decide(known, alert, 1000.0, EVERY) is step
+
+
+async def test_the_first_alert_opens_an_incident_that_says_what_to_do(desk: Desk, tickets: Tickets) -> None:
+    await desk.handle(ALERT)
+    (fields,) = tickets.created
+    assert fields["correlation_id"] == ALERT.fingerprint
+    assert fields["assignment_group"] == "Campaign Support"
+    assert "CMT-TIMEOUT" in fields["short_description"]
+    for part in ("No answer in time", "the call is repeated", "3-17", "profile-sync dlq show 3-17", "DE", "2025-11-13"):
+        assert part in fields["description"]
+    assert (fields["urgency"], fields["impact"]) == ("1", "2")
+
+
+async def test_a_reason_that_concerns_single_events_is_less_urgent(desk: Desk, tickets: Tickets) -> None:
+    await desk.handle(replace(ALERT, reason="CMT-ROW-INVALID"))
+    await desk.handle(replace(ALERT, reason="NOT-KNOWN"))
+    assert {(fields["urgency"], fields["impact"]) for fields in tickets.created} == {("2", "3")}
+
+
+async def test_a_thousand_alerts_make_one_incident_and_one_note_per_interval(desk: Desk, tickets: Tickets) -> None:
+    for number in range(1000):
+        await desk.handle(replace(ALERT, event_id=f"0-{number}"))
+        desk.now += 1
+    assert len(tickets.created) == 1
+    assert [note.split(" ", 1)[0] for note in tickets.notes] == ["300", "300", "300"]
+    assert desk.results.count("held") == 1000 - 1 - 3
+    assert "0-1," in tickets.notes[0]
+    assert "0-50" not in tickets.notes[0]
+
+
+async def test_counted_alerts_are_reported_when_their_time_has_come(desk: Desk, tickets: Tickets) -> None:
+    await desk.handle(ALERT)
+    await desk.handle(ALERT)
+    await desk.flush_due()
+    assert tickets.notes == []
+    desk.now += EVERY
+    await desk.flush_due()
+    await desk.flush_due()
+    assert [note.splitlines()[0] for note in tickets.notes] == ["1 more alert of CMT-TIMEOUT."]
+
+
+async def test_what_is_counted_is_reported_when_the_desk_closes(desk: Desk, tickets: Tickets) -> None:
+    async with desk:
+        await desk.handle(ALERT)
+        await desk.handle(ALERT)
+    assert len(tickets.notes) == 1
+
+
+async def test_the_desk_reports_by_itself(tickets: Tickets) -> None:
+    async with asyncio.timeout(10):
+        async with IncidentDesk(tickets, note_every_seconds=0.1) as desk:
+            await desk.handle(ALERT)
+            await desk.handle(ALERT)
+            while not tickets.notes:
+                await asyncio.sleep(0.01)
+
+
+async def test_a_restarted_desk_finds_the_open_incident(tickets: Tickets) -> None:
+    await Desk(tickets).handle(ALERT)
+    await Desk(tickets).handle(ALERT)
+    assert len(tickets.created) == 1
+    assert len(tickets.notes) == 1
+
+
+async def test_an_incident_that_was_closed_is_followed_by_a_new_one(desk: Desk, tickets: Tickets) -> None:
+    await desk.handle(ALERT)
+    tickets.open.clear()
+    await desk.handle(ALERT)
+    assert len(tickets.created) == 1
+    desk.now += EVERY
+    await desk.handle(ALERT)
+    assert len(tickets.created) == 2
+    assert "Alerts so far: 2" in tickets.created[1]["description"]
+
+
+async def test_each_fingerprint_has_its_own_incident(desk: Desk, tickets: Tickets) -> None:
+    for entity in ("consumer", "pet"):
+        await desk.handle(replace(ALERT, entity=entity))
+    assert len(tickets.created) == 2
+
+
+async def test_alerts_that_come_together_open_one_incident(desk: Desk, tickets: Tickets) -> None:
+    await asyncio.gather(*(desk.handle(ALERT) for _ in range(20)))
+    assert len(tickets.created) == 1
+
+
+async def test_good_news_becomes_a_note_at_once_and_what_follows_is_news_again(desk: Desk, tickets: Tickets) -> None:
+    await desk.handle(ALERT)
+    await desk.handle(ALERT)
+    await desk.handle(RESOLVE)
+    await desk.handle(ALERT)
+    assert len(tickets.created) == 1
+    assert tickets.notes[0].startswith("Over since ")
+    assert "1 more alerts came before" in tickets.notes[0]
+    assert tickets.notes[1].startswith("1 more alert of")
+    assert desk.results == ["created", "held", "resolved", "noted"]
+
+
+async def test_good_news_without_an_incident_opens_none(desk: Desk, tickets: Tickets) -> None:
+    await desk.handle(RESOLVE)
+    assert (tickets.created, tickets.notes, desk.results) == ([], [], ["nothing-open"])
+
+
+async def test_trouble_is_waited_out_with_growing_pauses(desk: Desk, tickets: Tickets) -> None:
+    tickets.troubles = [TicketError("down") for _ in range(12)]
+    await desk.handle(ALERT)
+    assert len(tickets.created) == 1
+    assert desk.results == ["failed"] * 12 + ["created"]
+    assert all(0.5 * 2**n <= pause <= 2**n for n, pause in enumerate(desk.slept[:6]))
+    assert max(desk.slept) <= BACKOFF_MOST
+
+
+async def test_a_ticket_system_that_asks_for_a_pause_gets_it(desk: Desk, tickets: Tickets) -> None:
+    tickets.troubles = [TicketError("slow down", retry_after=120.0)]
+    await desk.handle(ALERT)
+    assert desk.slept == [120.0]
+
+
+async def test_a_creation_whose_answer_was_lost_is_not_repeated(desk: Desk, tickets: Tickets) -> None:
+    create = tickets.create
+
+    async def lost(fields: Mapping[str, str]) -> Incident:
+        await create(fields)
+        raise TicketError("no answer")
+
+    tickets.create = lost  # type: ignore[method-assign]
+    await desk.handle(ALERT)
+    assert len(tickets.created) == 1
+
+
+async def test_only_cancelling_ends_an_alert_that_cannot_be_reported(tickets: Tickets) -> None:
+    tickets.troubles = [TicketError("down") for _ in range(10_000)]
+    handling = asyncio.create_task(Desk(tickets).handle(ALERT))
+    for _ in range(100):
+        await asyncio.sleep(0)
+    assert not handling.done()
+    handling.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await handling
+
+
+async def test_a_note_that_cannot_be_written_stays_counted(desk: Desk, tickets: Tickets) -> None:
+    await desk.handle(ALERT)
+    await desk.handle(ALERT)
+    desk.now += EVERY
+    tickets.troubles = [TicketError("down")]
+    await desk.flush_due()
+    await desk.flush_due()
+    assert len(tickets.notes) == 1
+    assert desk.results == ["created", "held", "failed", "noted"]
+
+
+async def test_a_record_that_is_no_alert_stops_nothing(desk: Desk, tickets: Tickets) -> None:
+    await desk.handle_record(b"key", b"not an alert")
+    await desk.handle_record(None, None)
+    await desk.handle_record(ALERT.fingerprint.encode(), ALERT.to_bytes())
+    assert desk.results == ["unreadable", "unreadable", "created"]
+
+
+async def test_tickets_hold_no_personal_data(desk: Desk, tickets: Tickets) -> None:
+    alert = replace(ALERT, message="value 'Ann' of ann.lee@example.com, +49 151 2345678, born 1990-12-31")
+    await desk.handle(alert)
+    desk.now += EVERY
+    await desk.handle(alert)
+    await desk.handle(replace(alert, kind=AlertKind.RESOLVE))
+    assert len(tickets.notes) == 2
+    for text in (*tickets.notes, *tickets.created[0].values()):
+        for value in ("Ann", "ann.lee", "2345678", "1990"):
+            assert value not in text
+
+
+async def test_without_a_ticket_system_the_log_is_told_as_rarely(capsys: pytest.CaptureFixture[str]) -> None:
+    results: list[str] = []
+    desk = IncidentDesk(LogOnly(), note_every_seconds=EVERY, on_result=results.append)
+    for _ in range(50):
+        await desk.handle(ALERT)
+    await desk.handle(RESOLVE)
+    assert results == ["created", *["held"] * 49, "resolved"]
