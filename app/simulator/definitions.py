@@ -14,6 +14,9 @@ import orjson
 CONSUMER_ENTITY = "consumer"
 CONSUMER_COLUMN = "ConsumerId"
 
+# Data extension (customer key) and consumer that a call is about, as far as it says so.
+Target = tuple[str | None, str | None]
+
 
 class DefinitionError(ValueError):
     """The data-extensions file cannot be used; the text says where and why."""

@@ -15,6 +15,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from app.simulator.definitions import Target
+
 # How long `slow` waits when the rule does not say.
 DEFAULT_SLOW_MS = 1000
 # `timeout` never answers, but holds a connection no longer than this when the client does not give up.
@@ -50,8 +52,6 @@ TRANSPORT_KINDS = frozenset({Kind.RESET, Kind.TIMEOUT, Kind.HTTP_503, Kind.HTML_
 SOAP_KINDS = frozenset(Kind) - ROW_KINDS - TOKEN_KINDS - INCIDENT_KINDS
 
 Operation = Literal["Create", "Update", "Delete", "Retrieve", "Token", "Incident"]
-# Data extension (customer key) and consumer that a call is about, as far as it says so.
-Target = tuple[str | None, str | None]
 
 
 class FaultRule(BaseModel):

@@ -99,7 +99,7 @@ class IncidentTable:
                 orders.append((part.removeprefix("ORDERBYDESC" if descending else "ORDERBY"), descending))
                 continue
             match = _CONDITION.fullmatch(part)
-            if match is None or part.startswith(("OR", "NQ")):
+            if match is None:
                 raise QueryError(f"sysparm_query: cannot read {part!r}; known are conditions joined by ^, ORDERBY")
             name, operator, wanted = match.group("field", "operator", "value")
             found = [incident for incident in found if _TESTS[operator](incident.fields.get(name, ""), wanted)]

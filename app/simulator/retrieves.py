@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
 from app.simulator import filters
-from app.simulator.definitions import DataExtension
+from app.simulator.definitions import DataExtension, Target
 from app.simulator.filters import FilterError, Row
 from app.simulator.metadata import OBJECT_TYPES
 from app.simulator.soap_reader import RetrieveRequest
@@ -18,9 +18,6 @@ from app.simulator.store import Store
 PAGE_ROWS = 2500
 # Pages that were begun and not read to the end. The oldest is forgotten, so that memory stays bounded.
 OPEN_RETRIEVES = 1000
-
-# Data extension (customer key) and consumer that a call is about, as far as it says so.
-Target = tuple[str | None, str | None]
 
 
 class RetrieveError(ValueError):

@@ -18,7 +18,8 @@ from app.simulator.answers import (
     soap_response,
     transport_fault,
 )
-from app.simulator.faults import FaultRule, Faults, Kind, Target
+from app.simulator.definitions import Target
+from app.simulator.faults import FaultRule, Faults, Kind, Verdict
 from app.simulator.filters import Row
 from app.simulator.journal import Call, Journal, Status
 from app.simulator.retrieves import Retrieves
@@ -88,22 +89,25 @@ class SoapEndpoint:
         work = self._look_at(request)
         if self._latency:
             await asyncio.sleep(self._latency)
-        verdict = self._faults.for_soap(work.operation, work.targets)
+        # Before the faults: a call that is refused for its token must not use one up.
+        refused = self._refused_token(request)
+        verdict = Verdict() if refused else self._faults.for_soap(work.operation, work.targets)
+        fault = verdict.fault
         if verdict.delay_before_ms:
             await asyncio.sleep(verdict.delay_before_ms / 1000)
-        fault = verdict.fault
         if fault is not None and fault.kind is Kind.EXPIRE_TOKENS and not fault.after:
             self._tokens.expire_all()
             fault = None
-        state = self._tokens.state(request.token)
         # From here to the journal entry nothing is awaited: the order of entries is the order of effects.
-        if state is not TokenState.VALID and (fault is None or fault.kind not in DROPPING):
-            soap_fault = TOKEN_EXPIRED if state is TokenState.EXPIRED else LOGIN_FAILED
+        refused = self._refused_token(request)
+        if refused is not None:
             self._journal.settle(self._record_all(work, "fault"), _ms_since(started))
-            return fault_response(http, soap_fault, request)
+            return fault_response(http, refused, request)
         if fault is not None and not fault.after:
             return await self._fail(http, work, fault, self._record_all(work, _fault_status(fault)), started)
         payload, calls = self._carry_out(work)
+        if fault is not None and fault.kind is not Kind.EXPIRE_TOKENS:
+            self._journal.settle(calls, _ms_since(started), _fault_status(fault))
         if verdict.delay_after_ms:
             await asyncio.sleep(verdict.delay_after_ms / 1000)
         if fault is not None and fault.kind is Kind.EXPIRE_TOKENS:
@@ -118,6 +122,14 @@ class SoapEndpoint:
         """Forgets pages still to come and what was counted."""
         self._retrieves.clear()
         self.large_batches = 0
+
+    def _refused_token(self, request: SoapRequest) -> SoapFault | None:
+        match self._tokens.state(request.token):
+            case TokenState.VALID:
+                return None
+            case TokenState.EXPIRED:
+                return TOKEN_EXPIRED
+        return LOGIN_FAILED
 
     def _look_at(self, request: SoapRequest) -> _Work:
         operation = OPERATIONS[request.payload]
@@ -174,7 +186,7 @@ class SoapEndpoint:
             if rule.kind is Kind.SERVER_FAULT:
                 soap_fault = replace(soap_fault, text=soap_fault.text.replace("Request", work.operation))
             response = fault_response(http, soap_fault, work.request)
-        self._journal.settle(calls, _ms_since(started), _fault_status(rule))
+        self._journal.settle(calls, _ms_since(started))
         return response
 
 
@@ -191,7 +203,7 @@ def _refused_action(http: web.Request, request: SoapRequest) -> SoapFault | None
 
 def _refused_value(write: Write) -> RowError:
     """A validation error on the first column with a value, rather not on a key."""
-    keys = write.table.definition.primary_key if write.table else ()
+    keys = write.table.definition.primary_key if write.table is not None else ()
     filled = {column: value for column, value in write.row.items() if value}
     column = next((column for column in filled if column not in keys), next(iter(filled), ""))
     return row_errors.invalid_value(column, filled.get(column) or "", is_key=column in keys)

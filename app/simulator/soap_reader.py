@@ -73,6 +73,8 @@ def read_request(body: bytes) -> SoapRequest:
         root = etree.fromstring(body, _PARSER)
     except etree.XMLSyntaxError as error:
         raise NotXmlError(f"not well-formed XML: {error.msg}") from error
+    if root.getroottree().docinfo.internalDTD is not None:
+        raise NotSoapError("a document type is not allowed")
     if _local(root) != "Envelope":
         raise NotSoapError(f"expected a SOAP Envelope, got {_local(root)}")
     payload: etree._Element | None = None

@@ -27,7 +27,7 @@ class Write:
     @property
     def data_extension(self) -> str:
         """Customer key of the data extension; what the client named when there is none."""
-        return self.table.definition.customer_key if self.table else self.sent.customer_key
+        return self.table.definition.customer_key if self.table is not None else self.sent.customer_key
 
     def consumer(self, consumer_column: str) -> str | None:
         return self.row.get(consumer_column)

@@ -1,0 +1,319 @@
+"""Every kind of fault, seen by a client: what it gets, what took effect, what the journal says."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+import aiohttp
+import pytest
+from lxml import etree
+
+from app.simulator.faults import Kind
+from tests.simulator_wire import CREDENTIALS, Answer, Wire, row, running, where
+
+CONSUMER = row("CMT_Consumer", ConsumerId="c1", FirstName="Ann")
+FAULT_DETAIL_CODE = ".//{urn:fault.partner.exacttarget.com}Code"
+
+
+@pytest.fixture
+async def wire() -> AsyncIterator[Wire]:
+    async with running() as wire:
+        yield wire
+
+
+async def eventually(condition: Callable[[], Awaitable[object]]) -> None:
+    """Waits until the condition holds, for ten seconds at most."""
+    async with asyncio.timeout(10):
+        while not await condition():
+            await asyncio.sleep(0.01)
+
+
+async def statuses(wire: Wire) -> list[str]:
+    return [call["status"] for call in await wire.calls()]
+
+
+@pytest.mark.parametrize(
+    ("kind", "faultcode", "text", "code"),
+    [
+        ("rate_limited", "soap:Server", "Rate Limited", "17"),
+        ("server_fault", "soap:Server", "Exception occurred during [Update] ErrorID: 1000000001", "2"),
+        ("maintenance", "soap:Server", "The system is in maintenance. Try again later.", "9"),
+        ("security_fault", "q0:Security", "Token Expired", None),
+    ],
+)
+async def test_soap_faults_are_http_500(wire: Wire, kind: str, faultcode: str, text: str, code: str | None) -> None:
+    await wire.fault(kind, times=1)
+    answer = await wire.upsert(CONSUMER)
+    assert answer.status == 500
+    assert (answer.one("faultcode"), answer.one("faultstring")) == (faultcode, text)
+    assert answer.root.findtext(FAULT_DETAIL_CODE) == code
+    assert answer.one("faultactor") == f"{wire.simulator.url}/Service.asmx"
+    assert (await wire.rows("CMT_Consumer"), await statuses(wire)) == ([], ["fault"])
+    assert (await wire.upsert(CONSUMER)).one("OverallStatus") == "OK"
+
+
+async def test_a_row_error_quotes_the_value_and_names_the_column(wire: Wire) -> None:
+    await wire.fault("row_error", times=1)
+    answer = await wire.upsert(CONSUMER)
+    (result,) = answer.elements("Results")
+    assert (answer.status, answer.one("OverallStatus"), result.findtext("{*}ErrorCode")) == (200, "Error", "310007")
+    assert "'Ann'" in answer.one("StatusMessage")
+    (error,) = answer.elements("ValueError")
+    assert error.findtext("{*}Name") == "FirstName"
+    assert (await wire.rows("CMT_Consumer"), await statuses(wire)) == ([], ["error"])
+
+
+async def test_a_row_error_of_a_delete_is_about_its_keys(wire: Wire) -> None:
+    await wire.upsert(CONSUMER)
+    await wire.fault("row_error", operation="Delete")
+    answer = await wire.delete(row("CMT_Consumer", keys={"ConsumerId": "c1"}))
+    assert answer.elements("ValueErrors") == []
+    assert answer.elements("KeyError")[0].findtext("{*}Name") == "ConsumerId"
+    assert len(await wire.rows("CMT_Consumer")) == 1
+
+
+async def test_a_transient_row_error_is_recognisable_by_its_ending_only(wire: Wire) -> None:
+    await wire.fault("row_error_transient", times=1)
+    answer = await wire.upsert(CONSUMER)
+    assert answer.one("OverallStatus") == "Error"
+    assert answer.one("StatusMessage").endswith("Rerun the transaction.")
+    assert (await wire.upsert(CONSUMER)).one("OverallStatus") == "OK"
+
+
+async def test_a_row_error_hits_only_the_rows_it_is_meant_for(wire: Wire) -> None:
+    await wire.fault("row_error", dataExtension="CMT_Pet", consumerId="c1")
+    answer = await wire.upsert(
+        CONSUMER, row("CMT_Pet", ConsumerId="c1", PetId="p1"), row("CMT_Pet", ConsumerId="c2", PetId="p2")
+    )
+    assert answer.texts("StatusCode") == ["OK", "Error", "OK"]
+    assert [pet["PetId"] for pet in await wire.rows("CMT_Pet")] == ["p2"]
+
+
+async def test_a_row_error_after_the_write_leaves_the_row_written(wire: Wire) -> None:
+    await wire.fault("row_error", after=True)
+    assert (await wire.upsert(CONSUMER)).one("OverallStatus") == "Error"
+    assert len(await wire.rows("CMT_Consumer")) == 1
+
+
+async def test_a_reset_drops_the_connection(wire: Wire) -> None:
+    await wire.fault("reset", times=1)
+    with pytest.raises(aiohttp.ClientOSError) as raised:
+        await wire.upsert(CONSUMER)
+    assert raised.value.errno == errno.ECONNRESET
+    assert (await wire.rows("CMT_Consumer"), await statuses(wire)) == ([], ["dropped"])
+
+
+async def test_a_timeout_never_answers_and_lets_go_when_the_client_gives_up(wire: Wire) -> None:
+    await wire.fault("timeout", times=1, after=True)
+    held = asyncio.create_task(wire.upsert(CONSUMER))
+    await eventually(wire.calls)
+    assert (len(await wire.rows("CMT_Consumer")), await statuses(wire)) == (1, ["dropped"])
+    assert not held.done()
+    (before,) = await wire.calls()
+    held.cancel()
+
+    async def let_go() -> bool:
+        return (await wire.calls())[0]["ms"] > before["ms"]
+
+    await eventually(let_go)
+
+
+async def test_a_timeout_holds_the_connection_no_longer_than_its_delay(wire: Wire) -> None:
+    await wire.fault("timeout", delayMs=100)
+    started = time.monotonic()
+    with pytest.raises(aiohttp.ClientError):
+        await wire.upsert(CONSUMER)
+    assert 0.1 <= time.monotonic() - started < 5
+
+
+async def test_stopping_does_not_wait_for_held_connections() -> None:
+    async with running() as wire:
+        await wire.fault("timeout")
+        held = asyncio.create_task(wire.upsert(CONSUMER))
+        await eventually(wire.calls)
+        async with asyncio.timeout(5):
+            await wire.simulator.stop()
+        with pytest.raises(aiohttp.ClientError):
+            await held
+
+
+async def test_http_503_and_html_500_are_pages_not_soap(wire: Wire) -> None:
+    for kind, status in (("http_503", 503), ("html_500", 500)):
+        await wire.fault(kind, times=1)
+        answer = await wire.upsert(CONSUMER)
+        assert (answer.status, answer.headers["Content-Type"]) == (status, "text/html; charset=utf-8")
+        assert answer.text.startswith("<html>")
+    assert await statuses(wire) == ["fault", "fault"]
+
+
+async def test_malformed_xml_is_http_200_that_cannot_be_parsed(wire: Wire) -> None:
+    await wire.fault("malformed_xml", times=1)
+    answer = await wire.upsert(CONSUMER)
+    assert answer.status == 200
+    with pytest.raises(etree.XMLSyntaxError):
+        _ = answer.root
+
+
+async def test_slow_delays_and_then_answers(wire: Wire) -> None:
+    await wire.fault("slow", delayMs=120, times=1)
+    started = time.monotonic()
+    assert (await wire.upsert(CONSUMER)).one("OverallStatus") == "OK"
+    assert time.monotonic() - started >= 0.12
+    (call,) = await wire.calls()
+    assert (call["status"], call["ms"] >= 120) == ("ok", True)
+
+
+@pytest.mark.parametrize(
+    "kind", ["rate_limited", "server_fault", "http_503", "html_500", "malformed_xml", "security_fault"]
+)
+async def test_after_means_that_the_write_took_effect(wire: Wire, kind: str) -> None:
+    await wire.fault(kind, after=True, times=1)
+    await wire.upsert(CONSUMER)
+    assert (len(await wire.rows("CMT_Consumer")), await statuses(wire)) == (1, ["fault"])
+
+
+async def test_a_reset_after_the_write_leaves_the_row_written(wire: Wire) -> None:
+    await wire.fault("reset", after=True)
+    with pytest.raises(aiohttp.ClientOSError):
+        await wire.upsert(CONSUMER)
+    assert (len(await wire.rows("CMT_Consumer")), await statuses(wire)) == (1, ["dropped"])
+
+
+async def test_a_slow_write_that_the_client_gave_up_on_still_takes_effect(wire: Wire) -> None:
+    await wire.fault("slow", delayMs=500, times=1)
+    given_up = asyncio.create_task(wire.upsert(CONSUMER))
+
+    async def met_the_fault() -> bool:
+        return bool((await wire.get("/_sim/faults"))[1]["spent"])
+
+    await eventually(met_the_fault)
+    given_up.cancel()
+    assert await wire.rows("CMT_Consumer") == []
+    await eventually(lambda: wire.rows("CMT_Consumer"))
+
+
+@pytest.mark.parametrize("fields", [{}, {"times": 1}])
+async def test_expire_tokens_takes_effect_at_once_and_is_spent(wire: Wire, fields: dict[str, Any]) -> None:
+    await wire.fault("expire_tokens", **fields)
+    assert (await wire.upsert(CONSUMER)).one("faultstring") == "Token Expired"
+    assert (await wire.get("/_sim/faults"))[1]["faults"] == []
+    await wire.login()
+    assert (await wire.upsert(CONSUMER)).one("OverallStatus") == "OK"
+
+
+async def test_expire_tokens_can_be_tied_to_a_call(wire: Wire) -> None:
+    await wire.fault("expire_tokens", operation="Delete", times=1)
+    assert (await wire.upsert(CONSUMER)).one("OverallStatus") == "OK"
+    delete = row("CMT_Consumer", keys={"ConsumerId": "c1"})
+    assert (await wire.delete(delete)).one("faultstring") == "Token Expired"
+    assert len(await wire.rows("CMT_Consumer")) == 1
+    await wire.login()
+    assert (await wire.delete(delete)).one("OverallStatus") == "OK"
+
+
+async def test_a_call_with_an_expired_token_uses_no_fault_up(wire: Wire) -> None:
+    await wire.fault("rate_limited", times=1)
+    await wire.fault("expire_tokens")
+    assert (await wire.upsert(CONSUMER)).one("faultstring") == "Token Expired"
+    await wire.login()
+    assert (await wire.upsert(CONSUMER)).one("faultstring") == "Rate Limited"
+
+
+async def test_token_faults(wire: Wire) -> None:
+    await wire.fault("token_500", times=1)
+    await wire.fault("token_429", times=1)
+    seen = []
+    for _ in range(3):
+        async with wire.session.post(wire.simulator.url + "/v2/token", json=CREDENTIALS) as response:
+            seen.append((response.status, response.headers.get("Retry-After")))
+    assert seen == [(500, None), (429, "5"), (200, None)]
+
+
+async def test_transport_faults_leave_the_token_endpoint_alone_unless_they_name_it(wire: Wire) -> None:
+    await wire.fault("http_503")
+    assert "access_token" in await wire.post_json("/v2/token", CREDENTIALS)
+    await wire.fault("http_503", operation="Token", times=1)
+    async with wire.session.post(wire.simulator.url + "/v2/token", json=CREDENTIALS) as response:
+        assert response.status == 503
+
+
+async def test_a_fault_matches_by_operation_data_extension_and_consumer(wire: Wire) -> None:
+    await wire.fault("rate_limited", operation="Update", dataExtension="CMT_Pet", consumerId="c1")
+    pet = row("CMT_Pet", ConsumerId="c1", PetId="p1")
+
+    async def limited(answer: Answer) -> bool:
+        return answer.status == 500
+
+    assert await limited(await wire.upsert(pet))
+    assert not await limited(await wire.create(pet))
+    assert not await limited(await wire.upsert(row("CMT_Pet", ConsumerId="c2", PetId="p1")))
+    assert not await limited(await wire.upsert(CONSUMER))
+    assert await limited(await wire.upsert(CONSUMER, pet))
+
+
+async def test_a_retrieve_is_matched_by_the_consumer_in_its_filter(wire: Wire) -> None:
+    await wire.fault("server_fault", operation="Retrieve", consumerId="c1")
+    asked = [where("ConsumerId", "equals", consumer) for consumer in ("c1", "c2")]
+    answers = [await wire.retrieve("DataExtensionObject[CMT_Pet]", "PetId", more=more) for more in asked]
+    assert [answer.status for answer in answers] == [500, 200]
+
+
+async def test_probability_is_a_share_and_the_same_on_every_run() -> None:
+    async def run() -> list[str]:
+        async with running(seed=7) as wire:
+            await wire.fault("rate_limited", probability=0.3)
+            for _ in range(200):
+                await wire.upsert(CONSUMER)
+            return await statuses(wire)
+
+    first, second = await run(), await run()
+    assert first == second
+    assert 30 <= first.count("fault") <= 90
+
+
+async def test_faults_are_listed_and_removed(wire: Wire) -> None:
+    one = await wire.fault("rate_limited", times=2, operation="Update")
+    two = await wire.fault("slow", delayMs=1)
+    await wire.upsert(CONSUMER)
+    _, document = await wire.get("/_sim/faults")
+    assert [(fault["id"], fault["kind"], fault["hits"]) for fault in document["faults"]] == [
+        (one, "rate_limited", 1),
+        (two, "slow", 1),
+    ]
+    async with wire.session.delete(f"{wire.simulator.url}/_sim/faults/{one}") as response:
+        assert response.status == 200
+    assert (await wire.upsert(CONSUMER)).one("OverallStatus") == "OK"
+    async with wire.session.delete(f"{wire.simulator.url}/_sim/faults/{one}") as response:
+        assert response.status == 404
+    async with wire.session.delete(f"{wire.simulator.url}/_sim/faults") as response:
+        assert await response.json() == {"removed": 1}
+    assert (await wire.get("/_sim/faults"))[1]["faults"] == []
+
+
+@pytest.mark.parametrize(
+    ("fields", "reason"),
+    [
+        ({"kind": "flood"}, "rate_limited"),
+        ({}, "kind"),
+        ({"kind": "slow", "delay": 5}, "delay"),
+        ({"kind": "slow", "times": 0}, "times"),
+        ({"kind": "slow", "probability": 1.5}, "probability"),
+        ({"kind": "row_error", "operation": "Retrieve"}, "row_error cannot happen to operation Retrieve"),
+        ({"kind": "token_500", "operation": "Update"}, "token_500 cannot happen to operation Update"),
+    ],
+)
+async def test_a_fault_that_makes_no_sense_is_refused_with_a_reason(
+    wire: Wire, fields: dict[str, Any], reason: str
+) -> None:
+    async with wire.session.post(wire.simulator.url + "/_sim/faults", json=fields) as response:
+        assert response.status == 400
+        assert reason in (await response.json())["error"]
+
+
+async def test_every_kind_can_be_set(wire: Wire) -> None:
+    for kind in Kind:
+        assert await wire.fault(kind)
