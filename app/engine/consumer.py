@@ -32,6 +32,10 @@ log = structlog.get_logger(__name__)
 # With nothing to fetch, look again this soon whether the gate has opened.
 IDLE_SECONDS = 0.02
 
+# The consumer's thread does one thing at a time: while a fetch waits for records, a commit, a seek or a take-over waits
+# behind it. Faust would let it wait for a second.
+POLL_SECONDS = 0.1
+
 # Records of one partition in one round of fetching.
 FAIR_SHARE = 100
 
@@ -97,7 +101,7 @@ class LedgerConsumer(AiokafkaConsumer):  # type: ignore[misc]
         if not wanted:
             await asyncio.sleep(IDLE_SECONDS)
             return {}
-        records = await super()._getmany(wanted, timeout)
+        records = await super()._getmany(wanted, min(timeout, POLL_SECONDS))
         kept = {}
         for tp, batch in records.items():
             if self._is_changelog_tp(tp):

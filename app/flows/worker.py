@@ -23,7 +23,7 @@ from app.engine.producer import DurableProducer
 from app.engine.stream import Stream
 from app.flows.consumer_sync import ConsumerSync
 from app.flows.states import ReadModelStates
-from app.incidents.desk import IncidentDesk
+from app.incidents.desk import open_desk
 from app.kafka import topics
 from app.kafka.admin import KafkaAccessError
 from app.kafka.clients import aiokafka_producer_config, faust_connection
@@ -112,7 +112,7 @@ class Worker:
         client = await stack.enter_async_context(
             CmtClient(settings.cmt, self._catalog, concurrency=sync.concurrency, observe=self._metrics)
         )
-        desk = await stack.enter_async_context(IncidentDesk(settings.servicenow, on_result=self._metrics.incident))
+        desk = await stack.enter_async_context(open_desk(settings.servicenow, on_result=self._metrics.incident))
         producer = DurableProducer(aiokafka_producer_config(kafka))
         await producer.start()
         stack.push_async_callback(producer.stop)

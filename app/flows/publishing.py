@@ -1,0 +1,103 @@
+"""Events into the main topic, as the ``publish`` command and the demo put them there."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import BinaryIO
+
+from confluent_kafka import KafkaError
+
+from app.domain.entities import Catalog
+from app.domain.errors import EVENT_TOO_LARGE
+from app.domain.event import ProfileEvent
+from app.domain.event_lines import RejectedLine, read_event_lines
+from app.domain.samples import to_json
+from app.kafka.publisher import Publisher, is_too_large
+from app.settings import KafkaSettings
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """What came of publishing. ``stopped_after``: the last line that was looked at, when Kafka took no more."""
+
+    published: int
+    rejected: tuple[RejectedLine, ...] = ()
+    stopped_after: int | None = None
+
+
+class _Deliveries:
+    """Counts what Kafka has, and tells of what it has not."""
+
+    def __init__(self, kafka: KafkaSettings, on_rejected: Callable[[RejectedLine], object]) -> None:
+        self.published = 0
+        self.rejected: list[RejectedLine] = []
+        self.broken = False
+        self._kafka = kafka
+        self._on_rejected = on_rejected
+
+    def reject(self, line: RejectedLine) -> None:
+        self.rejected.append(line)
+        self._on_rejected(line)
+
+    def delivered(self, line: int, refused: KafkaError | None) -> None:
+        if refused is None:
+            self.published += 1
+        elif is_too_large(refused):
+            limit = self._kafka.max_message_bytes
+            reason = f"Kafka takes no record of this size (KAFKA_MAX_MESSAGE_BYTES={limit}, or the topic's own limit)"
+            self.reject(RejectedLine(line, EVENT_TOO_LARGE.code, reason))
+        else:
+            self.broken = True
+            self.reject(RejectedLine(line, refused.name(), f"Kafka did not acknowledge it: {refused.str()}"))
+
+
+def publish_lines(
+    stream: BinaryIO,
+    catalog: Catalog,
+    kafka: KafkaSettings,
+    *,
+    on_rejected: Callable[[RejectedLine], object] = lambda line: None,
+    on_line: Callable[[int], object] = lambda line: None,
+) -> Published:
+    """Publish the JSON lines of a stream, each as it stands and with its consumerId as the key.
+
+    Lines that are no events are rejected, the others are sent. When Kafka fails on one for another reason than its
+    size, no more lines are read: a later event of that consumer must not overtake it.
+    ``code`` of a rejected line is a registry code, or Kafka's own name of its error.
+
+    Raises:
+        KafkaAccessError: Kafka cannot be reached, or has no such topic.
+    """
+    deliveries = _Deliveries(kafka, on_rejected)
+    last: int | None = None
+    with Publisher(kafka, deliveries.delivered) as publisher:
+        for entry in read_event_lines(stream, catalog, kafka.max_message_bytes):
+            last = entry.line
+            if isinstance(entry, RejectedLine):
+                deliveries.reject(entry)
+            else:
+                publisher.send(entry.event.consumer_id.encode(), entry.value, entry.line)
+            on_line(entry.line)
+            if deliveries.broken:
+                break
+    rejected = tuple(sorted(deliveries.rejected, key=lambda line: line.line))
+    return Published(deliveries.published, rejected, last if deliveries.broken else None)
+
+
+def publish_events(
+    events: Iterable[ProfileEvent], kafka: KafkaSettings, *, on_sent: Callable[[int], object] = lambda number: None
+) -> Published:
+    """Publish events, numbered from 1; ``rejected`` has those that Kafka did not take.
+
+    Raises:
+        KafkaAccessError: Kafka cannot be reached, or has no such topic.
+    """
+    deliveries = _Deliveries(kafka, lambda line: None)
+    with Publisher(kafka, deliveries.delivered) as publisher:
+        for number, event in enumerate(events, start=1):
+            value = json.dumps(to_json(event), ensure_ascii=False, separators=(",", ":")).encode()
+            publisher.send(event.consumer_id.encode(), value, number)
+            on_sent(number)
+    return Published(deliveries.published, tuple(deliveries.rejected))
