@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import TypeVar
 
-from confluent_kafka import KafkaError, KafkaException
-from confluent_kafka.admin import AdminClient
+from confluent_kafka import KafkaError, KafkaException, TopicCollection
+from confluent_kafka.admin import AdminClient, TopicDescription
 
 from app.kafka.clients import admin_config, bootstrap_servers
 from app.settings import KafkaSettings
@@ -37,7 +37,14 @@ _UNREACHABLE = frozenset(
 
 
 class KafkaAccessError(Exception):
-    """Kafka could not be reached, or refused; the message says which address and what to check."""
+    """Kafka could not be reached, or refused; the message says which address and what to check.
+
+    ``code``: the Kafka error code (``confluent_kafka.KafkaError``), where there is one.
+    """
+
+    def __init__(self, message: str, code: int | None = None) -> None:
+        super().__init__(message)
+        self.code = code
 
 
 class Admin:
@@ -61,7 +68,8 @@ class Admin:
         try:
             yield
         except KafkaException as error:
-            raise KafkaAccessError(self._message(error.args[0], action, on)) from error
+            cause = error.args[0]
+            raise KafkaAccessError(self._message(cause, action, on), cause.code()) from error
 
     def result(self, future: Future[T], action: str, on: str = "") -> T:
         """Wait for one answer.
@@ -75,14 +83,22 @@ class Admin:
             except TimeoutError:
                 raise KafkaException(KafkaError(KafkaError._TIMED_OUT)) from None
 
-    def topics(self) -> dict[str, Any]:
-        """Metadata of all topics that we may see, by name.
+    def topics(self, names: Sequence[str]) -> dict[str, TopicDescription]:
+        """What the broker says of these topics; those that do not exist are left out.
 
         Raises:
-            KafkaAccessError: the broker cannot be reached, or does not let us in.
+            KafkaAccessError: the broker cannot be reached, or does not let us look.
         """
-        with self.named_errors("list the topics"):
-            return dict(self.client.list_topics(timeout=self.timeout_seconds).topics)
+        with self.named_errors("look at the topics"):
+            answers = self.client.describe_topics(TopicCollection(list(names)), request_timeout=self.timeout_seconds)
+        found = {}
+        for name, answer in answers.items():
+            try:
+                found[name] = self.result(answer, "look at topic", name)
+            except KafkaAccessError as error:
+                if error.code != KafkaError.UNKNOWN_TOPIC_OR_PART:
+                    raise
+        return found
 
     def _message(self, error: KafkaError, action: str, on: str) -> str:
         where = f"Kafka at {self._addresses}"

@@ -5,10 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
-from confluent_kafka import KafkaError, KafkaException
-from confluent_kafka.admin import ConfigResource, NewTopic, ResourceType
+from confluent_kafka import KafkaError
+from confluent_kafka.admin import ConfigResource, NewTopic, ResourceType, TopicDescription
 
 from app.kafka.admin import TIMEOUT_SECONDS, Admin, KafkaAccessError
 from app.kafka.topic_specs import Problem, TopicSpec, TopicState, compare_all, partition_problems, topic_specs
@@ -75,7 +74,7 @@ def _create(admin: Admin, specs: Iterable[TopicSpec]) -> list[str]:
             admin.result(answer, "create topic", name)
         except KafkaAccessError as error:
             # Another program that does the same at the same time is no failure.
-            if _code(error) != KafkaError.TOPIC_ALREADY_EXISTS:
+            if error.code != KafkaError.TOPIC_ALREADY_EXISTS:
                 refused.append(str(error))
         else:
             created.append(name)
@@ -85,20 +84,14 @@ def _create(admin: Admin, specs: Iterable[TopicSpec]) -> list[str]:
     return created
 
 
-def _code(error: KafkaAccessError) -> int | None:
-    cause = error.__cause__
-    return cause.args[0].code() if isinstance(cause, KafkaException) else None
-
-
 def _states(admin: Admin, settings: KafkaSettings) -> dict[str, TopicState]:
-    names = {spec.name for spec in topic_specs(settings)}
-    found = {name: topic for name, topic in admin.topics().items() if name in names}
+    found = admin.topics([spec.name for spec in topic_specs(settings)])
     configs = _configs(admin, found)
     return {
         name: TopicState(
             name=name,
             partitions=len(topic.partitions),
-            replication=min((len(partition.replicas) for partition in topic.partitions.values()), default=0),
+            replication=min((len(partition.replicas) for partition in topic.partitions), default=0),
             config=configs[name],
         )
         for name, topic in found.items()
@@ -125,7 +118,7 @@ def _wait_for_leaders(admin: Admin, specs: Iterable[TopicSpec]) -> None:
     wanted = list(specs)
     deadline = time.monotonic() + admin.timeout_seconds
     while True:
-        topics = admin.topics()
+        topics = admin.topics([spec.name for spec in wanted])
         late = [spec.name for spec in wanted if not _led(topics, spec)]
         if not late:
             return
@@ -137,8 +130,8 @@ def _wait_for_leaders(admin: Admin, specs: Iterable[TopicSpec]) -> None:
         time.sleep(_LOOK_AGAIN_SECONDS)
 
 
-def _led(topics: Mapping[str, Any], spec: TopicSpec) -> bool:
+def _led(topics: Mapping[str, TopicDescription], spec: TopicSpec) -> bool:
     topic = topics.get(spec.name)
     if topic is None or len(topic.partitions) < spec.partitions:
         return False
-    return all(partition.leader >= 0 for partition in topic.partitions.values())
+    return all(partition.leader is not None for partition in topic.partitions)

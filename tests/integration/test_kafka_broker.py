@@ -19,9 +19,6 @@ from app.kafka.local_broker import LocalBroker
 from app.kafka.readiness import answers, listens
 from tests.kafka_probe import Eventually, KafkaProbe
 
-# The command alone, with the program it would be registered in left out.
-COMMAND = "import typer; from app.cli.broker import broker; typer.run(broker)"
-
 
 @pytest.fixture(scope="module")
 def local() -> Iterator[LocalBroker]:
@@ -42,7 +39,7 @@ def local() -> Iterator[LocalBroker]:
 def _command(*arguments: str) -> Iterator[subprocess.Popen[str]]:
     # DOCKER_HOST leads nowhere: this is about the local broker, also where a container engine is.
     process = subprocess.Popen(
-        [sys.executable, "-c", COMMAND, *arguments],
+        [sys.executable, "-m", "app", "broker", *arguments],
         env=os.environ | {"DOCKER_HOST": "tcp://127.0.0.1:1"},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -6,7 +6,7 @@ import asyncio
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,7 +30,14 @@ from app.kafka.distribution import BrokerStartError
 from app.kafka.local_broker import LocalBroker
 from app.settings import KafkaSettings
 
-USER, PASSWORD = "sync", "correct-horse-battery"
+USER, GUEST, PASSWORD = "sync", "guest", "correct-horse-battery"
+# Who is not named here may log in, but do nothing: the guest.
+RIGHTS = {
+    "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
+    "super.users": f"User:ANONYMOUS;User:{USER};User:machine",
+    # The principal of a client certificate is its common name.
+    "ssl.principal.mapping.rules": "RULE:^CN=([^,]+).*$/$1/,DEFAULT",
+}
 FAUST_APP = Path(__file__).with_name("secure_faust_app.py")
 
 
@@ -80,17 +87,17 @@ def secure(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SecureBroker]:
     authority = trustme.CA()
     authority.cert_pem.write_to_path(str(folder / "ca.pem"))
     trustme.CA().cert_pem.write_to_path(str(folder / "other-ca.pem"))
-    client = authority.issue_cert("client@example.com")
+    client = authority.issue_cert("client@example.com", common_name="machine")
     client.private_key_pem.write_to_path(str(folder / "client.key"))
     client.cert_chain_pems[0].write_to_path(str(folder / "client.pem"))
     good = _keystore(authority.issue_cert("localhost"), folder / "broker.pem")
     elsewhere = _keystore(authority.issue_cert("kafka.example.com"), folder / "elsewhere.pem")
     listeners = [
-        SecureListener("LOGIN", "SASL_SSL", good, users={USER: PASSWORD}),
+        SecureListener("LOGIN", "SASL_SSL", good, users={USER: PASSWORD, GUEST: PASSWORD}),
         SecureListener("MUTUAL", "SSL", good, truststore=folder / "ca.pem"),
         SecureListener("ELSEWHERE", "SSL", elsewhere),
     ]
-    broker = LocalBroker(secure=listeners)
+    broker = LocalBroker(secure=listeners, extra_config=RIGHTS)
     try:
         broker.start()
     except BrokerStartError as error:
@@ -212,3 +219,12 @@ def test_plain_text_to_a_tls_port_says_what_to_check(secure: SecureBroker) -> No
 
     with pytest.raises(KafkaAccessError, match="KAFKA_SECURITY_PROTOCOL"):
         topics.check(settings, timeout_seconds=4)
+
+
+@pytest.mark.parametrize("action", [topics.check, topics.create])
+def test_a_user_without_permission_is_told_so(secure: SecureBroker, action: Callable[[KafkaSettings], object]) -> None:
+    with pytest.raises(KafkaAccessError) as refused:
+        action(secure.sasl("PLAIN", sasl_username=GUEST))
+
+    assert f"does not allow the user {GUEST}" in str(refused.value)
+    assert "ACL" in str(refused.value)

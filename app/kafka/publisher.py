@@ -1,0 +1,95 @@
+"""Writes records to the main topic and says of each whether Kafka has it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any, Self
+
+from confluent_kafka import KafkaError, KafkaException, Producer
+
+from app.kafka.admin import Admin, KafkaAccessError
+from app.kafka.clients import producer_config
+from app.settings import KafkaSettings
+
+# A broker that restarts is back by then; without one, a command must not wait for the client's own five minutes.
+DELIVERY_SECONDS = 60.0
+# Records that wait to be acknowledged: bounds the memory, and is far more than a broker needs to be busy.
+QUEUE_KIBIBYTES = 64 * 1024
+
+# What the library would print on stderr by itself comes with each record.
+_silent = logging.getLogger(__name__)
+_silent.addHandler(logging.NullHandler())
+_silent.propagate = False
+
+# Called once for each record, with its tag, and None or the reason why Kafka does not have it.
+Delivered = Callable[[int, KafkaError | None], None]
+
+
+class Publisher:
+    """Publishes to ``KAFKA_TOPIC``, acknowledged by all replicas; use as a context manager.
+
+    Keys are spread over the partitions as Java and Faust spread them. ``delivered`` is called from within ``send`` and
+    on leaving, which waits for what is under way.
+
+    Raises:
+        KafkaAccessError: on entering, when Kafka cannot be reached or the topic does not exist.
+    """
+
+    def __init__(
+        self, settings: KafkaSettings, delivered: Delivered, *, delivery_seconds: float = DELIVERY_SECONDS
+    ) -> None:
+        self._settings = settings
+        self._delivered = delivered
+        self._delivery_seconds = delivery_seconds
+        self._producer: Producer | None = None
+
+    def __enter__(self) -> Self:
+        topic = self._settings.topic
+        if topic not in Admin(self._settings).topics([topic]):
+            raise KafkaAccessError(f"The topic {topic} does not exist. Create all topics: profile-sync topics create")
+        config = producer_config(self._settings)
+        config |= {
+            "delivery.timeout.ms": int(self._delivery_seconds * 1000),
+            "queue.buffering.max.kbytes": max(QUEUE_KIBIBYTES, 4 * config["message.max.bytes"] // 1024),
+            "error_cb": _ignore,  # what matters comes with each record
+        }
+        self._producer = Producer(dict(config), logger=_silent)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        assert self._producer is not None
+        # Every record is acknowledged or given up within the delivery time; the rest is scheduling.
+        self._producer.flush(self._delivery_seconds + 5)
+
+    def send(self, key: bytes, value: bytes, tag: int) -> None:
+        """Queue a record; waits while the queue is full."""
+        assert self._producer is not None
+        while True:
+            try:
+                self._producer.produce(
+                    self._settings.topic,
+                    key=key,
+                    value=value,
+                    on_delivery=lambda refused, _: self._delivered(tag, refused),
+                )
+            except BufferError:
+                self._producer.poll(0.1)
+            except KafkaException as error:  # larger than the client lets out
+                self._delivered(tag, error.args[0])
+                break
+            else:
+                break
+        self._producer.poll(0)
+
+
+def is_too_large(error: KafkaError) -> bool:
+    """Whether a record was refused for its size."""
+    return error.code() in (KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.INVALID_MSG_SIZE)
+
+
+def _ignore(_: Any) -> None:
+    """Complaints of single connections."""
