@@ -175,6 +175,19 @@ class CmtSettings(_Group):
         return self
 
 
+class DataExtensionSettings(_Group):
+    """``CMT_DATA_EXTENSIONS`` alone, for commands that check events and call nobody."""
+
+    model_config = SettingsConfigDict(env_prefix="CMT_", extra="ignore", frozen=True, env_ignore_empty=True)
+
+    data_extensions: OptionalFile = None
+
+    @model_validator(mode="after")
+    def _files(self) -> Self:
+        _existing(self.data_extensions, "CMT_DATA_EXTENSIONS")
+        return self
+
+
 class SyncSettings(_Group):
     """How events are worked on (``SYNC_*``)."""
 

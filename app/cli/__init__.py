@@ -9,6 +9,9 @@ import typer
 from app import __version__
 from app.cli.broker import broker
 from app.cli.errors import errors
+from app.cli.plan import plan
+from app.cli.publish import publish
+from app.cli.sample import sample
 from app.cli.simulator import simulator
 from app.cli.topics import topics
 from app.cli.worker import worker
@@ -42,6 +45,9 @@ cli.command()(worker)
 cli.command()(broker)
 cli.command()(simulator)
 cli.add_typer(topics, name="topics")
+cli.command()(publish)
+cli.command()(sample)
+cli.command()(plan)
 cli.command()(errors)
 
 

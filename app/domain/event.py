@@ -171,17 +171,32 @@ def read_event(record: SourceRecord, catalog: Catalog, last_market: str = UNKNOW
             occurred_at=record.time.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
             delete_scope=DeleteScope.PROFILE,
         )
-    document = _decode(record.value, event_id)
+    document = decode_document(record.value, event_id)
     if record.header("ce_id"):
         document["eventId"] = event_id
         if "occurredAt" not in document and (time := record.header("ce_time")):
             document["occurredAt"] = time
+    return _event_of(document, catalog, event_id, key=consumer_id)
+
+
+def check_document(document: Mapping[str, Any], catalog: Catalog, event_id: str) -> ProfileEvent:
+    """The event of a JSON object that is not a record yet; its key will be its consumerId.
+
+    ``document`` is what ``decode_document`` gives; ``event_id`` names it as long as it does not name itself.
+
+    Raises:
+        InvalidEvent: with the first thing found wrong.
+    """
+    return _event_of(document, catalog, event_id)
+
+
+def _event_of(document: Mapping[str, Any], catalog: Catalog, event_id: str, key: str | None = None) -> ProfileEvent:
     known = _known(document, event_id)
     try:
         event = ProfileEvent.model_validate(document, by_alias=True, by_name=False)
     except ValidationError as error:
         raise InvalidEvent(EVENT_SCHEMA, _describe(error), **known) from None
-    if event.consumer_id != consumer_id:
+    if key is not None and event.consumer_id != key:
         raise InvalidEvent(EVENT_KEY_MISMATCH, "the Kafka key differs from consumerId", **known)
     _check_rows(event, catalog, known)
     return event
@@ -210,22 +225,32 @@ def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not JSON")
 
 
-def _decode(value: bytes, event_id: str) -> dict[str, Any]:
+def decode_document(value: bytes, event_id: str) -> dict[str, Any]:
+    """The JSON object that a value is; fractions become ``Decimal``, so that they keep their digits.
+
+    Raises:
+        InvalidEvent: not UTF-8, not JSON, or another kind of JSON.
+    """
+    document = decode_json(value, event_id)
+    if not isinstance(document, dict):
+        raise InvalidEvent(EVENT_NOT_JSON, "the value is JSON, but not an object", event_id=event_id)
+    return document
+
+
+def decode_json(value: bytes, event_id: str) -> Any:
+    """As ``decode_document``, for any kind of JSON."""
     try:
         text = value.decode()
     except UnicodeDecodeError as error:
         raise InvalidEvent(EVENT_NOT_TEXT, f"not UTF-8 at byte {error.start}", event_id=event_id) from None
     try:
-        document = json.loads(text, parse_float=Decimal, parse_constant=_refuse_constant)
+        return json.loads(text, parse_float=Decimal, parse_constant=_refuse_constant)
     except json.JSONDecodeError as error:
         message = f"not JSON: {error.msg} at character {error.pos}"
         raise InvalidEvent(EVENT_NOT_JSON, message, event_id=event_id) from None
     except (ValueError, ArithmeticError, RecursionError) as error:
         message = f"not JSON that can be read: {type(error).__name__}"
         raise InvalidEvent(EVENT_NOT_JSON, message, event_id=event_id) from None
-    if not isinstance(document, dict):
-        raise InvalidEvent(EVENT_NOT_JSON, "the value is JSON, but not an object", event_id=event_id)
-    return document
 
 
 def _known(document: Mapping[str, Any], event_id: str) -> dict[str, str]:

@@ -1,0 +1,123 @@
+"""``profile-sync plan``: the calls that events would cause, without a broker or Marketing Cloud."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from app.cli.failing import EXIT_FAILURE, CommandError, reported_failures
+from app.cli.input_file import opened
+from app.domain.entities import CONSUMER_ID_COLUMN, Catalog, as_text
+from app.domain.event import ProfileEvent
+from app.domain.event_lines import EventLine, RejectedLine, read_event_document
+from app.domain.plan import Action, Step, plan_replace
+from app.flows.catalog import load_catalog
+from app.settings import DataExtensionSettings, SyncSettings, load
+
+WIDTH_IN_FILES = 160
+
+
+def plan(
+    file: Annotated[
+        Path,
+        typer.Argument(
+            help="One JSON event, a list of events, or JSON lines; - reads standard input.",
+        ),
+    ],
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False,
+) -> None:
+    """Print the calls that each event would cause, in their order, without sending any.
+
+    Exits 1 if there is something in the file that is no event. Heeds CMT_DATA_EXTENSIONS and SYNC_REPLACE_PARENT.
+    """
+    with reported_failures():
+        sync = load(SyncSettings)
+        if sync.strategy != "replace":
+            raise CommandError(f"SYNC_STRATEGY={sync.strategy} is not available yet; use replace")
+        catalog = load_catalog(load(DataExtensionSettings).data_extensions)
+        with opened(file) as stream:
+            content = stream.read()
+    planned, rejected = [], []
+    for entry in read_event_document(content, catalog):
+        if isinstance(entry, RejectedLine):
+            rejected.append(entry)
+            typer.echo(f"{entry.line}: {entry.code}: {entry.reason}", err=True)
+        else:
+            steps = plan_replace(entry.event, catalog, replace_parent=sync.replace_parent)
+            calls = [_call(number, step, entry.event, catalog) for number, step in enumerate(steps, start=1)]
+            planned.append((entry, calls))
+    if as_json:
+        events = [{**_names(entry), "calls": calls} for entry, calls in planned]
+        problems = [{"line": line.line, "code": line.code, "reason": line.reason} for line in rejected]
+        typer.echo(json.dumps({"events": events, "rejected": problems}))
+    else:
+        console = Console()
+        if not console.is_terminal:
+            console.width = WIDTH_IN_FILES
+        for entry, calls in planned:
+            _show(console, entry, calls)
+    if rejected:
+        raise typer.Exit(EXIT_FAILURE)
+
+
+def _names(entry: EventLine) -> dict[str, Any]:
+    event = entry.event
+    return {
+        "line": entry.line,
+        "eventId": event.event_id,
+        "operation": event.operation.value,
+        "consumerId": event.consumer_id,
+        "market": event.market,
+    }
+
+
+def _call(number: int, step: Step, event: ProfileEvent, catalog: Catalog) -> dict[str, Any]:
+    """``key`` of a retrieve is what it filters by; ``each`` marks one call for every row that the retrieve finds."""
+    table = catalog[step.entity]
+    each = step.action is Action.DELETE and step.row is None
+    key = {CONSUMER_ID_COLUMN: event.consumer_id}
+    if step.row is not None:
+        key = {column: str(as_text(value)) for column, value in table.key_of(step.row).items()}
+    match step.action:
+        case Action.RETRIEVE:
+            columns = list(table.columns)
+        case Action.UPSERT if step.row is not None:
+            columns = [column for column in step.row if column not in table.primary_key]
+        case _:
+            columns = []
+    return {
+        "number": number,
+        "call": step.action.value,
+        "entity": step.entity.value,
+        "dataExtension": table.customer_key,
+        "each": each,
+        "key": None if each else key,
+        "columns": columns,
+    }
+
+
+def _show(console: Console, entry: EventLine, calls: list[dict[str, Any]]) -> None:
+    event = entry.event
+    scope = f" {event.delete_scope}" if event.delete_scope else ""
+    table = Table("#", "call", "data extension", box=box.SIMPLE, title_justify="left")
+    table.add_column("key", overflow="fold")
+    table.add_column("columns", overflow="fold")
+    head = f"{event.operation}{scope} of consumer {event.consumer_id} ({event.market}), event {event.event_id}"
+    table.title = Text(f"{entry.line}: {head}")
+    for call in calls:
+        key = "of each row found"
+        if not call["each"]:
+            key = ", ".join(f"{name}={value}" for name, value in call["key"].items())
+        columns = ", ".join(call["columns"])
+        cells = (str(call["number"]), call["call"], call["dataExtension"], key, columns)
+        table.add_row(*(Text(cell) for cell in cells))
+    console.print(table)
+    if not calls:
+        console.print("no call")

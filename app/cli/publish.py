@@ -1,0 +1,87 @@
+"""``profile-sync publish``: events from a file into the main topic."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+from app.cli.failing import EXIT_FAILURE, reported_failures
+from app.cli.input_file import opened
+from app.domain.event_lines import RejectedLine
+from app.flows.catalog import load_catalog
+from app.flows.publishing import publish_lines
+from app.settings import DataExtensionSettings, KafkaSettings, load
+
+# Drawing takes longer than publishing a line.
+LINES_SHOWN_AT_ONCE = 50
+
+
+def publish(
+    file: Annotated[
+        Path | None,
+        typer.Argument(
+            help="JSON lines, one event each; - or nothing reads standard input.",
+        ),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON document: published and rejected.")] = False,
+) -> None:
+    """Check events and publish them, with consumerId as the key; bad lines are reported, the good ones are sent.
+
+    Exits 1 if a line was rejected. Needs KAFKA_* and, for other than the bundled data extensions, CMT_DATA_EXTENSIONS.
+    """
+    with reported_failures():
+        kafka = load(KafkaSettings)
+        catalog = load_catalog(load(DataExtensionSettings).data_extensions)
+        with opened(file) as stream, _progress(shown=not as_json) as progress:
+            size = stream.seek(0, os.SEEK_END) if stream.seekable() else None
+            if size is not None:
+                stream.seek(0)
+            task = progress.add_task("publishing", total=size, lines=0)
+
+            def report(line: RejectedLine) -> None:
+                progress.console.print(
+                    f"line {line.line}: {line.code}: {line.reason}", markup=False, highlight=False, soft_wrap=True
+                )
+
+            def show(line: int) -> None:
+                if line % LINES_SHOWN_AT_ONCE == 0:
+                    progress.update(task, completed=stream.tell() if size is not None else 0, lines=line)
+
+            result = publish_lines(stream, catalog, kafka, on_rejected=report, on_line=show)
+    if as_json:
+        rejected = [asdict(line) for line in result.rejected]
+        typer.echo(
+            json.dumps({"published": result.published, "rejected": rejected, "stoppedAfter": result.stopped_after})
+        )
+    else:
+        typer.echo(f"published {result.published}, rejected {len(result.rejected)}")
+    if result.stopped_after is not None:
+        typer.echo(
+            f"Stopped after line {result.stopped_after}: Kafka takes no more. Publish the rejected lines and all after "
+            f"line {result.stopped_after} again, in their order, once it does.",
+            err=True,
+        )
+    if result.rejected:
+        raise typer.Exit(EXIT_FAILURE)
+
+
+def _progress(*, shown: bool) -> Progress:
+    console = Console(stderr=True)
+    # Without a terminal nothing is drawn, and reports are plain lines.
+    return Progress(
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.fields[lines]} lines"),
+        TimeElapsedColumn(),
+        console=console,
+        transient=True,
+        disable=not (shown and console.is_terminal),
+    )
