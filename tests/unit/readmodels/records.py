@@ -1,0 +1,38 @@
+"""State records for tests, as an engine would write them."""
+
+from __future__ import annotations
+
+from app.domain.counts import FailureCount, Settlement, fold
+from app.domain.entities import EntityType
+from app.domain.outcome import Outcome, RecordCount
+from app.domain.state import ConsumerState, Forwarded, PartitionState, after_settling
+
+
+def settlement(
+    event_id: str = "e-1",
+    *,
+    consumer: str = "C-1",
+    outcome: Outcome = Outcome.SYNCED,
+    operation: str = "NEW",
+    market: str = "DE",
+    day: str = "2026-11-21",
+    reason: str | None = None,
+    records: tuple[RecordCount, ...] = (RecordCount(EntityType.CONSUMER, 1, 0),),
+    failures: tuple[FailureCount, ...] = (),
+) -> Settlement:
+    return Settlement(
+        consumer, event_id, operation, market, day, outcome, reason, 1, True, records=records, failures=failures
+    )
+
+
+def partition_state(*settled: Settlement, parked: dict[int, Forwarded] | None = None) -> PartitionState:
+    state = PartitionState(upto=len(settled) - 1)
+    for one in settled:
+        fold(state.counts, one)
+    for offset, event in (parked or {}).items():
+        state.forward(offset, event)
+    return state
+
+
+def consumer_state(offset: int = 0, settled_ms: int = 1_000, **values: str) -> ConsumerState:
+    return after_settling(None, offset, settlement(**values), settled_ms)  # type: ignore[arg-type]
