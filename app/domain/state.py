@@ -63,18 +63,26 @@ class PartitionState:
     forwarded: dict[int, Forwarded] = field(default_factory=dict)
     verdicts: dict[int, Verdict] = field(default_factory=dict)
     counts: Counts = field(default_factory=dict)
+    dead_letters: dict[str, int] = field(default_factory=dict)  # reason -> open ones
 
     def copy(self) -> PartitionState:
         """A copy that may be changed without touching this one (counts are copied where they are changed)."""
-        return PartitionState(self.upto, set(self.done), dict(self.forwarded), dict(self.verdicts), dict(self.counts))
+        return PartitionState(
+            self.upto,
+            set(self.done),
+            dict(self.forwarded),
+            dict(self.verdicts),
+            dict(self.counts),
+            dict(self.dead_letters),
+        )
 
     def decided(self, offset: int) -> bool:
         """Whether the main topic's part of the event is over: settled, or parked in the retry topic."""
         return offset <= self.upto or offset in self.done
 
     # The changes there are.
-    def finish(self, offset: int, settlement: Settlement) -> None:
-        """Settle and count an event; it leaves the parking and the verdicts."""
+    def finish(self, offset: int, settlement: Settlement, *, dead_letter: bool = False) -> None:
+        """Settle and count an event; it leaves the parking and the verdicts. ``dead_letter``: one stands in the DLQ."""
         self.done.add(offset)
         self.forwarded.pop(offset, None)
         self.verdicts.pop(offset, None)
@@ -86,6 +94,9 @@ class PartitionState:
             for market, kinds in self.counts.get(settlement.day, {}).items()
         }
         fold(self.counts, settlement)
+        if dead_letter:
+            reason = settlement.reason or ""
+            self.dead_letters[reason] = self.dead_letters.get(reason, 0) + 1
 
     def forward(self, offset: int, entry: Forwarded) -> None:
         """Park an event whose copy is acknowledged in the retry topic."""
@@ -129,6 +140,7 @@ class PartitionState:
                 "waiting": waiting,
                 "verdicts": [[o, asdict(v)] for o, v in self.verdicts.items()],
                 "counts": self.counts,
+                "deadLetters": self.dead_letters,
             }
         )
 
@@ -147,6 +159,7 @@ class PartitionState:
             | {offset: Forwarded(c) for c, offsets in document["waiting"].items() for offset in offsets},
             verdicts={offset: _verdict(verdict) for offset, verdict in document["verdicts"]},
             counts=document["counts"],
+            dead_letters=document["deadLetters"],
         )
 
 

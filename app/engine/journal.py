@@ -116,9 +116,9 @@ class Journal:
         """Write the record under this owner's epoch: from the acknowledgement on, no earlier owner's write counts."""
         await self._put(self.state)
 
-    async def finish(self, offset: int, settlement: Settlement) -> None:
-        """Settle and count an event, durably."""
-        await self._write(lambda state: state.finish(offset, settlement), offset, settlement)
+    async def finish(self, offset: int, settlement: Settlement, *, dead_letter: bool) -> None:
+        """Settle and count an event, durably; ``dead_letter``: one stands in the DLQ."""
+        await self._write(lambda state: state.finish(offset, settlement, dead_letter=dead_letter), offset, settlement)
 
     async def forward(self, offset: int, entry: Forwarded) -> None:
         """Park an event, durably; its copy is already in the retry topic."""

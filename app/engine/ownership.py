@@ -14,6 +14,7 @@ Order of a take-over, each step proving the one before:
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
 
 import structlog
@@ -78,6 +79,13 @@ class Ownership:
             if entry.attempts
         ]
         return max(0.0, (now_ms() - min(failed)) / 1000) if failed else 0.0
+
+    def open_dead_letters(self) -> dict[str, float]:
+        """Dead letters that nobody has dealt with, by reason."""
+        found: Counter[str] = Counter()
+        for partition in self.partitions.values():
+            found.update(partition.journal.state.dead_letters)
+        return {reason: float(count) for reason, count in found.items()}
 
     def current(self, number: int, generation: int) -> Partition | None:
         """The owned partition that a message of ``generation`` belongs to; None for messages of another time."""

@@ -308,7 +308,7 @@ class Partition:
         if isinstance(decision, TryAgain) or settlement is None:
             raise TypeError(f"a flow settled event {record.id} without saying how it counts")
         if not decision.dead_letter:
-            await self._finish(record, settlement)
+            await self._finish(record, settlement, dead_letter=False)
             return None
         message = decision.failure.message if decision.failure else ""
         verdict = Verdict(settlement, message, first_failed_ms, now_ms(), decision.alert)
@@ -324,10 +324,10 @@ class Partition:
         if verdict.alert:
             key, value = context.flow.alert(record, verdict)
             await context.producer.write_one(Write(context.kafka.alerts_topic, None, key, value))
-        await self._finish(record, verdict.settlement)
+        await self._finish(record, verdict.settlement, dead_letter=True)
 
-    async def _finish(self, record: SourceRecord, settlement: Settlement) -> None:
-        await self.journal.finish(record.offset, settlement)
+    async def _finish(self, record: SourceRecord, settlement: Settlement, *, dead_letter: bool) -> None:
+        await self.journal.finish(record.offset, settlement, dead_letter=dead_letter)
         self._context.observer.settled(settlement, record)
 
     def _close_main(self, offset: int) -> None:

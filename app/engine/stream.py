@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable
 from functools import partial
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 
 import faust
 import structlog
+from aiokafka.errors import IllegalStateError
 from faust.types import TP
 
 from app.domain.record import SourceRecord
@@ -139,11 +141,12 @@ class Stream:
     def lag(self) -> dict[int, float]:
         """Records of the main topic behind the committed offset, per owned partition, as of the last fetch."""
         topic, lag = self._context.kafka.topic, {}
-        for number in self.ownership.partitions:
-            end = self.app.consumer.highwater(TP(topic, number))
+        for number in list(self.ownership.partitions):
             committable = self._context.ledger.committable((topic, number))
-            if end is not None and committable is not None:
-                lag[number] = float(max(0, end - committable))
+            with contextlib.suppress(AssertionError, IllegalStateError):  # a rebalance took it away meanwhile
+                end = self.app.consumer.highwater(TP(topic, number))
+                if end is not None and committable is not None:
+                    lag[number] = float(max(0, end - committable))
         return lag
 
     # Agents. An exception must never leave one: Faust would acknowledge the event and go on without it.

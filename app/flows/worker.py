@@ -146,6 +146,7 @@ class Worker:
                 oldest_parked=stream.ownership.oldest_parked_seconds,
                 in_flight=lambda: float(context.in_flight),
                 consumer_lag=stream.lag,
+                dead_letters_open=stream.ownership.open_dead_letters,
             )
         )
         stack.push_async_callback(stream.stop)
