@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from app.cli.failing import CommandError, reported_failures
 from app.simulator.definitions import DefinitionError
 from app.simulator.foreground import run_simulator
 from app.simulator.server import Simulator
@@ -24,21 +25,19 @@ def simulator(
     ] = None,
 ) -> None:
     """A stand-in for Marketing Cloud (tokens, SOAP) and ServiceNow (incidents), in memory, until Ctrl-C."""
-    try:
-        stand_in = Simulator(
-            host=host,
-            port=port,
-            latency_ms=latency_ms,
-            client_id=client_id,
-            client_secret=client_secret,
-            token_ttl=token_ttl,
-            data_extensions=data_extensions,
-        )
-    except DefinitionError as error:
-        typer.echo(f"simulator: {error}", err=True)
-        raise typer.Exit(1) from error
-    try:
-        run_simulator(stand_in, typer.echo)
-    except OSError as error:
-        typer.echo(f"simulator: cannot listen on {host} port {port}: {error.strerror or error}", err=True)
-        raise typer.Exit(1) from error
+    with reported_failures():
+        try:
+            stand_in = Simulator(
+                host=host,
+                port=port,
+                latency_ms=latency_ms,
+                client_id=client_id,
+                client_secret=client_secret,
+                token_ttl=token_ttl,
+                data_extensions=data_extensions,
+            )
+            run_simulator(stand_in, typer.echo)
+        except DefinitionError as error:
+            raise CommandError(f"{error}. The format is that of schemas/data-extensions.json") from error
+        except OSError as error:
+            raise CommandError(f"cannot listen on {host} port {port}: {error.strerror or error}") from error
