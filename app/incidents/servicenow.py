@@ -19,7 +19,7 @@ import aiohttp
 from app import __version__
 from app.domain.retry_after import retry_after_seconds
 from app.incidents.tickets import Incident, TicketError
-from app.settings import ServiceNowSettings
+from app.settings import ConfigurationError, ServiceNowSettings
 
 TIMEOUT_SECONDS = 30.0
 # One desk, one request at a time; a second connection for the token.
@@ -47,7 +47,7 @@ class ServiceNow:
         clock: monotonic seconds.
 
     Raises:
-        ValueError: the settings name no address.
+        ConfigurationError: no address, or a user name that basic authentication cannot carry (RFC 7617, 2).
     """
 
     def __init__(
@@ -58,7 +58,9 @@ class ServiceNow:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         if settings.url is None:
-            raise ValueError("SERVICENOW_URL is not set")
+            raise ConfigurationError(["SERVICENOW_URL: is required but not set"])
+        if ":" in (settings.username or ""):
+            raise ConfigurationError(["SERVICENOW_USERNAME: must not contain a colon"])
         self._url = settings.url
         self._settings = settings
         self._timeout = aiohttp.ClientTimeout(total=timeout_seconds)
@@ -122,7 +124,7 @@ class ServiceNow:
         settings = self._settings
         if settings.client_id is None:
             password = settings.password.get_secret_value() if settings.password else ""
-            return aiohttp.BasicAuth(settings.username or "", password, encoding="utf-8").encode()
+            return aiohttp.encode_basic_auth(settings.username or "", password)
         if self._clock() >= self._bearer_until:
             self._bearer, life = await self._new_bearer(settings.client_id)
             self._bearer_until = self._clock() + max(life - _EARLY_SECONDS, life / 2)

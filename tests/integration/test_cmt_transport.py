@@ -1,0 +1,264 @@
+"""HTTP below the client: certificates, proxies, redirects, deadlines, and where a token may be sent."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+import trustme
+from aiohttp import web
+
+from app.bundled import schema_path
+from app.cmt.client import CmtClient
+from app.cmt.errors import CallFailed
+from app.cmt.transport import HttpTransport, TransportFailed, is_secure
+from app.domain.entities import EntityType, parse_catalog
+from app.settings import CmtSettings, ConfigurationError
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+@asynccontextmanager
+async def serving(handler: Handler, tls: ssl.SSLContext | None = None) -> AsyncIterator[str]:
+    """A server on a free port that answers every request with ``handler``."""
+    application = web.Application()
+    application.router.add_route("*", "/{path:.*}", handler)
+    runner = web.AppRunner(application, access_log=None, shutdown_timeout=0.1)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=tls).start()
+        yield f"{'https' if tls else 'http'}://127.0.0.1:{runner.addresses[0][1]}"
+    finally:
+        await runner.cleanup()
+
+
+@asynccontextmanager
+async def raw_server(
+    talk: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]],
+) -> AsyncIterator[int]:
+    """A TCP server on a free port."""
+
+    async def served(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            await talk(reader, writer)
+        finally:
+            writer.close()
+
+    server = await asyncio.start_server(served, "127.0.0.1", 0)
+    try:
+        yield server.sockets[0].getsockname()[1]
+    finally:
+        server.close()
+
+
+async def hello(request: web.Request) -> web.Response:
+    return web.Response(text=f"hello {(await request.read()).decode()}")
+
+
+@pytest.fixture(scope="module")
+def authority() -> trustme.CA:
+    return trustme.CA()
+
+
+@pytest.fixture
+def server_tls(authority: trustme.CA) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+    return context
+
+
+@pytest.fixture
+def ca_file(authority: trustme.CA, tmp_path: Path) -> Path:
+    path = tmp_path / "ca.pem"
+    authority.cert_pem.write_to_path(str(path))
+    return path
+
+
+async def failure_of(url: str, *, ca_file: Path | None = None, timeout_seconds: float = 5.0) -> TransportFailed:
+    async with HttpTransport(timeout_seconds=timeout_seconds, limit=2, ca_file=ca_file) as transport:
+        with pytest.raises(TransportFailed) as caught:
+            await transport.post(url, b"secret-body", {"Authorization": "secret-header"})
+    assert "secret" not in str(caught.value)
+    return caught.value
+
+
+async def test_an_answer_has_status_body_and_the_pause_that_was_asked_for() -> None:
+    async def busy(request: web.Request) -> web.Response:
+        return web.Response(status=503, text="busy", headers={"Retry-After": "7"})
+
+    async with serving(busy) as url, HttpTransport(timeout_seconds=5, limit=2) as transport:
+        answer = await transport.post(url, b"", {})
+    assert (answer.status, answer.body, answer.retry_after) == (503, b"busy", 7.0)
+
+
+async def test_connections_are_kept_and_used_again() -> None:
+    peers: set[object] = set()
+
+    async def note(request: web.Request) -> web.Response:
+        assert request.transport is not None
+        peers.add(request.transport.get_extra_info("peername"))
+        return web.Response()
+
+    async with serving(note) as url, HttpTransport(timeout_seconds=5, limit=2) as transport:
+        for _ in range(10):
+            await transport.post(url, b"", {})
+    assert len(peers) == 1
+
+
+async def test_a_certificate_of_an_unknown_authority_is_refused(server_tls: ssl.SSLContext) -> None:
+    async with serving(hello, server_tls) as url:
+        failure = await failure_of(url)
+    assert (failure.entry.code, failure.sent) == ("CMT-CONNECTION", False)
+    assert "CMT_CA_FILE" in str(failure)
+
+
+async def test_a_certificate_of_the_configured_authority_is_accepted(server_tls: ssl.SSLContext, ca_file: Path) -> None:
+    async with (
+        serving(hello, server_tls) as url,
+        HttpTransport(timeout_seconds=5, limit=2, ca_file=ca_file) as transport,
+    ):
+        assert (await transport.post(url, b"there", {})).body == b"hello there"
+
+
+async def test_a_certificate_for_another_host_is_refused(authority: trustme.CA, ca_file: Path) -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("elsewhere.example").configure_cert(context)
+    async with serving(hello, context) as url:
+        assert (await failure_of(url, ca_file=ca_file)).entry.code == "CMT-CONNECTION"
+
+
+def test_a_ca_file_without_certificates_is_refused_by_name(tmp_path: Path) -> None:
+    path = tmp_path / "empty.pem"
+    path.write_text("no certificates here")
+    with pytest.raises(ConfigurationError, match="CMT_CA_FILE"):
+        HttpTransport(timeout_seconds=5, limit=2, ca_file=path)
+
+
+@pytest.mark.parametrize(
+    ("url", "secure"),
+    [
+        ("https://x.example/Service.asmx", True),
+        ("http://127.0.0.1:8080/", True),
+        ("http://localhost/", True),
+        ("http://[::1]:1/", True),
+        ("http://x.example/", False),
+        ("http://127.0.0.1.x.example/", False),
+        ("http://localhost.x.example/", False),
+        ("http://user@x.example/", False),
+        ("ftp://x.example/", False),
+        ("x.example", False),
+        ("https://", False),
+        ("", False),
+    ],
+)
+def test_where_a_token_may_be_sent(url: str, secure: bool) -> None:
+    assert is_secure(url) is secure
+
+
+async def test_plain_http_to_another_machine_is_refused_before_anything_is_sent() -> None:
+    failure = await failure_of("http://192.0.2.1/Service.asmx")
+    assert (failure.entry.code, failure.sent) == ("CMT-ENDPOINT", False)
+
+
+async def test_a_token_answer_cannot_send_calls_to_a_plain_address() -> None:
+    async def token(request: web.Request) -> web.Response:
+        return web.json_response({"access_token": "t", "expires_in": 100, "soap_instance_url": "http://192.0.2.1/"})
+
+    catalog = parse_catalog(schema_path("data-extensions.json").read_bytes())
+    async with serving(token) as url:
+        settings = CmtSettings(auth_url=url, client_id="x", client_secret="y")  # type: ignore[arg-type]
+        async with CmtClient(settings, catalog) as client:
+            with pytest.raises(CallFailed) as caught:
+                await client.retrieve(EntityType.PET, "c1")
+    assert caught.value.error.code == "CMT-TOKEN-MALFORMED"
+
+
+async def test_redirects_are_not_followed() -> None:
+    followed: list[str] = []
+
+    async def elsewhere(request: web.Request) -> web.Response:
+        followed.append(request.path)
+        return web.Response(status=307, headers={"Location": "/other"})
+
+    async with serving(elsewhere) as url, HttpTransport(timeout_seconds=5, limit=2) as transport:
+        assert (await transport.post(f"{url}/first", b"", {})).status == 307
+    assert followed == ["/first"]
+
+
+@pytest.mark.parametrize("timeout_seconds", [0.3, 5.4])
+async def test_the_deadline_is_kept_to_the_tenth_of_a_second(timeout_seconds: float) -> None:
+    async def never(request: web.Request) -> web.Response:
+        await asyncio.sleep(60)
+        return web.Response()
+
+    clock = asyncio.get_running_loop().time
+    async with serving(never) as url:
+        began = clock()
+        failure = await failure_of(url, timeout_seconds=timeout_seconds)
+        took = clock() - began
+    assert (failure.entry.code, failure.sent) == ("CMT-TIMEOUT", True)
+    assert timeout_seconds <= took < timeout_seconds + 0.5
+
+
+async def test_an_answer_that_trickles_meets_the_same_deadline() -> None:
+    async def trickle(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse()
+        await response.prepare(request)
+        while True:
+            await response.write(b"<")
+            await asyncio.sleep(0.02)
+
+    async with serving(trickle) as url:
+        assert (await failure_of(url, timeout_seconds=0.3)).entry.code == "CMT-TIMEOUT"
+
+
+async def test_a_refused_connection_was_never_sent() -> None:
+    async with raw_server(lambda reader, writer: asyncio.sleep(0)) as port:
+        pass
+    failure = await failure_of(f"http://127.0.0.1:{port}")
+    assert (failure.entry.code, failure.sent) == ("CMT-CONNECTION", False)
+
+
+@pytest.mark.parametrize(
+    ("answer", "code"),
+    [
+        (b"", "CMT-CONNECTION"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\ncut off", "CMT-CONNECTION"),
+        (b"220 mail.example ESMTP\r\n", "CMT-MALFORMED"),
+    ],
+)
+async def test_a_broken_answer_leaves_the_outcome_open(answer: bytes, code: str) -> None:
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(answer)
+        await writer.drain()
+
+    async with raw_server(talk) as port:
+        failure = await failure_of(f"http://127.0.0.1:{port}")
+    assert (failure.entry.code, failure.sent) == (code, True)
+
+
+async def test_https_goes_through_the_proxy_and_loopback_http_does_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[bytes] = []
+
+    async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked.append((await reader.readuntil(b"\r\n\r\n")).split(b"\r\n")[0])
+        writer.write(b"HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n")
+        await writer.drain()
+
+    async with raw_server(refuse) as port, serving(hello) as url:
+        for name in ("HTTPS_PROXY", "HTTP_PROXY", "https_proxy", "http_proxy"):
+            monkeypatch.setenv(name, f"http://user:proxy-secret@127.0.0.1:{port}")
+        for name in ("NO_PROXY", "no_proxy"):
+            monkeypatch.delenv(name, raising=False)
+        failure = await failure_of("https://x.example/Service.asmx")
+        assert "proxy" in str(failure)
+        assert (failure.entry.code, failure.sent) == ("CMT-CONNECTION", False)
+        assert asked == [b"CONNECT x.example:443 HTTP/1.1"]
+        async with HttpTransport(timeout_seconds=5, limit=2) as transport:
+            assert (await transport.post(url, b"you", {})).body == b"hello you"
+        assert len(asked) == 1

@@ -1,0 +1,221 @@
+"""Incidents in ServiceNow: the desk and its client against the simulator, and against a ServiceNow that misbehaves."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from typing import Any
+
+import aiohttp
+import pytest
+from aiohttp import web
+
+from app.incidents.alert import Alert, AlertKind
+from app.incidents.desk import IncidentDesk, open_desk
+from app.incidents.servicenow import ServiceNow
+from app.incidents.tickets import TicketError
+from app.settings import ConfigurationError, ServiceNowSettings
+from app.simulator.server import Simulator
+
+ALERT = Alert("CMT-TIMEOUT", "consumer", "UPDATE", "DE", "3-17", "1f0a2b", "no answer", 1_763_000_000_000)
+
+
+def settings(url: str, **values: Any) -> ServiceNowSettings:
+    given = {"url": url, "username": "sync", "password": "pass-word", "assignment_group": "Campaign Support"} | values
+    return ServiceNowSettings.model_validate(given)
+
+
+@pytest.fixture
+async def simulator() -> AsyncIterator[Simulator]:
+    async with Simulator(servicenow_credentials=("sync", "pass-word")) as running:
+        yield running
+
+
+async def incidents(simulator: Simulator) -> list[dict[str, Any]]:
+    async with aiohttp.ClientSession() as http, http.get(f"{simulator.url}/_sim/incidents") as response:
+        found: list[dict[str, Any]] = (await response.json())["incidents"]
+        return found
+
+
+async def fault(simulator: Simulator, kind: str, **rule: Any) -> None:
+    async with (
+        aiohttp.ClientSession() as http,
+        http.post(f"{simulator.url}/_sim/faults", json={"kind": kind, **rule}) as response,
+    ):
+        assert response.status == 200, await response.text()
+
+
+async def close(simulator: Simulator, incident: dict[str, Any], state: str) -> None:
+    address = f"{simulator.url}/api/now/table/incident/{incident['sys_id']}"
+    async with (
+        aiohttp.ClientSession(headers={"Authorization": aiohttp.encode_basic_auth("sync", "pass-word")}) as http,
+        http.patch(address, json={"state": state}) as response,
+    ):
+        assert response.status == 200
+
+
+async def test_alerts_become_one_incident_with_notes(simulator: Simulator) -> None:
+    results: list[str] = []
+    async with open_desk(settings(simulator.url, note_every_seconds=0), on_result=results.append) as desk:
+        for number in range(3):
+            await desk.handle(replace(ALERT, event_id=f"3-{number}"))
+        await desk.handle(replace(ALERT, entity="pet"))
+        await desk.handle(replace(ALERT, kind=AlertKind.RESOLVE, message="answers again"))
+    first, second = await incidents(simulator)
+    assert first["correlation_id"] == ALERT.fingerprint
+    assert first["assignment_group"] == "Campaign Support"
+    assert "profile-sync dlq show 3-0" in first["description"]
+    assert len(first["work_notes"]) == 3
+    assert second["correlation_id"] == "profile-sync:CMT-TIMEOUT:pet:UPDATE"
+    assert results == ["created", "noted", "noted", "created", "resolved"]
+
+
+async def test_another_desk_finds_the_open_incident_and_opens_a_new_one_after_it_was_closed(
+    simulator: Simulator,
+) -> None:
+    for _ in range(2):
+        async with open_desk(settings(simulator.url)) as desk:
+            await desk.handle(ALERT)
+    assert len(await incidents(simulator)) == 1
+    for count, state in enumerate(("6", "7", "8"), start=2):
+        await close(simulator, (await incidents(simulator))[-1], state)
+        async with open_desk(settings(simulator.url)) as desk:
+            await desk.handle(ALERT)
+        assert len(await incidents(simulator)) == count
+
+
+async def test_counted_alerts_become_a_note_by_themselves(simulator: Simulator) -> None:
+    async with asyncio.timeout(15), open_desk(settings(simulator.url, note_every_seconds=0.3)) as desk:
+        for _ in range(20):
+            await desk.handle(ALERT)
+        while not (await incidents(simulator))[0]["work_notes"]:
+            await asyncio.sleep(0.02)
+    (incident,) = await incidents(simulator)
+    assert str(incident["work_notes"][0]).count("more alert") == 1
+
+
+@pytest.mark.parametrize("kind", ["incident_500", "incident_429", "reset", "http_503"])
+async def test_an_alert_waits_until_servicenow_takes_it(simulator: Simulator, kind: str) -> None:
+    slept: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        slept.append(seconds)
+
+    rule = {"operation": "Incident"} if kind in ("reset", "http_503") else {}
+    await fault(simulator, kind, times=4, **rule)
+    async with ServiceNow(settings(simulator.url)) as tickets:
+        await IncidentDesk(tickets, note_every_seconds=300, sleep=sleep).handle(ALERT)
+    assert len(await incidents(simulator)) == 1
+    # A search whose connection broke is repeated by aiohttp itself, once.
+    assert len(slept) == (2 if kind == "reset" else 4)
+    if kind == "incident_429":
+        assert min(slept) >= 5  # what it asks for
+
+
+async def test_oauth_gets_a_token_and_uses_it(simulator: Simulator) -> None:
+    oauth = {"username": None, "password": None, "client_id": "sync", "client_secret": "pass-word"}
+    async with ServiceNow(settings(simulator.url, **oauth)) as tickets:
+        incident = await tickets.create({"correlation_id": "x", "short_description": "y"})
+        assert await tickets.find_open("x") == incident
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"password": "other-secret"},
+        {"username": None, "password": None, "client_id": "sync", "client_secret": "other-secret"},
+    ],
+)
+async def test_refused_credentials_are_named_without_being_shown(simulator: Simulator, wrong: dict[str, Any]) -> None:
+    async with ServiceNow(settings(simulator.url, **wrong)) as tickets:
+        with pytest.raises(TicketError, match="SERVICENOW_") as caught:
+            await tickets.find_open("x")
+    assert "other-secret" not in str(caught.value)
+
+
+def test_a_user_name_that_cannot_be_sent_is_refused_at_the_start() -> None:
+    with pytest.raises(ConfigurationError, match="SERVICENOW_USERNAME"):
+        ServiceNow(settings("https://x.example", username="a:b"))
+
+
+Handler = Callable[[web.Request], Awaitable[web.Response]]
+
+
+@asynccontextmanager
+async def instance(handler: Handler) -> AsyncIterator[str]:
+    application = web.Application()
+    application.router.add_route("*", "/{path:.*}", handler)
+    runner = web.AppRunner(application, access_log=None, shutdown_timeout=0.1)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        yield f"http://127.0.0.1:{runner.addresses[0][1]}"
+    finally:
+        await runner.cleanup()
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "words"),
+    [
+        (200, "<html>Your instance is hibernating</html>", "not what its API promises"),
+        (200, '{"result": {}}', "not a list"),
+        (200, '{"result": [{"number": "INC1"}]}', "not an incident"),
+        (200, "[]", "not what its API promises"),
+        (302, "", "HTTP 302"),
+        (403, '{"error": {"message": "ACL"}}', "role"),
+        (404, "", "SERVICENOW_URL"),
+        (500, "", "HTTP 500"),
+    ],
+)
+async def test_answers_that_are_no_search_results(status: int, body: str, words: str) -> None:
+    async def answer(request: web.Request) -> web.Response:
+        return web.Response(status=status, text=body)
+
+    async with instance(answer) as url, ServiceNow(settings(url)) as tickets:
+        with pytest.raises(TicketError, match=words):
+            await tickets.find_open("x")
+
+
+async def test_a_servicenow_that_does_not_answer_is_given_up_in_time() -> None:
+    async def never(request: web.Request) -> web.Response:
+        await asyncio.sleep(60)
+        return web.Response()
+
+    async with instance(never) as url, ServiceNow(settings(url), timeout_seconds=0.2) as tickets:
+        with pytest.raises(TicketError, match="did not answer within"):
+            await tickets.find_open("x")
+
+
+async def test_a_revoked_bearer_is_replaced_once() -> None:
+    issued: list[str] = []
+
+    async def answer(request: web.Request) -> web.Response:
+        if request.path == "/oauth_token.do":
+            form = await request.post()
+            assert form["grant_type"] == "client_credentials"
+            issued.append(f"bearer{len(issued)}")
+            return web.json_response({"access_token": issued[-1], "expires_in": 1799})
+        if request.headers["Authorization"] != "Bearer bearer1":
+            return web.Response(status=401, text="{}")
+        return web.json_response({"result": []})
+
+    oauth = {"username": None, "password": None, "client_id": "me", "client_secret": "secret"}
+    async with instance(answer) as url, ServiceNow(settings(url, **oauth)) as tickets:
+        assert await tickets.find_open("x") is None
+        assert await tickets.find_open("x") is None
+    assert len(issued) == 2
+
+
+async def test_a_fingerprint_is_one_condition_of_the_query() -> None:
+    queries: list[str] = []
+
+    async def answer(request: web.Request) -> web.Response:
+        queries.append(request.query["sysparm_query"])
+        return web.json_response({"result": []})
+
+    hostile = replace(ALERT, entity="x^ORstate=1", operation="a,b c&d")
+    async with instance(answer) as url, ServiceNow(settings(url)) as tickets:
+        await tickets.find_open(hostile.fingerprint)
+    assert queries == ["correlation_id=profile-sync:CMT-TIMEOUT:x_ORstate_1:a_b_c_d^stateNOT IN6,7,8^ORDERBYDESCnumber"]
