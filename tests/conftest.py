@@ -33,9 +33,11 @@ def broker() -> Iterator[sources.Broker]:
 
 
 @pytest.fixture(scope="session")
-def kafka(broker: sources.Broker) -> KafkaProbe:
+def kafka(broker: sources.Broker) -> Iterator[KafkaProbe]:
     """Reads and writes topics of the session's broker."""
-    return KafkaProbe(broker.bootstrap_servers)
+    probe = KafkaProbe(broker.bootstrap_servers)
+    yield probe
+    probe.close()
 
 
 @pytest.fixture

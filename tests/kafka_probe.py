@@ -51,6 +51,10 @@ class KafkaProbe:
     bootstrap_servers: str
     _producer: Producer | None = field(default=None, repr=False)
 
+    def close(self) -> None:
+        """Let go of the connection, before the broker goes."""
+        self._producer = None
+
     def produce(
         self,
         topic: str,

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 from pathlib import Path
 
@@ -61,12 +62,15 @@ def test_a_child_dies_with_its_killed_parent(tmp_path: Path, eventually: Eventua
             os.kill(child, signal.SIGKILL)
 
 
-def test_a_child_outlives_the_thread_that_asked_for_it(tmp_path: Path) -> None:
+def test_a_child_outlives_the_thread_that_asked_for_it(tmp_path: Path, eventually: Eventually) -> None:
     started: list[subprocess.Popen[bytes]] = []
-    asking = threading.Thread(
-        target=lambda: started.append(spawn_bound(["sh", "-c", "echo up; exec sleep 600"], output=tmp_path / "out"))
-    )
 
+    def ask() -> None:
+        started.append(spawn_bound(["sh", "-c", "echo up; exec sleep 600"], output=tmp_path / "out"))
+        # Only a child that has bound itself by now could die with this thread.
+        eventually(lambda: (tmp_path / "out").read_text() == "up\n", "the child is up")
+
+    asking = threading.Thread(target=ask)
     asking.start()
     asking.join()
 
@@ -102,7 +106,7 @@ def test_output_that_cannot_be_written_is_an_error_of_the_caller(tmp_path: Path)
 
 def test_a_folder_of_a_killed_owner_goes_when_the_next_is_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TMPDIR", str(tmp_path))
-    monkeypatch.setattr(scratch_folder.tempfile, "tempdir", None)
+    monkeypatch.setattr(tempfile, "tempdir", None)
     monkeypatch.setattr(scratch_folder, "_NEW_SECONDS", 0.0)
     owner, told = _first_line(OWNER)
     try:
