@@ -131,7 +131,7 @@ class Control:
                 "calls": self._journal.total,
                 "callsKept": len(self._journal),
                 "callsByOperation": self._journal.by_operation,
-                "callsByStatus": self._journal.by_status,
+                "callsByStatus": +self._journal.by_status,
                 "largeBatches": self._soap.large_batches,
                 "rows": {table.definition.customer_key: len(table) for table in self._store.tables()},
                 "tokensIssued": self._tokens.issued,
