@@ -38,7 +38,7 @@ def read_event_lines(stream: BinaryIO, catalog: Catalog, longest: int) -> Iterat
     """
     for number, value in _lines(stream, longest):
         if value is None:
-            yield RejectedLine(number, EVENT_TOO_LARGE.code, f"the line has more than {longest} bytes")
+            yield RejectedLine(number, EVENT_TOO_LARGE.code, f"more than {longest} bytes, the most the topic takes")
         elif value:
             yield _read(number, value, catalog)
 

@@ -14,7 +14,7 @@ from app.domain.errors import EVENT_TOO_LARGE
 from app.domain.event import ProfileEvent
 from app.domain.event_lines import RejectedLine, read_event_lines
 from app.domain.samples import to_json
-from app.kafka.publisher import Publisher, is_too_large
+from app.kafka.publisher import DELIVERY_SECONDS, Publisher, is_too_large
 from app.settings import KafkaSettings
 
 
@@ -30,11 +30,10 @@ class Published:
 class _Deliveries:
     """Counts what Kafka has, and tells of what it has not."""
 
-    def __init__(self, kafka: KafkaSettings, on_rejected: Callable[[RejectedLine], object]) -> None:
+    def __init__(self, on_rejected: Callable[[RejectedLine], object]) -> None:
         self.published = 0
         self.rejected: list[RejectedLine] = []
         self.broken = False
-        self._kafka = kafka
         self._on_rejected = on_rejected
 
     def reject(self, line: RejectedLine) -> None:
@@ -45,9 +44,7 @@ class _Deliveries:
         if refused is None:
             self.published += 1
         elif is_too_large(refused):
-            limit = self._kafka.max_message_bytes
-            reason = f"Kafka takes no record of this size (KAFKA_MAX_MESSAGE_BYTES={limit}, or the topic's own limit)"
-            self.reject(RejectedLine(line, EVENT_TOO_LARGE.code, reason))
+            self.reject(RejectedLine(line, EVENT_TOO_LARGE.code, "the topic takes no record of this size"))
         else:
             self.broken = True
             self.reject(RejectedLine(line, refused.name(), f"Kafka did not acknowledge it: {refused.str()}"))
@@ -60,20 +57,22 @@ def publish_lines(
     *,
     on_rejected: Callable[[RejectedLine], object] = lambda line: None,
     on_line: Callable[[int], object] = lambda line: None,
+    delivery_seconds: float = DELIVERY_SECONDS,
 ) -> Published:
     """Publish the JSON lines of a stream, each as it stands and with its consumerId as the key.
 
     Lines that are no events are rejected, the others are sent. When Kafka fails on one for another reason than its
-    size, no more lines are read: a later event of that consumer must not overtake it.
+    size, no more lines are read: a later event of that consumer must not overtake it. It fails on one that is not
+    acknowledged within ``delivery_seconds``.
     ``code`` of a rejected line is a registry code, or Kafka's own name of its error.
 
     Raises:
         KafkaAccessError: Kafka cannot be reached, or has no such topic.
     """
-    deliveries = _Deliveries(kafka, on_rejected)
+    deliveries = _Deliveries(on_rejected)
     last: int | None = None
-    with Publisher(kafka, deliveries.delivered) as publisher:
-        for entry in read_event_lines(stream, catalog, kafka.max_message_bytes):
+    with Publisher(kafka, deliveries.delivered, delivery_seconds=delivery_seconds) as publisher:
+        for entry in read_event_lines(stream, catalog, publisher.largest):
             last = entry.line
             if isinstance(entry, RejectedLine):
                 deliveries.reject(entry)
@@ -94,7 +93,7 @@ def publish_events(
     Raises:
         KafkaAccessError: Kafka cannot be reached, or has no such topic.
     """
-    deliveries = _Deliveries(kafka, lambda line: None)
+    deliveries = _Deliveries(lambda line: None)
     with Publisher(kafka, deliveries.delivered) as publisher:
         for number, event in enumerate(events, start=1):
             value = json.dumps(to_json(event), ensure_ascii=False, separators=(",", ":")).encode()

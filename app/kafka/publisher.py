@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from confluent_kafka import KafkaError, KafkaException, Producer
+from confluent_kafka.admin import ConfigResource, ResourceType
 
 from app.kafka.admin import Admin, KafkaAccessError
 from app.kafka.clients import producer_config
@@ -44,13 +45,19 @@ class Publisher:
         self._delivered = delivered
         self._delivery_seconds = delivery_seconds
         self._producer: Producer | None = None
+        self.largest = settings.max_message_bytes  # bytes of a record, headers and all; on entering, the topic's own
 
     def __enter__(self) -> Self:
-        topic = self._settings.topic
-        if topic not in Admin(self._settings).topics([topic]):
+        topic, admin = self._settings.topic, Admin(self._settings)
+        if topic not in admin.topics([topic]):
             raise KafkaAccessError(f"The topic {topic} does not exist. Create all topics: profile-sync topics create")
+        self.largest = min(
+            self._settings.max_message_bytes, _limit_of(admin, topic) or self._settings.max_message_bytes
+        )
         config = producer_config(self._settings)
         config |= {
+            # A batch above the topic's limit is refused as a whole, with all the small records in it.
+            "batch.size": min(config["batch.size"], self.largest),
             "delivery.timeout.ms": int(self._delivery_seconds * 1000),
             "queue.buffering.max.kbytes": max(QUEUE_KIBIBYTES, 4 * config["message.max.bytes"] // 1024),
             "error_cb": _ignore,  # what matters comes with each record
@@ -84,6 +91,19 @@ class Publisher:
             else:
                 break
         self._producer.poll(0)
+
+
+def _limit_of(admin: Admin, topic: str) -> int | None:
+    """max.message.bytes of a topic; None when we may not see it."""
+    resource = ConfigResource(ResourceType.TOPIC, topic)
+    try:
+        with admin.named_errors("read the configuration of", topic):
+            [answer] = admin.client.describe_configs([resource], request_timeout=admin.timeout_seconds).values()
+        return int(admin.result(answer, "read the configuration of", topic)["max.message.bytes"].value)
+    except KafkaAccessError as error:
+        if error.code in (KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.CLUSTER_AUTHORIZATION_FAILED):
+            return None
+        raise
 
 
 def is_too_large(error: KafkaError) -> bool:

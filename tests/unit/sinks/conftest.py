@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from fake_cmt import FakeCmt
+from tests.unit.sinks.fake_cmt import FakeCmt
 
 from app.bundled import schema_path
 from app.domain.entities import Catalog, parse_catalog

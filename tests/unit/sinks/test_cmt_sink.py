@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import structlog
-from fake_cmt import FakeCmt
+from tests.unit.sinks.fake_cmt import FakeCmt
 
 from app.domain.entities import CHILD_TYPES, Catalog, EntityType
 from app.domain.event import DeleteScope, Operation, ProfileEvent
