@@ -1,0 +1,57 @@
+"""A simulator and a worker that tests share, and installations of a test's own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from app.bundled import schema_path
+from app.domain.entities import Catalog, parse_catalog
+from app.kafka import sources
+from tests.integration.worker.deployment import Deploy, Deployment, deployed
+from tests.integration.worker.simulator_probe import SimulatorProbe, running_simulator
+from tests.integration.worker.worker_process import WorkerProcess
+
+
+@pytest.fixture(scope="session")
+def catalog() -> Catalog:
+    """The bundled data extensions."""
+    return parse_catalog(schema_path("data-extensions.json").read_bytes())
+
+
+@pytest.fixture(scope="session")
+def simulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimulatorProbe]:
+    """One simulator for all: tests keep apart by consumer."""
+    with running_simulator(tmp_path_factory.mktemp("simulator") / "simulator.log") as probe:
+        yield probe
+
+
+@pytest.fixture(scope="session")
+def shared(
+    broker: sources.Broker, simulator: SimulatorProbe, catalog: Catalog, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Deployment]:
+    """One installation with one worker for all tests that leave it running; keep apart by consumer and market."""
+    folder = tmp_path_factory.mktemp("shared")
+    with deployed(broker.bootstrap_servers, simulator, catalog, folder) as deployment:
+        deployment.worker().ready()
+        yield deployment
+
+
+@pytest.fixture
+def worker(shared: Deployment) -> WorkerProcess:
+    """The shared worker."""
+    return shared.workers[0]
+
+
+@pytest.fixture
+def deploy(broker: sources.Broker, simulator: SimulatorProbe, catalog: Catalog, tmp_path: Path) -> Iterator[Deploy]:
+    """``deploy(SYNC_CHILD_FAILURE="dlq")``: an installation of the test's own, without a worker yet."""
+    with ExitStack() as stack:
+
+        def make(**settings: str) -> Deployment:
+            return stack.enter_context(deployed(broker.bootstrap_servers, simulator, catalog, tmp_path, **settings))
+
+        yield make

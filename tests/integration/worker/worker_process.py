@@ -1,0 +1,175 @@
+"""A worker as its operators run it: a process of its own, configured by the environment, looked at over HTTP."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any
+from urllib.parse import quote
+
+READY_SECONDS = 45.0
+STOP_SECONDS = 20.0
+POLL_SECONDS = 0.05
+
+# Without the proxies of the environment: everything here is on loopback.
+_http = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+
+def plain_environment() -> dict[str, str]:
+    """The environment of this process without any setting of the program."""
+    ours = ("KAFKA_", "CMT_", "SYNC_", "SERVICENOW_", "WEB_", "LOG_", "KPI_", "DATA_DIR")
+    return {name: value for name, value in os.environ.items() if not name.startswith(ours)}
+
+
+def wait_for(condition: Callable[[], object], what: Callable[[], str], within: float) -> None:
+    """Return when the condition holds; ``what`` says what was seen instead when it does not in time (seconds)."""
+    deadline = time.monotonic() + within
+    while not condition():
+        assert time.monotonic() < deadline, f"not within {within:g} s: {what()}"
+        time.sleep(POLL_SECONDS)
+
+
+@dataclass
+class WorkerProcess:
+    """One worker. ``settings``: what its environment says, ``WEB_PORT`` included; ``log``: where its stderr goes."""
+
+    settings: Mapping[str, str]
+    log: Path
+    _process: subprocess.Popen[bytes] | None = field(default=None, repr=False)
+    _output: IO[bytes] | None = field(default=None, repr=False)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.settings['WEB_PORT']}"
+
+    # The process
+
+    def start(self) -> WorkerProcess:
+        """Start it, again if need be; the log goes on."""
+        self.close()
+        self._output = self.log.open("ab")
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "app", "worker"],
+            env=plain_environment() | dict(self.settings),
+            stdin=subprocess.DEVNULL,
+            stdout=self._output,
+            stderr=self._output,
+        )
+        return self
+
+    def ready(self, within: float = READY_SECONDS) -> WorkerProcess:
+        """Return when the worker says that it is ready."""
+
+        def answered() -> bool:
+            assert self.running, f"the worker ended with exit code {self.exit_code}:\n{self.log_tail()}"
+            return self.status("/readyz")[0] == 200
+
+        wait_for(answered, lambda: f"/readyz says {self.status('/readyz')}; its log:\n{self.log_tail()}", within)
+        return self
+
+    @property
+    def running(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
+    @property
+    def exit_code(self) -> int | None:
+        return None if self._process is None else self._process.poll()
+
+    def signal(self, number: signal.Signals) -> None:
+        assert self._process is not None, "not started"
+        self._process.send_signal(number)
+
+    def kill9(self) -> None:
+        """End it as the kernel would, at once."""
+        assert self._process is not None, "not started"
+        self._process.kill()
+        self._process.wait(STOP_SECONDS)
+
+    def terminate(self, within: float = STOP_SECONDS) -> int:
+        """Ask it to stop, wait for its exit code."""
+        assert self._process is not None, "not started"
+        self._process.terminate()
+        return self.ended(within)
+
+    def ended(self, within: float = STOP_SECONDS) -> int:
+        """Its exit code, once it ended by itself."""
+        assert self._process is not None, "not started"
+        try:
+            return self._process.wait(within)
+        except subprocess.TimeoutExpired:
+            raise AssertionError(f"still running after {within:g} s; its log:\n{self.log_tail()}") from None
+
+    def close(self) -> None:
+        """Leave nothing running."""
+        if self.running:
+            self.signal(signal.SIGCONT)
+            self.kill9()
+        if self._output is not None:
+            self._output.close()
+            self._output = None
+
+    # What it says
+
+    def status(self, path: str) -> tuple[int, Any]:
+        """HTTP status and JSON of an answer; (0, why) when there is none."""
+        try:
+            with _http.open(self.url + path, timeout=10) as answer:
+                return answer.status, json.load(answer)
+        except urllib.error.HTTPError as error:
+            return error.code, json.load(error)
+        except OSError as error:
+            return 0, str(error)
+
+    def get(self, path: str) -> Any:
+        """JSON of an answer that must be a good one."""
+        status, document = self.status(path)
+        assert status == 200, f"GET {path}: {status} {document}; the log:\n{self.log_tail()}"
+        return document
+
+    def text(self, path: str) -> str:
+        """An answer that is no JSON."""
+        with _http.open(self.url + path, timeout=10) as answer:
+            return str(answer.read().decode())
+
+    def totals(self) -> dict[str, Any]:
+        """All events by outcome, once the worker knows everything that is settled."""
+        wait_for(lambda: self.get("/api/kpi/totals")["complete"], lambda: "complete totals", READY_SECONDS)
+        return dict(self.get("/api/kpi/totals"))
+
+    def consumer(self, consumer_id: str) -> dict[str, Any] | None:
+        """What is known of a consumer; None when it was never seen."""
+        path = f"/api/consumers/{quote(consumer_id, safe='')}"
+        status, document = self.status(path)
+        if status == 404:
+            return None
+        assert status == 200, f"GET {path}: {status} {document}"
+        return dict(document)
+
+    def log_text(self) -> str:
+        return self.log.read_text(encoding="utf-8", errors="replace") if self.log.exists() else ""
+
+    def log_tail(self, lines: int = 30) -> str:
+        return "\n".join(self.log_text().splitlines()[-lines:])
+
+    def log_entries(self) -> list[dict[str, Any]]:
+        """Every line of the log that is a JSON object."""
+        return [json.loads(line) for line in self.log_text().splitlines() if line.startswith("{")]
+
+    def metric(self, name: str, **labels: str) -> float:
+        """Sum of the samples of a metric that carry these labels."""
+        total = 0.0
+        wanted = [f'{label}="{value}"' for label, value in labels.items()]
+        for line in self.text("/metrics").splitlines():
+            series, _, value = line.rpartition(" ")
+            if series.partition("{")[0] == name and all(part in series for part in wanted):
+                total += float(value)
+        return total
