@@ -8,11 +8,14 @@ import typer
 
 from app import __version__
 from app.cli.broker import broker
+from app.cli.consumer import consumer
 from app.cli.errors import errors
+from app.cli.kpi import kpi
 from app.cli.plan import plan
 from app.cli.publish import publish
 from app.cli.sample import sample
 from app.cli.simulator import simulator
+from app.cli.token import token
 from app.cli.topics import topics
 from app.cli.worker import worker
 
@@ -48,6 +51,9 @@ cli.add_typer(topics, name="topics")
 cli.command()(publish)
 cli.command()(sample)
 cli.command()(plan)
+cli.command()(kpi)
+cli.command()(consumer)
+cli.command()(token)
 cli.command()(errors)
 
 
