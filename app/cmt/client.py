@@ -18,13 +18,14 @@ from types import TracebackType
 from typing import Generic, Protocol, Self, TypeVar
 
 from app.cmt.errors import CallError, CallFailed, Verdict
+from app.cmt.prepared import PreparedWire
 from app.cmt.rate import RateLimit
 from app.cmt.results import Mask, NoResult, RowResult, call_error, names_of, refused_row, retrieve_page, write_results
 from app.cmt.token_answer import Token
 from app.cmt.tokens import TokenClient
 from app.cmt.transport import Answer, HttpTransport, TransportFailed
 from app.cmt.values import is_xml_text, unsendable
-from app.cmt.wire import Message, Wire
+from app.cmt.wire import Message
 from app.domain import errors as registry
 from app.domain.entities import CONSUMER_ID_COLUMN, Catalog, EntityType, Row
 from app.settings import CmtSettings
@@ -104,7 +105,7 @@ class CmtClient:
         self._observe: CallObserver = observe or _Unobserved()
         self._sleep = sleep
         self._names = names_of(catalog)
-        self._wire = Wire(catalog, settings.wsdl)
+        self._wire = PreparedWire(catalog, settings.wsdl)
         self._rate = RateLimit(settings.rate_per_second, sleep=sleep)
         # One more for the token, so that calls that wait for it do not keep it from being fetched.
         self._transport = HttpTransport(

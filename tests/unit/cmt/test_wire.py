@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from lxml import etree
 
 from app.bundled import schema_path
+from app.cmt.prepared import PreparedWire
 from app.cmt.values import as_text, is_xml_text, unsendable
 from app.cmt.wire import Wire
 from app.domain.entities import Catalog, EntityType, Row
@@ -26,9 +27,11 @@ NAMES = {
 XSI_TYPE = f"{{{NAMES['xsi']}}}type"
 
 
-@pytest.fixture(scope="module")
-def wire(catalog: Catalog) -> Wire:
-    return Wire(catalog)
+@pytest.fixture(scope="module", params=[Wire, PreparedWire])
+def wire(catalog: Catalog, request: pytest.FixtureRequest) -> Wire | PreparedWire:
+    """As zeep builds the messages, and as they are prepared: the same is asked of both."""
+    made: Wire | PreparedWire = request.param(catalog)
+    return made
 
 
 def read(message: bytes) -> Any:
@@ -46,7 +49,7 @@ def pairs(node: Any, kind: str) -> dict[str, str | None]:
     }
 
 
-def test_an_upsert_is_an_update_that_may_add(wire: Wire) -> None:
+def test_an_upsert_is_an_update_that_may_add(wire: Wire | PreparedWire) -> None:
     message = wire.upsert([(EntityType.CONTACT, {"ConsumerId": "c1", "ContactId": "x", "Value": "a", "Type": None})])
     root = read(message.with_token("TOKEN"))
     assert message.action == "Update"
@@ -60,7 +63,7 @@ def test_an_upsert_is_an_update_that_may_add(wire: Wire) -> None:
     assert pairs(row, "Property") == {"Value": "a", "Type": None}
 
 
-def test_a_null_is_a_property_of_its_own_type_and_an_empty_text_is_a_value(wire: Wire) -> None:
+def test_a_null_is_a_property_of_its_own_type_and_an_empty_text_is_a_value(wire: Wire | PreparedWire) -> None:
     root = read(
         wire.upsert([(EntityType.CONSUMER, {"ConsumerId": "c1", "Gender": None, "Country": ""})]).with_token("t")
     )
@@ -71,12 +74,12 @@ def test_a_null_is_a_property_of_its_own_type_and_an_empty_text_is_a_value(wire:
     assert texts(empty, "p:Value") == [""]
 
 
-def test_a_row_of_nothing_but_its_key_writes_the_key(wire: Wire) -> None:
+def test_a_row_of_nothing_but_its_key_writes_the_key(wire: Wire | PreparedWire) -> None:
     root = read(wire.upsert([(EntityType.CONSUMER, {"ConsumerId": "c1"})]).with_token("t"))
     assert pairs(root, "Key") == pairs(root, "Property") == {"ConsumerId": "c1"}
 
 
-def test_a_delete_sends_keys_only(wire: Wire) -> None:
+def test_a_delete_sends_keys_only(wire: Wire | PreparedWire) -> None:
     message = wire.delete([(EntityType.PET, {"ConsumerId": "c1", "PetId": 7, "Name": "Rex"})])
     root = read(message.with_token("t"))
     assert message.action == "Delete"
@@ -85,7 +88,7 @@ def test_a_delete_sends_keys_only(wire: Wire) -> None:
     assert b"Rex" not in message.after
 
 
-def test_a_retrieve_names_every_column_and_filters_by_consumer(wire: Wire, catalog: Catalog) -> None:
+def test_a_retrieve_names_every_column_and_filters_by_consumer(wire: Wire | PreparedWire, catalog: Catalog) -> None:
     root = read(wire.retrieve(EntityType.PET, "c & 1").with_token("t"))
     request = "s:Body/p:RetrieveRequestMsg/p:RetrieveRequest"
     assert texts(root, f"{request}/p:ObjectType") == ["DataExtensionObject[CMT_Pet]"]
@@ -100,12 +103,12 @@ def test_a_retrieve_names_every_column_and_filters_by_consumer(wire: Wire, catal
     assert texts(root, "//p:ContinueRequest") == []
 
 
-def test_the_next_page_is_asked_for_by_the_request_id_of_the_one_before(wire: Wire) -> None:
+def test_the_next_page_is_asked_for_by_the_request_id_of_the_one_before(wire: Wire | PreparedWire) -> None:
     root = read(wire.retrieve(EntityType.PET, "c1", after="f06c").with_token("t"))
     assert texts(root, "//p:ContinueRequest") == ["f06c"]
 
 
-def test_rows_of_several_data_extensions_share_a_call(wire: Wire) -> None:
+def test_rows_of_several_data_extensions_share_a_call(wire: Wire | PreparedWire) -> None:
     rows: list[tuple[EntityType, Row]] = [
         (EntityType.PET, {"ConsumerId": "c1", "PetId": "p"}),
         (EntityType.CHILD, {"ConsumerId": "c1", "ChildId": "k"}),
@@ -114,7 +117,7 @@ def test_rows_of_several_data_extensions_share_a_call(wire: Wire) -> None:
     assert texts(root, "//p:Objects/p:CustomerKey") == ["CMT_Pet", "CMT_Child"]
 
 
-def test_the_same_message_takes_another_token(wire: Wire) -> None:
+def test_the_same_message_takes_another_token(wire: Wire | PreparedWire) -> None:
     message = wire.upsert([(EntityType.CONSUMER, {"ConsumerId": "token-goes-here"})])
     for token in ("one", "t<&>wo"):
         root = read(message.with_token(token))
@@ -123,7 +126,7 @@ def test_the_same_message_takes_another_token(wire: Wire) -> None:
 
 
 @given(st.text(st.characters(codec="utf-8", categories=None)))
-def test_any_text_that_xml_holds_arrives_unchanged(wire: Wire, catalog: Catalog, text: str) -> None:
+def test_any_text_that_xml_holds_arrives_unchanged(wire: Wire | PreparedWire, catalog: Catalog, text: str) -> None:
     row = {"ConsumerId": "c1", "FirstName": text}
     problem = unsendable(catalog[EntityType.CONSUMER], row, keys_only=False)
     assert (problem is None) == is_xml_text(text)
