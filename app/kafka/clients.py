@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import ssl
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from faust.auth import Credentials, SASLCredentials, SSLCredentials
 
 from app.kafka.limits import STATE_RECORD_BYTES, copy_bytes
 from app.settings import ConfigurationError, KafkaSettings
+
+if TYPE_CHECKING:
+    from faust.auth import Credentials
 
 _DEFAULT_PORT = 9092
 _SECRET_NAMES = frozenset({"sasl.password", "sasl_plain_password"})
@@ -203,6 +205,9 @@ def faust_connection(settings: KafkaSettings) -> FaustConnection:
         ConfigurationError: as ``bootstrap_servers`` and ``ssl_context``.
     """
     context = ssl_context(settings)
+    # Here, because it takes longer to import than most commands take to run.
+    from faust.auth import SASLCredentials, SSLCredentials
+
     credentials: Credentials | None = None
     if settings.security_protocol.startswith("SASL") and settings.sasl_password is not None:
         # Faust takes SASL_SSL from the presence of a TLS context, SASL_PLAINTEXT from its absence.
