@@ -1,0 +1,46 @@
+"""What an event costs before and after the network: decoding, planning, SOAP messages, the durable record."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from itertools import cycle
+
+from app.bundled import schema_path
+from app.cmt.prepared import PreparedWire
+from app.cmt.wire import Wire
+from app.domain.entities import EntityType, parse_catalog
+from app.domain.event import Operation, read_event
+from app.domain.plan import plan_replace
+from app.domain.record import SourceRecord
+from app.domain.samples import sample_events, to_json
+from app.domain.state import Forwarded, PartitionState
+from bench.timing import Measured, measure
+
+EVENTS = 200
+PARKED = 1_000
+
+
+def run(seconds: float) -> Iterator[Measured]:
+    """Each for ``seconds``, one after the other."""
+    catalog = parse_catalog(schema_path("data-extensions.json").read_bytes())
+    events = list(sample_events(EVENTS, seed=1))
+    records = cycle(
+        SourceRecord("events", 0, offset, 0, event.consumer_id.encode(), json.dumps(to_json(event)).encode())
+        for offset, event in enumerate(events)
+    )
+    yield measure("event: decode and validate", lambda: read_event(next(records), catalog), seconds)
+
+    planned = cycle(events)
+    yield measure("event: plan", lambda: plan_replace(next(planned), catalog), seconds)
+
+    rows = cycle([(EntityType.CONSUMER, event.consumer) for event in events if event.operation is Operation.NEW])
+    zeep, prepared = Wire(catalog), PreparedWire(catalog)
+    yield measure("message: upsert of a row, zeep", lambda: zeep.upsert([next(rows)]).with_token("t"), seconds)
+    yield measure("message: upsert of a row, prepared", lambda: prepared.upsert([next(rows)]).with_token("t"), seconds)
+
+    state = PartitionState()
+    yield measure("durable record: encode, nothing parked", state.encode, seconds)
+    for offset in range(PARKED):
+        state.forward(offset, Forwarded(f"C-{offset}", f"event-{offset}", 1, 1_800_000_000_000))
+    yield measure(f"durable record: encode, {PARKED:,} parked", state.encode, seconds)
