@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-
 from app.kafka.limits import STATE_RECORD_BYTES, copy_bytes
 from app.settings import ConfigurationError, KafkaSettings
 
