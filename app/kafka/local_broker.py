@@ -245,7 +245,7 @@ class LocalBroker:
 
     def _format(self, command: Sequence[str], config: Path) -> None:
         cluster = urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
-        line = [*command, "kafka.tools.StorageTool", "format", "-t", cluster, "-c", str(config)]
+        line = [*command, "kafka.tools.StorageTool", "format", f"--cluster-id={cluster}", "-c", str(config)]
         for listener in self._secure:
             for credential in listener.scram_credentials():
                 line += ["--add-scram", credential]
