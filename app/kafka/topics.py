@@ -3,17 +3,28 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from confluent_kafka import KafkaError
-from confluent_kafka.admin import ConfigResource, NewTopic, ResourceType, TopicDescription
+from confluent_kafka import KafkaError, TopicPartition
+from confluent_kafka.admin import ConfigResource, NewTopic, OffsetSpec, ResourceType, TopicDescription
 
 from app.kafka.admin import TIMEOUT_SECONDS, Admin, KafkaAccessError
 from app.kafka.topic_specs import Problem, TopicSpec, TopicState, compare_all, partition_problems, topic_specs
 from app.settings import KafkaSettings
 
 _LOOK_AGAIN_SECONDS = 0.05
+# What a broker says of a partition that it does not serve yet, and the library when it got no further than that.
+_TAKING_OVER = frozenset(
+    {
+        KafkaError.NOT_LEADER_FOR_PARTITION,
+        KafkaError.LEADER_NOT_AVAILABLE,
+        KafkaError.UNKNOWN_TOPIC_OR_PART,
+        KafkaError.FENCED_LEADER_EPOCH,
+        KafkaError.UNKNOWN_LEADER_EPOCH,
+        KafkaError.OFFSET_NOT_AVAILABLE,
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +51,7 @@ def create(settings: KafkaSettings, *, timeout_seconds: float = TIMEOUT_SECONDS)
     """Create the topics that are missing; those that exist are left as they are and checked.
 
     Creates nothing when an existing topic has another number of partitions: the new ones would not match it. Returns
-    when every new partition has a leader.
+    when the leader of every new partition serves it.
 
     Raises:
         KafkaAccessError: the broker cannot be reached, or refused a topic.
@@ -55,7 +66,7 @@ def create(settings: KafkaSettings, *, timeout_seconds: float = TIMEOUT_SECONDS)
     missing = [spec for spec in specs if spec.name not in before]
     created = tuple(_create(admin, missing)) if missing else ()
     if missing:
-        _wait_for_leaders(admin, missing)
+        _wait_until_served(admin, missing)
     problems = tuple(compare_all(settings, _states(admin, settings)))
     return CreateReport(
         created=created, existing=tuple(s.name for s in specs if s.name not in created), problems=problems
@@ -114,20 +125,41 @@ def _configs(admin: Admin, names: Iterable[str]) -> dict[str, dict[str, str]]:
     }
 
 
-def _wait_for_leaders(admin: Admin, specs: Iterable[TopicSpec]) -> None:
+def _wait_until_served(admin: Admin, specs: Iterable[TopicSpec]) -> None:
     wanted = list(specs)
     deadline = time.monotonic() + admin.timeout_seconds
-    while True:
-        topics = admin.topics([spec.name for spec in wanted])
-        late = [spec.name for spec in wanted if not _led(topics, spec)]
-        if not late:
-            return
+    while late := _not_served(admin, wanted):
         if time.monotonic() > deadline:
             raise KafkaAccessError(
-                f"Created, but after {admin.timeout_seconds:g} s still without a leader for every partition: "
+                f"Created, but after {admin.timeout_seconds:g} s a partition is still not served in: "
                 f"{', '.join(late)}. Are all brokers up? Then run profile-sync topics check."
             )
         time.sleep(_LOOK_AGAIN_SECONDS)
+
+
+def _not_served(admin: Admin, specs: Sequence[TopicSpec]) -> list[str]:
+    """The topics with a partition whose leader does not answer for it.
+
+    A leader in the metadata is not enough: a broker announces it a moment before it takes the partition over, and
+    refuses reads and writes until then.
+    """
+    topics = admin.topics([spec.name for spec in specs])
+    late = [spec.name for spec in specs if not _led(topics, spec)]
+    if late:
+        return late
+    ends = {
+        TopicPartition(spec.name, number): OffsetSpec.latest() for spec in specs for number in range(spec.partitions)
+    }
+    with admin.named_errors("ask for the offsets of the new topics"):
+        answers = admin.client.list_offsets(ends, request_timeout=admin.timeout_seconds)
+    for partition, answer in answers.items():
+        try:
+            admin.result(answer, "ask for the offsets of topic", partition.topic)
+        except KafkaAccessError as error:
+            if error.code not in _TAKING_OVER:
+                raise
+            late.append(partition.topic)
+    return list(dict.fromkeys(late))
 
 
 def _led(topics: Mapping[str, TopicDescription], spec: TopicSpec) -> bool:

@@ -7,7 +7,7 @@ from concurrent.futures import Future
 from typing import Any
 
 import pytest
-from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import (
     AdminClient,
     AlterConfigOpType,
@@ -88,6 +88,20 @@ def test_all_topics_are_created_with_the_same_partitions_and_nothing_is_wrong_wi
     found = admin.partitions()
     assert {name: found.get(name) for name in names} == dict.fromkeys(names, 3)
     assert topics.check(settings) == []
+
+
+def test_new_topics_are_served_when_create_returns(make_kafka_settings: MakeKafkaSettings) -> None:
+    settings = make_kafka_settings(create=False, partitions=8)
+    reader = Consumer({"bootstrap.servers": settings.bootstrap_servers, "group.id": settings.group})
+    try:
+        topics.create(settings)
+
+        # Not one "not leader for partition": a broker announces itself as leader before it takes over.
+        for topic in (settings.topic, settings.consumers_topic):
+            for partition in range(8):
+                assert reader.get_watermark_offsets(TopicPartition(topic, partition), timeout=10) == (0, 0)
+    finally:
+        reader.close()
 
 
 def test_creating_again_changes_nothing(kafka_settings: KafkaSettings) -> None:
