@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -10,12 +11,16 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from app import settings
+from app.bundled import schema_path
+from app.domain.entities import parse_catalog
+from app.domain.event import read_event
 from app.domain.outcome import Outcome
+from app.domain.record import SourceRecord
 
 ROOT = Path(__file__).resolve().parents[3]
 README = (ROOT / "README.md").read_text()
 ROW = re.compile(r"^\| `([A-Z][A-Z0-9_]+)` \| (?:`([^`]*)`|(required|none)) \| \S.* \|$", re.MULTILINE)
-VARIABLE = re.compile(r"\b(?:KAFKA|CMT|SYNC|SERVICENOW|WEB|KPI|LOG|DATA)_[A-Z0-9_]+\b")
+VARIABLE = re.compile(r"\b(?:KAFKA|CMT|SYNC|SERVICENOW|WEB|KPI|LOG|DATA)_[A-Z0-9_]*[A-Z0-9](?![A-Z0-9_*])")
 
 
 # What a worker reads. Other settings classes are parts of these, for commands that need less.
@@ -78,6 +83,14 @@ def test_no_page_names_a_variable_that_does_not_exist(page: str) -> None:
     if page == "docker-compose.yml":  # the broker's own variables, see apache/kafka
         text = text[: text.index("\nservices:")] + text[text.index("\n  topics:\n") :]
     assert set(VARIABLE.findall(text)) - set(in_code()) == set()
+
+
+def test_the_event_that_is_shown_is_valid() -> None:
+    (text,) = re.findall(r"^```json\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+    key = json.loads(text)["consumerId"].encode()
+    catalog = parse_catalog(schema_path("data-extensions.json").read_bytes())
+    event = read_event(SourceRecord("consumer-profiles", 0, 0, 0, key, text.encode()), catalog)
+    assert event.rows()
 
 
 def test_every_outcome_is_explained() -> None:
