@@ -1,0 +1,142 @@
+"""A web server on a real broker, for tests: with something to tell, and a client that speaks to it."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import uuid
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import jwt
+import orjson
+from confluent_kafka.admin import AdminClient, NewTopic
+
+from app.domain.counts import FailureCount
+from app.domain.entities import EntityType
+from app.domain.outcome import Outcome, RecordCount
+from app.domain.state import Forwarded, consumer_key, partition_key
+from app.observe.health import Readiness
+from app.observe.metrics import Metrics
+from app.readmodels import ReadModels
+from app.settings import KafkaSettings, WebSettings
+from app.web import WebServer, WebState
+from tests.kafka_probe import KafkaProbe
+from tests.unit.readmodels.records import consumer_state, partition_state, settlement
+
+SECRET = "a secret of thirty-two bytes or more"
+
+
+def token(secret: str = SECRET, algorithm: str = "HS256", **claims: Any) -> str:
+    """A good token, but for the claims given (None: left out)."""
+    payload = {"aud": "profile-sync", "scope": "kpi:read", "exp": int(time.time()) + 600} | claims
+    return jwt.encode({k: v for k, v in payload.items() if v is not None}, secret, algorithm=algorithm)
+
+
+@contextmanager
+def own_state_topics(bootstrap_servers: str) -> Iterator[KafkaSettings]:
+    """The two state topics under names of their own, for the length of a ``with`` block."""
+    name = uuid.uuid4().hex[:10]
+    settings = KafkaSettings(bootstrap_servers=bootstrap_servers, topic=f"p-{name}", group=f"g-{name}", partitions=4)
+    admin = AdminClient({"bootstrap.servers": bootstrap_servers})
+    names = [settings.state_topic, settings.consumers_topic]
+    new = [NewTopic(one, settings.partitions, 1, config={"cleanup.policy": "compact"}) for one in names]
+    for answer in admin.create_topics(new).values():
+        answer.result(30)
+    try:
+        yield settings
+    finally:
+        for answer in admin.delete_topics(names).values():
+            answer.result(30)
+
+
+@dataclass
+class Site:
+    """A running server, its parts, and a client without cookies or redirects of its own."""
+
+    url: str
+    client: aiohttp.ClientSession
+    models: ReadModels
+    metrics: Metrics
+    missing: list[str] = field(default_factory=list)
+
+    async def get(self, path: str, bearer: str | None = None, method: str = "GET", **options: Any) -> Answer:
+        headers = options.pop("headers", {}) | ({"Authorization": f"Bearer {bearer}"} if bearer else {})
+        async with self.client.request(
+            method, self.url + path, headers=headers, allow_redirects=False, **options
+        ) as response:
+            return Answer(response.status, response.headers, response.content_type, await response.read())
+
+
+@dataclass(frozen=True)
+class Answer:
+    status: int
+    headers: Any
+    content_type: str
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        return orjson.loads(self.body)
+
+
+@asynccontextmanager
+async def running_site(
+    kafka: KafkaSettings, folder: Path, *, caught_up: bool = True, **settings: Any
+) -> AsyncIterator[Site]:
+    """A site on its own port for the length of a ``with`` block; with the given WEB_ settings."""
+    models, metrics, missing = ReadModels(kafka, folder), Metrics(), list[str]()
+    models.start()
+    given = {"port": 0, "jwt_secret": SECRET} | settings
+    state = WebState(models, metrics, lambda: Readiness.of(*missing))
+    server = WebServer(state, WebSettings.model_validate(given))
+    try:
+        await server.start()
+        async with aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar()) as client:
+            if caught_up:
+                deadline = time.monotonic() + 30
+                while not models.caught_up():
+                    assert time.monotonic() < deadline, models.trouble()
+                    await asyncio.sleep(0.02)
+            yield Site(server.url, client, models, metrics, missing)
+    finally:
+        await server.stop()
+        models.stop()
+
+
+def tell_a_story(kafka: KafkaProbe, settings: KafkaSettings) -> None:
+    """Two partitions with four events, one parked, and two consumers."""
+    pet = (RecordCount(EntityType.CONSUMER, 1, 0), RecordCount(EntityType.PET, 1, 1))
+    states = {
+        0: partition_state(
+            settlement("e-1"),
+            settlement("e-2", day="2026-11-20", market="FR", outcome=Outcome.SUPERSEDED, records=()),
+            parked={
+                5: Forwarded("C-2", "e-5", 2, 1_795_000_001_000, 1_795_000_000_000, 1_795_000_000_500, "CMT-TIMEOUT")
+            },
+        ),
+        3: partition_state(
+            settlement(
+                "e-3",
+                outcome=Outcome.PARTIAL,
+                operation="UPDATE",
+                records=pet,
+                failures=(FailureCount("pet", "CMT-ROW-INVALID"),),
+            ),
+            settlement(
+                "e-4",
+                outcome=Outcome.INVALID,
+                market="-",
+                records=(),
+                failures=(FailureCount("event", "EVENT-NOT-JSON"),),
+            ),
+        ),
+    }
+    for partition, state in states.items():
+        kafka.produce(settings.state_topic, [(partition_key(partition, 1), state.encode())], partition=partition)
+    known = consumer_state(3, 1_795_000_000_000, event_id="e-3", market="DE").encode()
+    kafka.produce(settings.consumers_topic, [(consumer_key(3, 1, "C-1"), known)], partition=3)
