@@ -55,7 +55,7 @@ def read_event_document(content: bytes, catalog: Catalog) -> Iterator[EventLine 
         lines = [
             _read(number, line.strip(), catalog) for number, line in enumerate(content.split(b"\n"), 1) if line.strip()
         ]
-        if all(isinstance(line, RejectedLine) and line.code == EVENT_NOT_JSON.code for line in lines):
+        if lines and all(isinstance(line, RejectedLine) and line.code == EVENT_NOT_JSON.code for line in lines):
             # No JSON lines at all: a document with a mistake, not one mistake a line.
             lines = [RejectedLine(1, invalid.entry.code, invalid.message)]
         yield from lines
