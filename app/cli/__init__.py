@@ -9,6 +9,7 @@ import typer
 from app import __version__
 from app.cli.broker import broker
 from app.cli.consumer import consumer
+from app.cli.demo import demo
 from app.cli.errors import errors
 from app.cli.kpi import kpi
 from app.cli.plan import plan
@@ -44,6 +45,7 @@ def options(
     """Keeps Salesforce Marketing Cloud true to a consumer database: Kafka events in, SOAP calls out."""
 
 
+cli.command()(demo)
 cli.command()(worker)
 cli.command()(broker)
 cli.command()(simulator)

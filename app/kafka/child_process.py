@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from pathlib import Path
 
@@ -23,12 +23,14 @@ os.execvp(sys.argv[2], sys.argv[2:])
 """
 
 
-def spawn_bound(command: Sequence[str], *, output: Path) -> subprocess.Popen[bytes]:
+def spawn_bound(
+    command: Sequence[str], *, output: Path, environment: Mapping[str, str] | None = None
+) -> subprocess.Popen[bytes]:
     """Start ``command`` so that the kernel kills it when this process ends, however it ends.
 
-    stdout and stderr are appended to ``output``. The program gets its own process group: Ctrl-C reaches only the
-    parent, which then stops its children in the right order. Outside Linux the binding to the parent is missing and
-    only an orderly stop ends the program.
+    stdout and stderr are appended to ``output``. ``environment``: all its variables; without it, ours. The program gets
+    its own process group: Ctrl-C reaches only the parent, which then stops its children in the right order. Outside
+    Linux the binding to the parent is missing and only an orderly stop ends the program.
 
     Raises:
         OSError: the Python interpreter or ``output`` cannot be opened.
@@ -40,7 +42,12 @@ def spawn_bound(command: Sequence[str], *, output: Path) -> subprocess.Popen[byt
         try:
             with output.open("ab") as sink:
                 process = subprocess.Popen(  # noqa: S603 (the caller's own command)
-                    line, stdin=subprocess.DEVNULL, stdout=sink, stderr=subprocess.STDOUT, process_group=0
+                    line,
+                    stdin=subprocess.DEVNULL,
+                    stdout=sink,
+                    stderr=subprocess.STDOUT,
+                    process_group=0,
+                    env=environment,
                 )
         except OSError as error:
             started.set_exception(error)

@@ -1,0 +1,107 @@
+"""What the demo asks the simulator and the workers over HTTP."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+import aiohttp
+
+# All of it is on this machine; a worker that does not answer for so long is busy or gone, and is asked again.
+TIMEOUT_SECONDS = 5.0
+# Tens of thousands of rows on a busy machine.
+ROWS_TIMEOUT_SECONDS = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """Events by outcome, their sum and what is parked; field names of ``/api/kpi/totals``."""
+
+    complete: bool = False
+    synced: int = 0
+    partial: int = 0
+    failed: int = 0
+    invalid: int = 0
+    superseded: int = 0
+    discarded: int = 0
+    events: int = 0
+    parked: int = 0
+
+    @classmethod
+    def of(cls, document: Mapping[str, Any]) -> Totals:
+        """From the API's answer; fields that a newer one has are passed over."""
+        return cls(**{field.name: document[field.name] for field in fields(cls)})
+
+
+@dataclass(frozen=True, slots=True)
+class SimulatorStats:
+    """SOAP calls since the start, and incidents."""
+
+    calls: int = 0
+    incidents: int = 0
+
+
+def announced_environment(first_line: str) -> dict[str, str]:
+    """What the simulator's first line says its clients need.
+
+    >>> announced_environment("Simulator on http://[::1]:1 (...). Use it with: CMT_AUTH_URL=http://[::1]:1 A='b c'")
+    {'CMT_AUTH_URL': 'http://[::1]:1', 'A': 'b c'}
+    """
+    _, _, assignments = first_line.partition("Use it with: ")
+    named = (assignment.partition("=") for assignment in shlex.split(assignments))
+    return {name: value for name, _, value in named}
+
+
+class SimulatorClient:
+    """The test side of the simulator. All methods raise ``aiohttp.ClientError`` or ``TimeoutError``."""
+
+    def __init__(self, session: aiohttp.ClientSession, url: str) -> None:
+        self._session = session
+        self.url = url
+
+    async def inject(self, rules: Sequence[Mapping[str, Any]]) -> None:
+        """Set faults, in this order."""
+        for rule in rules:
+            async with self._session.post(f"{self.url}/_sim/faults", json=rule, raise_for_status=True):
+                pass
+
+    async def stats(self) -> SimulatorStats:
+        """What it has seen."""
+        async with self._session.get(f"{self.url}/_sim/stats", raise_for_status=True) as answer:
+            document = await answer.json()
+        return SimulatorStats(document["calls"], document["incidents"])
+
+    async def rows(self, customer_key: str) -> list[dict[str, str | None]]:
+        """All rows of a data extension."""
+        patience = aiohttp.ClientTimeout(total=ROWS_TIMEOUT_SECONDS)
+        url = f"{self.url}/_sim/rows/{customer_key}"
+        async with self._session.get(url, timeout=patience, raise_for_status=True) as answer:
+            document = await answer.json()
+        rows: list[dict[str, str | None]] = document["rows"]
+        return rows
+
+
+class WorkerClient:
+    """The API of one worker. A worker that does not answer has no news: None."""
+
+    def __init__(self, session: aiohttp.ClientSession, url: str) -> None:
+        self._session = session
+        self.url = url
+
+    async def ready(self) -> bool:
+        """Whether it has taken over its partitions."""
+        try:
+            async with self._session.get(f"{self.url}/readyz") as answer:
+                return answer.status == 200
+        except (aiohttp.ClientError, TimeoutError):
+            return False
+
+    async def totals(self) -> Totals | None:
+        """The counts of the whole cluster."""
+        try:
+            async with self._session.get(f"{self.url}/api/kpi/totals", raise_for_status=True) as answer:
+                return Totals.of(await answer.json())
+        except (aiohttp.ClientError, TimeoutError):
+            return None

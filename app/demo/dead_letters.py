@@ -1,0 +1,82 @@
+"""The dead-letter topic, looked at from outside: how many records, of how many different events."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Mapping
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka.admin import OffsetSpec
+
+from app.kafka.admin import Admin, KafkaAccessError
+from app.kafka.clients import consumer_config
+from app.settings import KafkaSettings
+
+# Thousands of small records on this machine take a second.
+READ_SECONDS = 30.0
+
+# What the library would print on stderr by itself is in our message.
+_silent = logging.getLogger(__name__)
+_silent.addHandler(logging.NullHandler())
+_silent.propagate = False
+
+
+class DeadLetters:
+    """Nothing in the topic is changed or committed. All methods wait for Kafka and raise ``KafkaAccessError``."""
+
+    def __init__(self, settings: KafkaSettings) -> None:
+        self._settings = settings
+        self._admin = Admin(settings)
+
+    def count(self) -> int:
+        """Records, repeated ones included: quick enough to ask often."""
+        return sum(self._ends().values())
+
+    def events(self) -> int:
+        """Different events that have a dead letter; a crash may have written one twice."""
+        ends = {partition: end for partition, end in self._ends().items() if end}
+        if not ends:
+            return 0
+        consumer = Consumer(dict(consumer_config(self._settings, f"{self._settings.group}-demo")), logger=_silent)
+        try:
+            consumer.assign([TopicPartition(self._settings.dlq_topic, partition, 0) for partition in ends])
+            return len(self._sources(consumer, ends))
+        except KafkaException as error:
+            raise KafkaAccessError(f"{self._settings.dlq_topic} cannot be read: {error.args[0].str()}") from error
+        finally:
+            consumer.close()
+
+    def _ends(self) -> dict[int, int]:
+        topic = self._settings.dlq_topic
+        asked = {TopicPartition(topic, number): OffsetSpec.latest() for number in range(self._settings.partitions)}
+        answers = self._admin.client.list_offsets(asked, request_timeout=self._admin.timeout_seconds)
+        return {
+            place.partition: self._admin.result(answer, "look at the end of", topic).offset
+            for place, answer in answers.items()
+        }
+
+    def _sources(self, consumer: Consumer, ends: Mapping[int, int]) -> set[tuple[bytes | None, bytes | None]]:
+        found = set()
+        unread = set(ends)
+        deadline = time.monotonic() + READ_SECONDS
+        while unread:
+            if time.monotonic() > deadline:
+                raise KafkaAccessError(f"{self._settings.dlq_topic} was not read to its end within {READ_SECONDS:g} s")
+            message = consumer.poll(0.2)
+            if message is None:
+                continue
+            error = message.error()
+            if error is None:
+                found.add(_source(message))
+            elif error.code() != KafkaError._PARTITION_EOF:
+                raise KafkaException(error)
+            if error is not None or message.offset() + 1 >= ends[message.partition()]:
+                unread.discard(message.partition())
+        return found
+
+
+def _source(message: Message) -> tuple[bytes | None, bytes | None]:
+    """Partition and offset in the main topic, as the headers say."""
+    headers = dict(message.headers() or ())
+    return headers.get("x-sync-source-partition"), headers.get("x-sync-source-offset")

@@ -1,0 +1,179 @@
+"""What runs in a demo: topics on the broker, a simulator, workers; started, waited for, and looked after."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import aiohttp
+
+from app.demo.clients import SimulatorClient, WorkerClient, announced_environment
+from app.demo.environment import SESSION_SECONDS, worker_variables
+from app.demo.processes import ChildProcess, ChildProcesses, how_it_ended
+from app.kafka import topics
+from app.kafka.free_port import free_port
+from app.kafka.readiness import listens
+from app.kafka.sources import Broker
+from app.settings import KafkaSettings
+
+HOST = "127.0.0.1"
+# About 3 s on an idle machine.
+START_SECONDS = 90.0
+_LOOK_SECONDS = 0.05
+# Another program may take a free port between the look and the start.
+_PORT_ATTEMPTS = 3
+
+_T = TypeVar("_T")
+
+
+class DemoFailed(Exception):
+    """The demo cannot go on; the text says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Worker:
+    """A running worker and its API."""
+
+    child: ChildProcess
+    client: WorkerClient
+    web_port: int
+
+
+class Installation:
+    """Everything but the broker is started by the methods, in their order.
+
+    ``environment``: of all programs, without any variable of ours. ``folder``: for the workers' data.
+    """
+
+    def __init__(
+        self,
+        broker: Broker,
+        children: ChildProcesses,
+        environment: Mapping[str, str],
+        folder: Path,
+        session: aiohttp.ClientSession,
+    ) -> None:
+        self.broker = broker
+        self.workers: list[Worker] = []
+        # Not read from the environment, which may speak of another Kafka.
+        self.kafka = KafkaSettings.model_construct(
+            bootstrap_servers=broker.bootstrap_servers, session_timeout_seconds=float(SESSION_SECONDS)
+        )
+        self.simulator: SimulatorClient
+        self._simulator_process: ChildProcess
+        self._simulator_variables: dict[str, str] = {}
+        self._children = children
+        self._environment = environment
+        self._folder = folder
+        self._session = session
+        self._reported: set[str] = set()
+
+    async def create_topics(self) -> None:
+        """Create them.
+
+        Raises:
+            KafkaAccessError: the broker refused.
+        """
+        await asyncio.to_thread(topics.create, self.kafka)
+
+    async def start_simulator(self, faults: Sequence[Mapping[str, Any]]) -> None:
+        """Start it on a port of its choice and set faults.
+
+        Raises:
+            DemoFailed: it did not come up.
+        """
+        child = self._simulator_process = self._children.start("simulator", ["simulator"], self._environment)
+        first_line = await self._until(child, child.log_start)
+        self._simulator_variables = announced_environment(first_line)
+        self.simulator = SimulatorClient(self._session, self._simulator_variables["CMT_AUTH_URL"])
+        await self.simulator.inject(faults)
+
+    async def start_workers(self, number: int, first_web_port: int) -> None:
+        """Start them all and wait until all are ready at the same time: each one that joins has the others wait.
+
+        Raises:
+            DemoFailed: one did not come up.
+        """
+        for index in range(number):
+            self.workers.append(self._start_worker(index + 1, first_web_port if index == 0 else 0))
+        for attempt in range(_PORT_ATTEMPTS):
+            try:
+                await self._until_ready()
+                return
+            except _PortTaken as taken:
+                if taken.worker.web_port == first_web_port or attempt + 1 == _PORT_ATTEMPTS:
+                    raise _did_not_start(taken.worker.child) from None
+                index = self.workers.index(taken.worker)
+                self.workers[index] = self._start_worker(index + 1, 0)
+
+    def living(self) -> list[Worker]:
+        """The workers that run."""
+        return [worker for worker in self.workers if worker.child.exit_code is None]
+
+    def newly_ended(self) -> list[ChildProcess]:
+        """Workers whose end nobody has been told of.
+
+        Raises:
+            DemoFailed: the broker, the simulator or the last worker is gone.
+        """
+        if not self.broker.running:
+            raise DemoFailed(f"The broker ended by itself. Its log ends with:\n{self.broker.log_tail()}")
+        self._must_live(self._simulator_process)
+        ended = [w.child for w in self.workers if w.child.exit_code is not None and w.child.name not in self._reported]
+        self._reported.update(child.name for child in ended)
+        if ended and not self.living():
+            self._must_live(ended[-1], "No worker is left. The ")
+        return ended
+
+    def _must_live(self, child: ChildProcess, begin: str = "The ") -> None:
+        if child.exit_code is not None:
+            raise DemoFailed(
+                f"{begin}{child.name} {how_it_ended(child.exit_code)}. Its log ends with:\n{child.log_tail()}"
+            )
+
+    def _start_worker(self, number: int, web_port: int) -> Worker:
+        port = web_port or free_port()
+        name = f"worker {number}"
+        variables = worker_variables(
+            self.broker.bootstrap_servers, self._simulator_variables, port, self._folder / f"data-{number}"
+        )
+        child = self._children.start(name, ["worker"], {**self._environment, **variables})
+        return Worker(child, WorkerClient(self._session, f"http://{HOST}:{port}"), port)
+
+    async def _until_ready(self) -> None:
+        deadline = time.monotonic() + START_SECONDS
+        while not all(await asyncio.gather(*(worker.client.ready() for worker in self.workers))):
+            for worker in self.workers:
+                if worker.child.exit_code is not None:
+                    raise _PortTaken(worker) if listens(HOST, worker.web_port) else _did_not_start(worker.child)
+            if time.monotonic() > deadline:
+                tails = "\n".join(f"{worker.child.name}:\n{worker.child.log_tail()}" for worker in self.workers)
+                raise DemoFailed(
+                    f"The workers were not ready within {START_SECONDS:g} s. Their logs end with:\n{tails}"
+                )
+            await asyncio.sleep(_LOOK_SECONDS)
+
+    async def _until(self, child: ChildProcess, look: Callable[[], _T]) -> _T:
+        """The first answer that is not empty."""
+        deadline = time.monotonic() + START_SECONDS
+        while not (answer := look()):
+            if child.exit_code is not None:
+                raise _did_not_start(child)
+            if time.monotonic() > deadline:
+                raise DemoFailed(f"The {child.name} was not up within {START_SECONDS:g} s:\n{child.log_tail()}")
+            await asyncio.sleep(_LOOK_SECONDS)
+        return answer
+
+
+class _PortTaken(Exception):
+    def __init__(self, worker: Worker) -> None:
+        super().__init__()
+        self.worker = worker
+
+
+def _did_not_start(child: ChildProcess) -> DemoFailed:
+    return DemoFailed(f"The {child.name} did not start. Its log ends with:\n{child.log_tail()}")

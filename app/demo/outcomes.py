@@ -1,0 +1,65 @@
+"""How every event ended, as the consumers' durable records say: read from Kafka, past the workers."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterable, Iterator
+
+from app.demo.clients import Totals
+from app.domain.entities import Catalog
+from app.domain.event import ProfileEvent, check_document, decode_document
+from app.domain.outcome import Outcome
+from app.domain.samples import sample_events, to_json
+from app.readmodels import ReadModels
+from app.settings import KafkaSettings
+
+# Some ten thousand consumers a second are read.
+READ_SECONDS = 60.0
+# A broker that stays away for so long does not come back by itself.
+TROUBLE_SECONDS = 8.0
+_LOOK_SECONDS = 0.05
+
+
+class OutcomesUnreadable(Exception):
+    """The state topics could not be read to their end; the text says why."""
+
+
+def published_events(count: int, seed: int, catalog: Catalog) -> Iterator[ProfileEvent]:
+    """The events of the demo as a worker reads them: a number looks as its JSON does. The same for the same seed."""
+    for event in sample_events(count, seed):
+        value = json.dumps(to_json(event)).encode()
+        yield check_document(decode_document(value, event.event_id), catalog, event.event_id)
+
+
+def read_outcomes(
+    kafka: KafkaSettings, consumer_ids: Iterable[str], totals: Totals, published: int
+) -> Callable[[str], Outcome | None]:
+    """Event ID -> outcome; None for what the records do not say: they keep a consumer's last few events only.
+
+    When all events are counted as synced, every one was.
+
+    Raises:
+        OutcomesUnreadable: see there.
+    """
+    if totals.synced == totals.events == published:
+        return lambda event_id: Outcome.SYNCED
+    models = ReadModels(kafka, None)
+    models.start()
+    try:
+        began = time.monotonic()
+        while not models.caught_up():
+            waited, trouble = time.monotonic() - began, models.trouble()
+            if waited > READ_SECONDS or (trouble is not None and waited > TROUBLE_SECONDS):
+                why = trouble or f"not at their end within {READ_SECONDS:g} s"
+                raise OutcomesUnreadable(f"The consumers' records cannot be read from Kafka: {why}")
+            time.sleep(_LOOK_SECONDS)
+        found = {
+            recent.event_id: Outcome(recent.outcome)
+            for consumer_id in consumer_ids
+            for _, state in models.consumer(consumer_id)
+            for recent in state.recent
+        }
+    finally:
+        models.stop()
+    return found.get

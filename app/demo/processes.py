@@ -1,0 +1,100 @@
+"""The programs that the demo runs beside the broker: each with a log of its own, none of which outlives the demo."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from app.kafka.child_process import spawn_bound
+
+# A worker lets calls under way end and leaves its group; a second interrupt does not wait for that.
+GRACE_SECONDS = 10.0
+TAIL_LINES = 15
+# As much of a log's end as is looked at for its last lines.
+_TAIL_BYTES = 16_384
+
+
+@dataclass(frozen=True, slots=True)
+class ChildProcess:
+    """One running program. ``name`` is what people call it, e.g. "worker 2"."""
+
+    name: str
+    process: subprocess.Popen[bytes]
+    log: Path
+
+    @property
+    def exit_code(self) -> int | None:
+        """None while it lives; negative: the signal that ended it."""
+        return self.process.poll()
+
+    def log_start(self) -> str:
+        """The first line of its log, empty until it is complete."""
+        with self.log.open(errors="replace") as lines:
+            first = lines.readline()
+        return first.strip() if first.endswith("\n") else ""
+
+    def log_tail(self) -> str:
+        """The last lines of its log."""
+        with self.log.open("rb") as content:
+            content.seek(max(0, self.log.stat().st_size - _TAIL_BYTES))
+            text = content.read().decode(errors="replace")
+        return "\n".join(text.strip().splitlines()[-TAIL_LINES:]) or "(nothing)"
+
+
+class ChildProcesses:
+    """Starts them, in ``folder``, and ends all of them."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._started: list[ChildProcess] = []
+
+    def start(self, name: str, arguments: Sequence[str], environment: Mapping[str, str]) -> ChildProcess:
+        """Start this program with other arguments; its output goes to ``<name>.log``.
+
+        Raises:
+            OSError: it cannot be started.
+        """
+        log = self._folder / f"{name.replace(' ', '-')}.log"
+        log.touch()
+        command = [sys.executable, "-P", "-m", "app", *arguments]
+        child = ChildProcess(name, spawn_bound(command, output=log, environment=environment), log)
+        self._started.append(child)
+        return child
+
+    def end(self) -> None:
+        """Ask all to end, wait for them, and kill those that have not in time."""
+        for child in self._started:
+            child.process.terminate()
+        deadline = time.monotonic() + GRACE_SECONDS
+        for child in self._started:
+            try:
+                child.process.wait(max(0.0, deadline - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                child.process.kill()
+                child.process.wait()
+
+    def kill(self) -> None:
+        """End all at once. May be called from a signal handler."""
+        for child in self._started:
+            child.process.kill()
+
+
+def ended_from_outside(exit_code: int) -> bool:
+    """Whether somebody ended a worker on purpose: a clean exit, or a signal that people send."""
+    return exit_code in (0, -signal.SIGKILL, -signal.SIGTERM, -signal.SIGINT)
+
+
+def how_it_ended(exit_code: int) -> str:
+    """In words.
+
+    >>> how_it_ended(-9), how_it_ended(1)
+    ('was ended by SIGKILL', 'ended by itself with exit code 1')
+    """
+    if exit_code < 0:
+        return f"was ended by {signal.Signals(-exit_code).name}"
+    return f"ended by itself with exit code {exit_code}"

@@ -1,0 +1,100 @@
+"""What the simulator must hold in the end, where that can be said, compared with what it holds. Pure.
+
+A consumer's rows are known while each of its events was synced. After another outcome they are anybody's guess, until
+a later event that was synced says everything: a DELETE of the profile, or an UPDATE, which removes the entity rows that
+it does not list, if it names all columns that the parent's row may have by then.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from app.domain.entities import CONSUMER_ID_COLUMN, Catalog, EntityType
+from app.domain.event import Operation, ProfileEvent
+from app.domain.outcome import Outcome
+from app.domain.projection import Key, Rows, TextRow, apply
+
+# Named of those that differ.
+EXAMPLES = 5
+
+
+@dataclass(slots=True)
+class _Consumer:
+    rows: Rows = field(default_factory=dict)
+    known: bool = True
+    parent_columns: set[str] = field(default_factory=set)
+
+    def follow(self, event: ProfileEvent, synced: bool, catalog: Catalog) -> None:
+        self.known = synced and (self.known or self._says_everything(event))
+        self.parent_columns.update(event.consumer or ())
+        # Also when it failed, for want of better knowledge; nothing is compared until an event says everything.
+        self.rows = apply(self.rows, event, catalog)
+
+    def _says_everything(self, event: ProfileEvent) -> bool:
+        if event.deletes_profile:
+            return True
+        return event.operation is Operation.UPDATE and self.parent_columns <= set(event.consumer or ())
+
+
+@dataclass(frozen=True, slots=True)
+class Expectation:
+    """``rows`` of the ``consumers`` whose rows are known; ``left_out``: how many consumers' are not."""
+
+    rows: Rows
+    consumers: frozenset[str]
+    left_out: int
+
+
+@dataclass(frozen=True, slots=True)
+class RowCheck:
+    """Rows that were compared, those that differ, and a few of these: data extension, key, and what is wrong."""
+
+    checked: int
+    differing: int
+    examples: tuple[str, ...]
+
+
+def expect(
+    events: Iterable[ProfileEvent], outcome_of: Callable[[str], Outcome | None], catalog: Catalog
+) -> Expectation:
+    """What all ``events``, in their order, must have led to. ``outcome_of``: by event ID; None = not known."""
+    consumers: dict[str, _Consumer] = {}
+    for event in events:
+        consumer = consumers.setdefault(event.consumer_id, _Consumer())
+        consumer.follow(event, outcome_of(event.event_id) is Outcome.SYNCED, catalog)
+    known = {name: consumer for name, consumer in consumers.items() if consumer.known}
+    rows: Rows = {
+        entity: {key: row for consumer in known.values() for key, row in consumer.rows.get(entity, {}).items()}
+        for entity in EntityType
+    }
+    return Expectation(rows, frozenset(known), len(consumers) - len(known))
+
+
+def compare(expected: Expectation, held: Mapping[EntityType, Sequence[TextRow]], catalog: Catalog) -> RowCheck:
+    """Rows of known consumers, expected or held; values as the wire carries them."""
+    checked, problems = 0, []
+    for entity in EntityType:
+        table = catalog[entity]
+        found: dict[Key, TextRow] = {
+            tuple(str(row[column]) for column in table.primary_key): row
+            for row in held.get(entity, ())
+            if row[CONSUMER_ID_COLUMN] in expected.consumers
+        }
+        wanted = expected.rows.get(entity, {})
+        for key in wanted.keys() | found.keys():
+            checked += 1
+            if problem := _difference(wanted.get(key), found.get(key)):
+                problems.append(f"{table.customer_key} {'/'.join(key)}: {problem}")
+    return RowCheck(checked, len(problems), tuple(sorted(problems)[:EXAMPLES]))
+
+
+def _difference(wanted: TextRow | None, found: TextRow | None) -> str:
+    if wanted == found:
+        return ""
+    if found is None:
+        return "is missing"
+    if wanted is None:
+        return "should be gone"
+    columns = sorted(column for column in wanted.keys() | found.keys() if wanted.get(column) != found.get(column))
+    return f"differs in {', '.join(columns) or 'columns without a value'}"

@@ -1,0 +1,132 @@
+"""What the demo shows: a live table on a terminal, a line now and then elsewhere. Fits 80 columns."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.padding import Padding
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from app.demo.progress import Snapshot
+
+# Without a terminal: between two lines.
+LINE_SECONDS = 3.0
+_LABEL_WIDTH = 14
+_NUMBER_WIDTH = 17
+_BAR_WIDTH = 44
+# Outcome -> what it means and its colour when there is one. Colours only repeat what the words say.
+_OUTCOMES = (
+    ("synced", "everything written", "green"),
+    ("partial", "the parent written, an entity row refused", "yellow"),
+    ("failed", "given up: dead letter, incident", "red"),
+    ("invalid", "not an event", "red"),
+    ("superseded", "a newer state was there", ""),
+    ("discarded", "by an operator", ""),
+)
+
+
+class Show:
+    """Writes to one console."""
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        self._moving = console.is_terminal and not console.is_dumb_terminal
+        self._live: Live | None = None
+        self._line_at: float | None = None
+        self._line = ""
+
+    def say(self, text: str, style: str = "") -> None:
+        """A line of text, never broken in two by us: addresses and commands are there to be copied."""
+        self.console.print(Text(text, style=style), soft_wrap=True)
+
+    def log_tail(self, name: str, text: str) -> None:
+        """The end of a program's log."""
+        self.say(f"The log of the {name} ends with:", "bold")
+        self.say("\n".join(f"  {line}" for line in text.splitlines()), "dim")
+
+    @contextmanager
+    def step(self, text: str) -> Iterator[None]:
+        """Something that takes a while."""
+        if not self._moving:
+            self.say(text)
+            yield
+            return
+        with self.console.status(text):
+            yield
+
+    def facts(self, rows: Sequence[tuple[str, str]]) -> None:
+        """Names and values, one below the other."""
+        for name, value in rows:
+            self.console.print(Text.assemble((f"  {name:<{_LABEL_WIDTH}}", "bold"), value), soft_wrap=True)
+
+    def commands(self, lines: Sequence[str]) -> None:
+        """Lines to copy into another terminal."""
+        self.say("\nIn another terminal:", "bold")
+        self.say("\n".join(f"  {line}" for line in lines) + "\n", "cyan")
+
+    @contextmanager
+    def watching(self) -> Iterator[None]:
+        """While ``update`` is called."""
+        if not self._moving:
+            yield
+            return
+        with Live(console=self.console, auto_refresh=False) as live:
+            self._live = live
+            try:
+                yield
+            finally:
+                self._live = None
+
+    def update(self, snapshot: Snapshot, now: float, *, last: bool = False) -> None:
+        """Show how far it is. ``now`` in seconds; ``last``: also when the last line was a moment ago."""
+        if self._live is not None:
+            self._live.update(table(snapshot), refresh=True)
+            return
+        text = line(snapshot)
+        due = self._line_at is None or now - self._line_at >= LINE_SECONDS
+        if text != self._line and (due or last):
+            self._line_at, self._line = now, text
+            self.say(text)
+
+
+def line(snapshot: Snapshot) -> str:
+    """Everything that matters in at most 80 columns, as long as the numbers are below 100,000."""
+    totals = snapshot.totals
+    return (
+        f"settled {totals.events}/{snapshot.wanted}: {totals.synced} synced, {totals.partial} partial, "
+        f"{totals.failed + totals.invalid} failed; {totals.parked} parked; {snapshot.calls_per_second:.0f} calls/s"
+    )
+
+
+def table(snapshot: Snapshot) -> Group:
+    """The live table."""
+    totals = snapshot.totals
+    grid = Table.grid(padding=(0, 2, 0, 0))
+    grid.add_column(width=_LABEL_WIDTH)
+    grid.add_column(width=_NUMBER_WIDTH, justify="right")
+    grid.add_column(overflow="ellipsis", no_wrap=True)
+
+    def add(name: str, number: str, note: str = "", style: str = "") -> None:
+        grid.add_row(Text(name, style=style), Text(number, style=style), Text(note, style="dim"))
+
+    for name, meaning, style in _OUTCOMES:
+        number: int = getattr(totals, name)
+        if number or name in ("synced", "partial", "failed"):
+            add(f"  {name}", f"{number:,}", meaning, style if number else "dim")
+    add("parked", f"{totals.parked:,}", "waiting in the retry topic", "yellow" if totals.parked else "")
+    add("dead letters", f"{snapshot.dead_letters:,}", "for an operator to look at")
+    add("SOAP calls", f"{snapshot.stats.calls:,}", f"{snapshot.calls_per_second:,.0f} a second")
+    add("incidents", f"{snapshot.stats.incidents:,}", "in ServiceNow")
+    bars = Table.grid(padding=(0, 2, 0, 0))
+    bars.add_column(width=_LABEL_WIDTH)
+    bars.add_column(width=_BAR_WIDTH)
+    bars.add_column(no_wrap=True)
+    for name, number in (("published", snapshot.sent), ("settled", totals.events)):
+        bar = ProgressBar(total=max(snapshot.wanted, 1), completed=min(number, snapshot.wanted), width=_BAR_WIDTH)
+        bars.add_row(Text(name), bar, f"{number:,}/{snapshot.wanted:,}")
+    return Group(Padding(bars, (0, 0, 1, 2)), Padding(grid, (0, 0, 1, 2)))
