@@ -8,7 +8,8 @@ Why each override is there:
 * ``ack``, ``_new_offset``, ``_filter_tps_with_pending_acks``, ``_add_gap``: commit arithmetic. Faust's takes a hole
   next to the committed offset for done, and its lists would only grow beside the ledger.
 * ``on_partitions_revoked``: drain, then commit, before Faust forgets what was acknowledged.
-* ``HeartbeatThread``: every acknowledged heartbeat renews the lease with the time it was sent; fetching is fair.
+* ``HeartbeatThread``: every acknowledged heartbeat renews the lease with the time it was sent; fetching is fair,
+  and leaves out what a transaction aborted.
 """
 
 from __future__ import annotations
@@ -44,6 +45,12 @@ class HeartbeatThread(AIOKafkaConsumerThread):  # type: ignore[misc]
     """The consumer's thread, with heartbeats that renew the lease."""
 
     lease: Lease
+
+    def _create_consumer(self, loop: asyncio.AbstractEventLoop) -> Any:
+        consumer = super()._create_consumer(loop)
+        # What a transactional producer aborted has never happened (KIP-98); Faust reads it all the same.
+        consumer._isolation_level = "read_committed"
+        return consumer
 
     async def on_start(self) -> None:
         """Connect, then put the lease between the group coordinator and its heartbeats."""
