@@ -13,6 +13,7 @@ from typing import Any
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import MessageSizeTooLargeError
+from aiokafka.structs import RecordMetadata
 
 from app.domain.record import Headers
 
@@ -72,16 +73,26 @@ class DurableProducer:
         Raises:
             TooLarge: a record is larger than its topic takes.
         """
-        assert self._producer is not None, "start() comes first"
         try:
-            pending = [
-                await self._producer.send(r.topic, r.value, r.key, r.partition, headers=list(r.headers))
-                for r in records
-            ]
+            pending = [await self._send(record) for record in records]
             done = await asyncio.shield(asyncio.gather(*pending))
         except MessageSizeTooLargeError as error:
             raise TooLarge(str(error)) from error
         return [metadata.offset for metadata in done]
+
+    async def _send(self, record: Write) -> asyncio.Future[RecordMetadata]:
+        assert self._producer is not None, "start() comes first"
+        key, value, headers = record.key, record.value, list(record.headers)
+        if key is None and value is None and record.partition is not None:
+            # Kafka takes a record with neither key nor value, and so may hold one that has to become a dead letter;
+            # aiokafka's send refuses it, its batches do not.
+            batch = self._producer.create_batch()
+            batch.append(timestamp=None, key=None, value=None, headers=headers)
+            sending = self._producer.send_batch(batch, record.topic, partition=record.partition)
+        else:
+            sending = self._producer.send(record.topic, value, key, record.partition, headers=headers)
+        acknowledged: asyncio.Future[RecordMetadata] = await sending
+        return acknowledged
 
     async def write_one(self, record: Write) -> int:
         """As ``write``, for one record; its offset."""
