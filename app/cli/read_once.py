@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from app.cli.failing import CommandError
+from app.observe.logging import configure_command_logging
 from app.readmodels import ReadModels
 from app.settings import KafkaSettings, load
 
@@ -24,6 +25,7 @@ def read_models_at_end() -> Iterator[ReadModels]:
         ConfigurationError: something is missing or wrong in ``KAFKA_*``.
         CommandError: they could not be read; says why.
     """
+    configure_command_logging("ERROR")  # what keeps us from reading is in our own message
     models = ReadModels(load(KafkaSettings), None)
     models.start()
     try:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import sys
-from typing import TextIO
+from typing import Literal, TextIO
 
 import orjson
 import structlog
@@ -17,7 +17,7 @@ from structlog.types import EventDict, Processor, WrappedLogger
 from app.observe.redaction import hash_consumer, redact, use_hash_key
 from app.settings import GeneralSettings
 
-__all__ = ["configure_logging", "hash_consumer"]
+__all__ = ["configure_command_logging", "configure_logging", "hash_consumer"]
 
 # They report their own working in great detail. Never below INFO: at DEBUG aiokafka writes whole produce requests into
 # the log, with the rows of the events in them.
@@ -91,6 +91,11 @@ def configure_logging(settings: GeneralSettings, stream: TextIO | None = None) -
         library.handlers.clear()
         library.propagate = True
         library.setLevel(max(verbose, logging.getLevelName(settings.log_level)))
+
+
+def configure_command_logging(level: Literal["WARNING", "ERROR"] = "WARNING") -> None:
+    """For commands that print data: standard output is theirs, a person reads what goes wrong on standard error."""
+    configure_logging(GeneralSettings.model_construct(log_level=level, log_format="console"))
 
 
 def _renderer(log_format: str, target: TextIO) -> Processor:

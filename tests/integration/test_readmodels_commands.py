@@ -1,0 +1,116 @@
+"""`profile-sync kpi` and `consumer` as processes: what they need, what they print, how they end."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from app.kafka import sources
+from app.settings import KafkaSettings
+from tests.integration.web_site import own_state_topics, tell_a_story
+from tests.kafka_probe import KafkaProbe
+
+NONE = {"synced": 0, "partial": 0, "failed": 0, "invalid": 0, "superseded": 0, "discarded": 0}
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+
+def _run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """A command with nothing in its environment but what is given."""
+    own = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
+    return subprocess.run(
+        [sys.executable, "-m", "app", *arguments],
+        env=own | {"COLUMNS": "200"} | environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+@pytest.fixture(scope="module")
+def told(broker: sources.Broker, kafka: KafkaProbe) -> Iterator[KafkaSettings]:
+    with own_state_topics(broker.bootstrap_servers) as settings:
+        tell_a_story(kafka, settings)
+        yield settings
+
+
+@pytest.fixture(scope="module")
+def run(told: KafkaSettings) -> Run:
+    """Runs a command with ``KAFKA_*`` and nothing else."""
+    environment = {
+        "KAFKA_BOOTSTRAP_SERVERS": told.bootstrap_servers,
+        "KAFKA_TOPIC": told.topic,
+        "KAFKA_GROUP": told.group,
+    }
+    return lambda *arguments: _run(*arguments, **environment)
+
+
+def test_kpi_prints_the_rows_of_the_api_as_one_document(run: Run) -> None:
+    done = run("kpi", "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == {
+        "complete": True,
+        "rows": [
+            {"day": "2026-11-20", "market": "FR", **NONE, "superseded": 1},
+            {"day": "2026-11-21", "market": "-", **NONE, "invalid": 1},
+            {"day": "2026-11-21", "market": "DE", **NONE, "synced": 1, "partial": 1},
+        ],
+    }
+
+
+def test_kpi_sums_up_by_what_is_asked_for(run: Run) -> None:
+    done = run("kpi", "--by", "outcome", "--from", "2026-11-21", "--json")
+    assert json.loads(done.stdout)["rows"] == [
+        {"outcome": "synced", "events": 1},
+        {"outcome": "partial", "events": 1},
+        {"outcome": "invalid", "events": 1},
+    ]
+
+
+def test_kpi_shows_a_table_and_the_totals_to_people(run: Run) -> None:
+    done = run("kpi", "--to", "2026-11-20")
+    assert done.returncode == 0, done.stderr
+    assert "FR" in done.stdout
+    assert "DE" not in done.stdout
+    assert "events 4" in done.stdout
+    assert "parked 1" in done.stdout
+
+
+def test_consumer_prints_the_document_of_the_api(run: Run) -> None:
+    done = run("consumer", "C-2", "--json")
+    assert done.returncode == 0, done.stderr
+    document = json.loads(done.stdout)
+    assert (document["consumerId"], document["lastOutcome"]) == ("C-2", None)
+    assert [event["id"] for event in document["parked"]] == ["0-5"]
+
+
+def test_consumer_shows_history_and_parking_to_people(run: Run) -> None:
+    settled, parked = run("consumer", "C-1"), run("consumer", "C-2")
+    assert "e-3" in settled.stdout
+    assert "2026-11-18T11:06:40.000Z" in settled.stdout
+    assert "0-5" in parked.stdout
+    assert "CMT-TIMEOUT" in parked.stdout
+
+
+def test_a_consumer_never_seen_ends_with_1_and_says_so(run: Run) -> None:
+    done = run("consumer", "nobody")
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert "nobody" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_broker_that_is_away_is_named_in_good_time() -> None:
+    began = time.monotonic()
+    done = _run("kpi", KAFKA_BOOTSTRAP_SERVERS="127.0.0.1:1")
+    assert done.returncode == 1
+    assert "127.0.0.1:1" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert time.monotonic() - began < 60
