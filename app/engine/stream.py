@@ -67,6 +67,8 @@ class Stream:
         self.app = app = faust.App(
             kafka.group,
             **connection,
+            # Faust would put what it finds in the environment (WEB_PORT, PROCESSING_GUARANTEE) above what is said here.
+            env={},
             store="memory://",
             datadir=str(data_dir),
             web_enabled=False,
