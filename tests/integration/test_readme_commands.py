@@ -1,0 +1,101 @@
+"""The README's "Run it", block by block, as a reader would type it: broker, simulator, worker, events, counts."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from app.kafka.free_port import free_port
+from tests.kafka_probe import Eventually
+
+ROOT = Path(__file__).resolve().parents[2]
+BLOCK = re.compile(r"^```bash\n(.*?)^```", re.MULTILINE | re.DOTALL)
+STOP_SECONDS = 30.0
+
+Start = Callable[[str], "subprocess.Popen[str]"]
+
+
+def blocks_of(section: str) -> list[str]:
+    text = (ROOT / "README.md").read_text().split(f"\n## {section}\n")[1].split("\n## ")[0]
+    return BLOCK.findall(text)
+
+
+@pytest.fixture
+def ports() -> dict[str, str]:
+    """The README's ports -> free ones of this machine."""
+    return {number: str(free_port()) for number in ("9092", "8080", "6066")}
+
+
+@pytest.fixture
+def start(tmp_path: Path, ports: dict[str, str]) -> Iterator[Start]:
+    """Starts a block in a shell of its own, in an empty folder, and stops it after the test."""
+    running: list[subprocess.Popen[str]] = []
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("KAFKA_", "CMT_", "WEB_"))}
+    environment["PATH"] = f"{Path(sys.executable).parent}:{environment['PATH']}"
+
+    def run(block: str) -> subprocess.Popen[str]:
+        for documented, free in ports.items():
+            block = re.sub(rf"\b{documented}\b", free, block)
+        shell = subprocess.Popen(
+            ["bash", "-euo", "pipefail", "-c", block],
+            cwd=tmp_path,
+            env=environment | {"WEB_PORT": ports["6066"]},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+        running.append(shell)
+        return shell
+
+    yield run
+    for shell in reversed(running):
+        if shell.poll() is None:
+            os.killpg(shell.pid, signal.SIGTERM)
+        shell.communicate(timeout=STOP_SECONDS)
+
+
+def first_line(process: subprocess.Popen[str]) -> str:
+    assert process.stdout is not None
+    return process.stdout.readline()
+
+
+def test_the_blocks_of_run_it_work_in_the_order_of_a_reader(start: Start, eventually: Eventually) -> None:
+    broker, simulator, worker, events = blocks_of("Run it")
+    exports = "\n".join(line for line in worker.splitlines() if line.startswith("export"))
+
+    assert first_line(start(broker)).startswith("KAFKA_BOOTSTRAP_SERVERS=127.0.0.1:")
+    assert first_line(start(simulator)).startswith("Simulator on http://127.0.0.1:")
+    running = start(worker)
+    assert first_line(running).startswith("created  consumer-profiles")
+
+    # The worker's terminal has exported what the last block needs.
+    publish, kpi, curl = events.strip().splitlines()
+    published = start(f"{exports}\n{publish}")
+    published.communicate(timeout=60)
+    assert published.returncode == 0
+
+    def totals() -> dict[str, int]:
+        asked = start(f"{exports}\n{curl}")
+        answer, _ = asked.communicate(timeout=30)
+        return json.loads(answer) if asked.returncode == 0 else {}
+
+    eventually(lambda: totals().get("events") == 100, "100 events are counted")
+    assert totals()["synced"] == 100
+
+    shown = start(f"{exports}\n{kpi}")
+    table, _ = shown.communicate(timeout=60)
+    assert shown.returncode == 0
+    assert "synced" in table
+
+    assert running.poll() is None
+    os.killpg(running.pid, signal.SIGTERM)
+    assert running.wait(STOP_SECONDS) in (0, -signal.SIGTERM)
