@@ -203,14 +203,17 @@ async def test_a_consumer_is_found_without_looking_at_all_rows(wire: Wire) -> No
         table.put((f"other{number}", "k"), {"ConsumerId": f"other{number}", "ContactId": "k"})
     await contacts(wire, "c1", 1)
     asked = where("ConsumerId", "equals", "c1")
-    await wire.retrieve(CONTACTS, "ContactId", more=asked)
-    started = time.perf_counter()
-    for _ in range(50):
-        assert len((await wire.retrieve(CONTACTS, "ContactId", more=asked)).rows()) == 1
-    indexed = time.perf_counter() - started
-    started = time.perf_counter()
-    await wire.retrieve(CONTACTS, "ContactId", more=where("Value", "equals", "v0"))
-    assert indexed / 50 < time.perf_counter() - started
+
+    async def fastest(more: str) -> float:
+        """Seconds of the fastest of ten, so that a busy machine does not decide."""
+        taken = []
+        for _ in range(10):
+            started = time.perf_counter()
+            assert len((await wire.retrieve(CONTACTS, "ContactId", more=more)).rows()) == 1
+            taken.append(time.perf_counter() - started)
+        return min(taken)
+
+    assert await fastest(asked) < await fastest(where("Value", "equals", "v0")) / 3
 
 
 async def test_a_key_in_any_namespace_prefix_is_read(wire: Wire) -> None:
