@@ -266,6 +266,13 @@ CMT_ROW_ERROR = _entry(
     "CMT-ROW-ERROR", _P, "The row failed with a code that is not known here.", "See the message and code."
 )
 
+CMT_OUTAGE = _entry(
+    "CMT-OUTAGE",
+    _T,
+    "Marketing Cloud has not answered for a while: the circuit breaker is open and consumption is paused.",
+    "Nothing is lost and nothing needs to be redriven: work resumes by itself. Look at the vendor's status page.",
+)
+
 # Our side
 SYNC_BUG = _entry(
     "SYNC-BUG",

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from app.domain.backoff import delay_seconds
+from app.engine.breaker import Breaker
 from app.engine.lease import Lease
 from app.engine.ledger import Ledger
 from app.engine.producer import DurableProducer
@@ -64,6 +65,7 @@ class EngineContext:
     lease: Lease
     states: ConsumerStates
     observer: Observer
+    breaker: Breaker
     slots: asyncio.Semaphore
     room: Room
     crash: Callable[[BaseException], None]  # a bug of the engine itself: the worker must not go on

@@ -101,7 +101,7 @@ class Ownership:
             topic
             for topic in {topic for topic, _ in self.gate}
             if context.ledger.unclaimed(topic) > FETCH_AHEAD
-            or (topic == context.kafka.topic and context.parked >= context.sync.max_parked)
+            or (topic == context.kafka.topic and (context.parked >= context.sync.max_parked or context.breaker.is_open))
         }
         return {tp for tp in tps if (tp[0], tp[1]) in self.gate and tp[0] not in held}
 

@@ -20,8 +20,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterator
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import structlog
 
@@ -31,6 +32,7 @@ from app.domain.event import InvalidEvent
 from app.domain.outcome import Failure, TryAgain
 from app.domain.record import SourceRecord
 from app.domain.state import ConsumerState, Forwarded, Verdict
+from app.engine.breaker import TargetDown
 from app.engine.context import EngineContext, now_ms
 from app.engine.dead_letters import dead_letter, send_dead_letter
 from app.engine.headers import Failing, retry_headers
@@ -79,6 +81,7 @@ class Partition:
         self._forwarding: dict[int, str] = {}  # main offset -> consumer
         self._copies: dict[int, _Copy] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._idle: set[asyncio.Task[None]] = set()  # those of them that wait to start
         self.journal: Journal = None  # type: ignore[assignment]  # set by the claim, before anything runs
 
     def start(self) -> None:
@@ -279,27 +282,33 @@ class Partition:
             return None if found is None else found[1]
 
         while True:
-            async with context.slots:
-                await self._lease()
-                if self.draining:
-                    raise Abandoned
-                context.in_flight += 1
-                try:
-                    result = await context.flow.run(
-                        work,
-                        attempt=attempt,
-                        last=attempt >= context.sync.max_attempts,
-                        known=known,
-                        permit=self._permit,
-                    )
-                except LeaseLost:
-                    continue
-                except Exception as error:
-                    log.exception("bug while working on an event", id=work.record.id, topic=work.record.topic)
-                    result = context.flow.gave_up(work, SYNC_BUG, type(error).__name__, attempt)
-                finally:
-                    context.in_flight -= 1
+            with self._not_started():
+                probe = await context.breaker.pass_or_probe()
+                await context.slots.acquire()
+            context.in_flight += 1
+            try:
+                with self._not_started():
+                    await self._lease()
+                result = await context.flow.run(
+                    work,
+                    attempt=attempt,
+                    last=attempt >= context.sync.max_attempts,
+                    known=known,
+                    permit=partial(self._permit, probe),
+                )
+            except (LeaseLost, TargetDown):
+                continue
+            except Abandoned:
+                raise
+            except Exception as error:
+                log.exception("bug while working on an event", id=work.record.id, topic=work.record.topic)
+                result = context.flow.gave_up(work, SYNC_BUG, type(error).__name__, attempt)
+            finally:
+                context.in_flight -= 1
+                context.slots.release()
             await self._lease()  # the answer counts only if nobody else can have taken over meanwhile
+            if result.target_failed and context.breaker.is_open:
+                continue  # that was the outage, not the event: no attempt is used up
             return result
 
     async def _settle_or_give_up(self, record: SourceRecord, result: Result, first_failed_ms: int) -> Verdict | None:
@@ -336,9 +345,24 @@ class Partition:
 
     # ---- ownership
 
-    def _permit(self) -> None:
+    def _permit(self, probe: bool) -> None:
         if self.dead or not self._context.lease.holds(self.generation):
             raise LeaseLost
+        if self._context.breaker.is_open and not probe:
+            raise TargetDown
+
+    @contextlib.contextmanager
+    def _not_started(self) -> Iterator[None]:
+        """Around waits in which nothing is under way: a drain ends them at once."""
+        if self.draining:
+            raise Abandoned
+        task = asyncio.current_task()
+        assert task is not None
+        self._idle.add(task)
+        try:
+            yield
+        finally:
+            self._idle.discard(task)
 
     async def _lease(self) -> None:
         while not self._context.lease.holds(self.generation):
@@ -366,6 +390,8 @@ class Partition:
     def stop_taking(self) -> list[asyncio.Task[None]]:
         """Start no new work. Returns the tasks under way."""
         self.draining = True
+        for task in list(self._idle):
+            task.cancel()
         for parked in self._parked.values():
             parked.wake.set()
         return list(self._tasks)

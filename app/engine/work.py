@@ -16,7 +16,8 @@ from app.domain.outcome import Settle, TryAgain
 from app.domain.record import SourceRecord
 from app.domain.state import ConsumerState, Verdict
 
-# Called right before anything is sent for an event; raises LeaseLost when the partition may have a new owner.
+# Called right before anything is sent for an event; raises LeaseLost when the partition may have a new owner, and
+# TargetDown when the breaker has opened.
 Permit = Callable[[], None]
 
 
@@ -36,6 +37,7 @@ class Result:
 
     decision: TryAgain | Settle
     settlement: Settlement | None = None  # present when the decision is to settle
+    target_failed: bool = False  # a call failed because of the target's health, not because of the event
 
 
 class Flow(Protocol):

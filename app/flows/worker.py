@@ -16,12 +16,14 @@ from app.cmt.client import CmtClient
 from app.domain.counts import Settlement
 from app.domain.entities import Catalog, CatalogError, parse_catalog
 from app.domain.record import SourceRecord
+from app.engine.breaker import Breaker
 from app.engine.context import EngineContext, Room
 from app.engine.lease import Lease
 from app.engine.ledger import Ledger
 from app.engine.producer import DurableProducer
 from app.engine.stream import Stream
 from app.flows.consumer_sync import ConsumerSync
+from app.flows.outage import OutageWatch, TargetHealth
 from app.flows.states import ReadModelStates
 from app.incidents.desk import open_desk
 from app.kafka import topics
@@ -109,8 +111,10 @@ class Worker:
 
     async def _start(self, stack: AsyncExitStack) -> None:
         settings, kafka, sync = self._settings, self._settings.kafka, self._settings.sync
+        breaker = Breaker(sync.breaker_failures, sync.breaker_probe_seconds)
+        target = TargetHealth(breaker, self._metrics)
         client = await stack.enter_async_context(
-            CmtClient(settings.cmt, self._catalog, concurrency=sync.concurrency, observe=self._metrics)
+            CmtClient(settings.cmt, self._catalog, concurrency=sync.concurrency, observe=target)
         )
         desk = await stack.enter_async_context(open_desk(settings.servicenow, on_result=self._metrics.incident))
         producer = DurableProducer(aiokafka_producer_config(kafka))
@@ -127,6 +131,7 @@ class Worker:
             lease=Lease(lease_seconds),
             states=ReadModelStates(kafka, self._read_models),
             observer=self,
+            breaker=breaker,
             slots=asyncio.Semaphore(sync.concurrency),
             room=Room(TAKEN_PER_SLOT * sync.concurrency),
             crash=self._crash,
@@ -146,9 +151,11 @@ class Worker:
                 oldest_parked=stream.ownership.oldest_parked_seconds,
                 in_flight=lambda: float(context.in_flight),
                 consumer_lag=stream.lag,
+                breaker_open=lambda: {settings.cmt.account_id or "default": float(breaker.is_open)},
                 dead_letters_open=stream.ownership.open_dead_letters,
             )
         )
+        await stack.enter_async_context(OutageWatch(breaker, producer, kafka, sync.breaker_alert_seconds))
         stack.push_async_callback(stream.stop)
         self._waiting_for = "the state is being recovered"
         started = asyncio.ensure_future(stream.start())

@@ -1,0 +1,87 @@
+"""An outage is not a flood: the circuit breaker of one target.
+
+Closed: everything runs. After ``threshold`` transport failures in a row it opens: no event starts, the main topic is
+not fetched, and what failed because of the target does not count as an attempt. Every ``probe_seconds`` one event is
+let through; if the target answers it the breaker closes. Row errors say that the target lives.
+
+States and what changes them:
+
+    closed --threshold failures in a row--> open --probe_seconds--> probing --success--> closed
+                                              ^-------------failure----------'
+
+Used from the event loop's thread only.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+
+
+class TargetDown(Exception):
+    """The breaker opened: the event's remaining calls are not made, it runs again later."""
+
+
+class Breaker:
+    """One target's breaker; ``threshold`` 0 = never opens.
+
+    Args:
+        clock: monotonic seconds.
+    """
+
+    def __init__(self, threshold: int, probe_seconds: float, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._threshold = threshold
+        self._probe_seconds = probe_seconds
+        self._clock = clock
+        self._failures = 0
+        self._opened_at: float | None = None
+        self._next_probe = 0.0
+        self._changed = asyncio.Event()
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the target is held to be down (also while it is being probed)."""
+        return self._opened_at is not None
+
+    @property
+    def open_seconds(self) -> float:
+        """For how long it has been open; 0 when closed."""
+        return 0.0 if self._opened_at is None else self._clock() - self._opened_at
+
+    def succeeded(self) -> None:
+        """The target answered: with a result, or with an error about the row or the request."""
+        self._failures = 0
+        if self._opened_at is not None:
+            self._opened_at = None
+            self._ring()
+
+    def failed(self) -> None:
+        """The target did not answer, or answered that it cannot work."""
+        self._failures += 1
+        if self._threshold and self._opened_at is None and self._failures >= self._threshold:
+            self._opened_at = self._clock()
+            self._next_probe = self._opened_at + self._probe_seconds
+
+    def may_probe(self) -> bool:
+        """True for one caller per ``probe_seconds`` while open: that one may try."""
+        now = self._clock()
+        if self._opened_at is None or now < self._next_probe:
+            return False
+        self._next_probe = now + self._probe_seconds
+        return True
+
+    async def pass_or_probe(self) -> bool:
+        """Return when the caller may go on: False = closed, True = it is the probe."""
+        while self._opened_at is not None:
+            if self.may_probe():
+                return True
+            try:
+                await asyncio.wait_for(self._changed.wait(), max(0.0, self._next_probe - self._clock()))
+            except TimeoutError:
+                continue
+        return False
+
+    def _ring(self) -> None:
+        changed, self._changed = self._changed, asyncio.Event()
+        changed.set()

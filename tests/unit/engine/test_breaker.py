@@ -1,0 +1,97 @@
+"""The circuit breaker: when it opens, who may probe, when it closes."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from app.engine.breaker import Breaker
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def opened(clock: Clock, *, threshold: int = 3, probe_seconds: float = 5.0) -> Breaker:
+    breaker = Breaker(threshold, probe_seconds, clock=clock)
+    for _ in range(threshold):
+        breaker.failed()
+    return breaker
+
+
+def test_opens_after_so_many_failures_in_a_row() -> None:
+    breaker = Breaker(3, 5.0, clock=Clock())
+    breaker.failed()
+    breaker.failed()
+    assert not breaker.is_open
+    breaker.failed()
+    assert breaker.is_open
+
+
+def test_an_answer_in_between_starts_the_count_anew() -> None:
+    breaker = Breaker(3, 5.0, clock=Clock())
+    for _ in range(10):
+        breaker.failed()
+        breaker.failed()
+        breaker.succeeded()
+    assert not breaker.is_open
+
+
+def test_threshold_zero_never_opens() -> None:
+    breaker = Breaker(0, 5.0, clock=Clock())
+    for _ in range(1000):
+        breaker.failed()
+    assert not breaker.is_open
+
+
+def test_one_probe_for_each_interval() -> None:
+    clock = Clock()
+    breaker = opened(clock)
+    assert not breaker.may_probe()
+    clock.now += 5.0
+    assert breaker.may_probe()
+    assert not breaker.may_probe()
+    breaker.failed()
+    clock.now += 4.9
+    assert not breaker.may_probe()
+    clock.now += 0.1
+    assert breaker.may_probe()
+
+
+def test_an_answer_closes_it() -> None:
+    clock = Clock()
+    breaker = opened(clock)
+    clock.now += 7.0
+    assert breaker.open_seconds == 7.0
+    breaker.succeeded()
+    assert not breaker.is_open
+    assert breaker.open_seconds == 0.0
+
+
+async def test_everybody_who_waits_goes_on_when_it_closes() -> None:
+    breaker = opened(Clock(), probe_seconds=60.0)
+    waiting = [asyncio.create_task(breaker.pass_or_probe()) for _ in range(5)]
+    await asyncio.sleep(0)
+    assert not any(task.done() for task in waiting)
+    breaker.succeeded()
+    assert await asyncio.wait_for(asyncio.gather(*waiting), 5) == [False] * 5
+
+
+async def test_of_those_who_wait_one_becomes_the_probe() -> None:
+    breaker = Breaker(1, 0.05)
+    breaker.failed()
+    waiting = {asyncio.create_task(breaker.pass_or_probe()) for _ in range(5)}
+    done, pending = await asyncio.wait(waiting, timeout=5, return_when=asyncio.FIRST_COMPLETED)
+    assert [task.result() for task in done] == [True]
+    breaker.succeeded()
+    assert await asyncio.wait_for(asyncio.gather(*pending), 5) == [False] * 4
+
+
+@pytest.mark.parametrize("threshold", [0, 1, 20])
+async def test_a_closed_breaker_lets_everybody_pass_at_once(threshold: int) -> None:
+    assert await Breaker(threshold, 5.0).pass_or_probe() is False
