@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from tests.unit.sinks.fake_cmt import FakeCmt
 
 from app.bundled import schema_path
 from app.domain.entities import Catalog, parse_catalog
+from tests.unit.sinks.fake_cmt import FakeCmt
 
 
 @pytest.fixture(scope="session")

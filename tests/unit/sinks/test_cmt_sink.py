@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 import structlog
-from tests.unit.sinks.fake_cmt import FakeCmt
 
 from app.domain.entities import CHILD_TYPES, Catalog, EntityType
 from app.domain.event import DeleteScope, Operation, ProfileEvent
@@ -18,6 +17,7 @@ from app.domain.projection import expected_rows
 from app.domain.samples import sample_events
 from app.settings import ConfigurationError, SyncSettings
 from app.sinks.cmt import CmtSink
+from tests.unit.sinks.fake_cmt import FakeCmt
 
 CONSUMER, CONTACT, CHILD, PET, ASSET, INTEREST, OPT_IN = EntityType
 TRANSIENT_ROW, TRANSIENT_CALL, PERMANENT = "CMT-ROW-CONTENTION", "CMT-TIMEOUT", "CMT-ROW-INVALID"
