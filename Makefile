@@ -9,8 +9,9 @@ STAMP := $(VENV)/.installed
 PYTHONS := python3.11 python3.12 python3.13 python3.14 python3
 # More arguments for the program behind a target: make demo ARGS="--events 2000 --exit", make test ARGS="-k ledger".
 ARGS :=
-# How long `torture` keeps hitting the workers.
+# How long `torture` keeps hitting the workers, and with what.
 MINUTES := 10
+TORTURE := tests/integration/worker/test_interruptions.py $(wildcard tests/chaos/test_*.py)
 COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-emit-find-links --no-header
 
@@ -78,8 +79,11 @@ docs: setup ## Write the generated pages (docs/errors.md)
 bench: setup ## Measure the hot paths side by side
 	$(BIN)/python -m bench $(ARGS)
 
-torture: setup ## Kill, stop and freeze workers for MINUTES (10) and compare every total
-	TORTURE_MINUTES=$(MINUTES) $(BIN)/pytest tests/chaos --timeout=0 $(ARGS)
+torture: setup ## Kill, stop and freeze workers again and again for MINUTES (10); ends at the first wrong total
+	@end=$$(( $$(date +%s) + $(MINUTES) * 60 )); round=1; \
+	while echo "Round $$round"; $(BIN)/pytest $(TORTURE) $(ARGS) || exit 1; [ $$(date +%s) -lt $$end ]; do \
+	  round=$$((round + 1)); \
+	done
 
 lock: setup ## Solve the dependencies again (ARGS=--upgrade for newer versions)
 	$(COMPILE) $(ARGS) --extra container -o requirements.lock pyproject.toml
