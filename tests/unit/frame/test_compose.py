@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from app.settings import KafkaSettings, WorkerSettings, load
+from tests.unit.frame.command_line import assert_understood, calls_in
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -64,3 +66,12 @@ def test_our_containers_may_do_nothing_special(services: dict[str, Any]) -> None
         if name != "kafka":
             assert service["read_only"], name
             assert service["cap_drop"] == ["ALL"], name
+
+
+def test_the_services_run_commands_that_there_are(services: dict[str, Any]) -> None:
+    ours = {name: service for name, service in services.items() if name != "kafka"}
+    shell = ours.pop("publish")["command"][0]
+    calls = [shlex.join(service["command"]) for service in ours.values()] + calls_in(shell)
+    assert len(calls) == len(ours) + 2
+    for call in calls:
+        assert_understood(call)
