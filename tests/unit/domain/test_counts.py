@@ -64,7 +64,7 @@ def test_one_event_is_filed_under_day_market_and_operation() -> None:
     }
 
 
-@given(st.lists(settlements, max_size=30))
+@given(st.lists(settlements, max_size=12))
 def test_nothing_is_lost_and_nothing_counted_twice(events: list[Settlement]) -> None:
     outcomes, records, failures = Counter[str](), [0, 0], 0
     for cell in cells([folded(events)]):
@@ -80,14 +80,14 @@ def test_nothing_is_lost_and_nothing_counted_twice(events: list[Settlement]) -> 
     assert failures == sum(failure.count for event in events for failure in event.failures)
 
 
-@given(st.lists(settlements, max_size=20), st.randoms(use_true_random=False))
+@given(st.lists(settlements, max_size=10), st.randoms(use_true_random=False))
 def test_the_order_of_events_does_not_matter(events: list[Settlement], rng) -> None:  # type: ignore[no-untyped-def]
     shuffled = list(events)
     rng.shuffle(shuffled)
     assert folded(shuffled) == folded(events)
 
 
-@given(st.lists(settlements, min_size=1, max_size=20), st.data())
+@given(st.lists(settlements, min_size=1, max_size=10), st.data())
 def test_taking_an_event_out_leaves_what_the_others_came_to(events: list[Settlement], data: st.DataObject) -> None:
     taken = data.draw(st.sampled_from(range(len(events))))
     counts = folded(events)
@@ -95,7 +95,7 @@ def test_taking_an_event_out_leaves_what_the_others_came_to(events: list[Settlem
     assert filled(counts) == filled(folded(events[:taken] + events[taken + 1 :]))
 
 
-@given(st.lists(settlements, max_size=20))
+@given(st.lists(settlements, max_size=10))
 def test_a_changed_outcome_moves_the_event_and_keeps_their_number(events: list[Settlement]) -> None:
     counts = folded(events)
     for event in events:

@@ -21,6 +21,8 @@ COLUMNS = ("ConsumerId", "EmailAddress", "FirstName", "Name", "BirthDate")
         ("weight 4.50 exceeds", [Decimal("4.50")], "weight *** exceeds"),
         ("weight 100 exceeds", [Decimal("1E+2")], "weight *** exceeds"),
         ("no row for 'Anna Name Lee'", ["Anna Name Lee"], "no row for '***'"),
+        ("no row for Name Lee", ["Name Lee"], "no row for ***"),
+        ("no row for Anna Lee", ["Ann", "Anna", "Anna Lee"], "no row for ***"),
         ("key=c1, market: DE.", ["c1", "DE"], "key=***, market: ***."),
         ("Straße 5, 12345 Ort", ["Straße 5", "12345"], "***, *** Ort"),
     ],
