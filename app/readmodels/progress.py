@@ -58,7 +58,7 @@ class Progress:
                     else:
                         del self._building[topic]
             self._settle_look()
-            ready = [w for w in self._waiters if self._positions.get(w.key, -1) >= w.offset]
+            ready = [w for w in self._waiters if self._there(w)]
             self._waiters = [w for w in self._waiters if w not in ready] if ready else self._waiters
         for waiter in ready:
             _wake(waiter)
@@ -100,8 +100,14 @@ class Progress:
         if topic not in self._building:  # the usual case, without a lock
             return False
         with self._lock:
-            ends = self._building.get(topic, {})
-            return ends is None or partition in ends
+            return self._is_building((topic, partition))
+
+    def _is_building(self, key: TopicPartition) -> bool:
+        ends = self._building.get(key[0], {})
+        return ends is None or key[1] in ends
+
+    def _there(self, waiter: _Waiter) -> bool:
+        return self._positions.get(waiter.key, -1) >= waiter.offset and not self._is_building(waiter.key)
 
     def position(self, topic: str, partition: int) -> int:
         """Everything below this offset is applied."""
@@ -109,10 +115,10 @@ class Progress:
             return self._positions.get((topic, partition), 0)
 
     async def wait_until(self, topic: str, partition: int, offset: int, timeout: float) -> bool:  # noqa: ASYNC109
-        """Whether everything below ``offset`` was applied within ``timeout`` seconds."""
+        """Whether everything below ``offset`` was applied, and answers count, within ``timeout`` seconds."""
         waiter = _Waiter((topic, partition), offset, asyncio.get_running_loop(), asyncio.Event())
         with self._lock:
-            if self._positions.get(waiter.key, -1) >= offset:
+            if self._there(waiter):
                 return True
             self._waiters.append(waiter)
         try:

@@ -80,6 +80,18 @@ async def test_a_waiter_wakes_when_its_offset_was_applied_by_another_thread() ->
     assert await waiting
 
 
+async def test_whoever_waited_gets_an_answer_though_the_data_is_being_built() -> None:
+    progress = Progress()
+    progress.build([T], {(T, 0): 5})
+    waiting = asyncio.create_task(progress.wait_until(T, 0, 3, timeout=30))
+    await asyncio.sleep(0)
+    progress.moved({(T, 0): 4})
+    assert not await progress.wait_until(T, 0, 3, timeout=0)
+    progress.moved({(T, 0): 5})
+    assert await waiting
+    assert not progress.building(T, 0)
+
+
 async def test_a_waiter_gives_up_at_its_time() -> None:
     progress = Progress()
     progress.moved({(T, 0): 2})
