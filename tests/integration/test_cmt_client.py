@@ -219,6 +219,15 @@ async def test_a_token_that_dies_in_mid_flight_is_replaced_and_the_call_repeated
     assert target.seen[-1] == (operation, "consumer", "ok")
 
 
+async def test_tokens_that_worked_may_die_as_often_as_they_like(target: Target, connect: Connect) -> None:
+    client = await connect()
+    for _ in range(5):
+        assert (await client.upsert([(CONSUMER, ANN)]))[0].ok
+        await target.fault("expire_tokens", times=1)
+    assert (await client.upsert([(CONSUMER, ANN)]))[0].ok
+    assert target.tokens == ["ok"] * 6
+
+
 async def test_one_new_token_serves_all_calls_whose_token_died(target: Target, connect: Connect) -> None:
     client = await connect()
     await client.upsert([(CONSUMER, ANN)])

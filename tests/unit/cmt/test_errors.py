@@ -18,6 +18,7 @@ DEADLOCK = "Transaction (Process ID 87) was deadlocked and has been chosen as th
         (Fault("Server", "Login failed", 12), "CMT-AUTH", False),
         (Fault("Server", "Not allowed", 11), "CMT-AUTH", False),
         (Fault("Server", "Rate Limited", 17), "CMT-RATE-LIMITED", False),
+        (Fault("Server", "Come back later", 17), "CMT-RATE-LIMITED", False),
         (Fault("Server", "Rate Limited"), "CMT-RATE-LIMITED", False),
         (Fault("Server", "In maintenance", 9), "CMT-MAINTENANCE", False),
         (Fault("Server", "In maintenance", 10), "CMT-MAINTENANCE", False),

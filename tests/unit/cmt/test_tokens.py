@@ -154,7 +154,7 @@ async def test_an_expired_token_is_waited_for(endpoint: Endpoint) -> None:
 
 
 async def test_a_failed_early_replacement_harms_nobody_and_is_not_repeated_at_once(endpoint: Endpoint) -> None:
-    endpoint.answers = [issued("old"), refused(), issued("new")]
+    endpoint.answers = [issued("old"), Answer(404, b""), issued("new")]
     tokens = endpoint.client()
     await tokens.get()
     endpoint.now += LIFE * 0.9
