@@ -20,8 +20,7 @@ from lxml import etree
 from zeep.transports import Transport
 
 from app.bundled import schema_path
-from app.cmt.values import as_text
-from app.domain.entities import CONSUMER_ID_COLUMN, Catalog, DataExtension, EntityType, Row, Scalar
+from app.domain.entities import CONSUMER_ID_COLUMN, Catalog, DataExtension, EntityType, Row, Scalar, as_text
 from app.settings import ConfigurationError
 
 PARTNER_API = "http://exacttarget.com/wsdl/partnerAPI"

@@ -35,15 +35,24 @@ class ErrorEntry:
     meaning: str
     remedy: str
     transport: bool = False  # says something about the target's health, so the circuit breaker counts it
+    every_call: bool = False  # meets every call alike, so the circuit breaker need not count
 
 
 REGISTRY: dict[str, ErrorEntry] = {}
 
 
-def _entry(code: str, error_class: ErrorClass, meaning: str, remedy: str, *, transport: bool = False) -> ErrorEntry:
+def _entry(
+    code: str,
+    error_class: ErrorClass,
+    meaning: str,
+    remedy: str,
+    *,
+    transport: bool = False,
+    every_call: bool = False,
+) -> ErrorEntry:
     if code in REGISTRY:
         raise ValueError(f"error code {code} is registered twice")
-    REGISTRY[code] = ErrorEntry(code, error_class, meaning, remedy, transport)
+    REGISTRY[code] = ErrorEntry(code, error_class, meaning, remedy, transport or every_call, every_call)
     return REGISTRY[code]
 
 
@@ -108,41 +117,41 @@ EVENT_TOO_LARGE = _entry(
     "Read it from the source position; raise KAFKA_MAX_MESSAGE_BYTES and run `topics create`.",
 )
 
-# Marketing Cloud: tokens
+# Marketing Cloud: tokens. Without one every call fails alike: events must wait, not become dead letters.
 CMT_TOKEN_REFUSED = _entry(
     "CMT-TOKEN-REFUSED",
     _A,
     "The token endpoint refused the client ID and secret.",
     "Check CMT_CLIENT_ID, CMT_CLIENT_SECRET, CMT_ACCOUNT_ID and that the package is enabled.",
-    transport=True,  # concerns every call alike: events must wait, not become dead letters
+    every_call=True,
 )
 CMT_TOKEN_UNAVAILABLE = _entry(
     "CMT-TOKEN-UNAVAILABLE",
     _T,
     "The token endpoint did not answer or answered with an error.",
     "Wait; check CMT_AUTH_URL if it stays.",
-    transport=True,
+    every_call=True,
 )
 CMT_TOKEN_THROTTLED = _entry(
     "CMT-TOKEN-THROTTLED",
     _TH,
     "The token endpoint asks for fewer requests.",
     "Wait; nothing else to do.",
-    transport=True,
+    every_call=True,
 )
 CMT_TOKEN_MALFORMED = _entry(
     "CMT-TOKEN-MALFORMED",
     _T,
     "The token endpoint's answer is not a token.",
     "Check that CMT_AUTH_URL points at the tenant's authentication address.",
-    transport=True,
+    every_call=True,
 )
 CMT_AUTH = _entry(
     "CMT-AUTH",
     _A,
     "Marketing Cloud refused a fresh token.",
     "Check the package's permissions and that the token is for the right account.",
-    transport=True,  # as above
+    every_call=True,
 )
 
 # Marketing Cloud: the call as a whole

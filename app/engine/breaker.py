@@ -59,7 +59,12 @@ class Breaker:
     def failed(self) -> None:
         """The target did not answer, or answered that it cannot work."""
         self._failures += 1
-        if self._threshold and self._opened_at is None and self._failures >= self._threshold:
+        if self._failures >= self._threshold:
+            self.trip()
+
+    def trip(self) -> None:
+        """Open at once: what happened meets every call alike."""
+        if self._threshold and self._opened_at is None:
             self._opened_at = self._clock()
             self._next_probe = self._opened_at + self._probe_seconds
 

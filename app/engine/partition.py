@@ -307,6 +307,8 @@ class Partition:
                 context.in_flight -= 1
                 context.slots.release()
             await self._lease()  # the answer counts only if nobody else can have taken over meanwhile
+            if result.target_down:
+                context.breaker.trip()
             if result.target_failed and context.breaker.is_open:
                 continue  # that was the outage, not the event: no attempt is used up
             return result

@@ -38,6 +38,7 @@ class Result:
     decision: TryAgain | Settle
     settlement: Settlement | None = None  # present when the decision is to settle
     target_failed: bool = False  # a call failed because of the target's health, not because of the event
+    target_down: bool = False  # it failed in a way that meets every call alike
 
 
 class Flow(Protocol):

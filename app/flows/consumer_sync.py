@@ -85,11 +85,15 @@ class ConsumerSync:
                 attempt=attempt,
                 next="another attempt" if isinstance(decision, TryAgain) else decision.outcome.value,
             )
-        target_failed = any(failure.entry.transport for failure in outcome.failures)
-        if isinstance(decision, TryAgain):
-            return Result(decision, target_failed=target_failed)
-        settlement = _settlement(event, work.record, decision, outcome, attempt)
-        return Result(decision, settlement, target_failed)
+        settlement = None
+        if isinstance(decision, Settle):
+            settlement = _settlement(event, work.record, decision, outcome, attempt)
+        return Result(
+            decision,
+            settlement,
+            target_failed=any(failure.entry.transport for failure in outcome.failures),
+            target_down=any(failure.entry.every_call for failure in outcome.failures),
+        )
 
     def gave_up(self, work: Work, entry: ErrorEntry, message: str, attempt: int) -> Result:
         """The engine could not work on the event: failed, as a whole, with an incident."""

@@ -11,10 +11,8 @@ from contextlib import AsyncExitStack
 import structlog
 import uvloop
 
-from app.bundled import schema_path
 from app.cmt.client import CmtClient
 from app.domain.counts import Settlement
-from app.domain.entities import Catalog, CatalogError, parse_catalog
 from app.domain.record import SourceRecord
 from app.engine.breaker import Breaker
 from app.engine.context import EngineContext, Room
@@ -22,6 +20,7 @@ from app.engine.lease import Lease
 from app.engine.ledger import Ledger
 from app.engine.producer import DurableProducer
 from app.engine.stream import Stream
+from app.flows.catalog import load_catalog
 from app.flows.consumer_sync import ConsumerSync
 from app.flows.outage import OutageWatch, TargetHealth
 from app.flows.states import ReadModelStates
@@ -34,7 +33,7 @@ from app.observe.health import Readiness
 from app.observe.logging import configure_logging
 from app.observe.metrics import Gauges, Metrics
 from app.readmodels import ReadModels
-from app.settings import CmtSettings, ConfigurationError, WorkerSettings
+from app.settings import WorkerSettings
 from app.sinks.cmt import CmtSink
 from app.web.server import WebServer
 from app.web.state import WebState
@@ -55,25 +54,12 @@ class WorkerFailed(Exception):
     """The worker cannot go on; the text says why and what to do."""
 
 
-def load_catalog(settings: CmtSettings) -> Catalog:
-    """The data extensions that ``CMT_DATA_EXTENSIONS`` names, else the bundled ones.
-
-    Raises:
-        ConfigurationError: the file cannot be used.
-    """
-    path = settings.data_extensions or schema_path("data-extensions.json")
-    try:
-        return parse_catalog(path.read_bytes())
-    except (OSError, CatalogError) as error:
-        raise ConfigurationError([f"CMT_DATA_EXTENSIONS {path}: {error}"]) from None
-
-
 class Worker:
     """Everything that runs in one worker process."""
 
     def __init__(self, settings: WorkerSettings) -> None:
         self._settings = settings
-        self._catalog = load_catalog(settings.cmt)
+        self._catalog = load_catalog(settings.cmt.data_extensions)
         self._metrics = Metrics()
         self._read_models = ReadModels(
             settings.kafka, settings.general.data_dir, unreadable=self._metrics.unreadable_state_record

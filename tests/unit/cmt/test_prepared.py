@@ -6,7 +6,7 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.bundled import schema_path
@@ -52,6 +52,7 @@ def rows(draw: st.DrawFn) -> list[tuple[EntityType, Row]]:
     return made
 
 
+@settings(deadline=None)
 @given(rows())
 def test_upserts_and_deletes_mean_the_same(
     ours: PreparedWire, zeeps: Wire, given_rows: list[tuple[EntityType, Row]]
@@ -60,6 +61,7 @@ def test_upserts_and_deletes_mean_the_same(
     assert canonical(ours.delete(given_rows)) == canonical(zeeps.delete(given_rows))
 
 
+@settings(deadline=None)
 @given(st.sampled_from(EntityType), keys, st.none() | keys)
 def test_retrieves_mean_the_same(
     ours: PreparedWire, zeeps: Wire, entity: EntityType, consumer_id: str, after: str | None

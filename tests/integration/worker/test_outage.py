@@ -1,0 +1,90 @@
+"""An outage of Marketing Cloud is not a flood; an aborted transaction is not an event."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from confluent_kafka import Producer
+
+from app.domain.entities import Catalog
+from app.kafka import sources
+from tests.integration.worker.deployment import SETTLE_SECONDS, Deploy, Deployment, deployed
+from tests.integration.worker.profiles import fresh_consumer, new, pet
+from tests.integration.worker.simulator_probe import running_simulator
+from tests.integration.worker.worker_process import wait_for
+
+OUTAGE = "CMT-OUTAGE:event:-"
+
+
+@pytest.fixture
+def installation(broker: sources.Broker, catalog: Catalog, tmp_path: Path) -> Iterator[Deployment]:
+    """With a simulator of its own: what is tested here happens to every call."""
+    quick = {"SYNC_BREAKER_FAILURES": "5", "SYNC_BREAKER_PROBE_SECONDS": "0.3", "SYNC_BREAKER_ALERT_SECONDS": "0.5"}
+    with (
+        running_simulator(tmp_path / "simulator.log") as simulator,
+        deployed(broker.bootstrap_servers, simulator, catalog, tmp_path, **quick) as deployment,
+    ):
+        yield deployment
+
+
+@pytest.mark.parametrize("kind", ["http_503", "reset", "token_500"])
+def test_an_outage_uses_up_no_attempt_and_becomes_one_incident_and_work_resumes_by_itself(
+    installation: Deployment, catalog: Catalog, kind: str
+) -> None:
+    simulator = installation.simulator
+    simulator.add_fault("expire_tokens", times=1)
+    worker = installation.worker().ready()
+    with simulator.fault(kind):
+        events = installation.publish(*(new(fresh_consumer(), pet=[pet("p")]) for _ in range(30)))
+        wait_for(
+            lambda: simulator.incidents_of(OUTAGE),
+            lambda: f"an incident about the outage: {simulator.incidents()}\n{worker.log_tail()}",
+            SETTLE_SECONDS,
+        )
+        assert worker.metric("profile_sync_breaker_open", account="default") == 1
+        assert worker.totals()["events"] == 0
+    totals = installation.settled(worker, len(events))
+    assert totals["synced"] == len(events)
+    assert installation.dead_letters() == []
+    assert simulator.rows(catalog) == installation.expected(events)
+    assert [one["correlation_id"] for one in simulator.incidents()] == [f"profile-sync:{OUTAGE}"]
+    wait_for(
+        lambda: "answers again" in json.dumps(simulator.incidents_of(OUTAGE)[0]),
+        lambda: f"a note that it is over: {simulator.incidents_of(OUTAGE)}",
+        SETTLE_SECONDS,
+    )
+
+
+def test_a_worker_stops_quickly_and_loses_nothing_while_the_target_is_down(installation: Deployment) -> None:
+    worker = installation.worker().ready()
+    with installation.simulator.fault("http_503"):
+        events = installation.publish(*(new(fresh_consumer()) for _ in range(20)))
+        wait_for(
+            lambda: worker.metric("profile_sync_breaker_open", account="default") == 1,
+            lambda: f"the breaker opens\n{worker.log_tail()}",
+            SETTLE_SECONDS,
+        )
+        assert worker.terminate() == 0
+    successor = installation.worker().ready()
+    assert installation.settled(successor, len(events))["synced"] == len(events)
+
+
+def test_events_of_an_aborted_transaction_are_not_worked_on(deploy: Deploy) -> None:
+    deployment = deploy()
+    producer = Producer(
+        {"bootstrap.servers": deployment.kafka.bootstrap_servers, "transactional.id": deployment.kafka.group}
+    )
+    producer.init_transactions(30)
+    aborted, committed = new(fresh_consumer("aborted")), new(fresh_consumer("committed"))
+    for event, end in ((aborted, producer.abort_transaction), (committed, producer.commit_transaction)):
+        producer.begin_transaction()
+        producer.produce(deployment.kafka.topic, json.dumps(event), event["consumerId"], partition=0)
+        producer.flush(30)
+        end(30)
+    worker = deployment.worker().ready()
+    assert deployment.settled(worker, 1)["synced"] == 1
+    assert worker.consumer(aborted["consumerId"]) is None
+    assert deployment.simulator.calls(aborted["consumerId"]) == []
