@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.incidents.alert import Alert, AlertKind, UnreadableAlert
@@ -13,6 +13,7 @@ from app.incidents.alert import Alert, AlertKind, UnreadableAlert
 ALERT = Alert("CMT-TIMEOUT", "pet", "UPDATE", "DE", "3-17", "1f0a2b", "no answer for '***'", 1_763_000_000_000)
 
 
+@settings(deadline=None)
 @given(st.text(), st.text(), st.integers(), st.sampled_from(AlertKind))
 def test_an_alert_arrives_as_it_was_sent(message: str, market: str, at_ms: int, kind: AlertKind) -> None:
     alert = replace(ALERT, message=message, market=market, at_ms=at_ms, kind=kind)
@@ -26,6 +27,7 @@ def test_one_incident_is_about_reason_entity_and_operation() -> None:
         assert changed.fingerprint != ALERT.fingerprint
 
 
+@settings(deadline=None)
 @given(st.text(), st.text(), st.text())
 def test_a_fingerprint_can_stand_in_a_query_and_in_the_ticket_field(reason: str, entity: str, operation: str) -> None:
     fingerprint = replace(ALERT, reason=reason, entity=entity, operation=operation).fingerprint
