@@ -105,6 +105,12 @@ class Control:
                 for problem in error.errors(include_url=False, include_context=False)
             ]
             return _problem(400, f"not a fault: {'; '.join(reasons)}. Kinds: {', '.join(Kind)}")
+        if rule.data_extension is not None:
+            table = self._store.table(rule.data_extension)
+            if table is None:
+                known = ", ".join(held.definition.customer_key for held in self._store.tables())
+                return _problem(400, f"not a fault: there is no data extension {rule.data_extension!r}, only {known}")
+            rule = rule.model_copy(update={"data_extension": table.definition.customer_key})
         rule_id = self._faults.add(rule)
         if rule.at_once:
             self._tokens.expire_all()

@@ -242,7 +242,7 @@ async def test_transport_faults_leave_the_token_endpoint_alone_unless_they_name_
 
 
 async def test_a_fault_matches_by_operation_data_extension_and_consumer(wire: Wire) -> None:
-    await wire.fault("rate_limited", operation="Update", dataExtension="CMT_Pet", consumerId="c1")
+    await wire.fault("rate_limited", operation="Update", dataExtension="cmt_pet", consumerId="c1")
     pet = row("CMT_Pet", ConsumerId="c1", PetId="p1")
 
     async def limited(answer: Answer) -> bool:
@@ -303,6 +303,7 @@ async def test_faults_are_listed_and_removed(wire: Wire) -> None:
         ({"kind": "slow", "times": 0}, "times"),
         ({"kind": "slow", "probability": 1.5}, "probability"),
         ({"kind": "row_error", "operation": "Retrieve"}, "row_error cannot happen to operation Retrieve"),
+        ({"kind": "slow", "dataExtension": "CMT_Cat"}, "CMT_Cat"),
         ({"kind": "token_500", "operation": "Update"}, "token_500 cannot happen to operation Update"),
     ],
 )
