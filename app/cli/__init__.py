@@ -19,6 +19,7 @@ from app.cli.simulator import simulator
 from app.cli.token import token
 from app.cli.topics import topics
 from app.cli.worker import worker
+from app.observe.logging import configure_command_logging
 
 cli = typer.Typer(
     name="profile-sync",
@@ -43,6 +44,7 @@ def options(
     ] = False,
 ) -> None:
     """Keeps Salesforce Marketing Cloud true to a consumer database: Kafka events in, SOAP calls out."""
+    configure_command_logging()
 
 
 cli.command()(demo)

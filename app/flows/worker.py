@@ -139,6 +139,7 @@ class Worker:
                 consumer_lag=stream.lag,
                 breaker_open=lambda: {settings.cmt.account_id or "default": float(breaker.is_open)},
                 dead_letters_open=stream.ownership.open_dead_letters,
+                readmodel_behind=self._read_models.behind_seconds,
             )
         )
         await stack.enter_async_context(OutageWatch(breaker, producer, kafka, sync.breaker_alert_seconds))
