@@ -11,6 +11,8 @@ import re
 from collections.abc import Collection, Iterable, Iterator
 from decimal import Decimal
 
+from app.domain.entities import as_text
+
 MASK = "***"
 
 # A value as short as this is also part of ordinary words ("DE" in "DELETE"): masked only where it stands in quotes or
@@ -79,7 +81,7 @@ def _forms(value: object) -> Iterator[str]:
     """How a value may stand in a text: as sent, trimmed, and escaped once more."""
     if value is None or isinstance(value, bool):
         return
-    text = format(value, "f") if isinstance(value, Decimal) and value.is_finite() else str(value)
+    text = (as_text(value) if isinstance(value, Decimal) else None) or str(value)
     for form in (text, text.strip()):
         if form.strip():
             yield form

@@ -19,6 +19,7 @@ COLUMNS = ("ConsumerId", "EmailAddress", "FirstName", "Name", "BirthDate")
         ("value ann.lee@example.org (private) refused", ["ann.lee@example.org"], "value *** (private) refused"),
         ("O&#x27;Brien is too long", ["O'Brien"], "*** is too long"),
         ("weight 4.50 exceeds", [Decimal("4.50")], "weight *** exceeds"),
+        ("weight 1E+999999999 exceeds", [Decimal("1E+999999999")], "weight *** exceeds"),  # never written out
         ("weight 100 exceeds", [Decimal("1E+2")], "weight *** exceeds"),
         ("no row for 'Anna Name Lee'", ["Anna Name Lee"], "no row for '***'"),
         ("no row for Name Lee", ["Name Lee"], "no row for ***"),
