@@ -78,7 +78,8 @@ def lines_to_try(program: str, bootstrap_servers: str, consumer_id: str) -> Sequ
         f"export KAFKA_BOOTSTRAP_SERVERS={bootstrap_servers}",
         f"{program} kpi",
         f"{program} consumer {consumer_id}",
-        f"{program} sample --events 500 --seed 7 | {program} publish",
+        f"{program} sample --events 500 --seed 7 |",  # a shell reads on after it
+        f"  {program} publish",
     )
 
 

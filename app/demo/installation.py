@@ -13,6 +13,7 @@ import aiohttp
 
 from app.demo.clients import SimulatorClient, WorkerClient, announced_environment
 from app.demo.environment import SESSION_SECONDS, worker_variables
+from app.demo.failed import DemoFailed
 from app.demo.processes import ChildProcess, ChildProcesses, how_it_ended
 from app.kafka import topics
 from app.kafka.free_port import free_port
@@ -30,10 +31,6 @@ _PORT_ATTEMPTS = 3
 _T = TypeVar("_T")
 
 
-class DemoFailed(Exception):
-    """The demo cannot go on; the text says why."""
-
-
 @dataclass(frozen=True, slots=True)
 class Worker:
     """A running worker and its API."""
@@ -49,14 +46,7 @@ class Installation:
     ``environment``: of all programs, without any variable of ours. ``folder``: for the workers' data.
     """
 
-    def __init__(
-        self,
-        broker: Broker,
-        children: ChildProcesses,
-        environment: Mapping[str, str],
-        folder: Path,
-        session: aiohttp.ClientSession,
-    ) -> None:
+    def __init__(self, broker: Broker, children: ChildProcesses, environment: Mapping[str, str], folder: Path) -> None:
         self.broker = broker
         self.workers: list[Worker] = []
         # Not read from the environment, which may speak of another Kafka.
@@ -69,7 +59,6 @@ class Installation:
         self._children = children
         self._environment = environment
         self._folder = folder
-        self._session = session
         self._reported: set[str] = set()
 
     async def create_topics(self) -> None:
@@ -80,7 +69,7 @@ class Installation:
         """
         await asyncio.to_thread(topics.create, self.kafka)
 
-    async def start_simulator(self, faults: Sequence[Mapping[str, Any]]) -> None:
+    async def start_simulator(self, http: aiohttp.ClientSession, faults: Sequence[Mapping[str, Any]]) -> None:
         """Start it on a port of its choice and set faults.
 
         Raises:
@@ -89,17 +78,17 @@ class Installation:
         child = self._simulator_process = self._children.start("simulator", ["simulator"], self._environment)
         first_line = await self._until(child, child.log_start)
         self._simulator_variables = announced_environment(first_line)
-        self.simulator = SimulatorClient(self._session, self._simulator_variables["CMT_AUTH_URL"])
+        self.simulator = SimulatorClient(http, self._simulator_variables["CMT_AUTH_URL"])
         await self.simulator.inject(faults)
 
-    async def start_workers(self, number: int, first_web_port: int) -> None:
+    async def start_workers(self, http: aiohttp.ClientSession, number: int, first_web_port: int) -> None:
         """Start them all and wait until all are ready at the same time: each one that joins has the others wait.
 
         Raises:
             DemoFailed: one did not come up.
         """
         for index in range(number):
-            self.workers.append(self._start_worker(index + 1, first_web_port if index == 0 else 0))
+            self.workers.append(self._start_worker(http, index + 1, first_web_port if index == 0 else 0))
         for attempt in range(_PORT_ATTEMPTS):
             try:
                 await self._until_ready()
@@ -108,7 +97,7 @@ class Installation:
                 if taken.worker.web_port == first_web_port or attempt + 1 == _PORT_ATTEMPTS:
                     raise _did_not_start(taken.worker.child) from None
                 index = self.workers.index(taken.worker)
-                self.workers[index] = self._start_worker(index + 1, 0)
+                self.workers[index] = self._start_worker(http, index + 1, 0)
 
     def living(self) -> list[Worker]:
         """The workers that run."""
@@ -135,14 +124,14 @@ class Installation:
                 f"{begin}{child.name} {how_it_ended(child.exit_code)}. Its log ends with:\n{child.log_tail()}"
             )
 
-    def _start_worker(self, number: int, web_port: int) -> Worker:
+    def _start_worker(self, http: aiohttp.ClientSession, number: int, web_port: int) -> Worker:
         port = web_port or free_port()
         name = f"worker {number}"
         variables = worker_variables(
             self.broker.bootstrap_servers, self._simulator_variables, port, self._folder / f"data-{number}"
         )
         child = self._children.start(name, ["worker"], {**self._environment, **variables})
-        return Worker(child, WorkerClient(self._session, f"http://{HOST}:{port}"), port)
+        return Worker(child, WorkerClient(http, f"http://{HOST}:{port}"), port)
 
     async def _until_ready(self) -> None:
         deadline = time.monotonic() + START_SECONDS

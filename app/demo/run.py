@@ -18,10 +18,12 @@ from rich.console import Console
 
 import app
 from app.demo.environment import foreign_variables, importable
-from app.demo.installation import HOST, DemoFailed
+from app.demo.failed import DemoFailed
+from app.demo.installation import HOST
 from app.demo.interrupt import Interrupt, Interrupted
+from app.demo.options import DemoOptions
 from app.demo.processes import ChildProcesses
-from app.demo.session import DemoOptions, Session
+from app.demo.session import Session
 from app.demo.show import Show
 from app.kafka import sources
 from app.kafka.readiness import listens
@@ -68,9 +70,9 @@ def run_demo(options: DemoOptions, console: Console) -> DemoResult:
         except (Interrupted, asyncio.CancelledError):
             if interrupt.received is None:
                 raise
-            show.say("Interrupted.")
             report = None
         if report is None and options.exit_when_settled:
+            show.say("Interrupted before all was settled.")
             return DemoResult(_EXIT_SIGNAL + (interrupt.received or 0))
         # Without --exit a signal is how it ends.
         return DemoResult(EXIT_FAILURE if session is not None and session.problems else 0, report)

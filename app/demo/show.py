@@ -95,10 +95,10 @@ class Show:
 
 
 def line(snapshot: Snapshot) -> str:
-    """Everything that matters in at most 80 columns, as long as the numbers are below 100,000."""
+    """Everything that matters, in 80 columns as long as there are no more than thousands of events."""
     totals = snapshot.totals
     return (
-        f"settled {totals.events}/{snapshot.wanted}: {totals.synced} synced, {totals.partial} partial, "
+        f"{totals.events}/{snapshot.wanted} done: {totals.synced} synced, {totals.partial} partial, "
         f"{totals.failed + totals.invalid} failed; {totals.parked} parked; {snapshot.calls_per_second:.0f} calls/s"
     )
 
@@ -129,4 +129,5 @@ def table(snapshot: Snapshot) -> Group:
     for name, number in (("published", snapshot.sent), ("settled", totals.events)):
         bar = ProgressBar(total=max(snapshot.wanted, 1), completed=min(number, snapshot.wanted), width=_BAR_WIDTH)
         bars.add_row(Text(name), bar, f"{number:,}/{snapshot.wanted:,}")
-    return Group(Padding(bars, (0, 0, 1, 2)), Padding(grid, (0, 0, 1, 2)))
+    # Not filled up to the edge: what the terminal itself writes there on Ctrl-C would begin a new line.
+    return Group(Padding(bars, (0, 0, 1, 2), expand=False), Padding(grid, (0, 0, 0, 2), expand=False))

@@ -1,0 +1,21 @@
+"""What a demo may be asked for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+# A retry waits some seconds at most: after so long without a settled event something is stuck.
+PATIENCE_SECONDS = 120.0
+
+
+@dataclass(frozen=True, slots=True)
+class DemoOptions:
+    """``web_port``: of the first worker, 0 = a free one. ``fault_rate``: share of SOAP calls that fail, 0 to 1."""
+
+    events: int = 2000
+    exit_when_settled: bool = False
+    fault_rate: float = 0.0
+    workers: int = 1
+    web_port: int = 0
+    seed: int = 0
+    patience_seconds: float = PATIENCE_SECONDS

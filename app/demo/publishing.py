@@ -1,0 +1,55 @@
+"""Sample events into the main topic, in a thread beside the event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Iterator
+
+from app.demo.failed import DemoFailed
+from app.domain.event import ProfileEvent
+from app.domain.samples import sample_events
+from app.flows.publishing import publish_events
+from app.settings import KafkaSettings
+
+
+class Publishing:
+    """Begins at once; to be made in an event loop. ``sent``: events handed to the Kafka client so far."""
+
+    def __init__(self, kafka: KafkaSettings, events: int, seed: int) -> None:
+        self.sent = 0
+        self._kafka = kafka
+        self._events = events
+        self._seed = seed
+        self._stopping = threading.Event()
+        self._task = asyncio.ensure_future(asyncio.to_thread(self._publish))
+        # Should something else end the demo first, nobody asks what became of this.
+        self._task.add_done_callback(lambda done: done.cancelled() or done.exception())
+
+    def published(self) -> int | None:
+        """How many events Kafka has, once it has them all; None until then.
+
+        Raises:
+            DemoFailed, KafkaAccessError: it did not take them.
+        """
+        return self._task.result() if self._task.done() else None
+
+    def stop(self) -> None:
+        """Publish no more."""
+        self._stopping.set()
+
+    def _publish(self) -> int:
+        result = publish_events(self._until_stopped(), self._kafka, on_sent=self._note)
+        if result.rejected:
+            first = result.rejected[0]
+            raise DemoFailed(f"Kafka did not take {len(result.rejected)} of the events: {first.code}: {first.reason}")
+        return result.published
+
+    def _until_stopped(self) -> Iterator[ProfileEvent]:
+        for event in sample_events(self._events, self._seed):
+            if self._stopping.is_set():
+                return
+            yield event
+
+    def _note(self, number: int) -> None:
+        self.sent = number

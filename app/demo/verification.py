@@ -1,0 +1,56 @@
+"""Once all is settled: looks everywhere for what must add up."""
+
+from __future__ import annotations
+
+import asyncio
+
+from app.demo.clients import SimulatorClient, Totals
+from app.demo.dead_letters import DeadLetters
+from app.demo.failed import DemoFailed
+from app.demo.outcomes import OutcomesUnreadable, published_events, read_outcomes
+from app.demo.rows import Expectation, compare, expect
+from app.demo.totals import Findings
+from app.domain.entities import Catalog, EntityType
+from app.domain.samples import sample_events
+from app.settings import KafkaSettings
+
+
+async def verify(
+    events: int,
+    seed: int,
+    totals: Totals,
+    seconds: float,
+    *,
+    kafka: KafkaSettings,
+    catalog: Catalog,
+    simulator: SimulatorClient,
+    dead_letters: DeadLetters,
+) -> Findings:
+    """What became of so many sample events of that seed, which the workers settled in ``seconds``.
+
+    Raises:
+        DemoFailed, KafkaAccessError, aiohttp.ClientError, TimeoutError: somebody did not answer.
+    """
+    held = {entity: await simulator.rows(catalog[entity].customer_key) for entity in EntityType}
+    stats = await simulator.stats()
+    letters = await asyncio.to_thread(dead_letters.events)
+    try:
+        expected = await asyncio.to_thread(_expect, events, seed, totals, kafka, catalog)
+    except OutcomesUnreadable as error:
+        raise DemoFailed(str(error)) from error
+    return Findings(
+        published=events,
+        totals=totals,
+        dead_letters=letters,
+        calls=stats.calls,
+        seconds=seconds,
+        rows=compare(expected, held, catalog),
+        consumers_checked=len(expected.consumers),
+        consumers_left_out=expected.left_out,
+    )
+
+
+def _expect(events: int, seed: int, totals: Totals, kafka: KafkaSettings, catalog: Catalog) -> Expectation:
+    consumers = {event.consumer_id for event in sample_events(events, seed)}
+    outcome_of = read_outcomes(kafka, consumers, totals, events)
+    return expect(published_events(events, seed, catalog), outcome_of, catalog)
