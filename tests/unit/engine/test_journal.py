@@ -1,0 +1,173 @@
+"""The journal: group commit, and what is durable when a caller goes on."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection
+from typing import Any
+
+import pytest
+
+from app.domain.counts import Settlement
+from app.domain.outcome import Outcome
+from app.domain.state import (
+    ConsumerState,
+    Forwarded,
+    PartitionState,
+    Verdict,
+    consumer_key,
+    parse_consumer_key,
+    partition_key,
+)
+from app.engine.journal import ConsumerRecords, Journal
+from tests.unit.engine.fakes import FakeProducer, MemoryStates
+
+STATE, CONSUMERS = "state", "consumers"
+
+
+def settlement(number: int, consumer: str | None = None, outcome: Outcome = Outcome.SYNCED) -> Settlement:
+    return Settlement(consumer or f"c{number}", f"e{number}", "NEW", "DE", "2026-11-21", outcome, full_state=True)
+
+
+class Setup:
+    """A journal of partition 2 in epoch 7, everything that it writes, and the tasks that it starts."""
+
+    def __init__(self, state: PartitionState | None = None, states: MemoryStates | None = None) -> None:
+        self.producer = FakeProducer()
+        self.table: dict[bytes, bytes] = {}
+        self.tasks: list[asyncio.Task[Any]] = []
+        self.upto: int | None = None
+        self.asked: list[set[int]] = []
+        self.journal = Journal(
+            2,
+            7,
+            state or PartitionState(),
+            producer=self.producer,  # type: ignore[arg-type]
+            state_topic=STATE,
+            consumers_topic=CONSUMERS,
+            consumers=ConsumerRecords(2, 7, states or MemoryStates()),
+            decided_upto=self._decided_upto,
+            written=self.table.__setitem__,
+            spawn=lambda coroutine: self.tasks.append(asyncio.create_task(coroutine)),
+        )
+
+    def _decided_upto(self, done: Collection[int]) -> int | None:
+        self.asked.append(set(done))
+        return self.upto
+
+    def last(self) -> PartitionState:
+        return PartitionState.decode(self.producer.of(STATE)[-1].value or b"")
+
+
+async def test_a_change_is_durable_when_its_caller_goes_on() -> None:
+    setup = Setup()
+    await setup.journal.finish(4, settlement(4), dead_letter=False)
+    assert setup.last().decided(4)
+    assert setup.journal.state == setup.last()
+    assert setup.table == {partition_key(2, 7): setup.producer.of(STATE)[-1].value}
+
+
+async def test_nothing_counts_as_durable_before_the_broker_has_it() -> None:
+    setup = Setup()
+    setup.producer.hold()
+    caller = asyncio.create_task(setup.journal.finish(4, settlement(4), dead_letter=False))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert not caller.done()
+    assert not setup.journal.state.decided(4)
+    assert setup.table == {}
+    setup.producer.release()
+    await caller
+    assert setup.journal.state.decided(4)
+
+
+async def test_changes_that_come_up_during_a_write_share_the_next_one() -> None:
+    setup = Setup()
+    setup.producer.hold()
+    callers = [asyncio.create_task(setup.journal.finish(n, settlement(n), dead_letter=False)) for n in range(50)]
+    await asyncio.sleep(0)
+    setup.producer.release()
+    await asyncio.gather(*callers)
+    assert len(setup.producer.of(STATE)) <= 2
+    assert setup.last().counts["2026-11-21"]["DE"]["events"] == {"synced": 50}
+
+
+async def test_the_consumers_record_is_written_before_the_event_is_counted() -> None:
+    setup = Setup()
+    await setup.journal.finish(4, settlement(4), dead_letter=False)
+    assert [write.topic for write in setup.producer.written] == [CONSUMERS, STATE]
+    key = setup.producer.of(CONSUMERS)[0].key
+    assert parse_consumer_key(key or b"") == (2, 7, "c4")
+
+
+async def test_two_events_of_a_consumer_in_one_write_become_one_record_with_both() -> None:
+    setup = Setup()
+    setup.producer.hold()
+    first = asyncio.create_task(setup.journal.finish(1, settlement(1), dead_letter=False))
+    await asyncio.sleep(0)
+    rest = [asyncio.create_task(setup.journal.finish(n, settlement(n, "same"), dead_letter=False)) for n in (2, 3)]
+    await asyncio.sleep(0)
+    setup.producer.release()
+    await asyncio.gather(first, *rest)
+    records = [write for write in setup.producer.of(CONSUMERS) if write.key == consumer_key(2, 7, "same")]
+    assert len(records) == 1
+    state = ConsumerState.decode(records[0].value or b"")
+    assert [event.event_id for event in state.recent] == ["e3", "e2"]
+
+
+async def test_the_record_of_an_earlier_owner_is_continued_and_its_key_removed() -> None:
+    states = MemoryStates()
+    earlier = Setup()
+    await earlier.journal.finish(1, settlement(1, "c"), dead_letter=False)
+    states.known[2, "c"] = (5, ConsumerState.decode(earlier.producer.of(CONSUMERS)[0].value or b""))
+    setup = Setup(states=states)
+    await setup.journal.finish(2, settlement(2, "c"), dead_letter=False)
+    written, tombstone = setup.producer.of(CONSUMERS)
+    assert [event.event_id for event in ConsumerState.decode(written.value or b"").recent] == ["e2", "e1"]
+    assert (tombstone.key, tombstone.value) == (consumer_key(2, 5, "c"), None)
+
+
+async def test_the_next_write_knows_what_the_follower_has_not_read_yet() -> None:
+    setup = Setup()  # the follower knows nothing
+    await setup.journal.finish(1, settlement(1, "c"), dead_letter=False)
+    await setup.journal.finish(2, settlement(2, "c"), dead_letter=False)
+    last = ConsumerState.decode(setup.producer.of(CONSUMERS)[-1].value or b"")
+    assert [event.event_id for event in last.recent] == ["e2", "e1"]
+
+
+async def test_decided_offsets_below_the_lowest_undecided_one_are_folded_into_upto() -> None:
+    setup = Setup()
+    await setup.journal.finish(3, settlement(3), dead_letter=False)
+    setup.upto = 5
+    await setup.journal.forward(5, Forwarded("c"))
+    assert setup.asked[-1] == {3, 5}
+    assert (setup.last().upto, setup.last().done) == (5, set())
+    assert setup.last().forwarded == {5: Forwarded("c")}
+
+
+async def test_life_of_a_parked_event_in_the_record() -> None:
+    setup = Setup()
+    failed = Forwarded("c", "e9", 1, 100, 50, 50, "CMT-TIMEOUT")
+    await setup.journal.forward(9, failed)
+    again = Forwarded("c", "e9", 2, 200, 50, 150, "CMT-TIMEOUT")
+    await setup.journal.tried(9, again)
+    assert setup.last().forwarded == {9: again}
+    given_up = settlement(9, "c", Outcome.FAILED)
+    verdict = Verdict(given_up, "masked", 50, 250, alert=True)
+    await setup.journal.give_up(9, verdict)
+    assert setup.last().verdicts == {9: verdict}
+    assert setup.last().counts == {}
+    await setup.journal.finish(9, given_up, dead_letter=True)
+    assert (setup.last().forwarded, setup.last().verdicts) == ({}, {})
+    assert sum(setup.last().dead_letters.values()) == 1
+
+
+async def test_a_failed_write_fails_every_caller_and_changes_nothing() -> None:
+    setup = Setup()
+    setup.producer.refused_topics.add(STATE)
+    callers = [asyncio.create_task(setup.journal.finish(n, settlement(n), dead_letter=False)) for n in (1, 2)]
+    results = await asyncio.gather(*callers, return_exceptions=True)
+    assert all(isinstance(result, Exception) for result in results)
+    assert setup.journal.state == PartitionState()
+    with pytest.raises(Exception, match="refused"):
+        await setup.tasks[0]
