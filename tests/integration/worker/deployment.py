@@ -10,7 +10,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from confluent_kafka import TIMESTAMP_NOT_AVAILABLE, KafkaError, KafkaException, Message, Producer
+from confluent_kafka import (
+    TIMESTAMP_NOT_AVAILABLE,
+    Consumer,
+    KafkaError,
+    KafkaException,
+    Message,
+    Producer,
+    TopicPartition,
+)
 from confluent_kafka.admin import AdminClient
 
 from app.domain.entities import Catalog, EntityType
@@ -218,21 +226,29 @@ class Deployment:
         records = self.probe.read_all(self.kafka.retry_topic)
         return [record for record in records if of is None or _source(record) == (of.partition, of.offset)]
 
-    def committed_to_the_end(self) -> bool:
-        """Whether the group has committed everything that stands in the main and the retry topic."""
-        for topic in (self.kafka.topic, self.kafka.retry_topic):
+    def committed_to_the_end(self, *topics: str) -> bool:
+        """Whether the group has committed everything that stands in the topics (else: main and retry topic)."""
+        for topic in topics or (self.kafka.topic, self.kafka.retry_topic):
             ends = self.ends(topic)
             committed = self.probe.committed(self.kafka.group, topic)
             if any(end and committed.get(partition) != end for partition, end in ends.items()):
                 return False
         return True
 
+    def alerts_handled(self) -> bool:
+        """Whether every alert has reached the ticket system."""
+        return self.committed_to_the_end(self.kafka.alerts_topic)
+
     def ends(self, topic: str) -> dict[int, int]:
         """End offset of each partition."""
-        ends = dict.fromkeys(range(PARTITIONS), 0)
-        for record in self.probe.read_all(topic):
-            ends[record.partition] = max(ends[record.partition], record.offset + 1)
-        return ends
+        consumer = Consumer({"bootstrap.servers": self.kafka.bootstrap_servers, "group.id": "ends"})
+        try:
+            return {
+                partition: consumer.get_watermark_offsets(TopicPartition(topic, partition), DEADLINE_SECONDS)[1]
+                for partition in range(self.kafka.partitions)
+            }
+        finally:
+            consumer.close()
 
     def event_of(self, published: Published) -> ProfileEvent:
         """The event as the program understands it."""

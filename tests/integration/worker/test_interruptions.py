@@ -1,0 +1,134 @@
+"""Workers come, go, freeze and die while events flow: nothing is lost, nothing is counted twice, order is kept."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from tests.integration.worker.deployment import Deploy, Deployment
+from tests.integration.worker.feed import (
+    Feed,
+    assert_order_was_kept,
+    assert_rows_are_right,
+    assert_worked_on_once,
+)
+from tests.integration.worker.profiles import fresh_consumer, new, pet, update
+from tests.integration.worker.worker_process import WorkerProcess, wait_for
+
+SESSION_SECONDS = 6.0
+
+
+@pytest.fixture
+def slow_calls(deploy: Deploy) -> Iterator[Deployment]:
+    """An installation whose calls take a while, so that whatever hits a worker hits work under way."""
+    deployment = deploy(SYNC_MAX_ATTEMPTS="1000")
+    with deployment.simulator.fault("slow", delayMs=10):
+        yield deployment
+
+
+@contextmanager
+def stuck_consumers(deployment: Deployment, number: int = 3) -> Iterator[list[str]]:
+    """Consumers whose events fail for as long as the ``with`` block lasts: each has three in line."""
+    consumers = [fresh_consumer("stuck") for _ in range(number)]
+    faults = [
+        deployment.simulator.add_fault("server_fault", consumerId=consumer, operation="Update")
+        for consumer in consumers
+    ]
+    try:
+        yield consumers
+    finally:
+        for fault in faults:
+            deployment.simulator.request("DELETE", f"/_sim/faults/{fault}")
+
+
+def all_committed(deployment: Deployment) -> None:
+    wait_for(
+        deployment.committed_to_the_end,
+        lambda: f"{deployment.probe.committed(deployment.kafka.group, deployment.kafka.topic)}",
+        15,
+    )
+
+
+def settled_by(worker: WorkerProcess) -> float:
+    """Events that this very process has settled."""
+    return worker.metric("profile_sync_events_settled_total")
+
+
+def assert_all_synced(deployment: Deployment, worker: WorkerProcess, feed: Feed, others: int = 0) -> None:
+    """Every event is settled, counted once, and written."""
+    events = len(feed.published) + others
+    totals = deployment.settled(worker, events, within=60)
+    assert (totals["synced"], totals["events"], totals["parked"]) == (events, events, 0)
+    assert deployment.dead_letters() == []
+    all_committed(deployment)
+    assert_rows_are_right(deployment, feed.published)
+
+
+def test_workers_that_come_and_leave_do_every_event_once_and_in_order(deploy: Deploy) -> None:
+    # Work under way gets a third of the session to end before partitions change hands.
+    deployment = deploy(KAFKA_SESSION_TIMEOUT_SECONDS="20")
+    first = deployment.worker().ready()
+    with deployment.simulator.fault("slow", delayMs=10), Feed(deployment, seed=11) as feed:
+        feed.flowing(first)
+        second = deployment.worker().ready()
+        wait_for(lambda: settled_by(second) > 10, lambda: "a share of the second worker", 30)
+        assert settled_by(first) > 10
+        asked = time.monotonic()
+        assert first.terminate() == 0
+        assert time.monotonic() - asked < 10
+        feed.flowing(second)
+        # Leaving has committed all that was done: whoever takes over has nothing to look through again.
+        assert second.terminate() == 0
+        first.start().ready()
+        feed.flowing(first)
+    assert_all_synced(deployment, first, feed)
+    assert_worked_on_once(deployment, feed.published)
+
+
+def test_killed_worker_is_followed_by_one_that_loses_and_repeats_no_count(slow_calls: Deployment) -> None:
+    worker = slow_calls.worker().ready()
+    with Feed(slow_calls, seed=13) as feed, stuck_consumers(slow_calls) as stuck:
+        lines = [event for one in stuck for event in (new(one, pet=[pet("p1")]), update(one), update(one, name="Eve"))]
+        slow_calls.publish(*lines)
+        wait_for(lambda: worker.totals()["parked"] == len(lines), lambda: f"{worker.totals()}", 20)
+        feed.flowing(worker)
+        worker.kill9()
+        # The read model may be there already, or be built anew.
+        worker.start().ready()
+        assert worker.totals()["parked"] == len(lines)
+        feed.flowing(worker)
+        worker.kill9()
+        elsewhere = slow_calls.worker().ready()
+        feed.flowing(elsewhere)
+        assert elsewhere.totals()["parked"] == len(lines)
+    assert_all_synced(slow_calls, elsewhere, feed, others=len(lines))
+    assert_order_was_kept(slow_calls, feed.published)
+    for consumer in stuck:
+        written = [call for call in slow_calls.simulator.calls(consumer) if call.status == "ok"]
+        names = [call.rows[0]["FirstName"] for call in written if call.data_extension == "CMT_Consumer"]
+        assert names == ["Ann", "Ann", "Eve"]
+
+
+def test_frozen_worker_rejoins_and_nothing_it_held_is_done_out_of_order(slow_calls: Deployment) -> None:
+    workers = [slow_calls.worker(), slow_calls.worker()]
+    for worker in workers:
+        worker.ready()
+    first, second = workers
+    with Feed(slow_calls, seed=14) as feed:
+        feed.flowing(second)
+        wait_for(lambda: settled_by(first) > 0, lambda: "a share of the first", 20)
+        first.signal(signal.SIGSTOP)
+        time.sleep(SESSION_SECONDS + 2)  # not to wait for something, but to be away for longer than the session
+        feed.flowing(second)
+        first.signal(signal.SIGCONT)
+        first.ready()
+        before = settled_by(first)
+        wait_for(lambda: settled_by(first) > before, lambda: "work of the thawed one", 30)
+    assert first.running
+    assert_all_synced(slow_calls, second, feed)
+    assert_all_synced(slow_calls, first, feed)
+    assert_order_was_kept(slow_calls, feed.published)
