@@ -43,15 +43,21 @@ class SimulatorStats:
     incidents: int = 0
 
 
-def announced_environment(first_line: str) -> dict[str, str]:
-    """What the simulator's first line says its clients need.
+def announced_environment(log: str) -> dict[str, str]:
+    """What the simulator says its clients need, once a whole line of its log says so; empty until then.
 
-    >>> announced_environment("Simulator on http://[::1]:1 (...). Use it with: CMT_AUTH_URL=http://[::1]:1 A='b c'")
+    >>> announced_environment("a warning\\nSimulator on ... Use it with: CMT_AUTH_URL=http://[::1]:1 A='b c'\\n")
     {'CMT_AUTH_URL': 'http://[::1]:1', 'A': 'b c'}
+    >>> announced_environment("Simulator on ... Use it with: CMT_AUTH_URL=http://[:")
+    {}
     """
-    _, _, assignments = first_line.partition("Use it with: ")
-    named = (assignment.partition("=") for assignment in shlex.split(assignments))
-    return {name: value for name, _, value in named}
+    whole_lines, _, _ = log.rpartition("\n")
+    for line in whole_lines.splitlines():
+        _, announced, assignments = line.partition("Use it with: ")
+        if announced:
+            named = (assignment.partition("=") for assignment in shlex.split(assignments))
+            return {name: value for name, _, value in named}
+    return {}
 
 
 class SimulatorClient:

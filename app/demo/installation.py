@@ -76,8 +76,7 @@ class Installation:
             DemoFailed: it did not come up.
         """
         child = self._simulator_process = self._children.start("simulator", ["simulator"], self._environment)
-        first_line = await self._until(child, child.log_start)
-        self._simulator_variables = announced_environment(first_line)
+        self._simulator_variables = await self._until(child, lambda: announced_environment(child.log_text()))
         self.simulator = SimulatorClient(http, self._simulator_variables["CMT_AUTH_URL"])
         await self.simulator.inject(faults)
 

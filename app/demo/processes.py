@@ -32,11 +32,9 @@ class ChildProcess:
         """None while it lives; negative: the signal that ended it."""
         return self.process.poll()
 
-    def log_start(self) -> str:
-        """The first line of its log, empty until it is complete."""
-        with self.log.open(errors="replace") as lines:
-            first = lines.readline()
-        return first.strip() if first.endswith("\n") else ""
+    def log_text(self) -> str:
+        """Its whole log, for as long as it is short."""
+        return self.log.read_text(errors="replace")
 
     def log_tail(self) -> str:
         """The last lines of its log."""
