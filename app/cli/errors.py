@@ -28,8 +28,9 @@ CLASS_MEANINGS: dict[ErrorClass, tuple[str, str]] = {
     ),
     ErrorClass.AUTH: (
         "Token or credentials",
-        "As transient, for the credentials may be mended meanwhile. An expired token is not an error: it is refreshed "
-        "and the call repeated without costing an attempt.",
+        "Meets every event alike, so the circuit breaker opens and events wait until the credentials are mended; "
+        "without a breaker (`SYNC_BREAKER_FAILURES=0`) as transient. An expired token is not an error: it is "
+        "refreshed and the call repeated, without costing an attempt.",
     ),
     ErrorClass.PERMANENT: (
         "The same call will fail again",
@@ -64,6 +65,7 @@ def _document(entry: ErrorEntry) -> dict[str, str | bool]:
         "remedy": entry.remedy,
         "retried": entry.error_class.retried,
         "transport": entry.transport,
+        "everyCall": entry.every_call,
     }
 
 
@@ -86,8 +88,11 @@ def _page_lines(entries: list[ErrorEntry]) -> Iterator[str]:
     yield "<!-- Written by `make docs` from app/domain/errors.py. Changes made here are lost. -->"
     yield ""
     yield "A code stands in the reason of a dead letter, in KPI rows, tickets and logs, and never changes its meaning."
-    yield "`profile-sync errors CODE` shows the same on the command line. Codes marked † say something about the"
-    yield "connection or the service as a whole, not about one row: the remaining calls of the attempt are left out."
+    yield "`profile-sync errors CODE` shows the same on the command line."
+    yield ""
+    yield "Codes marked † are about the connection or the service as a whole, not about one row: the remaining calls of"
+    yield "the attempt are left out, and the circuit breaker counts them (`SYNC_BREAKER_FAILURES` in a row open it)."
+    yield "Those marked ‡ meet every call alike: it opens at once. While it is open no event uses up an attempt."
     for error_class, (title, consequence) in CLASS_MEANINGS.items():
         members = [entry for entry in entries if entry.error_class is error_class]
         if not members:
@@ -100,7 +105,7 @@ def _page_lines(entries: list[ErrorEntry]) -> Iterator[str]:
         yield "| code | meaning | what to do |"
         yield "|---|---|---|"
         for entry in members:
-            mark = " †" if entry.transport else ""
+            mark = " ‡" if entry.every_call else " †" if entry.transport else ""
             yield f"| `{entry.code}`{mark} | {_cell(entry.meaning)} | {_cell(entry.remedy)} |"
 
 
