@@ -16,6 +16,7 @@ from app.domain.entities import parse_catalog
 from app.domain.event import read_event
 from app.domain.outcome import Outcome
 from app.domain.record import SourceRecord
+from app.web import openapi
 
 ROOT = Path(__file__).resolve().parents[3]
 README = (ROOT / "README.md").read_text()
@@ -103,6 +104,17 @@ def test_links_lead_somewhere(page: str) -> None:
     targets = re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", path.read_text())
     missing = [t for t in targets if "://" not in t and not (path.parent / t).exists()]
     assert missing == []
+
+
+def test_the_addresses_in_the_readme_are_those_of_the_api() -> None:
+    section = README.split("\n## Page, API and metrics\n")[1].split("\n## ")[0]
+    cells = re.findall(r"^\| (`/[^|]*) \|", section, re.MULTILINE)
+    named = {address for cell in cells for address in re.findall(r"`([^`]+)`", cell)}
+    described = set(openapi.document()["paths"])
+    assert {address for address in named if address.startswith("/api/")} == {
+        address for address in described if address.startswith("/api/")
+    }
+    assert named - {"/"} <= described
 
 
 def test_make_targets_that_the_readme_names_exist() -> None:
