@@ -55,7 +55,11 @@ class WorkerFailed(Exception):
 
 
 class Worker:
-    """Everything that runs in one worker process."""
+    """Everything that runs in one worker process.
+
+    Raises:
+        ConfigurationError: the settings of either end cannot be used.
+    """
 
     def __init__(self, settings: WorkerSettings) -> None:
         self._settings = settings
@@ -64,6 +68,16 @@ class Worker:
         self._read_models = ReadModels(
             settings.kafka, settings.general.data_dir, unreadable=self._metrics.unreadable_state_record
         )
+        # Both ends are made here, so that whatever is wrong with their settings is told before anything starts.
+        self._connection = faust_connection(settings.kafka)
+        self._breaker = Breaker(settings.sync.breaker_failures, settings.sync.breaker_probe_seconds)
+        self._client = CmtClient(
+            settings.cmt,
+            self._catalog,
+            concurrency=settings.sync.concurrency,
+            observe=TargetHealth(self._breaker, self._metrics),
+        )
+        self._sink = CmtSink(self._client, self._catalog, settings.sync, settings.cmt.batch_size)
         self._stop = asyncio.Event()
         self._failure: BaseException | None = None
         self._stream: Stream | None = None
@@ -97,21 +111,17 @@ class Worker:
 
     async def _start(self, stack: AsyncExitStack) -> None:
         settings, kafka, sync = self._settings, self._settings.kafka, self._settings.sync
-        breaker = Breaker(sync.breaker_failures, sync.breaker_probe_seconds)
-        target = TargetHealth(breaker, self._metrics)
-        client = await stack.enter_async_context(
-            CmtClient(settings.cmt, self._catalog, concurrency=sync.concurrency, observe=target)
-        )
+        breaker = self._breaker
+        await stack.enter_async_context(self._client)
         desk = await stack.enter_async_context(open_desk(settings.servicenow, on_result=self._metrics.incident))
         producer = DurableProducer(aiokafka_producer_config(kafka))
         await producer.start()
         stack.push_async_callback(producer.stop)
-        sink = CmtSink(client, self._catalog, sync, settings.cmt.batch_size)
         lease_seconds = kafka.session_timeout_seconds - settings.cmt.timeout_seconds - LEASE_SLACK_SECONDS
         context = EngineContext(
             kafka=kafka,
             sync=sync,
-            flow=ConsumerSync(sink, self._catalog, sync),
+            flow=ConsumerSync(self._sink, self._catalog, sync),
             producer=producer,
             ledger=Ledger(),
             lease=Lease(lease_seconds),
@@ -122,7 +132,7 @@ class Worker:
             room=Room(TAKEN_PER_SLOT * sync.concurrency),
             crash=self._crash,
         )
-        connection = faust_connection(kafka)
+        connection = self._connection
         self._stream = stream = Stream(
             context,
             connection={"broker": connection.broker, "broker_credentials": connection.credentials},
@@ -179,8 +189,8 @@ class Worker:
             if placed:
                 log.info("a new group starts", start=kafka.start, offsets=placed)
             for problem in report.problems:
-                log.warning("a topic is not as it must be", problem=str(problem))
-            if fatal := [str(p) for p in report.problems if p.setting in ("topic", "partitions", "cleanup.policy")]:
+                log.warning("a topic is not as it must be", problem=problem.message)
+            if fatal := [p.message for p in report.problems if p.setting in ("topic", "partitions", "cleanup.policy")]:
                 raise WorkerFailed("\n".join(fatal))
             return True
         return False
