@@ -1,0 +1,178 @@
+"""How a worker starts, and how it says that it cannot: the exit code, and one clear line per problem."""
+
+from __future__ import annotations
+
+import select
+import socket
+import socketserver
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from confluent_kafka.admin import AdminClient, NewPartitions
+
+from app.kafka.free_port import free_port
+from tests.integration.worker.deployment import Deploy
+from tests.integration.worker.profiles import fresh_consumer, new
+from tests.integration.worker.worker_process import plain_environment, wait_for
+
+GOOD = {
+    "KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:9",
+    "CMT_AUTH_URL": "http://127.0.0.1:9",
+    "CMT_CLIENT_ID": "id",
+    "CMT_CLIENT_SECRET": "a-secret-that-nobody-may-read",
+    "WEB_AUTH": "off",
+}
+
+
+@contextmanager
+def forwarding(port: int, to: str) -> Iterator[None]:
+    """Whoever connects to the port talks to another address: a broker's name that comes to life."""
+    host, _, target = to.rpartition(":")
+
+    class Forward(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            with socket.create_connection((host, int(target))) as onward:
+                ends = {self.request: onward, onward: self.request}
+                while True:
+                    for ready in select.select(list(ends), [], [])[0]:
+                        data = ready.recv(65536)
+                        if not data:
+                            return
+                        ends[ready].sendall(data)
+
+    class Server(socketserver.ThreadingTCPServer):
+        daemon_threads = True
+        allow_reuse_address = True
+
+    with Server(("127.0.0.1", port), Forward) as server:
+        thread = threading.Thread(target=server.serve_forever, name="forwarding", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            server.shutdown()
+            thread.join(10)
+
+
+def refused(folder: Path, settings: Mapping[str, str | None]) -> list[str]:
+    """What a worker says that is started with a wrong environment; it must not get any further."""
+    environment = {name: value for name, value in {**GOOD, **settings}.items() if value is not None}
+    ended = subprocess.run(
+        [sys.executable, "-m", "app", "worker"],
+        env=plain_environment() | {"DATA_DIR": str(folder)} | environment,
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert ended.returncode == 2, ended.stderr
+    assert "Traceback" not in ended.stderr
+    assert GOOD["CMT_CLIENT_SECRET"] not in ended.stderr
+    return ended.stderr.splitlines()
+
+
+def test_every_problem_of_the_environment_is_told_in_a_line_of_its_own(tmp_path: Path) -> None:
+    lines = refused(
+        tmp_path,
+        {
+            "KAFKA_BOOTSTRAP_SERVERS": None,
+            "CMT_CLIENT_ID": None,
+            "CMT_CLIENT_SECRET": "",
+            "CMT_AUTH_URL": "http://cmt.example.com",
+            "SYNC_MAX_ATTEMPTS": "none",
+            "SERVICENOW_URL": "https://example.service-now.com",
+            "WEB_HOST": "0.0.0.0",
+            "LOG_LEVEL": "LOUD",
+        },
+    )
+    expected = {
+        "KAFKA_BOOTSTRAP_SERVERS": "is required but not set",
+        "CMT_CLIENT_ID": "is required but not set",
+        "CMT_CLIENT_SECRET": "is required but not set",
+        "CMT_AUTH_URL": "plain http:// is only allowed on loopback; use https://",
+        "SYNC_MAX_ATTEMPTS": "valid integer",
+        "SERVICENOW_URL": "needs SERVICENOW_USERNAME and SERVICENOW_PASSWORD",
+        "WEB_AUTH=off": "is refused unless WEB_HOST is loopback",
+        "LOG_LEVEL": "'DEBUG', 'INFO', 'WARNING' or 'ERROR'",
+    }
+    assert len(lines) == len(expected), lines
+    for name, what in expected.items():
+        assert [line for line in lines if line.startswith(name) and what in line], (name, lines)
+
+
+@pytest.mark.parametrize(
+    ("settings", "line"),
+    [
+        pytest.param(
+            {"KAFKA_SESSION_TIMEOUT_SECONDS": "30", "CMT_TIMEOUT_SECONDS": "30"},
+            "KAFKA_SESSION_TIMEOUT_SECONDS (30) must exceed CMT_TIMEOUT_SECONDS (30) by at least 2 s",
+            id="session shorter than a call",
+        ),
+        pytest.param(
+            {"WEB_AUTH": "jwt"}, "WEB_AUTH=jwt needs WEB_JWT_SECRET (HS256) or WEB_JWKS_URL", id="no web secret"
+        ),
+        pytest.param(
+            {"SYNC_STRATEGY": "reconcile"}, "SYNC_STRATEGY=reconcile is not available yet", id="strategy to come"
+        ),
+        pytest.param(
+            {"KAFKA_BOOTSTRAP_SERVERS": "kafka://somewhere"},
+            "KAFKA_BOOTSTRAP_SERVERS: 'kafka://somewhere' is not host:port",
+            id="not a broker's address",
+        ),
+    ],
+)
+def test_wrong_setting_is_refused(tmp_path: Path, settings: Mapping[str, str], line: str) -> None:
+    [said] = refused(tmp_path, settings)
+    assert said.startswith(line)
+
+
+def test_topics_that_cannot_be_worked_with_stop_the_start_and_say_what_to_do(deploy: Deploy) -> None:
+    deployment = deploy()
+    admin, retry = AdminClient({"bootstrap.servers": deployment.kafka.bootstrap_servers}), deployment.kafka.retry_topic
+    for answer in admin.create_partitions([NewPartitions(retry, 6)]).values():
+        answer.result(20)
+    wait_for(lambda: len(admin.list_topics(retry).topics[retry].partitions) == 6, lambda: "six partitions", 20)
+    worker = deployment.worker()
+    assert worker.ended() == 1
+    [said] = [line for line in worker.log_text().splitlines() if not line.startswith("{")]
+    assert f"{deployment.kafka.retry_topic}: partitions is 6, must be 4" in said
+    assert "Traceback" not in worker.log_text()
+
+
+def test_worker_waits_for_a_broker_that_is_away_says_so_and_goes_on_when_it_comes(deploy: Deploy) -> None:
+    deployment = deploy()
+    port = free_port()
+    worker = deployment.worker(KAFKA_BOOTSTRAP_SERVERS=f"127.0.0.1:{port}")
+    wait_for(lambda: worker.status("/healthz")[0] == 200, worker.log_tail, 20)
+
+    def reason() -> str:
+        status, document = worker.status("/readyz")
+        return " ".join(document["reasons"]) if status == 503 else f"{status}"
+
+    wait_for(lambda: f"127.0.0.1:{port}" in reason(), lambda: f"/readyz names the address: {reason()}", 20)
+    wait_for(
+        lambda: any(entry["event"] == "Kafka is not there yet, trying on" for entry in worker.log_entries()),
+        worker.log_tail,
+        20,
+    )
+    assert worker.running
+    with forwarding(port, to=deployment.kafka.bootstrap_servers):
+        worker.ready()
+        event = new(fresh_consumer())
+        deployment.publish(event)
+        assert deployment.outcome(worker, event)["outcome"] == "synced"
+
+
+def test_only_what_comes_after_the_start_is_read_where_that_is_wanted(deploy: Deploy) -> None:
+    deployment = deploy(KAFKA_START="latest")
+    deployment.publish(*(new(fresh_consumer()) for _ in range(8)))
+    worker = deployment.worker().ready()
+    event = new(fresh_consumer())
+    deployment.publish(event)
+    assert deployment.outcome(worker, event)["outcome"] == "synced"
+    assert worker.totals()["events"] == 1
