@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -13,6 +14,8 @@ import aiohttp
 TIMEOUT_SECONDS = 5.0
 # Tens of thousands of rows on a busy machine.
 ROWS_TIMEOUT_SECONDS = 60.0
+
+_OPEN_BREAKER = re.compile(r"^profile_sync_breaker_open\{[^}]*\} 1(\.0)?$", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +104,14 @@ class WorkerClient:
         try:
             async with self._session.get(f"{self.url}/readyz") as answer:
                 return answer.status == 200
+        except (aiohttp.ClientError, TimeoutError):
+            return False
+
+    async def breaker_open(self) -> bool:
+        """Whether it holds Marketing Cloud to be down."""
+        try:
+            async with self._session.get(f"{self.url}/metrics", raise_for_status=True) as answer:
+                return _OPEN_BREAKER.search(await answer.text()) is not None
         except (aiohttp.ClientError, TimeoutError):
             return False
 

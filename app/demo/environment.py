@@ -12,8 +12,9 @@ _OURS = ("KAFKA_", "CMT_", "SYNC_", "SERVICENOW_", "WEB_", "KPI_", "LOG_", "DATA
 # A worker that is killed is missed soon. It must exceed the timeout of a call.
 SESSION_SECONDS = 10
 CALL_SECONDS = 5
-# Somebody is watching: an event that failed is tried again soon, and a ticket grows by notes.
+# Somebody is watching: what failed is tried again soon, so is a target that was down, and a ticket grows by notes.
 BACKOFF_BASE_SECONDS = 0.2
+PROBE_SECONDS = 1
 NOTE_EVERY_SECONDS = 10
 
 _PROGRAM = "profile-sync"
@@ -45,6 +46,7 @@ def worker_variables(bootstrap_servers: str, simulator: Mapping[str, str], web_p
         "KAFKA_SESSION_TIMEOUT_SECONDS": str(SESSION_SECONDS),
         "CMT_TIMEOUT_SECONDS": str(CALL_SECONDS),
         "SYNC_BACKOFF_BASE_SECONDS": str(BACKOFF_BASE_SECONDS),
+        "SYNC_BREAKER_PROBE_SECONDS": str(PROBE_SECONDS),
         "SERVICENOW_NOTE_EVERY_SECONDS": str(NOTE_EVERY_SECONDS),
         "WEB_HOST": "127.0.0.1",
         "WEB_PORT": str(web_port),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import subprocess
 import sys
@@ -16,7 +17,9 @@ from app.kafka.child_process import spawn_bound
 GRACE_SECONDS = 10.0
 TAIL_LINES = 15
 # As much of a log's end as is looked at for its last lines.
-_TAIL_BYTES = 16_384
+_TAIL_BYTES = 1024 * 1024
+# Requests that a worker answered well: by far the most are the demo's own, and say nothing of what went wrong.
+_ANSWERED = re.compile(r"\[app\.web\.middleware\].* status=200\b")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,11 +40,12 @@ class ChildProcess:
         return self.log.read_text(errors="replace")
 
     def log_tail(self) -> str:
-        """The last lines of its log."""
+        """The last lines of its log, without requests that were answered well."""
         with self.log.open("rb") as content:
             content.seek(max(0, self.log.stat().st_size - _TAIL_BYTES))
             text = content.read().decode(errors="replace")
-        return "\n".join(text.strip().splitlines()[-TAIL_LINES:]) or "(nothing)"
+        lines = [line for line in text.splitlines() if line.strip() and not _ANSWERED.search(line)]
+        return "\n".join(lines[-TAIL_LINES:]) or "(nothing)"
 
 
 class ChildProcesses:

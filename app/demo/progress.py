@@ -14,7 +14,10 @@ RATE_SECONDS = 3.0
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """Everything that is shown. ``sent``: events handed to Kafka; ``wanted``: events that the demo publishes."""
+    """Everything that is shown. ``sent``: events handed to Kafka; ``wanted``: events that the demo publishes.
+
+    ``breakers_open``: of how many workers the circuit breaker is open.
+    """
 
     wanted: int
     sent: int
@@ -22,6 +25,7 @@ class Snapshot:
     dead_letters: int
     stats: SimulatorStats
     calls_per_second: float
+    breakers_open: int = 0
 
 
 class Rate:

@@ -57,6 +57,7 @@ class Session:
         self._stats = SimulatorStats()
         self._totals = Totals()
         self._dead_letter_count = 0
+        self._breakers_open = 0
         self._sent = 0
 
     async def run(self) -> dict[str, Any]:
@@ -146,7 +147,9 @@ class Session:
             self._show.log_tail(child.name, child.log_tail())
             if not ended_from_outside(code):
                 self.problems.append(f"the {child.name} {how_it_ended(code)}")
-        answers = await asyncio.gather(*(worker.client.totals() for worker in self._running.living()))
+        clients = [worker.client for worker in self._running.living()]
+        answers = await asyncio.gather(*(client.totals() for client in clients))
+        self._breakers_open = sum(await asyncio.gather(*(client.breaker_open() for client in clients)))
         try:
             self._stats = await self._running.simulator.stats()
             self._dead_letter_count = await asyncio.to_thread(self._dead_letters.count)
@@ -158,13 +161,25 @@ class Session:
 
     def _snapshot(self, now: float) -> Snapshot:
         rate = self._calls.observe(now, self._stats.calls)
-        return Snapshot(self._options.events, self._sent, self._totals, self._dead_letter_count, self._stats, rate)
+        return Snapshot(
+            wanted=self._options.events,
+            sent=self._sent,
+            totals=self._totals,
+            dead_letters=self._dead_letter_count,
+            stats=self._stats,
+            calls_per_second=rate,
+            breakers_open=self._breakers_open,
+        )
 
     def _stuck(self) -> DemoFailed:
         message = (
             f"Nothing was settled for {self._options.patience_seconds:g} s: {self._totals.events:,} of "
             f"{self._options.events:,} events are settled, {self._totals.parked:,} parked."
         )
+        if self._breakers_open:
+            message += (
+                " The circuit breaker is open: with so many faults that is an outage, and events wait for its end."
+            )
         tails = [f"{worker.child.name}:\n{worker.child.log_tail()}" for worker in self._running.living()]
         return DemoFailed("\n".join([f"{message} The logs of the workers end with:", *tails]))
 

@@ -97,9 +97,10 @@ class Show:
 def line(snapshot: Snapshot) -> str:
     """Everything that matters, in 80 columns as long as there are no more than thousands of events."""
     totals = snapshot.totals
+    pace = "breaker open" if snapshot.breakers_open else f"{snapshot.calls_per_second:.0f} calls/s"
     return (
         f"{totals.events}/{snapshot.wanted} done: {totals.synced} synced, {totals.partial} partial, "
-        f"{totals.failed + totals.invalid} failed; {totals.parked} parked; {snapshot.calls_per_second:.0f} calls/s"
+        f"{totals.failed + totals.invalid} failed; {totals.parked} parked; {pace}"
     )
 
 
@@ -122,6 +123,8 @@ def table(snapshot: Snapshot) -> Group:
     add("dead letters", f"{snapshot.dead_letters:,}", "for an operator to look at")
     add("SOAP calls", f"{snapshot.stats.calls:,}", f"{snapshot.calls_per_second:,.0f} a second")
     add("incidents", f"{snapshot.stats.incidents:,}", "in ServiceNow")
+    if snapshot.breakers_open:
+        add("breakers open", f"{snapshot.breakers_open:,}", "no answer: one event probes, the rest waits", "red")
     bars = Table.grid(padding=(0, 2, 0, 0))
     bars.add_column(width=_LABEL_WIDTH)
     bars.add_column(width=_BAR_WIDTH)

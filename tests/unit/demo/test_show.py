@@ -19,6 +19,7 @@ MANY = Snapshot(
     dead_letters=5_556,
     stats=SimulatorStats(calls=12_345_678, incidents=12),
     calls_per_second=12_345.6,
+    breakers_open=8,
 )
 NONE = Snapshot(2000, 0, Totals(), 0, SimulatorStats(), 0.0)
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
@@ -47,6 +48,15 @@ def test_the_table_tells_every_number() -> None:
     plain.print(table(MANY))
     for text in ("99,999/99,999", "88,888", "5,555", "5,556", "12,345,678", "12,346 a second"):
         assert text in written(plain)
+
+
+def test_an_open_breaker_is_shown_and_a_closed_one_is_not() -> None:
+    for shown in (table, line):
+        opened, closed = console(), console()
+        opened.print(shown(MANY))
+        closed.print(shown(NONE))
+        assert "breaker" in written(opened)
+        assert "breaker" not in written(closed)
 
 
 def test_outcomes_that_never_happened_and_hardly_do_are_left_out() -> None:
