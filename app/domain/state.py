@@ -83,7 +83,8 @@ class PartitionState:
     # The changes there are.
     def finish(self, offset: int, settlement: Settlement, *, dead_letter: bool = False) -> None:
         """Settle and count an event; it leaves the parking and the verdicts. ``dead_letter``: one stands in the DLQ."""
-        self.done.add(offset)
+        if offset > self.upto:  # of a parked event it is below
+            self.done.add(offset)
         self.forwarded.pop(offset, None)
         self.verdicts.pop(offset, None)
         self.counts[settlement.day] = {
