@@ -1,0 +1,324 @@
+"""The life of events on one partition: order, parking, barriers; and whatever a crash at any write leaves behind."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from app.domain.record import SourceRecord
+from app.engine.headers import Failing, retry_headers
+from app.engine.producer import Write
+from tests.unit.engine.world import KAFKA, MAX_ATTEMPTS, Event, Lost, World
+
+SCRIPTS = ["ok", "ok", "ok", "once", "twice", "never", "refused", "partial", "bug", "invalid"]
+events = st.lists(st.builds(Event, st.sampled_from("abc"), st.sampled_from(SCRIPTS)), min_size=1, max_size=14)
+
+
+async def until(condition: Callable[[], object], steps: int = 5_000) -> None:
+    """Let the loop run until the condition holds."""
+    for _ in range(steps):
+        if condition():
+            return
+        await asyncio.sleep(0)
+    raise AssertionError("the condition never held")
+
+
+async def settle_down(steps: int = 200) -> None:
+    """Let everything happen that can."""
+    for _ in range(steps):
+        await asyncio.sleep(0)
+
+
+def assert_all_is_exact(world: World) -> None:
+    """What must hold of every history, with and without crashes."""
+    assert world.outcomes() == dict(Counter(event.outcome.value for event in world.events))
+    letters = {offset for offset, event in enumerate(world.events) if event.dead_letter}
+    assert set(world.dead_letters()) == letters
+    state = world.state()
+    assert (state.forwarded, state.verdicts) == ({}, {})
+    for consumer in {event.consumer for event in world.events}:
+        worked_on = [
+            n for n, event in enumerate(world.events) if event.consumer == consumer and event.script != "invalid"
+        ]
+        assert world.order_of(consumer) == worked_on
+    for offset, event in enumerate(world.events):
+        attempts = world.attempts_of(offset)
+        needed = {"once": 2, "twice": 3, "never": MAX_ATTEMPTS, "invalid": 0}.get(event.script, 1)
+        assert attempts == sorted(attempts), "an attempt was counted back"
+        assert set(attempts) == set(range(1, needed + 1))
+
+
+# Without interruption
+
+
+@given(events)
+@settings(max_examples=40, deadline=None)
+def test_every_event_has_one_outcome_in_the_order_of_its_consumer(events: list[Event]) -> None:
+    async def history() -> None:
+        world = World(events)
+        await world.start()
+        assert await world.run()
+        await world.stop()
+        assert_all_is_exact(world)
+        # Nothing came in between, so nothing was done twice.
+        assert len(world.dead_letters()) == sum(event.dead_letter for event in events)
+        assert len(world.flow.effects) == len(set(world.flow.effects))
+        assert Counter(world.observed) == Counter(event.outcome for event in events)
+
+    asyncio.run(history())
+
+
+async def test_the_next_event_of_a_consumer_waits_until_the_outcome_before_is_durable() -> None:
+    world = World([Event("a"), Event("a"), Event("b")])
+    await world.start()
+    await until(lambda: world.ownership.partitions)
+    world.producer.hold()
+    await until(lambda: len(world.flow.effects) == 2)
+    await settle_down()
+    assert world.flow.effects == [("a", 0, 1), ("b", 2, 1)]
+    world.producer.release()
+    assert await world.run()
+    assert world.flow.effects[-1] == ("a", 1, 1)
+    await world.stop()
+
+
+async def test_consumers_run_side_by_side_up_to_the_limit() -> None:
+    world = World([Event(consumer) for consumer in "abcdefg"], concurrency=3)
+    world.flow.gate = asyncio.Event()
+    await world.start()
+    await until(lambda: len(world.flow.effects) == 3)
+    await settle_down()
+    assert len(world.flow.effects) == 3
+    assert world.context.in_flight == 3
+    world.flow.gate.set()
+    assert await world.run()
+    assert world.context.in_flight == 0
+    await world.stop()
+
+
+async def test_taking_stops_when_there_is_no_room_and_goes_on_when_there_is() -> None:
+    world = World([Event(f"c{number}") for number in range(40)], concurrency=2)
+    world.flow.gate = asyncio.Event()
+    await world.start()
+    await until(lambda: len(world.flow.effects) == 2)
+    await settle_down(500)
+    # One more was fetched; it waits for room in the agent.
+    assert world.ledger.unclaimed(KAFKA.topic) == 1
+    assert sum(len(lane) for lane in world.partition._lanes.values()) == 8
+    world.flow.gate.set()
+    assert await world.run()
+    await world.stop()
+
+
+async def test_a_failing_event_parks_what_follows_of_its_consumer_and_nobody_else() -> None:
+    world = World([Event("a", "once"), Event("a"), Event("b"), Event("a", "refused"), Event("b")])
+    await world.start()
+    assert await world.run()
+    await world.stop()
+    assert_all_is_exact(world)
+    copies = [record.value for record in world.topics[KAFKA.retry_topic]]
+    assert copies[0] == b"a|once"
+    assert b"b|ok" not in copies
+    # The copy of the failing one goes out first, the others may overtake each other on the way.
+    assert Counter(copies) == Counter([b"a|once", b"a|ok", b"a|refused"])
+
+
+async def test_a_main_offset_stays_open_until_the_copy_and_the_record_are_durable() -> None:
+    world = World([Event("a", "once")])
+    world.flow.gate = asyncio.Event()
+    await world.start()
+    await until(lambda: world.flow.effects)
+    world.producer.hold()
+    world.flow.gate.set()
+    await settle_down()
+    assert world.ledger.committable((KAFKA.topic, 0)) == 0
+    world.producer.release()
+    await until(lambda: world.ledger.committable((KAFKA.topic, 0)) == 1)
+    assert 0 in world.state().forwarded or world.state().decided(0)
+    assert await world.run()
+    await world.stop()
+
+
+async def test_a_copy_stays_open_until_its_event_is_settled() -> None:
+    world = World([Event("a", "once")])
+    world.flow.gate, world.flow.gated_from = asyncio.Event(), 2
+    await world.start()
+    await until(lambda: world.attempts_of(0) == [1, 2])
+    await settle_down()
+    assert world.ledger.committable((KAFKA.retry_topic, 0)) == 0
+    world.flow.gate.set()
+    assert await world.run()
+    assert world.ledger.committable((KAFKA.retry_topic, 0)) == 1
+    await world.stop()
+
+
+def stray_copy(offset: int) -> Write:
+    """A copy of an event as an owner that died has left it."""
+    record = SourceRecord(KAFKA.topic, 0, offset, 1, b"a", b"a|ok")
+    return Write(KAFKA.retry_topic, 0, b"a", b"a|ok", retry_headers(record, Failing("event", attempts=1)))
+
+
+async def test_copies_that_nobody_waits_for_are_closed_and_do_nothing() -> None:
+    world = World([Event("a"), Event("b")])
+    await world.start()
+    assert await world.run()
+    world.topics[KAFKA.retry_topic] += [
+        stray_copy(0),
+        stray_copy(1),
+        stray_copy(99),
+        Write(KAFKA.retry_topic, 0, b"a", b"?"),
+    ]
+    assert await world.run()
+    assert world.flow.effects == [("a", 0, 1), ("b", 1, 1)]
+    assert world.ledger.committable((KAFKA.retry_topic, 0)) == 4
+    await world.stop()
+
+
+async def test_what_is_parked_is_known_before_one_copy_was_read() -> None:
+    """A new owner learns from its record who waits: events from the main topic line up behind."""
+    world = World([Event("a", "twice"), Event("a")])
+    await world.start()
+    await until(lambda: 0 in world.state().forwarded)
+    await world.die()
+    world.committed[KAFKA.topic] = 1
+    # The copies are slow to come this time.
+    copies, world.topics[KAFKA.retry_topic] = world.topics[KAFKA.retry_topic], []
+    before = len(world.flow.effects)
+    await world.start()
+    await settle_down(500)
+    assert world.flow.effects[before:] == []
+    world.topics[KAFKA.retry_topic][:0] = copies
+    assert await world.run()
+    await world.stop()
+    assert_all_is_exact(world)
+
+
+async def test_nothing_starts_without_a_lease_and_it_goes_on_when_the_lease_is_back() -> None:
+    world = World([Event("a"), Event("b")])
+    await world.start()
+    world.lease.held = False
+    await settle_down()
+    assert world.flow.effects == []
+    world.lease.held = True
+    await asyncio.sleep(0.1)
+    assert await world.run()
+    await world.stop()
+    assert_all_is_exact(world)
+
+
+async def test_an_answer_counts_only_while_the_lease_holds() -> None:
+    world = World([Event("a")])
+    world.flow.gate = asyncio.Event()
+    await world.start()
+    await until(lambda: world.flow.effects)
+    world.lease.held = False
+    world.flow.gate.set()
+    await settle_down()
+    assert world.outcomes() == {}
+    # Somebody else may have taken over: this owner never says how it ended.
+    await world.die()
+    await settle_down()
+    assert world.outcomes() == {}
+
+
+async def test_a_drain_lets_work_under_way_end_and_starts_nothing() -> None:
+    world = World([Event("a"), Event("a"), Event("b"), Event("c")], concurrency=2)
+    world.flow.gate = asyncio.Event()
+    await world.start()
+    await until(lambda: len(world.flow.effects) == 2)
+    leaving = asyncio.create_task(world.stop())
+    await settle_down()
+    world.flow.gate.set()
+    await leaving
+    assert world.flow.effects == [("a", 0, 1), ("b", 2, 1)]
+    assert world.outcomes() == {"synced": 2}
+    assert world.committed[KAFKA.topic] == 1, "a's second event was not begun"
+    await world.start()
+    assert await world.run()
+    await world.stop()
+    assert len(world.flow.effects) == 4
+
+
+async def test_a_bug_of_the_flow_becomes_a_dead_letter() -> None:
+    world = World([Event("a", "bug"), Event("a")])
+    await world.start()
+    assert await world.run()
+    await world.stop()
+    [letter] = world.topics[KAFKA.dlq_topic]
+    assert dict(letter.headers)["x-sync-reason"] == b"SYNC-BUG"
+    assert dict(letter.headers)["x-sync-message"] == b"RuntimeError", "the text of an exception may quote values"
+
+
+async def test_a_bug_of_the_engine_stops_the_worker() -> None:
+    world = World([Event("a")])
+    world.flow.read = lambda record: 1 / 0  # type: ignore[method-assign,assignment,return-value]
+    await world.start()
+    await until(lambda: world.bugs)
+    assert isinstance(world.bugs[0], ZeroDivisionError)
+    assert world.ledger.committable((KAFKA.topic, 0)) == 0
+    await world.die()
+
+
+async def test_what_does_not_fit_into_the_retry_topic_becomes_a_dead_letter_and_lets_others_run() -> None:
+    world = World([Event("a", "once"), Event("a"), Event("b")])
+    await world.start()
+    world.producer.refused_topics.add(KAFKA.retry_topic)
+    assert await world.run()
+    await world.stop()
+    reasons = [dict(letter.headers)["x-sync-reason"] for letter in world.topics[KAFKA.dlq_topic]]
+    assert set(reasons) == {b"EVENT-TOO-LARGE"}
+    assert world.outcomes()["failed"] == len(reasons)
+
+
+# With crashes
+
+
+@given(
+    events,
+    st.lists(st.tuples(st.integers(0, 25), st.sampled_from(Lost)), min_size=1, max_size=4),
+    st.lists(st.booleans(), min_size=4, max_size=4),
+)
+@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+def test_a_crash_at_any_write_loses_no_event_no_count_and_no_order(
+    events: list[Event], crashes: list[tuple[int, Lost]], commits: list[bool]
+) -> None:
+    async def history() -> None:
+        world = World(events)
+        for (write, lost), commit in zip(crashes, commits, strict=False):
+            await world.start(dies_at=write, lost=lost)
+            if await world.run():
+                break
+            if commit:
+                world.commit()  # the last thing it could do
+            late = world.producer.late
+            await world.die()
+            if late:
+                await world.start()
+                await until(lambda: world.ownership.partitions)
+                world.arrive_late(late)
+                world.commit()
+                await world.die()
+        else:
+            await world.start()
+            assert await world.run()
+        await world.stop()
+        assert_all_is_exact(world)
+
+    asyncio.run(history())
+
+
+def test_the_record_grows_with_what_is_open_not_with_what_was_done() -> None:
+    async def history() -> None:
+        world = World([Event(f"c{number % 7}", "once" if number % 5 == 0 else "ok") for number in range(300)])
+        await world.start()
+        assert await world.run()
+        await world.stop()
+        state = world.state()
+        assert (state.upto, state.done) == (299, set())
+        assert len(state.encode()) < 500
+
+    asyncio.run(history())

@@ -1,0 +1,401 @@
+"""One partition in memory: topics, an owner made of the engine's own parts, and a crash at any write.
+
+What is real: the agents of ``Stream``, ``Ownership``, ``Partition``, ``Journal``, ``Ledger``. What is fake: the broker,
+the target, the group. A crash drops everything but what the broker has; the next owner starts from that.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from types import SimpleNamespace
+from typing import Any
+
+from app.domain.counts import FailureCount, Settlement, cells
+from app.domain.entities import EntityType
+from app.domain.errors import CMT_ROW_INVALID, CMT_SERVER_FAULT, EVENT_NOT_JSON, ErrorEntry
+from app.domain.event import InvalidEvent
+from app.domain.outcome import Failure, Outcome, Phase, Settle, TryAgain
+from app.domain.record import SourceRecord
+from app.domain.state import ConsumerState, PartitionState, Verdict, parse_consumer_key
+from app.engine.breaker import Breaker
+from app.engine.context import EngineContext, Room
+from app.engine.lease import Lease
+from app.engine.ledger import Ledger
+from app.engine.ownership import Ownership
+from app.engine.partition import Partition
+from app.engine.producer import TooLarge, Write
+from app.engine.stream import Stream
+from app.engine.work import Permit, Result, Work
+from app.settings import KafkaSettings, SyncSettings
+from tests.unit.engine.fakes import FakeProducer, MemoryStates
+
+KAFKA = KafkaSettings(bootstrap_servers="127.0.0.1:9", topic="main", group="group", partitions=1)
+MAX_ATTEMPTS = 3
+DAY = "2026-11-21"
+
+
+class Lost(Enum):
+    """What a crash in the middle of a write leaves of it."""
+
+    NOTHING = "nothing"
+    ALL = "all"  # written, never acknowledged
+    FIRST = "first"  # of several records the first one
+    LATE = "late"  # written after the next owner has taken over
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """``script``: what becomes of it: ``ok``, ``once`` and ``twice`` (failing attempts), ``never`` (gets through),
+    ``refused``, ``partial``, ``bug``, ``invalid``."""
+
+    consumer: str
+    script: str = "ok"
+
+    @property
+    def outcome(self) -> Outcome:
+        """How it must end."""
+        return {
+            "never": Outcome.FAILED,
+            "refused": Outcome.FAILED,
+            "bug": Outcome.FAILED,
+            "partial": Outcome.PARTIAL,
+            "invalid": Outcome.INVALID,
+        }.get(self.script, Outcome.SYNCED)
+
+    @property
+    def dead_letter(self) -> bool:
+        return self.outcome in (Outcome.FAILED, Outcome.INVALID)
+
+
+class MortalProducer(FakeProducer):
+    """Dies at a given write: from then on nothing is written and nobody gets an answer."""
+
+    def __init__(self, topics: dict[str, list[Write]]) -> None:
+        super().__init__()
+        self.topics = topics
+        self.writes = 0
+        self.dies_at: int | None = None
+        self.lost = Lost.NOTHING
+        self.late: list[Write] = []
+        self.dead = asyncio.Event()
+
+    async def write(self, records: Iterable[Write]) -> list[int]:
+        batch = list(records)
+        if not batch:
+            return []
+        if any(record.topic in self.refused_topics for record in batch):
+            raise TooLarge("refused")
+        await self._go.wait()
+        await asyncio.sleep(0)  # other tasks run while a write is on its way
+        if self.dies_at is not None and self.writes >= self.dies_at and not self.dead.is_set():
+            self.dead.set()
+            self._append({Lost.ALL: batch, Lost.FIRST: batch[:1]}.get(self.lost, []))
+            self.late = batch if self.lost is Lost.LATE else []
+        if self.dead.is_set():
+            await asyncio.Event().wait()
+        self.writes += 1
+        return self._append(batch)
+
+    def _append(self, batch: Sequence[Write]) -> list[int]:
+        offsets = []
+        for record in batch:
+            self.written.append(record)
+            topic = self.topics.setdefault(record.topic, [])
+            topic.append(record)
+            offsets.append(len(topic) - 1)
+        return offsets
+
+
+class SteadyLease(Lease):
+    """Holds unless a test takes it away."""
+
+    def __init__(self) -> None:
+        super().__init__(valid_seconds=1.0)
+        self.held = True
+
+    def holds(self, generation: int) -> bool:
+        return self.held
+
+    def renewed_since(self, generation: int, moment: float) -> bool:
+        return True
+
+
+@dataclass
+class ScriptedFlow:
+    """Does what an event's script says, and notes every effect: (consumer, offset, attempt) in order."""
+
+    effects: list[tuple[str, int, int]] = field(default_factory=list)
+    under_way: Counter[str] = field(default_factory=Counter)
+    gate: asyncio.Event | None = None  # a test may hold back what is under way
+    gated_from: int = 1  # attempts before this one pass
+
+    def read(self, record: SourceRecord) -> Work:
+        consumer, script = (record.value or b"").decode().split("|")
+        if script == "invalid":
+            raise InvalidEvent(EVENT_NOT_JSON, "not JSON", event_id=record.id)
+        return Work(record, consumer, f"event-{record.offset}", Event(consumer, script))
+
+    def invalid(self, record: SourceRecord, problem: InvalidEvent) -> Settlement:
+        return Settlement(None, problem.event_id, "-", "-", DAY, Outcome.INVALID, reason=problem.entry.code)
+
+    async def run(
+        self, work: Work, *, attempt: int, last: bool, known: Callable[[], ConsumerState | None], permit: Permit
+    ) -> Result:
+        permit()
+        self.under_way[work.consumer] += 1
+        assert self.under_way[work.consumer] == 1, f"two events of {work.consumer} at a time"
+        try:
+            self.effects.append((work.consumer, work.record.offset, attempt))
+            await asyncio.sleep(0)
+            if self.gate is not None and attempt >= self.gated_from:
+                await self.gate.wait()
+            return self._result(work, attempt, last)
+        finally:
+            self.under_way[work.consumer] -= 1
+
+    def _result(self, work: Work, attempt: int, last: bool) -> Result:
+        script = work.payload.script
+        if script == "bug":
+            raise RuntimeError("a bug of the flow")
+        failing = {"once": 1, "twice": 2, "never": MAX_ATTEMPTS}.get(script, 0)
+        transient = Failure(CMT_SERVER_FAULT.code, "later", EntityType.CONSUMER, Phase.PARENT)
+        if attempt <= failing:
+            return self._settled(work, attempt, transient) if last else Result(TryAgain(transient))
+        if script == "refused":
+            return self._settled(work, attempt, Failure(CMT_ROW_INVALID.code, "no", EntityType.CONSUMER, Phase.PARENT))
+        outcome = Outcome.PARTIAL if script == "partial" else Outcome.SYNCED
+        return Result(Settle(outcome), self._settlement(work, attempt, outcome, None))
+
+    def gave_up(self, work: Work, entry: ErrorEntry, message: str, attempt: int) -> Result:
+        return self._settled(work, attempt, Failure(entry.code, message, EntityType.CONSUMER, Phase.PARENT))
+
+    def alert(self, record: SourceRecord, verdict: Verdict) -> tuple[bytes, bytes]:
+        return b"fingerprint", record.id.encode()
+
+    def _settled(self, work: Work, attempt: int, failure: Failure) -> Result:
+        decision = Settle(Outcome.FAILED, failure, dead_letter=True, alert=True)
+        return Result(decision, self._settlement(work, attempt, Outcome.FAILED, failure.code))
+
+    def _settlement(self, work: Work, attempt: int, outcome: Outcome, reason: str | None) -> Settlement:
+        failures = (FailureCount("consumer", reason),) if reason else ()
+        return Settlement(
+            work.consumer, work.event_id, "NEW", "DE", DAY, outcome, reason, attempt, full_state=True, failures=failures
+        )
+
+
+class World:
+    """Topics that outlive owners, and at most one owner at a time."""
+
+    def __init__(self, events: Sequence[Event], *, concurrency: int = 4) -> None:
+        self.events = list(events)
+        self.topics: dict[str, list[Write]] = {
+            KAFKA.topic: [
+                Write(KAFKA.topic, 0, e.consumer.encode(), f"{e.consumer}|{e.script}".encode()) for e in events
+            ]
+        }
+        self.committed = {KAFKA.topic: 0, KAFKA.retry_topic: 0}
+        self.flow = ScriptedFlow()
+        self.generation = 0
+        self.concurrency = concurrency
+        self.bugs: list[BaseException] = []
+        self.observed: list[Outcome] = []
+
+    # An owner's life
+
+    async def start(self, *, dies_at: int | None = None, lost: Lost = Lost.NOTHING) -> None:
+        """A new owner takes over; ``dies_at``: at which of its writes it dies."""
+        self.generation += 1
+        self.ledger, self.lease = Ledger(), SteadyLease()
+        self.producer = MortalProducer(self.topics)
+        self.producer.dies_at, self.producer.lost = dies_at, lost
+        self.breaker = Breaker(0, 1.0)
+        self.context = EngineContext(
+            kafka=KAFKA,
+            sync=SyncSettings(max_attempts=MAX_ATTEMPTS, backoff_base_seconds=0, concurrency=self.concurrency),
+            flow=self.flow,
+            producer=self.producer,  # type: ignore[arg-type]
+            ledger=self.ledger,
+            lease=self.lease,
+            states=self._states(),
+            observer=self,
+            breaker=self.breaker,
+            slots=asyncio.Semaphore(self.concurrency),
+            room=Room(4 * self.concurrency),
+            crash=self.bugs.append,
+        )
+        self.ownership = Ownership(self.context, self._table(), drain_seconds=5.0)
+        self.tasks = [asyncio.create_task(self._take_over_and_read())]
+
+    async def _take_over_and_read(self) -> None:
+        owned = [(KAFKA.topic, 0), (KAFKA.retry_topic, 0)]
+
+        async def ends(tps: Iterable[tuple[str, int]]) -> dict[tuple[str, int], int]:
+            return {tp: len(self.topics.get(tp[0], [])) for tp in tps}
+
+        await self.ownership.take_over(self.generation, owned, lambda: True, ends)
+        stream: Any = SimpleNamespace(_context=self.context, ownership=self.ownership)
+        self.tasks += [
+            asyncio.create_task(Stream._main(stream, self._source(KAFKA.topic))),
+            asyncio.create_task(Stream._retry(stream, self._source(KAFKA.retry_topic))),
+        ]
+
+    @property
+    def partition(self) -> Partition:
+        return self.ownership.partitions[0]
+
+    def commit(self) -> None:
+        """As Faust does once a second."""
+        for topic in self.committed:
+            offset = self.ledger.committable((topic, 0))
+            if offset is not None:
+                assert offset >= self.committed[topic], "a commit went back"
+                self.committed[topic] = offset
+
+    async def run(self, *, within: int = 20_000) -> bool:
+        """Until everything is settled and closed (True), or the owner died (False). ``within``: steps of the loop."""
+        for step in range(within):
+            assert not self.bugs, self.bugs
+            if self.producer.dead.is_set():
+                return False
+            if self.is_done():
+                return True
+            if step % 7 == 0:
+                self.commit()
+            await asyncio.sleep(0 if step % 50 else 0.0001)
+        raise AssertionError(f"stuck: {self.outcomes()}, committed {self.committed}, effects {self.flow.effects[-9:]}")
+
+    def is_done(self) -> bool:
+        """Everything is counted, and nothing is left to be read again."""
+        main, retry = ((topic, 0) for topic in (KAFKA.topic, KAFKA.retry_topic))
+        if (self.ledger.committable(main) or self.committed[KAFKA.topic]) != len(self.events):
+            return False
+        copies = len(self.topics.get(KAFKA.retry_topic, []))
+        if (self.ledger.committable(retry) or self.committed[KAFKA.retry_topic]) != copies:
+            return False
+        return sum(self.outcomes().values()) == len(self.events)
+
+    async def stop(self) -> None:
+        """Leave as a worker that is asked to."""
+        await self.ownership.drain()
+        self.commit()
+        await self._end_tasks()
+
+    async def die(self) -> None:
+        """Everything in memory is gone; the offsets of the last commit stay."""
+        partitions = list(self.ownership.partitions.values())
+        for partition in partitions:
+            partition.abandon()
+        await asyncio.sleep(0)  # what was only just started notices
+        for partition in partitions:
+            for task in list(partition._tasks):
+                task.cancel()
+        await self._end_tasks()
+        self.flow.under_way.clear()
+
+    async def _end_tasks(self) -> None:
+        for task in self.tasks:
+            task.cancel()
+        await asyncio.gather(*self.tasks, return_exceptions=True)
+        for _ in range(5):
+            await asyncio.sleep(0)
+
+    def arrive_late(self, late: Sequence[Write]) -> None:
+        """A dead owner's last write turns up after all."""
+        for record in late:
+            self.topics.setdefault(record.topic, []).append(record)
+
+    # What the broker gives
+
+    def _source(self, topic: str) -> Any:
+        """A stream as an agent sees it: records from the committed offset on, opened in the ledger as they come."""
+        generation, first = self.generation, self.committed[topic]
+
+        async def events() -> AsyncIterator[Any]:
+            offset = first
+            while True:
+                log = self.topics.setdefault(topic, [])
+                if offset < len(log):
+                    record = log[offset]
+                    self.ledger.fetched((topic, 0), [offset])
+                    yield SimpleNamespace(
+                        message=SimpleNamespace(
+                            topic=topic,
+                            partition=0,
+                            offset=offset,
+                            timestamp=1_795_000_000.0,
+                            key=record.key,
+                            value=record.value,
+                            headers=record.headers,
+                            generation_id=generation,
+                        )
+                    )
+                    offset += 1
+                await asyncio.sleep(0)
+
+        return SimpleNamespace(noack=lambda: SimpleNamespace(events=events))
+
+    def _table(self) -> dict[bytes, bytes]:
+        table: dict[bytes, bytes] = {}
+        for record in self.topics.get(KAFKA.state_topic, []):
+            assert record.key is not None
+            if record.value is None:
+                table.pop(record.key, None)
+            else:
+                table[record.key] = record.value
+        return table
+
+    def _states(self) -> MemoryStates:
+        """As the follower would know them: of each consumer the record of the highest epoch."""
+        states = MemoryStates()
+        for record in self.topics.get(KAFKA.consumers_topic, []):
+            partition, epoch, consumer = parse_consumer_key(record.key or b"")
+            known = states.known.get((partition, consumer))
+            if known is not None and known[0] > epoch:
+                continue
+            if record.value is None:
+                states.known.pop((partition, consumer), None)
+            else:
+                states.known[partition, consumer] = (epoch, ConsumerState.decode(record.value))
+        return states
+
+    # What came of it
+
+    def settled(self, settlement: Settlement, record: SourceRecord) -> None:
+        """The engine's observer."""
+        self.observed.append(settlement.outcome)
+
+    def state(self) -> PartitionState:
+        """The durable record that counts."""
+        table = self._table()
+        if not table:
+            return PartitionState()
+        newest = max(table, key=lambda key: int(key.decode().split("|")[1]))
+        return PartitionState.decode(table[newest])
+
+    def outcomes(self) -> dict[str, int]:
+        """Events by outcome, as counted durably."""
+        sums: Counter[str] = Counter()
+        for cell in cells([self.state().counts]):
+            if cell.kind == "events":
+                sums[cell.key[0]] += cell.numbers[0]
+        return dict(sums)
+
+    def dead_letters(self) -> list[int]:
+        """Source offsets of the dead letters, in the order in which they were written."""
+        headers = [dict(record.headers) for record in self.topics.get(KAFKA.dlq_topic, [])]
+        return [int(header["x-sync-source-offset"] or b"") for header in headers]
+
+    def attempts_of(self, offset: int) -> list[int]:
+        return [attempt for _, of, attempt in self.flow.effects if of == offset]
+
+    def order_of(self, consumer: str) -> list[int]:
+        """The offsets of a consumer's effects, in order, repeats left out."""
+        order: list[int] = []
+        for name, offset, _ in self.flow.effects:
+            if name == consumer and (not order or order[-1] != offset):
+                order.append(offset)
+        return order
