@@ -72,6 +72,7 @@ class ChildProcesses:
         """Ask all to end, wait for them, and kill those that have not in time."""
         for child in self._started:
             child.process.terminate()
+            child.process.send_signal(signal.SIGCONT)  # one that somebody froze would not notice
         deadline = time.monotonic() + GRACE_SECONDS
         for child in self._started:
             try:

@@ -148,8 +148,11 @@ class Session:
             if not ended_from_outside(code):
                 self.problems.append(f"the {child.name} {how_it_ended(code)}")
         clients = [worker.client for worker in self._running.living()]
-        answers = await asyncio.gather(*(client.totals() for client in clients))
-        self._breakers_open = sum(await asyncio.gather(*(client.breaker_open() for client in clients)))
+        answers, breakers = await asyncio.gather(
+            asyncio.gather(*(client.totals() for client in clients)),
+            asyncio.gather(*(client.breaker_open() for client in clients)),
+        )
+        self._breakers_open = sum(breakers)
         try:
             self._stats = await self._running.simulator.stats()
             self._dead_letter_count = await asyncio.to_thread(self._dead_letters.count)
