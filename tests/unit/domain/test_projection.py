@@ -7,11 +7,8 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from app.cmt.values import as_text as as_sent
-from app.domain.entities import Catalog, EntityType, as_text
+from app.domain.entities import Catalog, EntityType
 from app.domain.event import DeleteScope, Operation, ProfileEvent
 from app.domain.projection import apply, expected_rows
 from app.domain.samples import sample_events
@@ -98,15 +95,3 @@ def test_doing_an_event_twice_is_doing_it_once(catalog: Catalog) -> None:
     events = list(sample_events(300, seed=3, consumers=20))
     twice = [one for event in events for one in (event, event)]
     assert expected_rows(twice, catalog) == expected_rows(events, catalog)
-
-
-@given(
-    st.none()
-    | st.booleans()
-    | st.text()
-    | st.integers()
-    | st.decimals(allow_nan=False, allow_infinity=False)
-    | st.sampled_from([Decimal("1E+400"), Decimal("1E-400"), Decimal("-0.0"), Decimal("1E+2"), 10**120])
-)
-def test_texts_are_those_that_are_sent(value: Any) -> None:
-    assert as_text(value) == as_sent(value)
