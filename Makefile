@@ -55,8 +55,8 @@ $(STAMP): requirements-dev.lock pyproject.toml
 demo: setup ## Broker, simulator, worker and web page on this machine, with sample events
 	$(BIN)/profile-sync demo $(ARGS)
 
-test: setup ## All tests but the long torture
-	$(BIN)/pytest $(ARGS)
+test: setup ## All tests but the long torture, JOBS (3) files at a time
+	$(BIN)/pytest --numprocesses $(JOBS) --dist loadfile $(ARGS)
 
 lint: setup ## Style, types, the arrows between the rooms, Dockerfile, compose file, schemas, generated pages
 	$(BIN)/ruff check .
