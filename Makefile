@@ -9,6 +9,8 @@ STAMP := $(VENV)/.installed
 PYTHONS := python3.11 python3.12 python3.13 python3.14 python3
 # More arguments for the program behind a target: make demo ARGS="--events 2000 --exit", make test ARGS="-k ledger".
 ARGS :=
+# Test files that run at a time: more than there are cores, because most tests wait for a broker or a worker.
+JOBS := 3
 # How long `torture` keeps hitting the workers, and with what.
 MINUTES := 10
 TORTURE := tests/integration/worker/test_interruptions.py $(wildcard tests/chaos/test_*.py)
