@@ -50,7 +50,7 @@ class Lost(Enum):
 @dataclass(frozen=True, slots=True)
 class Event:
     """``script``: what becomes of it: ``ok``, ``once`` and ``twice`` (failing attempts), ``never`` (gets through),
-    ``refused``, ``partial``, ``bug``, ``invalid``."""
+    ``refused``, ``refused once`` (a second run would succeed), ``partial``, ``bug``, ``invalid``."""
 
     consumer: str
     script: str = "ok"
@@ -165,7 +165,8 @@ class ScriptedFlow:
         transient = Failure(CMT_SERVER_FAULT.code, "later", EntityType.CONSUMER, Phase.PARENT)
         if attempt <= failing:
             return self._settled(work, attempt, transient) if last else Result(TryAgain(transient))
-        if script == "refused":
+        again = any(offset == work.record.offset for _, offset, _ in self.effects[:-1])
+        if script == "refused" or (script == "refused once" and not again):
             return self._settled(work, attempt, Failure(CMT_ROW_INVALID.code, "no", EntityType.CONSUMER, Phase.PARENT))
         outcome = Outcome.PARTIAL if script == "partial" else Outcome.SYNCED
         return Result(Settle(outcome), self._settlement(work, attempt, outcome, None))
