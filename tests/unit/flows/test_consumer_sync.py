@@ -1,0 +1,240 @@
+"""What a profile event means: how it is read, what follows an attempt, and how it counts."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from structlog.testing import capture_logs
+
+from app.bundled import schema_path
+from app.domain.counts import FailureCount
+from app.domain.entities import Catalog, EntityType, parse_catalog
+from app.domain.errors import EVENT_TOO_LARGE
+from app.domain.event import InvalidEvent, ProfileEvent
+from app.domain.outcome import Attempt, Failure, Outcome, Phase, RecordCount, Settle, TryAgain
+from app.domain.record import SourceRecord
+from app.domain.state import ConsumerState, Verdict
+from app.engine.lease import LeaseLost
+from app.engine.work import Permit, Result
+from app.flows.consumer_sync import ConsumerSync
+from app.incidents.alert import Alert
+from app.observe.redaction import hash_consumer
+from app.settings import SyncSettings
+
+CONSUMER, CONTACT, CHILD, PET, ASSET, INTEREST, OPT_IN = EntityType
+DOCUMENT: dict[str, Any] = {
+    "eventId": "e-1",
+    "operation": "NEW",
+    "consumerId": "ann-4711",
+    "market": "DE",
+    "occurredAt": "2026-11-21T10:00:00Z",
+    "consumer": {"ConsumerId": "ann-4711", "FirstName": "Ann"},
+}
+
+
+class ScriptedSink:
+    """Gives the attempt that it was told to; keeps what it was asked."""
+
+    def __init__(self, attempt: Attempt | None = None) -> None:
+        self.attempt = attempt or Attempt()
+        self.applied: list[tuple[ProfileEvent, bool]] = []
+
+    async def apply(self, event: ProfileEvent, *, last_attempt: bool, permit: Permit) -> Attempt:
+        permit()
+        self.applied.append((event, last_attempt))
+        return self.attempt
+
+
+def failure(code: str, entity: EntityType = CONSUMER, phase: Phase = Phase.PARENT, message: str = "masked") -> Failure:
+    return Failure(code, message, entity, phase)
+
+
+def record(document: dict[str, Any] | None = None, value: bytes | None = b"", **changes: Any) -> SourceRecord:
+    if value == b"":
+        value = json.dumps({**DOCUMENT, **(document or {})}).encode()
+    given: dict[str, Any] = {"timestamp_ms": 1_795_000_000_000, "key": b"ann-4711", "value": value, **changes}
+    return SourceRecord("main", 3, 14, **given)
+
+
+@pytest.fixture(scope="module")
+def catalog() -> Catalog:
+    return parse_catalog(schema_path("data-extensions.json").read_bytes())
+
+
+async def run(
+    catalog: Catalog,
+    attempt: Attempt,
+    *,
+    last: bool = False,
+    of: SourceRecord | None = None,
+    known: ConsumerState | None = None,
+    **settings: Any,
+) -> Result:
+    flow = ConsumerSync(ScriptedSink(attempt), catalog, SyncSettings(**settings))
+    work = flow.read(of or record())
+    return await flow.run(work, attempt=2, last=last, known=lambda: known, permit=lambda: None)
+
+
+def test_a_record_becomes_work_for_its_consumer(catalog: Catalog) -> None:
+    work = ConsumerSync(ScriptedSink(), catalog, SyncSettings()).read(record())
+    assert (work.consumer, work.event_id, work.record) == ("ann-4711", "e-1", record())
+
+
+def test_a_record_that_cannot_be_worked_on_counts_under_its_reason_and_without_a_record(catalog: Catalog) -> None:
+    flow = ConsumerSync(ScriptedSink(), catalog, SyncSettings())
+    bad = record({"market": "PL", "surprise": "Ann"})
+    with pytest.raises(InvalidEvent) as problem, capture_logs() as logged:
+        flow.read(bad)
+    with capture_logs() as logged:
+        settlement = flow.invalid(bad, problem.value)
+    assert (settlement.outcome, settlement.reason, settlement.market) == (Outcome.INVALID, "EVENT-SCHEMA", "PL")
+    assert (settlement.consumer_id, settlement.event_id, settlement.day) == ("ann-4711", "e-1", "2026-11-18")
+    assert settlement.failures == (FailureCount("event", "EVENT-SCHEMA"),)
+    assert settlement.records == ()
+    assert "Ann" not in str(logged)
+    assert "ann-4711" not in str(logged)
+
+
+@pytest.mark.parametrize(("key", "consumer"), [(None, None), (b"", None), (b"\xff", None), (b"x" * 600, "x" * 512)])
+def test_an_invalid_record_is_filed_under_its_key_if_that_says_a_consumer(
+    catalog: Catalog, key: bytes | None, consumer: str | None
+) -> None:
+    flow = ConsumerSync(ScriptedSink(), catalog, SyncSettings())
+    with pytest.raises(InvalidEvent) as problem:
+        flow.read(record(key=key))
+    assert flow.invalid(record(key=key), problem.value).consumer_id == consumer
+
+
+async def test_what_went_well_is_settled_with_its_counts(catalog: Catalog) -> None:
+    records = (RecordCount(CONSUMER, 1, 0), RecordCount(PET, 2, 0))
+    result = await run(catalog, Attempt(records=records))
+    assert result.decision == Settle(Outcome.SYNCED)
+    settlement = result.settlement
+    assert settlement is not None
+    assert (settlement.outcome, settlement.reason, settlement.attempts) == (Outcome.SYNCED, None, 2)
+    assert (settlement.operation, settlement.market, settlement.day) == ("NEW", "DE", "2026-11-18")
+    assert (settlement.records, settlement.failures, settlement.full_state) == (records, (), True)
+    assert (result.target_failed, result.target_down) == (False, False)
+
+
+async def test_what_may_pass_is_tried_again_while_attempts_are_left(catalog: Catalog) -> None:
+    locked = failure("CMT-ROW-CONTENTION")
+    again = await run(catalog, Attempt((locked,)))
+    assert (again.decision, again.settlement) == (TryAgain(locked), None)
+    over = await run(catalog, Attempt((locked,)), last=True)
+    assert over.decision == Settle(Outcome.FAILED, locked, dead_letter=True, alert=True)
+    assert over.settlement is not None
+    assert over.settlement.reason == "CMT-ROW-CONTENTION"
+
+
+async def test_the_sink_learns_that_it_is_the_last_attempt(catalog: Catalog) -> None:
+    sink = ScriptedSink()
+    flow = ConsumerSync(sink, catalog, SyncSettings())
+    for last in (False, True):
+        await flow.run(flow.read(record()), attempt=1, last=last, known=lambda: None, permit=lambda: None)
+    assert [last for _, last in sink.applied] == [False, True]
+
+
+@pytest.mark.parametrize(("setting", "dead_letter"), [("log", False), ("dlq", True)])
+async def test_child_failures_make_it_partial_and_a_dead_letter_only_where_that_is_wanted(
+    catalog: Catalog, setting: str, dead_letter: bool
+) -> None:
+    refused = failure("CMT-ROW-INVALID", PET, Phase.CHILD)
+    result = await run(catalog, Attempt((refused,)), child_failure=setting)
+    assert result.decision == Settle(Outcome.PARTIAL, refused, dead_letter=dead_letter, alert=False)
+
+
+async def test_failures_are_grouped_and_the_deciding_one_comes_first(catalog: Catalog) -> None:
+    attempt = Attempt(
+        (
+            failure("CMT-ROW-CONTENTION", PET, Phase.DELETE),
+            failure("CMT-ROW-CONTENTION", PET, Phase.DELETE),
+            failure("CMT-ROW-INVALID", CONTACT, Phase.DELETE),
+            failure("CMT-ROW-INVALID", CHILD, Phase.DELETE),
+        )
+    )
+    result = await run(catalog, attempt, of=record({"operation": "DELETE", "consumer": None}))
+    assert result.settlement is not None
+    assert result.settlement.reason == "CMT-ROW-INVALID"
+    assert result.settlement.failures[0] == FailureCount("contact", "CMT-ROW-INVALID", 1)
+    assert set(result.settlement.failures[1:]) == {
+        FailureCount("child", "CMT-ROW-INVALID", 1),
+        FailureCount("pet", "CMT-ROW-CONTENTION", 2),
+    }
+
+
+@pytest.mark.parametrize(
+    ("code", "failed", "down"),
+    [("CMT-ROW-CONTENTION", False, False), ("CMT-SERVER-FAULT", True, False), ("CMT-TOKEN-REFUSED", True, True)],
+)
+async def test_the_breaker_hears_whether_the_target_or_the_event_failed(
+    catalog: Catalog, code: str, failed: bool, down: bool
+) -> None:
+    result = await run(catalog, Attempt((failure(code),)))
+    assert (result.target_failed, result.target_down) == (failed, down)
+
+
+async def test_a_null_value_counts_for_the_market_where_the_consumer_was_seen_last(catalog: Catalog) -> None:
+    deletion = record(value=None)
+    unknown = await run(catalog, Attempt(), of=deletion)
+    known = await run(catalog, Attempt(), of=deletion, known=ConsumerState(9, "PL"))
+    assert unknown.settlement is not None
+    assert known.settlement is not None
+    assert (unknown.settlement.market, known.settlement.market) == ("-", "PL")
+    assert (known.settlement.operation, known.settlement.event_id, known.settlement.full_state) == (
+        "DELETE",
+        "3-14",
+        True,
+    )
+
+
+async def test_a_delete_of_single_rows_is_no_full_state(catalog: Catalog) -> None:
+    rows = {"operation": "DELETE", "consumer": None, "deleteScope": "ENTITIES", "entities": {"pet": [{"PetId": "1"}]}}
+    result = await run(catalog, Attempt(), of=record(rows))
+    assert result.settlement is not None
+    assert not result.settlement.full_state
+
+
+async def test_a_lost_lease_ends_the_attempt_without_an_outcome(catalog: Catalog) -> None:
+    def lost() -> None:
+        raise LeaseLost
+
+    flow = ConsumerSync(ScriptedSink(), catalog, SyncSettings())
+    with pytest.raises(LeaseLost):
+        await flow.run(flow.read(record()), attempt=1, last=False, known=lambda: None, permit=lost)
+
+
+async def test_every_failure_is_logged_with_what_comes_next_and_without_the_consumer(catalog: Catalog) -> None:
+    with capture_logs() as logged:
+        await run(catalog, Attempt((failure("CMT-ROW-CONTENTION", PET, Phase.CHILD),)))
+        await run(catalog, Attempt((failure("CMT-ROW-INVALID", PET, Phase.CHILD),)))
+    assert [(entry["reason"], entry["next"], entry["id"]) for entry in logged] == [
+        ("CMT-ROW-CONTENTION", "another attempt", "3-14"),
+        ("CMT-ROW-INVALID", "partial", "3-14"),
+    ]
+    assert "ann-4711" not in str(logged)
+    assert logged[0]["consumer"] == hash_consumer("ann-4711")
+
+
+def test_what_the_engine_gives_up_has_failed_as_a_whole(catalog: Catalog) -> None:
+    flow = ConsumerSync(ScriptedSink(), catalog, SyncSettings())
+    result = flow.gave_up(flow.read(record()), EVENT_TOO_LARGE, "too large", 1)
+    assert isinstance(result.decision, Settle)
+    assert (result.decision.outcome, result.decision.dead_letter, result.decision.alert) == (Outcome.FAILED, True, True)
+    assert result.settlement is not None
+    assert result.settlement.records == (RecordCount(CONSUMER, 0, 1),)
+    assert result.settlement.reason == "EVENT-TOO-LARGE"
+
+
+async def test_the_alert_names_the_event_but_not_the_consumer(catalog: Catalog) -> None:
+    flow = ConsumerSync(ScriptedSink(), catalog, SyncSettings())
+    result = await run(catalog, Attempt((failure("CMT-ROW-INVALID", PET, Phase.DELETE),)), of=record(value=None))
+    assert result.settlement is not None
+    key, value = flow.alert(record(), Verdict(result.settlement, "masked", 10, 20, alert=True))
+    alert = Alert.from_bytes(value)
+    assert key == b"profile-sync:CMT-ROW-INVALID:pet:DELETE" == alert.fingerprint.encode()
+    assert (alert.event_id, alert.message, alert.at_ms) == ("3-14", "masked", 20)
+    assert alert.consumer == hash_consumer("ann-4711")
+    assert b"ann-4711" not in key + value
