@@ -161,14 +161,14 @@ def test_a_killed_or_stopped_broker_comes_back_on_its_address_with_its_records(l
     assert values == {b"before the kill", b"before the stop"}
 
 
-def test_a_frozen_broker_answers_again_after_the_thaw(local: LocalBroker) -> None:
+def test_a_frozen_broker_answers_again_after_the_thaw(local: LocalBroker, eventually: Eventually) -> None:
     local.freeze()
     try:
         assert not answers(local.bootstrap_servers)
     finally:
         local.thaw()
 
-    assert answers(local.bootstrap_servers)
+    eventually(lambda: answers(local.bootstrap_servers), "the thawed broker answers")
 
 
 def test_ctrl_c_on_the_terminal_reaches_only_the_parent(local: LocalBroker) -> None:
