@@ -2,18 +2,31 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 import uuid
 from collections.abc import Callable, Iterator
 
 import pytest
+import structlog
 from confluent_kafka.admin import AdminClient
 
 from app.kafka import sources, topics
 from app.kafka.distribution import BrokerStartError
 from app.settings import KafkaSettings
 from tests.kafka_probe import DEADLINE_SECONDS, Eventually, KafkaProbe, MakeKafkaSettings
+
+
+@pytest.fixture(autouse=True)
+def logging_stays_as_it_is() -> Iterator[None]:
+    """A command that is run inside a test sets up logging for the whole process; the next test finds it as before."""
+    root, structured = logging.getLogger(), structlog.get_config()
+    handlers, level = list(root.handlers), root.level
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    structlog.configure(**structured)
 
 
 @pytest.fixture(scope="session")
