@@ -13,6 +13,7 @@ from typing import Any
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import MessageSizeTooLargeError
+from aiokafka.record.default_records import DefaultRecordBatchBuilder
 from aiokafka.structs import RecordMetadata
 
 from app.domain.record import Headers
@@ -38,12 +39,16 @@ class DurableProducer:
 
     Args:
         options: arguments for ``AIOKafkaProducer``; they must ask for idempotence, see above.
+        largest: topic -> bytes that a record may have there, batch header included. The broker must never be the one
+            to refuse a record: aiokafka has used up its sequence number by then, and every later write to that
+            partition fails (OutOfOrderSequenceNumber). Compressed records of the main topic may be of any size.
     """
 
-    def __init__(self, options: Mapping[str, Any]) -> None:
+    def __init__(self, options: Mapping[str, Any], largest: Mapping[str, int] | None = None) -> None:
         if not options.get("enable_idempotence"):
             raise ValueError("a durable producer needs enable_idempotence")
         self._options = options
+        self._largest = largest or {}
         self._producer: AIOKafkaProducer | None = None
 
     async def start(self) -> None:
@@ -83,6 +88,9 @@ class DurableProducer:
     async def _send(self, record: Write) -> asyncio.Future[RecordMetadata]:
         assert self._producer is not None, "start() comes first"
         key, value, headers = record.key, record.value, list(record.headers)
+        size = DefaultRecordBatchBuilder.estimate_size_in_bytes(key, value, headers)
+        if size > self._largest.get(record.topic, size):
+            raise TooLarge(f"{size} bytes are too large for {record.topic}")
         if key is None and value is None and record.partition is not None:
             # Kafka takes a record with neither key nor value, and so may hold one that has to become a dead letter;
             # aiokafka's send refuses it, its batches do not.

@@ -28,12 +28,14 @@ from app.incidents.desk import open_desk
 from app.kafka import topics
 from app.kafka.admin import KafkaAccessError
 from app.kafka.clients import aiokafka_producer_config, faust_connection
+from app.kafka.limits import copy_bytes
 from app.kafka.start_offsets import place_group
+from app.kafka.topic_specs import Problem
 from app.observe.health import Readiness
 from app.observe.logging import configure_logging
 from app.observe.metrics import Gauges, Metrics
 from app.readmodels import ReadModels
-from app.settings import WorkerSettings
+from app.settings import KafkaSettings, WorkerSettings
 from app.sinks.cmt import CmtSink
 from app.web.server import WebServer
 from app.web.state import WebState
@@ -114,7 +116,8 @@ class Worker:
         breaker = self._breaker
         await stack.enter_async_context(self._client)
         desk = await stack.enter_async_context(open_desk(settings.servicenow, on_result=self._metrics.incident))
-        producer = DurableProducer(aiokafka_producer_config(kafka))
+        largest = dict.fromkeys((kafka.retry_topic, kafka.dlq_topic), copy_bytes(kafka))
+        producer = DurableProducer(aiokafka_producer_config(kafka), largest)
         await producer.start()
         stack.push_async_callback(producer.stop)
         lease_seconds = kafka.session_timeout_seconds - settings.cmt.timeout_seconds - LEASE_SLACK_SECONDS
@@ -190,7 +193,7 @@ class Worker:
                 log.info("a new group starts", start=kafka.start, offsets=placed)
             for problem in report.problems:
                 log.warning("a topic is not as it must be", problem=problem.message)
-            if fatal := [p.message for p in report.problems if p.setting in ("topic", "partitions", "cleanup.policy")]:
+            if fatal := [problem.message for problem in report.problems if _is_fatal(problem, kafka)]:
                 raise WorkerFailed("\n".join(fatal))
             return True
         return False
@@ -220,6 +223,13 @@ class Worker:
             os._exit(128 + number)
         log.info("stopping", signal=signal.Signals(number).name)
         self._stop.set()
+
+
+def _is_fatal(problem: Problem, kafka: KafkaSettings) -> bool:
+    """Whether a worker cannot work with a topic like this. The main topic's size limit is its owner's affair: what does
+    not fit into ours becomes a dead letter without its value; ours must take what we write (see DurableProducer)."""
+    too_small = problem.setting == "max.message.bytes" and problem.topic != kafka.topic
+    return too_small or problem.setting in ("topic", "partitions", "cleanup.policy")
 
 
 def run_worker(settings: WorkerSettings) -> None:
