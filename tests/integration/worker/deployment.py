@@ -82,7 +82,7 @@ class Deployment:
     folder: Path
     settings: Mapping[str, str]
     workers: list[WorkerProcess] = field(default_factory=list)
-    _producers: dict[str, Producer] = field(default_factory=dict, repr=False)
+    _producers: dict[tuple[str, str], Producer] = field(default_factory=dict, repr=False)
 
     # Workers
 
@@ -107,17 +107,20 @@ class Deployment:
         *,
         partition: int | None = None,
         partitioner: str = "murmur2_random",
+        compression: str = "none",
     ) -> list[Published]:
         """As ``publish``, for any (key, value, headers)."""
-        producer = self._producers.get(partitioner)
+        producer = self._producers.get((partitioner, compression))
         if producer is None:
-            producer = self._producers[partitioner] = Producer(
+            producer = self._producers[partitioner, compression] = Producer(
                 {
                     "bootstrap.servers": self.kafka.bootstrap_servers,
                     "enable.idempotence": True,
                     "partitioner": partitioner,
+                    "compression.type": compression,
                     "linger.ms": 1,
-                    "message.max.bytes": 2 * self.kafka.max_message_bytes,
+                    # Larger than the topics take: whether a record is too large is the broker's say.
+                    "message.max.bytes": 64 * 1024 * 1024,
                 }
             )
         where = {} if partition is None else {"partition": partition}

@@ -71,13 +71,14 @@ def between_good_ones(
     key: bytes | None,
     value: bytes | None,
     headers: Headers | None = None,
+    compression: str = "none",
 ) -> Published:
     """Publish a record between two good events of its partition; return when all three have their outcome."""
     market = fresh_market()
     neighbours = [new(fresh_consumer(), market) for _ in range(2)]
     before, after = [(event["consumerId"].encode(), json.dumps(event).encode(), None) for event in neighbours]
     settled = worker.totals()["events"]
-    published = shared.publish_raw([before, (key, value, headers), after], partition=PARTITION)
+    published = shared.publish_raw([before, (key, value, headers), after], partition=PARTITION, compression=compression)
     assert shared.market_counts(worker, market, events=2) == {"synced": 2}
     wait_for(lambda: worker.totals()["events"] >= settled + 3, lambda: f"{worker.totals()}", 20)
     assert worker.totals()["events"] == settled + 3
@@ -209,3 +210,42 @@ def test_largest_event_that_fails_becomes_a_dead_letter_as_a_whole(shared: Deplo
     assert shared.market_counts(worker, market) == {"failed": 1}
     [letter] = shared.dead_letters(published)
     assert letter.value == value
+
+
+# The limit of a topic counts compressed bytes: these are let in, and fit nowhere when they are unpacked.
+
+
+@pytest.mark.parametrize("megabytes", [3, 20], ids=["refused by the broker", "refused by our own producer"])
+def test_junk_that_fitted_only_compressed_leaves_its_position_as_a_dead_letter(
+    shared: Deployment, worker: WorkerProcess, megabytes: int
+) -> None:
+    published = between_good_ones(shared, worker, KEY, b"x" * megabytes * 1024 * 1024, [("trace", b"1")], "gzip")
+    [letter] = shared.dead_letters(published)
+    assert (letter.key, letter.value, letter.partition) == (KEY, None, PARTITION)
+    headers = dict(letter.headers)
+    assert headers["x-sync-value-omitted"] == b"true"
+    assert headers["x-sync-reason"] == b"EVENT-NOT-JSON"
+    assert headers["x-sync-source-topic"] == shared.kafka.topic.encode()
+
+
+def test_event_that_fitted_only_compressed_is_synced(shared: Deployment, worker: WorkerProcess) -> None:
+    consumer, market = fresh_consumer(), fresh_market()
+    event = new(consumer, market, contact=[contact("k1", Value="x" * 3 * 1024 * 1024)])
+    between_good_ones(shared, worker, consumer.encode(), json.dumps(event).encode(), compression="gzip")
+    assert shared.market_counts(worker, market) == {"synced": 1}
+
+
+def test_event_that_fitted_only_compressed_fails_when_it_would_have_to_wait(
+    shared: Deployment, worker: WorkerProcess
+) -> None:
+    consumer, market = fresh_consumer(), fresh_market()
+    event = new(consumer, market, contact=[contact("k1", Value="x" * 3 * 1024 * 1024)])
+    with shared.simulator.fault("server_fault", consumerId=consumer, operation="Update", times=1):
+        published = between_good_ones(shared, worker, consumer.encode(), json.dumps(event).encode(), compression="gzip")
+    assert shared.market_counts(worker, market) == {"failed": 1}
+    [letter] = shared.dead_letters(published)
+    assert (letter.value, letter.header("x-sync-reason")) == (None, b"EVENT-TOO-LARGE")
+    # Its consumer is not held up by it.
+    after = new(consumer, market)
+    shared.publish(after)
+    assert shared.outcome(worker, after)["attempts"] == 1

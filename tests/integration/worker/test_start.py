@@ -8,14 +8,16 @@ import socketserver
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from confluent_kafka.admin import AdminClient, NewPartitions
+from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, NewPartitions
 
+from app.kafka import topics
 from app.kafka.free_port import free_port
+from app.settings import KafkaSettings
 from tests.integration.worker.deployment import Deploy
 from tests.integration.worker.profiles import fresh_consumer, new
 from tests.integration.worker.worker_process import plain_environment, wait_for
@@ -131,16 +133,32 @@ def test_wrong_setting_is_refused(tmp_path: Path, settings: Mapping[str, str], l
     assert said.startswith(line)
 
 
-def test_topics_that_cannot_be_worked_with_stop_the_start_and_say_what_to_do(deploy: Deploy) -> None:
-    deployment = deploy()
-    admin, retry = AdminClient({"bootstrap.servers": deployment.kafka.bootstrap_servers}), deployment.kafka.retry_topic
-    for answer in admin.create_partitions([NewPartitions(retry, 6)]).values():
+def six_partitions(admin: AdminClient, kafka: KafkaSettings) -> str:
+    for answer in admin.create_partitions([NewPartitions(kafka.retry_topic, 6)]).values():
         answer.result(20)
-    wait_for(lambda: len(admin.list_topics(retry).topics[retry].partitions) == 6, lambda: "six partitions", 20)
+    return f"{kafka.retry_topic}: partitions is 6, must be 4. "
+
+
+def no_room_for_copies(admin: AdminClient, kafka: KafkaSettings) -> str:
+    topic = ConfigResource(ConfigResource.Type.TOPIC, kafka.dlq_topic)
+    topic.add_incremental_config(ConfigEntry("max.message.bytes", "99999", incremental_operation=AlterConfigOpType.SET))
+    for answer in admin.incremental_alter_configs([topic]).values():
+        answer.result(20)
+    return f"{kafka.dlq_topic}: max.message.bytes is 99999, must be at least "
+
+
+@pytest.mark.parametrize("spoil", [six_partitions, no_room_for_copies])
+def test_topics_that_cannot_be_worked_with_stop_the_start_and_say_what_to_do(
+    deploy: Deploy, spoil: Callable[[AdminClient, KafkaSettings], str]
+) -> None:
+    deployment = deploy()
+    line = spoil(AdminClient({"bootstrap.servers": deployment.kafka.bootstrap_servers}), deployment.kafka)
+    wait_for(lambda: topics.check(deployment.kafka), lambda: "a problem with the topics", 20)
     worker = deployment.worker()
     assert worker.ended() == 1
-    [said] = [line for line in worker.log_text().splitlines() if not line.startswith("{")]
-    assert f"{deployment.kafka.retry_topic}: partitions is 6, must be 4" in said
+    [said] = [one for one in worker.log_text().splitlines() if not one.startswith("{")]
+    assert said.startswith(line)
+    assert len(said) > len(line) + 20, "no word about what to do"
     assert "Traceback" not in worker.log_text()
 
 
