@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import sys
@@ -61,3 +62,9 @@ def test_a_forbidden_import_breaks_its_contract(report: str, contract: str) -> N
     assert f"{contract_names()[contract]} BROKEN" in report
     number = list(VIOLATIONS).index(contract)
     assert f"app.{VIOLATIONS[contract][0]}.trespasser_{number}" in report
+
+
+def test_every_room_stands_in_the_architecture() -> None:
+    rooms = {path.name for path in (ROOT / "app").iterdir() if (path / "__init__.py").is_file()}
+    described = re.findall(r"^\| `(\w+)/` \|", (ROOT / "docs" / "architecture.md").read_text(), re.MULTILINE)
+    assert set(described) == rooms
