@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 import signal
 import time
 from collections.abc import Iterator
@@ -16,10 +18,8 @@ from tests.integration.worker.feed import (
     assert_rows_are_right,
     assert_worked_on_once,
 )
-from tests.integration.worker.profiles import fresh_consumer, new, pet, update
+from tests.integration.worker.profiles import Event, fresh_consumer, new, pet, update
 from tests.integration.worker.worker_process import WorkerProcess, wait_for
-
-SESSION_SECONDS = 6.0
 
 
 @pytest.fixture
@@ -56,6 +56,15 @@ def all_committed(deployment: Deployment) -> None:
 def settled_by(worker: WorkerProcess) -> float:
     """Events that this very process has settled."""
     return worker.metric("profile_sync_events_settled_total")
+
+
+def owned_by(worker: WorkerProcess) -> set[int]:
+    """The partitions that a worker reads."""
+    return {int(number) for number in re.findall(r'consumer_lag{partition="(\d+)"}', worker.text("/metrics"))}
+
+
+def publish_to(deployment: Deployment, partition: int, event: Event) -> None:
+    deployment.publish_raw([(event["consumerId"].encode(), json.dumps(event).encode(), None)], partition=partition)
 
 
 def assert_all_synced(deployment: Deployment, worker: WorkerProcess, feed: Feed, others: int = 0) -> None:
@@ -114,21 +123,29 @@ def test_killed_worker_is_followed_by_one_that_loses_and_repeats_no_count(slow_c
 
 
 def test_frozen_worker_rejoins_and_nothing_it_held_is_done_out_of_order(slow_calls: Deployment) -> None:
-    workers = [slow_calls.worker(), slow_calls.worker()]
-    for worker in workers:
-        worker.ready()
-    first, second = workers
+    first, second = slow_calls.worker(), slow_calls.worker()
     with Feed(slow_calls, seed=14) as feed:
-        feed.flowing(second)
-        wait_for(lambda: settled_by(first) > 0, lambda: "a share of the first", 20)
-        first.signal(signal.SIGSTOP)
-        time.sleep(SESSION_SECONDS + 2)  # not to wait for something, but to be away for longer than the session
-        feed.flowing(second)
+        wait_for(lambda: all(settled_by(one.ready()) > 5 for one in (first, second)), lambda: "a share for each", 45)
+        partition = min(owned_by(first))
+        consumer = fresh_consumer()
+        older = new(consumer, pet=[pet(f"p{number}", Name="older") for number in range(40)])
+        newer = update(consumer, pet=[pet(f"p{number}", Name="newer") for number in range(3)])
+        with slow_calls.simulator.fault("slow", consumerId=consumer, delayMs=100):
+            publish_to(slow_calls, partition, older)
+            wait_for(lambda: len(slow_calls.simulator.calls(consumer)) > 5, lambda: "the older event under way", 20)
+            first.signal(signal.SIGSTOP)
+        publish_to(slow_calls, partition, newer)
+        # The session ends, the second worker takes over and does both, the older one from its beginning.
+        assert slow_calls.outcome(second, newer)["outcome"] == "synced"
         first.signal(signal.SIGCONT)
         first.ready()
         before = settled_by(first)
-        wait_for(lambda: settled_by(first) > before, lambda: "work of the thawed one", 30)
+        wait_for(lambda: settled_by(first) > before, lambda: f"work of the thawed one: {first.log_tail()}", 30)
     assert first.running
-    assert_all_synced(slow_calls, second, feed)
-    assert_all_synced(slow_calls, first, feed)
+    assert_all_synced(slow_calls, second, feed, others=2)
+    assert first.totals() == second.totals()
     assert_order_was_kept(slow_calls, feed.published)
+    posted = [call for call in slow_calls.simulator.calls(consumer) if str(call) == "Update CMT_Pet"]
+    names = [str(call.rows[0]["Name"]) for call in posted]
+    assert names == sorted(names, reverse=True), "the thawed worker went on with what it had begun"
+    assert names[-3:] == ["newer"] * 3

@@ -39,10 +39,10 @@ def test_tokens_that_expire_in_mid_flight_cost_no_attempt_and_count_no_failure(
 
 
 def test_short_lived_tokens_are_replaced_before_they_expire(deploy: Deploy, tmp_path: Path) -> None:
-    with running_simulator(tmp_path / "short.log", "--token-ttl", "3", "--latency-ms", "20") as simulator:
+    with running_simulator(tmp_path / "short.log", "--token-ttl", "2", "--latency-ms", "20") as simulator:
         deployment = deploy(**simulator.environment(), SYNC_CONCURRENCY="4")
         worker = deployment.worker().ready()
-        events = [to_json(event) for event in sample_events(150, seed=5)]
+        events = [to_json(event) for event in sample_events(60, seed=5)]
         deployment.publish(*events)
         assert deployment.settled(worker, len(events))["synced"] == len(events)
         assert simulator.stats()["tokensIssued"] >= 2
