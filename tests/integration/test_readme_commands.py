@@ -1,4 +1,4 @@
-"""The README's "Run it", block by block, as a reader would type it: broker, simulator, worker, events, counts."""
+"""The README, block by block, as a reader would type it: broker, simulator, worker, events, counts, dead letters."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from confluent_kafka import Producer
 
 from app.kafka.free_port import free_port
 from tests.kafka_probe import Eventually
 
 ROOT = Path(__file__).resolve().parents[2]
-BLOCK = re.compile(r"^```bash\n(.*?)^```", re.MULTILINE | re.DOTALL)
 STOP_SECONDS = 30.0
 
 Start = Callable[[str], "subprocess.Popen[str]"]
 
 
-def blocks_of(section: str) -> list[str]:
+def blocks_of(section: str, language: str = "bash") -> list[str]:
     text = (ROOT / "README.md").read_text().split(f"\n## {section}\n")[1].split("\n## ")[0]
-    return BLOCK.findall(text)
+    return re.findall(rf"^```{language}\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
 
 
 @pytest.fixture
@@ -68,7 +68,7 @@ def first_line(process: subprocess.Popen[str]) -> str:
     return process.stdout.readline()
 
 
-def test_the_blocks_of_run_it_work_in_the_order_of_a_reader(start: Start, eventually: Eventually) -> None:
+def test_the_blocks_work_in_the_order_of_a_reader(start: Start, ports: dict[str, str], eventually: Eventually) -> None:
     broker, simulator, worker, events = blocks_of("Run it")
     exports = "\n".join(line for line in worker.splitlines() if line.startswith("export"))
 
@@ -95,6 +95,15 @@ def test_the_blocks_of_run_it_work_in_the_order_of_a_reader(start: Start, eventu
     table, _ = shown.communicate(timeout=60)
     assert shown.returncode == 0
     assert "synced" in table
+
+    bad = Producer({"bootstrap.servers": f"127.0.0.1:{ports['9092']}"})
+    bad.produce("consumer-profiles", key=b"C-1", value=b"no event")
+    bad.flush(30)
+    eventually(lambda: totals().get("invalid") == 1, "the dead letter is counted")
+    (reading,) = blocks_of("Dead letters", "python")
+    dead_letters, _ = start(f"python - <<'END'\n{reading}\nEND").communicate(timeout=60)
+    assert "x-sync-reason" in dead_letters
+    assert "EVENT-NOT-JSON" in dead_letters
 
     assert running.poll() is None
     os.killpg(running.pid, signal.SIGTERM)
