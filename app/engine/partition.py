@@ -20,7 +20,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import Coroutine, Iterator
 from dataclasses import dataclass, field, replace
 from functools import partial
 
@@ -38,17 +37,11 @@ from app.engine.dead_letters import dead_letter, send_dead_letter
 from app.engine.headers import Failing, retry_headers
 from app.engine.journal import Journal
 from app.engine.lease import LeaseLost
+from app.engine.partition_tasks import Abandoned, PartitionTasks
 from app.engine.producer import TooLarge, Write
 from app.engine.work import Result, Work
 
 log = structlog.get_logger(__name__)
-
-# How often a worker whose lease ran out looks whether a heartbeat brought it back.
-LEASE_POLL_SECONDS = 0.05
-
-
-class Abandoned(Exception):
-    """The partition was taken away: stop, without an outcome."""
 
 
 @dataclass(slots=True)
@@ -67,21 +60,15 @@ class _Copy:
     retry_offset: int
 
 
-class Partition:
+class Partition(PartitionTasks):
     """One owned partition in one generation."""
 
     def __init__(self, number: int, generation: int, context: EngineContext) -> None:
-        self.number = number
-        self.generation = generation
-        self.draining = False  # no new work is started
-        self.dead = False  # nothing may be sent any more
-        self._context = context
+        super().__init__(number, generation, context)
         self._lanes: dict[str, deque[Work]] = {}
         self._parked: dict[str, _Parked] = {}
         self._forwarding: dict[int, str] = {}  # main offset -> consumer
         self._copies: dict[int, _Copy] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._idle: set[asyncio.Task[None]] = set()  # those of them that wait to start
         self.journal: Journal = None  # type: ignore[assignment]  # set by the claim, before anything runs
 
     def start(self) -> None:
@@ -345,59 +332,9 @@ class Partition:
         self._context.ledger.close((self._context.kafka.topic, self.number), offset)
         self._context.room.leave()
 
-    # ---- ownership
-
-    def _permit(self, probe: bool) -> None:
-        if self.dead or not self._context.lease.holds(self.generation):
-            raise LeaseLost
-        if self._context.breaker.is_open and not probe:
-            raise TargetDown
-
-    @contextlib.contextmanager
-    def _not_started(self) -> Iterator[None]:
-        """Around waits in which nothing is under way: a drain ends them at once."""
-        if self.draining:
-            raise Abandoned
-        task = asyncio.current_task()
-        assert task is not None
-        self._idle.add(task)
-        try:
-            yield
-        finally:
-            self._idle.discard(task)
-
-    async def _lease(self) -> None:
-        while not self._context.lease.holds(self.generation):
-            if self.dead:
-                raise Abandoned
-            await asyncio.sleep(LEASE_POLL_SECONDS)
-        if self.dead:
-            raise Abandoned
-
-    def spawn(self, coroutine: Coroutine[object, object, None]) -> None:
-        """Run something as one of this partition's tasks; a bug in it stops the worker, loudly."""
-        task = asyncio.get_running_loop().create_task(self._guarded(coroutine))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
-    async def _guarded(self, coroutine: Coroutine[object, object, None]) -> None:
-        try:
-            await coroutine
-        except (Abandoned, asyncio.CancelledError):
-            return
-        except Exception as error:  # noqa: BLE001 - whatever it is, it must not pass unnoticed
-            self.dead = self.draining = True
-            self._context.crash(error)
-
     def stop_taking(self) -> list[asyncio.Task[None]]:
         """Start no new work. Returns the tasks under way."""
-        self.draining = True
-        for task in list(self._idle):
-            task.cancel()
+        under_way = super().stop_taking()
         for parked in self._parked.values():
             parked.wake.set()
-        return list(self._tasks)
-
-    def abandon(self) -> None:
-        """Nothing may be sent any more; what is not durable will be done again by the next owner."""
-        self.draining = self.dead = True
+        return under_way

@@ -1,0 +1,87 @@
+"""The tasks of one owned partition: how they start, what they may do, and how they end."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Coroutine, Iterator
+
+from app.engine.breaker import TargetDown
+from app.engine.context import EngineContext
+from app.engine.lease import LeaseLost
+
+# How often a worker whose lease ran out looks whether a heartbeat brought it back.
+LEASE_POLL_SECONDS = 0.05
+
+
+class Abandoned(Exception):
+    """The partition was taken away: stop, without an outcome."""
+
+
+class PartitionTasks:
+    """What runs for one partition in one generation, and its right to act.
+
+    ``draining``: no new work is started. ``dead``: nothing may be sent any more.
+    """
+
+    def __init__(self, number: int, generation: int, context: EngineContext) -> None:
+        self.number = number
+        self.generation = generation
+        self.draining = False
+        self.dead = False
+        self._context = context
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._idle: set[asyncio.Task[None]] = set()  # those of them that wait to start
+
+    def _permit(self, probe: bool) -> None:
+        if self.dead or not self._context.lease.holds(self.generation):
+            raise LeaseLost
+        if self._context.breaker.is_open and not probe:
+            raise TargetDown
+
+    @contextlib.contextmanager
+    def _not_started(self) -> Iterator[None]:
+        """Around waits in which nothing is under way: a drain ends them at once."""
+        if self.draining:
+            raise Abandoned
+        task = asyncio.current_task()
+        assert task is not None
+        self._idle.add(task)
+        try:
+            yield
+        finally:
+            self._idle.discard(task)
+
+    async def _lease(self) -> None:
+        while not self._context.lease.holds(self.generation):
+            if self.dead:
+                raise Abandoned
+            await asyncio.sleep(LEASE_POLL_SECONDS)
+        if self.dead:
+            raise Abandoned
+
+    def spawn(self, coroutine: Coroutine[object, object, None]) -> None:
+        """Run something as one of this partition's tasks; a bug in it stops the worker, loudly."""
+        task = asyncio.get_running_loop().create_task(self._guarded(coroutine))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _guarded(self, coroutine: Coroutine[object, object, None]) -> None:
+        try:
+            await coroutine
+        except (Abandoned, asyncio.CancelledError):
+            return
+        except Exception as error:  # noqa: BLE001 - whatever it is, it must not pass unnoticed
+            self.dead = self.draining = True
+            self._context.crash(error)
+
+    def stop_taking(self) -> list[asyncio.Task[None]]:
+        """Start no new work. Returns the tasks under way."""
+        self.draining = True
+        for task in list(self._idle):
+            task.cancel()
+        return list(self._tasks)
+
+    def abandon(self) -> None:
+        """Nothing may be sent any more; what is not durable will be done again by the next owner."""
+        self.draining = self.dead = True
