@@ -274,6 +274,8 @@ class Deployment:
         """End the workers, remove the topics."""
         for worker in self.workers:
             worker.close()
+        self._producers.clear()
+        self.probe.close()
         admin = AdminClient({"bootstrap.servers": self.kafka.bootstrap_servers})
         prefixes = (self.kafka.topic, self.kafka.group)
         gone = [name for name in admin.list_topics(timeout=DEADLINE_SECONDS).topics if name.startswith(prefixes)]

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import pytest
+
 from app.domain.entities import EntityType
 from tests.integration.worker.deployment import Deployment, Published, without_nulls
 from tests.integration.worker.profiles import (
@@ -199,3 +201,32 @@ def test_null_column_empties_it(shared: Deployment, worker: WorkerProcess) -> No
     assert shared.outcome(worker, last)["outcome"] == "synced"
     [row] = without_nulls(shared.simulator.rows(shared.catalog, consumer))[EntityType.PET].values()
     assert row == {"ConsumerId": consumer, "PetId": "p1", "WeightKg": "3"}
+
+
+@pytest.mark.parametrize("name", ["a|b", "0|1|c", "Zoë 😀", " spaces ", "50%/..?#", '<"&>', "x" * 480], ids=range(7))
+def test_any_text_can_be_a_consumer_id(shared: Deployment, worker: WorkerProcess, name: str) -> None:
+    consumer = f"{fresh_consumer()}{name}"
+    first, second = new(consumer, pet=[pet("p1")]), update(consumer, pet=[pet("p2")])
+    with shared.simulator.fault("server_fault", consumerId=consumer, operation="Delete", times=1):
+        published = shared.publish(first, second)
+        assert shared.outcome(worker, second)["attempts"] == 2
+    assert_rows_are_those_of(shared, consumer, *published)
+
+
+def test_events_without_a_json_value_are_retried_like_any_other(shared: Deployment, worker: WorkerProcess) -> None:
+    consumer, market = fresh_consumer(), fresh_market()
+    shared.publish(new(consumer, market, pet=[pet("p1")]))
+    document = {name: value for name, value in update(consumer, market).items() if name != "eventId"}
+    with shared.simulator.fault("server_fault", consumerId=consumer, operation="Retrieve", times=2):
+        [cloud_event] = shared.publish_raw(
+            [(consumer.encode(), json.dumps(document).encode(), [("ce_id", b"cloud-4712"), ("ce_type", b"t")])]
+        )
+        assert shared.outcome(worker, "cloud-4712", consumer)["attempts"] == 3
+    with shared.simulator.fault("server_fault", consumerId=consumer, operation="Retrieve", times=1):
+        [tombstone] = shared.publish_raw([(consumer.encode(), None, None)])
+        assert shared.outcome(worker, tombstone.id, consumer)["attempts"] == 2
+    assert shared.market_counts(worker, market, events=3) == {"synced": 3}
+    [copy] = shared.retry_copies(tombstone)
+    assert (copy.key, copy.value) == (consumer.encode(), None)
+    assert dict(shared.retry_copies(cloud_event)[0].headers)["ce_id"] == b"cloud-4712"
+    assert not any(shared.simulator.rows(shared.catalog, consumer).values())

@@ -13,7 +13,7 @@ from tests.integration.worker.worker_process import wait_for
 
 # Columns whose values tell something about a person. The others hold words of a list: types, codes, states, countries.
 PERSONAL = {"EmailAddress", "FirstName", "LastName", "BirthDate", "DueDate", "Value", "Name", "ConsumerId"}
-EVENTS = 250
+EVENTS = 160
 
 
 def personal_values(events: Iterable[Mapping[str, Any]]) -> set[str]:
