@@ -9,7 +9,8 @@ STAMP := $(VENV)/.installed
 PYTHONS := python3.11 python3.12 python3.13 python3.14 python3
 # More arguments for the program behind a target: make demo ARGS="--events 2000 --exit", make test ARGS="-k ledger".
 ARGS :=
-# Test files that run at a time: more than there are cores, because most tests wait for a broker or a worker.
+# Test files that run at a time: more than there are cores, because most tests wait for a broker or a worker. In the
+# order of their names, so that the long integration tests do not come last, one after another.
 JOBS := 3
 # How long `torture` keeps hitting the workers, and with what.
 MINUTES := 10
@@ -58,7 +59,7 @@ demo: setup ## Broker, simulator, worker and web page on this machine, with samp
 	$(BIN)/profile-sync demo $(ARGS)
 
 test: setup ## All tests but the long torture, JOBS (3) files at a time
-	$(BIN)/pytest --numprocesses $(JOBS) --dist loadfile $(ARGS)
+	$(BIN)/pytest --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 lint: setup ## Style, types, the arrows between the rooms, Dockerfile, compose file, schemas, generated pages
 	$(BIN)/ruff check .
