@@ -15,6 +15,9 @@ from app.domain.outcome import Outcome, RecordCount
 # What a failure that is not about a record of an entity is filed under (not decodable, no key ...).
 EVENT_ENTITY = "event"
 
+# A child row within its consumer: entity type and the text of its primary key without ``ConsumerId``.
+RowKey = tuple[str, tuple[str, ...]]
+
 MarketCounts = dict[str, dict[str, int | list[int]]]
 Counts = dict[str, dict[str, MarketCounts]]
 
@@ -43,6 +46,7 @@ class Settlement:
     full_state: bool = False
     records: tuple[RecordCount, ...] = ()
     failures: tuple[FailureCount, ...] = ()
+    deleted: tuple[RowKey, ...] = ()  # by a DELETE of single rows
 
 
 def fold(counts: Counts, settled: Settlement, sign: int = 1) -> None:

@@ -289,6 +289,12 @@ SYNC_BUG = _entry(
     "The program hit an error of its own on this event.",
     "Report it with the worker's log; then redrive.",
 )
+SYNC_SUPERSEDED = _entry(
+    "SYNC-SUPERSEDED",
+    _P,
+    "A later event of the consumer has been written: this older one would overwrite it, so it was not sent.",
+    "Nothing to do.",
+)
 SYNC_OPERATOR = _entry("SYNC-OPERATOR", _P, "Discarded by an operator.", "Nothing to do.")
 
 

@@ -19,12 +19,14 @@ from typing import Any
 
 import orjson
 
-from app.domain.counts import Counts, FailureCount, Settlement, fold
+from app.domain.counts import Counts, FailureCount, RowKey, Settlement, fold
 from app.domain.entities import EntityType
 from app.domain.outcome import Outcome, RecordCount
 
 FORMAT = 1
 RECENT_KEPT = 5
+# Of the rows that were deleted one by one since a consumer's last full state, the newest so many are remembered.
+DELETED_KEPT = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,14 +188,28 @@ class FullState:
 
 
 @dataclass(frozen=True, slots=True)
+class DeletedRow:
+    """A row that a settled DELETE of single rows removed."""
+
+    offset: int
+    entity: str
+    key: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class ConsumerState:
-    """What is known of one consumer on one partition. No personal data: identifiers and outcomes only."""
+    """What is known of one consumer on one partition. No personal data: identifiers and outcomes only.
+
+    ``deleted`` holds rows deleted after ``full``; of those forgotten, the last was deleted at ``deleted_forgotten``.
+    """
 
     offset: int
     market: str
     recent: tuple[RecentEvent, ...] = ()
     synced_ms: int | None = None
     full: FullState | None = None
+    deleted: tuple[DeletedRow, ...] = ()
+    deleted_forgotten: int = -1
 
     def encode(self) -> bytes:
         return orjson.dumps({"v": FORMAT, **asdict(self)})
@@ -213,6 +229,10 @@ class ConsumerState:
             recent=tuple(RecentEvent(**event) for event in document["recent"]),
             synced_ms=document["synced_ms"],
             full=FullState(**full) if full else None,
+            deleted=tuple(
+                DeletedRow(row["offset"], row["entity"], tuple(row["key"])) for row in document.get("deleted", ())
+            ),
+            deleted_forgotten=document.get("deleted_forgotten", -1),
         )
 
 
@@ -236,6 +256,7 @@ def after_settling(before: ConsumerState | None, offset: int, settlement: Settle
     full = state.full
     if reached and settlement.full_state and (full is None or offset >= full.offset):
         full = FullState(offset, settlement.operation, settlement.event_id)
+    deleted, forgotten = _deleted(state, offset, settlement.deleted if reached else (), full)
     return replace(
         state,
         offset=max(offset, state.offset),
@@ -243,7 +264,25 @@ def after_settling(before: ConsumerState | None, offset: int, settlement: Settle
         recent=(event, *older)[:RECENT_KEPT],
         synced_ms=settled_ms if reached else state.synced_ms,
         full=full,
+        deleted=deleted,
+        deleted_forgotten=forgotten,
     )
+
+
+def _deleted(
+    state: ConsumerState, offset: int, rows: tuple[RowKey, ...], full: FullState | None
+) -> tuple[tuple[DeletedRow, ...], int]:
+    """The rows deleted after the full state, the newest ``DELETED_KEPT`` of them, and the last forgotten one."""
+    since = -1 if full is None else full.offset
+    if not rows and not state.deleted:
+        return (), state.deleted_forgotten if state.deleted_forgotten > since else -1
+    newest = {(row.entity, row.key): row.offset for row in state.deleted}
+    for row in rows:
+        newest[row] = max(offset, newest.get(row, -1))
+    kept = sorted((DeletedRow(at, *row) for row, at in newest.items() if at > since), key=lambda row: row.offset)
+    dropped = [row.offset for row in kept[:-DELETED_KEPT]]
+    forgotten = max((state.deleted_forgotten, *dropped))
+    return tuple(kept[-DELETED_KEPT:]), forgotten if forgotten > since else -1
 
 
 def partition_key(partition: int, epoch: int) -> bytes:
@@ -299,4 +338,5 @@ def _verdict(document: dict[str, Any]) -> Verdict:
         RecordCount(EntityType(r["entity"]), r["synced"], r["failed"]) for r in settlement["records"]
     )
     settlement["failures"] = tuple(FailureCount(**f) for f in settlement["failures"])
+    settlement["deleted"] = tuple((entity, tuple(key)) for entity, key in settlement["deleted"])
     return Verdict(settlement=Settlement(**settlement), **document)

@@ -24,18 +24,20 @@ from app.domain.state import (
     partition_key,
 )
 from app.engine.producer import DurableProducer, Write
-from app.engine.work import ConsumerStates
+from app.engine.work import ConsumerStates, StatesUnavailable
 
 Change = Callable[[PartitionState], None]
 
-# Consumer records written lately are kept here until the follower has certainly read them.
+# So many consumer records are kept at hand; those written lately, until the follower has certainly read them.
 _RECENT_CONSUMERS = 2_000
+_ONLY_READ = -1
 
 
 @dataclass(frozen=True, slots=True)
-class _Written:
-    epoch: int
-    state: ConsumerState
+class _Known:
+    """What the log says of a consumer; ``offset`` of our own record there."""
+
+    record: tuple[int, ConsumerState] | None
     offset: int
 
 
@@ -46,24 +48,38 @@ class ConsumerRecords:
         self._partition = partition
         self._epoch = epoch
         self._states = states
-        self._recent: OrderedDict[str, _Written] = OrderedDict()
+        self._recent: OrderedDict[str, _Known] = OrderedDict()
 
-    def get(self, consumer_id: str) -> tuple[int, ConsumerState] | None:
-        """(epoch, state), newest known."""
-        if written := self._recent.get(consumer_id):
-            return written.epoch, written.state
-        return self._states.get(self._partition, consumer_id)
+    async def find(self, consumer_id: str) -> tuple[int, ConsumerState] | None:
+        """(epoch, state), the newest there is: nobody else writes the records of a partition that is ours."""
+        if known := self._recent.get(consumer_id):
+            return known.record
+        while True:
+            try:
+                record = self._states.get(self._partition, consumer_id)
+            except StatesUnavailable:
+                await self._states.available(self._partition)
+                continue
+            # Written by us while we waited.
+            if known := self._recent.get(consumer_id):
+                return known.record
+            self._keep(consumer_id, _Known(record, _ONLY_READ))
+            return record
 
     def remember(self, consumer_id: str, state: ConsumerState, offset: int) -> None:
         """A record was acknowledged at ``offset`` of its topic."""
-        self._recent[consumer_id] = _Written(self._epoch, state, offset)
+        self._keep(consumer_id, _Known((self._epoch, state), offset))
+
+    def _keep(self, consumer_id: str, known: _Known) -> None:
+        self._recent[consumer_id] = known
         self._recent.move_to_end(consumer_id)
         applied = None
         while len(self._recent) > _RECENT_CONSUMERS:
-            oldest, written = next(iter(self._recent.items()))
-            applied = self._states.applied(self._partition) if applied is None else applied
-            if written.offset >= applied:
-                break
+            oldest, held = next(iter(self._recent.items()))
+            if held.offset != _ONLY_READ:
+                applied = self._states.applied(self._partition) if applied is None else applied
+                if held.offset >= applied:
+                    break
             del self._recent[oldest]
 
 
@@ -179,8 +195,8 @@ class Journal:
             if staged.settlement is None or (consumer := staged.settlement.consumer_id) is None:
                 continue
             before = fresh.get(consumer)
-            if before is None and (known := self.consumers.get(consumer)) is not None:
-                epoch, before = known
+            if before is None and (found := await self.consumers.find(consumer)) is not None:
+                epoch, before = found
                 if epoch != self._epoch:
                     outranked.append(consumer_key(self._partition, epoch, consumer))
             fresh[consumer] = after_settling(before, staged.offset, staged.settlement, now_ms)

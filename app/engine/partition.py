@@ -30,7 +30,7 @@ from app.domain.errors import EVENT_TOO_LARGE, SYNC_BUG
 from app.domain.event import InvalidEvent
 from app.domain.outcome import Failure, TryAgain
 from app.domain.record import SourceRecord
-from app.domain.state import ConsumerState, Forwarded, Verdict
+from app.domain.state import Forwarded, Verdict
 from app.engine.breaker import TargetDown
 from app.engine.context import EngineContext, now_ms
 from app.engine.dead_letters import dead_letter, send_dead_letter
@@ -263,11 +263,6 @@ class Partition(PartitionTasks):
             Abandoned: the partition is gone; whether anything was done is unknown.
         """
         context = self._context
-
-        def known() -> ConsumerState | None:
-            found = self.journal.consumers.get(work.consumer)
-            return None if found is None else found[1]
-
         while True:
             with self._not_started():
                 probe = await context.breaker.pass_or_probe()
@@ -276,11 +271,12 @@ class Partition(PartitionTasks):
             try:
                 with self._not_started():
                     await self._lease()
+                    found = await self.journal.consumers.find(work.consumer)
                 result = await context.flow.run(
                     work,
                     attempt=attempt,
                     last=attempt >= context.sync.max_attempts,
-                    known=known,
+                    state=None if found is None else found[1],
                     permit=partial(self._permit, probe),
                 )
             except (LeaseLost, TargetDown):

@@ -54,16 +54,18 @@ class Flow(Protocol):
     def invalid(self, record: SourceRecord, problem: InvalidEvent) -> Settlement:
         """How an invalid record counts."""
 
-    async def run(
-        self, work: Work, *, attempt: int, last: bool, known: Callable[[], ConsumerState | None], permit: Permit
-    ) -> Result:
-        """Do what the event asks for; ``known`` looks up the consumer's record. Raises only what ``permit`` raises."""
+    async def run(self, work: Work, *, attempt: int, last: bool, state: ConsumerState | None, permit: Permit) -> Result:
+        """Do what the event asks for; ``state`` is the consumer's record. Raises only what ``permit`` raises."""
 
     def gave_up(self, work: Work, entry: ErrorEntry, message: str, attempt: int) -> Result:
         """How an event counts that the engine itself had to give up."""
 
     def alert(self, record: SourceRecord, verdict: Verdict) -> tuple[bytes, bytes]:
         """Key and value of the record in the alerts topic that makes an incident of a verdict."""
+
+
+class StatesUnavailable(Exception):
+    """The per-consumer records cannot be read right now; ``ConsumerStates.available`` tells when they can."""
 
 
 class ConsumerStates(Protocol):
@@ -73,7 +75,14 @@ class ConsumerStates(Protocol):
         """Return when everything below offset ``end`` of the topic's partition has been read."""
 
     def get(self, partition: int, consumer_id: str) -> tuple[int, ConsumerState] | None:
-        """(epoch, state) of a consumer."""
+        """(epoch, state) of a consumer.
+
+        Raises:
+            StatesUnavailable: the records are being read in anew.
+        """
+
+    async def available(self, partition: int) -> None:
+        """Return when ``get`` can answer again."""
 
     def applied(self, partition: int) -> int:
         """Everything below this offset of the topic's partition has been read."""

@@ -11,17 +11,18 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
 import structlog
 
 from app.domain.counts import EVENT_ENTITY, FailureCount, Settlement
 from app.domain.entities import Catalog, EntityType
-from app.domain.errors import ErrorEntry
+from app.domain.errors import SYNC_SUPERSEDED, ErrorEntry
 from app.domain.event import UNKNOWN_MARKET, InvalidEvent, ProfileEvent, read_event
 from app.domain.outcome import Attempt, Failure, Outcome, Phase, RecordCount, Settle, TryAgain, decide
 from app.domain.record import SourceRecord
 from app.domain.state import ConsumerState, Verdict
+from app.domain.supersedes import Superseded, deleted_rows, what_is_left
 from app.engine.work import Permit, Result, Work
 from app.incidents.alert import Alert
 from app.observe.redaction import hash_consumer
@@ -62,13 +63,15 @@ class ConsumerSync:
             failures=(FailureCount(EVENT_ENTITY, problem.entry.code),),
         )
 
-    async def run(
-        self, work: Work, *, attempt: int, last: bool, known: Callable[[], ConsumerState | None], permit: Permit
-    ) -> Result:
+    async def run(self, work: Work, *, attempt: int, last: bool, state: ConsumerState | None, permit: Permit) -> Result:
         """Run the event's calls once and decide what follows. Raises only what ``permit`` raises."""
         event = _event_of(work)
-        if work.record.value is None and event.market == UNKNOWN_MARKET and (state := known()) is not None:
+        if work.record.value is None and event.market == UNKNOWN_MARKET and state is not None:
             event = event.model_copy(update={"market": state.market})
+        left = what_is_left(event, work.record.offset, state, self._catalog)
+        if isinstance(left, Superseded):
+            return self._superseded(work, event, left, attempt)
+        event = left
         outcome = await self._sink.apply(event, last_attempt=last, permit=permit)
         decision = decide(outcome, attempts_left=not last, child_failure_to_dlq=self._failures_to_dlq)
         for failure in outcome.failures:
@@ -87,7 +90,7 @@ class ConsumerSync:
             )
         settlement = None
         if isinstance(decision, Settle):
-            settlement = _settlement(event, work.record, decision, outcome, attempt)
+            settlement = self._settlement(event, work.record, decision, outcome, attempt)
         return Result(
             decision,
             settlement,
@@ -95,13 +98,19 @@ class ConsumerSync:
             target_down=any(failure.entry.every_call for failure in outcome.failures),
         )
 
+    def _superseded(self, work: Work, event: ProfileEvent, why: Superseded, attempt: int) -> Result:
+        log.info("superseded, not sent", id=work.record.id, consumer=hash_consumer(work.consumer), why=why.message)
+        failure = Failure(SYNC_SUPERSEDED.code, why.message, EntityType.CONSUMER, Phase.BEFORE_PARENT)
+        decision = Settle(Outcome.SUPERSEDED, failure)
+        return Result(decision, self._settlement(event, work.record, decision, Attempt(), attempt))
+
     def gave_up(self, work: Work, entry: ErrorEntry, message: str, attempt: int) -> Result:
         """The engine could not work on the event: failed, as a whole, with an incident."""
         event = _event_of(work)
         failure = Failure(entry.code, message, EntityType.CONSUMER, Phase.BEFORE_PARENT)
         records = (RecordCount(EntityType.CONSUMER, 0, 1),)
         decision = Settle(Outcome.FAILED, failure, dead_letter=True, alert=True)
-        return Result(decision, _settlement(event, work.record, decision, Attempt((failure,), records), attempt))
+        return Result(decision, self._settlement(event, work.record, decision, Attempt((failure,), records), attempt))
 
     def alert(self, record: SourceRecord, verdict: Verdict) -> tuple[bytes, bytes]:
         """The alert of a failed event; its key keeps all alerts of one incident in one partition."""
@@ -118,6 +127,24 @@ class ConsumerSync:
         )
         return alert.fingerprint.encode(), alert.to_bytes()
 
+    def _settlement(
+        self, event: ProfileEvent, record: SourceRecord, decision: Settle, attempt: Attempt, attempts: int
+    ) -> Settlement:
+        return Settlement(
+            consumer_id=event.consumer_id,
+            event_id=event.event_id,
+            operation=event.operation.value,
+            market=event.market,
+            day=record.day,
+            outcome=decision.outcome,
+            reason=decision.failure.code if decision.failure else None,
+            attempts=attempts,
+            full_state=event.is_full_state,
+            records=attempt.records,
+            failures=tuple(_grouped(attempt.failures, first=decision.failure)),
+            deleted=deleted_rows(event, self._catalog),
+        )
+
 
 def _event_of(work: Work) -> ProfileEvent:
     event = work.payload
@@ -132,24 +159,6 @@ def _consumer_of(record: SourceRecord) -> str | None:
         return record.key.decode()[:512] if record.key else None
     except UnicodeDecodeError:
         return None
-
-
-def _settlement(
-    event: ProfileEvent, record: SourceRecord, decision: Settle, attempt: Attempt, attempts: int
-) -> Settlement:
-    return Settlement(
-        consumer_id=event.consumer_id,
-        event_id=event.event_id,
-        operation=event.operation.value,
-        market=event.market,
-        day=record.day,
-        outcome=decision.outcome,
-        reason=decision.failure.code if decision.failure else None,
-        attempts=attempts,
-        full_state=event.is_full_state,
-        records=attempt.records,
-        failures=tuple(_grouped(attempt.failures, first=decision.failure)),
-    )
 
 
 def _grouped(failures: Iterable[Failure], first: Failure | None) -> Iterable[FailureCount]:

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import structlog
 
 from app.domain.state import ConsumerState
-from app.readmodels import ReadModels
+from app.engine.work import StatesUnavailable
+from app.readmodels import ReadModels, ReadModelUnavailable
 from app.settings import KafkaSettings
 
 log = structlog.get_logger(__name__)
 
 # A take-over that waits longer than this for the read model says so in the log.
 PATIENCE_SECONDS = 10.0
+# Whoever found the file damaged tells the follower's thread, which needs a moment to throw it away.
+NOTICE_SECONDS = 0.5
 
 
 class ReadModelStates:
@@ -25,11 +30,24 @@ class ReadModelStates:
         """Return when the follower has read everything below ``end`` of the topic's partition."""
         topic = self._kafka.consumers_topic
         while not await self._read_models.wait_until(topic, partition, end, PATIENCE_SECONDS):
-            log.warning("taking over waits for the read model", partition=partition, reason=self._read_models.trouble())
+            log.warning("waiting for the read model", partition=partition, reason=self._read_models.trouble())
 
     def get(self, partition: int, consumer_id: str) -> tuple[int, ConsumerState] | None:
-        """(epoch, state) of a consumer."""
-        return self._read_models.consumer_record(partition, consumer_id)
+        """(epoch, state) of a consumer.
+
+        Raises:
+            StatesUnavailable: the read model is being built anew.
+        """
+        try:
+            return self._read_models.consumer_record(partition, consumer_id)
+        except ReadModelUnavailable as error:
+            raise StatesUnavailable(str(error)) from error
+
+    async def available(self, partition: int) -> None:
+        """Return when the read model can answer again: its file was lost, and is read in from the topic."""
+        log.warning("work waits for the read model, which is built anew", partition=partition)
+        await asyncio.sleep(NOTICE_SECONDS)
+        await self.catch_up(partition, 0)
 
     def applied(self, partition: int) -> int:
         """Everything below this offset of the topic's partition has been read."""

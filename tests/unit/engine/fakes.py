@@ -55,5 +55,8 @@ class MemoryStates:
     def get(self, partition: int, consumer_id: str) -> tuple[int, ConsumerState] | None:
         return self.known.get((partition, consumer_id))
 
+    async def available(self, partition: int) -> None:
+        """Always."""
+
     def applied(self, partition: int) -> int:
         return self.applied_upto

@@ -13,6 +13,7 @@ from app.domain.outcome import Outcome
 from app.domain.state import (
     ConsumerState,
     Forwarded,
+    FullState,
     PartitionState,
     Verdict,
     consumer_key,
@@ -20,6 +21,7 @@ from app.domain.state import (
     partition_key,
 )
 from app.engine.journal import ConsumerRecords, Journal
+from app.engine.work import StatesUnavailable
 from tests.unit.engine.fakes import FakeProducer, MemoryStates
 
 STATE, CONSUMERS = "state", "consumers"
@@ -171,3 +173,61 @@ async def test_a_failed_write_fails_every_caller_and_changes_nothing() -> None:
     assert setup.journal.state == PartitionState()
     with pytest.raises(Exception, match="refused"):
         await setup.tasks[0]
+
+
+class RebuiltStates(MemoryStates):
+    """Cannot answer until the test lets it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.mended = asyncio.Event()
+        self.waiting = asyncio.Event()
+
+    def get(self, partition: int, consumer_id: str) -> tuple[int, ConsumerState] | None:
+        if not self.mended.is_set():
+            raise StatesUnavailable("being read in")
+        return super().get(partition, consumer_id)
+
+    async def available(self, partition: int) -> None:
+        self.waiting.set()
+        await self.mended.wait()
+
+
+async def test_a_write_waits_for_consumer_records_that_are_being_read_in_anew() -> None:
+    states = RebuiltStates()
+    states.known[2, "c1"] = (3, ConsumerState(1, "PL", full=FullState(1, "NEW", "first")))
+    setup = Setup(states=states)
+    settling = asyncio.create_task(setup.journal.finish(5, settlement(5, "c1"), dead_letter=False))
+    await states.waiting.wait()
+    assert setup.producer.written == []
+    states.mended.set()
+    await settling
+    (record, _tombstone) = setup.producer.of(CONSUMERS)
+    assert ConsumerState.decode(record.value or b"").market == "DE"
+    assert [parse_consumer_key(write.key or b"")[1] for write in setup.producer.of(CONSUMERS)] == [7, 3]
+
+
+async def test_a_record_is_asked_for_once_however_often_it_is_needed() -> None:
+    states = MemoryStates()
+    states.known[2, "c1"] = (3, ConsumerState(1, "PL"))
+    records = ConsumerRecords(2, 7, states)
+    assert await records.find("c1") == (3, ConsumerState(1, "PL"))
+    assert await records.find("c2") is None
+    states.known.clear()
+    states.known[2, "c2"] = (9, ConsumerState(1, "FR"))  # nobody else writes here: what was read stays true
+    assert await records.find("c1") == (3, ConsumerState(1, "PL"))
+    assert await records.find("c2") is None
+
+
+async def test_what_was_only_read_makes_room_and_what_was_written_stays_until_the_follower_has_it() -> None:
+    states = MemoryStates()
+    records = ConsumerRecords(2, 7, states)
+    records.remember("mine", ConsumerState(5, "DE"), offset=5)
+    for number in range(3_000):
+        await records.find(f"c{number}")
+    assert await records.find("mine") == (7, ConsumerState(5, "DE"))
+    states.applied_upto = 6
+    for number in range(3_000):
+        await records.find(f"d{number}")
+    assert await records.find("mine") is None
+    assert len(records._recent) <= 2_001

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from types import SimpleNamespace
@@ -142,9 +142,7 @@ class ScriptedFlow:
     def invalid(self, record: SourceRecord, problem: InvalidEvent) -> Settlement:
         return Settlement(None, problem.event_id, "-", "-", DAY, Outcome.INVALID, reason=problem.entry.code)
 
-    async def run(
-        self, work: Work, *, attempt: int, last: bool, known: Callable[[], ConsumerState | None], permit: Permit
-    ) -> Result:
+    async def run(self, work: Work, *, attempt: int, last: bool, state: ConsumerState | None, permit: Permit) -> Result:
         permit()
         self.under_way[work.consumer] += 1
         assert self.under_way[work.consumer] == 1, f"two events of {work.consumer} at a time"

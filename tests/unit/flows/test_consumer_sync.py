@@ -15,7 +15,7 @@ from app.domain.errors import EVENT_TOO_LARGE
 from app.domain.event import InvalidEvent, ProfileEvent
 from app.domain.outcome import Attempt, Failure, Outcome, Phase, RecordCount, Settle, TryAgain
 from app.domain.record import SourceRecord
-from app.domain.state import ConsumerState, Verdict
+from app.domain.state import ConsumerState, DeletedRow, FullState, Verdict
 from app.engine.lease import LeaseLost
 from app.engine.work import Permit, Result
 from app.flows.consumer_sync import ConsumerSync
@@ -69,12 +69,12 @@ async def run(
     *,
     last: bool = False,
     of: SourceRecord | None = None,
-    known: ConsumerState | None = None,
+    state: ConsumerState | None = None,
     **settings: Any,
 ) -> Result:
     flow = ConsumerSync(ScriptedSink(attempt), catalog, SyncSettings(**settings))
     work = flow.read(of or record())
-    return await flow.run(work, attempt=2, last=last, known=lambda: known, permit=lambda: None)
+    return await flow.run(work, attempt=2, last=last, state=state, permit=lambda: None)
 
 
 def test_a_record_becomes_work_for_its_consumer(catalog: Catalog) -> None:
@@ -133,7 +133,7 @@ async def test_the_sink_learns_that_it_is_the_last_attempt(catalog: Catalog) -> 
     sink = ScriptedSink()
     flow = ConsumerSync(sink, catalog, SyncSettings())
     for last in (False, True):
-        await flow.run(flow.read(record()), attempt=1, last=last, known=lambda: None, permit=lambda: None)
+        await flow.run(flow.read(record()), attempt=1, last=last, state=None, permit=lambda: None)
     assert [last for _, last in sink.applied] == [False, True]
 
 
@@ -179,7 +179,7 @@ async def test_the_breaker_hears_whether_the_target_or_the_event_failed(
 async def test_a_null_value_counts_for_the_market_where_the_consumer_was_seen_last(catalog: Catalog) -> None:
     deletion = record(value=None)
     unknown = await run(catalog, Attempt(), of=deletion)
-    known = await run(catalog, Attempt(), of=deletion, known=ConsumerState(9, "PL"))
+    known = await run(catalog, Attempt(), of=deletion, state=ConsumerState(9, "PL"))
     assert unknown.settlement is not None
     assert known.settlement is not None
     assert (unknown.settlement.market, known.settlement.market) == ("-", "PL")
@@ -197,13 +197,48 @@ async def test_a_delete_of_single_rows_is_no_full_state(catalog: Catalog) -> Non
     assert not result.settlement.full_state
 
 
+async def test_an_event_that_a_later_one_has_overtaken_is_not_sent_and_says_so(catalog: Catalog) -> None:
+    sink = ScriptedSink()
+    flow = ConsumerSync(sink, catalog, SyncSettings())
+    later = ConsumerState(20, "DE", full=FullState(20, "UPDATE", "e-20"))
+    result = await flow.run(flow.read(record()), attempt=1, last=False, state=later, permit=lambda: None)
+    assert sink.applied == []
+    assert result.settlement is not None
+    assert (result.settlement.outcome, result.settlement.reason) == (Outcome.SUPERSEDED, "SYNC-SUPERSEDED")
+    assert (result.settlement.records, result.settlement.failures) == ((), ())
+    assert isinstance(result.decision, Settle)
+    assert (result.decision.dead_letter, result.decision.alert) == (False, False)
+    assert result.decision.failure is not None
+    assert "UPDATE (event e-20)" in result.decision.failure.message
+
+
+async def test_rows_that_were_deleted_since_are_left_out(catalog: Catalog) -> None:
+    sink = ScriptedSink()
+    flow = ConsumerSync(sink, catalog, SyncSettings())
+    pets = {"entities": {"pet": [{"PetId": "gone"}, {"PetId": "kept"}]}}
+    since = ConsumerState(20, "DE", deleted=(DeletedRow(20, "pet", ("gone",)),))
+    await flow.run(flow.read(record(pets)), attempt=1, last=False, state=since, permit=lambda: None)
+    ((sent, _),) = sink.applied
+    assert [row["PetId"] for row in sent.entities[EntityType.PET]] == ["kept"]
+
+
+async def test_the_keys_of_single_rows_that_a_delete_removed_are_settled_with_it(catalog: Catalog) -> None:
+    rows = {"operation": "DELETE", "consumer": None, "deleteScope": "ENTITIES", "entities": {"pet": [{"PetId": "1"}]}}
+    result = await run(catalog, Attempt(), of=record(rows))
+    assert result.settlement is not None
+    assert result.settlement.deleted == (("pet", ("1",)),)
+    whole = await run(catalog, Attempt(), of=record())
+    assert whole.settlement is not None
+    assert whole.settlement.deleted == ()
+
+
 async def test_a_lost_lease_ends_the_attempt_without_an_outcome(catalog: Catalog) -> None:
     def lost() -> None:
         raise LeaseLost
 
     flow = ConsumerSync(ScriptedSink(), catalog, SyncSettings())
     with pytest.raises(LeaseLost):
-        await flow.run(flow.read(record()), attempt=1, last=False, known=lambda: None, permit=lost)
+        await flow.run(flow.read(record()), attempt=1, last=False, state=None, permit=lost)
 
 
 async def test_every_failure_is_logged_with_what_comes_next_and_without_the_consumer(catalog: Catalog) -> None:

@@ -1,0 +1,84 @@
+"""An old state never overwrites a newer one: what a settled later event leaves of an older one. Pure.
+
+Events of a consumer run in order, so this decides only where order was left on purpose (a dead letter that is redriven)
+or could not be kept (state that was restored). o = the event's offset, f = the offset of the newest *full state* that
+reached Marketing Cloud (NEW, UPDATE or DELETE PROFILE, synced or partial), d = offsets of settled DELETE ENTITIES:
+
+| event at o      | newest full state | rows deleted since (d > o)      | what becomes of it                           |
+|-----------------|-------------------|---------------------------------|----------------------------------------------|
+| any             | f > o             | any                             | superseded: f said everything there is       |
+| any             | none, f < o       | none                            | runs                                         |
+| any             | f = o             | any                             | as if f were not there: it runs again after  |
+|                 |                   |                                 | a crash that its settling did not survive    |
+| NEW, UPDATE     | none, f <= o      | some                            | runs without those rows                      |
+| NEW, UPDATE     | none, f <= o      | more than are remembered        | superseded: what to leave out is not known   |
+| DELETE PROFILE  | none, f <= o      | any                             | runs                                         |
+| DELETE ENTITIES | none, f <= o      | any                             | runs: a row that is gone already is no error |
+
+Rows deleted before f play no part, so a consumer's record forgets them when a full state settles.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from app.domain.counts import RowKey
+from app.domain.entities import CHILD_TYPES, CONSUMER_ID_COLUMN, Catalog, DataExtension, Row, as_text
+from app.domain.event import Operation, ProfileEvent
+from app.domain.state import ConsumerState, FullState
+
+
+@dataclass(frozen=True, slots=True)
+class Superseded:
+    """The event must not run; ``message`` says why, for people."""
+
+    message: str
+
+
+def what_is_left(
+    event: ProfileEvent, offset: int, state: ConsumerState | None, catalog: Catalog
+) -> ProfileEvent | Superseded:
+    """The event as it may run now, or why it may not; see the table.
+
+    Args:
+        offset: of the event in its partition of the main topic.
+        state: the consumer's record on that partition; None: nothing of the consumer was ever settled there.
+    """
+    if state is None:
+        return event
+    full = state.full
+    if full is not None and full.offset > offset:
+        return Superseded(f"a later {_named(full)} has been written")
+    if event.operation is Operation.DELETE:
+        return event
+    if state.deleted_forgotten > offset:
+        return Superseded("later DELETEs removed more rows than are remembered, so it might bring some of them back")
+    gone = {(row.entity, row.key) for row in state.deleted if row.offset > offset}
+    return _without(event, gone, catalog) if gone else event
+
+
+def deleted_rows(event: ProfileEvent, catalog: Catalog) -> tuple[RowKey, ...]:
+    """What a settled DELETE ENTITIES adds to the consumer's record; nothing for other events."""
+    if event.is_full_state:
+        return ()
+    return tuple(
+        (entity.value, _key(catalog[entity], row)) for entity in CHILD_TYPES for row in event.entities.get(entity, ())
+    )
+
+
+def _key(table: DataExtension, row: Row) -> tuple[str, ...]:
+    """A child row's identity within its consumer: the text of its primary key, ``ConsumerId`` left out."""
+    return tuple(as_text(row.get(column)) or "" for column in table.primary_key if column != CONSUMER_ID_COLUMN)
+
+
+def _without(event: ProfileEvent, gone: set[RowKey], catalog: Catalog) -> ProfileEvent:
+    left = {
+        entity: kept
+        for entity, rows in event.entities.items()
+        if (kept := tuple(row for row in rows if (entity.value, _key(catalog[entity], row)) not in gone))
+    }
+    return event.model_copy(update={"entities": left})
+
+
+def _named(full: FullState) -> str:
+    return f"{full.operation} (event {full.event_id})"
