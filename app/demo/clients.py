@@ -76,6 +76,19 @@ class SimulatorClient:
             async with self._session.post(f"{self.url}/_sim/faults", json=rule, raise_for_status=True):
                 pass
 
+    async def replace_faults(self, rules: Sequence[Mapping[str, Any]]) -> None:
+        """Set faults, in this order, and no others."""
+        async with self._session.delete(f"{self.url}/_sim/faults", raise_for_status=True):
+            pass
+        await self.inject(rules)
+
+    async def incidents(self) -> list[dict[str, Any]]:
+        """All incidents, with their fields and ``work_notes``, oldest first."""
+        async with self._session.get(f"{self.url}/_sim/incidents", raise_for_status=True) as answer:
+            document = await answer.json()
+        incidents: list[dict[str, Any]] = document["incidents"]
+        return incidents
+
     async def stats(self) -> SimulatorStats:
         """What it has seen."""
         async with self._session.get(f"{self.url}/_sim/stats", raise_for_status=True) as answer:
@@ -107,13 +120,13 @@ class WorkerClient:
         except (aiohttp.ClientError, TimeoutError):
             return False
 
-    async def breaker_open(self) -> bool:
+    async def breaker_open(self) -> bool | None:
         """Whether it holds Marketing Cloud to be down."""
         try:
             async with self._session.get(f"{self.url}/metrics", raise_for_status=True) as answer:
                 return _OPEN_BREAKER.search(await answer.text()) is not None
         except (aiohttp.ClientError, TimeoutError):
-            return False
+            return None
 
     async def totals(self) -> Totals | None:
         """The counts of the whole cluster."""

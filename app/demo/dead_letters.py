@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 from confluent_kafka.admin import OffsetSpec
@@ -22,6 +23,14 @@ _silent.addHandler(logging.NullHandler())
 _silent.propagate = False
 
 
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """One record: partition and offset in the main topic as the headers say, and the registry code."""
+
+    source: tuple[bytes | None, bytes | None]
+    reason: str
+
+
 class DeadLetters:
     """Nothing in the topic is changed or committed. All methods wait for Kafka and raise ``KafkaAccessError``."""
 
@@ -31,23 +40,36 @@ class DeadLetters:
 
     def count(self) -> int:
         """Records, repeated ones included: quick enough to ask often."""
-        return sum(self._ends().values())
+        return sum(self.ends().values())
 
     def events(self) -> int:
         """Different events that have a dead letter; a crash may have written one twice."""
-        ends = {partition: end for partition, end in self._ends().items() if end}
+        return len({letter.source for letter in self.read()})
+
+    def read(
+        self, start: Mapping[int, int] | None = None, end: Mapping[int, int] | None = None
+    ) -> tuple[DeadLetter, ...]:
+        """The records from ``start`` to before ``end`` (see ``ends``); without them, all there are."""
+        begins = start or {}
+        ends = {
+            partition: last
+            for partition, last in (self.ends() if end is None else end).items()
+            if last > begins.get(partition, 0)
+        }
         if not ends:
-            return 0
+            return ()
         consumer = Consumer(dict(consumer_config(self._settings, f"{self._settings.group}-demo")), logger=_silent)
         try:
-            consumer.assign([TopicPartition(self._settings.dlq_topic, partition, 0) for partition in ends])
-            return len(self._sources(consumer, ends))
+            topic = self._settings.dlq_topic
+            consumer.assign([TopicPartition(topic, partition, begins.get(partition, 0)) for partition in ends])
+            return tuple(self._letters(consumer, ends))
         except KafkaException as error:
             raise KafkaAccessError(f"{self._settings.dlq_topic} cannot be read: {error.args[0].str()}") from error
         finally:
             consumer.close()
 
-    def _ends(self) -> dict[int, int]:
+    def ends(self) -> Mapping[int, int]:
+        """Partition -> the offset that its next record will have."""
         topic = self._settings.dlq_topic
         asked = {TopicPartition(topic, number): OffsetSpec.latest() for number in range(self._settings.partitions)}
         answers = self._admin.client.list_offsets(asked, request_timeout=self._admin.timeout_seconds)
@@ -56,8 +78,8 @@ class DeadLetters:
             for place, answer in answers.items()
         }
 
-    def _sources(self, consumer: Consumer, ends: Mapping[int, int]) -> set[tuple[bytes | None, bytes | None]]:
-        found = set()
+    def _letters(self, consumer: Consumer, ends: Mapping[int, int]) -> list[DeadLetter]:
+        found = []
         unread = set(ends)
         deadline = time.monotonic() + READ_SECONDS
         while unread:
@@ -68,7 +90,8 @@ class DeadLetters:
                 continue
             error = message.error()
             if error is None:
-                found.add(_source(message))
+                if message.offset() < ends[message.partition()]:
+                    found.append(_letter(message))
             elif error.code() != KafkaError._PARTITION_EOF:
                 raise KafkaException(error)
             if error is not None or message.offset() + 1 >= ends[message.partition()]:
@@ -76,7 +99,7 @@ class DeadLetters:
         return found
 
 
-def _source(message: Message) -> tuple[bytes | None, bytes | None]:
-    """Partition and offset in the main topic, as the headers say."""
+def _letter(message: Message) -> DeadLetter:
     headers = dict(message.headers() or ())
-    return headers.get("x-sync-source-partition"), headers.get("x-sync-source-offset")
+    source = headers.get("x-sync-source-partition"), headers.get("x-sync-source-offset")
+    return DeadLetter(source, (headers.get("x-sync-reason") or b"").decode(errors="replace"))

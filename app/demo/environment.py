@@ -85,6 +85,16 @@ def lines_to_try(program: str, bootstrap_servers: str, consumer_id: str) -> Sequ
     )
 
 
+def lines_after_an_outage(program: str, bootstrap_servers: str, simulator: str, consumer_id: str) -> Sequence[str]:
+    """Lines for another terminal: the environment, then three commands. ``consumer_id``: one that had to wait."""
+    return (
+        f"export KAFKA_BOOTSTRAP_SERVERS={bootstrap_servers}",
+        f"{program} kpi",
+        f"{program} consumer {consumer_id}",
+        f"curl -sS {simulator}/_sim/incidents",
+    )
+
+
 def _absolute(path: str, here: Path) -> str:
     return os.path.normpath(here / path)
 

@@ -59,6 +59,7 @@ class Installation:
         self._children = children
         self._environment = environment
         self._folder = folder
+        self._worker_variables: dict[str, str] = {}
         self._reported: set[str] = set()
 
     async def create_topics(self) -> None:
@@ -80,12 +81,17 @@ class Installation:
         self.simulator = SimulatorClient(http, self._simulator_variables["CMT_AUTH_URL"])
         await self.simulator.inject(faults)
 
-    async def start_workers(self, http: aiohttp.ClientSession, number: int, first_web_port: int) -> None:
+    async def start_workers(
+        self, http: aiohttp.ClientSession, number: int, first_web_port: int, variables: Mapping[str, str]
+    ) -> None:
         """Start them all and wait until all are ready at the same time: each one that joins has the others wait.
+
+        ``variables``: settings beside those of every demo.
 
         Raises:
             DemoFailed: one did not come up.
         """
+        self._worker_variables = dict(variables)
         for index in range(number):
             self.workers.append(self._start_worker(http, index + 1, first_web_port if index == 0 else 0))
         for attempt in range(_PORT_ATTEMPTS):
@@ -129,7 +135,7 @@ class Installation:
         variables = worker_variables(
             self.broker.bootstrap_servers, self._simulator_variables, port, self._folder / f"data-{number}"
         )
-        child = self._children.start(name, ["worker"], {**self._environment, **variables})
+        child = self._children.start(name, ["worker"], {**self._environment, **variables, **self._worker_variables})
         return Worker(child, WorkerClient(http, f"http://{HOST}:{port}"), port)
 
     async def _until_ready(self) -> None:

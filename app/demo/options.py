@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from app.demo.outage_plan import OUTAGE_SECONDS
+
+SCENARIOS = ("outage",)
 # A retry waits some seconds at most: after so long without a settled event something is stuck.
 PATIENCE_SECONDS = 120.0
 
 
 @dataclass(frozen=True, slots=True)
 class DemoOptions:
-    """``web_port``: of the first worker, 0 = a free one. ``fault_rate``: share of SOAP calls that fail, 0 to 1."""
+    """``web_port``: of the first worker, 0 = a free one. ``fault_rate``: share of SOAP calls that fail, 0 to 1.
+    ``scenario``: one of ``SCENARIOS``, or none."""
 
     events: int = 2000
     exit_when_settled: bool = False
@@ -18,4 +22,6 @@ class DemoOptions:
     workers: int = 1
     web_port: int = 0
     seed: int = 0
+    scenario: str | None = None
+    outage_seconds: float = OUTAGE_SECONDS
     patience_seconds: float = PATIENCE_SECONDS

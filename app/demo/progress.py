@@ -16,7 +16,7 @@ RATE_SECONDS = 3.0
 class Snapshot:
     """Everything that is shown. ``sent``: events handed to Kafka; ``wanted``: events that the demo publishes.
 
-    ``breakers_open``: of how many workers the circuit breaker is open.
+    ``breakers_open``: of how many workers the circuit breaker is open. ``backlog``: whether what waits is of interest.
     """
 
     wanted: int
@@ -26,6 +26,12 @@ class Snapshot:
     stats: SimulatorStats
     calls_per_second: float
     breakers_open: int = 0
+    backlog: bool = False
+
+    @property
+    def waiting(self) -> int:
+        """Events published and not settled."""
+        return max(0, self.sent - self.totals.events)
 
 
 class Rate:

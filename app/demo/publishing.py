@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Iterator
 
 from app.demo.failed import DemoFailed
@@ -14,13 +15,17 @@ from app.settings import KafkaSettings
 
 
 class Publishing:
-    """Begins at once; to be made in an event loop. ``sent``: events handed to the Kafka client so far."""
+    """Begins at once; to be made in an event loop. ``sent``: events handed to the Kafka client so far.
 
-    def __init__(self, kafka: KafkaSettings, events: int, seed: int) -> None:
+    ``spread_seconds``: at an even pace over so long; 0 = as fast as Kafka takes them.
+    """
+
+    def __init__(self, kafka: KafkaSettings, events: int, seed: int, spread_seconds: float = 0.0) -> None:
         self.sent = 0
         self._kafka = kafka
         self._events = events
         self._seed = seed
+        self._between = spread_seconds / events
         self._stopping = threading.Event()
         self._task = asyncio.ensure_future(asyncio.to_thread(self._publish))
         # Should something else end the demo first, nobody asks what became of this.
@@ -46,8 +51,9 @@ class Publishing:
         return result.published
 
     def _until_stopped(self) -> Iterator[ProfileEvent]:
-        for event in sample_events(self._events, self._seed):
-            if self._stopping.is_set():
+        began = time.monotonic()
+        for number, event in enumerate(sample_events(self._events, self._seed)):
+            if self._stopping.wait(max(0.0, began + number * self._between - time.monotonic())):
                 return
             yield event
 

@@ -15,11 +15,13 @@ import aiohttp
 
 from app.demo.clients import TIMEOUT_SECONDS, SimulatorStats, Totals
 from app.demo.dead_letters import DeadLetters
-from app.demo.environment import invocation, lines_to_try
+from app.demo.environment import invocation, lines_after_an_outage, lines_to_try
 from app.demo.failed import DemoFailed
 from app.demo.faults import fault_rules
 from app.demo.installation import Installation
 from app.demo.options import DemoOptions
+from app.demo.outage import Outage
+from app.demo.outage_findings import OutageFindings, outage_problems, outage_report, outage_summary
 from app.demo.processes import ChildProcesses, ended_from_outside, how_it_ended
 from app.demo.progress import Patience, Rate, Snapshot, all_settled, most_advanced
 from app.demo.publishing import Publishing
@@ -57,8 +59,9 @@ class Session:
         self._stats = SimulatorStats()
         self._totals = Totals()
         self._dead_letter_count = 0
-        self._breakers_open = 0
+        self._breakers: dict[str, bool | None] = {}
         self._sent = 0
+        self._outage = Outage(options, show, self._dead_letters) if options.scenario == "outage" else None
 
     async def run(self) -> dict[str, Any]:
         """The report once all is settled; without ``exit_when_settled`` it goes on until it is cancelled.
@@ -79,7 +82,8 @@ class Session:
             await self._running.create_topics()
             await self._running.start_simulator(http, fault_rules(options.fault_rate))
         with self._show.step(f"Starting {options.workers} worker{'s' if options.workers > 1 else ''}"):
-            await self._running.start_workers(http, options.workers, options.web_port)
+            variables = self._outage.plan.worker_variables() if self._outage is not None else {}
+            await self._running.start_workers(http, options.workers, options.web_port, variables)
         self._introduce()
         seconds = await self._publish_and_watch()
         with self._show.step("Comparing counts, dead letters and rows"):
@@ -93,10 +97,11 @@ class Session:
                 simulator=self._running.simulator,
                 dead_letters=self._dead_letters,
             )
-        self._judge(found)
+            outage = None if self._outage is None else await self._outage.findings(self._running.simulator)
+        self._judge(found, outage)
         if not options.exit_when_settled:
             await self._stay()
-        return report(found)
+        return report(found) if outage is None else {**report(found), "outage": outage_report(outage)}
 
     def _introduce(self) -> None:
         running, rate = self._running, self._options.fault_rate
@@ -109,18 +114,29 @@ class Session:
                 *([("faults", f"{rate * 100:g} % of all SOAP calls fail")] if rate else []),
             ]
         )
-        if self._options.exit_when_settled:
+        if self._outage is not None and self._options.exit_when_settled:
+            self._show.commands(self._lines_to_try(), "While it runs, in another terminal:")
+        elif self._outage is not None or self._options.exit_when_settled:
             self._show.say("")
-            return
+        else:
+            self._show.commands(self._lines_to_try())
+
+    def _lines_to_try(self) -> Sequence[str]:
         program = invocation(sys.argv[0], sys.executable, shutil.which("profile-sync"), Path.cwd())
+        broker = self._broker.bootstrap_servers
+        if self._outage is not None:
+            return lines_after_an_outage(program, broker, self._running.simulator.url, self._outage.witness())
         somebody = next(sample_events(1, self._options.seed)).consumer_id
-        self._show.commands(lines_to_try(program, self._broker.bootstrap_servers, somebody))
+        return lines_to_try(program, broker, somebody)
 
     async def _publish_and_watch(self) -> float:
         """Returns when all is settled; the seconds from the first event until then."""
         began = time.monotonic()
-        publishing = Publishing(self._running.kafka, self._options.events, self._options.seed)
-        patience = Patience(self._options.patience_seconds)
+        options, outage = self._options, self._outage
+        spread, pause = (outage.plan.publishing_seconds, outage.plan.seconds) if outage is not None else (0.0, 0.0)
+        publishing = Publishing(self._running.kafka, options.events, options.seed, spread)
+        # Nothing is settled while the target is down.
+        patience = Patience(options.patience_seconds + pause)
         try:
             with self._show.watching():
                 while True:
@@ -130,7 +146,12 @@ class Session:
                     self._sent = publishing.sent
                     now = time.monotonic()
                     settled = published is not None and all_settled(published, answers)
-                    self._show.update(self._snapshot(now), now, last=settled)
+                    snapshot = self._snapshot(now)
+                    if outage is not None:
+                        simulator = self._running.simulator
+                        await outage.advance(now - began, snapshot, self._breakers, settled, simulator)
+                        settled = settled and outage.over
+                    self._show.update(snapshot, now, last=settled)
                     if settled:
                         return now - began
                     if patience.exhausted(now, (self._sent, self._totals.events)):
@@ -147,12 +168,12 @@ class Session:
             self._show.log_tail(child.name, child.log_tail())
             if not ended_from_outside(code):
                 self.problems.append(f"the {child.name} {how_it_ended(code)}")
-        clients = [worker.client for worker in self._running.living()]
+        workers = self._running.living()
         answers, breakers = await asyncio.gather(
-            asyncio.gather(*(client.totals() for client in clients)),
-            asyncio.gather(*(client.breaker_open() for client in clients)),
+            asyncio.gather(*(worker.client.totals() for worker in workers)),
+            asyncio.gather(*(worker.client.breaker_open() for worker in workers)),
         )
-        self._breakers_open = sum(breakers)
+        self._breakers = {worker.child.name: is_open for worker, is_open in zip(workers, breakers, strict=True)}
         try:
             self._stats = await self._running.simulator.stats()
             self._dead_letter_count = await asyncio.to_thread(self._dead_letters.count)
@@ -172,7 +193,12 @@ class Session:
             stats=self._stats,
             calls_per_second=rate,
             breakers_open=self._breakers_open,
+            backlog=self._outage is not None,
         )
+
+    @property
+    def _breakers_open(self) -> int:
+        return sum(is_open is True for is_open in self._breakers.values())
 
     def _stuck(self) -> DemoFailed:
         message = (
@@ -186,7 +212,7 @@ class Session:
         tails = [f"{worker.child.name}:\n{worker.child.log_tail()}" for worker in self._running.living()]
         return DemoFailed("\n".join([f"{message} The logs of the workers end with:", *tails]))
 
-    def _judge(self, found: Findings) -> None:
+    def _judge(self, found: Findings, outage: OutageFindings | None) -> None:
         self.problems += problems(found)
         self._show.say(
             f"\n{found.totals.events:,} of {found.published:,} events settled in {found.seconds:.1f} s by "
@@ -194,12 +220,17 @@ class Session:
         )
         left_out = f" ({found.consumers_left_out:,} with a failure not compared)" if found.consumers_left_out else ""
         self._show.say(f"{found.rows.checked:,} rows of {found.consumers_checked:,} consumers compared{left_out}.")
+        if outage is not None:
+            self.problems += outage_problems(outage)
+            self._show.say(outage_summary(outage))
         for problem in self.problems:
             self._show.say(f"It does not add up: {problem}.", "bold red")
         if not self.problems:
             self._show.say("Everything adds up.", "bold green")
 
     async def _stay(self) -> None:
+        if self._outage is not None:
+            self._show.commands(self._lines_to_try())
         self._show.say("Ctrl-C ends it.\n", "bold")
         with self._show.watching():
             while True:

@@ -64,9 +64,9 @@ class Show:
         for name, value in rows:
             self.console.print(Text.assemble((f"  {name:<{_LABEL_WIDTH}}", "bold"), value), soft_wrap=True)
 
-    def commands(self, lines: Sequence[str]) -> None:
+    def commands(self, lines: Sequence[str], heading: str = "In another terminal:") -> None:
         """Lines to copy into another terminal."""
-        self.say("\nIn another terminal:", "bold")
+        self.say(f"\n{heading}", "bold")
         self.say("\n".join(f"  {line}" for line in lines) + "\n", "cyan")
 
     @contextmanager
@@ -97,10 +97,21 @@ class Show:
 def line(snapshot: Snapshot) -> str:
     """Everything that matters, in 80 columns as long as there are no more than thousands of events."""
     totals = snapshot.totals
+    if snapshot.backlog:
+        return _backlog_line(snapshot)
     pace = "breaker open" if snapshot.breakers_open else f"{snapshot.calls_per_second:.0f} calls/s"
     return (
         f"{totals.events}/{snapshot.wanted} done: {totals.synced} synced, {totals.partial} partial, "
         f"{totals.failed + totals.invalid} failed; {totals.parked} parked; {pace}"
+    )
+
+
+def _backlog_line(snapshot: Snapshot) -> str:
+    totals = snapshot.totals
+    pace = "breaker open" if snapshot.breakers_open else f"{snapshot.calls_per_second:.0f} calls/s"
+    return (
+        f"{totals.events}/{snapshot.wanted} done, {snapshot.waiting} wait ({totals.parked} parked), "
+        f"{snapshot.dead_letters} dead letters; {pace}"
     )
 
 
@@ -119,6 +130,8 @@ def table(snapshot: Snapshot) -> Group:
         number: int = getattr(totals, name)
         if number or name in ("synced", "partial", "failed"):
             add(f"  {name}", f"{number:,}", meaning, style if number else "dim")
+    if snapshot.backlog:
+        add("waiting", f"{snapshot.waiting:,}", "published and not settled")
     add("parked", f"{totals.parked:,}", "waiting in the retry topic", "yellow" if totals.parked else "")
     add("dead letters", f"{snapshot.dead_letters:,}", "for an operator to look at")
     add("SOAP calls", f"{snapshot.stats.calls:,}", f"{snapshot.calls_per_second:,.0f} a second")

@@ -1,0 +1,111 @@
+"""The scenario "outage", carried out: takes the target down and brings it back, and tells what can be seen of it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from itertools import islice
+
+import aiohttp
+
+from app.demo.clients import SimulatorClient
+from app.demo.dead_letters import DeadLetter, DeadLetters
+from app.demo.faults import fault_rules
+from app.demo.options import DemoOptions
+from app.demo.outage_findings import OutageFindings, because_of_the_outage
+from app.demo.outage_plan import OutagePlan, outage_rules
+from app.demo.outage_story import Look, OutageIncident, OutageStory
+from app.demo.progress import Snapshot
+from app.demo.show import Show
+from app.domain.errors import CMT_OUTAGE
+from app.domain.samples import sample_events
+from app.kafka.admin import KafkaAccessError
+
+
+class Outage:
+    """Knows the installation from outside only: what workers and simulator answer, and the dead-letter topic."""
+
+    def __init__(self, options: DemoOptions, show: Show, dead_letters: DeadLetters) -> None:
+        self.plan = OutagePlan(options.outage_seconds)
+        self._options = options
+        self._show = show
+        self._dead_letters = dead_letters
+        self._story = OutageStory(self.plan, options.events / self.plan.publishing_seconds)
+        self._incidents: tuple[OutageIncident, ...] = ()
+        self._published_before = 0
+        # Ends of the dead-letter topic when it began and when it was over.
+        self._from: Mapping[int, int] = {}
+        self._to: Mapping[int, int] | None = None
+
+    @property
+    def over(self) -> bool:
+        """Whether there is nothing more to wait for."""
+        return self._story.over
+
+    async def advance(
+        self,
+        now: float,
+        snapshot: Snapshot,
+        breakers: Mapping[str, bool | None],
+        all_settled: bool,
+        simulator: SimulatorClient,
+    ) -> None:
+        """One look further. ``now``: seconds since events began to flow. What is not answered is asked again."""
+        try:
+            self._incidents = await _incidents(simulator)
+            look = Look(
+                now=now,
+                settled=snapshot.totals.events,
+                waiting=snapshot.waiting,
+                all_settled=all_settled,
+                breakers=breakers,
+                dead_letters=snapshot.dead_letters,
+                incidents=self._incidents,
+            )
+            await self._act(look, snapshot.sent, simulator)
+            for text in self._story.observe(look):
+                self._tell(now, text)
+            if self._story.closed_at is not None and self._to is None:
+                self._to = await asyncio.to_thread(self._dead_letters.ends)
+        except (aiohttp.ClientError, TimeoutError, KafkaAccessError):
+            return
+
+    async def findings(self, simulator: SimulatorClient) -> OutageFindings:
+        """What it came to, once all is settled.
+
+        Raises:
+            KafkaAccessError, aiohttp.ClientError, TimeoutError: somebody did not answer.
+        """
+        letters: Sequence[DeadLetter] = ()
+        if self._story.began_at is not None:
+            letters = await asyncio.to_thread(self._dead_letters.read, self._from, self._to)
+        incidents = await _incidents(simulator)
+        return OutageFindings(self._story, because_of_the_outage(letters), len(incidents))
+
+    def witness(self) -> str:
+        """A consumer with an event that was published in the outage, or, before it, the first one of all."""
+        events = sample_events(self._options.events, self._options.seed)
+        return next(islice(events, min(self._published_before, self._options.events - 1), None)).consumer_id
+
+    async def _act(self, look: Look, published: int, simulator: SimulatorClient) -> None:
+        if self._story.must_begin(look):
+            self._from = await asyncio.to_thread(self._dead_letters.ends)
+            # Alone: the first rule that fires counts, and some of the others are answers.
+            await simulator.replace_faults(outage_rules())
+            self._published_before = published
+            self._tell(look.now, self._story.begin(look), "bold red")
+        elif self._story.must_end(look):
+            await simulator.replace_faults(fault_rules(self._options.fault_rate))
+            self._tell(look.now, self._story.end(look), "bold green")
+
+    def _tell(self, now: float, text: str, style: str = "bold") -> None:
+        self._show.say(f"{now:6.1f} s  {text}", style)
+
+
+async def _incidents(simulator: SimulatorClient) -> tuple[OutageIncident, ...]:
+    """Those about an outage, whatever else there is."""
+    return tuple(
+        OutageIncident(found["number"], any(note.startswith("Over since") for note in found["work_notes"]))
+        for found in await simulator.incidents()
+        if CMT_OUTAGE.code in found.get("correlation_id", "").split(":")
+    )
