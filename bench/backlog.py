@@ -1,0 +1,67 @@
+"""What the measured programs work on: valid NEW events without entities, in a topic, before anything is measured."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from itertools import islice
+from typing import Any
+
+import orjson
+from confluent_kafka import ConsumerGroupTopicPartitions, TopicPartition
+from confluent_kafka.admin import OffsetSpec
+
+from app.domain.event import Operation
+from app.domain.samples import sample_events, to_json
+from app.kafka import topics
+from app.kafka.admin import Admin
+from app.kafka.publisher import Publisher
+from app.settings import KafkaSettings
+
+CONSUMERS = 1_000
+
+
+def events(count: int, consumers: int = CONSUMERS) -> Iterator[tuple[bytes, bytes]]:
+    """(key, value) of ``count`` events of ``consumers`` consumers in random order; the same ones every time."""
+    found = (event for event in sample_events(100 * consumers, seed=1) if event.operation is Operation.NEW)
+    documents: list[dict[str, Any]] = []
+    for event in islice({event.consumer_id: event for event in islice(found, 2 * consumers)}.values(), consumers):
+        document = to_json(event)
+        document.pop("entities", None)
+        documents.append(document)
+    rng = random.Random(2)
+    for number in range(count):
+        document = rng.choice(documents)
+        document["eventId"] = f"bench-{number}"
+        yield document["consumerId"].encode(), orjson.dumps(document)
+
+
+def publish(kafka: KafkaSettings, count: int) -> None:
+    """Create the topics and publish.
+
+    Raises:
+        RuntimeError: Kafka refused a record.
+        KafkaAccessError: it cannot be reached.
+    """
+    topics.create(kafka)
+    refused: list[str] = []
+
+    def delivered(_tag: int, error: object) -> None:
+        if error is not None:
+            refused.append(str(error))
+
+    with Publisher(kafka, delivered) as publisher:
+        for number, (key, value) in enumerate(events(count)):
+            publisher.send(key, value, number)
+    if refused:
+        raise RuntimeError(f"{len(refused)} of {count} records were refused: {refused[0]}")
+
+
+def uncommitted(kafka: KafkaSettings) -> int:
+    """How many records of the main topic the group has not committed yet."""
+    client = Admin(kafka).client
+    partitions = [TopicPartition(kafka.topic, number) for number in range(kafka.partitions)]
+    ends = client.list_offsets({partition: OffsetSpec.latest() for partition in partitions})
+    asked = client.list_consumer_group_offsets([ConsumerGroupTopicPartitions(kafka.group, partitions)])
+    committed = {found.partition: found.offset for found in asked[kafka.group].result().topic_partitions}
+    return sum(end.result().offset - max(0, committed[tp.partition]) for tp, end in ends.items())

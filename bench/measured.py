@@ -1,0 +1,88 @@
+"""A program while it works: how far it is and what it uses, seen from outside."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from subprocess import Popen
+
+# Twenty looks a second disturb nothing and part a run of two seconds well enough.
+LOOK_SECONDS = 0.05
+_TICKS = os.sysconf("SC_CLK_TCK")
+# Before the first mark connections are opened and code gets warm; after the second, lanes run empty.
+STEADY_FROM, STEADY_TO = 0.1, 0.95
+
+
+class NotDone(Exception):
+    """A program ended, or was not done in time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """``seconds``: monotonic clock; ``done``: events; ``cpu_seconds``: user and system, all threads."""
+
+    seconds: float
+    done: int
+    cpu_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Steady:
+    """The part of a run in full swing; CPU in milliseconds."""
+
+    events_per_second: float
+    cpu_ms_per_event: float
+
+
+def cpu_seconds(pid: int) -> float:
+    """User and system time of a process with all its threads (proc(5), stat); resolution 10 ms."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / _TICKS
+
+
+def resident_mb(pid: int) -> float:
+    """Resident memory of a process (proc(5), status, VmRSS), MB of 10^6 bytes."""
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith("VmRSS:"):
+            return int(line.split()[1]) * 1024 / 1e6
+    raise NotDone(f"process {pid} has ended")
+
+
+def watch(process: Popen[bytes], log: Path, answered: Callable[[], int], total: int, within: float) -> list[Look]:
+    """Look until ``total`` events are done.
+
+    Raises:
+        NotDone: the program ended, or was too slow; with the end of its log.
+    """
+    looks: list[Look] = []
+    deadline = time.monotonic() + within
+    while not looks or looks[-1].done < total:
+        if process.poll() is not None or time.monotonic() > deadline:
+            ended = f"ended with exit code {process.returncode}" if process.poll() is not None else "was not done"
+            done = looks[-1].done if looks else 0
+            raise NotDone(f"{ended} after {done} of {total} events and at most {within:g} s\n{log_tail(log)}")
+        looks.append(Look(time.monotonic(), answered(), cpu_seconds(process.pid)))
+        time.sleep(LOOK_SECONDS)
+    return looks
+
+
+def steady(looks: Sequence[Look], total: int) -> Steady:
+    """Between the first look with a tenth done and the last one before the end is near.
+
+    Raises:
+        NotDone: too few events were seen in between.
+    """
+    part = [look for look in looks if STEADY_FROM * total <= look.done <= STEADY_TO * total]
+    if len(part) < 2 or part[-1].done == part[0].done:
+        raise NotDone(f"{total} events were done too soon to be measured; give more")
+    first, last = part[0], part[-1]
+    done = last.done - first.done
+    return Steady(done / (last.seconds - first.seconds), (last.cpu_seconds - first.cpu_seconds) / done * 1e3)
+
+
+def log_tail(log: Path, lines: int = 15) -> str:
+    """The end of what a program said."""
+    return "\n".join(log.read_text(errors="replace").strip().splitlines()[-lines:]) or "(it said nothing)"

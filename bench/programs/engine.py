@@ -1,0 +1,63 @@
+"""This program's worker, everything durable, with a sink that makes one POST for each event.
+
+``BENCH_SAMPLES`` names a file: then the process is sampled while it works, see ``sampling``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from contextlib import nullcontext
+from pathlib import Path
+
+import uvloop
+
+from app.domain.entities import EntityType
+from app.domain.event import ProfileEvent
+from app.domain.outcome import Attempt, RecordCount
+from app.flows.worker import Worker
+from app.observe.logging import configure_logging
+from app.settings import WorkerSettings
+from app.sinks.sink import Permit, Sink
+from bench.programs.post import StaticPost
+from bench.programs.sampling import sampled
+
+_WRITTEN = Attempt(records=(RecordCount(EntityType.CONSUMER, 1, 0),))
+
+
+class StaticSink:
+    """A target that takes everything."""
+
+    def __init__(self, post: StaticPost) -> None:
+        self._post = post
+
+    async def apply(self, event: ProfileEvent, *, last_attempt: bool, permit: Permit) -> Attempt:
+        """One call; one that fails is a bug of the measurement and becomes a dead letter, which the table reports."""
+        permit()
+        await self._post()
+        return _WRITTEN
+
+
+class StaticWorker(Worker):
+    """A worker with another sink; nothing else differs."""
+
+    def __init__(self, settings: WorkerSettings, sink: Sink) -> None:
+        super().__init__(settings)
+        self._sink = sink  # type: ignore[assignment]
+
+
+async def main(settings: WorkerSettings) -> None:
+    """Until SIGTERM."""
+    async with StaticPost() as post:
+        await StaticWorker(settings, StaticSink(post)).run()
+
+
+if __name__ == "__main__":
+    settings = WorkerSettings()
+    configure_logging(settings.general)
+    samples = os.environ.get("BENCH_SAMPLES")
+    with (
+        sampled(Path(samples)) if samples else nullcontext(),
+        asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
+    ):
+        runner.run(main(settings))

@@ -1,0 +1,83 @@
+"""Where a process spends its processor time: what the main thread was doing at every few milliseconds of it.
+
+A signal comes after so much processor time of the whole process (ITIMER_PROF), so a thread that waits is not seen and
+a C function counts for the Python function that called it. What other threads used is measured, not sampled.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+
+EVERY_SECONDS = 0.002
+# Deeper frames are the event loop's and the start of the program.
+_DEPTH = 60
+_TICKS = os.sysconf("SC_CLK_TCK")
+
+
+@contextmanager
+def sampled(output: Path) -> Iterator[None]:
+    """Sample this process, which must be in its main thread, and write what was found on leaving, as JSON:
+
+    ``own`` and ``with_callees``: function -> samples; ``threads``: name -> processor seconds at the last sample of each.
+    """
+    own: Counter[str] = Counter()
+    with_callees: Counter[str] = Counter()
+    threads: dict[str, float] = {}
+    names: dict[object, str] = {}
+
+    def name(frame: FrameType) -> str:
+        code = frame.f_code
+        if (known := names.get(code)) is None:
+            place = "/".join(Path(code.co_filename).parts[-2:])
+            known = names[code] = f"{place}:{code.co_firstlineno} {code.co_qualname}"
+        return known
+
+    def look(_number: int, frame: FrameType | None) -> None:
+        if frame is None:
+            return
+        own[name(frame)] += 1
+        seen = set()
+        depth: FrameType | None = frame
+        while depth is not None and len(seen) < _DEPTH:
+            seen.add(name(depth))
+            depth = depth.f_back
+        with_callees.update(seen)
+
+    def watch() -> None:
+        while not stopped.wait(0.5):
+            threads.update(thread_seconds())
+
+    stopped = threading.Event()
+    watcher = threading.Thread(target=watch, name="samples threads", daemon=True)
+    signal.signal(signal.SIGPROF, look)
+    signal.setitimer(signal.ITIMER_PROF, EVERY_SECONDS, EVERY_SECONDS)
+    watcher.start()
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        stopped.set()
+        watcher.join()
+        output.write_text(json.dumps({"own": own, "with_callees": with_callees, "threads": threads}))
+
+
+def thread_seconds() -> dict[str, float]:
+    """Processor seconds of every thread of this process that lives now, by its Python name or else the system's."""
+    python = {thread.native_id: thread.name for thread in threading.enumerate()}
+    found: Counter[str] = Counter()
+    for task in Path("/proc/self/task").iterdir():
+        try:
+            name, _, rest = (task / "stat").read_text().partition("(")[2].rpartition(")")
+        except OSError:  # it ended
+            continue
+        fields = rest.split()
+        found[python.get(int(task.name), name)] += (int(fields[11]) + int(fields[12])) / _TICKS
+    return dict(found)

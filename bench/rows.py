@@ -1,0 +1,69 @@
+"""The rows of the side-by-side table."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from bench import java_program
+
+# Slow ones get fewer events: a row should take seconds, not minutes.
+EVENTS = 12_000
+
+
+def _module(name: str) -> Callable[[], list[str]]:
+    return lambda: [sys.executable, "-m", name]
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One program at one latency of the target.
+
+    ``share``: events relative to the others; ``command`` may raise ``JavaMissing``; ``worker``: it has the API of a
+    worker; ``pipeline``: its target is the simulator, not the stub.
+    """
+
+    letter: str
+    what: str
+    milliseconds: int
+    share: float
+    command: Callable[[], list[str]]
+    worker: bool = False
+    pipeline: bool = False
+
+    @property
+    def name(self) -> str:
+        """E.g. ``b50``."""
+        return f"{self.letter}{self.milliseconds}"
+
+
+_FLOOR = "aiokafka + aiohttp, key lanes"
+_ENGINE = "the engine, everything durable"
+_FAUST = "plain Faust, async for"
+_PARALLEL = "Confluent Parallel Consumer, KEY"
+_WORKER = "the worker, SOAP client"
+
+ROWS: Sequence[Row] = (
+    Row("a", _FLOOR, 5, 2, _module("bench.programs.floor")),
+    Row("b", _ENGINE, 5, 1, _module("bench.programs.engine"), worker=True),
+    Row("c", _FAUST, 5, 1 / 8, _module("bench.programs.plain_faust")),
+    Row("d", _PARALLEL, 5, 1, java_program.command),
+    Row("e", _WORKER, 5, 1 / 2, lambda: [sys.executable, "-P", "-m", "app", "worker"], worker=True, pipeline=True),
+    Row("a", _FLOOR, 50, 1, _module("bench.programs.floor")),
+    Row("b", _ENGINE, 50, 1, _module("bench.programs.engine"), worker=True),
+    Row("d", _PARALLEL, 50, 1, java_program.command),
+    Row("e", _WORKER, 50, 1 / 2, lambda: [sys.executable, "-P", "-m", "app", "worker"], worker=True, pipeline=True),
+)
+
+
+def selected(names: Sequence[str]) -> list[Row]:
+    """Rows by letter (``b``) or name (``b50``); all without any.
+
+    Raises:
+        ValueError: there is no such row.
+    """
+    known = {row.letter for row in ROWS} | {row.name for row in ROWS}
+    if unknown := [name for name in names if name not in known]:
+        raise ValueError(f"no row {', '.join(unknown)}; there are {', '.join(row.name for row in ROWS)}")
+    return [row for row in ROWS if not names or row.letter in names or row.name in names]

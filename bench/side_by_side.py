@@ -1,0 +1,113 @@
+"""Runs the rows of the table, one after the other, several times over."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+
+from bench.backlog import publish, uncommitted
+from bench.java_program import JavaMissing
+from bench.measured import NotDone, resident_mb, steady, watch
+from bench.rows import Row
+from bench.site import Running, Site, until
+from bench.stub import Stub
+
+# Far slower than anything measured; a program that is stuck must not stop the others from being measured.
+SLOWEST_PER_SECOND = 40.0
+# A Java or Python program that joins a group, on a busy machine.
+START_WITHIN_SECONDS = 60.0
+SETTLE_SECONDS = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One run of one row. ``load``: the machine's load average just before. ``trouble``: why there are no figures, or
+    what else was not as it must be; empty when all is well."""
+
+    row: str
+    round: int
+    events: int
+    load: float
+    events_per_second: float = 0.0
+    calls_per_event: float = 0.0
+    cpu_ms_per_event: float = 0.0
+    resident_mb: float = 0.0
+    trouble: str = ""
+
+
+def runs(
+    site: Site, target: Stub, rows: Sequence[Row], events: int, repeat: int, announce: Callable[[str], None]
+) -> Iterator[Run]:
+    """Every row ``repeat`` times, in rounds, so that a noisy moment does not meet one row only."""
+    published: set[str] = set()
+    for number in range(1, repeat + 1):
+        for row in rows:
+            count = max(400, int(events * row.share))
+            topic = f"bench-{count}"
+            announce(f"round {number} of {repeat}: {row.name}, {row.what}, {count:,} events")
+            if topic not in published:
+                publish(site.kafka(topic), count)
+                published.add(topic)
+            yield _run(site, target, row, number, topic, count)
+
+
+def _run(site: Site, target: Stub, row: Row, number: int, topic: str, events: int) -> Run:
+    load = os.getloadavg()[0]
+    try:
+        line = row.command()
+    except JavaMissing as missing:
+        return Run(row.name, number, events, load, trouble=f"skipped: {missing}")
+    kafka = site.kafka(topic)
+    with ExitStack() as stack:
+        if row.pipeline:
+            variables, count = stack.enter_context(site.simulator(row.milliseconds))
+        else:
+            variables, count = {"BENCH_TARGET": target.url(row.milliseconds)}, target.answered
+        before = count()
+        running = stack.enter_context(site.running(line, kafka, variables))
+        try:
+            within = START_WITHIN_SECONDS + events / SLOWEST_PER_SECOND
+            looks = watch(running.process, running.log, lambda: count() - before, events, within)
+            measured = steady(looks, events)
+        except NotDone as error:
+            return Run(row.name, number, events, load, trouble=str(error))
+        resident = resident_mb(running.process.pid)
+        trouble = _unsettled(running, row, lambda: uncommitted(kafka), events)
+        calls = count() - before
+    if not trouble and calls != events:
+        trouble = f"{calls} calls for {events} events"
+    return Run(
+        row.name,
+        number,
+        events,
+        load,
+        measured.events_per_second,
+        calls / events,
+        measured.cpu_ms_per_event,
+        resident,
+        trouble,
+    )
+
+
+def _unsettled(running: Running, row: Row, left: Callable[[], int], events: int) -> str:
+    """What is not over although every call was answered: offsets to be committed, a worker's events to be counted."""
+    deadline = time.monotonic() + SETTLE_SECONDS
+    try:
+        until(lambda: left() == 0, SETTLE_SECONDS, "")
+    except TimeoutError:
+        return f"{left()} events are not committed after {SETTLE_SECONDS:g} s"
+    if not row.worker:
+        return ""
+
+    def counted() -> bool:
+        totals = running.get("/api/kpi/totals")
+        return bool(totals) and totals["complete"] and totals["synced"] == totals["events"] == events
+
+    try:
+        until(counted, max(1.0, deadline - time.monotonic()), "")
+    except TimeoutError:
+        return f"the worker's totals are {running.get('/api/kpi/totals')}"
+    return ""

@@ -1,0 +1,146 @@
+"""What all measurements run on: one local broker, a folder, and how programs are started and asked."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from subprocess import Popen
+from typing import Any
+
+from app.demo.environment import foreign_variables
+from app.kafka.child_process import end, spawn_bound
+from app.kafka.free_port import free_port
+from app.kafka.local_broker import LocalBroker
+from app.settings import KafkaSettings
+
+IN_FLIGHT = 64
+PARTITIONS = 8
+GRACE_SECONDS = 20.0
+START_SECONDS = 60.0
+LOOK_SECONDS = 0.1
+
+# Without the proxies of the environment: everything here is on loopback.
+_http = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A started program. ``url`` is that of its API, if it has one."""
+
+    process: Popen[bytes]
+    log: Path
+    url: str
+
+    def get(self, path: str) -> Any:
+        """JSON from its API; None while it gives no good answer."""
+        return get_json(self.url + path)
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """A running broker and a folder that goes away."""
+
+    broker: LocalBroker
+    folder: Path
+
+    def kafka(self, topic: str) -> KafkaSettings:
+        """Settings of a group of its own on a topic."""
+        # Not read from the environment, which may speak of another Kafka.
+        return KafkaSettings.model_construct(
+            bootstrap_servers=self.broker.bootstrap_servers,
+            topic=topic,
+            group=f"bench-{uuid.uuid4().hex[:8]}",
+            partitions=PARTITIONS,
+        )
+
+    @contextmanager
+    def running(
+        self, line: Sequence[str], kafka: KafkaSettings, more: Mapping[str, str], data: Path | None = None
+    ) -> Iterator[Running]:
+        """A program for the length of a ``with`` block, configured as a worker is; ended with SIGTERM."""
+        log = self.folder / f"{kafka.group}.log"
+        port = free_port()
+        environment = {
+            **foreign_variables(os.environ),
+            "KAFKA_BOOTSTRAP_SERVERS": kafka.bootstrap_servers,
+            "KAFKA_TOPIC": kafka.topic,
+            "KAFKA_GROUP": kafka.group,
+            "KAFKA_PARTITIONS": str(kafka.partitions),
+            "SYNC_CONCURRENCY": str(IN_FLIGHT),
+            "WEB_PORT": str(port),
+            "WEB_AUTH": "off",
+            "LOG_FORMAT": "console",
+            "DATA_DIR": str(data or self.folder / f"{kafka.group}-data"),
+            # Nobody is called there unless a measurement says otherwise.
+            "CMT_AUTH_URL": "http://127.0.0.1:9",
+            "CMT_CLIENT_ID": "bench",
+            "CMT_CLIENT_SECRET": "bench-secret",
+            **more,
+        }
+        process = spawn_bound(line, output=log, environment=environment)
+        try:
+            yield Running(process, log, f"http://127.0.0.1:{port}")
+        finally:
+            end(process, grace_seconds=GRACE_SECONDS)
+
+    @contextmanager
+    def simulator(self, milliseconds: int) -> Iterator[tuple[dict[str, str], Callable[[], int]]]:
+        """A simulator for the length of a ``with`` block: what its clients need, and its count of SOAP calls."""
+        log = self.folder / f"simulator-{uuid.uuid4().hex[:8]}.log"
+        line = [sys.executable, "-P", "-m", "app", "simulator", "--latency-ms", str(milliseconds)]
+        process = spawn_bound(line, output=log, environment=foreign_variables(os.environ))
+        try:
+
+            def announced() -> str:
+                return next((text for text in log.read_text().splitlines() if "Use it with: " in text), "")
+
+            until(announced, START_SECONDS, f"the simulator did not start, see {log}")
+            pairs = (pair.partition("=") for pair in shlex.split(announced().partition("Use it with: ")[2]))
+            variables = {name: value for name, _, value in pairs}
+            yield variables, lambda: int(get_json(variables["CMT_AUTH_URL"] + "/_sim/stats")["calls"])
+        finally:
+            end(process, grace_seconds=GRACE_SECONDS)
+
+
+@contextmanager
+def site() -> Iterator[Site]:
+    """A local broker on a free port, gone afterwards with all its data.
+
+    Raises:
+        BrokerStartError: Java or Maven is missing, or Kafka did not start.
+    """
+    with tempfile.TemporaryDirectory(prefix="profile-sync-bench-") as folder, LocalBroker() as broker:
+        yield Site(broker, Path(folder))
+
+
+def until(condition: Callable[[], object], within: float, otherwise: str) -> None:
+    """Return when the condition holds.
+
+    Raises:
+        TimeoutError: it did not within so many seconds.
+    """
+    deadline = time.monotonic() + within
+    while not condition():
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"{otherwise} (waited {within:g} s)")
+        time.sleep(LOOK_SECONDS)
+
+
+def get_json(url: str) -> Any:
+    """What stands at an address; None while there is no good answer."""
+    try:
+        with _http.open(url, timeout=10) as answer:
+            return json.loads(answer.read())
+    except (urllib.error.URLError, OSError, ValueError):
+        return None

@@ -1,0 +1,170 @@
+"""The HTTP target of the side-by-side table: ``python -m bench.stub``. Prints its port; ends with SIGTERM.
+
+``POST /<milliseconds>`` is answered after so long, with a static body. ``GET /`` says how many were answered.
+Nothing else is done with a request, so that the target is not what is measured; ``ceiling`` says how much it takes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import signal
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import cast
+
+import uvloop
+
+from app.kafka.child_process import end, spawn_bound
+
+ANSWER_BODY = b"<Answer>" + b"x" * 384 + b"</Answer>"
+_LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
+_PORT = re.compile(r"^listening on (\d+)$", re.MULTILINE)
+START_SECONDS = 20.0
+
+
+def _answer(body: bytes) -> bytes:
+    return b"HTTP/1.1 200 OK\r\nContent-Type: text/xml\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body)
+
+
+class _Server(asyncio.Protocol):
+    """One connection. Requests need a Content-Length unless they have no body; one at a time."""
+
+    answered = 0
+    _static = _answer(ANSWER_BODY)
+
+    def __init__(self) -> None:
+        self._received = b""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+        self._later = asyncio.get_running_loop().call_later
+
+    def data_received(self, data: bytes) -> None:
+        received = self._received = self._received + data
+        head = received.find(b"\r\n\r\n")
+        if head < 0:
+            return
+        length = _LENGTH.search(received, 0, head)
+        if len(received) < head + 4 + (int(length[1]) if length else 0):
+            return
+        self._received = b""
+        if received.startswith(b"POST /"):
+            milliseconds = int(received[6 : received.index(b" ", 6)])
+            if milliseconds:
+                self._later(milliseconds / 1000, self._respond)
+            else:
+                self._respond()
+        else:
+            self._transport.write(_answer(b"%d" % _Server.answered))
+
+    def _respond(self) -> None:
+        _Server.answered += 1
+        if not self._transport.is_closing():
+            self._transport.write(self._static)
+
+
+async def _serve() -> None:
+    loop = asyncio.get_running_loop()
+    stopped = asyncio.Event()
+    loop.add_signal_handler(signal.SIGTERM, stopped.set)
+    server = await loop.create_server(_Server, "127.0.0.1", 0, backlog=256)
+    print(f"listening on {server.sockets[0].getsockname()[1]}", flush=True)
+    await stopped.wait()
+    server.close()
+
+
+@dataclass(frozen=True, slots=True)
+class Stub:
+    """A running stub."""
+
+    port: int
+    pid: int
+
+    def url(self, milliseconds: int) -> str:
+        """Where to post for an answer after so long."""
+        return f"http://127.0.0.1:{self.port}/{milliseconds}"
+
+    def answered(self) -> int:
+        """POST requests answered since the start."""
+        with _http.open(f"http://127.0.0.1:{self.port}/", timeout=10) as answer:
+            return int(answer.read())
+
+
+# Without the proxies of the environment: everything here is on loopback.
+_http = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+
+@contextmanager
+def stub(folder: Path) -> Iterator[Stub]:
+    """A stub for the length of a ``with`` block; its output goes to a file in ``folder``.
+
+    Raises:
+        RuntimeError: it did not start.
+    """
+    output = folder / "stub.log"
+    process = spawn_bound([sys.executable, "-m", "bench.stub"], output=output)
+    try:
+        deadline = time.monotonic() + START_SECONDS
+        while (found := _PORT.search(output.read_text())) is None:
+            if process.poll() is not None or time.monotonic() > deadline:
+                raise RuntimeError(f"the HTTP stub did not start: {output.read_text()}")
+            time.sleep(0.02)
+        yield Stub(int(found[1]), process.pid)
+    finally:
+        end(process, grace_seconds=5)
+
+
+class _Caller(asyncio.Protocol):
+    """Sends the next request as soon as the answer is there."""
+
+    def __init__(self, request: bytes) -> None:
+        self._request = request
+        self.answers = 0
+        self._received = 0
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+        self._transport.write(self._request)
+
+    def data_received(self, data: bytes) -> None:
+        self._received += len(data)
+        if self._received >= len(_Server._static):
+            self._received = 0
+            self.answers += 1
+            self._transport.write(self._request)
+
+
+def ceiling(target: Stub, milliseconds: int, connections: int, seconds: float = 2.0) -> float:
+    """Requests per second that the stub takes from clients that do nothing else, on this machine with its cores."""
+    body = b"x" * 1024
+    head = f"POST /{milliseconds} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: {len(body)}\r\n\r\n"
+
+    async def call() -> float:
+        loop = asyncio.get_running_loop()
+        made = [
+            await loop.create_connection(partial(_Caller, head.encode() + body), "127.0.0.1", target.port)
+            for _ in range(connections)
+        ]
+        callers = [caller for _, caller in made]
+        await asyncio.sleep(seconds / 4)  # all are in swing
+        before, began = sum(caller.answers for caller in callers), time.perf_counter()
+        await asyncio.sleep(seconds)
+        done, took = sum(caller.answers for caller in callers) - before, time.perf_counter() - began
+        for transport, _ in made:
+            transport.abort()
+        return done / took
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(call())
+
+
+if __name__ == "__main__":
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as main:
+        main.run(_serve())
