@@ -2,7 +2,8 @@
 
 What happens inside a call, so that callers need not care: tokens are fetched and renewed; a call that was refused
 because of its token is repeated once with a new one; a call whose connection broke or whose answer was no SOAP message
-is repeated at once, at most twice (all three operations may safely be repeated); calls keep to the configured rate.
+is repeated at once, at most twice (all three operations may safely be repeated); calls keep to the configured rate,
+and fewer are under way at a time while Marketing Cloud throttles.
 Everything else is for the caller to decide: a failed call raises ``CallFailed``, a failed row is a ``RowResult``.
 """
 
@@ -18,6 +19,7 @@ from types import TracebackType
 from typing import Generic, Protocol, Self, TypeVar
 
 from app.cmt.errors import CallError, CallFailed, Verdict
+from app.cmt.in_flight import InFlight
 from app.cmt.prepared import PreparedWire
 from app.cmt.rate import RateLimit
 from app.cmt.results import Mask, NoResult, RowResult, call_error, names_of, refused_row, retrieve_page, write_results
@@ -106,6 +108,7 @@ class CmtClient:
         self._sleep = sleep
         self._names = names_of(catalog)
         self._wire = PreparedWire(catalog, settings.wsdl)
+        self._in_flight = InFlight(concurrency)
         self._rate = RateLimit(settings.rate_per_second, sleep=sleep)
         # One more for the token, so that calls that wait for it do not keep it from being fetched.
         self._transport = HttpTransport(
@@ -123,6 +126,11 @@ class CmtClient:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self._open.aclose()
+
+    @property
+    def calls_allowed(self) -> float:
+        """How many calls may be under way now: ``concurrency``, or fewer when Marketing Cloud throttles."""
+        return self._in_flight.limit
 
     async def token(self) -> Token:
         """A token, for a check of the configuration.
@@ -219,11 +227,18 @@ class CmtClient:
         began = time.monotonic()
         repeats, renewed = 0, False
         while True:
-            await self._rate.turn()
-            token = await self._tokens.get()
-            call.permit()
             try:
-                result = await self._attempt(call, token)
+                async with self._in_flight.call() as under_way:
+                    await self._rate.turn()
+                    token = await self._tokens.get()
+                    call.permit()
+                    try:
+                        result = await self._attempt(call, token)
+                    except NoResult as problem:
+                        if problem.verdict.entry.error_class is registry.ErrorClass.THROTTLED:
+                            under_way.throttled()
+                        raise
+                    under_way.went_well()
             except NoResult as problem:
                 error = call_error(problem, self._describe(call), call.masked)
                 if problem.verdict.token_refused:

@@ -42,12 +42,16 @@ class Phase(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """One thing that went wrong. ``message`` is safe to show: values are masked."""
+    """One thing that went wrong. ``message`` is safe to show: values are masked.
+
+    ``retry_after``: seconds the target asks to wait.
+    """
 
     code: str
     message: str
     entity: EntityType
     phase: Phase
+    retry_after: float | None = None
 
     @property
     def entry(self) -> ErrorEntry:

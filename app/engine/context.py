@@ -73,7 +73,7 @@ class EngineContext:
     parked: int = 0  # events parked on all owned partitions
     in_flight: int = 0  # events being worked on
 
-    def due_ms(self, attempt: int) -> int:
-        """When the next attempt may start, ``attempt`` having failed."""
+    def due_ms(self, attempt: int, retry_after: float | None = None) -> int:
+        """When the next attempt may start, ``attempt`` having failed; not before the target asked for it."""
         delay = delay_seconds(attempt, self.sync.backoff_base_seconds, self.sync.backoff_max_seconds, self.random())
-        return now_ms() + int(delay * 1000)
+        return now_ms() + int(max(delay, retry_after or 0.0) * 1000)

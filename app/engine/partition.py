@@ -153,7 +153,7 @@ class Partition(PartitionTasks):
                 entry,
                 event_id=work.event_id,
                 attempts=1,
-                due_ms=self._context.due_ms(1),
+                due_ms=self._context.due_ms(1, failure.retry_after),
                 first_failed_ms=now,
                 last_failed_ms=now,
                 reason=failure.code,
@@ -238,14 +238,15 @@ class Partition(PartitionTasks):
                 result = await self._attempt(work, attempt)
                 now = now_ms()
                 if isinstance(result.decision, TryAgain):
+                    failure = result.decision.failure
                     failed = replace(
                         entry,
                         event_id=work.event_id,
                         attempts=attempt,
-                        due_ms=self._context.due_ms(attempt),
+                        due_ms=self._context.due_ms(attempt, failure.retry_after),
                         first_failed_ms=entry.first_failed_ms or now,
                         last_failed_ms=now,
-                        reason=result.decision.failure.code,
+                        reason=failure.code,
                     )
                     await self.journal.tried(offset, failed)
                     return False

@@ -153,6 +153,7 @@ class Worker:
                 breaker_open=lambda: {settings.cmt.account_id or "default": float(breaker.is_open)},
                 dead_letters_open=stream.ownership.open_dead_letters,
                 readmodel_behind=self._read_models.behind_seconds,
+                calls_allowed=lambda: self._client.calls_allowed,
             )
         )
         await stack.enter_async_context(OutageWatch(breaker, producer, kafka, sync.breaker_alert_seconds))

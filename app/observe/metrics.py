@@ -43,7 +43,8 @@ class Gauges:
     """Where the gauges get their values when they are read; called in the thread that serves ``/metrics``.
 
     ``oldest_parked``: seconds since the first failure of the longest-parked event. ``commit_stall``: seconds for which
-    a committed offset has stood still although there was something to commit. ``breaker_open``: 0 or 1 per account.
+    an offset has been open that nobody works on, so that nothing behind it is committed. ``breaker_open``: 0 or 1 per
+    account.
     """
 
     parked_consumers: Callable[[], float] = _zero
@@ -54,6 +55,7 @@ class Gauges:
     breaker_open: Callable[[], Mapping[str, float]] = _nothing
     dead_letters_open: Callable[[], Mapping[str, float]] = _nothing
     readmodel_behind: Callable[[], float] = _zero
+    calls_allowed: Callable[[], float] = _zero
 
 
 class Metrics:
@@ -147,7 +149,8 @@ class _GaugeCollector(Collector):
                 gauges.oldest_parked,
             ),
             ("in_flight", "Events being worked on.", gauges.in_flight),
-            ("commit_stall_seconds", "Time for which no offset could be committed.", gauges.commit_stall),
+            ("cmt_calls_allowed", "SOAP calls that may be under way; fewer while throttled.", gauges.calls_allowed),
+            ("commit_stall_seconds", "Time for which an offset is open that nobody works on.", gauges.commit_stall),
             ("readmodel_behind_seconds", "Age of what the web API answers from.", gauges.readmodel_behind),
         )
         for name, text, read in plain:

@@ -90,7 +90,7 @@ class CmtSink:
         try:
             found[step.entity] = await self._client.retrieve(step.entity, consumer_id, permit=permit)
         except CallFailed as failed:
-            tally.fail(step, failed.error.code, failed.error.message)
+            tally.fail(step, failed.error.code, failed.error.message, failed.error.retry_after)
 
     async def _write(self, batch: Sequence[Step], permit: Permit, tally: _Tally) -> None:
         rows = [(step.entity, step.row or {}) for step in batch]
@@ -99,7 +99,7 @@ class CmtSink:
             results = await call(rows, permit=permit)
         except CallFailed as failed:
             for step in batch:
-                tally.fail(step, failed.error.code, failed.error.message)
+                tally.fail(step, failed.error.code, failed.error.message, failed.error.retry_after)
             return
         for step, result in zip(batch, results, strict=True):
             if result.ok:
@@ -138,8 +138,8 @@ class _Tally:
         if step.phase is not Phase.BEFORE_PARENT:
             self._synced[step.entity] = self._synced.get(step.entity, 0) + 1
 
-    def fail(self, step: Step, code: str, message: str) -> None:
-        failure = Failure(code, message, step.entity, step.phase)
+    def fail(self, step: Step, code: str, message: str, retry_after: float | None = None) -> None:
+        failure = Failure(code, message, step.entity, step.phase, retry_after)
         self.failures.append(failure)
         self._failed[step.entity] = self._failed.get(step.entity, 0) + 1
         self.stopped = self.stopped or stops_attempt(failure, last_attempt=self._last_attempt)

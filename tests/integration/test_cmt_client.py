@@ -401,3 +401,17 @@ async def test_a_cancelled_call_leaves_the_client_usable(target: Target, connect
     with pytest.raises(asyncio.CancelledError):
         await call
     assert (await client.upsert([(CONSUMER, ANN)]))[0].ok
+
+
+async def test_a_throttled_client_makes_fewer_calls_at_a_time_and_more_again_when_it_is_let(
+    target: Target, connect: Connect
+) -> None:
+    client = await connect()
+    most = client.calls_allowed
+    await target.fault("rate_limited", times=4)
+    for _ in range(4):
+        assert (await error_of(client.upsert([(CONSUMER, ANN)]))).code == "CMT-RATE-LIMITED"
+    assert client.calls_allowed == 1
+    for _ in range(6):
+        await client.upsert([(CONSUMER, ANN)])
+    assert 1 < client.calls_allowed < most

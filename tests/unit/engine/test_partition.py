@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from app.domain.record import SourceRecord
+from app.engine.context import now_ms
 from app.engine.headers import Failing, retry_headers
 from app.engine.producer import Write
 from tests.unit.engine.world import KAFKA, MAX_ATTEMPTS, Event, Lost, World
@@ -84,6 +85,17 @@ async def test_the_next_event_of_a_consumer_waits_until_the_outcome_before_is_du
     world.producer.release()
     assert await world.run()
     assert world.flow.effects[-1] == ("a", 1, 1)
+    await world.stop()
+
+
+async def test_the_next_attempt_waits_as_long_as_the_target_asks_for() -> None:
+    world = World([Event("a", "once")])
+    world.flow.retry_after = 3600.0
+    await world.start()
+    await until(lambda: 0 in world.state().forwarded)
+    assert world.state().forwarded[0].due_ms - now_ms() == pytest.approx(3_600_000, abs=60_000)
+    await settle_down()
+    assert world.attempts_of(0) == [1]
     await world.stop()
 
 

@@ -132,6 +132,7 @@ class ScriptedFlow:
     under_way: Counter[str] = field(default_factory=Counter)
     gate: asyncio.Event | None = None  # a test may hold back what is under way
     gated_from: int = 1  # attempts before this one pass
+    retry_after: float | None = None  # what failing attempts ask for
 
     def read(self, record: SourceRecord) -> Work:
         consumer, script = (record.value or b"").decode().split("|")
@@ -160,7 +161,7 @@ class ScriptedFlow:
         if script == "bug":
             raise RuntimeError("a bug of the flow")
         failing = {"once": 1, "twice": 2, "never": MAX_ATTEMPTS}.get(script, 0)
-        transient = Failure(CMT_SERVER_FAULT.code, "later", EntityType.CONSUMER, Phase.PARENT)
+        transient = Failure(CMT_SERVER_FAULT.code, "later", EntityType.CONSUMER, Phase.PARENT, self.retry_after)
         if attempt <= failing:
             return self._settled(work, attempt, transient) if last else Result(TryAgain(transient))
         again = any(offset == work.record.offset for _, offset, _ in self.effects[:-1])

@@ -21,6 +21,7 @@ PROMISED = {
     "profile_sync_token_refreshes_total": {"result"},
     "profile_sync_incidents_total": {"result"},
     "profile_sync_commit_stall_seconds": set(),
+    "profile_sync_cmt_calls_allowed": set(),
 }
 
 

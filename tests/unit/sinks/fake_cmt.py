@@ -37,13 +37,17 @@ class _Fault:
 
 @dataclass
 class FakeCmt:
-    """Holds rows as text, as the real one does. Use ``fail_row`` and ``fail_call`` to break things."""
+    """Holds rows as text, as the real one does. Use ``fail_row`` and ``fail_call`` to break things.
+
+    ``retry_after``: what calls that fail as a whole ask for.
+    """
 
     catalog: Catalog
     tables: dict[EntityType, dict[Key, dict[str, str | None]]] = field(
         default_factory=lambda: {entity: {} for entity in EntityType}
     )
     calls: list[Call] = field(default_factory=list)
+    retry_after: float | None = None
     _faults: list[_Fault] = field(default_factory=list)
 
     def fail_row(
@@ -105,7 +109,7 @@ class FakeCmt:
 
     def _break_call(self, action: Action, entity: EntityType) -> None:
         if fault := self._fault(action, entity, whole_call=True):
-            raise CallFailed(CallError(fault.code, f"call failed: {fault.code}"))
+            raise CallFailed(CallError(fault.code, f"call failed: {fault.code}", retry_after=self.retry_after))
 
     def _fault(self, action: Action, entity: EntityType, *, whole_call: bool, key: Key = ()) -> _Fault | None:
         for fault in self._faults:

@@ -245,6 +245,12 @@ async def test_child_call_that_gets_no_answer_leaves_the_rest_to_the_next_attemp
     assert decide(attempt, attempts_left=True) == TryAgain(attempt.failures[0])
 
 
+async def test_what_a_call_asks_to_wait_stands_in_its_failure(cmt: FakeCmt) -> None:
+    cmt.retry_after = 7.0
+    cmt.fail_call(Action.UPSERT, CONSUMER, TRANSIENT_CALL)
+    assert [failure.retry_after for failure in (await run(cmt, NEW)).failures] == [7.0]
+
+
 async def test_child_call_that_gets_no_answer_on_the_last_attempt_keeps_no_other_from_being_posted(
     cmt: FakeCmt,
 ) -> None:

@@ -1,0 +1,96 @@
+"""How many calls may be under way: fewer when Marketing Cloud says it is too much, more again while all goes well.
+
+Additive increase, multiplicative decrease, as in TCP's congestion avoidance (RFC 5681, 3.1): every throttled answer
+halves the limit, but those to calls that were sent before the last halving say nothing about it and are not counted;
+every good answer adds a little, so that a limit's worth of good answers adds one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from types import TracebackType
+from typing import Self
+
+
+class InFlight:
+    """An adaptive limit, first come first served. ``async with limit.call() as call``; then tell how it went.
+
+    Args:
+        most: the limit when nothing is wrong.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = float(most)
+        self._limit = float(most)
+        self._running = 0
+        self._waiting: deque[asyncio.Future[None]] = deque()
+        self._halvings = 0
+
+    @property
+    def limit(self) -> float:
+        """Calls that may be under way now; whole ones only."""
+        return float(int(self._limit))
+
+    def call(self) -> _Call:
+        """Room for one call, held for the length of an ``async with`` block."""
+        return _Call(self)
+
+    async def _enter(self) -> int:
+        if self._waiting or self._running >= int(self._limit):
+            turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._waiting.append(turn)
+            try:
+                await turn  # whoever wakes us has counted us
+            except asyncio.CancelledError:
+                if turn.done() and not turn.cancelled():
+                    self._leave()
+                raise
+        else:
+            self._running += 1
+        return self._halvings
+
+    def _leave(self) -> None:
+        self._running -= 1
+        self._wake()
+
+    def _wake(self) -> None:
+        while self._waiting and self._running < int(self._limit):
+            turn = self._waiting.popleft()
+            if not turn.done():
+                self._running += 1
+                turn.set_result(None)
+
+    def _throttled(self, sent_after: int) -> None:
+        if sent_after == self._halvings:
+            self._halvings += 1
+            # Half of what was really under way: a limit that nobody reaches would shrink without any effect.
+            self._limit = max(1.0, min(self._limit, float(self._running)) / 2)
+
+    def _went_well(self) -> None:
+        if self._limit < self._most:
+            self._limit = min(self._most, self._limit + 1 / self._limit)
+            self._wake()
+
+
+class _Call:
+    def __init__(self, limit: InFlight) -> None:
+        self._limit = limit
+        self._sent_after = 0
+
+    async def __aenter__(self) -> Self:
+        self._sent_after = await self._limit._enter()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._limit._leave()
+
+    def throttled(self) -> None:
+        """The answer was that there are too many calls."""
+        self._limit._throttled(self._sent_after)
+
+    def went_well(self) -> None:
+        """It was answered."""
+        self._limit._went_well()
