@@ -1,22 +1,114 @@
-"""``python -m bench [SECONDS]``: every measurement, SECONDS (1) each, as one table."""
+"""``python -m bench [paths|engines|memory|profile]``: one measurement by name, or without a name the first three."""
 
 from __future__ import annotations
 
-import sys
+import json
+import time
+from pathlib import Path
+from typing import Annotated, Any
 
+import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
-from bench import client_calls, hot_paths
+from app.kafka.distribution import BrokerStartError
+from bench import client_calls, hot_paths, profiling, report, rows, side_by_side
+from bench.measured import NotDone
+from bench.site import IN_FLIGHT, site
+from bench.stub import ceiling, stub
+
+program = typer.Typer(add_completion=False, help="Measurements on this machine; every process is ended afterwards.")
+_console = Console(width=140)
+_errors = Console(stderr=True)
+
+Events = Annotated[int, typer.Option(min=400, help="Events of a row; fast rows get more, slow ones fewer.")]
+Repeat = Annotated[int, typer.Option(min=1, help="Rounds over all rows; the median counts.")]
+Json = Annotated[Path | None, typer.Option("--json", help="Also write everything to this file, as JSON.")]
 
 
-def main() -> None:
-    seconds = float(sys.argv[1]) if len(sys.argv) > 1 else 1.0
+@program.callback(invoke_without_command=True)
+def everything(context: typer.Context) -> None:
+    """Run all of it with its defaults when no part is named."""
+    if context.invoked_subcommand is None:
+        paths()
+        engines([])
+
+
+@program.command()
+def paths(seconds: Annotated[float, typer.Option(min=0.1, help="How long each is measured.")] = 1.0) -> None:
+    """The hot paths one by one, on one core."""
     table = Table("one core", "per second", "CPU, microseconds each")
     table.columns[1].justify = table.columns[2].justify = "right"
     for measured in (*hot_paths.run(seconds), client_calls.run(max(seconds, 2.0))):
         table.add_row(measured.what, f"{measured.per_second:,.0f}", f"{measured.cpu_us:,.0f}")
-    Console().print(table)
+    _console.print(table)
+
+
+@program.command()
+def engines(
+    names: Annotated[
+        list[str] | None, typer.Argument(help="Rows: a letter or a name such as b50; all without.")
+    ] = None,
+    events: Events = rows.EVENTS,
+    repeat: Repeat = 3,
+    output: Json = None,
+) -> None:
+    """The engine beside other ways to do the same, on one backlog and one target."""
+    chosen = rows.selected(names or [])
+    done: list[side_by_side.Run] = []
+    with site() as where, stub(where.folder) as target:
+        ceilings = {f"{latency} ms": ceiling(target, latency, IN_FLIGHT) for latency in (0, 5, 50)}
+        for run in side_by_side.runs(where, target, chosen, events, repeat, _say):
+            done.append(run)
+            _say(f"  {run.events_per_second:,.0f} events/s, {run.cpu_ms_per_event:.2f} CPU-ms each {run.trouble}")
+    summaries = report.summarise(chosen, done)
+    _console.print(report.table(summaries))
+    shown = ", ".join(f"{speed:,.0f}/s at {latency}" for latency, speed in ceilings.items())
+    _console.print(f"The HTTP stub alone, {IN_FLIGHT} connections: {shown}.")
+    for summary in summaries:
+        for trouble in summary.troubles:
+            _console.print(f"{summary.row.name}: {escape(trouble)}")
+    _console.print(report.target_table(report.targets(summaries)))
+    _finish(report.as_json(summaries, done, ceilings), output)
+
+
+@program.command()
+def profile(
+    latency_ms: Annotated[int, typer.Option(help="5 or 50.")] = 5,
+    events: Events = rows.EVENTS,
+    top: Annotated[int, typer.Option(min=1, help="Functions to show.")] = 25,
+    output: Json = None,
+) -> None:
+    """Where the engine's processor time goes."""
+    with site() as where, stub(where.folder) as target:
+        found = profiling.profile(where, target, latency_ms, events)
+    for table in profiling.tables(found, top):
+        _console.print(table)
+    _console.print(
+        f"{found['events_per_second']:,.0f} events/s, {found['cpu_ms_per_event']:.2f} CPU-ms each meanwhile."
+    )
+    _finish({"profile": found}, output)
+
+
+def _say(text: str) -> None:
+    _errors.print(f"{time.strftime('%H:%M:%S')} {escape(text)}", highlight=False)
+
+
+def _finish(found: dict[str, Any], output: Path | None) -> None:
+    machine = report.machine()
+    _console.print(f"On {machine['cores']} x {machine['processor']}, {machine['system']}, Python {machine['python']}.")
+    if output is not None:
+        output.write_text(json.dumps({"machine": machine, **found}, indent=1, default=str) + "\n")
+
+
+def main() -> None:
+    """Errors that say what to do need no traceback."""
+    try:
+        program()
+    except (BrokerStartError, NotDone, ValueError) as error:
+        _errors.print(f"bench: {escape(str(error))}")
+        raise SystemExit(1) from error
 
 
 if __name__ == "__main__":

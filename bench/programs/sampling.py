@@ -36,8 +36,8 @@ def sampled(output: Path) -> Iterator[None]:
     def name(frame: FrameType) -> str:
         code = frame.f_code
         if (known := names.get(code)) is None:
-            place = "/".join(Path(code.co_filename).parts[-2:])
-            known = names[code] = f"{place}:{code.co_firstlineno} {code.co_qualname}"
+            module = frame.f_globals.get("__name__", "?")
+            known = names[code] = f"{module}:{code.co_firstlineno} {code.co_qualname}"
         return known
 
     def look(_number: int, frame: FrameType | None) -> None:

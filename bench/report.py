@@ -1,0 +1,168 @@
+"""The side-by-side table, its targets and its JSON. Pure but for what it says of the machine."""
+
+from __future__ import annotations
+
+import os
+import platform
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+
+from bench.rows import Row
+from bench.side_by_side import Run
+from bench.site import IN_FLIGHT
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """The medians of a row's good runs. ``troubles``: what its other runs said."""
+
+    row: Row
+    good: int
+    events: int
+    events_per_second: float
+    slowest_per_second: float
+    fastest_per_second: float
+    calls_per_second: float
+    cpu_ms_per_event: float
+    resident_mb: float
+    troubles: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """One ratio that must be reached; ``value`` None: a row that it needs has no figures."""
+
+    what: str
+    value: float | None
+    wanted: float
+
+    @property
+    def reached(self) -> bool:
+        """Whether it is known to be."""
+        return self.value is not None and self.value >= self.wanted
+
+
+def summarise(rows: Sequence[Row], runs: Sequence[Run]) -> list[Summary]:
+    """One for each row that was run."""
+    return [_summary(row, [run for run in runs if run.row == row.name]) for row in rows]
+
+
+def _summary(row: Row, runs: Sequence[Run]) -> Summary:
+    good = [run for run in runs if run.events_per_second]
+    speeds = [run.events_per_second for run in good] or [0.0]
+    speed = statistics.median(speeds)
+    return Summary(
+        row=row,
+        good=len(good),
+        events=runs[0].events if runs else 0,
+        events_per_second=speed,
+        slowest_per_second=min(speeds),
+        fastest_per_second=max(speeds),
+        calls_per_second=speed * statistics.median([run.calls_per_event for run in good] or [0.0]),
+        cpu_ms_per_event=statistics.median([run.cpu_ms_per_event for run in good] or [0.0]),
+        resident_mb=max((run.resident_mb for run in good), default=0.0),
+        troubles=tuple(dict.fromkeys(run.trouble for run in runs if run.trouble)),
+    )
+
+
+def targets(summaries: Sequence[Summary]) -> list[Target]:
+    """What the engine is held against."""
+    found = {summary.row.name: summary for summary in summaries if summary.good}
+    speeds = {name: summary.events_per_second for name, summary in found.items()}
+    cpu = {name: summary.cpu_ms_per_event for name, summary in found.items()}
+    ideal = IN_FLIGHT / 0.050
+    return [
+        Target("b5 / d5, events/s", _ratio(speeds, "b5", "d5"), 1.0),
+        Target("b5 / c5, events/s", _ratio(speeds, "b5", "c5"), 12.0),
+        Target("a5 / b5, CPU per event", _ratio(cpu, "a5", "b5"), 0.25),
+        Target(
+            f"b50 / ({IN_FLIGHT} / 50 ms = {ideal:,.0f}/s)", speeds["b50"] / ideal if "b50" in speeds else None, 0.95
+        ),
+    ]
+
+
+def _ratio(values: Mapping[str, float], above: str, below: str) -> float | None:
+    return values[above] / values[below] if above in values and values.get(below) else None
+
+
+def table(summaries: Sequence[Summary]) -> Table:
+    """One line for each row."""
+    shown = Table(
+        "",
+        "program",
+        "a call takes",
+        "events/s",
+        "slowest..fastest",
+        "calls/s",
+        "CPU, ms/event",
+        "MB",
+        title=f"One backlog, {IN_FLIGHT} in flight (c: one at a time), one call per event",
+    )
+    for column in shown.columns[2:]:
+        column.justify = "right"
+    for summary in summaries:
+        row = summary.row
+        figures = (
+            (
+                f"{summary.events_per_second:,.0f}",
+                f"{summary.slowest_per_second:,.0f}..{summary.fastest_per_second:,.0f}",
+                f"{summary.calls_per_second:,.0f}",
+                f"{summary.cpu_ms_per_event:.2f}",
+                f"{summary.resident_mb:,.0f}",
+            )
+            if summary.good
+            else ("-",) * 5
+        )
+        shown.add_row(row.letter, row.what, f"{row.milliseconds} ms", *figures)
+    return shown
+
+
+def target_table(found: Sequence[Target]) -> Table:
+    """What was to be reached, and what was."""
+    shown = Table("ratio", "measured", "wanted", "")
+    shown.columns[1].justify = shown.columns[2].justify = "right"
+    for target in found:
+        measured = "-" if target.value is None else f"{target.value:.2f}"
+        verdict = "reached" if target.reached else "not measured" if target.value is None else "missed"
+        shown.add_row(target.what, measured, f">= {target.wanted:g}", verdict)
+    return shown
+
+
+def machine() -> dict[str, Any]:
+    """What the figures were measured on."""
+    processor = platform.processor() or platform.machine()
+    information = Path("/proc/cpuinfo")
+    if information.exists():
+        names = [
+            line.partition(":")[2].strip() for line in information.read_text().splitlines() if "model name" in line
+        ]
+        processor = names[0] if names else processor
+    return {
+        "processor": processor,
+        "cores": os.cpu_count(),
+        "system": f"{platform.system()} {platform.release()}",
+        "python": platform.python_version(),
+        "load": [round(load, 2) for load in os.getloadavg()],
+    }
+
+
+def as_json(summaries: Sequence[Summary], runs: Sequence[Run], ceilings: Mapping[str, float]) -> dict[str, Any]:
+    """Everything, for programs."""
+    return {
+        "stubRequestsPerSecond": dict(ceilings),
+        "rows": [
+            {
+                **{name: value for name, value in asdict(s).items() if name != "row"},
+                "row": s.row.name,
+                "what": s.row.what,
+            }
+            for s in summaries
+        ],
+        "targets": [{**asdict(target), "reached": target.reached} for target in targets(summaries)],
+        "runs": [asdict(run) for run in runs],
+    }
