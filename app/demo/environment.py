@@ -91,7 +91,7 @@ def lines_after_an_outage(program: str, bootstrap_servers: str, simulator: str, 
         f"export KAFKA_BOOTSTRAP_SERVERS={bootstrap_servers}",
         f"{program} kpi",
         f"{program} consumer {consumer_id}",
-        f"curl -sS {simulator}/_sim/incidents",
+        f"curl -sS {simulator}/_sim/incidents | python3 -m json.tool",
     )
 
 

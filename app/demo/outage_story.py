@@ -112,7 +112,7 @@ class OutageStory:
         if self._incident or not look.incidents:
             return []
         self._incident = look.incidents[0].number
-        return [f"ServiceNow: incident {self._incident}; {self._standing(look)}"]
+        return [f"ServiceNow: {self._incident} is open; {self._standing(look)}"]
 
     def _breakers_that_closed(self, look: Look) -> list[str]:
         # A worker that is gone has no breaker any more.
@@ -125,7 +125,7 @@ class OutageStory:
         return told
 
     def _standing(self, look: Look) -> str:
-        return f"{look.waiting:,} events wait, {look.dead_letters - self._letters_before:,} new dead letters"
+        return f"{look.waiting:,} events wait, {look.dead_letters - self._letters_before:,} dead letters"
 
     def _notice_recovery(self, look: Look) -> None:
         # As many as are under way anyway: those of before, or those published within a second.
@@ -140,10 +140,9 @@ class OutageStory:
         self._note_told = self.resolved or look.now > closed_at + NOTE_SECONDS
         if not self._note_told:
             return []
-        number = self._incident
-        return [
-            f"ServiceNow: incident {number} has its resolve note" if self.resolved else "No incident has a resolve note"
-        ]
+        if not self.resolved:
+            return ["No incident has a resolve note"]
+        return [f"ServiceNow: {self._incident} has its resolve note"]
 
     def _end(self, look: Look) -> list[str]:
         if self.opened_at is None:

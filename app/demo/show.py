@@ -146,4 +146,5 @@ def table(snapshot: Snapshot) -> Group:
         bar = ProgressBar(total=max(snapshot.wanted, 1), completed=min(number, snapshot.wanted), width=_BAR_WIDTH)
         bars.add_row(Text(name), bar, f"{number:,}/{snapshot.wanted:,}")
     # Not filled up to the edge: what the terminal itself writes there on Ctrl-C would begin a new line.
-    return Group(Padding(bars, (0, 0, 1, 2), expand=False), Padding(grid, (0, 0, 0, 2), expand=False))
+    above = 1 if snapshot.backlog else 0  # what a scenario tells stands there
+    return Group(Padding(bars, (above, 0, 1, 2), expand=False), Padding(grid, (0, 0, 0, 2), expand=False))
