@@ -12,9 +12,10 @@ ARGS :=
 # Test files that run at a time: more than there are cores, because most tests wait for a broker or a worker. In the
 # order of their names, so that the long integration tests do not come last, one after another.
 JOBS := 3
-# How long `torture` keeps hitting the workers, and with what.
-MINUTES := 10
-TORTURE := tests/integration/worker/test_interruptions.py $(wildcard tests/chaos/test_*.py)
+# What `torture` does; SEED=n does the same runs again.
+RUNS := 5
+EVENTS := 10000
+SEED :=
 COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-emit-find-links --no-header
 
@@ -82,11 +83,8 @@ docs: setup ## Write the generated pages (docs/errors.md)
 bench: setup ## Measure the hot paths side by side
 	$(BIN)/python -m bench $(ARGS)
 
-torture: setup ## Kill, stop and freeze workers again and again for MINUTES (10); ends at the first wrong total
-	@end=$$(( $$(date +%s) + $(MINUTES) * 60 )); round=1; \
-	while echo "Round $$round"; $(BIN)/pytest $(TORTURE) $(ARGS) || exit 1; [ $$(date +%s) -lt $$end ]; do \
-	  round=$$((round + 1)); \
-	done
+torture: setup ## Kill, stop, freeze and fail for RUNS (5) runs of EVENTS (10000); 1 if anything was lost or overtaken
+	$(BIN)/python -m tests.chaos --runs $(RUNS) --events $(EVENTS) $(if $(SEED),--seed $(SEED)) $(ARGS)
 
 lock: setup ## Solve the dependencies again (ARGS=--upgrade for newer versions)
 	$(COMPILE) $(ARGS) --extra container -o requirements.lock pyproject.toml

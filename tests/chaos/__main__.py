@@ -1,0 +1,55 @@
+"""``python -m tests.chaos``: several runs, the table, exit code 1 when a promise was broken."""
+
+from __future__ import annotations
+
+import argparse
+import secrets
+import sys
+
+from app.kafka.distribution import BrokerStartError
+from tests.chaos.report import Line, describe, print_table
+from tests.chaos.run import Run, carry_out
+
+# A machine of two cores settles somewhat more; the rest is for catching up after a blow.
+EVENTS_PER_SECOND = 65.0
+DOWN_SECONDS = 60.0
+LEAST_SECONDS = 40.0
+
+
+def plan_of(number: int, seed: int, events: int) -> Run:
+    """Run ``number`` of several: every other one with faults of the CMT, which is down for a minute of a long one."""
+    seconds = max(LEAST_SECONDS, events / EVENTS_PER_SECOND)
+    down = min(DOWN_SECONDS, seconds / 4) if number % 2 else 0.0
+    return Run(seed + number, events, seconds + down, down_seconds=down, consumers=min(300, max(30, events // 10)))
+
+
+def main() -> int:
+    """Parse the command line and run."""
+    parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
+    parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--events", type=int, default=10_000, help="of each run")
+    parser.add_argument("--seed", type=int, default=None, help="of the first run; the others count up from it")
+    chosen = parser.parse_args()
+    if chosen.runs < 1 or chosen.events < 100:
+        parser.error("at least 1 run of 100 events")
+    seed = secrets.randbelow(1_000_000) if chosen.seed is None else chosen.seed
+    print(f"Torture: {chosen.runs} runs of {chosen.events} events; the same again: --seed {seed}", flush=True)
+    lines: list[Line] = []
+    for number in range(chosen.runs):
+        run = plan_of(number, seed, chosen.events)
+        faults = (
+            f"with faults, CMT down for {run.down_seconds:.0f} s" if run.down_seconds else "without faults of the CMT"
+        )
+        print(f"Run {number + 1}: seed {run.seed}, {run.seconds:.0f} s, {faults}", flush=True)
+        try:
+            lines.append(carry_out(run))
+        except BrokerStartError as error:
+            print(error, file=sys.stderr)
+            return 1
+        print(describe(lines[-1]), flush=True)
+    print_table(lines)
+    return int(any(line.verdict.violations for line in lines))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,146 @@
+"""What is published: events of some hundred consumers, a few of them hot. Pure: a function of the seed.
+
+Every row that an event posts carries the event's mark, which rises from event to event of a consumer, so that each post
+can be told to belong to one event. Rows of a consumer share a few keys, so that events meet each other's rows.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+# Of the events, so many percent come from so many consumers.
+HOT_PERCENT, HOT_CONSUMERS = 15, 6
+ROWS_KEPT = 3
+MARKETS = ("DE", "FR", "PL", "IT-1")
+PERMANENT_CONSUMERS = 8
+
+# Entity -> (name of its key, column that carries the mark).
+_ENTITIES = {
+    "contact": ("ContactId", "Value"),
+    "child": ("ChildId", "FirstName"),
+    "pet": ("PetId", "Name"),
+    "digitalAsset": ("AssetId", "Value"),
+    "interest": ("InterestId", "Code"),
+    "optIn": ("OptInId", "Source"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A record to publish. ``valid``: whether it can be worked on."""
+
+    key: bytes | None
+    value: bytes | None
+    valid: bool = True
+
+
+@dataclass(slots=True)
+class _Consumer:
+    id: str
+    market: str
+    marks: int = 0
+    keys: dict[str, list[str]] = field(default_factory=dict)
+
+
+def consumer_ids(seed: int, consumers: int) -> list[str]:
+    """All consumers of a run, the hot ones first."""
+    return [f"c{seed}-{number}" for number in range(consumers)]
+
+
+def permanent_consumers(seed: int, consumers: int) -> list[str]:
+    """Consumers whose events may be made to fail for good; none of them is hot."""
+    return consumer_ids(seed, consumers)[-PERMANENT_CONSUMERS:]
+
+
+def drafts(seed: int, count: int, consumers: int) -> Iterator[Draft]:
+    """``count`` records in publishing order; about 4.5 calls each, some hot consumers, some records invalid."""
+    rng = random.Random(seed)
+    people = [_Consumer(one, rng.choice(MARKETS)) for one in consumer_ids(seed, consumers)]
+    for _ in range(count):
+        hot = rng.randrange(100) < HOT_PERCENT
+        person = people[rng.randrange(HOT_CONSUMERS) if hot else rng.randrange(consumers)]
+        yield _next(rng, person)
+
+
+def _next(rng: random.Random, person: _Consumer) -> Draft:
+    person.marks += 1
+    key = person.id.encode()
+    kind = rng.randrange(100) if person.marks > 1 else 0  # the first one says who it is
+    if kind < 52:
+        return Draft(key, _encoded(_post(rng, person, "NEW")))
+    if kind < 76:
+        document = _post(rng, person, "UPDATE")
+        person.keys = {name: [_key_of(name, row) for row in rows] for name, rows in document["entities"].items()}
+        return Draft(key, _encoded(document))
+    if kind < 88:
+        rows = {
+            name: [_row(name, one) for one in rng.sample(keys, 1)] for name, keys in person.keys.items() if keys
+        } or {"pet": [_row("pet", "k0")]}  # a row that is gone already
+        for name, listed in rows.items():
+            gone = {_key_of(name, row) for row in listed}
+            person.keys[name] = [one for one in person.keys.get(name, []) if one not in gone]
+        return Draft(key, _encoded(_base(person, "DELETE") | {"deleteScope": "ENTITIES", "entities": rows}))
+    if kind < 93:
+        person.keys = {}
+        return Draft(key, _encoded(_base(person, "DELETE") | {"deleteScope": "PROFILE"}))
+    if kind < 95:
+        person.keys = {}
+        return Draft(key, None)
+    return _invalid(rng, person, key)
+
+
+def _invalid(rng: random.Random, person: _Consumer, key: bytes) -> Draft:
+    document = _post(rng, person, "NEW", keep=False)
+    match rng.randrange(5):
+        case 0:
+            return Draft(key, b"{ not JSON", valid=False)
+        case 1:
+            return Draft(None, _encoded(document), valid=False)
+        case 2:
+            return Draft(b"another-" + key, _encoded(document), valid=False)
+        case 3:
+            document["consumer"]["NoSuchColumn"] = "x"
+            return Draft(key, _encoded(document), valid=False)
+        case _:
+            return Draft(key, _encoded(document | {"operation": "MERGE"}), valid=False)
+
+
+def _base(person: _Consumer, operation: str) -> dict[str, Any]:
+    return {
+        "eventId": f"{person.id}-{person.marks:06}",
+        "operation": operation,
+        "consumerId": person.id,
+        "market": person.market,
+        "occurredAt": "2026-11-21T10:00:00Z",
+    }
+
+
+def _post(rng: random.Random, person: _Consumer, operation: str, *, keep: bool = True) -> dict[str, Any]:
+    mark = f"{person.marks:06}"
+    names = rng.sample(list(_ENTITIES), rng.choice((0, 1, 1, 2)))
+    entities = {}
+    for name in names:
+        one = f"k{rng.randrange(ROWS_KEPT)}"
+        entities[name] = [_row(name, one) | {_ENTITIES[name][1]: mark}]
+        if keep and one not in person.keys.setdefault(name, []):
+            person.keys[name].append(one)
+    parent = {"ConsumerId": person.id, "FirstName": f"name {rng.randrange(50)}", "UpdatedAt": mark}
+    if rng.random() < 0.3:
+        parent["Language"] = rng.choice(("de", "fr", "pl"))
+    return _base(person, operation) | {"consumer": parent, "entities": entities}
+
+
+def _row(name: str, key: str) -> dict[str, str]:
+    return {_ENTITIES[name][0]: key}
+
+
+def _key_of(name: str, row: dict[str, str]) -> str:
+    return row[_ENTITIES[name][0]]
+
+
+def _encoded(document: dict[str, Any]) -> bytes:
+    return json.dumps(document).encode()

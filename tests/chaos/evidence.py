@@ -1,0 +1,188 @@
+"""What can be seen of a run from the outside: the topics, the simulator's journal and rows, the workers' HTTP API."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from app.domain.entities import EntityType
+from app.domain.event import InvalidEvent, ProfileEvent
+from app.domain.record import SourceRecord
+from tests.chaos.blows import Done
+from tests.integration.worker.deployment import Deployment, Published, without_nulls
+from tests.integration.worker.simulator_probe import Call
+from tests.integration.worker.worker_process import WorkerProcess, wait_for
+
+Position = tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A record of the main topic. ``event`` None: it is invalid, for ``reason``."""
+
+    partition: int
+    offset: int
+    day: str
+    key: bytes | None
+    value: bytes | None
+    event_id: str
+    market: str
+    operation: str
+    event: ProfileEvent | None
+    reason: str | None = None
+
+    @property
+    def position(self) -> Position:
+        return self.partition, self.offset
+
+    @property
+    def consumer(self) -> str | None:
+        """As the key names it."""
+        return None if self.key is None else self.key.decode()
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """A record of the dead-letter topic; ``source`` is the event's position in the main topic."""
+
+    source: Position
+    reason: str
+    key: bytes | None
+    value: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """What one worker says over HTTP."""
+
+    totals: Mapping[str, Any]
+    daily: Sequence[Mapping[str, Any]]
+    records: Sequence[Mapping[str, Any]]
+    failures: Sequence[Mapping[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """``lags``: topic -> {partition: (committed, end)} where these differ. ``remarks``: what else was wrong."""
+
+    with_faults: bool
+    published: Sequence[tuple[bytes | None, bytes | None]]
+    sources: Sequence[Source]
+    calls: Sequence[Call]
+    rows: Mapping[EntityType, Mapping[tuple[str, ...], Mapping[str, str]]]
+    answers: Mapping[int, Answers]
+    consumers: Mapping[str, Mapping[str, Any] | None]
+    dead_letters: Sequence[DeadLetter]
+    lags: Mapping[str, Mapping[int, tuple[int, int]]]
+    done: Sequence[Done]
+    wall_seconds: float = 0.0
+    remarks: Sequence[str] = field(default=())
+
+
+def seconds(call: Call) -> float:
+    """When a call took effect, as UNIX time."""
+    return datetime.fromisoformat(call.at).timestamp()
+
+
+def sources_of(deployment: Deployment) -> list[Source]:
+    """The main topic, in offset order within each partition; the market of a null value is its consumer's last."""
+    markets: dict[bytes | None, str] = {}
+    found = []
+    for record in deployment.probe.read_all(deployment.kafka.topic):
+        published = Published(
+            record.partition, record.offset, record.key, record.value, record.headers, record.timestamp
+        )
+        day = SourceRecord("", record.partition, record.offset, record.timestamp, None, None).day
+        common = (record.partition, record.offset, day, record.key, record.value)
+        try:
+            event = deployment.event_of(published)
+        except InvalidEvent as problem:
+            market = problem.market
+            found.append(Source(*common, problem.event_id, market, problem.operation, None, problem.entry.code))
+        else:
+            market = event.market if event.market != "-" else markets.get(record.key, "-")
+            found.append(Source(*common, event.event_id, market, event.operation.value, event))
+        # An invalid event tells its market too, if it can.
+        if market != "-":
+            markets[record.key] = market
+    return found
+
+
+def dead_letters_of(deployment: Deployment) -> list[DeadLetter]:
+    """The dead-letter topic."""
+
+    def number(value: bytes | None) -> int:
+        return int(value or b"-1")
+
+    return [
+        DeadLetter(
+            (number(record.header("x-sync-source-partition")), number(record.header("x-sync-source-offset"))),
+            (record.header("x-sync-reason") or b"").decode(),
+            record.key,
+            record.value,
+        )
+        for record in deployment.dead_letters()
+    ]
+
+
+def lags_of(deployment: Deployment) -> dict[str, dict[int, tuple[int, int]]]:
+    """Where the group has not committed everything: main, retry and alerts topic."""
+    found: dict[str, dict[int, tuple[int, int]]] = {}
+    for topic in (deployment.kafka.topic, deployment.kafka.retry_topic, deployment.kafka.alerts_topic):
+        committed = deployment.probe.committed(deployment.kafka.group, topic)
+        behind = {
+            partition: (committed.get(partition, -1), end)
+            for partition, end in deployment.ends(topic).items()
+            if end and committed.get(partition) != end
+        }
+        if behind:
+            found[topic] = behind
+    return found
+
+
+def answers_of(worker: WorkerProcess) -> Answers:
+    """Once it knows everything that is settled."""
+    totals = worker.totals()
+    return Answers(
+        totals,
+        worker.get("/api/kpi/daily")["rows"],
+        worker.get("/api/kpi/records")["rows"],
+        worker.get("/api/kpi/failures")["rows"],
+    )
+
+
+def collect(
+    deployment: Deployment,
+    workers: Mapping[int, WorkerProcess],
+    *,
+    with_faults: bool,
+    published: Sequence[tuple[bytes | None, bytes | None]],
+    done: Sequence[Done],
+    remarks: Sequence[str],
+    wall_seconds: float,
+    commit_seconds: float = 20.0,
+) -> Evidence:
+    """Look at everything once the run has come to rest. ``workers``: those that run, by slot."""
+    noted = list(remarks)
+    try:
+        wait_for(lambda: not lags_of(deployment), lambda: "the end of every topic committed", commit_seconds)
+    except AssertionError:
+        noted.append("offsets are not committed to the end")
+    sources = sources_of(deployment)
+    asked = next(iter(workers.values()))
+    return Evidence(
+        with_faults=with_faults,
+        published=published,
+        sources=sources,
+        calls=deployment.simulator.calls(),
+        rows=without_nulls(deployment.simulator.rows(deployment.catalog)),
+        answers={slot: answers_of(worker) for slot, worker in workers.items()},
+        consumers={one: asked.consumer(one) for one in sorted({s.consumer for s in sources if s.consumer})},
+        dead_letters=dead_letters_of(deployment),
+        lags=lags_of(deployment),
+        done=done,
+        wall_seconds=wall_seconds,
+        remarks=noted,
+    )

@@ -1,0 +1,110 @@
+"""Publishes a run's events at an even pace, in small bursts, while the blows fall."""
+
+from __future__ import annotations
+
+import itertools
+import random
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+from confluent_kafka import KafkaError, KafkaException, Message, Producer
+
+from app.settings import KafkaSettings
+from tests.chaos.events import Draft
+from tests.integration.worker.worker_process import WorkerProcess
+
+PAUSE_SECONDS = 0.1
+# At most so many seconds' worth of events ahead of the workers: a run ends soon after its last event.
+BACKLOG_SECONDS = 20.0
+ASK_EVERY_SECONDS = 1.0
+# The broker is never away for longer.
+DELIVERY_SECONDS = 60.0
+
+
+class Feed(threading.Thread):
+    """``per_second`` events until all are published. ``awake``: workers that can be asked how far they are."""
+
+    def __init__(
+        self,
+        kafka: KafkaSettings,
+        drafts: Iterator[Draft],
+        *,
+        per_second: float,
+        seed: int,
+        awake: Callable[[], Mapping[int, WorkerProcess]],
+    ) -> None:
+        super().__init__(name="feed", daemon=True)
+        self.published: list[tuple[bytes | None, bytes | None]] = []
+        self.error: BaseException | None = None
+        self.stop = threading.Event()
+        self._topic = kafka.topic
+        self._producer = Producer(
+            {
+                "bootstrap.servers": kafka.bootstrap_servers,
+                "enable.idempotence": True,
+                "partitioner": "murmur2_random",
+                "linger.ms": 1,
+                "delivery.timeout.ms": int(DELIVERY_SECONDS * 1000),
+                # A broker that goes away is what happens here all the time.
+                "log_level": 0,
+            }
+        )
+        self._drafts = drafts
+        self._per_second = per_second
+        self._random = random.Random(seed)
+        self._awake = awake
+        self._settled = 0
+        self._asked = 0.0
+
+    def run(self) -> None:
+        try:
+            self._publish_all()
+        except BaseException as error:  # noqa: BLE001 - handed to the thread that started the feed
+            self.error = error
+
+    def _publish_all(self) -> None:
+        allowed, last = 0.0, time.monotonic()
+        while not self.stop.wait(PAUSE_SECONDS):
+            now = time.monotonic()
+            # What could not be published in time is not made up for all at once.
+            allowed = min(allowed + (now - last) * self._per_second, 2 * self._per_second)
+            last = now
+            if allowed < 1 or self._ahead():
+                continue
+            number = min(int(allowed), self._random.randint(1, max(1, int(self._per_second / 2))))
+            chunk = list(itertools.islice(self._drafts, number))
+            if not chunk:
+                return
+            allowed -= len(chunk)
+            self._publish(chunk)
+
+    def _publish(self, chunk: Sequence[Draft]) -> None:
+        """Return when the broker has them, however long it is away."""
+        errors: list[KafkaError] = []
+
+        def delivered(error: KafkaError | None, _message: Message) -> None:
+            if error is not None:
+                errors.append(error)
+
+        for draft in chunk:
+            self._producer.produce(self._topic, draft.value, draft.key, on_delivery=delivered)
+        left = self._producer.flush(DELIVERY_SECONDS)
+        if errors:
+            raise KafkaException(errors[0])
+        if left:
+            raise AssertionError(f"{left} events not acknowledged within {DELIVERY_SECONDS:g} s")
+        self.published += ((draft.key, draft.value) for draft in chunk)
+
+    def _ahead(self) -> bool:
+        most = BACKLOG_SECONDS * self._per_second
+        if len(self.published) - self._settled < most:
+            return False
+        if time.monotonic() - self._asked < ASK_EVERY_SECONDS:
+            return True
+        self._asked = time.monotonic()
+        for worker in self._awake().values():
+            status, totals = worker.status("/api/kpi/totals")
+            if status == 200:
+                self._settled = max(self._settled, int(totals["events"]))
+        return len(self.published) - self._settled >= most

@@ -1,0 +1,89 @@
+"""How soon work goes on after a blow. Pure.
+
+Measured at the simulator: the first call for a consumer of an affected partition. After a kill -9, and a freeze that
+outlasts the session, it counts from the end of the session timeout, for the partition that takes longest; calls within
+a second of the kill may still be the killed worker's own. After an outage (of the broker, of the CMT) it counts from
+its end, for any partition. A blow is not measured when another one that keeps everybody from working falls upon its
+recovery.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+from tests.chaos.blows import Done
+from tests.chaos.evidence import seconds
+from tests.chaos.schedule import SESSION_SECONDS, Blow, Deed
+from tests.integration.worker.simulator_probe import Call
+
+OWN_CALLS_SECONDS = 1.0
+_DISTURBING = {
+    Deed.BROKER_KILL,
+    Deed.BROKER_STOP,
+    Deed.BROKER_FREEZE,
+    Deed.FREEZE,
+    Deed.KILL,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Recovery:
+    """Seconds, the longest of each; None: no such blow was measured. ``kills``: how many were."""
+
+    kills: int = 0
+    after_kill: float | None = None
+    after_outage: float | None = None
+
+
+def recovery_of(done: Sequence[Done], calls: Iterable[Call], partition_of: Mapping[str, int]) -> Recovery:
+    """The recoveries of a run. ``partition_of``: the partition of every consumer."""
+    times: dict[int, list[float]] = {}
+    every: list[float] = []
+    for call in calls:
+        at = seconds(call)
+        every.append(at)
+        partition = partition_of.get(call.consumer_id or "")
+        if partition is not None:
+            times.setdefault(partition, []).append(at)
+    for one in (every, *times.values()):
+        one.sort()
+    last = every[-1] if every else 0.0
+    kills: list[float] = []
+    outages: list[float] = []
+    for number, blow in enumerate(done):
+        if blow.act.opens in (Blow.KILL, Blow.STOP):
+            if not blow.partitions:
+                continue
+            # Work that never goes on is not measured here: an event is lost then.
+            resumed = max(_first(times.get(one, []), blow.at + OWN_CALLS_SECONDS, last) for one in blow.partitions)
+            if not _disturbed(done, number, blow.at, resumed):
+                kills.append(max(0.0, resumed - blow.at - SESSION_SECONDS))
+        elif blow.act.deed in (Deed.BROKER_START, Deed.BROKER_THAW) or (
+            blow.act.deed is Deed.END_FAULT and blow.act.down
+        ):
+            outages.append(_first(every, blow.at, last) - blow.at)
+    return Recovery(len(kills), max(kills, default=None), max(outages, default=None))
+
+
+def _first(times: Sequence[float], after: float, otherwise: float) -> float:
+    place = bisect_left(times, after)
+    return times[place] if place < len(times) else max(after, otherwise)
+
+
+def _disturbed(done: Sequence[Done], number: int, start: float, end: float) -> bool:
+    """Whether the CMT or the broker is down at the time, or another worker is hit."""
+    if any(
+        one.act.deed in _DISTURBING and start - SESSION_SECONDS <= one.at <= end
+        for other, one in enumerate(done)
+        if other != number
+    ):
+        return True
+    downs = [one for one in done if one.act.down]
+    return any(
+        begin.at <= end and finish.at >= start - SESSION_SECONDS
+        for begin, finish in pairwise(downs)
+        if begin.act.deed is Deed.FAULT and finish.act.deed is Deed.END_FAULT
+    )

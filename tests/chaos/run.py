@@ -1,0 +1,168 @@
+"""One run: a broker, a simulator and workers of its own, events and blows, rest, evidence, verdict."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from app.bundled import schema_path
+from app.domain.entities import parse_catalog
+from app.kafka.local_broker import LocalBroker
+from tests.chaos import events
+from tests.chaos.blows import Blows
+from tests.chaos.evidence import Evidence, collect
+from tests.chaos.feed import Feed
+from tests.chaos.report import Line, keep
+from tests.chaos.schedule import DECK, GAP_SECONDS, SESSION_SECONDS, Blow, Rule, Schedule, make_schedule
+from tests.chaos.verdict import judge
+from tests.integration.worker.deployment import Deployment, deployed
+from tests.integration.worker.simulator_probe import running_simulator
+from tests.integration.worker.worker_process import WorkerProcess, wait_for
+
+SETTINGS = {
+    "KAFKA_SESSION_TIMEOUT_SECONDS": f"{SESSION_SECONDS:g}",
+    "CMT_TIMEOUT_SECONDS": "2",
+    "SYNC_MAX_ATTEMPTS": "5",
+    # Long enough for consumers to be parked while partitions change hands.
+    "SYNC_BACKOFF_BASE_SECONDS": "0.2",
+    "SYNC_BACKOFF_MAX_SECONDS": "3",
+    "SYNC_BREAKER_FAILURES": "20",
+    "SYNC_BREAKER_PROBE_SECONDS": "0.5",
+    "SYNC_BREAKER_ALERT_SECONDS": "2",
+}
+# What a run may take to come to rest after the last event and the last blow.
+REST_SECONDS = 120.0
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What to do. ``seconds``: how long events and blows go on; ``down_seconds``: 0 = no faults of the CMT."""
+
+    seed: int
+    events: int
+    seconds: float
+    consumers: int = 300
+    down_seconds: float = 0.0
+    deck: Sequence[Blow] = DECK
+    gap: tuple[float, float] = GAP_SECONDS
+
+    def schedule(self) -> Schedule:
+        """The blows: a pure function of the run."""
+        permanent = events.permanent_consumers(self.seed, self.consumers)
+        ids = events.consumer_ids(self.seed, self.consumers)
+        return make_schedule(
+            self.seed,
+            self.seconds,
+            faulty_consumers=ids[: self.consumers // 4],
+            lasting=_permanent(permanent) if self.down_seconds else (),
+            down_seconds=self.down_seconds,
+            deck=self.deck,
+            gap=self.gap,
+        )
+
+
+def carry_out(run: Run) -> Line:
+    """Do it. Of a run that failed the folder with logs and evidence is kept.
+
+    Raises:
+        BrokerStartError: there is no broker to be had.
+    """
+    schedule = run.schedule()
+    folder = Path(tempfile.mkdtemp(prefix=f"torture-{run.seed}-"))
+    finished = False
+    try:
+        evidence = _evidence(run, schedule, folder)
+        catalog = parse_catalog(schema_path("data-extensions.json").read_bytes())
+        verdict = judge(evidence, catalog)
+        if verdict.violations:
+            keep(folder, schedule, evidence, verdict)
+        else:
+            finished = True
+        return Line(schedule, verdict, None if finished else folder)
+    except BaseException:
+        print(f"seed {run.seed}: the run itself failed; its logs: {folder}", flush=True)
+        raise
+    finally:
+        if finished:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _evidence(run: Run, schedule: Schedule, folder: Path) -> Evidence:
+    catalog = parse_catalog(schema_path("data-extensions.json").read_bytes())
+    began = time.monotonic()
+    with (
+        LocalBroker() as broker,
+        running_simulator(folder / "simulator.log") as simulator,
+        deployed(broker.bootstrap_servers, simulator, catalog, folder, **SETTINGS) as deployment,
+    ):
+        blows = Blows(deployment, broker, schedule)
+        blows.begin()
+        feed = Feed(
+            deployment.kafka,
+            events.drafts(run.seed, run.events, run.consumers),
+            per_second=run.events / max(1.0, run.seconds - run.down_seconds),
+            seed=run.seed,
+            awake=blows.awake,
+        )
+        feed.start()
+        failed = threading.Event()
+        try:
+            blows.carry_out(failed)
+            blows.end()
+            feed.join(REST_SECONDS)
+        finally:
+            feed.stop.set()
+            feed.join(REST_SECONDS)
+        if feed.error is not None:
+            raise feed.error
+        if not blows.awake():
+            raise AssertionError("no worker runs at the end of the schedule")
+        _come_to_rest(deployment, blows, run.events)
+        if blows.remarks or not _at_rest(blows.awake(), run.events):
+            shutil.copy(broker.log_file, folder / "broker-server.log")
+        return collect(
+            deployment,
+            blows.awake(),
+            with_faults=schedule.with_faults,
+            published=feed.published,
+            done=blows.done,
+            remarks=blows.remarks,
+            wall_seconds=time.monotonic() - began,
+        )
+
+
+def _come_to_rest(deployment: Deployment, blows: Blows, count: int) -> None:
+    for worker in blows.awake().values():
+        worker.ready()
+    try:
+        wait_for(lambda: _at_rest(blows.awake(), count), lambda: "all events settled", REST_SECONDS)
+    except AssertionError:
+        totals = {slot: worker.status("/api/kpi/totals")[1] for slot, worker in blows.awake().items()}
+        blows.remarks.append(f"not at rest after {REST_SECONDS:g} s: {totals}")
+
+
+def _at_rest(workers: dict[int, WorkerProcess], count: int) -> bool:
+    """Whether every worker says that so many events are settled, and nothing is parked."""
+    for worker in workers.values():
+        status, totals = worker.status("/api/kpi/totals")
+        if status != 200 or not totals["complete"] or totals["events"] < count or totals["parked"]:
+            return False
+    return True
+
+
+def _permanent(consumers: Sequence[str]) -> list[Rule]:
+    """Errors that no attempt mends: of the parent (dead letters), of a child (partials), of a delete."""
+    parent, child, delete = consumers[:3], consumers[3:6], consumers[6:]
+    return [
+        *(
+            {"kind": "row_error", "operation": "Update", "dataExtension": "CMT_Consumer", "consumerId": c}
+            for c in parent
+        ),
+        *({"kind": "row_error", "operation": "Update", "dataExtension": "CMT_Pet", "consumerId": c} for c in child),
+        *({"kind": "row_error", "operation": "Delete", "consumerId": c} for c in delete),
+    ]
