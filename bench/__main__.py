@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,6 +15,7 @@ from rich.table import Table
 
 from app.kafka.distribution import BrokerStartError
 from bench import client_calls, hot_paths, profiling, report, rows, side_by_side
+from bench import memory as memory_use
 from bench.measured import NotDone
 from bench.site import IN_FLIGHT, site
 from bench.stub import ceiling, stub
@@ -32,7 +34,8 @@ def everything(context: typer.Context) -> None:
     """Run all of it with its defaults when no part is named."""
     if context.invoked_subcommand is None:
         paths()
-        engines([])
+        engines()
+        memory()
 
 
 @program.command()
@@ -71,6 +74,29 @@ def engines(
             _console.print(f"{summary.row.name}: {escape(trouble)}")
     _console.print(report.target_table(report.targets(summaries)))
     _finish(report.as_json(summaries, done, ceilings), output)
+
+
+@program.command()
+def memory(
+    backlog: Annotated[int, typer.Option(min=0, help="Events that wait; 0 leaves this part out.")] = 1_000_000,
+    consumers: Annotated[int, typer.Option(min=0, help="Consumers known; 0 leaves this part out.")] = 1_000_000,
+    seconds: Annotated[float, typer.Option(min=1, help="How long a worker is watched.")] = 60.0,
+    output: Json = None,
+) -> None:
+    """What a long backlog and very many consumers cost a worker in memory."""
+    found: dict[str, Any] = {}
+    with site() as where, stub(where.folder) as target:
+        if backlog:
+            _say(f"a worker before {memory_use.SMALL_BACKLOG:,} events, then one before {backlog:,}")
+            waiting = memory_use.backlog(where, target, backlog, seconds)
+            _console.print(memory_use.backlog_table(waiting))
+            found["backlog"] = {**asdict(waiting), "growth_mb": waiting.growth_mb}
+        if consumers:
+            _say(f"a worker that starts with {consumers:,} known consumers")
+            starts = memory_use.recoveries(where, consumers)
+            _console.print(memory_use.recovery_table(starts))
+            found["recovery"] = [asdict(start) for start in starts]
+    _finish({"memory": found}, output)
 
 
 @program.command()

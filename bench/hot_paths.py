@@ -34,7 +34,13 @@ def run(seconds: float) -> Iterator[Measured]:
     planned = cycle(events)
     yield measure("event: plan", lambda: plan_replace(next(planned), catalog), seconds)
 
-    rows = cycle([(EntityType.CONSUMER, event.consumer) for event in events if event.operation is Operation.NEW])
+    rows = cycle(
+        [
+            (EntityType.CONSUMER, event.consumer)
+            for event in events
+            if event.operation is Operation.NEW and event.consumer
+        ]
+    )
     zeep, prepared = Wire(catalog), PreparedWire(catalog)
     yield measure("message: upsert of a row, zeep", lambda: zeep.upsert([next(rows)]).with_token("t"), seconds)
     yield measure("message: upsert of a row, prepared", lambda: prepared.upsert([next(rows)]).with_token("t"), seconds)

@@ -43,10 +43,10 @@ def cpu_seconds(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / _TICKS
 
 
-def resident_mb(pid: int) -> float:
-    """Resident memory of a process (proc(5), status, VmRSS), MB of 10^6 bytes."""
+def resident_mb(pid: int, field: str = "VmRSS") -> float:
+    """Resident memory of a process, or its peak (VmHWM), MB of 10^6 bytes (proc(5), status)."""
     for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-        if line.startswith("VmRSS:"):
+        if line.startswith(f"{field}:"):
             return int(line.split()[1]) * 1024 / 1e6
     raise NotDone(f"process {pid} has ended")
 

@@ -10,7 +10,7 @@ import json
 import os
 import signal
 import threading
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,7 +26,7 @@ _TICKS = os.sysconf("SC_CLK_TCK")
 def sampled(output: Path) -> Iterator[None]:
     """Sample this process, which must be in its main thread, and write what was found on leaving, as JSON:
 
-    ``own`` and ``with_callees``: function -> samples; ``threads``: name -> processor seconds at the last sample of each.
+    ``own`` and ``with_callees``: function -> samples; ``threads``: name -> processor seconds when last seen.
     """
     own: Counter[str] = Counter()
     with_callees: Counter[str] = Counter()
@@ -44,7 +44,7 @@ def sampled(output: Path) -> Iterator[None]:
         if frame is None:
             return
         own[name(frame)] += 1
-        seen = set()
+        seen: set[str] = set()
         depth: FrameType | None = frame
         while depth is not None and len(seen) < _DEPTH:
             seen.add(name(depth))
@@ -72,7 +72,7 @@ def sampled(output: Path) -> Iterator[None]:
 def thread_seconds() -> dict[str, float]:
     """Processor seconds of every thread of this process that lives now, by its Python name or else the system's."""
     python = {thread.native_id: thread.name for thread in threading.enumerate()}
-    found: Counter[str] = Counter()
+    found: dict[str, float] = defaultdict(float)
     for task in Path("/proc/self/task").iterdir():
         try:
             name, _, rest = (task / "stat").read_text().partition("(")[2].rpartition(")")
