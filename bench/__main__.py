@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from app.kafka.admin import KafkaAccessError
 from app.kafka.distribution import BrokerStartError
 from bench import client_calls, hot_paths, profiling, report, rows, side_by_side
 from bench import memory as memory_use
@@ -132,7 +133,7 @@ def main() -> None:
     """Errors that say what to do need no traceback."""
     try:
         program()
-    except (BrokerStartError, NotDone, ValueError) as error:
+    except (BrokerStartError, KafkaAccessError, NotDone, TimeoutError, ValueError) as error:
         _errors.print(f"bench: {escape(str(error))}")
         raise SystemExit(1) from error
 

@@ -46,7 +46,7 @@ def tables(found: Mapping[str, Any], top: int) -> list[Table]:
     total = sum(found["own"].values()) or 1
     packages: Counter[str] = Counter()
     for function, samples in found["own"].items():
-        packages[_package(function)] += samples
+        packages[package_of(function)] += samples
     shown = []
     for title, counted in (
         ("Own time by package (rooms of app apart)", packages),
@@ -66,9 +66,10 @@ def tables(found: Mapping[str, Any], top: int) -> list[Table]:
     return [*shown, threads]
 
 
-def _package(function: str) -> str:
-    """
-    >>> _package("app.engine.journal:10 Journal.finish"), _package("asyncio.locks:5 Event.wait")
+def package_of(function: str) -> str:
+    """The first part of a function's module; of this program's modules the first two.
+
+    >>> package_of("app.engine.journal:10 Journal.finish"), package_of("asyncio.locks:5 Event.wait")
     ('app.engine', 'asyncio')
     """
     parts = function.partition(":")[0].split(".")
