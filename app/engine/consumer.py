@@ -4,7 +4,7 @@ Written against faust-streaming 0.15.3 and aiokafka 0.14.0, both pinned; what is
 Why each override is there:
 
 * ``_getmany``: opens offsets in the ledger before Faust can drop a message; fetches nothing of a generation that has
-  not taken over; undoes a fetch that straddles a rebalance.
+  not taken over; undoes a fetch that straddles a rebalance; goes back to what was lost on the way.
 * ``ack``, ``_new_offset``, ``_filter_tps_with_pending_acks``, ``_add_gap``: commit arithmetic. Faust's takes a hole
   next to the committed offset for done, and its lists would only grow beside the ledger.
 * ``on_partitions_revoked``: drain, then commit, before Faust forgets what was acknowledged.
@@ -110,6 +110,9 @@ class LedgerConsumer(AiokafkaConsumer):  # type: ignore[misc]
         session = self._ownership.session
         active = active_partitions or set()
         changelogs = {tp for tp in active if self._is_changelog_tp(tp)}
+        # Nothing is under way to the agents from here, so no record from before a seek can arrive after it.
+        if rewinds := self._ownership.healing.rewinds():
+            await self.seek_wait({TP(topic, number): offset for (topic, number), offset in rewinds.items()})
         wanted = changelogs | self._ownership.fetchable(active - changelogs)
         if not wanted:
             await asyncio.sleep(IDLE_SECONDS)
@@ -135,6 +138,13 @@ class LedgerConsumer(AiokafkaConsumer):  # type: ignore[misc]
         except (KafkaError, ValueError, RuntimeError) as error:
             # The partition is not ours any more, or the next generation has not been assigned yet: it seeks by itself.
             log.debug("a straddling fetch was dropped", topic=tp.topic, partition=tp.partition, error=repr(error))
+
+    def fetched_upto(self, tp: TP) -> int:
+        """The next offset to fetch; -1: not known yet, or not ours."""
+        subscription = self._thread._ensure_consumer()._subscription.subscription
+        assignment = subscription.assignment if subscription is not None else None
+        state = assignment.state_value(tp) if assignment is not None else None
+        return int(state.position) if state is not None and state.has_valid_position else -1
 
     def ack(self, message: Any) -> bool:
         """Faust's way to say that a message is done; agents here close offsets in the ledger themselves."""

@@ -17,35 +17,70 @@ from app.engine.work import ConsumerStates, Flow, Observer
 from app.settings import KafkaSettings, SyncSettings
 
 
-class Room:
-    """Back-pressure: how many taken events may wait for their outcome before the next one is not taken."""
+class EngineStopped(Exception):
+    """The engine cannot go on, for a reason that its operator can mend; the text says which and how."""
 
-    def __init__(self, size: int) -> None:
+
+class Room:
+    """Back-pressure: how many events may wait, taken or parked, before the next one is not taken.
+
+    Args:
+        size: taken events without an outcome.
+        parked: events in the retry topic; those that a take-over brings may be more.
+    """
+
+    def __init__(self, size: int, parked: int) -> None:
         self._size = size
+        self._most_parked = parked
         self._taken = 0
+        self.parked = 0
         self._free = asyncio.Event()
         self._free.set()
 
     def enter(self) -> None:
         """An event was taken."""
         self._taken += 1
-        if self._taken >= self._size:
-            self._free.clear()
+        self._look()
 
     def leave(self) -> None:
         """A taken event has its outcome, is parked, or was dropped."""
         self._taken -= 1
-        if self._taken < self._size:
-            self._free.set()
+        self._look()
+
+    def park(self) -> None:
+        """An event waits in the retry topic."""
+        self.parked += 1
+        self._look()
+
+    def unpark(self) -> None:
+        """It waits no more."""
+        self.parked -= 1
+        self._look()
 
     def clear(self) -> None:
         """Everything taken was dropped: the partitions went away."""
-        self._taken = 0
-        self._free.set()
+        self._taken = self.parked = 0
+        self._look()
+
+    @property
+    def full_of_parked(self) -> bool:
+        """Whether nothing more may be parked."""
+        return self.parked >= self._most_parked
+
+    @property
+    def is_free(self) -> bool:
+        """Whether an event may be taken."""
+        return self._free.is_set()
 
     async def free(self) -> None:
         """Return when there is room."""
         await self._free.wait()
+
+    def _look(self) -> None:
+        if self._taken < self._size and not self.full_of_parked:
+            self._free.set()
+        else:
+            self._free.clear()
 
 
 def now_ms() -> int:
@@ -70,7 +105,6 @@ class EngineContext:
     room: Room
     crash: Callable[[BaseException], None]  # a bug of the engine itself: the worker must not go on
     random: Callable[[], float] = field(default=random.random)
-    parked: int = 0  # events parked on all owned partitions
     in_flight: int = 0  # events being worked on
 
     def due_ms(self, attempt: int, retry_after: float | None = None) -> int:

@@ -8,6 +8,8 @@ record over. Invariants, per topic partition:
 * Committable = the lowest open offset, else the highest fetched + 1. Offsets that were never received (compaction,
   transaction markers) are never opened, so gaps need no rule of their own.
 * An offset is *claimed* at most once between two ``forget``s: a redelivery of claimed or closed work is ignored.
+* Records reach their agent in order. So an offset that is still unclaimed when a later one arrives was dropped on the
+  way (``overtaken``), and the later one must not be worked on before it.
 
 Used from the event loop's thread only.
 """
@@ -27,10 +29,17 @@ class _Partition:
     order: deque[int] = field(default_factory=deque)  # ascending; closed offsets leave it at the front only
     open: set[int] = field(default_factory=set)
     claimed: set[int] = field(default_factory=set)  # always a subset of open
+    unclaimed: deque[int] = field(default_factory=deque)  # ascending: open and not claimed
 
     def trim(self) -> None:
         while self.order and self.order[0] not in self.open:
             self.order.popleft()
+
+    def drop_unclaimed(self, offset: int) -> None:
+        if self.unclaimed and self.unclaimed[0] == offset:
+            self.unclaimed.popleft()
+        else:
+            self.unclaimed.remove(offset)
 
 
 class Ledger:
@@ -46,7 +55,15 @@ class Ledger:
             if offset > partition.high:
                 partition.order.append(offset)
                 partition.open.add(offset)
+                partition.unclaimed.append(offset)
                 partition.high = offset
+
+    def overtaken(self, tp: TopicPartition, offset: int) -> int | None:
+        """The lowest fetched offset before this one that never arrived; None: all is in order."""
+        partition = self._partitions.get(tp)
+        if partition is None or not partition.unclaimed or partition.unclaimed[0] >= offset:
+            return None
+        return partition.unclaimed[0]
 
     def claim(self, tp: TopicPartition, offset: int) -> bool:
         """True the first time for an open offset: the caller now answers for it."""
@@ -54,13 +71,25 @@ class Ledger:
         if partition is None or offset not in partition.open or offset in partition.claimed:
             return False
         partition.claimed.add(offset)
+        partition.drop_unclaimed(offset)
         return True
+
+    def release(self, tp: TopicPartition, offset: int) -> None:
+        """Nobody answers for a claimed offset any more: it may be claimed again when it is fetched again."""
+        partition = self._partitions.get(tp)
+        if partition is not None and offset in partition.claimed:
+            partition.claimed.discard(offset)
+            partition.unclaimed = deque(sorted((*partition.unclaimed, offset)))
 
     def close(self, tp: TopicPartition, offset: int) -> None:
         """The outcome of the offset is safe. Unknown offsets (of an earlier generation) are ignored."""
-        if partition := self._partitions.get(tp):
+        partition = self._partitions.get(tp)
+        if partition is not None and offset in partition.open:
             partition.open.discard(offset)
-            partition.claimed.discard(offset)
+            if offset in partition.claimed:
+                partition.claimed.discard(offset)
+            else:
+                partition.drop_unclaimed(offset)
             partition.trim()
 
     def committable(self, tp: TopicPartition) -> int | None:
@@ -80,7 +109,22 @@ class Ledger:
 
     def unclaimed(self, topic: str) -> int:
         """How many fetched records of a topic wait, unclaimed, in Faust's buffers."""
-        return sum(len(p.open) - len(p.claimed) for (name, _), p in self._partitions.items() if name == topic)
+        return sum(len(p.unclaimed) for (name, _), p in self._partitions.items() if name == topic)
+
+    def waiting(self, tp: TopicPartition) -> int | None:
+        """The lowest unclaimed offset; None: everything that was fetched has arrived."""
+        partition = self._partitions.get(tp)
+        return partition.unclaimed[0] if partition is not None and partition.unclaimed else None
+
+    def claimed(self, tp: TopicPartition) -> frozenset[int]:
+        """Open offsets that somebody answers for."""
+        partition = self._partitions.get(tp)
+        return frozenset(partition.claimed) if partition is not None else frozenset()
+
+    def high(self, tp: TopicPartition) -> int:
+        """The highest fetched offset; -1: nothing was fetched."""
+        partition = self._partitions.get(tp)
+        return -1 if partition is None else partition.high
 
     def partitions(self) -> list[TopicPartition]:
         """Everything fetched since the last ``forget``."""

@@ -20,7 +20,8 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMappi
 import structlog
 
 from app.domain.state import PartitionState, parse_partition_key, partition_key
-from app.engine.context import EngineContext, now_ms
+from app.engine.context import EngineContext, EngineStopped, now_ms
+from app.engine.healing import STALL_SECONDS, Healing
 from app.engine.journal import ConsumerRecords, Journal
 from app.engine.ledger import TopicPartition
 from app.engine.partition import Partition
@@ -45,9 +46,16 @@ class Ownership:
     Args:
         table: the state table's memory, key and value as in the state topic.
         drain_seconds: how long work under way may take to end when partitions go away; shorter than the lease.
+        stall_seconds: after this long an offset that nobody works on is reported and fetched again.
     """
 
-    def __init__(self, context: EngineContext, table: MutableMapping[bytes, bytes], drain_seconds: float) -> None:
+    def __init__(
+        self,
+        context: EngineContext,
+        table: MutableMapping[bytes, bytes],
+        drain_seconds: float,
+        stall_seconds: float = STALL_SECONDS,
+    ) -> None:
         self.context = context
         self.partitions: dict[int, Partition] = {}
         self.gate: frozenset[TopicPartition] = frozenset()
@@ -56,6 +64,7 @@ class Ownership:
         self._table = table
         self._drain_seconds = drain_seconds
         self._taken_over: int | None = None
+        self.healing = Healing(context, stall_seconds)
         kafka = context.kafka
         self._sources = (kafka.topic, kafka.retry_topic)
 
@@ -101,13 +110,27 @@ class Ownership:
             topic
             for topic in {topic for topic, _ in self.gate}
             if context.ledger.unclaimed(topic) > FETCH_AHEAD
-            or (topic == context.kafka.topic and (context.parked >= context.sync.max_parked or context.breaker.is_open))
+            or (topic == context.kafka.topic and (context.room.full_of_parked or context.breaker.is_open))
         }
+        if self._enough_copies():
+            held.add(context.kafka.retry_topic)
         return {tp for tp in tps if (tp[0], tp[1]) in self.gate and tp[0] not in held}
+
+    def look(self, read_to_end: Callable[[TopicPartition], bool]) -> None:
+        """Find and heal what has stalled; nothing while partitions come and go."""
+        if self.gate:
+            self.healing.look(self.partitions, read_to_end, self.context.kafka.alerts_topic)
+
+    def _enough_copies(self) -> bool:
+        """Whether as many parked events are in memory as may be, and the work on them goes on."""
+        partitions = self.partitions.values()
+        enough = sum(partition.copies for partition in partitions) >= self.context.sync.max_parked
+        return enough and any(partition.can_go_on() for partition in partitions)
 
     def shut(self) -> None:
         """A rebalance begins or a generation starts: nothing is fetched until the take-over."""
         self.session, self.gate = object(), frozenset()
+        self.healing.forget()
 
     async def take_over(
         self,
@@ -124,7 +147,7 @@ class Ownership:
             ends: looks up the end offsets of topic partitions.
 
         Raises:
-            RuntimeError: partition p of the main and the retry topic came to different workers.
+            EngineStopped: the topics cannot be worked with.
         """
         if generation == self._taken_over or not is_current():
             return
@@ -133,7 +156,7 @@ class Ownership:
         owned = frozenset((tp[0], tp[1]) for tp in owned)
         main, retry = ({p for topic, p in owned if topic == name} for name in self._sources)
         if main != retry:
-            raise RuntimeError(
+            raise EngineStopped(
                 f"partitions of {self._sources[0]} and {self._sources[1]} came to different workers; "
                 "both topics need the same number of partitions: run `profile-sync topics check`"
             )
@@ -142,20 +165,21 @@ class Ownership:
             await asyncio.sleep(HEARTBEAT_POLL_SECONDS)
             if not is_current():
                 return
-        consumers_ends = await ends([(context.kafka.consumers_topic, number) for number in main])
+        consumers, source = context.kafka.consumers_topic, context.kafka.topic
+        found = await ends([(topic, number) for number in main for topic in (consumers, source)])
         partitions = {}
         for number in sorted(main):
-            await context.states.catch_up(number, consumers_ends[context.kafka.consumers_topic, number])
-            partitions[number] = await self._claim(number, generation)
+            await context.states.catch_up(number, found[consumers, number])
+            partitions[number] = await self._claim(number, generation, found[source, number])
         if session is self.session and is_current():
             self.partitions = partitions
             self.session = self._open_session = object()
             self.gate = frozenset(tp for tp in owned if tp[0] in (*self._sources, context.kafka.alerts_topic))
             for partition in partitions.values():
                 partition.start()
-            log.info("took over", generation=generation, partitions=sorted(partitions), parked=context.parked)
+            log.info("took over", generation=generation, partitions=sorted(partitions), parked=context.room.parked)
 
-    async def _claim(self, number: int, generation: int) -> Partition:
+    async def _claim(self, number: int, generation: int, end: int) -> Partition:
         found = {}
         for key, value in list(self._table.items()):
             owner, epoch = parse_partition_key(key)
@@ -163,6 +187,14 @@ class Ownership:
                 found[epoch] = value
         newest = max(found, default=-1)
         state = PartitionState.decode(found[newest]) if found else PartitionState()
+        if state.upto >= end:
+            kafka = self.context.kafka
+            raise EngineStopped(
+                f"partition {number} of {kafka.topic} ends at offset {end}, but everything up to {state.upto} counts "
+                "as settled: new events would be skipped. If the topic was made anew, delete what belongs to the old "
+                f"one: the topics {kafka.retry_topic}, {kafka.state_topic} and {kafka.consumers_topic}, and the offsets "
+                f"of group {kafka.group}"
+            )
         # Generations start again at 1 when a group was deleted; an epoch never goes back.
         epoch = max(generation, newest + 1)
         partition = Partition(number, generation, self.context)
@@ -202,4 +234,3 @@ class Ownership:
             log.info("work was cut off by a rebalance or stop; it will be done again", tasks=len(late))
             await asyncio.wait(late, timeout=CANCEL_SECONDS)
         self.context.room.clear()
-        self.context.parked = 0

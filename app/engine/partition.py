@@ -54,10 +54,10 @@ class _Parked:
 
 @dataclass(frozen=True, slots=True)
 class _Copy:
-    """The copy of a parked event as read back from the retry topic."""
+    """A parked event as read back: from the retry topic, or (``retry_offset`` None) once more from the main topic."""
 
     source: SourceRecord
-    retry_offset: int
+    retry_offset: int | None
 
 
 class Partition(PartitionTasks):
@@ -69,12 +69,40 @@ class Partition(PartitionTasks):
         self._parked: dict[str, _Parked] = {}
         self._forwarding: dict[int, str] = {}  # main offset -> consumer
         self._copies: dict[int, _Copy] = {}
+        self._rejecting: set[int] = set()
+        self.wanted: set[int] = set()  # parked events that are read once more from the main topic
         self.journal: Journal = None  # type: ignore[assignment]  # set by the claim, before anything runs
 
     def start(self) -> None:
         """Go on with what the durable record says is parked; the copies arrive as the retry topic is read."""
         for offset, entry in self.journal.state.forwarded.items():
             self._add_parked(entry.consumer, offset)
+
+    # ---- what it answers for
+
+    def main_offsets(self) -> set[int]:
+        """Undecided offsets of the main topic: in a lane, being forwarded or rejected."""
+        return {work.record.offset for lane in self._lanes.values() for work in lane} | {
+            *self._forwarding,
+            *self._rejecting,
+        }
+
+    def retry_offsets(self) -> set[int]:
+        """Offsets of the retry topic whose events wait here."""
+        return {copy.retry_offset for copy in self._copies.values() if copy.retry_offset is not None}
+
+    def missing(self) -> set[int]:
+        """Main offsets of parked events that have not been read back."""
+        return self.journal.state.forwarded.keys() - self._copies.keys()
+
+    @property
+    def copies(self) -> int:
+        """Parked events in memory."""
+        return len(self._copies)
+
+    def can_go_on(self) -> bool:
+        """Whether a parked consumer's next event is in memory, so that some of them will be settled."""
+        return any(parked.offsets and min(parked.offsets) in self._copies for parked in self._parked.values())
 
     @property
     def parked_consumers(self) -> int:
@@ -101,8 +129,10 @@ class Partition(PartitionTasks):
 
     async def _reject(self, record: SourceRecord, problem: InvalidEvent) -> None:
         now = now_ms()
+        self._rejecting.add(record.offset)
         settlement = self._context.flow.invalid(record, problem)
         await self._bury(record, Verdict(settlement, problem.message, now, now, alert=False))
+        self._rejecting.discard(record.offset)
         self._close_main(record.offset)
 
     async def _run_lane(self, consumer: str) -> None:
@@ -136,13 +166,13 @@ class Partition(PartitionTasks):
             parked = self._parked[consumer] = _Parked()
             self.spawn(self._run_parked(consumer, parked))
         parked.offsets.add(offset)
-        self._context.parked += 1
+        self._context.room.park()
 
     def _unpark(self, consumer: str, offset: int) -> None:
         if parked := self._parked.get(consumer):
             parked.offsets.discard(offset)
             parked.wake.set()
-            self._context.parked -= 1
+            self._context.room.unpark()
 
     def _park(self, work: Work, failure: Failure | None = None) -> None:
         """Decided here and now, without an await: from now on nothing of this consumer runs from the main topic."""
@@ -193,7 +223,7 @@ class Partition(PartitionTasks):
 
     # ---- from the retry topic
 
-    def take_copy(self, source: SourceRecord, retry_offset: int) -> bool:
+    def take_copy(self, source: SourceRecord, retry_offset: int | None) -> bool:
         """A record of the retry topic. False: it means nothing (a second copy, settled, or not decided by main)."""
         offset = source.offset
         entry = self.journal.state.forwarded.get(offset)
@@ -217,7 +247,8 @@ class Partition(PartitionTasks):
                 continue
             if await self._run_copy(offset, entry, copy):
                 self._copies.pop(offset)
-                self._context.ledger.close((self._context.kafka.retry_topic, self.number), copy.retry_offset)
+                if copy.retry_offset is not None:
+                    self._context.ledger.close((self._context.kafka.retry_topic, self.number), copy.retry_offset)
                 self._unpark(consumer, offset)
         if not parked.offsets:
             del self._parked[consumer]

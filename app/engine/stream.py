@@ -18,9 +18,13 @@ from app.domain.record import SourceRecord
 from app.engine.consumer import LedgerConsumer
 from app.engine.context import EngineContext
 from app.engine.headers import NotOurCopy, source_of
+from app.engine.ledger import TopicPartition
 from app.engine.ownership import Ownership
 
 log = structlog.get_logger(__name__)
+
+# Between two looks for offsets that nobody works on.
+LOOK_SECONDS = 1.0
 
 WEEK_SECONDS = 7 * 24 * 3600.0
 
@@ -64,6 +68,7 @@ class Stream:
         kafka = context.kafka
         self._context = context
         self._on_alert = on_alert
+        self._looking: asyncio.Task[None] | None = None
         self.app = app = faust.App(
             kafka.group,
             **connection,
@@ -132,13 +137,34 @@ class Stream:
     async def start(self) -> None:
         """Join the group; returns when the state was recovered for the first time."""
         self.app.finalize()
+        self._looking = asyncio.create_task(self._look_for_stalls(), name="stalls")
         await self.app.start()
 
     async def stop(self) -> None:
         """Drain, commit, leave the group."""
+        if self._looking is not None:
+            self._looking.cancel()
+            await asyncio.wait([self._looking])
         if self.app._consumer is not None:
             await self.app.consumer.leave()
         await self.app.stop()
+
+    async def _look_for_stalls(self) -> None:
+        while True:
+            await asyncio.sleep(LOOK_SECONDS)
+            try:
+                self.ownership.look(self._read_to_end)
+            except Exception as error:  # noqa: BLE001 - a bug; a worker that does not watch itself must not go on
+                self._context.crash(error)
+                return
+
+    def _read_to_end(self, tp: TopicPartition) -> bool:
+        """Whether everything that stands in a partition has been fetched, as of the last fetch."""
+        consumer = self.app._consumer
+        end = None
+        with contextlib.suppress(AssertionError, IllegalStateError):  # a rebalance took it away meanwhile
+            end = consumer.highwater(TP(*tp)) if consumer is not None else None
+        return end is not None and consumer.fetched_upto(TP(*tp)) >= end
 
     def lag(self) -> dict[int, float]:
         """Records of the main topic behind the committed offset, per owned partition, as of the last fetch."""
@@ -159,7 +185,12 @@ class Stream:
             number, offset = event.message.partition, event.message.offset
             await context.room.free()
             partition = ownership.current(number, event.message.generation_id)
-            if partition is None or not context.ledger.claim((topic, number), offset):
+            if partition is None or ownership.healing.overtakes((topic, number), offset):
+                continue
+            if offset in partition.wanted:
+                partition.wanted.discard(offset)
+                partition.take_copy(_record(event), None)
+            if not context.ledger.claim((topic, number), offset):
                 continue
             if partition.journal.state.decided(offset):
                 context.ledger.close((topic, number), offset)
@@ -174,7 +205,9 @@ class Stream:
         async for event in stream.noack().events():
             number, offset = event.message.partition, event.message.offset
             partition = ownership.current(number, event.message.generation_id)
-            if partition is None or not context.ledger.claim((topic, number), offset):
+            if partition is None or ownership.healing.overtakes((topic, number), offset):
+                continue
+            if not context.ledger.claim((topic, number), offset):
                 continue
             try:
                 meant = partition.take_copy(source_of(_record(event)), offset)
@@ -190,7 +223,9 @@ class Stream:
         context, ownership, topic = self._context, self.ownership, self._context.kafka.alerts_topic
         async for event in stream.noack().events():
             number, offset = event.message.partition, event.message.offset
-            if (topic, number) not in ownership.gate or not context.ledger.claim((topic, number), offset):
+            if (topic, number) not in ownership.gate or ownership.healing.overtakes((topic, number), offset):
+                continue
+            if not context.ledger.claim((topic, number), offset):
                 continue
             try:
                 await self._on_alert(event.message.key, event.message.value)

@@ -15,7 +15,7 @@ from app.cmt.client import CmtClient
 from app.domain.counts import Settlement
 from app.domain.record import SourceRecord
 from app.engine.breaker import Breaker
-from app.engine.context import EngineContext, Room
+from app.engine.context import EngineContext, EngineStopped, Room
 from app.engine.lease import Lease
 from app.engine.ledger import Ledger
 from app.engine.producer import DurableProducer
@@ -105,6 +105,8 @@ class Worker:
             await self._start(stack)
             await self._stop.wait()
             self._waiting_for = "stopping"
+        if isinstance(self._failure, EngineStopped):
+            raise WorkerFailed(str(self._failure)) from self._failure
         if self._failure is not None:
             raise WorkerFailed(
                 f"stopped by an unexpected {type(self._failure).__name__} ({self._failure}); nothing is lost: what was "
@@ -132,7 +134,7 @@ class Worker:
             observer=self,
             breaker=breaker,
             slots=asyncio.Semaphore(sync.concurrency),
-            room=Room(TAKEN_PER_SLOT * sync.concurrency),
+            room=Room(TAKEN_PER_SLOT * sync.concurrency, sync.max_parked),
             crash=self._crash,
         )
         connection = self._connection
@@ -149,6 +151,7 @@ class Worker:
                 parked_consumers=stream.ownership.parked_consumers,
                 oldest_parked=stream.ownership.oldest_parked_seconds,
                 in_flight=lambda: float(context.in_flight),
+                commit_stall=lambda: stream.ownership.healing.stalled_seconds,
                 consumer_lag=stream.lag,
                 breaker_open=lambda: {settings.cmt.account_id or "default": float(breaker.is_open)},
                 dead_letters_open=stream.ownership.open_dead_letters,
@@ -214,7 +217,10 @@ class Worker:
         )
 
     def _crash(self, error: BaseException) -> None:
-        log.error("unexpected error, stopping", exc_info=error)
+        if isinstance(error, EngineStopped):
+            log.error("cannot go on, stopping", reason=str(error))
+        else:
+            log.error("unexpected error, stopping", exc_info=error)
         self._failure = self._failure or error
         self._stop.set()
 

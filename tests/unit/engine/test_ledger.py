@@ -138,6 +138,13 @@ class LedgerMachine(RuleBasedStateMachine):
         self.open.discard(offset)
         self.closed.add(offset)
 
+    @precondition(lambda self: self.claimed & self.open)
+    @rule(data=st.data())
+    def release(self, data: st.DataObject) -> None:
+        offset = data.draw(st.sampled_from(sorted(self.claimed & self.open)))
+        self.ledger.release(TP, offset)
+        self.claimed.discard(offset)
+
     @rule()
     def lose_the_partition(self) -> None:
         if (offset := self.ledger.committable(TP)) is not None:
@@ -155,6 +162,16 @@ class LedgerMachine(RuleBasedStateMachine):
         if offset is not None:
             assert all(open_offset >= offset for open_offset in self.open)
             assert offset == (min(self.open) if self.open else max(self.received) + 1)
+
+    @invariant()
+    def what_was_overtaken_is_the_lowest_unclaimed_offset_before(self) -> None:
+        unclaimed = sorted(self.open - self.claimed)
+        assert self.ledger.waiting(TP) == (unclaimed[0] if unclaimed else None)
+        assert self.ledger.unclaimed(TP[0]) == len(unclaimed)
+        assert self.ledger.claimed(TP) == self.open & self.claimed
+        for offset in self.received[-3:]:
+            before = [one for one in unclaimed if one < offset]
+            assert self.ledger.overtaken(TP, offset) == (before[0] if before else None)
 
 
 TestLedgerMachine = LedgerMachine.TestCase

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 
 import pytest
 
-from app.domain.state import PartitionState, partition_key
+from app.domain.record import SourceRecord
+from app.domain.state import Forwarded, PartitionState, partition_key
+from app.engine.context import EngineStopped
 from app.engine.ledger import TopicPartition
 from app.engine.ownership import FETCH_AHEAD, Ownership
+from app.engine.partition import _Parked
 from tests.unit.engine.world import KAFKA, Event, World
 
 MAIN, RETRY, ALERTS = (KAFKA.topic, 0), (KAFKA.retry_topic, 0), (KAFKA.alerts_topic, 0)
@@ -18,6 +21,13 @@ OWNED = [MAIN, RETRY, ALERTS]
 
 async def no_ends(tps: Iterable[TopicPartition]) -> Mapping[TopicPartition, int]:
     return dict.fromkeys(tps, 0)
+
+
+def ends_at(offset: int) -> Callable[[Iterable[TopicPartition]], Awaitable[Mapping[TopicPartition, int]]]:
+    async def ends(tps: Iterable[TopicPartition]) -> Mapping[TopicPartition, int]:
+        return dict.fromkeys(tps, offset)
+
+    return ends
 
 
 @pytest.fixture
@@ -118,7 +128,7 @@ async def test_the_claim_outranks_every_record_there_is_and_goes_on_from_the_hig
     table = {partition_key(0, epoch): PartitionState(upto=epoch).encode() for epoch in epochs}
     table[partition_key(1, 99)] = PartitionState(upto=99).encode()
     ownership = Ownership(world.context, table, drain_seconds=0.2)
-    await ownership.take_over(generation, OWNED, lambda: True, no_ends)
+    await ownership.take_over(generation, OWNED, lambda: True, ends_at(10))
     written = world.producer.of(KAFKA.state_topic)
     assert written[0].key == partition_key(0, claimed)
     assert PartitionState.decode(written[0].value or b"").upto == max(epochs, default=-1)
@@ -129,8 +139,32 @@ async def test_the_claim_outranks_every_record_there_is_and_goes_on_from_the_hig
 
 
 async def test_main_and_retry_partitions_at_different_workers_are_a_mistake_that_is_told(world: World) -> None:
-    with pytest.raises(RuntimeError, match="topics check"):
+    with pytest.raises(EngineStopped, match="topics check"):
         await world.ownership.take_over(1, [MAIN, (KAFKA.retry_topic, 1)], lambda: True, no_ends)
+
+
+async def test_a_topic_that_ends_before_what_is_settled_is_another_topic_and_nothing_is_skipped(world: World) -> None:
+    table = {partition_key(0, 3): PartitionState(upto=7).encode()}
+    ownership = Ownership(world.context, table, drain_seconds=0.2)
+    with pytest.raises(EngineStopped, match=r"ends at offset 7, but everything up to 7 counts .*delete"):
+        await ownership.take_over(4, OWNED, lambda: True, ends_at(7))
+    assert ownership.gate == frozenset()
+    assert world.producer.written == []
+
+
+async def test_parked_events_are_read_back_only_while_memory_lasts_unless_that_would_stop_the_work(
+    world: World,
+) -> None:
+    await world.ownership.take_over(1, OWNED, lambda: True, no_ends)
+    partition, most = world.ownership.partitions[0], world.context.sync.max_parked
+    partition.journal.state.forwarded = {offset: Forwarded("c") for offset in range(most + 1)}
+    partition.draining = True  # nobody works on them
+    partition.start()
+    for offset in range(1, most + 1):
+        partition.take_copy(SourceRecord(KAFKA.topic, 0, offset, 0, b"c", b""), offset)
+    assert RETRY in world.ownership.fetchable(OWNED), "the next event of the only consumer is still to be read"
+    partition._parked["c"] = _Parked(set(range(1, most + 1)))
+    assert RETRY not in world.ownership.fetchable(OWNED)
 
 
 async def test_a_worker_without_partitions_is_ready(world: World) -> None:
@@ -158,7 +192,7 @@ async def test_a_topic_whose_records_wait_unclaimed_is_not_fetched_further(world
 
 async def test_too_many_parked_events_stop_the_main_topic_but_not_the_way_out(world: World) -> None:
     await world.ownership.take_over(1, OWNED, lambda: True, no_ends)
-    world.context.parked = world.context.sync.max_parked
+    world.context.room.parked = world.context.sync.max_parked
     assert world.ownership.fetchable(OWNED) == {RETRY, ALERTS}
 
 
@@ -183,4 +217,4 @@ async def test_a_drain_gives_work_its_time_and_then_cuts_it_off(world: World) ->
     assert ended == ["quick"]
     assert partition.dead
     assert partition._tasks == set()
-    assert world.context.parked == 0
+    assert world.context.room.parked == 0

@@ -54,6 +54,40 @@ def assert_all_is_exact(world: World) -> None:
         assert set(attempts) == set(range(1, needed + 1))
 
 
+# Records that are lost between the broker and the agents
+
+
+@given(events, st.sets(st.integers(0, 13), max_size=4), st.sets(st.integers(0, 9), max_size=3))
+@settings(max_examples=60, deadline=None)
+def test_what_is_dropped_on_the_way_is_fetched_again_before_anything_overtakes_it(
+    events: list[Event], main: set[int], retry: set[int]
+) -> None:
+    async def history() -> None:
+        world = World(events)
+        world.dropped = {(KAFKA.topic, o) for o in main} | {(KAFKA.retry_topic, o) for o in retry}
+        await world.start()
+        assert await world.run(looking=True)
+        await world.stop()
+        assert_all_is_exact(world)
+        assert len(world.flow.effects) == len(set(world.flow.effects))
+
+    asyncio.run(history())
+
+
+async def test_a_copy_that_is_gone_from_the_retry_topic_is_read_from_the_main_topic() -> None:
+    world = World([Event("a", "once"), Event("a"), Event("b")])
+    world.flow.gate, world.flow.gated_from = asyncio.Event(), 2
+    await world.start()
+    await until(lambda: len(world.topics.get(KAFKA.retry_topic, [])) == 2 and len(world.state().forwarded) == 2)
+    await world.die()
+    world.committed[KAFKA.retry_topic] = 2  # somebody moved the group to the end of the topic
+    world.flow.gate = None
+    await world.start()
+    assert await world.run(looking=True)
+    await world.stop()
+    assert_all_is_exact(world)
+
+
 # Without interruption
 
 
@@ -96,6 +130,22 @@ async def test_the_next_attempt_waits_as_long_as_the_target_asks_for() -> None:
     assert world.state().forwarded[0].due_ms - now_ms() == pytest.approx(3_600_000, abs=60_000)
     await settle_down()
     assert world.attempts_of(0) == [1]
+    await world.stop()
+
+
+async def test_no_more_events_are_parked_than_may_be_and_all_get_through_in_the_end() -> None:
+    events = [Event("a", "twice")] + [Event("a")] * 20 + [Event("b")]
+    world = World(events, max_parked=4)
+    world.flow.gate, world.flow.gated_from = asyncio.Event(), 2
+    await world.start()
+    await until(lambda: world.context.room.full_of_parked)
+    await settle_down()
+    assert world.context.room.parked == 4
+    assert world.partition.copies == 4
+    assert world.attempts_of(len(events) - 1) == [], "back-pressure holds everything behind"
+    world.flow.gate.set()
+    assert await world.run()
+    assert_all_is_exact(world)
     await world.stop()
 
 

@@ -16,7 +16,7 @@ async def is_free(room: Room) -> bool:
 
 
 async def test_a_full_room_lets_nobody_in_until_somebody_leaves() -> None:
-    room = Room(2)
+    room = Room(2, 9)
     room.enter()
     assert await is_free(room)
     room.enter()
@@ -26,7 +26,7 @@ async def test_a_full_room_lets_nobody_in_until_somebody_leaves() -> None:
 
 
 async def test_waiting_ends_when_the_room_is_cleared() -> None:
-    room = Room(1)
+    room = Room(1, 9)
     room.enter()
     waiting = asyncio.create_task(room.free())
     await asyncio.sleep(0)

@@ -190,7 +190,7 @@ class ScriptedFlow:
 class World:
     """Topics that outlive owners, and at most one owner at a time."""
 
-    def __init__(self, events: Sequence[Event], *, concurrency: int = 4) -> None:
+    def __init__(self, events: Sequence[Event], *, concurrency: int = 4, max_parked: int = 1_000) -> None:
         self.events = list(events)
         self.topics: dict[str, list[Write]] = {
             KAFKA.topic: [
@@ -201,6 +201,8 @@ class World:
         self.flow = ScriptedFlow()
         self.generation = 0
         self.concurrency = concurrency
+        self.max_parked = max_parked
+        self.dropped: set[tuple[str, int]] = set()  # (topic, offset) that Faust loses once
         self.bugs: list[BaseException] = []
         self.observed: list[Outcome] = []
 
@@ -210,12 +212,20 @@ class World:
         """A new owner takes over; ``dies_at``: at which of its writes it dies."""
         self.generation += 1
         self.ledger, self.lease = Ledger(), SteadyLease()
+        self.positions = dict(self.committed)
+        self.rewound = False
+        self._rewinds: dict[str, int] = {}
         self.producer = MortalProducer(self.topics)
         self.producer.dies_at, self.producer.lost = dies_at, lost
         self.breaker = Breaker(0, 1.0)
         self.context = EngineContext(
             kafka=KAFKA,
-            sync=SyncSettings(max_attempts=MAX_ATTEMPTS, backoff_base_seconds=0, concurrency=self.concurrency),
+            sync=SyncSettings(
+                max_attempts=MAX_ATTEMPTS,
+                backoff_base_seconds=0,
+                concurrency=self.concurrency,
+                max_parked=self.max_parked,
+            ),
             flow=self.flow,
             producer=self.producer,  # type: ignore[arg-type]
             ledger=self.ledger,
@@ -224,10 +234,10 @@ class World:
             observer=self,
             breaker=self.breaker,
             slots=asyncio.Semaphore(self.concurrency),
-            room=Room(4 * self.concurrency),
+            room=Room(4 * self.concurrency, self.max_parked),
             crash=self.bugs.append,
         )
-        self.ownership = Ownership(self.context, self._table(), drain_seconds=5.0)
+        self.ownership = Ownership(self.context, self._table(), drain_seconds=5.0, stall_seconds=1e-9)
         self.tasks = [asyncio.create_task(self._take_over_and_read())]
 
     async def _take_over_and_read(self) -> None:
@@ -252,11 +262,14 @@ class World:
         for topic in self.committed:
             offset = self.ledger.committable((topic, 0))
             if offset is not None:
-                assert offset >= self.committed[topic], "a commit went back"
+                assert offset >= self.committed[topic] or self.rewound, "a commit went back"
                 self.committed[topic] = offset
 
-    async def run(self, *, within: int = 20_000) -> bool:
-        """Until everything is settled and closed (True), or the owner died (False). ``within``: steps of the loop."""
+    async def run(self, *, within: int = 20_000, looking: bool = False) -> bool:
+        """Until everything is settled and closed (True), or the owner died (False). ``within``: steps of the loop.
+
+        ``looking``: for stalls too, now and then; what is suspicious twice in a row counts as stalled.
+        """
         for step in range(within):
             assert not self.bugs, self.bugs
             if self.producer.dead.is_set():
@@ -265,6 +278,8 @@ class World:
                 return True
             if step % 7 == 0:
                 self.commit()
+            if looking and step % 300 == 299:
+                self.look()
             await asyncio.sleep(0 if step % 50 else 0.0001)
         raise AssertionError(f"stuck: {self.outcomes()}, committed {self.committed}, effects {self.flow.effects[-9:]}")
 
@@ -318,9 +333,14 @@ class World:
             offset = first
             while True:
                 log = self.topics.setdefault(topic, [])
-                if offset < len(log):
+                offset = self.positions[topic] = self._rewound(topic, offset)
+                if offset < len(log) and (topic, 0) in self.ownership.fetchable([(topic, 0)]):
                     record = log[offset]
                     self.ledger.fetched((topic, 0), [offset])
+                    if (topic, offset) in self.dropped:
+                        self.dropped.discard((topic, offset))
+                        offset += 1
+                        continue
                     yield SimpleNamespace(
                         message=SimpleNamespace(
                             topic=topic,
@@ -337,6 +357,15 @@ class World:
                 await asyncio.sleep(0)
 
         return SimpleNamespace(noack=lambda: SimpleNamespace(events=events))
+
+    def _rewound(self, topic: str, offset: int) -> int:
+        self.rewound = self.rewound or bool(self.ownership.healing._rewinds)
+        self._rewinds |= {tp[0]: to for tp, to in self.ownership.healing.rewinds().items()}
+        return self._rewinds.pop(topic, offset)
+
+    def look(self) -> None:
+        """As the worker does once a second."""
+        self.ownership.look(lambda tp: self.positions[tp[0]] >= len(self.topics.get(tp[0], [])))
 
     def _table(self) -> dict[bytes, bytes]:
         table: dict[bytes, bytes] = {}

@@ -1,0 +1,112 @@
+"""Records that were lost between the broker and the work on them are fetched again.
+
+Two things can be seen. A record arrives although an earlier one of its partition, fetched before it, has not: Faust
+dropped that one (it does so when a rebalance begins), and order asks for it first. Or an offset stays open although
+nobody works on it: everything behind it would never be committed. It takes a bug, here or in the libraries, or a hand
+in the topics, so what is suspicious is looked at again and again, and only what stays so counts as stalled.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+
+import structlog
+
+from app.engine.context import EngineContext
+from app.engine.ledger import TopicPartition
+from app.engine.partition import Partition
+from app.engine.stalls import Stalls, Suspect
+
+log = structlog.get_logger(__name__)
+
+# Work that takes long is in a lane or parked, and does not count; what is on its way to an agent takes milliseconds.
+STALL_SECONDS = 30.0
+
+NOT_WORKED_ON = "nobody works on it"
+NOT_ARRIVED = "it was fetched and never arrived"
+NOT_IN_RETRY = "it is parked, but its copy is not in the retry topic"
+
+
+class Healing:
+    """What has to be fetched again, and why. ``rewinds`` is asked by the consumer before each fetch."""
+
+    def __init__(self, context: EngineContext, stall_seconds: float) -> None:
+        self._context = context
+        self._stalls = Stalls(stall_seconds)
+        self._rewinds: dict[TopicPartition, int] = {}
+
+    @property
+    def stalled_seconds(self) -> float:
+        """For how long the oldest suspect has been one; 0: there is none."""
+        return self._stalls.seconds
+
+    def forget(self) -> None:
+        """The partitions go; whatever was lost will be fetched by the next owner."""
+        self._rewinds.clear()
+        self._stalls.look(())
+
+    def overtakes(self, tp: TopicPartition, offset: int) -> bool:
+        """Whether an earlier record was dropped on its way: then this one must not be taken, it comes again."""
+        lost = self._context.ledger.overtaken(tp, offset)
+        if lost is not None and self._rewind(tp, lost):
+            log.warning(
+                "a fetched record was dropped on the way; fetching it again", topic=tp[0], partition=tp[1], offset=lost
+            )
+        return lost is not None
+
+    def look(
+        self, partitions: Mapping[int, Partition], read_to_end: Callable[[TopicPartition], bool], alerts: str
+    ) -> None:
+        """Find what has stalled, report it and have it fetched again; once a second or so.
+
+        Args:
+            partitions: those that are owned and taken over.
+            read_to_end: whether everything that stands in a topic partition has been fetched.
+            alerts: the topic that is worked on one record at a time.
+        """
+        suspects = {suspect for p in partitions.values() for suspect in self._suspects(p, read_to_end)}
+        suspects.update(self._waiting_alerts(alerts))
+        for suspect in self._stalls.look(suspects):
+            topic, number = suspect.tp
+            log.error(
+                "an offset stalls; fetching it again",
+                topic=topic,
+                partition=number,
+                offset=suspect.offset,
+                why=suspect.why,
+            )
+            if suspect.why == NOT_IN_RETRY:
+                partitions[number].wanted.add(suspect.offset)
+            else:
+                self._context.ledger.release(suspect.tp, suspect.offset)
+            self._rewind(suspect.tp, suspect.offset)
+
+    def rewinds(self) -> dict[TopicPartition, int]:
+        """What is to be fetched again, and from where; told once."""
+        rewinds, self._rewinds = self._rewinds, {}
+        return rewinds
+
+    def _suspects(self, partition: Partition, read_to_end: Callable[[TopicPartition], bool]) -> Iterator[Suspect]:
+        ledger, kafka = self._context.ledger, self._context.kafka
+        main, retry = (kafka.topic, partition.number), (kafka.retry_topic, partition.number)
+        for tp, held in ((main, partition.main_offsets()), (retry, partition.retry_offsets())):
+            yield from (Suspect(tp, offset, NOT_WORKED_ON) for offset in ledger.claimed(tp) - held)
+            # The agent of the main topic waits while there is no room; that of the retry topic never waits.
+            takes = tp == retry or self._context.room.is_free
+            if takes and (offset := ledger.waiting(tp)) is not None:
+                yield Suspect(tp, offset, NOT_ARRIVED)
+        if read_to_end(retry):
+            yield from (Suspect(main, offset, NOT_IN_RETRY) for offset in partition.missing())
+
+    def _waiting_alerts(self, topic: str) -> Iterator[Suspect]:
+        for tp in self._context.ledger.partitions():
+            offset = self._context.ledger.waiting(tp)
+            if tp[0] == topic and offset is not None and not self._context.ledger.claimed(tp):
+                yield Suspect(tp, offset, NOT_ARRIVED)
+
+    def _rewind(self, tp: TopicPartition, offset: int) -> bool:
+        """Have the partition fetched again from ``offset``; False: that is on its way already."""
+        if self._rewinds.get(tp, offset + 1) <= offset:
+            return False
+        self._rewinds[tp] = offset
+        return True

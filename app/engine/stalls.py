@@ -1,0 +1,48 @@
+"""Since when is an offset suspicious? What stays so has stalled. No I/O."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+
+from app.engine.ledger import TopicPartition
+
+
+@dataclass(frozen=True, slots=True)
+class Suspect:
+    """One offset that seems forgotten, and what speaks for it."""
+
+    tp: TopicPartition
+    offset: int
+    why: str
+
+
+class Stalls:
+    """Remembers since when each offset is suspicious.
+
+    Args:
+        patience: seconds after which a suspect counts as stalled; it does so again each time they have passed.
+        clock: monotonic seconds.
+    """
+
+    def __init__(self, patience: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self._patience = patience
+        self._clock = clock
+        self._since: dict[Suspect, float] = {}
+        self._due: dict[Suspect, float] = {}
+
+    def look(self, suspects: Collection[Suspect]) -> list[Suspect]:
+        """Note what is suspicious now; what has stalled and is to be healed, lowest offsets first."""
+        now = self._clock()
+        self._since = {suspect: self._since.get(suspect, now) for suspect in suspects}
+        self._due = {suspect: self._due.get(suspect, now + self._patience) for suspect in suspects}
+        stalled = sorted((s for s, due in self._due.items() if due <= now), key=lambda s: (s.tp, s.offset))
+        for suspect in stalled:
+            self._due[suspect] = now + self._patience
+        return stalled
+
+    @property
+    def seconds(self) -> float:
+        """For how long the longest of them has been suspicious; 0: none is."""
+        return self._clock() - min(self._since.values()) if self._since else 0.0

@@ -1,0 +1,72 @@
+"""The parts of Faust and aiokafka that the engine overrides or reaches into are those that it was written against.
+
+They are internal, so another version may change them without a word. When this fails: read what changed, decide whether
+the engine's own part (``app/engine/consumer.py``, ``stream.py``) still holds, run ``make torture``, then note the new
+fingerprints here.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import inspect
+from importlib.metadata import version
+
+import pytest
+
+VERSIONS = {"faust-streaming": "0.15.3", "aiokafka": "0.14.0"}
+
+FINGERPRINTS = {
+    "faust.transport.consumer:Consumer._drain_messages": "44a2500309e83c63",
+    "faust.transport.consumer:Consumer.getmany": "4b168d84882a70d6",
+    "faust.transport.consumer:Consumer._wait_next_records": "6218e1969a636b3f",
+    "faust.transport.consumer:Consumer.perform_seek": "0e8c130ff4b0afd8",
+    "faust.transport.consumer:Consumer.ack": "5fcf41cf45153475",
+    "faust.transport.consumer:Consumer.commit": "a354437baaa08bf8",
+    "faust.transport.consumer:Consumer._commit_tps": "a20e230b05ae8b15",
+    "faust.transport.consumer:Consumer._commit_offsets": "1a69799041188441",
+    "faust.transport.consumer:Consumer._new_offset": "1d2c7ea89a7ad4f1",
+    "faust.transport.consumer:Consumer._filter_tps_with_pending_acks": "f6f9239774234e7e",
+    "faust.transport.consumer:Consumer._add_gap": "4df2573ded7c1c2c",
+    "faust.transport.consumer:Consumer.on_partitions_assigned": "29ce96596f05a18c",
+    "faust.transport.consumer:Consumer.on_partitions_revoked": "d04b7ae72c6fc206",
+    "faust.transport.consumer:ThreadDelegateConsumer._getmany": "f9d47aa9010b5ff2",
+    "faust.transport.consumer:ThreadDelegateConsumer._seek": "4f95c631420410a5",
+    "faust.transport.consumer:ThreadDelegateConsumer.seek_wait": "e9db5bbc4ceb2543",
+    "faust.transport.drivers.aiokafka:Consumer._new_consumer_thread": "0870ec53dea75083",
+    "faust.transport.drivers.aiokafka:AIOKafkaConsumerThread.on_start": "38b4e8bd1e10723a",
+    "faust.transport.drivers.aiokafka:AIOKafkaConsumerThread._create_consumer": "a4dc6ba0681a298c",
+    "faust.transport.drivers.aiokafka:AIOKafkaConsumerThread._create_worker_consumer": "c2701bfc3e6f6cad",
+    "faust.transport.drivers.aiokafka:AIOKafkaConsumerThread._fetch_records": "39a2c6c79fc1455a",
+    "faust.transport.drivers.aiokafka:AIOKafkaConsumerThread._seek_wait": "9d221e816d940467",
+    "faust.transport.drivers.aiokafka:AIOKafkaConsumerThread._ensure_consumer": "ff4a4c693b7ec63f",
+    "faust.transport.drivers.aiokafka:AIOKafkaConsumerThread._highwaters": "a7f4f97d9f32aca2",
+    "faust.tables.recovery:Recovery.on_recovery_completed": "6ef567acf072e46d",
+    "faust.app.base:App._on_partitions_assigned": "de932b7927db85b3",
+    "faust.app.base:App._on_partitions_revoked": "d5c895bbe57dc73a",
+    "aiokafka.consumer.group_coordinator:GroupCoordinator._do_heartbeat": "dc1d6632aaa68e96",
+    "aiokafka.consumer.fetcher:Fetcher.fetched_records": "be4348896b9b66af",
+    "aiokafka.consumer.subscription_state:Assignment.state_value": "183fea82ef48f3e6",
+    "aiokafka.consumer.subscription_state:TopicPartitionState": "2b83334afadf6d98",
+    "aiokafka.producer.producer:AIOKafkaProducer.send": "08ce81263f439838",
+    "aiokafka.producer.producer:AIOKafkaProducer.send_batch": "bf42b0f0c5c0646d",
+}
+
+
+def fingerprint(name: str) -> str:
+    """Of the source of ``module:Class.method``."""
+    module, _, path = name.partition(":")
+    found: object = importlib.import_module(module)
+    for part in path.split("."):
+        found = getattr(found, part)
+    return hashlib.sha256(inspect.getsource(found).encode()).hexdigest()[:16]  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("package", "written_against"), VERSIONS.items())
+def test_the_versions_are_those_that_the_engine_was_written_against(package: str, written_against: str) -> None:
+    assert version(package) == written_against
+
+
+@pytest.mark.parametrize(("name", "known"), FINGERPRINTS.items())
+def test_what_the_engine_overrides_has_not_changed(name: str, known: str) -> None:
+    assert fingerprint(name) == known, f"{name} is not what app/engine was written against"
