@@ -40,9 +40,10 @@ def outage_problems(found: OutageFindings) -> list[str]:
     """What did not go as promised, one clear line each; none = all is well."""
     if found.story.missed:
         return ["all events were settled before the outage could begin; publish more of them (--events)"]
-    if found.story.opened_at is None:
+    opened = found.story.opened_at is not None
+    if not opened and not found.dead_letters:
         return ["no circuit breaker opened: too few events were under way; publish more of them (--events)"]
-    wrong = []
+    wrong = [] if opened else ["no circuit breaker opened"]
     if found.dead_letters:
         wrong.append(f"{found.dead_letters:,} events became dead letters because of the outage")
     if found.incidents != 1:
@@ -67,7 +68,8 @@ def outage_summary(found: OutageFindings) -> str:
     seconds = found.breaker_open_seconds
     breaker = "No breaker opened" if seconds is None else f"Breaker open for {seconds:.1f} s"
     incidents = f"{found.incidents:,} incident{'' if found.incidents == 1 else 's'}"
-    return f"{breaker}, {found.dead_letters:,} dead letters because of the outage, {incidents}."
+    letters = f"{found.dead_letters:,} dead letter{'' if found.dead_letters == 1 else 's'}"
+    return f"{breaker}, {letters} because of the outage, {incidents}."
 
 
 def _may_pass(reason: str) -> bool:

@@ -125,7 +125,8 @@ class OutageStory:
         return told
 
     def _standing(self, look: Look) -> str:
-        return f"{look.waiting:,} events wait, {look.dead_letters - self._letters_before:,} dead letters"
+        letters = look.dead_letters - self._letters_before
+        return f"{look.waiting:,} events wait, {letters:,} dead letter{'' if letters == 1 else 's'}"
 
     def _notice_recovery(self, look: Look) -> None:
         # As many as are under way anyway: those of before, or those published within a second.
@@ -147,7 +148,7 @@ class OutageStory:
     def _end(self, look: Look) -> list[str]:
         if self.opened_at is None:
             self.over = look.all_settled
-            return ["No circuit breaker opened: no event met the outage"] if self.over else []
+            return ["No circuit breaker opened"] if self.over else []
         if self.recovered_at is None or self.ended_at is None or not self._note_told:
             return []
         self.over = True

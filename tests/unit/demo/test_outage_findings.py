@@ -53,6 +53,14 @@ def test_each_thing_that_went_wrong_is_said(found: OutageFindings, said: str) ->
     assert said in problem
 
 
+def test_a_flood_is_said_also_when_no_breaker_opened() -> None:
+    assert outage_problems(OutageFindings(NOT_OPENED, dead_letters=32, incidents=0)) == [
+        "no circuit breaker opened",
+        "32 events became dead letters because of the outage",
+        "the outage led to 0 incidents instead of one",
+    ]
+
+
 def test_the_report_has_seconds_and_counts_and_nulls_for_what_was_not_seen() -> None:
     assert outage_report(replace(GOOD, dead_letters=3)) == {
         "breakerOpenSeconds": 30.5,
