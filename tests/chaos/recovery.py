@@ -10,7 +10,7 @@ recovery.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -20,13 +20,8 @@ from tests.chaos.schedule import SESSION_SECONDS, Blow, Deed
 from tests.integration.worker.simulator_probe import Call
 
 OWN_CALLS_SECONDS = 1.0
-_DISTURBING = {
-    Deed.BROKER_KILL,
-    Deed.BROKER_STOP,
-    Deed.BROKER_FREEZE,
-    Deed.FREEZE,
-    Deed.KILL,
-}
+_OF_OUTAGES = frozenset({Deed.BROKER_KILL, Deed.BROKER_STOP, Deed.BROKER_FREEZE})
+_DISTURBING = _OF_OUTAGES | {Deed.FREEZE, Deed.KILL}
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +59,9 @@ def recovery_of(done: Sequence[Done], calls: Iterable[Call], partition_of: Mappi
         elif blow.act.deed in (Deed.BROKER_START, Deed.BROKER_THAW) or (
             blow.act.deed is Deed.END_FAULT and blow.act.down
         ):
-            outages.append(_first(every, blow.at, last) - blow.at)
+            resumed = _first(every, blow.at, last)
+            if not _disturbed(done, number, blow.at, resumed, but=_OF_OUTAGES):
+                outages.append(resumed - blow.at)
     return Recovery(len(kills), max(kills, default=None), max(outages, default=None))
 
 
@@ -73,14 +70,16 @@ def _first(times: Sequence[float], after: float, otherwise: float) -> float:
     return times[place] if place < len(times) else max(after, otherwise)
 
 
-def _disturbed(done: Sequence[Done], number: int, start: float, end: float) -> bool:
-    """Whether the CMT or the broker is down at the time, or another worker is hit."""
-    if any(
-        one.act.deed in _DISTURBING and start - SESSION_SECONDS <= one.at <= end
-        for other, one in enumerate(done)
-        if other != number
-    ):
-        return True
+def _disturbed(
+    done: Sequence[Done], number: int, start: float, end: float, but: Collection[Deed] = frozenset()
+) -> bool:
+    """Whether the CMT or the broker is down at the time, or another worker is hit; ``but``: not if before it."""
+    for other, one in enumerate(done):
+        earliest = start if one.act.deed in but else start - SESSION_SECONDS - OWN_CALLS_SECONDS
+        if other != number and one.act.deed in _DISTURBING and earliest <= one.at <= end:
+            return True
+    if but:
+        return False
     downs = [one for one in done if one.act.down]
     return any(
         begin.at <= end and finish.at >= start - SESSION_SECONDS

@@ -50,6 +50,7 @@ class Run:
     down_seconds: float = 0.0
     deck: Sequence[Blow] = DECK
     gap: tuple[float, float] = GAP_SECONDS
+    workers_at_first: int | None = None
 
     def schedule(self) -> Schedule:
         """The blows: a pure function of the run."""
@@ -63,6 +64,7 @@ class Run:
             down_seconds=self.down_seconds,
             deck=self.deck,
             gap=self.gap,
+            workers_at_first=self.workers_at_first,
         )
 
 
@@ -123,8 +125,7 @@ def _evidence(run: Run, schedule: Schedule, folder: Path) -> Evidence:
         if not blows.awake():
             raise AssertionError("no worker runs at the end of the schedule")
         _come_to_rest(deployment, blows, run.events)
-        if blows.remarks or not _at_rest(blows.awake(), run.events):
-            shutil.copy(broker.log_file, folder / "broker-server.log")
+        shutil.copy(broker.log_file, folder / "broker.log")
         return collect(
             deployment,
             blows.awake(),

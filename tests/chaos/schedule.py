@@ -129,14 +129,15 @@ def make_schedule(
     down_seconds: float = 0.0,
     deck: Sequence[Blow] = DECK,
     gap: tuple[float, float] = GAP_SECONDS,
+    workers_at_first: int | None = None,
 ) -> Schedule:
     """Blows for ``seconds``; with ``down_seconds`` also faults of every kind, and the CMT down for so long.
 
-    ``faulty_consumers``: some rules concern only these.
+    ``faulty_consumers``: some rules concern only these. ``workers_at_first``: else 1 to 3.
     """
     rng = random.Random(seed)
-    first = rng.randint(1, SLOTS)
-    workers = tuple(range(first))
+    drawn = rng.randint(1, SLOTS)
+    workers = tuple(range(workers_at_first or drawn))
     acts = _process_acts(rng, seconds, set(workers), deck, gap)
     rules: list[Rule] = []
     if down_seconds:
@@ -191,7 +192,8 @@ def _process_acts(
                 took = rng.uniform(*BROKER_FREEZE_SECONDS)
                 acts += [Act(now, Deed.BROKER_FREEZE, opens=blow), Act(now + took, Deed.BROKER_THAW)]
                 broker_back = now + took
-            case _:
+            case _:  # not now: another card
+                now += 0.2
                 continue
         now += took + rng.uniform(*gap)
     return acts

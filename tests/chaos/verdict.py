@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -236,9 +236,8 @@ def _records(
     slack: Counter[tuple[str, str, str, str]] = Counter()
     for consumer, sources in by_consumer.items():
         held: Rows = {}
-        for number, source in enumerate(_valid(sources)):
-            event = source.event
-            assert event is not None
+        events, again = _events(sources), explained[consumer].again
+        for number, (source, event) in enumerate(zip(_valid(sources), events, strict=True)):
             where = (source.day, source.market)
             if event.deletes_profile:
                 rows = {entity: len(held.get(entity, {})) for entity in EntityType if not entity.is_parent}
@@ -249,7 +248,7 @@ def _records(
             for entity, count in rows.items():
                 key = (*where, entity.value, source.operation)
                 most[key] += count
-                if event.deletes_profile and not entity.is_parent and number in explained[consumer].again:
+                if event.deletes_profile and not entity.is_parent and _perhaps_again(number, events, again):
                     slack[key] += count
             held = apply(held, event, catalog)
     got = {
@@ -262,6 +261,16 @@ def _records(
         if failed or not most[key] - slack[key] <= synced <= most[key]:
             wanted = f"{most[key] - slack[key]} to {most[key]}" if slack[key] else f"{most[key]}"
             found.append(Violation("count", f"{who}, records {key}: {synced} synced, {failed} failed, not {wanted}"))
+
+
+def _perhaps_again(number: int, events: Sequence[ProfileEvent], again: Collection[int]) -> bool:
+    """Of DELETEs of the profile in a row, which have the same calls, it cannot be said which was begun again."""
+    first, last = number, number
+    while first > 0 and events[first - 1].deletes_profile:
+        first -= 1
+    while last + 1 < len(events) and events[last + 1].deletes_profile:
+        last += 1
+    return any(one in again for one in range(first, last + 1))
 
 
 def _rows(

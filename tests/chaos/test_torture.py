@@ -1,0 +1,37 @@
+"""The short form of the torture: one run of half a minute with everything in it. ``make torture`` is the long one."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from app.kafka.distribution import BrokerStartError
+from tests.chaos.report import describe
+from tests.chaos.run import Run, carry_out
+from tests.chaos.schedule import Blow
+
+SHORT = Run(
+    seed=1,
+    events=600,
+    seconds=22.0,
+    consumers=60,
+    down_seconds=3.0,
+    deck=(Blow.KILL, Blow.STOP, Blow.TERM, Blow.BROKER_KILL),
+    gap=(1.5, 3.0),
+    workers_at_first=2,
+)
+
+
+@pytest.mark.slow
+def test_nothing_is_lost_overtaken_or_miscounted_whatever_falls() -> None:
+    try:
+        line = carry_out(SHORT)
+    except BrokerStartError as error:
+        if os.environ.get("CI"):
+            raise
+        pytest.skip(f"needs a broker: {error}")
+    blows = line.schedule.blows()
+    assert {Blow.KILL, Blow.STOP, Blow.TERM, Blow.BROKER_KILL} <= set(blows), "the schedule lacks a blow"
+    assert line.verdict.figures.repeated_calls, "nothing was hit, so nothing was proven"
+    assert not line.verdict.violations, describe(line)
