@@ -7,7 +7,9 @@ An event's calls come in phases (look up, delete, parent, children); within a ph
 * the next event from its beginning, once this one is complete, or once one of its calls has failed;
 * at a thaw, one call of the event that the frozen worker had under way: *late*, at most one per consumer and freeze.
 
-Everything else is a violation of order. Of all explanations the one with the fewest repeated calls is taken.
+Everything else is a violation of order: such a call is left out, and the others are explained without it. Of all
+explanations the one with the fewest violations, then late calls, then repeated calls is taken. (A stray lookup among
+the lookups of its own event passes for a repeat.)
 """
 
 from __future__ import annotations
@@ -21,7 +23,9 @@ from tests.integration.worker.simulator_probe import Call
 
 # Operation, data extension, columns and values.
 Identity = tuple[str, str, frozenset[tuple[str, str | None]]]
-_LATE_COST = 1_000_000
+# More than all repeated calls of a run, and than all late ones.
+_LATE_COST = 10**6
+_VIOLATION_COST = 10**9
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +107,7 @@ class _Account:
     run: int = 0  # calls of this attempt
     again: frozenset[int] = frozenset()
     failed: frozenset[int] = frozenset()
+    violations: tuple[Call, ...] = ()
 
 
 @dataclass
@@ -115,20 +120,18 @@ class _Explainer:
     def __post_init__(self) -> None:
         self.states = {_State(-1, 0, frozenset(), False, None, None): _Account()}
 
-    def take(self, one: Stamped) -> bool:
-        """Whether any explanation holds with this call too; if not, nothing has changed."""
+    def take(self, one: Stamped) -> None:
+        """Go on with every explanation that the call leaves, and with those that leave the call out."""
         after: dict[_State, _Account] = {}
         for state, account in self.states.items():
-            for follower, new in self._followers(state, account, one):
+            left_out = replace(account, cost=account.cost + _VIOLATION_COST, violations=(*account.violations, one.call))
+            for follower, new in (*self._followers(state, account, one), (state, left_out)):
                 known = after.get(follower)
                 if known is None or new.cost < known.cost:
                     after[follower] = new
-        if not after:
-            return False
-        least = min(account.cost for account in after.values())
-        # An explanation with many more repeats than another cannot win any more, in all likelihood.
-        self.states = {state: account for state, account in after.items() if account.cost <= least + 2 * _LATE_COST}
-        return True
+        # Two violations behind another explanation: it will hardly turn out to be the better one.
+        most = min(account.cost for account in after.values()) + 2 * _VIOLATION_COST
+        self.states = {state: account for state, account in after.items() if account.cost < most}
 
     def _followers(self, state: _State, account: _Account, one: Stamped) -> Iterable[tuple[_State, _Account]]:
         call = identity(one.call)
@@ -204,14 +207,13 @@ class _Explainer:
         )
 
     def outcome(self) -> tuple[_State, _Account]:
-        """The best explanation: furthest, complete rather than not, fewest repeats."""
+        """The best explanation: fewest violations and lost events, then the least cost."""
 
-        def rank(item: tuple[_State, _Account]) -> tuple[int, int, int]:
+        def rank(item: tuple[_State, _Account]) -> tuple[int, int]:
             state, account = item
-            ended = self._may_end(self._gone_on(state))
-            return state.event + ended, int(ended), -account.cost
+            return len(account.violations) + len(self.lost(state)), account.cost
 
-        return max(self.states.items(), key=rank)
+        return min(self.states.items(), key=rank)
 
     def _gone_on(self, state: _State) -> _State:
         return state if state.pending is None else replace(self._with_done(state, state.pending), failed=True)
@@ -233,14 +235,15 @@ def explain(
     """
     children = frozenset(catalog[entity].customer_key for entity in CHILD_TYPES)
     explainer = _Explainer([phases_of(event, catalog) for event in events], given_up, children)
-    violations = [one.call for one in calls if not explainer.take(one)]
+    for one in calls:
+        explainer.take(one)
     state, account = explainer.outcome()
-    late = len(state.frozen)
+    late, violations = len(state.frozen), account.violations
     return Explanation(
-        repeated=account.cost - late * _LATE_COST,
+        repeated=account.cost % _LATE_COST,
         again=account.again,
         failed=explainer.failed(state, account),
         lost=explainer.lost(state),
-        violations=tuple(violations),
+        violations=violations,
         late=late,
     )
