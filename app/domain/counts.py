@@ -70,6 +70,26 @@ def _add(numbers: dict[str, int | list[int]], key: str, n: int) -> None:
     numbers[key] = before + n
 
 
+def added(one: Counts, other: Counts) -> Counts:
+    """The sum of two; neither is changed, days that only one of them has are shared with it."""
+    total = {**one, **other}
+    for day in one.keys() & other.keys():
+        total[day] = {
+            market: {kind: dict(entries) for kind, entries in kinds.items()} for market, kinds in one[day].items()
+        }
+        for market, kinds in other[day].items():
+            for kind, entries in kinds.items():
+                sums = total[day].setdefault(market, {}).setdefault(kind, {})
+                for key, value in entries.items():
+                    before = sums.get(key)
+                    if isinstance(value, list):
+                        pair = before if isinstance(before, list) else [0, 0]
+                        sums[key] = [pair[0] + value[0], pair[1] + value[1]]
+                    else:
+                        sums[key] = (before if isinstance(before, int) else 0) + value
+    return total
+
+
 @dataclass(frozen=True, slots=True)
 class Cell:
     """One number of the counts with everything it is filed under."""

@@ -66,6 +66,8 @@ class PartitionState:
     verdicts: dict[int, Verdict] = field(default_factory=dict)
     counts: Counts = field(default_factory=dict)
     dead_letters: dict[str, int] = field(default_factory=dict)  # reason -> open ones
+    # Closed days are counted in documents, see archive.py: month -> (epoch, number) of the one that counts.
+    archive: dict[str, tuple[int, int]] = field(default_factory=dict)
 
     def copy(self) -> PartitionState:
         """A copy that may be changed without touching this one (counts are copied where they are changed)."""
@@ -76,6 +78,7 @@ class PartitionState:
             dict(self.verdicts),
             dict(self.counts),
             dict(self.dead_letters),
+            dict(self.archive),
         )
 
     def decided(self, offset: int) -> bool:
@@ -144,6 +147,7 @@ class PartitionState:
                 "verdicts": [[o, asdict(v)] for o, v in self.verdicts.items()],
                 "counts": self.counts,
                 "deadLetters": self.dead_letters,
+                "archive": self.archive,
             }
         )
 
@@ -163,6 +167,7 @@ class PartitionState:
             verdicts={offset: _verdict(verdict) for offset, verdict in document["verdicts"]},
             counts=document["counts"],
             dead_letters=document["deadLetters"],
+            archive={month: (epoch, number) for month, (epoch, number) in document.get("archive", {}).items()},
         )
 
 

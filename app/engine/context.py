@@ -7,6 +7,7 @@ import random
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
 
 from app.domain.backoff import delay_seconds
 from app.engine.breaker import Breaker
@@ -88,6 +89,11 @@ def now_ms() -> int:
     return int(time.time() * 1000)
 
 
+def utc_today() -> date:
+    """The day it is in UTC."""
+    return datetime.now(UTC).date()
+
+
 @dataclass(slots=True)
 class EngineContext:
     """The worker's one of each, and its settings."""
@@ -105,6 +111,9 @@ class EngineContext:
     room: Room
     crash: Callable[[BaseException], None]  # a bug of the engine itself: the worker must not go on
     random: Callable[[], float] = field(default=random.random)
+    kpi_keep_days: int = 400
+    today: Callable[[], date] = field(default=utc_today)
+    archive_seconds: float = 60.0  # between two moves of closed days out of a partition's record
     in_flight: int = 0  # events being worked on
 
     def due_ms(self, attempt: int, retry_after: float | None = None) -> int:

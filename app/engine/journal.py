@@ -10,9 +10,11 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping, MutableMapping
 from dataclasses import dataclass
+from datetime import date
 
+from app.domain.archive import Move, plan_move
 from app.domain.counts import Settlement
 from app.domain.state import (
     ConsumerState,
@@ -83,6 +85,47 @@ class ConsumerRecords:
             del self._recent[oldest]
 
 
+class Closing:
+    """Decides when closed days leave the record: not more often than every ``every_seconds``.
+
+    Args:
+        today: UTC.
+        clock: monotonic seconds.
+    """
+
+    def __init__(
+        self,
+        keep_days: int,
+        every_seconds: float,
+        today: Callable[[], date],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._keep_days = keep_days
+        self._every_seconds = every_seconds
+        self._today = today
+        self._clock = clock
+        self._next = float("-inf")
+        self._number = 0
+
+    def due(
+        self, state: PartitionState, partition: int, epoch: int, read: Callable[[bytes], bytes | None]
+    ) -> Move | None:
+        """What is to be moved now, if anything."""
+        if self._clock() < self._next:
+            return None
+        self._next = self._clock() + self._every_seconds
+        self._number += 1
+        return plan_move(
+            state,
+            partition=partition,
+            epoch=epoch,
+            number=self._number,
+            read=read,
+            today=self._today(),
+            keep_days=self._keep_days,
+        )
+
+
 @dataclass(frozen=True, slots=True)
 class _Staged:
     change: Change
@@ -97,7 +140,8 @@ class Journal:
     Args:
         decided_upto: given the decided offsets above the record's ``upto``, the highest offset of the main topic with
             nothing undecided at or below it (None: nothing fetched yet).
-        written: called with (key, value) of every acknowledged record, to keep the table's memory equal to its log.
+        table: the state table's memory, kept equal to its log.
+        closing: when and what of the counts leaves the record.
         spawn: starts the writer as one of the partition's tasks.
     """
 
@@ -112,7 +156,8 @@ class Journal:
         consumers_topic: str,
         consumers: ConsumerRecords,
         decided_upto: Callable[[Collection[int]], int | None],
-        written: Callable[[bytes, bytes], None],
+        table: MutableMapping[bytes, bytes],
+        closing: Closing,
         spawn: Callable[..., object],
     ) -> None:
         self.state = state  # what is durable; never ahead of the log
@@ -123,7 +168,8 @@ class Journal:
         self._state_topic = state_topic
         self._consumers_topic = consumers_topic
         self._decided_upto = decided_upto
-        self._written = written
+        self._table = table
+        self._closing = closing
         self._spawn = spawn
         self._staged: list[_Staged] = []
         self._writing = False
@@ -167,11 +213,17 @@ class Journal:
                 await self._put_consumers(batch)
                 if (upto := self._decided_upto(state.done)) is not None:
                     state.advance(upto)
+                move = self._closing.due(state, self._partition, self._epoch, self._table.get)
+                if move is not None:
+                    await self._put_all(move.documents)
+                    move.apply(state)
                 await self._put(state)
                 self.state = state
                 for staged in batch:
                     if not staged.done.done():
                         staged.done.set_result(None)
+                if move is not None:
+                    await self._put_all(dict.fromkeys(move.outdated))
         except BaseException as error:
             for staged in (*batch, *self._staged):
                 if not staged.done.done():
@@ -183,9 +235,15 @@ class Journal:
             self._writing = False
 
     async def _put(self, state: PartitionState) -> None:
-        key, value = partition_key(self._partition, self._epoch), state.encode()
-        await self._producer.write_one(Write(self._state_topic, self._partition, key, value))
-        self._written(key, value)
+        await self._put_all({partition_key(self._partition, self._epoch): state.encode()})
+
+    async def _put_all(self, records: Mapping[bytes, bytes | None]) -> None:
+        await self._producer.write(Write(self._state_topic, self._partition, k, v) for k, v in records.items())
+        for key, value in records.items():
+            if value is None:
+                self._table.pop(key, None)
+            else:
+                self._table[key] = value
 
     async def _put_consumers(self, batch: list[_Staged]) -> None:
         now_ms = int(time.time() * 1000)

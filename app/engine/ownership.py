@@ -19,10 +19,11 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMappi
 
 import structlog
 
+from app.domain.archive import document_keys, parse_document_key
 from app.domain.state import PartitionState, parse_partition_key, partition_key
 from app.engine.context import EngineContext, EngineStopped, now_ms
 from app.engine.healing import STALL_SECONDS, Healing
-from app.engine.journal import ConsumerRecords, Journal
+from app.engine.journal import Closing, ConsumerRecords, Journal
 from app.engine.ledger import TopicPartition
 from app.engine.partition import Partition
 from app.engine.producer import Write
@@ -180,8 +181,13 @@ class Ownership:
             log.info("took over", generation=generation, partitions=sorted(partitions), parked=context.room.parked)
 
     async def _claim(self, number: int, generation: int, end: int) -> Partition:
-        found = {}
+        found: dict[int, bytes] = {}
+        documents = set()
         for key, value in list(self._table.items()):
+            if (document := parse_document_key(key)) is not None:
+                if document[0] == number:
+                    documents.add(key)
+                continue
             owner, epoch = parse_partition_key(key)
             if owner == number:
                 found[epoch] = value
@@ -192,8 +198,8 @@ class Ownership:
             raise EngineStopped(
                 f"partition {number} of {kafka.topic} ends at offset {end}, but everything up to {state.upto} counts "
                 "as settled: new events would be skipped. If the topic was made anew, delete what belongs to the old "
-                f"one: the topics {kafka.retry_topic}, {kafka.state_topic} and {kafka.consumers_topic}, and the offsets "
-                f"of group {kafka.group}"
+                f"one: the topics {kafka.retry_topic}, {kafka.state_topic} and {kafka.consumers_topic}, and "
+                f"the offsets of group {kafka.group}"
             )
         # Generations start again at 1 when a group was deleted; an epoch never goes back.
         epoch = max(generation, newest + 1)
@@ -208,11 +214,13 @@ class Ownership:
             consumers_topic=kafka.consumers_topic,
             consumers=ConsumerRecords(number, epoch, context.states),
             decided_upto=lambda done: context.ledger.settled_upto((kafka.topic, number), done),
-            written=self._table.__setitem__,
+            table=self._table,
+            closing=Closing(context.kpi_keep_days, context.archive_seconds, context.today),
             spawn=partition.spawn,
         )
         await partition.journal.claim()
         old = [partition_key(number, epoch) for epoch in found]
+        old += documents - document_keys(number, state)
         await context.producer.write([Write(kafka.state_topic, number, key, None) for key in old])
         for key in old:
             self._table.pop(key, None)

@@ -136,6 +136,7 @@ class Worker:
             slots=asyncio.Semaphore(sync.concurrency),
             room=Room(TAKEN_PER_SLOT * sync.concurrency, sync.max_parked),
             crash=self._crash,
+            kpi_keep_days=settings.general.kpi_keep_days,
         )
         connection = self._connection
         self._stream = stream = Stream(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from app.domain.archive import parse_document_key
 from app.domain.state import ConsumerState, StateError, parse_consumer_key, parse_partition_key
 
 TopicPartition = tuple[str, int]
@@ -32,7 +33,8 @@ class Unreadable:
 
 @dataclass(slots=True)
 class Batch:
-    """Changes by key, and how far they bring us (``positions``: the next offset to read).
+    """Changes by key, and how far they bring us (``positions``: the next offset to read). ``documents`` are those of
+    closed days, see ``app/domain/archive.py``.
 
     A record of a partition is not opened here: it is large, written with every group commit, and only the newest one
     is ever looked at. A record of a consumer is small and checked, so that a broken one leaves the one before in place.
@@ -41,6 +43,7 @@ class Batch:
     state_topic: str
     positions: dict[TopicPartition, int] = field(default_factory=dict)
     partitions: dict[tuple[int, int], Change] = field(default_factory=dict)
+    documents: dict[bytes, Change] = field(default_factory=dict)
     consumers: dict[tuple[int, int, str], Change] = field(default_factory=dict)
     unreadable: list[Unreadable] = field(default_factory=list)
     records: int = 0
@@ -50,7 +53,9 @@ class Batch:
         self.records += 1
         self.positions[topic, partition] = offset + 1
         try:
-            if topic == self.state_topic:
+            if topic == self.state_topic and parse_document_key(key or b"") is not None:
+                self.documents[key or b""] = Change(offset, value)
+            elif topic == self.state_topic:
                 self.partitions[_checked(parse_partition_key(key or b""))] = Change(offset, value)
             else:
                 number, epoch, consumer_id = parse_consumer_key(key or b"")

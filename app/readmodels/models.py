@@ -11,12 +11,15 @@ import tempfile
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
 import structlog
 from confluent_kafka import KafkaError, KafkaException
 
+from app.domain.archive import decode_document, document_keys
+from app.domain.counts import Counts, added
 from app.domain.state import ConsumerState, PartitionState, StateError
 from app.kafka.admin import KafkaAccessError
 from app.readmodels.follower import Follower, SessionOver
@@ -83,6 +86,7 @@ class ReadModels:
         self._trouble: str | None = "not started"
         self._kind: str | None = self._trouble
         self._decoded: dict[int, _Decoded] = {}
+        self._closed: dict[int, tuple[frozenset[bytes], Counts]] = {}
         self._decoding = threading.Lock()
 
     def start(self) -> None:
@@ -147,7 +151,7 @@ class ReadModels:
 
     # Answers.
     def partitions(self) -> dict[int, PartitionState]:
-        """The record that counts of every partition; not to be changed, as it is shared.
+        """The record that counts of every partition, with the counts of closed days; shared, so not to be changed.
 
         A record that cannot be read is left out, logged and counted, and nothing is complete until it is replaced.
 
@@ -212,8 +216,13 @@ class ReadModels:
         if found is None:  # replaced between the two questions; the next call sees the new one
             return _Decoded(epoch, -1, None)
         try:
-            return _Decoded(epoch, found[0], PartitionState.decode(found[1]))
+            state = PartitionState.decode(found[1])
+            state.counts = added(self._closed_days(store, partition, state), state.counts)
+            return _Decoded(epoch, found[0], state)
         except (StateError, KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+            now = self._ask(store, lambda: store.partition_value(partition, epoch))
+            if now is None or now[0] != found[0]:  # replaced meanwhile, and a document of closed days with it
+                return _Decoded(epoch, -1, None)
             reason = str(error) if isinstance(error, StateError) else f"unexpected content ({type(error).__name__})"
             log.error(
                 "the record of a partition cannot be read, so the counts are not complete",
@@ -224,6 +233,21 @@ class ReadModels:
             )
             self._count_unreadable(self._kafka.state_topic)
             return _Decoded(epoch, found[0], None)
+
+    def _closed_days(self, store: Store, partition: int, state: PartitionState) -> Counts:
+        """The counts that the record's documents hold; decoded anew only when it names others."""
+        keys = frozenset(document_keys(partition, state))
+        before = self._closed.get(partition)
+        if before is not None and before[0] == keys:
+            return before[1]
+        closed: Counts = {}
+        for key in keys:
+            value = self._ask(store, partial(store.document, key))
+            if value is None:
+                raise StateError("a document of closed days is missing")
+            closed |= decode_document(value)
+        self._closed[partition] = keys, closed
+        return closed
 
     # The thread.
     def _interrupted(self) -> bool:

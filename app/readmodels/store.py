@@ -16,7 +16,7 @@ from typing import Any
 from app.readmodels.batch import Batch
 
 # Another number: the file is of another program version and is built anew.
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 _SCHEMA = """
 CREATE TABLE topics (topic TEXT PRIMARY KEY, id TEXT NOT NULL, followed_at REAL NOT NULL) WITHOUT ROWID;
@@ -26,6 +26,7 @@ CREATE TABLE positions (
 CREATE TABLE partitions (
     partition INTEGER, epoch INTEGER, version INTEGER NOT NULL, value BLOB NOT NULL, PRIMARY KEY (partition, epoch)
 );
+CREATE TABLE documents (key BLOB PRIMARY KEY, version INTEGER NOT NULL, value BLOB NOT NULL) WITHOUT ROWID;
 CREATE TABLE consumers (
     consumer_id TEXT, partition INTEGER, epoch INTEGER, version INTEGER NOT NULL, value BLOB NOT NULL,
     PRIMARY KEY (consumer_id, partition, epoch)
@@ -66,7 +67,7 @@ class Store:
             sqlite3.Error: it cannot be opened, is damaged, or is of another schema (see ``is_damage``).
         """
         self.path = path
-        self._tables = {state_topic: "partitions", consumers_topic: "consumers"}
+        self._tables = {state_topic: ("partitions", "documents"), consumers_topic: ("consumers",)}
         self._readers: list[_Reader] = []
         self._own = threading.local()
         self._guard = threading.Lock()
@@ -115,7 +116,8 @@ class Store:
     def reset(self, topic: str, topic_id: str, now: float) -> None:
         """Forget everything of a topic and begin anew."""
         with _Transaction(self._writer):
-            self._writer.execute(f"DELETE FROM {self._tables[topic]}")  # noqa: S608 - one of two names of ours
+            for table in self._tables[topic]:
+                self._writer.execute(f"DELETE FROM {table}")  # noqa: S608 - one of three names of ours
             self._writer.execute("DELETE FROM positions WHERE topic = ?", (topic,))
             self._writer.execute("INSERT OR REPLACE INTO topics VALUES (?, ?, ?)", (topic, topic_id, now))
 
@@ -136,6 +138,13 @@ class Store:
                         "INSERT INTO partitions VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE"
                         " SET version = excluded.version, value = excluded.value WHERE excluded.version >= version",
                         (partition, epoch, change.version, change.value),
+                    )
+            for key, change in batch.documents.items():
+                if change.value is None:
+                    self._writer.execute("DELETE FROM documents WHERE key = ?", (key,))
+                else:
+                    self._writer.execute(
+                        "INSERT OR REPLACE INTO documents VALUES (?, ?, ?)", (key, change.version, change.value)
                     )
             gone = [(c, p, e) for (p, e, c), change in batch.consumers.items() if change.value is None]
             kept = [(c, p, e, v.version, v.value) for (p, e, c), v in batch.consumers.items() if v.value is not None]
@@ -164,6 +173,11 @@ class Store:
         """(version, value) of one record."""
         rows = self._read("SELECT version, value FROM partitions WHERE partition = ? AND epoch = ?", (partition, epoch))
         return rows[0] if rows else None
+
+    def document(self, key: bytes) -> bytes | None:
+        """One document of closed days."""
+        rows = self._read("SELECT value FROM documents WHERE key = ?", (key,))
+        return rows[0][0] if rows else None
 
     def consumer_values(self, consumer_id: str) -> list[tuple[int, int, bytes]]:
         """(partition, epoch, value) of a consumer on every partition where it was seen, the highest epoch of each."""

@@ -13,9 +13,12 @@ import pytest
 from confluent_kafka import TopicPartition
 from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, NewTopic
 
+from app.domain.archive import document_key, encode_document
+from app.domain.counts import Counts
 from app.domain.state import ConsumerState, PartitionState, consumer_key, partition_key
 from app.kafka.local_broker import LocalBroker
 from app.readmodels import ReadModels, ReadModelUnavailable
+from app.readmodels.kpi import Filter, daily
 from app.settings import KafkaSettings
 from tests.kafka_probe import Eventually, KafkaProbe, MakeKafkaSettings
 from tests.unit.readmodels.records import consumer_state, partition_state, settlement
@@ -268,6 +271,34 @@ def test_counts_with_a_partition_that_cannot_be_read_are_not_called_complete(
     assert len(skipped) == 1, "told once, not with every look"
     states.partition(1, 1, _numbered(5))
     eventually(lambda: _upto(models) == {0: 1, 1: 5} and models.caught_up(), "complete again")
+
+
+def test_days_that_left_the_record_are_counted_with_it(
+    kafka_settings: KafkaSettings, states: States, start: Start, eventually: Eventually
+) -> None:
+    def counted(**synced: int) -> Counts:
+        return {day.replace("_", "-")[1:]: {"DE": {"events": {"synced": n}}} for day, n in synced.items()}
+
+    def totals() -> list[dict[str, str | int]]:
+        return [{"day": row["day"], "synced": row["synced"]} for row in daily(models.partitions(), Filter())]
+
+    models = start(kafka_settings)
+    states.raw(0, document_key(0, 3, "2026-10", 1), encode_document(counted(_2026_10_30=5, _2026_10_31=6)))
+    states.raw(0, document_key(0, 3, "2026-10", 2), encode_document(counted(_2026_10_30=99)))  # never named
+    record = PartitionState(counts=counted(_2026_10_31=1, _2026_11_01=7), archive={"2026-10": (3, 1)})
+    states.partition(0, 3, record)
+    expected = [("2026-10-30", 5), ("2026-10-31", 7), ("2026-11-01", 7)]
+    eventually(lambda: [(row["day"], row["synced"]) for row in totals()] == expected, "summed")
+    eventually(models.caught_up, "complete")
+    # The next move: another document counts, and the one before is removed.
+    states.raw(0, document_key(0, 3, "2026-10", 3), encode_document(counted(_2026_10_31=7)))
+    states.partition(0, 3, PartitionState(counts=counted(_2026_11_01=8), archive={"2026-10": (3, 3)}))
+    states.raw(0, document_key(0, 3, "2026-10", 1), None)
+    expected = [("2026-10-31", 7), ("2026-11-01", 8)]
+    eventually(lambda: [(row["day"], row["synced"]) for row in totals()] == expected, "the new document")
+    states.raw(0, document_key(0, 3, "2026-10", 3), None)
+    states.partition(0, 3, PartitionState(counts=counted(_2026_11_01=9), archive={"2026-10": (3, 4)}))
+    eventually(lambda: models.partitions() == {} and not models.caught_up(), "a missing document is not passed over")
 
 
 def test_a_topic_made_anew_replaces_what_was_known(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Collection
+from datetime import date
 from typing import Any
 
 import pytest
@@ -20,7 +21,7 @@ from app.domain.state import (
     parse_consumer_key,
     partition_key,
 )
-from app.engine.journal import ConsumerRecords, Journal
+from app.engine.journal import Closing, ConsumerRecords, Journal
 from app.engine.work import StatesUnavailable
 from tests.unit.engine.fakes import FakeProducer, MemoryStates
 
@@ -39,6 +40,7 @@ class Setup:
         self.table: dict[bytes, bytes] = {}
         self.tasks: list[asyncio.Task[Any]] = []
         self.upto: int | None = None
+        self.today = date(2026, 11, 21)
         self.asked: list[set[int]] = []
         self.journal = Journal(
             2,
@@ -49,7 +51,8 @@ class Setup:
             consumers_topic=CONSUMERS,
             consumers=ConsumerRecords(2, 7, states or MemoryStates()),
             decided_upto=self._decided_upto,
-            written=self.table.__setitem__,
+            table=self.table,
+            closing=Closing(400, 0.0, lambda: self.today),
             spawn=lambda coroutine: self.tasks.append(asyncio.create_task(coroutine)),
         )
 

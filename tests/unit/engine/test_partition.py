@@ -5,16 +5,18 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Callable
+from datetime import date, timedelta
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from app.domain.archive import parse_document_key
 from app.domain.record import SourceRecord
 from app.engine.context import now_ms
 from app.engine.headers import Failing, retry_headers
 from app.engine.producer import Write
-from tests.unit.engine.world import KAFKA, MAX_ATTEMPTS, Event, Lost, World
+from tests.unit.engine.world import DAY, KAFKA, MAX_ATTEMPTS, Event, Lost, World
 
 SCRIPTS = ["ok", "ok", "ok", "once", "twice", "never", "refused", "partial", "bug", "invalid"]
 events = st.lists(st.builds(Event, st.sampled_from("abc"), st.sampled_from(SCRIPTS)), min_size=1, max_size=14)
@@ -344,15 +346,18 @@ async def test_what_does_not_fit_into_the_retry_topic_becomes_a_dead_letter_and_
     events,
     st.lists(st.tuples(st.integers(0, 25), st.sampled_from(Lost)), min_size=1, max_size=4),
     st.lists(st.booleans(), min_size=4, max_size=4),
+    st.lists(st.sampled_from([0, 1, 2, 40]), min_size=5, max_size=5),
 )
-@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_a_crash_at_any_write_loses_no_event_no_count_and_no_order(
-    events: list[Event], crashes: list[tuple[int, Lost]], commits: list[bool]
+    events: list[Event], crashes: list[tuple[int, Lost]], commits: list[bool], days_later: list[int]
 ) -> None:
     async def history() -> None:
         world = World(events)
         late: list[Write] = []
-        for (write, lost), commit in zip(crashes, commits, strict=False):
+        for (write, lost), commit, days in zip(crashes, commits, days_later, strict=False):
+            # From two days on, whatever is counted leaves the record at once, for a document of its own.
+            world.today = date.fromisoformat(DAY) + timedelta(days=days)
             await world.start(dies_at=write, lost=lost)
             await world.run()
             if commit:
@@ -361,7 +366,8 @@ def test_a_crash_at_any_write_loses_no_event_no_count_and_no_order(
             # What the owner before could not send while it lived turns up now, after its successor's work.
             world.arrive_late(late)
             late = world.producer.late
-        for _ in range(2):
+        for days in (days_later[-1], 41):
+            world.today = date.fromisoformat(DAY) + timedelta(days=days)
             await world.start()
             assert await world.run()
             await world.stop()
@@ -381,6 +387,30 @@ async def test_an_event_with_a_dead_letter_has_failed_whatever_a_second_run_woul
     assert await world.run()
     await world.stop()
     assert world.outcomes() == ({"failed": 1} if world.dead_letters() else {"synced": 1})
+
+
+def test_closed_days_leave_the_record_and_old_ones_are_dropped() -> None:
+    async def history() -> None:
+        world = World([Event("a"), Event("a", "refused"), Event("a"), Event("b")])
+        world.today = date.fromisoformat(DAY) + timedelta(days=2)
+        await world.start()
+        assert await world.run()
+        await world.stop()
+        assert_all_is_exact(world)
+        assert world.state().counts == {}
+        assert set(world.state().archive) == {DAY[:7]}
+        # Documents that were replaced are removed: one is left.
+        assert len([key for key in world._table() if parse_document_key(key) is not None]) == 1
+        world.topics[KAFKA.topic].append(world.topics[KAFKA.topic][0])
+        world.today = date.fromisoformat(DAY) + timedelta(days=400)
+        await world.start()
+        await until(lambda: world.state().upto == 4)
+        await world.stop()
+        assert world.counts() == {}
+        assert world.state().archive == {}
+        assert [key for key in world._table() if parse_document_key(key) is not None] == []
+
+    asyncio.run(history())
 
 
 def test_the_record_grows_with_what_is_open_not_with_what_was_done() -> None:

@@ -10,17 +10,19 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass, field
+from datetime import date
 from enum import Enum
 from types import SimpleNamespace
 from typing import Any
 
-from app.domain.counts import FailureCount, Settlement, cells
+from app.domain.archive import decode_document, document_keys, parse_document_key
+from app.domain.counts import Counts, FailureCount, Settlement, added, cells
 from app.domain.entities import EntityType
 from app.domain.errors import CMT_ROW_INVALID, CMT_SERVER_FAULT, EVENT_NOT_JSON, ErrorEntry
 from app.domain.event import InvalidEvent
 from app.domain.outcome import Failure, Outcome, Phase, Settle, TryAgain
 from app.domain.record import SourceRecord
-from app.domain.state import ConsumerState, PartitionState, Verdict, parse_consumer_key
+from app.domain.state import ConsumerState, PartitionState, Verdict, parse_consumer_key, parse_partition_key
 from app.engine.breaker import Breaker
 from app.engine.context import EngineContext, Room
 from app.engine.lease import Lease
@@ -202,6 +204,7 @@ class World:
         self.generation = 0
         self.concurrency = concurrency
         self.max_parked = max_parked
+        self.today = date.fromisoformat(DAY)  # a later day moves what is counted into a document
         self.dropped: set[tuple[str, int]] = set()  # (topic, offset) that Faust loses once
         self.bugs: list[BaseException] = []
         self.observed: list[Outcome] = []
@@ -236,6 +239,8 @@ class World:
             slots=asyncio.Semaphore(self.concurrency),
             room=Room(4 * self.concurrency, self.max_parked),
             crash=self.bugs.append,
+            today=lambda: self.today,
+            archive_seconds=0.0,
         )
         self.ownership = Ownership(self.context, self._table(), drain_seconds=5.0, stall_seconds=1e-9)
         self.tasks = [asyncio.create_task(self._take_over_and_read())]
@@ -402,13 +407,23 @@ class World:
         table = self._table()
         if not table:
             return PartitionState()
-        newest = max(table, key=lambda key: int(key.decode().split("|")[1]))
+        newest = max(
+            (key for key in table if parse_document_key(key) is None), key=lambda key: parse_partition_key(key)[1]
+        )
         return PartitionState.decode(table[newest])
+
+    def counts(self) -> Counts:
+        """What is counted durably, closed days included."""
+        state, table = self.state(), self._table()
+        total = state.counts
+        for key in document_keys(0, state):
+            total = added(total, decode_document(table[key]))
+        return total
 
     def outcomes(self) -> dict[str, int]:
         """Events by outcome, as counted durably."""
         sums: Counter[str] = Counter()
-        for cell in cells([self.state().counts]):
+        for cell in cells([self.counts()]):
             if cell.kind == "events":
                 sums[cell.key[0]] += cell.numbers[0]
         return dict(sums)
