@@ -96,6 +96,9 @@ def memory(
             _say(f"a worker that starts with {consumers:,} known consumers")
             starts = memory_use.recoveries(where, consumers)
             _console.print(memory_use.recovery_table(starts))
+            for start in starts:
+                for line in start.said:
+                    _console.print(f"{start.what}: {escape(line)}")
             found["recovery"] = [asdict(start) for start in starts]
     _finish({"memory": found}, output)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import re
 import sys
 import time
 from collections.abc import Sequence
@@ -31,6 +33,11 @@ RECOVERY_SECONDS = 900.0
 # A consumer's record keeps up to five; most have had few events.
 _RECENT = 2
 _EPOCH = 1
+_silent = logging.getLogger(__name__)
+_silent.addHandler(logging.NullHandler())
+_silent.propagate = False
+# Every ten seconds; the time says it.
+_WAITING = "for the read model"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +59,10 @@ class Backlog:
 
 @dataclass(frozen=True, slots=True)
 class Recovery:
-    """One start of a worker with nothing to do but to read the state: until it is ready, and what it took."""
+    """One start of a worker with nothing to do but to read the state: until it is ready, and what it took.
+
+    ``said``: its warnings, which tell why it took longer than it should.
+    """
 
     what: str
     consumers: int
@@ -61,6 +71,7 @@ class Recovery:
     peak_mb: float
     resident_mb: float
     file_mb: float
+    said: tuple[str, ...]
 
 
 def backlog(site: Site, target: Stub, events: int, seconds: float) -> Backlog:
@@ -109,7 +120,8 @@ def recoveries(site: Site, consumers: int) -> list[Recovery]:
 
 def write_consumers(kafka: KafkaSettings, consumers: int) -> None:
     """The durable state of a group that has settled events of so many consumers, straight into its topics."""
-    producer = Producer(dict(producer_config(kafka)))
+    # The library would tell on stderr of every moment in which a young broker is not ready.
+    producer = Producer(dict(producer_config(kafka)), logger=_silent)
 
     def write(topic: str, partition: int, key: bytes, value: bytes) -> None:
         while True:
@@ -139,14 +151,17 @@ def write_consumers(kafka: KafkaSettings, consumers: int) -> None:
 
 
 def _recovery(site: Site, kafka: KafkaSettings, data: Path, consumers: int, what: str) -> Recovery:
+    older = len(site.log(kafka).read_text(errors="replace")) if site.log(kafka).exists() else 0
     began = time.monotonic()
     with site.running([sys.executable, "-P", "-m", "app", "worker"], kafka, {}, data) as running:
         _until_ready(running, RECOVERY_SECONDS)
         took = time.monotonic() - began
         pid = running.process.pid
         size = sum(file.stat().st_size for file in data.rglob("*") if file.is_file())
+        said = running.log.read_text(errors="replace")[older:].splitlines()
+        complaints = tuple(line for line in said if re.search(r"\[(warning|error) ", line) and _WAITING not in line)
         return Recovery(
-            what, consumers, took, cpu_seconds(pid), resident_mb(pid, "VmHWM"), resident_mb(pid), size / 1e6
+            what, consumers, took, cpu_seconds(pid), resident_mb(pid, "VmHWM"), resident_mb(pid), size / 1e6, complaints
         )
 
 

@@ -64,12 +64,16 @@ class Site:
             partitions=PARTITIONS,
         )
 
+    def log(self, kafka: KafkaSettings) -> Path:
+        """What the programs of a group say; each goes on where the one before ended."""
+        return self.folder / f"{kafka.group}.log"
+
     @contextmanager
     def running(
         self, line: Sequence[str], kafka: KafkaSettings, more: Mapping[str, str], data: Path | None = None
     ) -> Iterator[Running]:
         """A program for the length of a ``with`` block, configured as a worker is; ended with SIGTERM."""
-        log = self.folder / f"{kafka.group}.log"
+        log = self.log(kafka)
         port = free_port()
         environment = {
             **foreign_variables(os.environ),
