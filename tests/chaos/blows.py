@@ -43,7 +43,7 @@ class Blows:
     _faults: dict[int, str] = field(default_factory=dict)
 
     def begin(self) -> None:
-        """Start the workers of the first minute, all ready, and set the lasting rules."""
+        """Set the lasting rules and start the first workers; returns when all are ready."""
         for rule in self.schedule.lasting:
             self._add_rule(dict(rule))
         for slot in self.schedule.workers:

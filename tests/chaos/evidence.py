@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -79,6 +79,16 @@ class Evidence:
     done: Sequence[Done]
     wall_seconds: float = 0.0
     remarks: Sequence[str] = field(default=())
+
+
+def valid(sources: Iterable[Source]) -> list[Source]:
+    """Those that can be worked on."""
+    return [source for source in sources if source.event is not None]
+
+
+def events_of(sources: Iterable[Source]) -> list[ProfileEvent]:
+    """Their events."""
+    return [source.event for source in sources if source.event is not None]
 
 
 def seconds(call: Call) -> float:

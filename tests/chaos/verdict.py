@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from app.domain.entities import Catalog, EntityType
-from app.domain.event import ProfileEvent
 from app.domain.outcome import Outcome
-from app.domain.projection import Rows, apply, expected_rows
-from tests.chaos.evidence import Evidence, Source, seconds
+from app.domain.projection import expected_rows
+from tests.chaos.counts import Violation, wrong_counts
+from tests.chaos.evidence import Evidence, Source, events_of, seconds, valid
 from tests.chaos.order import Explanation, Stamped, explain
 from tests.chaos.recovery import Recovery, recovery_of
 from tests.integration.worker.deployment import without_nulls
@@ -20,17 +19,6 @@ from tests.integration.worker.deployment import without_nulls
 LATE_SECONDS = 3.0
 RECENT_KEPT = 5
 SHOWN = 20
-
-
-@dataclass(frozen=True, slots=True)
-class Violation:
-    """A broken promise: ``what`` is one of lost, order, count, rows, offsets, dead letter, consumer, worker."""
-
-    what: str
-    detail: str
-
-    def __str__(self) -> str:
-        return f"{self.what}: {self.detail}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +55,7 @@ def judge(evidence: Evidence, catalog: Catalog) -> Verdict:
     lost = [
         *_missing_records(evidence),
         *(
-            Violation("lost", f"{_valid(by_consumer[consumer])[event].position} of {consumer}: its calls were not made")
+            Violation("lost", f"{valid(by_consumer[consumer])[event].position} of {consumer}: its calls were not made")
             for consumer, explanation in explained.items()
             for event in explanation.lost
         ),
@@ -83,7 +71,7 @@ def judge(evidence: Evidence, catalog: Catalog) -> Verdict:
         if call.consumer_id not in by_consumer
     ]
     letters, repeated_letters = _dead_letters(evidence)
-    counts = _counts(evidence, by_consumer, explained, catalog)
+    counts = wrong_counts(evidence, by_consumer, explained, catalog)
     rows, checked = _rows(evidence, by_consumer, explained, catalog)
     others = [
         *letters,
@@ -110,14 +98,6 @@ def judge(evidence: Evidence, catalog: Catalog) -> Verdict:
     return Verdict(figures, (*lost, *order, *counts, *others))
 
 
-def _valid(sources: Iterable[Source]) -> list[Source]:
-    return [source for source in sources if source.event is not None]
-
-
-def _events(sources: Iterable[Source]) -> list[ProfileEvent]:
-    return [source.event for source in sources if source.event is not None]
-
-
 def _partition_of(sources: Iterable[Source]) -> dict[str, int]:
     return {source.consumer: source.partition for source in sources if source.consumer is not None}
 
@@ -134,9 +114,8 @@ def _explained(
         calls[call.consumer_id or ""].append(Stamped(call, freeze))
     found = {}
     for consumer, sources in by_consumer.items():
-        valid = _valid(sources)
-        given_up = frozenset(number for number, source in enumerate(valid) if source.position in dead)
-        found[consumer] = explain(_events(valid), calls[consumer], catalog, given_up)
+        given_up = frozenset(number for number, source in enumerate(valid(sources)) if source.position in dead)
+        found[consumer] = explain(events_of(sources), calls[consumer], catalog, given_up)
     return found
 
 
@@ -167,112 +146,6 @@ def _dead_letters(evidence: Evidence) -> tuple[list[Violation], int]:
     return found, len(evidence.dead_letters) - len(distinct)
 
 
-def _counts(
-    evidence: Evidence,
-    by_consumer: Mapping[str, Sequence[Source]],
-    explained: Mapping[str, Explanation],
-    catalog: Catalog,
-) -> list[Violation]:
-    """Totals, days, records and failures of every worker, as exactly as they can be known from outside."""
-    invalid = [source for source in evidence.sources if source.event is None]
-    letters = len({letter.source for letter in evidence.dead_letters})
-    per_day = Counter((source.day, source.market) for source in evidence.sources)
-    found: list[Violation] = []
-
-    def expect(what: str, said: object, expected: object) -> None:
-        if said != expected:
-            found.append(Violation("count", f"{what}: {said} instead of {expected}"))
-
-    for slot, answers in evidence.answers.items():
-        who, totals = f"worker {slot}", answers.totals
-        expect(f"{who}, events", totals["events"], len(evidence.sources))
-        expect(f"{who}, sum of outcomes", sum(totals[outcome.value] for outcome in Outcome), totals["events"])
-        expect(f"{who}, parked", totals["parked"], 0)
-        expect(f"{who}, invalid", totals["invalid"], len(invalid))
-        expect(f"{who}, failed and invalid", totals["failed"] + totals["invalid"], letters)
-        expect(f"{who}, superseded and discarded", totals["superseded"] + totals["discarded"], 0)
-        days = {(row["day"], row["market"]): sum(row[outcome.value] for outcome in Outcome) for row in answers.daily}
-        _compare(found, f"{who}, day and market", days, per_day)
-        failures = {
-            (row["day"], row["market"], row["operation"], row["reason"]): row["count"]
-            for row in answers.failures
-            if row["entity"] == "event"
-        }
-        reasons = Counter((s.day, s.market, s.operation, s.reason) for s in invalid)
-        _compare(found, f"{who}, failures of invalid events", failures, reasons)
-        if not evidence.with_faults:
-            expect(f"{who}, synced", totals["synced"], len(evidence.sources) - len(invalid))
-            expect(f"{who}, other failures", [row for row in answers.failures if row["entity"] != "event"], [])
-            _records(found, who, answers.records, by_consumer, explained, catalog)
-    if not evidence.answers:
-        found.append(Violation("count", "no worker answers"))
-    return found
-
-
-def _compare(
-    found: list[Violation],
-    what: str,
-    said: Mapping[Any, int],
-    expected: Mapping[Any, int],
-) -> None:
-    found += [
-        Violation("count", f"{what} {key}: {said.get(key, 0)} instead of {expected.get(key, 0)}")
-        for key in sorted(set(said) | set(expected), key=repr)
-        if said.get(key, 0) != expected.get(key, 0)
-    ]
-
-
-def _records(
-    found: list[Violation],
-    who: str,
-    said: Sequence[Mapping[str, object]],
-    by_consumer: Mapping[str, Sequence[Source]],
-    explained: Mapping[str, Explanation],
-    catalog: Catalog,
-) -> None:
-    """Records per entity and operation. Of a DELETE of the profile that was begun again, only the rows that the last
-    attempt still found are counted: so many fewer there may be."""
-    most: Counter[tuple[str, str, str, str]] = Counter()
-    slack: Counter[tuple[str, str, str, str]] = Counter()
-    for consumer, sources in by_consumer.items():
-        held: Rows = {}
-        events, again = _events(sources), explained[consumer].again
-        for number, (source, event) in enumerate(zip(_valid(sources), events, strict=True)):
-            where = (source.day, source.market)
-            if event.deletes_profile:
-                rows = {entity: len(held.get(entity, {})) for entity in EntityType if not entity.is_parent}
-                rows[EntityType.CONSUMER] = 1
-            else:
-                rows = dict(Counter(entity for entity, _ in event.rows()))
-                rows |= {EntityType.CONSUMER: 1} if event.consumer is not None else {}
-            for entity, count in rows.items():
-                key = (*where, entity.value, source.operation)
-                most[key] += count
-                if event.deletes_profile and not entity.is_parent and _perhaps_again(number, events, again):
-                    slack[key] += count
-            held = apply(held, event, catalog)
-    got = {
-        (str(row["day"]), str(row["market"]), str(row["entity"]), str(row["operation"])): (row["synced"], row["failed"])
-        for row in said
-    }
-    for key in sorted(set(got) | set(most)):
-        synced, failed = got.get(key, (0, 0))
-        assert isinstance(synced, int)
-        if failed or not most[key] - slack[key] <= synced <= most[key]:
-            wanted = f"{most[key] - slack[key]} to {most[key]}" if slack[key] else f"{most[key]}"
-            found.append(Violation("count", f"{who}, records {key}: {synced} synced, {failed} failed, not {wanted}"))
-
-
-def _perhaps_again(number: int, events: Sequence[ProfileEvent], again: Collection[int]) -> bool:
-    """Of DELETEs of the profile in a row, which have the same calls, it cannot be said which was begun again."""
-    first, last = number, number
-    while first > 0 and events[first - 1].deletes_profile:
-        first -= 1
-    while last + 1 < len(events) and events[last + 1].deletes_profile:
-        last += 1
-    return any(one in again for one in range(first, last + 1))
-
-
 def _rows(
     evidence: Evidence,
     by_consumer: Mapping[str, Sequence[Source]],
@@ -286,9 +159,9 @@ def _rows(
         for consumer, sources in by_consumer.items()
         if not explained[consumer].failed
         and not explained[consumer].late
-        and not any(source.position in dead for source in _valid(sources))
+        and not any(source.position in dead for source in valid(sources))
     }
-    events = [event for consumer in sorted(checked) for event in _events(by_consumer[consumer])]
+    events = [event for consumer in sorted(checked) for event in events_of(by_consumer[consumer])]
     expected = without_nulls(expected_rows(events, catalog))
     found = []
     for entity in EntityType:
@@ -322,9 +195,9 @@ def _consumers(evidence: Evidence, by_consumer: Mapping[str, Sequence[Source]]) 
         by_id = {source.event_id: source for source in sources}
         recent = [by_id.get(entry["eventId"]) for entry in view["recent"]]
         # An invalid event waits for nobody, so it may stand elsewhere among them.
-        valid = [source for source in recent if source is not None and source.event is not None]
-        last = _valid(sources)[::-1][: len(valid)]
-        if None in recent or valid != last or len(recent) != min(RECENT_KEPT, len(by_id)):
+        workable = [source for source in recent if source is not None and source.event is not None]
+        last = valid(sources)[::-1][: len(workable)]
+        if None in recent or workable != last or len(recent) != min(RECENT_KEPT, len(by_id)):
             text = f"{consumer}: recent are {[entry['eventId'] for entry in view['recent']]}"
             found.append(Violation("consumer", f"{text}, its events end with {[s.event_id for s in sources[-5:]]}"))
         for entry in view["recent"]:
