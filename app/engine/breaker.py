@@ -4,6 +4,10 @@ Closed: everything runs. After ``threshold`` transport failures in a row it open
 not fetched, and what failed because of the target does not count as an attempt. Every ``probe_seconds`` one event is
 let through; if the target answers it the breaker closes. Row errors say that the target lives.
 
+Few events make few failures: an event that is about to be given up opens the breaker too, unless something succeeded
+while it was tried. While open, a few events are still taken so that several take turns to probe: an event that the
+target can never answer must not keep the breaker open for all others.
+
 States and what changes them:
 
     closed --threshold failures in a row--> open --probe_seconds--> probing --success--> closed
@@ -17,6 +21,9 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
+
+# Events that are taken while the breaker is open; they wait for their turn to probe.
+WAITING_TO_PROBE = 16
 
 
 class TargetDown(Exception):
@@ -67,6 +74,14 @@ class Breaker:
         if self._threshold and self._opened_at is None:
             self._opened_at = self._clock()
             self._next_probe = self._opened_at + self._probe_seconds
+
+    def last_attempt_failed(self, attempts: int) -> None:
+        """An event failed for want of the target as often as it may: with nothing answered meanwhile, it is an outage.
+
+        ``attempts``: how often it was tried; each time at least one failure was reported.
+        """
+        if self._failures >= attempts:
+            self.trip()
 
     def may_probe(self) -> bool:
         """True for one caller per ``probe_seconds`` while open: that one may try."""

@@ -28,24 +28,25 @@ class Room:
     Args:
         size: taken events without an outcome.
         parked: events in the retry topic; those that a take-over brings may be more.
+
+    ``taken`` and ``parked`` say how many there are of each.
     """
 
     def __init__(self, size: int, parked: int) -> None:
         self._size = size
         self._most_parked = parked
-        self._taken = 0
-        self.parked = 0
+        self.taken = self.parked = 0
         self._free = asyncio.Event()
         self._free.set()
 
     def enter(self) -> None:
         """An event was taken."""
-        self._taken += 1
+        self.taken += 1
         self._look()
 
     def leave(self) -> None:
         """A taken event has its outcome, is parked, or was dropped."""
-        self._taken -= 1
+        self.taken -= 1
         self._look()
 
     def park(self) -> None:
@@ -60,7 +61,7 @@ class Room:
 
     def clear(self) -> None:
         """Everything taken was dropped: the partitions went away."""
-        self._taken = self.parked = 0
+        self.taken = self.parked = 0
         self._look()
 
     @property
@@ -78,7 +79,7 @@ class Room:
         await self._free.wait()
 
     def _look(self) -> None:
-        if self._taken < self._size and not self.full_of_parked:
+        if self.taken < self._size and not self.full_of_parked:
             self._free.set()
         else:
             self._free.clear()

@@ -21,6 +21,7 @@ import structlog
 
 from app.domain.archive import document_keys, parse_document_key
 from app.domain.state import PartitionState, parse_partition_key, partition_key
+from app.engine.breaker import WAITING_TO_PROBE
 from app.engine.context import EngineContext, EngineStopped, now_ms
 from app.engine.healing import STALL_SECONDS, Healing
 from app.engine.journal import Closing, ConsumerRecords, Journal
@@ -111,7 +112,7 @@ class Ownership:
             topic
             for topic in {topic for topic, _ in self.gate}
             if context.ledger.unclaimed(topic) > FETCH_AHEAD
-            or (topic == context.kafka.topic and (context.room.full_of_parked or context.breaker.is_open))
+            or (topic == context.kafka.topic and (context.room.full_of_parked or self._enough_to_probe()))
         }
         if self._enough_copies():
             held.add(context.kafka.retry_topic)
@@ -121,6 +122,10 @@ class Ownership:
         """Find and heal what has stalled; nothing while partitions come and go."""
         if self.gate:
             self.healing.look(self.partitions, read_to_end, self.context.kafka.alerts_topic)
+
+    def _enough_to_probe(self) -> bool:
+        """Whether consumption pauses: the target is down, and enough events wait to find out when it is up again."""
+        return self.context.breaker.is_open and self.context.room.taken >= WAITING_TO_PROBE
 
     def _enough_copies(self) -> bool:
         """Whether as many parked events are in memory as may be, and the work on them goes on."""

@@ -324,6 +324,8 @@ class Partition(PartitionTasks):
             await self._lease()  # the answer counts only if nobody else can have taken over meanwhile
             if result.target_down:
                 context.breaker.trip()
+            elif result.target_failed and attempt >= context.sync.max_attempts:
+                context.breaker.last_attempt_failed(attempt)
             if result.target_failed and context.breaker.is_open:
                 continue  # that was the outage, not the event: no attempt is used up
             return result

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from app.domain.archive import parse_document_key
 from app.domain.record import SourceRecord
+from app.engine.breaker import WAITING_TO_PROBE
 from app.engine.context import now_ms
 from app.engine.headers import Failing, retry_headers
 from app.engine.producer import Write
@@ -88,6 +89,48 @@ async def test_a_copy_that_is_gone_from_the_retry_topic_is_read_from_the_main_to
     assert await world.run(looking=True)
     await world.stop()
     assert_all_is_exact(world)
+
+
+# Outages
+
+
+async def test_an_outage_costs_no_event_however_few_there_are() -> None:
+    world = World([Event("a")], breaker_failures=20)  # three attempts of three calls: never 20 failures in a row
+    world.flow.target_is_up = False
+    await world.start()
+    await until(lambda: world.breaker.is_open)
+    await settle_down()
+    assert world.attempts_of(0)[:3] == [1, 2, 3]
+    assert world.outcomes() == {}
+    world.flow.target_is_up = True
+    assert await world.run()
+    assert (world.outcomes(), world.dead_letters()) == ({"synced": 1}, [])
+    await world.stop()
+
+
+async def test_while_the_breaker_is_open_a_few_events_are_taken_and_no_more() -> None:
+    world = World([Event(f"c{number}") for number in range(100)], breaker_failures=3, concurrency=20)
+    world.flow.target_is_up = False
+    await world.start()
+    await until(lambda: world.breaker.is_open)
+    await settle_down(500)
+    assert world.positions[KAFKA.topic] in range(WAITING_TO_PROBE, WAITING_TO_PROBE + 20)
+    assert world.context.room.parked == 0
+    world.flow.target_is_up = True
+    assert await world.run()
+    assert_all_is_exact(world)
+    await world.stop()
+
+
+async def test_an_event_that_the_target_never_answers_is_given_up_and_holds_nobody_else() -> None:
+    poison = Event("p", "unanswered")
+    others = [Event(f"c{number % 5}") for number in range(30)]
+    world = World([poison, Event("p"), *others, poison, *others], breaker_failures=20)
+    await world.start()
+    assert await world.run()
+    assert world.outcomes() == {"synced": 61, "failed": 2}
+    assert set(world.dead_letters()) == {0, 32}
+    await world.stop()
 
 
 # Without interruption

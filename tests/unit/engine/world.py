@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from enum import Enum
 from types import SimpleNamespace
@@ -52,7 +52,8 @@ class Lost(Enum):
 @dataclass(frozen=True, slots=True)
 class Event:
     """``script``: what becomes of it: ``ok``, ``once`` and ``twice`` (failing attempts), ``never`` (gets through),
-    ``refused``, ``refused once`` (a second run would succeed), ``partial``, ``bug``, ``invalid``."""
+    ``unanswered`` (the target fails on it), ``refused``, ``refused once`` (a second run would succeed), ``partial``,
+    ``bug``, ``invalid``."""
 
     consumer: str
     script: str = "ok"
@@ -62,6 +63,7 @@ class Event:
         """How it must end."""
         return {
             "never": Outcome.FAILED,
+            "unanswered": Outcome.FAILED,
             "refused": Outcome.FAILED,
             "bug": Outcome.FAILED,
             "partial": Outcome.PARTIAL,
@@ -135,6 +137,8 @@ class ScriptedFlow:
     gate: asyncio.Event | None = None  # a test may hold back what is under way
     gated_from: int = 1  # attempts before this one pass
     retry_after: float | None = None  # what failing attempts ask for
+    breaker: Breaker | None = None  # hears of three calls an attempt
+    target_is_up: bool = True
 
     def read(self, record: SourceRecord) -> Work:
         consumer, script = (record.value or b"").decode().split("|")
@@ -160,6 +164,14 @@ class ScriptedFlow:
 
     def _result(self, work: Work, attempt: int, last: bool) -> Result:
         script = work.payload.script
+        if self.breaker is not None:
+            if not self.target_is_up or script == "unanswered":
+                for _ in range(3):
+                    self.breaker.failed()
+                failure = Failure(CMT_SERVER_FAULT.code, "no answer", EntityType.CONSUMER, Phase.PARENT)
+                result = self._settled(work, attempt, failure) if last else Result(TryAgain(failure))
+                return replace(result, target_failed=True)
+            self.breaker.succeeded()
         if script == "bug":
             raise RuntimeError("a bug of the flow")
         failing = {"once": 1, "twice": 2, "never": MAX_ATTEMPTS}.get(script, 0)
@@ -192,7 +204,9 @@ class ScriptedFlow:
 class World:
     """Topics that outlive owners, and at most one owner at a time."""
 
-    def __init__(self, events: Sequence[Event], *, concurrency: int = 4, max_parked: int = 1_000) -> None:
+    def __init__(
+        self, events: Sequence[Event], *, concurrency: int = 4, max_parked: int = 1_000, breaker_failures: int = 0
+    ) -> None:
         self.events = list(events)
         self.topics: dict[str, list[Write]] = {
             KAFKA.topic: [
@@ -204,6 +218,7 @@ class World:
         self.generation = 0
         self.concurrency = concurrency
         self.max_parked = max_parked
+        self.breaker_failures = breaker_failures
         self.today = date.fromisoformat(DAY)  # a later day moves what is counted into a document
         self.dropped: set[tuple[str, int]] = set()  # (topic, offset) that Faust loses once
         self.bugs: list[BaseException] = []
@@ -220,7 +235,8 @@ class World:
         self._rewinds: dict[str, int] = {}
         self.producer = MortalProducer(self.topics)
         self.producer.dies_at, self.producer.lost = dies_at, lost
-        self.breaker = Breaker(0, 1.0)
+        self.breaker = Breaker(self.breaker_failures, 0.001)
+        self.flow.breaker = self.breaker if self.breaker_failures else None
         self.context = EngineContext(
             kafka=KAFKA,
             sync=SyncSettings(
