@@ -20,11 +20,13 @@ STOP_SECONDS = 30.0
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """An act, when it was carried out (UNIX time) and, of a kill or a freeze, the partitions that the worker had."""
+    """An act and when it was carried out (UNIX time). Of a kill or a freeze also the partitions that the worker had,
+    and whether no other one was awake."""
 
     act: Act
     at: float
     partitions: frozenset[int] = frozenset()
+    alone: bool = False
 
 
 @dataclass
@@ -103,7 +105,7 @@ class Blows:
                 return
         else:
             self._deed(act)()
-        self.done.append(Done(act, time.time(), partitions))
+        self.done.append(Done(act, time.time(), partitions, alone=not self.awake()))
 
     def _deed(self, act: Act) -> Callable[[], None]:
         slot = -1 if act.worker is None else act.worker

@@ -1,8 +1,8 @@
 """How soon work goes on after a blow. Pure.
 
 Measured at the simulator: the first call for a consumer of an affected partition. After a kill -9, and a freeze that
-outlasts the session, it counts from the end of the session timeout, for the partition that takes longest; calls within
-a second of the kill may still be the killed worker's own. After an outage (of the broker, of the CMT) it counts from
+outlasts the session, it counts from the end of the session timeout, for the partition that takes longest, but not from
+before there is a worker again (started or thawed); calls within a second of the kill may still be the killed worker's. After an outage (of the broker, of the CMT) it counts from
 its end, for any partition. A blow is not measured when another one that keeps everybody from working falls upon its
 recovery.
 """
@@ -55,7 +55,7 @@ def recovery_of(done: Sequence[Done], calls: Iterable[Call], partition_of: Mappi
             # Work that never goes on is not measured here: an event is lost then.
             resumed = max(_first(times.get(one, []), blow.at + OWN_CALLS_SECONDS, last) for one in blow.partitions)
             if not _disturbed(done, number, blow.at, resumed):
-                kills.append(max(0.0, resumed - blow.at - SESSION_SECONDS))
+                kills.append(max(0.0, resumed - max(blow.at + SESSION_SECONDS, _worker_since(done, number))))
         elif blow.act.deed in (Deed.BROKER_START, Deed.BROKER_THAW) or (
             blow.act.deed is Deed.END_FAULT and blow.act.down
         ):
@@ -63,6 +63,13 @@ def recovery_of(done: Sequence[Done], calls: Iterable[Call], partition_of: Mappi
             if not _disturbed(done, number, blow.at, resumed, but=_OF_OUTAGES):
                 outages.append(resumed - blow.at)
     return Recovery(len(kills), max(kills, default=None), max(outages, default=None))
+
+
+def _worker_since(done: Sequence[Done], number: int) -> float:
+    """When there was a worker to take over."""
+    if not done[number].alone:
+        return done[number].at
+    return next((one.at for one in done[number:] if one.act.deed in (Deed.START, Deed.THAW)), done[number].at)
 
 
 def _first(times: Sequence[float], after: float, otherwise: float) -> float:

@@ -20,7 +20,7 @@ from tests.chaos.feed import Feed
 from tests.chaos.report import Line, keep
 from tests.chaos.schedule import DECK, GAP_SECONDS, SESSION_SECONDS, Blow, Rule, Schedule, make_schedule
 from tests.chaos.verdict import judge
-from tests.integration.worker.deployment import Deployment, deployed
+from tests.integration.worker.deployment import deployed
 from tests.integration.worker.simulator_probe import running_simulator
 from tests.integration.worker.worker_process import WorkerProcess, wait_for
 
@@ -51,6 +51,7 @@ class Run:
     deck: Sequence[Blow] = DECK
     gap: tuple[float, float] = GAP_SECONDS
     workers_at_first: int | None = None
+    rest_seconds: float = REST_SECONDS
 
     def schedule(self) -> Schedule:
         """The blows: a pure function of the run."""
@@ -116,15 +117,15 @@ def _evidence(run: Run, schedule: Schedule, folder: Path) -> Evidence:
         try:
             blows.carry_out(failed)
             blows.end()
-            feed.join(REST_SECONDS)
+            feed.join(run.rest_seconds)
         finally:
             feed.stop.set()
-            feed.join(REST_SECONDS)
+            feed.join(run.rest_seconds)
         if feed.error is not None:
             raise feed.error
         if not blows.awake():
             raise AssertionError("no worker runs at the end of the schedule")
-        _come_to_rest(deployment, blows, run.events)
+        _come_to_rest(blows, run)
         shutil.copy(broker.log_file, folder / "broker.log")
         return collect(
             deployment,
@@ -137,14 +138,14 @@ def _evidence(run: Run, schedule: Schedule, folder: Path) -> Evidence:
         )
 
 
-def _come_to_rest(deployment: Deployment, blows: Blows, count: int) -> None:
+def _come_to_rest(blows: Blows, run: Run) -> None:
     for worker in blows.awake().values():
         worker.ready()
     try:
-        wait_for(lambda: _at_rest(blows.awake(), count), lambda: "all events settled", REST_SECONDS)
+        wait_for(lambda: _at_rest(blows.awake(), run.events), lambda: "all events settled", run.rest_seconds)
     except AssertionError:
         totals = {slot: worker.status("/api/kpi/totals")[1] for slot, worker in blows.awake().items()}
-        blows.remarks.append(f"not at rest after {REST_SECONDS:g} s: {totals}")
+        blows.remarks.append(f"not at rest after {run.rest_seconds:g} s: {totals}")
 
 
 def _at_rest(workers: dict[int, WorkerProcess], count: int) -> bool:

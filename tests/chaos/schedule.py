@@ -19,7 +19,7 @@ STOP_SECONDS = (8.5, 13.0)
 PAUSE_SECONDS = (1.0, 4.0)
 BROKER_FREEZE_SECONDS = (2.0, 9.0)
 # Between two blows: long enough for work to flow again, short enough for some to hit the recovery of the one before.
-GAP_SECONDS = (5.0, 13.0)
+GAP_SECONDS = (6.0, 16.0)
 # A fault rule is in force for so long.
 FAULT_SECONDS = (4.0, 12.0)
 

@@ -52,3 +52,10 @@ def test_recovery_from_an_outage_counts_from_its_end() -> None:
     back = Done(Act(0.0, Deed.BROKER_START), BEGAN + moment + 2.0)
     seen = replace(GOOD, calls=at_seconds(list(GOOD.calls), 5, 4.0), done=[back])
     assert judge(seen, CATALOG).figures.recovery.after_outage == pytest.approx(2.0 + CALL_SECONDS)
+
+
+def test_recovery_of_the_only_worker_counts_from_its_next_start() -> None:
+    moment = 5 * CALL_SECONDS
+    done = [replace(killed(moment, {0}), alone=True), Done(Act(0.0, Deed.START, 0), BEGAN + moment + 7.0)]
+    seen = replace(GOOD, calls=at_seconds(list(GOOD.calls), 5, 8.0), done=done)
+    assert judge(seen, CATALOG).figures.recovery.after_kill == pytest.approx(1.0 + CALL_SECONDS)

@@ -20,10 +20,12 @@ SHORT = Run(
     deck=(Blow.KILL, Blow.STOP, Blow.TERM, Blow.BROKER_KILL),
     gap=(1.5, 3.0),
     workers_at_first=2,
+    rest_seconds=40.0,
 )
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(300)
 def test_nothing_is_lost_overtaken_or_miscounted_whatever_falls() -> None:
     try:
         line = carry_out(SHORT)
