@@ -2,9 +2,9 @@
 
 Measured at the simulator: the first call for a consumer of an affected partition. After a kill -9, and a freeze that
 outlasts the session, it counts from the end of the session timeout, for the partition that takes longest, but not from
-before there is a worker again (started or thawed); calls within a second of the kill may still be the killed worker's. After an outage (of the broker, of the CMT) it counts from
-its end, for any partition. A blow is not measured when another one that keeps everybody from working falls upon its
-recovery.
+before there is a worker again (started or thawed); calls within a second of the kill may still be the killed worker's.
+After an outage (of the broker, of the CMT) it counts from its end, for any partition. A blow is not measured when
+another one that keeps everybody from working falls upon its recovery.
 """
 
 from __future__ import annotations
