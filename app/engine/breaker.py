@@ -42,6 +42,7 @@ class Breaker:
         self._probe_seconds = probe_seconds
         self._clock = clock
         self._failures = 0
+        self._answered_ms = 0
         self._opened_at: float | None = None
         self._next_probe = 0.0
         self._changed = asyncio.Event()
@@ -59,6 +60,7 @@ class Breaker:
     def succeeded(self) -> None:
         """The target answered: with a result, or with an error about the row or the request."""
         self._failures = 0
+        self._answered_ms = int(time.time() * 1000)
         if self._opened_at is not None:
             self._opened_at = None
             self._ring()
@@ -75,12 +77,12 @@ class Breaker:
             self._opened_at = self._clock()
             self._next_probe = self._opened_at + self._probe_seconds
 
-    def last_attempt_failed(self, attempts: int) -> None:
-        """An event failed for want of the target as often as it may: with nothing answered meanwhile, it is an outage.
+    def last_attempt_failed(self, first_failed_ms: int) -> None:
+        """An event failed for want of the target as often as it may.
 
-        ``attempts``: how often it was tried; each time at least one failure was reported.
+        With nothing answered since its first failure (Unix time) that is an outage, however few failures it made.
         """
-        if self._failures >= attempts:
+        if self._answered_ms < first_failed_ms:
             self.trip()
 
     def may_probe(self) -> bool:

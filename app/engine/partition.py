@@ -266,7 +266,7 @@ class Partition(PartitionTasks):
                 await self.journal.give_up(offset, verdict)
             else:
                 attempt = entry.attempts + 1
-                result = await self._attempt(work, attempt)
+                result = await self._attempt(work, attempt, entry.first_failed_ms)
                 now = now_ms()
                 if isinstance(result.decision, TryAgain):
                     failure = result.decision.failure
@@ -288,7 +288,7 @@ class Partition(PartitionTasks):
 
     # ---- both ways
 
-    async def _attempt(self, work: Work, attempt: int) -> Result:
+    async def _attempt(self, work: Work, attempt: int, first_failed_ms: int = 0) -> Result:
         """Run an event once, while this worker is the owner and there is a free slot.
 
         Raises:
@@ -325,7 +325,7 @@ class Partition(PartitionTasks):
             if result.target_down:
                 context.breaker.trip()
             elif result.target_failed and attempt >= context.sync.max_attempts:
-                context.breaker.last_attempt_failed(attempt)
+                context.breaker.last_attempt_failed(first_failed_ms)
             if result.target_failed and context.breaker.is_open:
                 continue  # that was the outage, not the event: no attempt is used up
             return result
