@@ -15,7 +15,8 @@ the lookups of its own event passes for a repeat.)
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from app.domain.entities import CHILD_TYPES, CONSUMER_ID_COLUMN, Catalog, EntityType, as_text
 from app.domain.event import DeleteScope, Operation, ProfileEvent
@@ -85,8 +86,7 @@ def phases_of(event: ProfileEvent, catalog: Catalog) -> tuple[Phase, ...]:
     return (lookups, Phase(any_child=True), *posts) if event.operation is Operation.UPDATE else posts
 
 
-@dataclass(frozen=True, slots=True)
-class _State:
+class _State(NamedTuple):
     """Where an explanation stands: event, phase, what of the phase is done, and what failed in this attempt.
 
     ``pending``: the last call, whose answer was bad; it may come again, or the event may go on without it.
@@ -101,8 +101,7 @@ class _State:
     frozen: frozenset[int] = frozenset()
 
 
-@dataclass(frozen=True, slots=True)
-class _Account:
+class _Account(NamedTuple):
     cost: int = 0
     run: int = 0  # calls of this attempt
     again: frozenset[int] = frozenset()
@@ -124,7 +123,7 @@ class _Explainer:
         """Go on with every explanation that the call leaves, and with those that leave the call out."""
         after: dict[_State, _Account] = {}
         for state, account in self.states.items():
-            left_out = replace(account, cost=account.cost + _VIOLATION_COST, violations=(*account.violations, one.call))
+            left_out = account._replace(cost=account.cost + _VIOLATION_COST, violations=(*account.violations, one.call))
             for follower, new in (*self._followers(state, account, one), (state, left_out)):
                 known = after.get(follower)
                 if known is None or new.cost < known.cost:
@@ -136,34 +135,33 @@ class _Explainer:
     def _followers(self, state: _State, account: _Account, one: Stamped) -> Iterable[tuple[_State, _Account]]:
         call = identity(one.call)
         ok = one.call.status == "ok" or (one.call.status == "error" and one.call.operation == "Delete")
-        further = replace(account, run=account.run + 1)
+        further = account._replace(run=account.run + 1)
         if call == state.last:
-            repeated = replace(state, pending=None if ok else call)
+            repeated = state._replace(pending=None if ok else call)
             if state.pending is None:  # the answer was good, as far as can be seen
-                noted = replace(further, cost=further.cost + 1, again=further.again | {state.event})
+                noted = further._replace(cost=further.cost + 1, again=further.again | {state.event})
             else:
                 noted = further
                 repeated = self._with_done(repeated, call) if ok else repeated
             yield repeated, noted
-        gone_on = state if state.pending is None else replace(self._with_done(state, state.pending), failed=True)
-        gone_on = replace(gone_on, pending=None)
+        gone_on = self._gone_on(state)
         if state.event >= 0:
             for follower in self._fitting(gone_on, call, ok):
                 yield follower, further
-            restarted = replace(gone_on, phase=0, done=frozenset(), failed=False)
+            restarted = _State(state.event, 0, frozenset(), False, None, None, state.frozen)
             for follower in self._fitting(restarted, call, ok):
                 yield (
                     follower,
-                    replace(account, cost=account.cost + account.run, run=1, again=account.again | {state.event}),
+                    account._replace(cost=account.cost + account.run, run=1, again=account.again | {state.event}),
                 )
         if self._may_end(gone_on):
             ended = account.failed | {state.event} if gone_on.failed else account.failed
             for event in self._next_events(state.event):
                 begun = _State(event, 0, frozenset(), False, None, None, state.frozen)
                 for follower in self._fitting(begun, call, ok):
-                    yield follower, replace(account, run=1, failed=ended)
+                    yield follower, account._replace(run=1, failed=ended)
         if one.freeze is not None and one.freeze not in state.frozen:
-            yield replace(state, frozen=state.frozen | {one.freeze}), replace(account, cost=account.cost + _LATE_COST)
+            yield state._replace(frozen=state.frozen | {one.freeze}), account._replace(cost=account.cost + _LATE_COST)
 
     def _next_events(self, event: int) -> Iterable[int]:
         """The next one; those that were given up may have got no further than to fetch a token."""
@@ -174,16 +172,16 @@ class _Explainer:
 
     def _with_done(self, state: _State, call: Identity) -> _State:
         found = self._place(state, call)
-        return state if found is None else replace(state, phase=found[0], done=found[1])
+        return state if found is None else state._replace(phase=found[0], done=found[1])
 
     def _fitting(self, state: _State, call: Identity, ok: bool) -> Iterable[_State]:
         found = self._place(state, call)
         if found is None:
             return
         if ok:
-            yield replace(state, phase=found[0], done=found[1], last=call)
+            yield state._replace(phase=found[0], done=found[1], last=call)
         else:
-            yield replace(state, pending=call, last=call)
+            yield state._replace(pending=call, last=call)
 
     def _place(self, state: _State, call: Identity) -> tuple[int, frozenset[Identity]] | None:
         """The phase that has room for the call, and what is done of it then."""
@@ -216,7 +214,10 @@ class _Explainer:
         return min(self.states.items(), key=rank)
 
     def _gone_on(self, state: _State) -> _State:
-        return state if state.pending is None else replace(self._with_done(state, state.pending), failed=True)
+        """The same, with a bad last answer taken as the last word about that call."""
+        if state.pending is None:
+            return state
+        return self._with_done(state, state.pending)._replace(failed=True, pending=None)
 
     def lost(self, state: _State) -> tuple[int, ...]:
         first = state.event + 1 if self._may_end(self._gone_on(state)) else state.event
