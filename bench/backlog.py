@@ -19,6 +19,7 @@ from app.kafka.publisher import Publisher
 from app.settings import KafkaSettings
 
 CONSUMERS = 1_000
+ANSWER_SECONDS = 30.0
 
 
 def events(count: int, consumers: int = CONSUMERS) -> Iterator[tuple[bytes, bytes]]:
@@ -60,8 +61,19 @@ def publish(kafka: KafkaSettings, count: int) -> None:
 def uncommitted(kafka: KafkaSettings) -> int:
     """How many records of the main topic the group has not committed yet."""
     client = Admin(kafka).client
-    partitions = [TopicPartition(kafka.topic, number) for number in range(kafka.partitions)]
+    partitions = _partitions(kafka, kafka.topic)
     ends = client.list_offsets({partition: OffsetSpec.latest() for partition in partitions})
     asked = client.list_consumer_group_offsets([ConsumerGroupTopicPartitions(kafka.group, partitions)])
-    committed = {found.partition: found.offset for found in asked[kafka.group].result().topic_partitions}
-    return sum(end.result().offset - max(0, committed[tp.partition]) for tp, end in ends.items())
+    committed = {found.partition: found.offset for found in asked[kafka.group].result(ANSWER_SECONDS).topic_partitions}
+    return sum(end.result(ANSWER_SECONDS).offset - max(0, committed[tp.partition]) for tp, end in ends.items())
+
+
+def records(kafka: KafkaSettings, topic: str) -> int:
+    """How many records were ever written to a topic."""
+    client = Admin(kafka).client  # answers come only as long as it is held
+    ends = client.list_offsets({tp: OffsetSpec.latest() for tp in _partitions(kafka, topic)})
+    return sum(end.result(ANSWER_SECONDS).offset for end in ends.values())
+
+
+def _partitions(kafka: KafkaSettings, topic: str) -> list[TopicPartition]:
+    return [TopicPartition(topic, number) for number in range(kafka.partitions)]

@@ -63,6 +63,7 @@ def tables(found: Mapping[str, Any], top: int) -> list[Table]:
     for thread, seconds in sorted(found["threads"].items(), key=lambda item: -item[1]):
         if seconds >= 0.01:
             threads.add_row(f"{seconds:.2f}", thread)
+    threads.add_row(f"{found['garbage_seconds']:.2f}", "garbage collection, in any of them")
     return [*shown, threads]
 
 

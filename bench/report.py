@@ -30,6 +30,7 @@ class Summary:
     calls_per_second: float
     cpu_ms_per_event: float
     resident_mb: float
+    events_per_commit: float
     troubles: tuple[str, ...]
 
 
@@ -66,6 +67,7 @@ def _summary(row: Row, runs: Sequence[Run]) -> Summary:
         calls_per_second=speed * statistics.median([run.calls_per_event for run in good] or [0.0]),
         cpu_ms_per_event=statistics.median([run.cpu_ms_per_event for run in good] or [0.0]),
         resident_mb=max((run.resident_mb for run in good), default=0.0),
+        events_per_commit=statistics.median([run.events_per_commit for run in good] or [0.0]),
         troubles=tuple(dict.fromkeys(run.trouble for run in runs if run.trouble)),
     )
 
@@ -101,6 +103,7 @@ def table(summaries: Sequence[Summary]) -> Table:
         "calls/s",
         "CPU, ms/event",
         "MB",
+        "events/commit",
         title=f"One backlog, {IN_FLIGHT} in flight (c: one at a time), one call per event",
     )
     for column in shown.columns[2:]:
@@ -114,9 +117,10 @@ def table(summaries: Sequence[Summary]) -> Table:
                 f"{summary.calls_per_second:,.0f}",
                 f"{summary.cpu_ms_per_event:.2f}",
                 f"{summary.resident_mb:,.0f}",
+                f"{summary.events_per_commit:.1f}" if summary.events_per_commit else "",
             )
             if summary.good
-            else ("-",) * 5
+            else ("-",) * 6
         )
         shown.add_row(row.letter, row.what, f"{row.milliseconds} ms", *figures)
     return shown

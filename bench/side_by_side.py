@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 
-from bench.backlog import publish, uncommitted
+from bench.backlog import publish, records, uncommitted
 from bench.java_program import JavaMissing
 from bench.measured import NotDone, resident_mb, steady, watch
 from bench.rows import Row
@@ -24,8 +24,12 @@ SETTLE_SECONDS = 30.0
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One run of one row. ``load``: the machine's load average just before. ``trouble``: why there are no figures, or
-    what else was not as it must be; empty when all is well."""
+    """One run of one row.
+
+    ``load``: the machine's load average just before. ``events_per_commit``: how many events shared a write of their
+    partition's durable record, on average; 0 for programs that have none. ``trouble``: why there are no figures, or
+    what else was not as it must be; empty when all is well.
+    """
 
     row: str
     round: int
@@ -35,6 +39,7 @@ class Run:
     calls_per_event: float = 0.0
     cpu_ms_per_event: float = 0.0
     resident_mb: float = 0.0
+    events_per_commit: float = 0.0
     trouble: str = ""
 
 
@@ -77,6 +82,7 @@ def _run(site: Site, target: Stub, row: Row, number: int, topic: str, events: in
         resident = resident_mb(running.process.pid)
         trouble = _unsettled(running, row, lambda: uncommitted(kafka), events)
         calls = count() - before
+        commits = records(kafka, kafka.state_topic) if row.worker else 0
     if not trouble and calls != events:
         trouble = f"{calls} calls for {events} events"
     return Run(
@@ -88,6 +94,7 @@ def _run(site: Site, target: Stub, row: Row, number: int, topic: str, events: in
         calls / events,
         measured.cpu_ms_per_event,
         resident,
+        events / commits if commits else 0.0,
         trouble,
     )
 

@@ -6,17 +6,20 @@ a C function counts for the Python function that called it. What other threads u
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import signal
 import threading
+import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
-EVERY_SECONDS = 0.002
+# The kernel looks at every clock tick only, so less than some milliseconds is of no use (setitimer(2)).
+EVERY_SECONDS = 0.004
 # Deeper frames are the event loop's and the start of the program.
 _DEPTH = 60
 _TICKS = os.sysconf("SC_CLK_TCK")
@@ -26,7 +29,8 @@ _TICKS = os.sysconf("SC_CLK_TCK")
 def sampled(output: Path) -> Iterator[None]:
     """Sample this process, which must be in its main thread, and write what was found on leaving, as JSON:
 
-    ``own`` and ``with_callees``: function -> samples; ``threads``: name -> processor seconds when last seen.
+    ``own`` and ``with_callees``: function -> samples; ``threads``: name -> processor seconds when last seen;
+    ``garbage_seconds``: processor time of the garbage collector, which comes on top of whatever function was running.
     """
     own: Counter[str] = Counter()
     with_callees: Counter[str] = Counter()
@@ -55,18 +59,30 @@ def sampled(output: Path) -> Iterator[None]:
         while not stopped.wait(0.5):
             threads.update(thread_seconds())
 
+    garbage_seconds = began = 0.0
+
+    def collecting(phase: str, _information: dict[str, int]) -> None:
+        nonlocal garbage_seconds, began
+        if phase == "start":
+            began = time.thread_time()
+        else:
+            garbage_seconds += time.thread_time() - began
+
     stopped = threading.Event()
     watcher = threading.Thread(target=watch, name="samples threads", daemon=True)
     signal.signal(signal.SIGPROF, look)
     signal.setitimer(signal.ITIMER_PROF, EVERY_SECONDS, EVERY_SECONDS)
     watcher.start()
+    gc.callbacks.append(collecting)
     try:
         yield
     finally:
         signal.setitimer(signal.ITIMER_PROF, 0)
+        gc.callbacks.remove(collecting)
         stopped.set()
         watcher.join()
-        output.write_text(json.dumps({"own": own, "with_callees": with_callees, "threads": threads}))
+        found = {"own": own, "with_callees": with_callees, "threads": threads, "garbage_seconds": garbage_seconds}
+        output.write_text(json.dumps(found))
 
 
 def thread_seconds() -> dict[str, float]:

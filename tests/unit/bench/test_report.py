@@ -10,7 +10,7 @@ from bench.side_by_side import Run
 
 
 def run(row: str, speed: float, cpu: float = 1.0, *, round_number: int = 1, trouble: str = "") -> Run:
-    return Run(row, round_number, 1_000, 0.5, speed, 1.0, cpu, 100.0, trouble)
+    return Run(row, round_number, 1_000, 0.5, speed, 1.0, cpu, 100.0, trouble=trouble)
 
 
 def test_the_median_of_the_rounds_counts() -> None:

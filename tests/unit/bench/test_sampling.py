@@ -10,7 +10,7 @@ from pathlib import Path
 from bench.profiling import package_of
 
 PROGRAM = """
-import sys, time
+import gc, sys, time
 from pathlib import Path
 from bench.programs.sampling import sampled
 
@@ -21,6 +21,7 @@ def busy():
 
 def caller():
     busy()
+    gc.collect()
 
 with sampled(Path(sys.argv[1])):
     time.sleep(0.7)
@@ -39,6 +40,7 @@ def test_the_busy_function_is_seen_and_the_waiting_one_is_not(tmp_path: Path) ->
     assert own["busy"] > 0.8 * sum(own.values())
     assert deep["caller"] >= own["busy"]
     assert found["threads"]["MainThread"] > 0
+    assert found["garbage_seconds"] > 0
 
 
 def test_functions_are_grouped_by_package_and_the_rooms_of_app_stay_apart() -> None:
