@@ -5,7 +5,7 @@ An event's calls come in phases (look up, delete, parent, children); within a ph
 * the next call of the event under way, or the same call again at once (its answer was lost);
 * the event from its beginning (its worker died, lost the partition, or the attempt failed): its calls are *repeated*;
 * the next event from its beginning, once this one is complete, or once one of its calls has failed;
-* at a thaw, one call of the event that the frozen worker had under way: *late*, at most one per consumer and freeze.
+* at a thaw, one call that was on its way when its worker was frozen: *late*, at most one of a consumer per freeze.
 
 Everything else is a violation of order: such a call is left out, and the others are explained without it. Of all
 explanations the one with the fewest violations, then late calls, then repeated calls is taken. (A stray lookup among
@@ -49,14 +49,14 @@ class Stamped:
 class Explanation:
     """``repeated``: calls done again; ``again``: events (by index) that were begun again; ``failed``: events settled
     although a call of theirs had failed; ``lost``: events whose calls were never all made; ``violations``: calls that
-    no order of events explains; ``late``: excepted calls."""
+    no order of events explains; ``late``: freezes (by number) of which one call came late."""
 
     repeated: int = 0
     again: frozenset[int] = frozenset()
     failed: frozenset[int] = frozenset()
     lost: tuple[int, ...] = ()
     violations: tuple[Call, ...] = ()
-    late: int = 0
+    late: frozenset[int] = frozenset()
 
 
 def identity(call: Call) -> Identity:
@@ -239,12 +239,12 @@ def explain(
     for one in calls:
         explainer.take(one)
     state, account = explainer.outcome()
-    late, violations = len(state.frozen), account.violations
+    violations = account.violations
     return Explanation(
         repeated=account.cost % _LATE_COST,
         again=account.again,
         failed=explainer.failed(state, account),
         lost=explainer.lost(state),
         violations=violations,
-        late=late,
+        late=state.frozen,
     )

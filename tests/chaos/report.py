@@ -73,7 +73,8 @@ def describe(line: Line) -> str:
         f"seed {line.schedule.seed}: {figures.events} events, "
         + ", ".join(f"{name} {number}" for name, number in figures.outcomes.items() if number)
         + f"; repeated: {figures.repeated_calls} calls of {figures.repeated_events} events, "
-        f"{figures.repeated_dead_letters} dead letters; rows checked of {figures.rows_checked} consumers; "
+        f"{figures.repeated_dead_letters} dead letters; {figures.late} late calls; "
+        f"rows checked of {figures.rows_checked} consumers; "
         f"{figures.recovery.kills} kills and freezes measured"
     ]
     text += [f"  {violation}" for violation in line.verdict.violations[:SHOWN]]

@@ -35,6 +35,8 @@ SETTINGS = {
     "SYNC_BREAKER_PROBE_SECONDS": "0.5",
     "SYNC_BREAKER_ALERT_SECONDS": "2",
 }
+# Of every call in a run with faults.
+SLOW_MS = 25
 # What a run may take to come to rest after the last event and the last blow.
 REST_SECONDS = 120.0
 
@@ -61,7 +63,7 @@ class Run:
             self.seed,
             self.seconds,
             faulty_consumers=ids[: self.consumers // 4],
-            lasting=_permanent(permanent) if self.down_seconds else (),
+            lasting=_lasting(permanent) if self.down_seconds else (),
             down_seconds=self.down_seconds,
             deck=self.deck,
             gap=self.gap,
@@ -157,10 +159,12 @@ def _at_rest(workers: dict[int, WorkerProcess], count: int) -> bool:
     return True
 
 
-def _permanent(consumers: Sequence[str]) -> list[Rule]:
-    """Errors that no attempt mends: of the parent (dead letters), of a child (partials), of a delete."""
+def _lasting(consumers: Sequence[str]) -> list[Rule]:
+    """Calls that take a while, so that blows hit some under way; and errors that no attempt mends: of the parent (dead
+    letters), of a child (partials), of a delete."""
     parent, child, delete = consumers[:3], consumers[3:6], consumers[6:]
     return [
+        {"kind": "slow", "delayMs": SLOW_MS},
         *(
             {"kind": "row_error", "operation": "Update", "dataExtension": "CMT_Consumer", "consumerId": c}
             for c in parent

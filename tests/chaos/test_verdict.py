@@ -172,6 +172,13 @@ def test_long_after_the_thaw_or_a_second_time_it_is_not_excepted() -> None:
     assert (verdict.figures.late, verdict.figures.order) == (1, 1)
 
 
+def test_late_calls_of_two_consumers_after_one_freeze_are_a_violation_of_order() -> None:
+    length = len(GOOD.calls) * CALL_SECONDS
+    both = with_calls(lambda calls: [*late_call(calls), calls_by("bob", 1)[0]])
+    verdict = judge(replace(both, done=frozen(length - 0.5)), CATALOG)
+    assert (verdict.figures.late, verdict.figures.order) == (2, 1)
+
+
 @pytest.mark.parametrize(
     "changed", [{"events": 9}, {"events": 7, "synced": 6}, {"synced": 8}, {"parked": 1}, {"invalid": 0, "failed": 1}]
 )

@@ -70,6 +70,7 @@ def judge(evidence: Evidence, catalog: Catalog) -> Verdict:
         for call in evidence.calls
         if call.consumer_id not in by_consumer
     ]
+    order += _late_together(explained)
     letters, repeated_letters = _dead_letters(evidence)
     counts = wrong_counts(evidence, by_consumer, explained, catalog)
     rows, checked = _rows(evidence, by_consumer, explained, catalog)
@@ -86,7 +87,7 @@ def judge(evidence: Evidence, catalog: Catalog) -> Verdict:
         outcomes={outcome.value: totals.get(outcome.value, 0) for outcome in Outcome},
         lost=len(lost),
         order=len(order),
-        late=sum(explanation.late for explanation in explained.values()),
+        late=sum(len(explanation.late) for explanation in explained.values()),
         count_error=len(counts),
         repeated_calls=sum(explanation.repeated for explanation in explained.values()),
         repeated_events=sum(len(explanation.again) for explanation in explained.values()),
@@ -117,6 +118,16 @@ def _explained(
         given_up = frozenset(number for number, source in enumerate(valid(sources)) if source.position in dead)
         found[consumer] = explain(events_of(sources), calls[consumer], catalog, given_up)
     return found
+
+
+def _late_together(explained: Mapping[str, Explanation]) -> list[Violation]:
+    """Between the look whether it may be sent and its sending a call may be caught by a freeze, but hardly two."""
+    freezes = Counter(freeze for explanation in explained.values() for freeze in explanation.late)
+    return [
+        Violation("order", f"{number} calls were sent by the worker that was thawed as number {freeze}")
+        for freeze, number in freezes.items()
+        if number > 1
+    ]
 
 
 def _missing_records(evidence: Evidence) -> list[Violation]:
