@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import signal
+import sys
 import time
 from dataclasses import asdict
 from pathlib import Path
@@ -133,7 +135,8 @@ def _finish(found: dict[str, Any], output: Path | None) -> None:
 
 
 def main() -> None:
-    """Errors that say what to do need no traceback."""
+    """Errors that say what to do need no traceback; SIGTERM leaves nothing behind either."""
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     try:
         program()
     except (BrokerStartError, KafkaAccessError, NotDone, TimeoutError, ValueError) as error:
