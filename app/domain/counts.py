@@ -19,7 +19,8 @@ EVENT_ENTITY = "event"
 RowKey = tuple[str, tuple[str, ...]]
 
 MarketCounts = dict[str, dict[str, int | list[int]]]
-Counts = dict[str, dict[str, MarketCounts]]
+DayCounts = dict[str, MarketCounts]
+Counts = dict[str, DayCounts]
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,13 +71,22 @@ def _add(numbers: dict[str, int | list[int]], key: str, n: int) -> None:
     numbers[key] = before + n
 
 
+def copied(day: DayCounts) -> DayCounts:
+    """The counts of a day, to be changed without touching these."""
+    return {
+        market: {
+            kind: {key: list(n) if isinstance(n, list) else n for key, n in entries.items()}
+            for kind, entries in kinds.items()
+        }
+        for market, kinds in day.items()
+    }
+
+
 def added(one: Counts, other: Counts) -> Counts:
     """The sum of two; neither is changed, days that only one of them has are shared with it."""
     total = {**one, **other}
     for day in one.keys() & other.keys():
-        total[day] = {
-            market: {kind: dict(entries) for kind, entries in kinds.items()} for market, kinds in one[day].items()
-        }
+        total[day] = copied(one[day])
         for market, kinds in other[day].items():
             for kind, entries in kinds.items():
                 sums = total[day].setdefault(market, {}).setdefault(kind, {})

@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, timedelta
+from functools import lru_cache
 
 Headers = tuple[tuple[str, bytes | None], ...]  # a header value may be null
 
 # 9999-12-31, the last day that has a name here. A producer may write any number into a record's timestamp
 # (microseconds, for instance), and such a record must not stop the topic.
 LATEST_MS = 253_402_300_799_999
+
+
+DAY_MS = 24 * 3600 * 1000
+
+
+@lru_cache(maxsize=64)
+def _day(since_1970: int) -> str:
+    return (date(1970, 1, 1) + timedelta(days=since_1970)).isoformat()
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +41,7 @@ class SourceRecord:
     @property
     def day(self) -> str:
         """UTC day of the Kafka timestamp (ISO 8601): the same on every replay, so counts never move between days."""
-        return self.time.date().isoformat()
+        return _day(min(max(self.timestamp_ms, 0), LATEST_MS) // DAY_MS)
 
     @property
     def time(self) -> datetime:

@@ -14,19 +14,22 @@ Both kinds of record carry the writer's epoch in their key; the highest epoch wi
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
+from itertools import accumulate, islice
 from typing import Any
 
 import orjson
 
-from app.domain.counts import Counts, FailureCount, RowKey, Settlement, fold
+from app.domain.counts import Counts, FailureCount, RowKey, Settlement, copied, fold
 from app.domain.entities import EntityType
 from app.domain.outcome import Outcome, RecordCount
 
 FORMAT = 1
 RECENT_KEPT = 5
-# Of the rows that were deleted one by one since a consumer's last full state, the newest so many are remembered.
+# Of the rows that were deleted one by one since a consumer's last full state, the newest so many are remembered, with
+# keys of so many characters at most: the record must fit into its topic.
 DELETED_KEPT = 200
+DELETED_CHARACTERS = 40_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +71,8 @@ class PartitionState:
     dead_letters: dict[str, int] = field(default_factory=dict)  # reason -> open ones
     # Closed days are counted in documents, see archive.py: month -> (epoch, number) of the one that counts.
     archive: dict[str, tuple[int, int]] = field(default_factory=dict)
+    # Days of ``counts`` that are this object's own; those of the object that it was copied from must not be changed.
+    _own_days: set[str] = field(default_factory=set, repr=False, compare=False)
 
     def copy(self) -> PartitionState:
         """A copy that may be changed without touching this one (counts are copied where they are changed)."""
@@ -92,13 +97,9 @@ class PartitionState:
             self.done.add(offset)
         self.forwarded.pop(offset, None)
         self.verdicts.pop(offset, None)
-        self.counts[settlement.day] = {
-            market: {
-                kind: {key: list(n) if isinstance(n, list) else n for key, n in entries.items()}
-                for kind, entries in kinds.items()
-            }
-            for market, kinds in self.counts.get(settlement.day, {}).items()
-        }
+        if settlement.day not in self._own_days:
+            self._own_days.add(settlement.day)
+            self.counts[settlement.day] = copied(self.counts.get(settlement.day, {}))
         fold(self.counts, settlement)
         if dead_letter:
             reason = settlement.reason or ""
@@ -217,7 +218,19 @@ class ConsumerState:
     deleted_forgotten: int = -1
 
     def encode(self) -> bytes:
-        return orjson.dumps({"v": FORMAT, **asdict(self)})
+        """JSON; orjson writes the dataclasses inside as objects."""
+        return orjson.dumps(
+            {
+                "v": FORMAT,
+                "offset": self.offset,
+                "market": self.market,
+                "recent": self.recent,
+                "synced_ms": self.synced_ms,
+                "full": self.full,
+                "deleted": self.deleted,
+                "deleted_forgotten": self.deleted_forgotten,
+            }
+        )
 
     @classmethod
     def decode(cls, value: bytes) -> ConsumerState:
@@ -262,8 +275,7 @@ def after_settling(before: ConsumerState | None, offset: int, settlement: Settle
     if reached and settlement.full_state and (full is None or offset >= full.offset):
         full = FullState(offset, settlement.operation, settlement.event_id)
     deleted, forgotten = _deleted(state, offset, settlement.deleted if reached else (), full)
-    return replace(
-        state,
+    return ConsumerState(
         offset=max(offset, state.offset),
         market=state.market if settlement.market == "-" else settlement.market,
         recent=(event, *older)[:RECENT_KEPT],
@@ -284,10 +296,11 @@ def _deleted(
     newest = {(row.entity, row.key): row.offset for row in state.deleted}
     for row in rows:
         newest[row] = max(offset, newest.get(row, -1))
-    kept = sorted((DeletedRow(at, *row) for row, at in newest.items() if at > since), key=lambda row: row.offset)
-    dropped = [row.offset for row in kept[:-DELETED_KEPT]]
-    forgotten = max((state.deleted_forgotten, *dropped))
-    return tuple(kept[-DELETED_KEPT:]), forgotten if forgotten > since else -1
+    known = sorted((DeletedRow(at, *row) for row, at in newest.items() if at > since), key=lambda row: -row.offset)
+    sizes = accumulate(sum(map(len, row.key)) for row in known)
+    kept = sum(size <= DELETED_CHARACTERS for size in islice(sizes, DELETED_KEPT))
+    forgotten = max((state.deleted_forgotten, *(row.offset for row in known[kept:])))
+    return tuple(reversed(known[:kept])), forgotten if forgotten > since else -1
 
 
 def partition_key(partition: int, epoch: int) -> bytes:

@@ -5,6 +5,9 @@ Why each override is there:
 
 * ``_getmany``: opens offsets in the ledger before Faust can drop a message; fetches nothing of a generation that has
   not taken over; undoes a fetch that straddles a rebalance; goes back to what was lost on the way.
+* ``_drain_messages``: hands records to the agents one after the other. Faust's own loop drops one when a rebalance
+  begins, and starts two tasks for each.
+* ``track_message``: nobody waits for acknowledgements that the ledger replaces.
 * ``ack``, ``_new_offset``, ``_filter_tps_with_pending_acks``, ``_add_gap``: commit arithmetic. Faust's takes a hole
   next to the committed offset for done, and its lists would only grow beside the ledger.
 * ``on_partitions_revoked``: drain, then commit, before Faust forgets what was acknowledged.
@@ -36,6 +39,9 @@ IDLE_SECONDS = 0.02
 # The consumer's thread does one thing at a time: while a fetch waits for records, a commit, a seek or a take-over waits
 # behind it. Faust would let it wait for a second.
 POLL_SECONDS = 0.1
+
+# Records handed to the agents before others may run.
+DELIVERED_AT_A_TIME = 100
 
 # Records of one partition in one round of fetching.
 FAIR_SHARE = 100
@@ -128,6 +134,53 @@ class LedgerConsumer(AiokafkaConsumer):  # type: ignore[misc]
                 self._ledger.fetched((tp.topic, tp.partition), [record.offset for record in batch])
                 kept[tp] = batch
         return kept
+
+    async def _drain_messages(self, fetcher: Any) -> None:
+        try:
+            while not (self._stopped.is_set() or fetcher._stopped.is_set()):
+                records, active = await self._wait_next_records(POLL_SECONDS)
+                # Of this generation or none: a fetch that straddled two was undone.
+                generation = self.app.consumer_generation_id
+                if self.should_stop:
+                    return
+                if self.flow_active:
+                    await self._deliver(records or {}, active, generation)
+                else:
+                    await self._seek_back()
+                await asyncio.sleep(0)
+        except (asyncio.CancelledError, *self.consumer_stopped_errors):
+            if not self.app.should_stop:
+                raise
+
+    async def _deliver(self, records: dict[TP, list[Any]], active: set[TP] | None, generation: int) -> None:
+        delivered = 0
+        for tp, record in self.scheduler.iterate(records):
+            if not self.flow_active or self.app.consumer_generation_id != generation:
+                return  # a rebalance: what is left will be fetched again by whoever owns it then
+            if active is not None and tp not in active and tp not in self._buffered_partitions:
+                continue
+            read = self._read_offset[tp]
+            if read is not None and record.offset < read:
+                continue
+            delivery = self.callback(self._to_message(tp, record))
+            if self._is_changelog_tp(tp):
+                # The buffer of a recovery may be full, and a rebalance end it.
+                await self.wait_first(delivery, self.suspend_flow.wait())
+            else:
+                await delivery
+            self._read_offset[tp] = record.offset
+            delivered += 1
+            if delivered % DELIVERED_AT_A_TIME == 0:
+                await asyncio.sleep(0)
+
+    async def _seek_back(self) -> None:
+        try:
+            await self.perform_seek()
+        except Exception as error:  # noqa: BLE001 - the next generation seeks by itself
+            log.debug("a seek was cut off by a rebalance", error=repr(error))
+
+    def track_message(self, message: Any) -> None:
+        """Nothing to do: the ledger knows what is open."""
 
     async def _undo(self, tp: TP, first: int) -> None:
         """Go back to the first record of a fetch that began before a rebalance and ended after it."""

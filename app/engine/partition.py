@@ -296,14 +296,10 @@ class Partition(PartitionTasks):
         """
         context = self._context
         while True:
-            with self._not_started():
-                probe = await context.breaker.pass_or_probe()
-                await context.slots.acquire()
+            probe = await self._admitted()
             context.in_flight += 1
             try:
-                with self._not_started():
-                    await self._lease()
-                    found = await self.journal.consumers.find(work.consumer)
+                found = await self.journal.consumers.find(work.consumer)
                 result = await context.flow.run(
                     work,
                     attempt=attempt,
@@ -321,7 +317,8 @@ class Partition(PartitionTasks):
             finally:
                 context.in_flight -= 1
                 context.slots.release()
-            await self._lease()  # the answer counts only if nobody else can have taken over meanwhile
+            if self.dead or not context.lease.holds(self.generation):
+                await self._lease()  # the answer counts only if nobody else can have taken over meanwhile
             if result.target_down:
                 context.breaker.trip()
             elif result.target_failed and attempt >= context.sync.max_attempts:

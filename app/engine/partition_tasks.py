@@ -52,6 +52,24 @@ class PartitionTasks:
         finally:
             self._idle.discard(task)
 
+    async def _admitted(self) -> bool:
+        """Wait for a free slot, taken on return, while this is the owner; whether this is the breaker's probe."""
+        context = self._context
+        if self.draining:
+            raise Abandoned
+        if not context.breaker.is_open and not context.slots.locked() and context.lease.holds(self.generation):
+            await context.slots.acquire()  # without waiting, as there is one
+            return False
+        with self._not_started():
+            probe = await context.breaker.pass_or_probe()
+            await context.slots.acquire()
+            try:
+                await self._lease()
+            except BaseException:
+                context.slots.release()
+                raise
+        return probe
+
     async def _lease(self) -> None:
         while not self._context.lease.holds(self.generation):
             if self.dead:

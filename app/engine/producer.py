@@ -7,7 +7,7 @@ timeout can overtake a newer one, and an old state record would win over its suc
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +17,10 @@ from aiokafka.record.default_records import DefaultRecordBatchBuilder
 from aiokafka.structs import RecordMetadata
 
 from app.domain.record import Headers
+
+# Far below what aiokafka lets into a batch, so that none is ever full.
+BATCH_BYTES = 200_000
+RECORD_OVERHEAD = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,29 +83,53 @@ class DurableProducer:
             TooLarge: a record is larger than its topic takes.
         """
         try:
-            pending = [await self._send(record) for record in records]
-            done = await asyncio.shield(asyncio.gather(*pending))
+            pending = [(await self._send(run), len(run)) for run in _runs(records)]
+            done = await asyncio.shield(asyncio.gather(*(acknowledged for acknowledged, _ in pending)))
         except MessageSizeTooLargeError as error:
             raise TooLarge(str(error)) from error
-        return [metadata.offset for metadata in done]
+        return [
+            metadata.offset + at for metadata, (_, length) in zip(done, pending, strict=True) for at in range(length)
+        ]
 
-    async def _send(self, record: Write) -> asyncio.Future[RecordMetadata]:
+    async def _send(self, run: Sequence[Write]) -> asyncio.Future[RecordMetadata]:
+        """Send records of one partition."""
         assert self._producer is not None, "start() comes first"
-        key, value, headers = record.key, record.value, list(record.headers)
-        size = DefaultRecordBatchBuilder.estimate_size_in_bytes(key, value, headers)
-        if size > self._largest.get(record.topic, size):
-            raise TooLarge(f"{size} bytes are too large for {record.topic}")
-        if key is None and value is None and record.partition is not None:
-            # Kafka takes a record with neither key nor value, and so may hold one that has to become a dead letter;
-            # aiokafka's send refuses it, its batches do not.
-            batch = self._producer.create_batch()
-            batch.append(timestamp=None, key=None, value=None, headers=headers)
-            sending = self._producer.send_batch(batch, record.topic, partition=record.partition)
+        for record in run:
+            size = DefaultRecordBatchBuilder.estimate_size_in_bytes(record.key, record.value, list(record.headers))
+            if size > self._largest.get(record.topic, size):
+                raise TooLarge(f"{size} bytes are too large for {record.topic}")
+        first = run[0]
+        if len(run) == 1 and not (first.key is None and first.value is None):
+            sending = self._producer.send(
+                first.topic, first.value, first.key, first.partition, headers=list(first.headers)
+            )
         else:
-            sending = self._producer.send(record.topic, value, key, record.partition, headers=headers)
+            # One batch, acknowledged as a whole, costs much less than as many single sends. And aiokafka's send refuses
+            # a record with neither key nor value, which Kafka takes and so may hold; its batches do not.
+            batch = self._producer.create_batch()
+            for record in run:
+                batch.append(timestamp=None, key=record.key, value=record.value, headers=list(record.headers))
+            sending = self._producer.send_batch(batch, first.topic, partition=first.partition)
         acknowledged: asyncio.Future[RecordMetadata] = await sending
         return acknowledged
 
     async def write_one(self, record: Write) -> int:
         """As ``write``, for one record; its offset."""
         return (await self.write((record,)))[0]
+
+
+def _runs(records: Iterable[Write]) -> Iterator[list[Write]]:
+    """Neighbours that fit into one batch: of one partition, and together not too large."""
+    run: list[Write] = []
+    size = 0
+    for record in records:
+        one = len(record.key or b"") + len(record.value or b"") + RECORD_OVERHEAD
+        fits = run and record.partition is not None and size + one <= BATCH_BYTES
+        if not (fits and (record.topic, record.partition) == (run[0].topic, run[0].partition)):
+            if run:
+                yield run
+            run, size = [], 0
+        run.append(record)
+        size += one + sum(len(name) + len(value or b"") for name, value in record.headers)
+    if run:
+        yield run

@@ -141,7 +141,7 @@ class ConsumerSync:
             attempts=attempts,
             full_state=event.is_full_state,
             records=attempt.records,
-            failures=tuple(_grouped(attempt.failures, first=decision.failure)),
+            failures=tuple(_grouped(attempt.failures, first=decision.failure)) if attempt.failures else (),
             deleted=deleted_rows(event, self._catalog),
         )
 

@@ -65,6 +65,7 @@ class Metrics:
         self.registry = CollectorRegistry()
         self._gauges = Gauges()
         self._markets: set[str] = set()
+        self._children: dict[tuple[int | str, ...], Counter] = {}
 
         def counter(name: str, text: str, *labels: str) -> Counter:
             return Counter(PREFIX + name, text, labels, registry=self.registry)
@@ -96,13 +97,13 @@ class Metrics:
 
     def event_settled(self, outcome: str, market: str, seconds: float | None = None) -> None:
         """Count an event under its final outcome; ``seconds`` = how long it took, if known."""
-        self._events.labels(outcome, self._market(market)).inc()
+        self._child(self._events, outcome, self._market(market)).inc()
         if seconds is not None:
             self._event_seconds.observe(max(seconds, 0.0))
 
     def call(self, operation: str, entity: str, result: str, seconds: float) -> None:
         """Count a SOAP call; ``result`` is ``ok`` or a registry code."""
-        self._calls.labels(operation, entity, result).inc()
+        self._child(self._calls, operation, entity, result).inc()
         self._call_seconds.observe(max(seconds, 0.0))
 
     def token(self, result: str) -> None:
@@ -120,6 +121,13 @@ class Metrics:
     def render(self) -> bytes:
         """The text that Prometheus reads (``CONTENT_TYPE``)."""
         return generate_latest(self.registry)
+
+    def _child(self, counter: Counter, *labels: str) -> Counter:
+        """As ``counter.labels``, which checks and copies its arguments each time."""
+        found = self._children.get((id(counter), *labels))
+        if found is None:
+            found = self._children[id(counter), *labels] = counter.labels(*labels)
+        return found
 
     def _market(self, market: str) -> str:
         if market not in self._markets:

@@ -159,6 +159,18 @@ def test_the_oldest_deleted_rows_are_forgotten_first_and_the_record_says_up_to_w
     assert (after.deleted, after.deleted_forgotten) == ((), -1)
 
 
+def test_long_keys_are_forgotten_earlier_so_that_the_record_stays_small(catalog: Catalog) -> None:
+    state: ConsumerState | None = None
+    for offset in range(9):
+        rows = (("pet", (f"{offset}" * 10_000,)),)
+        state = after_settling(
+            state, offset, Settlement("c1", "e", "DELETE", "DE", "-", Outcome.SYNCED, deleted=rows), 0
+        )
+    assert state is not None
+    assert [row.offset for row in state.deleted] == [5, 6, 7, 8]
+    assert state.deleted_forgotten == 4
+
+
 def test_the_record_survives_being_written_and_read(catalog: Catalog) -> None:
     state = after_settling(None, 7, settled(catalog, event(catalog, "DELETE", "ENTITIES")), 0)
     assert ConsumerState.decode(state.encode()) == state

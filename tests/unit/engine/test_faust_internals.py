@@ -18,6 +18,11 @@ VERSIONS = {"faust-streaming": "0.15.3", "aiokafka": "0.14.0"}
 
 FINGERPRINTS = {
     "faust.transport.consumer:Consumer._drain_messages": "44a2500309e83c63",
+    "faust.transport.consumer:Consumer.track_message": "217d7f1399a4cd8e",
+    "faust.transport.conductor:ConductorCompiler.build": "837cf521368c1ee4",
+    "faust.transport.utils:DefaultSchedulingStrategy": "93e70bad15f8e7e1",
+    "faust.agents.agent:Agent._execute_actor": "c750b828d2bda93e",
+    "mode.utils.queues:ThrowableQueue": "44872deb65478e1f",
     "faust.transport.consumer:Consumer.getmany": "4b168d84882a70d6",
     "faust.transport.consumer:Consumer._wait_next_records": "6218e1969a636b3f",
     "faust.transport.consumer:Consumer.perform_seek": "0e8c130ff4b0afd8",

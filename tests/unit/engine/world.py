@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
 from enum import Enum
@@ -350,7 +350,7 @@ class World:
         """A stream as an agent sees it: records from the committed offset on, opened in the ledger as they come."""
         generation, first = self.generation, self.committed[topic]
 
-        async def events() -> AsyncIterator[Any]:
+        async def fetch() -> None:
             offset = first
             while True:
                 log = self.topics.setdefault(topic, [])
@@ -362,22 +362,23 @@ class World:
                         self.dropped.discard((topic, offset))
                         offset += 1
                         continue
-                    yield SimpleNamespace(
-                        message=SimpleNamespace(
-                            topic=topic,
-                            partition=0,
-                            offset=offset,
-                            timestamp=1_795_000_000.0,
-                            key=record.key,
-                            value=record.value,
-                            headers=record.headers,
-                            generation_id=generation,
-                        )
+                    message = SimpleNamespace(
+                        topic=topic,
+                        partition=0,
+                        offset=offset,
+                        timestamp=1_795_000_000.0,
+                        key=record.key,
+                        value=record.value,
+                        headers=record.headers,
+                        generation_id=generation,
                     )
+                    await queue.put(SimpleNamespace(message=message))
                     offset += 1
                 await asyncio.sleep(0)
 
-        return SimpleNamespace(noack=lambda: SimpleNamespace(events=events))
+        queue: asyncio.Queue[Any] = asyncio.Queue(maxsize=1)
+        self.tasks.append(asyncio.create_task(fetch()))
+        return SimpleNamespace(channel=SimpleNamespace(queue=queue))
 
     def _rewound(self, topic: str, offset: int) -> int:
         self.rewound = self.rewound or bool(self.ownership.healing._rewinds)
