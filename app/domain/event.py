@@ -225,6 +225,9 @@ def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not JSON")
 
 
+_JSON = json.JSONDecoder(parse_float=Decimal, parse_constant=_refuse_constant)
+
+
 def decode_document(value: bytes, event_id: str) -> dict[str, Any]:
     """The JSON object that a value is; fractions become ``Decimal``, so that they keep their digits.
 
@@ -244,7 +247,7 @@ def decode_json(value: bytes, event_id: str) -> Any:
     except UnicodeDecodeError as error:
         raise InvalidEvent(EVENT_NOT_TEXT, f"not UTF-8 at byte {error.start}", event_id=event_id) from None
     try:
-        return json.loads(text, parse_float=Decimal, parse_constant=_refuse_constant)
+        return _JSON.decode(text)
     except json.JSONDecodeError as error:
         message = f"not JSON: {error.msg} at character {error.pos}"
         raise InvalidEvent(EVENT_NOT_JSON, message, event_id=event_id) from None
