@@ -232,6 +232,16 @@ class ConsumerState:
             }
         )
 
+    @staticmethod
+    def check(value: bytes) -> None:
+        """Whether ``decode`` can be expected to read it; costs a fifth of that.
+
+        Raises:
+            StateError: as ``decode``.
+        """
+        if missing := _CONSUMER_FIELDS - _document(value, "consumer").keys():
+            raise StateError(f"not a consumer record: without {', '.join(sorted(missing))}")
+
     @classmethod
     def decode(cls, value: bytes) -> ConsumerState:
         """Read what ``encode`` wrote.
@@ -252,6 +262,9 @@ class ConsumerState:
             ),
             deleted_forgotten=document.get("deleted_forgotten", -1),
         )
+
+
+_CONSUMER_FIELDS = {"offset", "market", "recent", "synced_ms", "full"}
 
 
 class StateError(ValueError):

@@ -80,16 +80,16 @@ class PartitionTasks:
 
     def spawn(self, coroutine: Coroutine[object, object, None]) -> None:
         """Run something as one of this partition's tasks; a bug in it stops the worker, loudly."""
-        task = asyncio.get_running_loop().create_task(self._guarded(coroutine))
+        task = asyncio.get_running_loop().create_task(coroutine)
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._ended)
 
-    async def _guarded(self, coroutine: Coroutine[object, object, None]) -> None:
-        try:
-            await coroutine
-        except (Abandoned, asyncio.CancelledError):
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if task.cancelled():
             return
-        except Exception as error:  # noqa: BLE001 - whatever it is, it must not pass unnoticed
+        error = task.exception()
+        if error is not None and not isinstance(error, Abandoned):
             self.dead = self.draining = True
             self._context.crash(error)
 

@@ -84,7 +84,7 @@ class DurableProducer:
         """
         try:
             pending = [(await self._send(run), len(run)) for run in _runs(records)]
-            done = await asyncio.shield(asyncio.gather(*(acknowledged for acknowledged, _ in pending)))
+            done = [await asyncio.shield(acknowledged) for acknowledged, _ in pending]
         except MessageSizeTooLargeError as error:
             raise TooLarge(str(error)) from error
         return [

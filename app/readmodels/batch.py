@@ -61,7 +61,7 @@ class Batch:
                 number, epoch, consumer_id = parse_consumer_key(key or b"")
                 _checked((number, epoch))
                 if value is not None:
-                    ConsumerState.decode(value)
+                    ConsumerState.check(value)
                 self.consumers[number, epoch, consumer_id] = Change(offset, value)
         except StateError as error:
             self.unreadable.append(Unreadable(topic, partition, offset, str(error)))
