@@ -22,10 +22,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from app.domain.consumer_state import ConsumerState, FullState
 from app.domain.counts import RowKey
 from app.domain.entities import CHILD_TYPES, CONSUMER_ID_COLUMN, Catalog, DataExtension, Row, as_text
 from app.domain.event import Operation, ProfileEvent
-from app.domain.state import ConsumerState, FullState
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,16 +15,9 @@ from dataclasses import dataclass
 from datetime import date
 
 from app.domain.archive import Move, plan_move
+from app.domain.consumer_state import ConsumerState, after_settling, consumer_key
 from app.domain.counts import Settlement
-from app.domain.state import (
-    ConsumerState,
-    Forwarded,
-    PartitionState,
-    Verdict,
-    after_settling,
-    consumer_key,
-    partition_key,
-)
+from app.domain.state import Forwarded, PartitionState, Verdict, partition_key
 from app.engine.producer import DurableProducer, Write
 from app.engine.work import ConsumerStates, StatesUnavailable
 

@@ -9,12 +9,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from app.domain.consumer_state import ConsumerState
 from app.domain.counts import Settlement
 from app.domain.errors import ErrorEntry
 from app.domain.event import InvalidEvent
 from app.domain.outcome import Settle, TryAgain
 from app.domain.record import SourceRecord
-from app.domain.state import ConsumerState, Verdict
+from app.domain.state import Verdict
 
 # Called right before anything is sent for an event; raises LeaseLost when the partition may have a new owner, and
 # TargetDown when the breaker has opened.

@@ -15,13 +15,14 @@ from collections.abc import Iterable
 
 import structlog
 
+from app.domain.consumer_state import ConsumerState
 from app.domain.counts import EVENT_ENTITY, FailureCount, Settlement
 from app.domain.entities import Catalog, EntityType
 from app.domain.errors import SYNC_SUPERSEDED, ErrorEntry
 from app.domain.event import UNKNOWN_MARKET, InvalidEvent, ProfileEvent, read_event
 from app.domain.outcome import Attempt, Failure, Outcome, Phase, RecordCount, Settle, TryAgain, decide
 from app.domain.record import SourceRecord
-from app.domain.state import ConsumerState, Verdict
+from app.domain.state import Verdict
 from app.domain.supersedes import Superseded, deleted_rows, what_is_left
 from app.engine.work import Permit, Result, Work
 from app.incidents.alert import Alert

@@ -6,7 +6,7 @@ import asyncio
 
 import structlog
 
-from app.domain.state import ConsumerState
+from app.domain.consumer_state import ConsumerState
 from app.engine.work import StatesUnavailable
 from app.readmodels import ReadModels, ReadModelUnavailable
 from app.settings import KafkaSettings

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from app.domain.archive import parse_document_key
-from app.domain.state import ConsumerState, StateError, parse_consumer_key, parse_partition_key
+from app.domain.consumer_state import ConsumerState, parse_consumer_key
+from app.domain.state import StateError, parse_partition_key
 
 TopicPartition = tuple[str, int]
 

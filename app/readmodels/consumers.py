@@ -6,7 +6,8 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import TypedDict
 
-from app.domain.state import RECENT_KEPT, ConsumerState, PartitionState
+from app.domain.consumer_state import RECENT_KEPT, ConsumerState
+from app.domain.state import PartitionState
 
 
 class ParkedView(TypedDict):

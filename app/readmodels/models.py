@@ -19,8 +19,9 @@ import structlog
 from confluent_kafka import KafkaError, KafkaException
 
 from app.domain.archive import decode_document, document_keys
+from app.domain.consumer_state import ConsumerState
 from app.domain.counts import Counts, added
-from app.domain.state import ConsumerState, PartitionState, StateError
+from app.domain.state import PartitionState, StateError
 from app.kafka.admin import KafkaAccessError
 from app.readmodels.follower import Follower, SessionOver
 from app.readmodels.progress import Progress

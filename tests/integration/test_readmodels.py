@@ -14,8 +14,9 @@ from confluent_kafka import TopicPartition
 from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, NewTopic
 
 from app.domain.archive import document_key, encode_document
+from app.domain.consumer_state import ConsumerState, consumer_key
 from app.domain.counts import Counts
-from app.domain.state import ConsumerState, PartitionState, consumer_key, partition_key
+from app.domain.state import PartitionState, partition_key
 from app.kafka.local_broker import LocalBroker
 from app.readmodels import ReadModels, ReadModelUnavailable
 from app.readmodels.kpi import Filter, daily

@@ -24,8 +24,9 @@ from jsonschema import Draft202012Validator, FormatChecker
 from jwt.algorithms import ECAlgorithm, RSAAlgorithm
 from structlog.testing import capture_logs
 
+from app.domain.consumer_state import consumer_key
 from app.domain.outcome import Outcome
-from app.domain.state import consumer_key, partition_key
+from app.domain.state import partition_key
 from app.kafka import sources
 from app.observe.metrics import Gauges
 from app.settings import KafkaSettings, WebSettings

@@ -16,10 +16,11 @@ import jwt
 import orjson
 from confluent_kafka.admin import AdminClient, NewTopic
 
+from app.domain.consumer_state import consumer_key
 from app.domain.counts import FailureCount
 from app.domain.entities import EntityType
 from app.domain.outcome import Outcome, RecordCount
-from app.domain.state import Forwarded, consumer_key, partition_key
+from app.domain.state import Forwarded, partition_key
 from app.observe.health import Readiness
 from app.observe.metrics import Metrics
 from app.readmodels import ReadModels

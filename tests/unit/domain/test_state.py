@@ -10,25 +10,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.domain.counts import Counts, FailureCount, Settlement, fold
-from app.domain.entities import EntityType
-from app.domain.outcome import Outcome, RecordCount
-from app.domain.state import (
-    FORMAT,
+from app.domain.consumer_state import (
     RECENT_KEPT,
     ConsumerState,
-    Forwarded,
     FullState,
-    PartitionState,
     RecentEvent,
-    StateError,
-    Verdict,
     after_settling,
     consumer_key,
     parse_consumer_key,
-    parse_partition_key,
-    partition_key,
 )
+from app.domain.counts import Counts, FailureCount, Settlement, fold
+from app.domain.entities import EntityType
+from app.domain.outcome import Outcome, RecordCount
+from app.domain.state import FORMAT, Forwarded, PartitionState, StateError, Verdict, parse_partition_key, partition_key
 
 _ids = st.text(st.characters(exclude_categories=("Cs",)), min_size=1, max_size=12)
 _codes = st.sampled_from(["CMT-TIMEOUT", "CMT-ROW-INVALID", "EVENT-SCHEMA"])

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
+from app.domain.consumer_state import DELETED_KEPT, ConsumerState, DeletedRow, FullState, after_settling
 from app.domain.counts import Settlement
 from app.domain.entities import Catalog, EntityType
 from app.domain.event import ProfileEvent, check_document
 from app.domain.outcome import Outcome
-from app.domain.state import DELETED_KEPT, ConsumerState, DeletedRow, FullState, after_settling
 from app.domain.supersedes import Superseded, deleted_rows, what_is_left
 
 BEFORE, AT, AFTER = 4, 5, 6  # full states or deletions, as seen from the event at offset 5

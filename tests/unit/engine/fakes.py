@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable
 
-from app.domain.state import ConsumerState
+from app.domain.consumer_state import ConsumerState
 from app.engine.producer import TooLarge, Write
 
 

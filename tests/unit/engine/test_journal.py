@@ -9,18 +9,10 @@ from typing import Any
 
 import pytest
 
+from app.domain.consumer_state import ConsumerState, FullState, consumer_key, parse_consumer_key
 from app.domain.counts import Settlement
 from app.domain.outcome import Outcome
-from app.domain.state import (
-    ConsumerState,
-    Forwarded,
-    FullState,
-    PartitionState,
-    Verdict,
-    consumer_key,
-    parse_consumer_key,
-    partition_key,
-)
+from app.domain.state import Forwarded, PartitionState, Verdict, partition_key
 from app.engine.journal import Closing, ConsumerRecords, Journal
 from app.engine.work import StatesUnavailable
 from tests.unit.engine.fakes import FakeProducer, MemoryStates

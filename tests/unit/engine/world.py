@@ -16,13 +16,14 @@ from types import SimpleNamespace
 from typing import Any
 
 from app.domain.archive import decode_document, document_keys, parse_document_key
+from app.domain.consumer_state import ConsumerState, parse_consumer_key
 from app.domain.counts import Counts, FailureCount, Settlement, added, cells
 from app.domain.entities import EntityType
 from app.domain.errors import CMT_ROW_INVALID, CMT_SERVER_FAULT, EVENT_NOT_JSON, ErrorEntry
 from app.domain.event import InvalidEvent
 from app.domain.outcome import Failure, Outcome, Phase, Settle, TryAgain
 from app.domain.record import SourceRecord
-from app.domain.state import ConsumerState, PartitionState, Verdict, parse_consumer_key, parse_partition_key
+from app.domain.state import PartitionState, Verdict, parse_partition_key
 from app.engine.breaker import Breaker
 from app.engine.context import EngineContext, Room
 from app.engine.lease import Lease

@@ -9,13 +9,14 @@ import pytest
 from structlog.testing import capture_logs
 
 from app.bundled import schema_path
+from app.domain.consumer_state import ConsumerState, DeletedRow, FullState
 from app.domain.counts import FailureCount
 from app.domain.entities import Catalog, EntityType, parse_catalog
 from app.domain.errors import EVENT_TOO_LARGE
 from app.domain.event import InvalidEvent, ProfileEvent
 from app.domain.outcome import Attempt, Failure, Outcome, Phase, RecordCount, Settle, TryAgain
 from app.domain.record import SourceRecord
-from app.domain.state import ConsumerState, DeletedRow, FullState, Verdict
+from app.domain.state import Verdict
 from app.engine.lease import LeaseLost
 from app.engine.work import Permit, Result
 from app.flows.consumer_sync import ConsumerSync

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from app.domain.consumer_state import ConsumerState, after_settling
 from app.domain.counts import FailureCount, Settlement, fold
 from app.domain.entities import EntityType
 from app.domain.outcome import Outcome, RecordCount
-from app.domain.state import ConsumerState, Forwarded, PartitionState, after_settling
+from app.domain.state import Forwarded, PartitionState
 
 
 def settlement(

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from app.domain.consumer_state import ConsumerState, after_settling
 from app.domain.outcome import Outcome
-from app.domain.state import ConsumerState, Forwarded, PartitionState, after_settling
+from app.domain.state import Forwarded, PartitionState
 from app.readmodels.consumers import consumer_view
 from tests.unit.readmodels.records import settlement
 

@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.domain.state import consumer_key, partition_key
+from app.domain.consumer_state import consumer_key
+from app.domain.state import partition_key
 from app.readmodels.batch import Batch
 from app.readmodels.store import Store, is_damage, remove
 from tests.unit.readmodels.records import consumer_state, partition_state

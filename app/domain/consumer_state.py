@@ -1,0 +1,175 @@
+"""What is durably known of one consumer on one partition: its last events, and what later ones may not undo. No I/O."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import accumulate, islice
+
+import orjson
+
+from app.domain.counts import RowKey, Settlement
+from app.domain.outcome import Outcome
+from app.domain.state import FORMAT, StateError, state_document
+
+RECENT_KEPT = 5
+# Of the rows that were deleted one by one since a consumer's last full state, the newest so many are remembered, with
+# keys of so many characters at most: the record must fit into its topic.
+DELETED_KEPT = 200
+DELETED_CHARACTERS = 40_000
+
+_CONSUMER_FIELDS = {"offset", "market", "recent", "synced_ms", "full"}
+
+
+@dataclass(frozen=True, slots=True)
+class RecentEvent:
+    """One line of a consumer's history."""
+
+    event_id: str
+    operation: str
+    outcome: str
+    reason: str | None
+    attempts: int
+    settled_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class FullState:
+    """The last event that said everything about the consumer and reached Marketing Cloud."""
+
+    offset: int
+    operation: str
+    event_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class DeletedRow:
+    """A row that a settled DELETE of single rows removed."""
+
+    offset: int
+    entity: str
+    key: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ConsumerState:
+    """What is known of one consumer on one partition. No personal data: identifiers and outcomes only.
+
+    ``deleted`` holds rows deleted after ``full``; of those forgotten, the last was deleted at ``deleted_forgotten``.
+    """
+
+    offset: int
+    market: str
+    recent: tuple[RecentEvent, ...] = ()
+    synced_ms: int | None = None
+    full: FullState | None = None
+    deleted: tuple[DeletedRow, ...] = ()
+    deleted_forgotten: int = -1
+
+    def encode(self) -> bytes:
+        """JSON; orjson writes the dataclasses inside as objects."""
+        return orjson.dumps(
+            {
+                "v": FORMAT,
+                "offset": self.offset,
+                "market": self.market,
+                "recent": self.recent,
+                "synced_ms": self.synced_ms,
+                "full": self.full,
+                "deleted": self.deleted,
+                "deleted_forgotten": self.deleted_forgotten,
+            }
+        )
+
+    @staticmethod
+    def check(value: bytes) -> None:
+        """Whether ``decode`` can be expected to read it; costs a fifth of that.
+
+        Raises:
+            StateError: as ``decode``.
+        """
+        if missing := _CONSUMER_FIELDS - state_document(value, "consumer").keys():
+            raise StateError(f"not a consumer record: without {', '.join(sorted(missing))}")
+
+    @classmethod
+    def decode(cls, value: bytes) -> ConsumerState:
+        """Read what ``encode`` wrote.
+
+        Raises:
+            StateError: not a consumer record, or one of a newer program.
+        """
+        document = state_document(value, "consumer")
+        full = document["full"]
+        return cls(
+            offset=document["offset"],
+            market=document["market"],
+            recent=tuple(RecentEvent(**event) for event in document["recent"]),
+            synced_ms=document["synced_ms"],
+            full=FullState(**full) if full else None,
+            deleted=tuple(
+                DeletedRow(row["offset"], row["entity"], tuple(row["key"])) for row in document.get("deleted", ())
+            ),
+            deleted_forgotten=document.get("deleted_forgotten", -1),
+        )
+
+
+def after_settling(before: ConsumerState | None, offset: int, settlement: Settlement, settled_ms: int) -> ConsumerState:
+    """The consumer's record once one more of its events is settled; doing it twice changes nothing more."""
+    event = RecentEvent(
+        settlement.event_id,
+        settlement.operation,
+        settlement.outcome.value,
+        settlement.reason,
+        settlement.attempts,
+        settled_ms,
+    )
+    state = before or ConsumerState(offset, settlement.market)
+    older = [recent for recent in state.recent if recent.event_id != settlement.event_id]
+    reached = settlement.outcome in (Outcome.SYNCED, Outcome.PARTIAL)
+    full = state.full
+    if reached and settlement.full_state and (full is None or offset >= full.offset):
+        full = FullState(offset, settlement.operation, settlement.event_id)
+    deleted, forgotten = _deleted(state, offset, settlement.deleted if reached else (), full)
+    return ConsumerState(
+        offset=max(offset, state.offset),
+        market=state.market if settlement.market == "-" else settlement.market,
+        recent=(event, *older)[:RECENT_KEPT],
+        synced_ms=settled_ms if reached else state.synced_ms,
+        full=full,
+        deleted=deleted,
+        deleted_forgotten=forgotten,
+    )
+
+
+def _deleted(
+    state: ConsumerState, offset: int, rows: tuple[RowKey, ...], full: FullState | None
+) -> tuple[tuple[DeletedRow, ...], int]:
+    """The rows deleted after the full state, the newest ``DELETED_KEPT`` of them, and the last forgotten one."""
+    since = -1 if full is None else full.offset
+    if not rows and not state.deleted:
+        return (), state.deleted_forgotten if state.deleted_forgotten > since else -1
+    newest = {(row.entity, row.key): row.offset for row in state.deleted}
+    for row in rows:
+        newest[row] = max(offset, newest.get(row, -1))
+    known = sorted((DeletedRow(at, *row) for row, at in newest.items() if at > since), key=lambda row: -row.offset)
+    sizes = accumulate(sum(map(len, row.key)) for row in known)
+    kept = sum(size <= DELETED_CHARACTERS for size in islice(sizes, DELETED_KEPT))
+    forgotten = max((state.deleted_forgotten, *(row.offset for row in known[kept:])))
+    return tuple(reversed(known[:kept])), forgotten if forgotten > since else -1
+
+
+def consumer_key(partition: int, epoch: int, consumer_id: str) -> bytes:
+    """Key of a consumer record."""
+    return f"{partition}|{epoch}|{consumer_id}".encode()
+
+
+def parse_consumer_key(key: bytes) -> tuple[int, int, str]:
+    """(partition, epoch, consumer ID) of a consumer record's key.
+
+    Raises:
+        StateError: not such a key.
+    """
+    try:
+        partition, epoch, consumer_id = key.decode().split("|", 2)
+        return int(partition), int(epoch), consumer_id
+    except ValueError:
+        raise StateError("not the key of a consumer record") from None
