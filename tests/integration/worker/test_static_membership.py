@@ -1,0 +1,47 @@
+"""KAFKA_INSTANCE_ID: a worker that comes back in time gets its partitions back, and nobody else notices."""
+
+from __future__ import annotations
+
+from tests.integration.worker.conftest import Deploy
+from tests.integration.worker.profiles import fresh_consumer, new
+from tests.integration.worker.worker_process import WorkerProcess, wait_for
+
+
+def takeovers(worker: WorkerProcess) -> int:
+    return len(_taken_over(worker))
+
+
+def owned_by(worker: WorkerProcess) -> set[int]:
+    taken = _taken_over(worker)
+    return set(taken[-1]) if taken else set()
+
+
+def _taken_over(worker: WorkerProcess) -> list[list[int]]:
+    return [entry["partitions"] for entry in worker.log_entries() if entry["event"] == "took over"]
+
+
+def test_a_static_member_that_is_killed_and_comes_back_in_time_moves_no_partitions(deploy: Deploy) -> None:
+    deployment = deploy(KAFKA_SESSION_TIMEOUT_SECONDS="30", KAFKA_PARTITIONS="4")
+    first = deployment.worker(KAFKA_INSTANCE_ID="one").ready()
+    second = deployment.worker(KAFKA_INSTANCE_ID="two").ready()
+    wait_for(lambda: len(owned_by(first)) == len(owned_by(second)) == 2, lambda: "two partitions each", 30)
+    before, owned = takeovers(second), owned_by(first)
+    first.kill9()
+    first.start().ready()
+    assert takeovers(first) > 1
+    assert owned_by(first) == owned
+    events = [new(fresh_consumer()) for _ in range(20)]
+    deployment.publish(*events)
+    assert deployment.settled(second, len(events))["synced"] == len(events)
+    assert takeovers(second) == before, "the other worker was disturbed"
+
+
+def test_a_static_member_that_stops_leaves_its_partitions_waiting_for_the_session_timeout(deploy: Deploy) -> None:
+    deployment = deploy(KAFKA_SESSION_TIMEOUT_SECONDS="8", KAFKA_PARTITIONS="4")
+    first = deployment.worker(KAFKA_INSTANCE_ID="one").ready()
+    second = deployment.worker(KAFKA_INSTANCE_ID="two").ready()
+    wait_for(lambda: len(owned_by(first)) == len(owned_by(second)) == 2, lambda: "two partitions each", 30)
+    before = takeovers(second)
+    assert first.terminate() == 0
+    assert takeovers(second) == before, "it said that it left"
+    wait_for(lambda: len(owned_by(second)) == 4, lambda: f"all partitions: {second.log_tail(10)}", 30)
