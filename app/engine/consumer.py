@@ -11,8 +11,8 @@ Why each override is there:
 * ``ack``, ``_new_offset``, ``_filter_tps_with_pending_acks``, ``_add_gap``: commit arithmetic. Faust's takes a hole
   next to the committed offset for done, and its lists would only grow beside the ledger.
 * ``on_partitions_revoked``: drain, then commit, before Faust forgets what was acknowledged.
-* ``HeartbeatThread``: every acknowledged heartbeat renews the lease with the time it was sent; fetching is fair,
-  and leaves out what a transaction aborted.
+* ``HeartbeatThread``: every acknowledged heartbeat renews the lease with the time it was sent, once a commit has shown
+  that heartbeats may be believed; fetching is fair, and leaves out what a transaction aborted.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from typing import Any
 
 import structlog
 from aiokafka.errors import KafkaError
+from aiokafka.structs import OffsetAndMetadata
 from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread
 from faust.transport.drivers.aiokafka import Consumer as AiokafkaConsumer
 from faust.types import TP
@@ -55,6 +56,7 @@ class HeartbeatThread(AIOKafkaConsumerThread):  # type: ignore[misc]
     """The consumer's thread, with heartbeats that renew the lease."""
 
     lease: Lease
+    _proven: int | None = None  # the generation for which a commit was accepted
 
     def _create_consumer(self, loop: asyncio.AbstractEventLoop) -> Any:
         consumer = super()._create_consumer(loop)
@@ -74,11 +76,38 @@ class HeartbeatThread(AIOKafkaConsumerThread):  # type: ignore[misc]
             # The broker counts from when it received this, which is later: the lease errs on the safe side.
             sent, generation = self.lease.now(), coordinator.generation
             alive: bool = await send()
-            if alive:  # also while a rebalance is announced: until we rejoin, the partitions are ours
+            # An announced rebalance counts as alive too: until we rejoin, the partitions are ours.
+            if alive and await self._is_member(coordinator, generation):
                 self.lease.renew(generation, sent)
             return alive
 
         coordinator._do_heartbeat = heartbeat
+
+    async def _is_member(self, coordinator: Any, generation: int) -> bool:
+        """Whether an acknowledged heartbeat may be believed.
+
+        A broker that is just reading its groups in, after a restart or a change of leader, says yes to every heartbeat,
+        also to those of a worker that was expelled before (Apache Kafka: "the group is still loading, so respond just
+        blindly"). It says so to nobody's commit. So whoever has no lease, after a freeze or in a new generation, once
+        more commits an offset that is committed already; only a member of the current generation may.
+        """
+        if self.lease.holds(generation) and self._proven == generation:
+            return True
+        committed = self.consumer.committed_again()
+        if not committed:
+            return True  # a new group: nobody has done anything that could be overtaken
+        if coordinator.generation != generation or not coordinator.member_id:
+            return False
+        subscription = self._ensure_consumer()._subscription.subscription
+        try:
+            await coordinator._do_commit_offsets(
+                subscription.assignment, {tp: OffsetAndMetadata(offset, "") for tp, offset in committed.items()}
+            )
+        except KafkaError as error:
+            log.info("the lease waits: a heartbeat was acknowledged, a commit is not", error=type(error).__name__)
+            return False
+        self._proven = generation
+        return True
 
     async def _fetch_records(
         self,
@@ -191,6 +220,14 @@ class LedgerConsumer(AiokafkaConsumer):  # type: ignore[misc]
         except (KafkaError, ValueError, RuntimeError) as error:
             # The partition is not ours any more, or the next generation has not been assigned yet: it seeks by itself.
             log.debug("a straddling fetch was dropped", topic=tp.topic, partition=tp.partition, error=repr(error))
+
+    def committed_again(self) -> dict[TP, int]:
+        """One assigned partition of the sources and its committed offset, if any is known. From any thread."""
+        assigned = self.assignment()
+        for tp, offset in list(self._committed_offset.items()):
+            if offset is not None and tp in assigned and not self._is_changelog_tp(tp):
+                return {tp: offset}
+        return {}
 
     def fetched_upto(self, tp: TP) -> int:
         """The next offset to fetch; -1: not known yet, or not ours."""

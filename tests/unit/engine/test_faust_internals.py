@@ -49,6 +49,7 @@ FINGERPRINTS = {
     "faust.tables.recovery:Recovery.on_recovery_completed": "6ef567acf072e46d",
     "faust.app.base:App._on_partitions_assigned": "de932b7927db85b3",
     "faust.app.base:App._on_partitions_revoked": "d5c895bbe57dc73a",
+    "aiokafka.consumer.group_coordinator:GroupCoordinator._do_commit_offsets": "c3a3ea5613f39cac",
     "aiokafka.consumer.group_coordinator:GroupCoordinator._do_heartbeat": "dc1d6632aaa68e96",
     "aiokafka.consumer.fetcher:Fetcher.fetched_records": "be4348896b9b66af",
     "aiokafka.consumer.subscription_state:Assignment.state_value": "183fea82ef48f3e6",
