@@ -174,6 +174,10 @@ class CmtSettings(_Group):
             _existing(getattr(self, name), f"CMT_{name.upper()}")
         return self
 
+    def for_account(self, account_id: str) -> Self:
+        """The same for another account: a market of ``CMT_DATA_EXTENSIONS`` may name one."""
+        return self.model_copy(update={"account_id": account_id})
+
 
 class DataExtensionSettings(_Group):
     """``CMT_DATA_EXTENSIONS`` alone, for commands that check events and call nobody."""

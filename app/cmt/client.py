@@ -10,6 +10,7 @@ Everything else is for the caller to decide: a failed call raises ``CallFailed``
 from __future__ import annotations
 
 import asyncio
+import copy
 import random
 import time
 from collections.abc import Awaitable, Callable, Sequence
@@ -126,6 +127,16 @@ class CmtClient:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self._open.aclose()
+
+    def for_catalog(self, catalog: Catalog) -> CmtClient:
+        """Calls with other data extensions in the same account: token, connections, rate and limit are shared.
+
+        Good while this client is open; not to be opened itself.
+        """
+        other = copy.copy(self)
+        other._catalog, other._names = catalog, names_of(catalog)
+        other._wire = PreparedWire(catalog, self._settings.wsdl)
+        return other
 
     @property
     def calls_allowed(self) -> float:

@@ -125,13 +125,15 @@ def after_settling(before: ConsumerState | None, offset: int, settlement: Settle
     state = before or ConsumerState(offset, settlement.market)
     older = [recent for recent in state.recent if recent.event_id != settlement.event_id]
     reached = settlement.outcome in (Outcome.SYNCED, Outcome.PARTIAL)
+    # A null value deletes where rows were written last, not where an event failed or was invalid.
+    moved = reached and settlement.market != "-"
     full = state.full
     if reached and settlement.full_state and (full is None or offset >= full.offset):
         full = FullState(offset, settlement.operation, settlement.event_id)
     deleted, forgotten = _deleted(state, offset, settlement.deleted if reached else (), full)
     return ConsumerState(
         offset=max(offset, state.offset),
-        market=state.market if settlement.market == "-" else settlement.market,
+        market=settlement.market if moved or state.market == "-" else state.market,
         recent=(event, *older)[:RECENT_KEPT],
         synced_ms=settled_ms if reached else state.synced_ms,
         full=full,

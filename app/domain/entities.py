@@ -1,9 +1,10 @@
-"""Entity types of a consumer profile and the data extensions that hold them."""
+"""Entity types of a consumer profile and the data extensions that hold them, in general and market by market."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
@@ -68,55 +69,166 @@ class DataExtension:
         return {column: row[column] for column in self.primary_key}
 
 
+# What an event may call its market.
+MARKET_PATTERN = r"^[A-Za-z0-9-]{1,16}$"
+# Goes into the token request, metric labels and the fingerprint of incidents; real ones are numbers of nine digits.
+ACCOUNT_PATTERN = r"^[A-Za-z0-9_.-]{1,20}$"
+# The account of CMT_ACCOUNT_ID (or the package's own, without it) is called this where it has no ID of its own.
+OWN_ACCOUNT = "default"
+
+
 @dataclass(frozen=True, slots=True)
 class Catalog:
-    """The data extension of every entity type: configuration, see ``data-extensions.json``."""
+    """Where rows go: the data extension of every entity type, and the account that has them.
+
+    ``account_id``: None is the account of ``CMT_ACCOUNT_ID``. ``markets``: what is different for single markets; None:
+    all markets are alike. ``other_markets``: where those go that are not listed; None: they are refused.
+    Configuration, see ``data-extensions.schema.json``.
+    """
 
     data_extensions: Mapping[EntityType, DataExtension]
+    account_id: str | None = None
+    markets: Mapping[str, Catalog] | None = None
+    other_markets: Catalog | None = None
 
     def __getitem__(self, entity: EntityType) -> DataExtension:
         return self.data_extensions[entity]
+
+    def of_market(self, market: str) -> Catalog | None:
+        """Where the rows of a market go; None: the market is not known here."""
+        if self.markets is None:
+            return self
+        return self.markets.get(market, self.other_markets)
+
+    def destinations(self) -> Iterator[Catalog]:
+        """Everything that ``of_market`` may answer; markets that are alike may be named more than once."""
+        if self.markets is None:
+            yield self
+            return
+        yield from self.markets.values()
+        if self.other_markets is not None:
+            yield self.other_markets
 
 
 class CatalogError(ValueError):
     """A data-extensions file cannot be used; the text says where and why."""
 
 
+class _Object(dict[str, Any]):
+    """A JSON object that remembers which names it had twice."""
+
+    def __init__(self, pairs: list[tuple[str, Any]]) -> None:
+        super().__init__(pairs)
+        names = [name for name, _ in pairs]
+        self.twice = sorted({name for name in names if names.count(name) > 1})
+
+
 def parse_catalog(text: str | bytes) -> Catalog:
     """Read a data-extensions file.
 
     Raises:
-        CatalogError: not JSON, an entity type missing or unknown, or a primary key outside the columns.
+        CatalogError: not JSON, an entity type missing or unknown, a primary key outside the columns, or a market that
+            is not described as one.
     """
     try:
-        document: Any = json.loads(text)
+        document: Any = json.loads(text, object_pairs_hook=_Object)
     except ValueError as error:
         raise CatalogError(f"not JSON: {error}") from None
     tables = document.get("dataExtensions") if isinstance(document, dict) else None
     if not isinstance(tables, dict):
         raise CatalogError('needs an object "dataExtensions" with one entry per entity type')
-    if unknown := sorted(set(tables) - set(EntityType)):
-        raise CatalogError(f"unknown entity type {', '.join(unknown)}; there are {', '.join(EntityType)}")
+    _refuse_unknown_entities(tables)
     if missing := [entity.value for entity in EntityType if entity not in tables]:
         raise CatalogError(f"entity type {', '.join(missing)} is missing")
-    return Catalog({entity: _data_extension(entity, tables[entity.value]) for entity in EntityType})
+    general = {entity: _data_extension(entity.value, tables[entity.value]) for entity in EntityType}
+    _refuse_misspelt(document)
+    if "markets" not in document:
+        if "defaultMarket" in document:
+            raise CatalogError('"defaultMarket" is for markets that "markets" does not list, but there is no "markets"')
+        return Catalog(general)
+    entries = document["markets"]
+    if not isinstance(entries, dict) or not entries:
+        raise CatalogError('"markets" must be an object with one entry per market, such as {"DE": {}}')
+    if twice := getattr(entries, "twice", ()):
+        raise CatalogError(f"market {', '.join(twice)} is described twice")
+    if wrong := [name for name in entries if not re.fullmatch(MARKET_PATTERN[1:-1], name)]:
+        raise CatalogError(f"market {wrong[0]!r}: not a market's name ({MARKET_PATTERN[1:-1]})")
+    markets = {name: _market(f"market {name}", entry, general) for name, entry in entries.items()}
+    others = _market("defaultMarket", document["defaultMarket"], general) if "defaultMarket" in document else None
+    return Catalog(general, markets=markets, other_markets=others)
 
 
-def _data_extension(entity: EntityType, entry: Any) -> DataExtension:
+def _refuse_misspelt(document: Mapping[str, Any]) -> None:
+    """Other names are let pass as notes; these would send events to the wrong place."""
+    for name in document:
+        plain = re.sub(r"[^a-z]", "", name.lower())
+        meant = {"market": "markets", "markets": "markets"}.get(plain)
+        if plain in ("defaultmarket", "defaultmarkets", "othermarket", "othermarkets"):
+            meant = "defaultMarket"
+        if meant is not None and name != meant:
+            raise CatalogError(f'"{name}" is not known; is "{meant}" meant?')
+
+
+def _refuse_unknown_entities(tables: Mapping[str, Any], where: str = "") -> None:
+    if unknown := sorted(set(tables) - set(EntityType)):
+        raise CatalogError(f"{where}unknown entity type {', '.join(unknown)}; there are {', '.join(EntityType)}")
+
+
+def _market(where: str, entry: Any, general: Mapping[EntityType, DataExtension]) -> Catalog:
+    """A market: what it does not say is as in general."""
+    if not isinstance(entry, dict):
+        raise CatalogError(f'{where}: must be an object, with "accountId" or "dataExtensions" where it differs')
+    if unknown := sorted(set(entry) - {"accountId", "dataExtensions"}):
+        raise CatalogError(f'{where}: unknown {", ".join(unknown)}; there are "accountId" and "dataExtensions"')
+    tables = entry.get("dataExtensions", {})
+    if not isinstance(tables, dict):
+        raise CatalogError(f'{where}: "dataExtensions" must be an object with the entity types that differ')
+    _refuse_unknown_entities(tables, f"{where}: ")
+    own = dict(general)
+    for entity in EntityType:
+        if entity.value not in tables:
+            continue
+        changes, place = tables[entity.value], f"{where}: {entity.value}"
+        if not isinstance(changes, dict):
+            raise CatalogError(f"{place}: must be an object")
+        known = {"customerKey", "primaryKey", "columns"}
+        if unknown := sorted(set(changes) - known):
+            raise CatalogError(f"{place}: unknown {', '.join(unknown)}; there are {', '.join(sorted(known))}")
+        table = general[entity]
+        as_in_general: dict[str, Any] = {
+            "customerKey": table.customer_key,
+            "primaryKey": list(table.primary_key),
+            "columns": list(table.columns),
+        }
+        own[entity] = _data_extension(place, as_in_general | dict(changes))
+    return Catalog(own, _account_id(where, entry))
+
+
+def _account_id(where: str, entry: Mapping[str, Any]) -> str | None:
+    if "accountId" not in entry:
+        return None
+    value = entry["accountId"]
+    text = str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+    if not isinstance(text, str) or not re.fullmatch(ACCOUNT_PATTERN[1:-1], text) or text == OWN_ACCOUNT:
+        raise CatalogError(f'{where}: "accountId" must be the MID of a business unit, such as "510001234"')
+    return text
+
+
+def _data_extension(where: str, entry: Any) -> DataExtension:
     def names(field: str) -> tuple[str, ...]:
         value = entry.get(field)
         if not isinstance(value, list) or not value or not all(isinstance(name, str) and name for name in value):
-            raise CatalogError(f'{entity.value}: "{field}" must be a list of column names')
+            raise CatalogError(f'{where}: "{field}" must be a list of column names')
         if len(set(value)) < len(value):
-            raise CatalogError(f'{entity.value}: "{field}" names a column twice')
+            raise CatalogError(f'{where}: "{field}" names a column twice')
         return tuple(value)
 
     if not isinstance(entry, dict):
-        raise CatalogError(f"{entity.value}: must be an object")
+        raise CatalogError(f"{where}: must be an object")
     customer_key = entry.get("customerKey")
     if not isinstance(customer_key, str) or not customer_key:
-        raise CatalogError(f'{entity.value}: "customerKey" must be the CustomerKey of the data extension')
+        raise CatalogError(f'{where}: "customerKey" must be the CustomerKey of the data extension')
     primary_key, columns = names("primaryKey"), names("columns")
     if outside := [name for name in (*primary_key, CONSUMER_ID_COLUMN) if name not in columns]:
-        raise CatalogError(f"{entity.value}: {', '.join(outside)} is not among the columns")
+        raise CatalogError(f"{where}: {', '.join(outside)} is not among the columns")
     return DataExtension(customer_key, primary_key, columns)

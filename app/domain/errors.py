@@ -92,6 +92,13 @@ EVENT_SCHEMA = _entry(
     "The value does not follow the event schema.",
     "Compare with consumer-profile-event.schema.json; redrive with a mended value.",
 )
+EVENT_MARKET_UNKNOWN = _entry(
+    "EVENT-MARKET-UNKNOWN",
+    _I,
+    "CMT_DATA_EXTENSIONS lists markets, not the event's, and says nothing of others; or a null value is to delete a "
+    "consumer whose market is not known.",
+    "Add the market or a defaultMarket to CMT_DATA_EXTENSIONS and restart, or mend the event; then redrive.",
+)
 EVENT_UNKNOWN_COLUMN = _entry(
     "EVENT-UNKNOWN-COLUMN",
     _I,

@@ -27,11 +27,12 @@ from pydantic import (
 )
 from pydantic.alias_generators import to_camel
 
-from app.domain.entities import CHILD_TYPES, CONSUMER_ID_COLUMN, Catalog, EntityType, Row
+from app.domain.entities import CHILD_TYPES, CONSUMER_ID_COLUMN, MARKET_PATTERN, Catalog, EntityType, Row
 from app.domain.errors import (
     EVENT_FOREIGN_ROW,
     EVENT_KEY_MISMATCH,
     EVENT_KEY_NOT_TEXT,
+    EVENT_MARKET_UNKNOWN,
     EVENT_MISSING_KEY_COLUMN,
     EVENT_NO_KEY,
     EVENT_NOT_JSON,
@@ -43,7 +44,6 @@ from app.domain.errors import (
 from app.domain.record import SourceRecord
 
 UNKNOWN_MARKET = "-"
-MARKET_PATTERN = r"^[A-Za-z0-9-]{1,16}$"
 # RFC 3339 date-time; a pattern, because JSON Schema's "format" is only an annotation for most validators.
 TIME_PATTERN = (
     r"^[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])[Tt]([01][0-9]|2[0-3]):[0-5][0-9]:([0-5][0-9]|60)"
@@ -198,8 +198,18 @@ def _event_of(document: Mapping[str, Any], catalog: Catalog, event_id: str, key:
         raise InvalidEvent(EVENT_SCHEMA, _describe(error), **known) from None
     if key is not None and event.consumer_id != key:
         raise InvalidEvent(EVENT_KEY_MISMATCH, "the Kafka key differs from consumerId", **known)
-    _check_rows(event, catalog, known)
+    tables = catalog.of_market(event.market)
+    if tables is None:
+        raise InvalidEvent(EVENT_MARKET_UNKNOWN, unknown_market(event.market), **known)
+    _check_rows(event, tables, known)
     return event
+
+
+def unknown_market(market: str) -> str:
+    """What is said of a market that has no place to go; ``UNKNOWN_MARKET``: a null value of a consumer never seen."""
+    if market == UNKNOWN_MARKET:
+        return "the consumer's market is not known, and CMT_DATA_EXTENSIONS has no defaultMarket"
+    return f"CMT_DATA_EXTENSIONS does not list market {market} and has no defaultMarket"
 
 
 def _event_id_of(record: SourceRecord) -> str:

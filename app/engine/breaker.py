@@ -1,7 +1,8 @@
-"""An outage is not a flood: the circuit breaker of one target.
+"""An outage is not a flood: the circuit breaker of one target. With several targets each has its own.
 
-Closed: everything runs. After ``threshold`` transport failures in a row it opens: no event starts, the main topic is
-not fetched, and what failed because of the target does not count as an attempt. Every ``probe_seconds`` one event is
+Closed: everything runs. After ``threshold`` transport failures in a row it opens: no event of the target starts, the
+main topic is not fetched (unless another target takes events), and what failed because of the target does not count as
+an attempt. Every ``probe_seconds`` one event is
 let through; if the target answers it the breaker closes. Row errors say that the target lives.
 
 Few events make few failures: an event that is about to be given up opens the breaker too, unless something succeeded
@@ -45,6 +46,7 @@ class Breaker:
         self._answered_ms = 0
         self._opened_at: float | None = None
         self._next_probe = 0.0
+        self._waiting = 0
         self._changed = asyncio.Event()
 
     @property
@@ -56,6 +58,11 @@ class Breaker:
     def open_seconds(self) -> float:
         """For how long it has been open; 0 when closed."""
         return 0.0 if self._opened_at is None else self._clock() - self._opened_at
+
+    @property
+    def has_prober(self) -> bool:
+        """Whether somebody waits who will find out when the target is up again."""
+        return self._waiting > 0
 
     def succeeded(self) -> None:
         """The target answered: with a result, or with an error about the row or the request."""
@@ -95,14 +102,18 @@ class Breaker:
 
     async def pass_or_probe(self) -> bool:
         """Return when the caller may go on: False = closed, True = it is the probe."""
-        while self._opened_at is not None:
-            if self.may_probe():
-                return True
-            try:
-                await asyncio.wait_for(self._changed.wait(), max(0.0, self._next_probe - self._clock()))
-            except TimeoutError:
-                continue
-        return False
+        self._waiting += 1
+        try:
+            while self._opened_at is not None:
+                if self.may_probe():
+                    return True
+                try:
+                    await asyncio.wait_for(self._changed.wait(), max(0.0, self._next_probe - self._clock()))
+                except TimeoutError:
+                    continue
+            return False
+        finally:
+            self._waiting -= 1
 
     def _ring(self) -> None:
         changed, self._changed = self._changed, asyncio.Event()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 
@@ -107,7 +107,7 @@ class EngineContext:
     lease: Lease
     states: ConsumerStates
     observer: Observer
-    breaker: Breaker
+    breakers: Mapping[str, Breaker]  # one for each target that the flow may name
     slots: asyncio.Semaphore
     room: Room
     crash: Callable[[BaseException], None]  # a bug of the engine itself: the worker must not go on
@@ -116,6 +116,11 @@ class EngineContext:
     today: Callable[[], date] = field(default=utc_today)
     archive_seconds: float = 60.0  # between two moves of closed days out of a partition's record
     in_flight: int = 0  # events being worked on
+
+    @property
+    def all_down(self) -> bool:
+        """Whether no target takes events, and each has somebody who waits to find out when it does again."""
+        return all(breaker.is_open and breaker.has_prober for breaker in self.breakers.values())
 
     def due_ms(self, attempt: int, retry_after: float | None = None) -> int:
         """When the next attempt may start, ``attempt`` having failed; not before the target asked for it."""

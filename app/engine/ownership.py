@@ -124,8 +124,8 @@ class Ownership:
             self.healing.look(self.partitions, read_to_end, self.context.kafka.alerts_topic)
 
     def _enough_to_probe(self) -> bool:
-        """Whether consumption pauses: the target is down, and enough events wait to find out when it is up again."""
-        return self.context.breaker.is_open and self.context.room.taken >= WAITING_TO_PROBE
+        """Whether consumption pauses: all targets are down, and enough events wait to find out when one is up again."""
+        return self.context.room.taken >= WAITING_TO_PROBE and self.context.all_down
 
     def _enough_copies(self) -> bool:
         """Whether as many parked events are in memory as may be, and the work on them goes on."""

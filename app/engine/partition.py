@@ -296,36 +296,45 @@ class Partition(PartitionTasks):
         """
         context = self._context
         while True:
-            probe = await self._admitted()
-            context.in_flight += 1
             try:
                 found = await self.journal.consumers.find(work.consumer)
+                state = None if found is None else found[1]
+                breaker = context.breakers[context.flow.target(work, state)]
+            except Exception as error:  # noqa: BLE001 - logged, and it has an outcome
+                await self._lease()
+                return self._met_a_bug(work, attempt, error)
+            probe = await self._admitted(breaker)
+            context.in_flight += 1
+            try:
                 result = await context.flow.run(
                     work,
                     attempt=attempt,
                     last=attempt >= context.sync.max_attempts,
-                    state=None if found is None else found[1],
-                    permit=partial(self._permit, probe),
+                    state=state,
+                    permit=partial(self._permit, breaker, probe),
                 )
             except (LeaseLost, TargetDown):
                 continue
             except Abandoned:
                 raise
-            except Exception as error:
-                log.exception("bug while working on an event", id=work.record.id, topic=work.record.topic)
-                result = context.flow.gave_up(work, SYNC_BUG, type(error).__name__, attempt)
+            except Exception as error:  # noqa: BLE001 - logged, and it has an outcome
+                result = self._met_a_bug(work, attempt, error)
             finally:
                 context.in_flight -= 1
                 context.slots.release()
             if self.dead or not context.lease.holds(self.generation):
                 await self._lease()  # the answer counts only if nobody else can have taken over meanwhile
             if result.target_down:
-                context.breaker.trip()
+                breaker.trip()
             elif result.target_failed and attempt >= context.sync.max_attempts:
-                context.breaker.last_attempt_failed(first_failed_ms)
-            if result.target_failed and context.breaker.is_open:
+                breaker.last_attempt_failed(first_failed_ms)
+            if result.target_failed and breaker.is_open:
                 continue  # that was the outage, not the event: no attempt is used up
             return result
+
+    def _met_a_bug(self, work: Work, attempt: int, error: Exception) -> Result:
+        log.error("bug while working on an event", id=work.record.id, topic=work.record.topic, exc_info=error)
+        return self._context.flow.gave_up(work, SYNC_BUG, type(error).__name__, attempt)
 
     async def _settle_or_give_up(self, record: SourceRecord, result: Result, first_failed_ms: int) -> Verdict | None:
         """Settle durably, or make the verdict durable and return it."""

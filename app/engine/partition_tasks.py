@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 from collections.abc import Coroutine, Iterator
 
-from app.engine.breaker import TargetDown
+from app.engine.breaker import Breaker, TargetDown
 from app.engine.context import EngineContext
 from app.engine.lease import LeaseLost
 
@@ -33,10 +33,10 @@ class PartitionTasks:
         self._tasks: set[asyncio.Task[None]] = set()
         self._idle: set[asyncio.Task[None]] = set()  # those of them that wait to start
 
-    def _permit(self, probe: bool) -> None:
+    def _permit(self, breaker: Breaker, probe: bool) -> None:
         if self.dead or not self._context.lease.holds(self.generation):
             raise LeaseLost
-        if self._context.breaker.is_open and not probe:
+        if breaker.is_open and not probe:
             raise TargetDown
 
     @contextlib.contextmanager
@@ -52,16 +52,19 @@ class PartitionTasks:
         finally:
             self._idle.discard(task)
 
-    async def _admitted(self) -> bool:
-        """Wait for a free slot, taken on return, while this is the owner; whether this is the breaker's probe."""
+    async def _admitted(self, breaker: Breaker) -> bool:
+        """Wait for a free slot, taken on return, while this is the owner; whether this is the breaker's probe.
+
+        Who waits for a breaker holds no slot: events of other targets run meanwhile.
+        """
         context = self._context
         if self.draining:
             raise Abandoned
-        if not context.breaker.is_open and not context.slots.locked() and context.lease.holds(self.generation):
+        if not breaker.is_open and not context.slots.locked() and context.lease.holds(self.generation):
             await context.slots.acquire()  # without waiting, as there is one
             return False
         with self._not_started():
-            probe = await context.breaker.pass_or_probe()
+            probe = await breaker.pass_or_probe()
             await context.slots.acquire()
             try:
                 await self._lease()

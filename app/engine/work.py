@@ -18,7 +18,7 @@ from app.domain.record import SourceRecord
 from app.domain.state import Verdict
 
 # Called right before anything is sent for an event; raises LeaseLost when the partition may have a new owner, and
-# TargetDown when the breaker has opened.
+# TargetDown when the breaker of its target has opened.
 Permit = Callable[[], None]
 
 
@@ -54,6 +54,9 @@ class Flow(Protocol):
 
     def invalid(self, record: SourceRecord, problem: InvalidEvent) -> Settlement:
         """How an invalid record counts."""
+
+    def target(self, work: Work, state: ConsumerState | None) -> str:
+        """Where the event goes: the breaker of that name is asked first. ``state`` is the consumer's record."""
 
     async def run(self, work: Work, *, attempt: int, last: bool, state: ConsumerState | None, permit: Permit) -> Result:
         """Do what the event asks for; ``state`` is the consumer's record. Raises only what ``permit`` raises."""

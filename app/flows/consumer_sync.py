@@ -11,13 +11,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import structlog
 
 from app.domain.consumer_state import ConsumerState
 from app.domain.counts import EVENT_ENTITY, FailureCount, Settlement
-from app.domain.entities import Catalog, EntityType
+from app.domain.entities import OWN_ACCOUNT, Catalog, EntityType
 from app.domain.errors import SYNC_SUPERSEDED, ErrorEntry
 from app.domain.event import UNKNOWN_MARKET, InvalidEvent, ProfileEvent, read_event
 from app.domain.outcome import Attempt, Failure, Outcome, Phase, RecordCount, Settle, TryAgain, decide
@@ -34,11 +34,22 @@ log = structlog.get_logger(__name__)
 
 
 class ConsumerSync:
-    """The flow of consumer-profile events into a sink."""
+    """The flow of consumer-profile events into a sink.
 
-    def __init__(self, sink: Sink, catalog: Catalog, settings: SyncSettings) -> None:
+    Args:
+        account_of: the account that a market belongs to; its breaker is asked before an event runs.
+    """
+
+    def __init__(
+        self,
+        sink: Sink,
+        catalog: Catalog,
+        settings: SyncSettings,
+        account_of: Callable[[str], str] = lambda market: OWN_ACCOUNT,
+    ) -> None:
         self._sink = sink
         self._catalog = catalog
+        self._account_of = account_of
         self._failures_to_dlq = settings.child_failure == "dlq"
 
     def read(self, record: SourceRecord) -> Work:
@@ -64,12 +75,14 @@ class ConsumerSync:
             failures=(FailureCount(EVENT_ENTITY, problem.entry.code),),
         )
 
+    def target(self, work: Work, state: ConsumerState | None) -> str:
+        """The account of the event's market."""
+        return self._account_of(_event_of(work, state).market)
+
     async def run(self, work: Work, *, attempt: int, last: bool, state: ConsumerState | None, permit: Permit) -> Result:
         """Run the event's calls once and decide what follows. Raises only what ``permit`` raises."""
-        event = _event_of(work)
-        if work.record.value is None and event.market == UNKNOWN_MARKET and state is not None:
-            event = event.model_copy(update={"market": state.market})
-        left = what_is_left(event, work.record.offset, state, self._catalog)
+        event = _event_of(work, state)
+        left = what_is_left(event, work.record.offset, state, self._tables(event))
         if isinstance(left, Superseded):
             return self._superseded(work, event, left, attempt)
         event = left
@@ -143,14 +156,21 @@ class ConsumerSync:
             full_state=event.is_full_state,
             records=attempt.records,
             failures=tuple(_grouped(attempt.failures, first=decision.failure)) if attempt.failures else (),
-            deleted=deleted_rows(event, self._catalog),
+            deleted=deleted_rows(event, self._tables(event)),
         )
 
+    def _tables(self, event: ProfileEvent) -> Catalog:
+        """The data extensions of the event's market; a profile to delete in an unknown one names no rows."""
+        return self._catalog.of_market(event.market) or self._catalog
 
-def _event_of(work: Work) -> ProfileEvent:
+
+def _event_of(work: Work, state: ConsumerState | None = None) -> ProfileEvent:
+    """The event; a null value's market is the one that its consumer was last written to."""
     event = work.payload
     if not isinstance(event, ProfileEvent):
         raise TypeError(f"not a profile event: {type(event).__name__}")
+    if work.record.value is None and event.market == UNKNOWN_MARKET and state is not None:
+        return event.model_copy(update={"market": state.market})
     return event
 
 

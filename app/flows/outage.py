@@ -1,4 +1,4 @@
-"""What an outage of Marketing Cloud leads to: the breaker hears of every call, and one incident says so."""
+"""What an outage of an account of Marketing Cloud leads to: its breaker hears of every call, one incident says so."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from typing import Self
 import structlog
 
 from app.domain.counts import EVENT_ENTITY
-from app.domain.errors import CMT_OUTAGE, lookup
+from app.domain.entities import OWN_ACCOUNT
+from app.domain.errors import CMT_OUTAGE, ErrorClass, ErrorEntry, lookup
 from app.engine.breaker import Breaker
 from app.engine.producer import DurableProducer, Write
 from app.incidents.alert import Alert, AlertKind
@@ -24,31 +25,49 @@ LOOK_SECONDS = 0.5
 
 
 class TargetHealth:
-    """Observer of the client's calls: tells the metrics, and the breaker whether the target lives."""
+    """Observer of one account's calls: tells the metrics, and the breaker whether the account lives.
+
+    ``trouble``: what a request was last answered with that says it does not; None: the last answer was a good one.
+    """
 
     def __init__(self, breaker: Breaker, metrics: Metrics) -> None:
-        self._breaker = breaker
+        self.breaker = breaker
+        self.trouble: ErrorEntry | None = None
         self._metrics = metrics
 
     def call(self, operation: str, entity: str, result: str, seconds: float) -> None:
         """A SOAP call ended; ``result`` is "ok" or a registry code."""
         self._metrics.call(operation, entity, result, seconds)
-        if result != OK and lookup(result).transport:
-            self._breaker.failed()
+        entry = None if result == OK else lookup(result)
+        if entry is not None and entry.transport:
+            self.trouble = entry
+            self.breaker.failed()
         else:
-            self._breaker.succeeded()
+            self.trouble = None
+            self.breaker.succeeded()
 
     def token(self, result: str) -> None:
         """A token request ended. The breaker hears of those that failed by the events that failed for want of one: a
         refresh ahead of time may fail without harm."""
         self._metrics.token(result)
+        if result != OK:
+            self.trouble = lookup(result)
 
 
 class OutageWatch:
-    """Reports an open breaker: at once in the log, as an incident after ``alert_seconds``, and when it is over."""
+    """Reports an account's open breaker: at once in the log, as an incident after ``alert_seconds``, and its end."""
 
-    def __init__(self, breaker: Breaker, producer: DurableProducer, kafka: KafkaSettings, alert_seconds: float) -> None:
-        self._breaker = breaker
+    def __init__(
+        self,
+        account: str,
+        health: TargetHealth,
+        producer: DurableProducer,
+        kafka: KafkaSettings,
+        alert_seconds: float,
+    ) -> None:
+        self._account = account
+        self._health = health
+        self._breaker = health.breaker
         self._producer = producer
         self._kafka = kafka
         self._alert_seconds = alert_seconds
@@ -70,22 +89,28 @@ class OutageWatch:
         while True:
             if self._breaker.is_open:
                 if not logged:
-                    log.warning("circuit breaker opened: Marketing Cloud does not answer, consumption is paused")
+                    log.warning(
+                        "circuit breaker opened: no event of this account is worked on until it answers",
+                        account=self._account,
+                        reason=self._health.trouble.code if self._health.trouble else None,
+                    )
                     logged = True
                 if not alerted and self._breaker.open_seconds >= self._alert_seconds:
-                    await self._report(AlertKind.OPEN, "no answers; consumption is paused and resumes by itself")
+                    await self._report(AlertKind.OPEN, outage_message(self._account, self._health.trouble))
                     alerted = True
             elif logged:
-                log.info("circuit breaker closed: Marketing Cloud answers again")
+                log.info("circuit breaker closed: Marketing Cloud answers again", account=self._account)
                 if alerted:
-                    await self._report(AlertKind.RESOLVE, "Marketing Cloud answers again; work has resumed")
+                    await self._report(
+                        AlertKind.RESOLVE, f"account {self._account}: Marketing Cloud answers again; work has resumed"
+                    )
                 logged = alerted = False
             await asyncio.sleep(LOOK_SECONDS)
 
     async def _report(self, kind: AlertKind, message: str) -> None:
         alert = Alert(
             reason=CMT_OUTAGE.code,
-            entity=EVENT_ENTITY,
+            entity=outage_entity(self._account),
             operation="-",
             market="-",
             event_id="",
@@ -97,3 +122,17 @@ class OutageWatch:
         await self._producer.write_one(
             Write(self._kafka.alerts_topic, None, alert.fingerprint.encode(), alert.to_bytes())
         )
+
+
+def outage_entity(account: str) -> str:
+    """What an outage is about: part of the incident's fingerprint, so that each account has its own."""
+    return EVENT_ENTITY if account == OWN_ACCOUNT else f"account-{account}"
+
+
+def outage_message(account: str, trouble: ErrorEntry | None) -> str:
+    """What is wrong with an account, and whether somebody has to do something about it."""
+    said = f"{trouble.code}: {trouble.meaning} {trouble.remedy}" if trouble else "No answers."
+    waits = "Its events wait, no attempt is used up"
+    if trouble is not None and trouble.error_class is ErrorClass.AUTH:
+        return f"account {account}: {said} {waits}; work resumes when this is mended."
+    return f"account {account}: {said} {waits}; work resumes by itself."

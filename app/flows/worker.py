@@ -12,18 +12,17 @@ from contextlib import AsyncExitStack
 import structlog
 import uvloop
 
-from app.cmt.client import CmtClient
 from app.domain.counts import Settlement
 from app.domain.record import SourceRecord
-from app.engine.breaker import Breaker
 from app.engine.context import EngineContext, EngineStopped, Room
 from app.engine.lease import Lease
 from app.engine.ledger import Ledger
 from app.engine.producer import DurableProducer
 from app.engine.stream import Stream
+from app.flows.accounts import Accounts
 from app.flows.catalog import load_catalog
 from app.flows.consumer_sync import ConsumerSync
-from app.flows.outage import OutageWatch, TargetHealth
+from app.flows.outage import OutageWatch
 from app.flows.states import ReadModelStates
 from app.incidents.desk import open_desk
 from app.kafka import topics
@@ -37,7 +36,6 @@ from app.observe.logging import configure_logging
 from app.observe.metrics import Gauges, Metrics
 from app.readmodels import ReadModels
 from app.settings import KafkaSettings, WorkerSettings
-from app.sinks.cmt import CmtSink
 from app.web.server import WebServer
 from app.web.state import WebState
 
@@ -76,14 +74,7 @@ class Worker:
         )
         # Both ends are made here, so that whatever is wrong with their settings is told before anything starts.
         self._connection = faust_connection(settings.kafka)
-        self._breaker = Breaker(settings.sync.breaker_failures, settings.sync.breaker_probe_seconds)
-        self._client = CmtClient(
-            settings.cmt,
-            self._catalog,
-            concurrency=settings.sync.concurrency,
-            observe=TargetHealth(self._breaker, self._metrics),
-        )
-        self._sink = CmtSink(self._client, self._catalog, settings.sync, settings.cmt.batch_size)
+        self._accounts = Accounts(settings.cmt, settings.sync, self._catalog, self._metrics)
         self._stop = asyncio.Event()
         self._failure: BaseException | None = None
         self._stream: Stream | None = None
@@ -119,8 +110,7 @@ class Worker:
 
     async def _start(self, stack: AsyncExitStack) -> None:
         settings, kafka, sync = self._settings, self._settings.kafka, self._settings.sync
-        breaker = self._breaker
-        await stack.enter_async_context(self._client)
+        accounts = await stack.enter_async_context(self._accounts)
         desk = await stack.enter_async_context(open_desk(settings.servicenow, on_result=self._metrics.incident))
         largest = dict.fromkeys((kafka.retry_topic, kafka.dlq_topic), copy_bytes(kafka))
         producer = DurableProducer(aiokafka_producer_config(kafka), largest)
@@ -130,13 +120,13 @@ class Worker:
         context = EngineContext(
             kafka=kafka,
             sync=sync,
-            flow=ConsumerSync(self._sink, self._catalog, sync),
+            flow=ConsumerSync(accounts, self._catalog, sync, accounts.account_of),
             producer=producer,
             ledger=Ledger(),
             lease=Lease(lease_seconds),
             states=ReadModelStates(kafka, self._read_models),
             observer=self,
-            breaker=breaker,
+            breakers=accounts.breakers,
             slots=asyncio.Semaphore(sync.concurrency),
             room=Room(TAKEN_PER_SLOT * sync.concurrency, sync.max_parked),
             crash=self._crash,
@@ -158,13 +148,16 @@ class Worker:
                 in_flight=lambda: float(context.in_flight),
                 commit_stall=lambda: stream.ownership.healing.stalled_seconds,
                 consumer_lag=stream.lag,
-                breaker_open=lambda: {settings.cmt.account_id or "default": float(breaker.is_open)},
+                breaker_open=lambda: {account.name: float(account.breaker.is_open) for account in accounts},
                 dead_letters_open=stream.ownership.open_dead_letters,
                 readmodel_behind=self._read_models.behind_seconds,
-                calls_allowed=lambda: self._client.calls_allowed,
+                calls_allowed=lambda: accounts.calls_allowed,
             )
         )
-        await stack.enter_async_context(OutageWatch(breaker, producer, kafka, sync.breaker_alert_seconds))
+        for account in accounts:
+            await stack.enter_async_context(
+                OutageWatch(account.name, account.health, producer, kafka, sync.breaker_alert_seconds)
+            )
         stack.push_async_callback(stream.stop)
         self._waiting_for = "the state is being recovered"
         started = asyncio.ensure_future(stream.start())

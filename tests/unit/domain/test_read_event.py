@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import re
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 from app.bundled import schema_path
 from app.domain import errors
 from app.domain.entities import Catalog, DataExtension, EntityType, parse_catalog
-from app.domain.event import DeleteScope, InvalidEvent, Operation, ProfileEvent, read_event
+from app.domain.event import UNKNOWN_MARKET, DeleteScope, InvalidEvent, Operation, ProfileEvent, read_event
 from app.domain.record import LATEST_MS, Headers, SourceRecord
 from app.domain.samples import sample_events, to_json
 
@@ -230,7 +231,10 @@ def test_every_code_for_events_is_given_here_or_by_the_dead_letter_writer() -> N
         for mark in test_refused_with_its_code.pytestmark  # type: ignore[attr-defined]
         for i in range(len(mark.args[1]))
     }
-    assert {code for code in errors.REGISTRY if code.startswith("EVENT-")} - given_here == {"EVENT-TOO-LARGE"}
+    assert {code for code in errors.REGISTRY if code.startswith("EVENT-")} - given_here == {
+        "EVENT-TOO-LARGE",
+        "EVENT-MARKET-UNKNOWN",  # only with a catalog that lists markets, see below
+    }
 
 
 def test_consumer_id_as_a_number_in_a_row_is_the_same_consumer() -> None:
@@ -243,6 +247,28 @@ def test_columns_and_keys_are_those_of_the_catalog_given() -> None:
     catalog = Catalog(tables)
     assert refused(record(), catalog).message == "pet: Tiere has no column PetId, WeightKg"
     read_event(record({**NEW, "entities": {"pet": [{"Nr": 5}]}}), catalog)
+
+
+def test_a_market_that_is_not_listed_is_refused_by_name() -> None:
+    listed = replace(CATALOG, markets={"DE": CATALOG, "AT": CATALOG})
+    assert read_event(record(), listed).market == "DE"
+    invalid = refused(record({**NEW, "market": "PL"}), listed)
+    assert (invalid.entry, invalid.market, invalid.event_id) == (errors.EVENT_MARKET_UNKNOWN, "PL", "e-1")
+    assert "market PL" in invalid.message
+    assert read_event(record({**NEW, "market": "PL"}), replace(listed, other_markets=CATALOG)).market == "PL"
+
+
+def test_a_market_has_columns_of_its_own() -> None:
+    tables = {**CATALOG.data_extensions, EntityType.PET: DataExtension("DE_Tier", ("Nr",), ("ConsumerId", "Nr"))}
+    listed = replace(CATALOG, markets={"DE": Catalog(tables), "AT": CATALOG})
+    assert refused(record(), listed).message == "pet: DE_Tier has no column PetId, WeightKg"
+    read_event(record({**NEW, "market": "AT"}), listed)
+    read_event(record({**NEW, "entities": {"pet": [{"Nr": 5}]}}), listed)
+
+
+def test_a_null_value_is_read_before_its_market_is_known() -> None:
+    listed = replace(CATALOG, markets={"DE": CATALOG})
+    assert read_event(record(None), listed).market == UNKNOWN_MARKET
 
 
 def test_what_is_known_of_an_invalid_event_goes_with_it() -> None:

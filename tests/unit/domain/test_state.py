@@ -257,6 +257,15 @@ def test_an_older_event_never_becomes_the_last_full_state() -> None:
     assert (state.offset, state.full) == (9, FullState(9, "NEW", "late"))
 
 
+@pytest.mark.parametrize("outcome", [Outcome.FAILED, Outcome.INVALID, Outcome.SUPERSEDED, Outcome.DISCARDED])
+def test_the_market_is_where_the_consumer_was_written_last(outcome: Outcome) -> None:
+    before = after_settling(None, 1, settled(market="PL"), 10)
+    assert after_settling(before, 2, settled("e2", market="DE", outcome=outcome), 20).market == "PL"
+    for reached in (Outcome.SYNCED, Outcome.PARTIAL):
+        assert after_settling(before, 2, settled("e2", market="DE", outcome=reached), 20).market == "DE"
+    assert after_settling(None, 2, settled(market="DE", outcome=outcome), 20).market == "DE", "all there is to go by"
+
+
 def test_an_event_of_unknown_market_leaves_the_known_one() -> None:
     before = after_settling(None, 1, settled(market="PL"), 10)
     assert after_settling(before, 2, settled("e2", market="-"), 20).market == "PL"

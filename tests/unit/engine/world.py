@@ -150,6 +150,9 @@ class ScriptedFlow:
     def invalid(self, record: SourceRecord, problem: InvalidEvent) -> Settlement:
         return Settlement(None, problem.event_id, "-", "-", DAY, Outcome.INVALID, reason=problem.entry.code)
 
+    def target(self, work: Work, state: ConsumerState | None) -> str:
+        return "target"
+
     async def run(self, work: Work, *, attempt: int, last: bool, state: ConsumerState | None, permit: Permit) -> Result:
         permit()
         self.under_way[work.consumer] += 1
@@ -252,7 +255,7 @@ class World:
             lease=self.lease,
             states=self._states(),
             observer=self,
-            breaker=self.breaker,
+            breakers={"target": self.breaker},
             slots=asyncio.Semaphore(self.concurrency),
             room=Room(4 * self.concurrency, self.max_parked),
             crash=self.bugs.append,

@@ -18,6 +18,13 @@ from tests.unit.engine.fakes import FakeProducer
 KAFKA = KafkaSettings(bootstrap_servers="127.0.0.1:9", topic="main")
 
 
+def watching(
+    breaker: Breaker, producer: FakeProducer, *, account: str = "default", health: TargetHealth | None = None
+) -> OutageWatch:
+    health = health or TargetHealth(breaker, Metrics())
+    return OutageWatch(account, health, producer, KAFKA, alert_seconds=60)  # type: ignore[arg-type]
+
+
 class Clock:
     def __init__(self) -> None:
         self.now = 100.0
@@ -66,7 +73,7 @@ async def test_one_alert_says_that_it_lasts_and_one_that_it_is_over(monkeypatch:
     monkeypatch.setattr(outage, "LOOK_SECONDS", 0.005)
     clock, producer = Clock(), FakeProducer()
     breaker = Breaker(1, 5.0, clock=clock)
-    async with OutageWatch(breaker, producer, KAFKA, alert_seconds=60):  # type: ignore[arg-type]
+    async with watching(breaker, producer):
         breaker.failed()
         clock.now += 59
         await asyncio.sleep(0.05)
@@ -86,7 +93,7 @@ async def test_a_short_outage_makes_no_alert_at_all(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(outage, "LOOK_SECONDS", 0.005)
     clock, producer = Clock(), FakeProducer()
     breaker = Breaker(1, 5.0, clock=clock)
-    async with OutageWatch(breaker, producer, KAFKA, alert_seconds=60):  # type: ignore[arg-type]
+    async with watching(breaker, producer):
         for _ in range(3):
             breaker.failed()
             clock.now += 30
@@ -94,3 +101,46 @@ async def test_a_short_outage_makes_no_alert_at_all(monkeypatch: pytest.MonkeyPa
             breaker.succeeded()
             await asyncio.sleep(0.02)
     assert producer.written == []
+
+
+async def test_each_account_has_an_incident_of_its_own_that_says_what_is_wrong(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(outage, "LOOK_SECONDS", 0.005)
+    clock, producer = Clock(), FakeProducer()
+    healths = {name: TargetHealth(Breaker(1, 5.0, clock=clock), Metrics()) for name in ("510001", "510002")}
+    async with (
+        watching(healths["510001"].breaker, producer, account="510001", health=healths["510001"]),
+        watching(healths["510002"].breaker, producer, account="510002", health=healths["510002"]),
+    ):
+        healths["510001"].call("upsert", "pet", "CMT-TIMEOUT", 0.1)
+        healths["510002"].token("CMT-TOKEN-REFUSED")
+        healths["510002"].breaker.trip()
+        clock.now += 61
+        await until(lambda: len(producer.written) == 2)
+    alerts = {alert.fingerprint: alert.message for alert in map(Alert.from_bytes, (r.value for r in producer.written))}
+    assert alerts.keys() == {
+        "profile-sync:CMT-OUTAGE:account-510001:-",
+        "profile-sync:CMT-OUTAGE:account-510002:-",
+    }
+    down, refused = (
+        alerts["profile-sync:CMT-OUTAGE:account-510001:-"],
+        alerts["profile-sync:CMT-OUTAGE:account-510002:-"],
+    )
+    assert "CMT-TIMEOUT" in down
+    assert "by itself" in down
+    assert "CMT-TOKEN-REFUSED" in refused
+    assert "CMT_CLIENT_SECRET" in refused
+    assert "when this is mended" in refused
+
+
+def test_trouble_is_what_was_said_last() -> None:
+    health = TargetHealth(Breaker(0, 1.0), Metrics())
+    health.call("upsert", "pet", "CMT-TIMEOUT", 0.1)
+    health.token("CMT-TOKEN-REFUSED")
+    assert health.trouble is not None
+    assert health.trouble.code == "CMT-TOKEN-REFUSED"
+    health.token("ok")
+    assert health.trouble is not None, "a token is no answer to a call"
+    health.call("upsert", "pet", "CMT-ROW-INVALID", 0.1)
+    assert health.trouble is None
