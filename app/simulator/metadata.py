@@ -1,4 +1,4 @@
-"""What a Retrieve of `DataExtension` and `DataExtensionField` finds: the definitions, as Marketing Cloud shows them."""
+"""What Retrieve and Describe say of `DataExtension` and `DataExtensionField`."""
 
 from __future__ import annotations
 
@@ -49,6 +49,13 @@ _FIELD_PROPERTIES = (
     "FieldType",
     "DataExtension.CustomerKey",
 )
+# What Describe says of properties that are no text.
+_DATA_TYPES = {
+    **dict.fromkeys(("CreatedDate", "ModifiedDate"), "DateTime"),
+    **dict.fromkeys(("IsSendable", "IsTestable", "IsRequired", "IsPrimaryKey"), "Boolean"),
+    **dict.fromkeys(("Scale", "MaxLength", "Ordinal"), "Int32"),
+    "CategoryID": "Int64",
+}
 # The definitions carry no dates; a fixed one keeps answers the same on every run.
 _CREATED = "2026-01-01T00:00:00"
 
@@ -112,6 +119,19 @@ def _plain(row: Row, asked: Sequence[str], order: Sequence[str]) -> str:
         elif name == "ObjectID":
             parts.append('<ObjectID xsi:nil="true" />')
     return "".join(parts)
+
+
+def described(object_type: str) -> str:
+    """ObjectDefinition of an object type; without Properties when it is none of those that can be retrieved here."""
+    kind = OBJECT_TYPES.get(object_type)
+    properties = "".join(
+        '<Properties><PartnerKey xsi:nil="true" /><ObjectID xsi:nil="true" />'
+        f"{element('Name', name)}{element('DataType', _DATA_TYPES.get(name, 'String'))}"
+        "<IsUpdatable>false</IsUpdatable><IsRetrievable>true</IsRetrievable></Properties>"
+        for name in (kind.properties if kind else ())
+        if name != "PartnerKey"
+    )
+    return f"<ObjectDefinition>{element('ObjectType', object_type)}{properties}</ObjectDefinition>"
 
 
 OBJECT_TYPES = {

@@ -22,10 +22,11 @@ from app.simulator.definitions import Target
 from app.simulator.faults import FaultRule, Faults, Kind, Verdict
 from app.simulator.filters import Row
 from app.simulator.journal import Call, Journal, Status
+from app.simulator.metadata import described
 from app.simulator.retrieves import Retrieves
 from app.simulator.row_errors import RowError
 from app.simulator.soap_reader import OPERATIONS, NotSoapError, NotXmlError, SoapRequest, read_request
-from app.simulator.soap_writer import SoapFault, write_payload
+from app.simulator.soap_writer import SoapFault, describe_payload, write_payload
 from app.simulator.store import Store
 from app.simulator.tokens import Tokens, TokenState
 from app.simulator.writes import Write, apply, prepare
@@ -124,6 +125,8 @@ class SoapEndpoint:
         self.large_batches = 0
 
     def _refused_token(self, request: SoapRequest) -> SoapFault | None:
+        if request.login is not None and not request.token:
+            return None if self._tokens.accepts(*request.login) else LOGIN_FAILED
         match self._tokens.state(request.token):
             case TokenState.VALID:
                 return None
@@ -135,6 +138,8 @@ class SoapEndpoint:
         operation = OPERATIONS[request.payload]
         if request.retrieve is not None:
             return _Work(request, operation, (), (self._retrieves.target(request.retrieve),))
+        if operation == "Describe":
+            return _Work(request, operation, (), ((None, None),))
         writes = tuple(prepare(self._store, operation, sent) for sent in request.objects)
         if len(writes) > SOFT_BATCH_LIMIT:
             self.large_batches += 1
@@ -147,6 +152,8 @@ class SoapEndpoint:
         if work.request.retrieve is not None:
             payload, failed_retrieve = self._retrieves.answer(work.request.retrieve, work.targets[0])
             return payload, self._record_all(work, "error" if failed_retrieve else "ok")
+        if work.operation == "Describe":
+            return describe_payload(map(described, work.request.described)), self._record_all(work, "ok")
         results = [(write.sent, self._write(work, write)) for write in work.writes]
         failed = {write.data_extension for write, (_, error) in zip(work.writes, results, strict=True) if error}
         return write_payload(work.operation, results), self._record_all(work, "ok", failed)
@@ -196,7 +203,7 @@ def _refused_action(http: web.Request, request: SoapRequest) -> SoapFault | None
     if action and action not in _KNOWN_ACTIONS:
         return SoapFault("Client", f"Server did not recognize the value of HTTP Header SOAPAction: {action}.")
     if request.payload not in OPERATIONS:
-        text = f"{request.payload} is not simulated: only Create, Update, Delete and Retrieve are."
+        text = f"{request.payload} is not simulated: only Create, Update, Delete, Retrieve and Describe are."
         return SoapFault("Server", text, row_errors.UNSUPPORTED_OBJECT)
     return None
 

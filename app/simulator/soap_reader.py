@@ -16,6 +16,7 @@ OPERATIONS = {
     "UpdateRequest": "Update",
     "DeleteRequest": "Delete",
     "RetrieveRequestMsg": "Retrieve",
+    "DefinitionRequestMsg": "Describe",
 }
 _XSI_TYPE = "{http://www.w3.org/2001/XMLSchema-instance}type"
 _XSI_NIL = "{http://www.w3.org/2001/XMLSchema-instance}nil"
@@ -55,7 +56,10 @@ class RetrieveRequest:
 
 @dataclass(frozen=True, slots=True)
 class SoapRequest:
-    """One request. `payload` is the local name of the first element of the Body, `action` that of wsa:Action."""
+    """One request. `payload` is the local name of the first element of the Body, `action` that of wsa:Action.
+
+    `login` is user and password of a wsse:UsernameToken; `described` the object types that a Describe asks about.
+    """
 
     soap12: bool
     payload: str
@@ -65,6 +69,8 @@ class SoapRequest:
     objects: tuple[WriteObject, ...] = ()
     save_action: str | None = None
     retrieve: RetrieveRequest | None = None
+    described: tuple[str, ...] = ()
+    login: tuple[str, str] | None = None
 
 
 def read_request(body: bytes) -> SoapRequest:
@@ -79,6 +85,7 @@ def read_request(body: bytes) -> SoapRequest:
         raise NotSoapError(f"expected a SOAP Envelope, got {_local(root)}")
     payload: etree._Element | None = None
     token, action, message_id = "", None, None
+    login: tuple[str, str] | None = None
     for part in root:
         match _local(part):
             case "Body":
@@ -93,6 +100,8 @@ def read_request(body: bytes) -> SoapRequest:
                             action = (element.text or "").strip()
                         case "MessageID":
                             message_id = (element.text or "").strip()
+                        case "Security":
+                            login = _login(element)
     if payload is None:
         raise NotSoapError("the SOAP Body is empty")
     soap12 = root.tag.startswith(f"{{{SOAP_12}}}")
@@ -101,9 +110,12 @@ def read_request(body: bytes) -> SoapRequest:
         retrieve = _child(payload, "RetrieveRequest")
         if retrieve is None:
             raise NotSoapError("RetrieveRequestMsg holds no RetrieveRequest")
-        return SoapRequest(soap12, name, token, action, message_id, retrieve=_retrieve(retrieve))
+        return SoapRequest(soap12, name, token, action, message_id, retrieve=_retrieve(retrieve), login=login)
+    if name == "DefinitionRequestMsg":
+        asked = tuple(_text(element) for element in payload.iter("{*}ObjectType"))
+        return SoapRequest(soap12, name, token, action, message_id, described=asked, login=login)
     objects = tuple(_object(element) for element in payload if _local(element) == "Objects")
-    return SoapRequest(soap12, name, token, action, message_id, objects, _save_action(payload))
+    return SoapRequest(soap12, name, token, action, message_id, objects, _save_action(payload), login=login)
 
 
 def _local(element: etree._Element) -> str:
@@ -126,6 +138,11 @@ def _child(element: etree._Element | None, *path: str) -> etree._Element | None:
 
 def _text(element: etree._Element | None) -> str:
     return "" if element is None else (element.text or "").strip()
+
+
+def _login(security: etree._Element) -> tuple[str, str] | None:
+    token = _child(security, "UsernameToken")
+    return None if token is None else (_text(_child(token, "Username")), _text(_child(token, "Password")))
 
 
 def _xsi_type(element: etree._Element) -> str | None:

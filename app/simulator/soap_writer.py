@@ -107,7 +107,15 @@ def row_result(row: Row, columns: Sequence[str]) -> str:
     """Results of one data-extension row. A column without a value is an empty Value."""
     return (
         '<Results xsi:type="DataExtensionObject"><PartnerKey xsi:nil="true" /><ObjectID xsi:nil="true" />'
-        f"{_properties({column: row.get(column) for column in columns})}</Results>"
+        f"<Type>DataExtensionObject</Type>{_properties({column: row.get(column) for column in columns})}</Results>"
+    )
+
+
+def describe_payload(definitions: Iterable[str]) -> str:
+    """DefinitionResponseMsg. `definitions` are ObjectDefinition elements."""
+    return (
+        f'<DefinitionResponseMsg xmlns="{_PARTNER_API}">{"".join(definitions)}<RequestID>{new_id()}</RequestID>'
+        "</DefinitionResponseMsg>"
     )
 
 

@@ -74,9 +74,9 @@ async def test_an_unknown_soap_action_is_a_client_fault(wire: Wire) -> None:
 
 
 async def test_an_operation_that_is_not_simulated_says_so(wire: Wire) -> None:
-    answer = await wire.soap(f'<DefinitionRequestMsg xmlns="{PARTNER_API}"/>', "Describe")
+    answer = await wire.soap(f'<PerformRequestMsg xmlns="{PARTNER_API}"/>', "Perform")
     assert answer.status == 500
-    assert "DefinitionRequestMsg is not simulated" in answer.one("faultstring")
+    assert "PerformRequestMsg is not simulated" in answer.one("faultstring")
 
 
 async def test_every_result_of_a_write_names_its_types(wire: Wire) -> None:
