@@ -117,6 +117,10 @@ class EngineContext:
     archive_seconds: float = 60.0  # between two moves of closed days out of a partition's record
     in_flight: int = 0  # events being worked on
 
+    def others_are_up(self, breaker: Breaker) -> bool:
+        """Whether this target is down and another one is not."""
+        return breaker.is_open and any(not other.is_open for other in self.breakers.values())
+
     @property
     def all_down(self) -> bool:
         """Whether no target takes events, and each has somebody who waits to find out when it does again."""

@@ -6,6 +6,7 @@ The life of an event here:
  3. Settled: counted, durably; then its offset is closed.
  4. Given up: the verdict is durable first, then the dead letter and the alert are sent, then it is settled.
  5. Failed for a reason that may pass: it and everything behind it is *parked* at once, with no await in between.
+    So is, without an attempt, what goes to a target that is down while others are up: it would take their room.
     A parked event is copied to the retry topic (same partition), noted as forwarded, and its main offset closed.
  6. Parked events of a consumer run lowest offset first, each when it is due and its copy was read back.
     When none is left the consumer is unparked and its next events run from the main topic again.
@@ -142,11 +143,11 @@ class Partition(PartitionTasks):
             offset = work.record.offset
             verdict = self.journal.state.verdicts.get(offset)
             if verdict is None:
-                result = await self._attempt(work, 1)
-                if isinstance(result.decision, TryAgain):
+                result = await self._attempt(work, 1, may_step_aside=True)
+                if result is None or isinstance(result.decision, TryAgain):
                     # No await from here until the lane is gone: what follows of this consumer is parked behind it.
                     del self._lanes[consumer]
-                    self._park(lane.popleft(), result.decision.failure)
+                    self._park(lane.popleft(), None if result is None else result.decision.failure)
                     while lane:
                         self._park(lane.popleft())
                     return
@@ -267,6 +268,7 @@ class Partition(PartitionTasks):
             else:
                 attempt = entry.attempts + 1
                 result = await self._attempt(work, attempt, entry.first_failed_ms)
+                assert result is not None  # a parked event has nowhere to step aside to
                 now = now_ms()
                 if isinstance(result.decision, TryAgain):
                     failure = result.decision.failure
@@ -288,8 +290,12 @@ class Partition(PartitionTasks):
 
     # ---- both ways
 
-    async def _attempt(self, work: Work, attempt: int, first_failed_ms: int = 0) -> Result:
+    async def _attempt(
+        self, work: Work, attempt: int, first_failed_ms: int = 0, *, may_step_aside: bool = False
+    ) -> Result | None:
         """Run an event once, while this worker is the owner and there is a free slot.
+
+        None, where it may step aside: it was not run to its end, because its target is down while others are up.
 
         Raises:
             Abandoned: the partition is gone; whether anything was done is unknown.
@@ -303,6 +309,9 @@ class Partition(PartitionTasks):
             except Exception as error:  # noqa: BLE001 - logged, and it has an outcome
                 await self._lease()
                 return self._met_a_bug(work, attempt, error)
+            if may_step_aside and context.others_are_up(breaker):
+                await self._lease()
+                return None
             probe = await self._admitted(breaker)
             context.in_flight += 1
             try:

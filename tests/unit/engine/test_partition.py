@@ -133,6 +133,97 @@ async def test_an_event_that_the_target_never_answers_is_given_up_and_holds_nobo
     await world.stop()
 
 
+# Several targets
+
+
+def alternating(count: int, *targets: str) -> list[Event]:
+    return [Event(f"c{number}@{targets[number % len(targets)]}") for number in range(count)]
+
+
+async def test_a_target_that_is_down_holds_no_event_of_another() -> None:
+    # Six times as many as may be taken at a time.
+    world = World(alternating(200, "a", "b"), breaker_failures=3, concurrency=4)
+    world.flow.down = {"a"}
+    await world.start()
+    await until(lambda: world.outcomes() == {"synced": 100}, steps=20_000)
+    assert world.breakers["a"].is_open
+    assert not world.breakers["b"].is_open
+    assert world.dead_letters() == []
+    world.flow.down = set()
+    assert await world.run()
+    assert_all_is_exact(world)
+    await world.stop()
+
+
+async def test_the_events_of_a_target_that_is_down_keep_their_order_and_use_up_no_attempt() -> None:
+    events = [Event(f"c{number % 3}@{'ab'[number % 2]}") for number in range(60)]
+    world = World(events, breaker_failures=3)
+    world.flow.down = {"a"}
+    await world.start()
+    await until(lambda: world.outcomes().get("synced") == 30, steps=20_000)
+    await settle_down()
+    world.flow.down = set()
+    assert await world.run()
+    assert_all_is_exact(world)
+    assert {attempt for _, _, attempt in world.flow.effects} == {1}
+    await world.stop()
+
+
+@pytest.mark.parametrize("write", range(0, 40, 4))
+async def test_a_crash_while_one_target_is_down_loses_nothing(write: int) -> None:
+    events = [Event(f"c{number % 3}@{'ab'[number % 2]}") for number in range(24)]
+    world = World(events, breaker_failures=3)
+    world.flow.down = {"a"}
+    await world.start(dies_at=write)
+    await until(lambda: world.producer.dead.is_set() or world.outcomes() == {"synced": 12}, steps=20_000)
+    await settle_down()
+    await world.die()
+    world.flow.down = set()
+    await world.start()
+    assert await world.run()
+    assert_all_is_exact(world)
+    await world.stop()
+
+
+async def test_when_no_more_may_be_parked_the_other_targets_wait_too() -> None:
+    world = World([*alternating(40, "b", "a"), Event("last@b")], breaker_failures=3, concurrency=2, max_parked=5)
+    world.flow.down = {"a"}
+    await world.start()
+    await until(lambda: world.context.room.full_of_parked, steps=20_000)
+    await settle_down(1_000)
+    assert world.attempts_of(40) == []
+    world.flow.down = set()
+    assert await world.run()
+    assert_all_is_exact(world)
+    await world.stop()
+
+
+async def test_consumption_pauses_when_all_targets_are_down_and_each_is_asked_when_it_is_back() -> None:
+    world = World([*alternating(30, "a"), *alternating(10, "b", "a"), *alternating(60, "a", "b")], breaker_failures=3)
+    world.flow.down = {"a", "b"}
+    await world.start()
+    await until(lambda: all(breaker.is_open for breaker in world.breakers.values()), steps=20_000)
+    await settle_down(500)
+    paused_at = world.positions[KAFKA.topic]
+    await settle_down(500)
+    assert world.positions[KAFKA.topic] == paused_at < 100
+    world.flow.down = {"a"}
+    b_events = sum(event.consumer.endswith("@b") for event in world.events)
+    await until(lambda: world.outcomes() == {"synced": b_events}, steps=50_000)
+    world.flow.down = set()
+    assert await world.run()
+    await world.stop()
+
+
+async def test_a_bug_in_finding_the_target_costs_one_event_and_not_the_worker(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World([Event("a"), Event("b"), Event("a")])
+    monkeypatch.setattr(world.flow, "target", lambda work, state: "nowhere" if work.consumer == "b" else "target")
+    await world.start()
+    assert await world.run()
+    assert (world.outcomes(), world.dead_letters()) == ({"synced": 2, "failed": 1}, [1])
+    await world.stop()
+
+
 # Without interruption
 
 

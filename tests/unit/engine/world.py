@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
 from enum import Enum
@@ -138,8 +138,9 @@ class ScriptedFlow:
     gate: asyncio.Event | None = None  # a test may hold back what is under way
     gated_from: int = 1  # attempts before this one pass
     retry_after: float | None = None  # what failing attempts ask for
-    breaker: Breaker | None = None  # hears of three calls an attempt
-    target_is_up: bool = True
+    breakers: Mapping[str, Breaker] = field(default_factory=dict)  # each hears of three calls an attempt
+    target_is_up: bool = True  # of all targets
+    down: set[str] = field(default_factory=set)  # some of them
 
     def read(self, record: SourceRecord) -> Work:
         consumer, script = (record.value or b"").decode().split("|")
@@ -151,7 +152,8 @@ class ScriptedFlow:
         return Settlement(None, problem.event_id, "-", "-", DAY, Outcome.INVALID, reason=problem.entry.code)
 
     def target(self, work: Work, state: ConsumerState | None) -> str:
-        return "target"
+        """``anna@b`` goes to target ``b``."""
+        return target_of(work.consumer)
 
     async def run(self, work: Work, *, attempt: int, last: bool, state: ConsumerState | None, permit: Permit) -> Result:
         permit()
@@ -168,14 +170,15 @@ class ScriptedFlow:
 
     def _result(self, work: Work, attempt: int, last: bool) -> Result:
         script = work.payload.script
-        if self.breaker is not None:
-            if not self.target_is_up or script == "unanswered":
+        breaker, target = self.breakers.get(target_of(work.consumer)), target_of(work.consumer)
+        if breaker is not None:
+            if not self.target_is_up or target in self.down or script == "unanswered":
                 for _ in range(3):
-                    self.breaker.failed()
+                    breaker.failed()
                 failure = Failure(CMT_SERVER_FAULT.code, "no answer", EntityType.CONSUMER, Phase.PARENT)
                 result = self._settled(work, attempt, failure) if last else Result(TryAgain(failure))
                 return replace(result, target_failed=True)
-            self.breaker.succeeded()
+            breaker.succeeded()
         if script == "bug":
             raise RuntimeError("a bug of the flow")
         failing = {"once": 1, "twice": 2, "never": MAX_ATTEMPTS}.get(script, 0)
@@ -203,6 +206,11 @@ class ScriptedFlow:
         return Settlement(
             work.consumer, work.event_id, "NEW", "DE", DAY, outcome, reason, attempt, full_state=True, failures=failures
         )
+
+
+def target_of(consumer: str) -> str:
+    """Where a consumer's events go."""
+    return consumer.partition("@")[2] or "target"
 
 
 class World:
@@ -239,8 +247,9 @@ class World:
         self._rewinds: dict[str, int] = {}
         self.producer = MortalProducer(self.topics)
         self.producer.dies_at, self.producer.lost = dies_at, lost
-        self.breaker = Breaker(self.breaker_failures, 0.001)
-        self.flow.breaker = self.breaker if self.breaker_failures else None
+        targets = {"target"} if self.breaker_failures == 0 else {target_of(event.consumer) for event in self.events}
+        self.breakers = {name: Breaker(self.breaker_failures, 0.001) for name in sorted(targets)}
+        self.flow.breakers = self.breakers if self.breaker_failures else {}
         self.context = EngineContext(
             kafka=KAFKA,
             sync=SyncSettings(
@@ -255,7 +264,7 @@ class World:
             lease=self.lease,
             states=self._states(),
             observer=self,
-            breakers={"target": self.breaker},
+            breakers=self.breakers,
             slots=asyncio.Semaphore(self.concurrency),
             room=Room(4 * self.concurrency, self.max_parked),
             crash=self.bugs.append,
@@ -277,6 +286,11 @@ class World:
             asyncio.create_task(Stream._main(stream, self._source(KAFKA.topic))),
             asyncio.create_task(Stream._retry(stream, self._source(KAFKA.retry_topic))),
         ]
+
+    @property
+    def breaker(self) -> Breaker:
+        """Of the target that events go to without saying so."""
+        return self.breakers["target"]
 
     @property
     def partition(self) -> Partition:
