@@ -215,6 +215,17 @@ async def test_consumption_pauses_when_all_targets_are_down_and_each_is_asked_wh
     await world.stop()
 
 
+async def test_events_are_taken_until_each_target_that_is_down_has_one_to_find_out_when_it_is_back() -> None:
+    world = World([*alternating(30, "a"), *alternating(30, "b")], breaker_failures=3, concurrency=20)
+    world.flow.down = {"a"}
+    await world.start()
+    world.breakers["b"].trip()  # by an event that went away with its partition
+    await until(lambda: world.outcomes() == {"synced": 30}, steps=50_000)
+    world.flow.down = set()
+    assert await world.run()
+    await world.stop()
+
+
 async def test_a_bug_in_finding_the_target_costs_one_event_and_not_the_worker(monkeypatch: pytest.MonkeyPatch) -> None:
     world = World([Event("a"), Event("b"), Event("a")])
     monkeypatch.setattr(world.flow, "target", lambda work, state: "nowhere" if work.consumer == "b" else "target")
