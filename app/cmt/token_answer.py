@@ -94,23 +94,25 @@ def _json_object(body: bytes) -> dict[str, Any]:
 
 
 def _life(expires_in: Any, token: str) -> float:
-    """Seconds a token is good for: what the answer says, else what a plain JWT says, else a guess.
+    """Seconds a token is good for: the sooner of what the answer and a plain JWT say, a guess when neither does.
 
     Raises:
         CallFailed: the answer says nonsense.
     """
+    own = _jwt_life(token)
     if expires_in is None:
-        expires_in = _jwt_life(token) or LIFE_WHEN_UNKNOWN
+        expires_in = own or LIFE_WHEN_UNKNOWN
     try:
         life = float(expires_in)
     except (TypeError, ValueError):
         life = math.nan
     if not 0 < life < math.inf:
         raise token_failed(registry.CMT_TOKEN_MALFORMED, "expires_in is not a number of seconds above 0.")
-    return life
+    return life if own is None else min(life, own)
 
 
 def _jwt_life(token: str) -> float | None:
+    """None: no plain JWT, without ``exp``, or past it already, which only a clock that is wrong can mean."""
     try:
         # Not ours to verify: the account that issued it will.
         claims = jwt.decode(token, options={"verify_signature": False, "verify_exp": False})

@@ -231,6 +231,41 @@ async def test_a_throttling_endpoint_is_left_alone_for_as_long_as_it_asks(
     await tokens.get()
 
 
+@pytest.mark.parametrize("answer", [Answer(429, b"{}", 30.0), refused(30.0), Answer(503, b"", 30.0)])
+async def test_all_callers_together_leave_an_endpoint_alone_that_asked_for_it(
+    endpoint: Endpoint, answer: Answer
+) -> None:
+    endpoint.answers = [answer]
+    tokens = endpoint.client()
+    for _ in range(29):
+        failures = await asyncio.gather(*(tokens.get() for _ in range(20)), return_exceptions=True)
+        assert all(isinstance(failure, CallFailed) for failure in failures)
+        endpoint.now += 1
+    assert len(endpoint.requests) == 1
+    endpoint.now += 1.01
+    got = await asyncio.gather(*(tokens.get() for _ in range(20)))
+    assert {token.value for token in got} == {"token-2"}
+
+
+@pytest.mark.parametrize(
+    "answer", [Answer(429, b"{}", 7.0), refused(), Answer(500, b""), Answer(404, b""), Answer(200, b"{}")]
+)
+async def test_without_a_token_no_event_uses_up_an_attempt(endpoint: Endpoint, answer: Answer) -> None:
+    endpoint.answers = [answer] * 3
+    entry = registry.lookup((await error_of(endpoint.client())).code)
+    assert entry.every_call, "the circuit breaker opens at once"
+
+
+async def test_an_account_has_a_token_of_its_own(endpoint: Endpoint) -> None:
+    settings = CmtSettings(auth_url="https://auth.example", client_id="me", client_secret=SECRET, account_id="1")  # type: ignore[arg-type]
+    clients = [TokenClient(given, endpoint.post) for given in (settings, settings.for_account("510002"))]
+    one, other = [await client.get() for client in clients]
+    assert [request["account_id"] for request in endpoint.requests] == [1, 510002]
+    clients[1].invalidate(other)
+    assert await clients[0].get() is one
+    assert await clients[1].get() is not other
+
+
 async def test_a_stumble_of_the_endpoint_is_not_felt(endpoint: Endpoint) -> None:
     broken = TransportFailed(registry.CMT_CONNECTION, "broke", sent=True)
     endpoint.answers = [Answer(500, b"oops"), broken, issued("third")]
@@ -282,6 +317,16 @@ async def test_without_a_life_a_plain_jwt_tells_its_own(endpoint: Endpoint) -> N
     endpoint.answers = [issued(value, expires_in=...)]
     token = await endpoint.client().get()
     assert token.expires_at - endpoint.now == pytest.approx(100, abs=5)
+
+
+@pytest.mark.parametrize(("expires_in", "exp", "life"), [(1000, 100, 100), (100, 1000, 100), (1000, -100, 1000)])
+async def test_of_what_the_answer_and_a_plain_jwt_say_the_sooner_counts(
+    endpoint: Endpoint, expires_in: int, exp: int, life: int
+) -> None:
+    value = jwt.encode({"exp": time.time() + exp}, "k" * 32, algorithm="HS256")
+    endpoint.answers = [issued(value, expires_in=expires_in)]
+    token = await endpoint.client().get()
+    assert token.expires_at - endpoint.now == pytest.approx(life, abs=5)
 
 
 @pytest.mark.parametrize("value", ["a.b.c.d", "opaque", "e30.e30.x"])

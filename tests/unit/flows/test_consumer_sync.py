@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from structlog.testing import capture_logs
 from app.bundled import schema_path
 from app.domain.consumer_state import ConsumerState, DeletedRow, FullState
 from app.domain.counts import FailureCount
-from app.domain.entities import Catalog, EntityType, parse_catalog
+from app.domain.entities import Catalog, DataExtension, EntityType, parse_catalog
 from app.domain.errors import EVENT_TOO_LARGE
 from app.domain.event import InvalidEvent, ProfileEvent
 from app.domain.outcome import Attempt, Failure, Outcome, Phase, RecordCount, Settle, TryAgain
@@ -189,6 +190,62 @@ async def test_a_null_value_counts_for_the_market_where_the_consumer_was_seen_la
         "3-14",
         True,
     )
+
+
+@pytest.fixture(scope="module")
+def markets(catalog: Catalog) -> Catalog:
+    """DE with pets of its own, PL as in general, no other."""
+    pets = DataExtension("DE_Pet", ("Nr",), ("ConsumerId", "Nr"))
+    german = Catalog({**catalog.data_extensions, PET: pets})
+    return replace(catalog, markets={"DE": german, "PL": catalog})
+
+
+def test_the_breaker_of_the_markets_account_is_asked(markets: Catalog) -> None:
+    flow = ConsumerSync(ScriptedSink(), markets, SyncSettings(), lambda market: f"account of {market}")
+    assert flow.target(flow.read(record()), None) == "account of DE"
+    # Of the event, whatever the consumer's market was before.
+    assert flow.target(flow.read(record({"market": "PL"})), ConsumerState(9, "DE")) == "account of PL"
+    deletion = flow.read(record(value=None))
+    assert flow.target(deletion, ConsumerState(9, "PL")) == "account of PL"
+    assert flow.target(deletion, None) == "account of -"
+
+
+async def test_a_null_value_deletes_in_the_market_where_the_consumer_was_written_last(markets: Catalog) -> None:
+    sink = ScriptedSink()
+    flow = ConsumerSync(sink, markets, SyncSettings())
+    deletion = flow.read(record(value=None))
+    await flow.run(deletion, attempt=1, last=False, state=ConsumerState(9, "PL"), permit=lambda: None)
+    result = await flow.run(deletion, attempt=1, last=False, state=None, permit=lambda: None)
+    assert [event.market for event, _ in sink.applied] == ["PL", "-"]
+    assert result.settlement is not None
+    assert result.settlement.market == "-"
+
+
+def test_an_event_of_an_unknown_market_is_invalid(markets: Catalog) -> None:
+    flow = ConsumerSync(ScriptedSink(), markets, SyncSettings())
+    bad = record({"market": "FR"})
+    with pytest.raises(InvalidEvent) as problem:
+        flow.read(bad)
+    settlement = flow.invalid(bad, problem.value)
+    assert (settlement.outcome, settlement.reason, settlement.market) == (
+        Outcome.INVALID,
+        "EVENT-MARKET-UNKNOWN",
+        "FR",
+    )
+
+
+async def test_rows_that_were_deleted_since_are_found_by_the_keys_of_their_market(markets: Catalog) -> None:
+    sink = ScriptedSink()
+    flow = ConsumerSync(sink, markets, SyncSettings())
+    pets = {"entities": {"pet": [{"Nr": "gone"}, {"Nr": "kept"}]}}
+    since = ConsumerState(20, "DE", deleted=(DeletedRow(20, "pet", ("gone",)),))
+    await flow.run(flow.read(record(pets)), attempt=1, last=False, state=since, permit=lambda: None)
+    ((sent, _),) = sink.applied
+    assert [row["Nr"] for row in sent.entities[PET]] == ["kept"]
+    rows = {"operation": "DELETE", "consumer": None, "deleteScope": "ENTITIES", "entities": {"pet": [{"Nr": "7"}]}}
+    result = await flow.run(flow.read(record(rows)), attempt=1, last=False, state=None, permit=lambda: None)
+    assert result.settlement is not None
+    assert result.settlement.deleted == (("pet", ("7",)),)
 
 
 async def test_a_delete_of_single_rows_is_no_full_state(catalog: Catalog) -> None:
