@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import orjson
 from aiohttp import web
 
 from app.simulator.answers import transport_fault
-from app.simulator.faults import Faults, Kind
+from app.simulator.faults import FaultRule, Faults, Kind
 from app.simulator.tokens import Tokens
 
 # What a package with rights on data extensions gets; clients that look for a scope find it.
@@ -33,9 +34,13 @@ class AuthEndpoint:
 
     async def token(self, request: web.Request) -> web.Response:
         """OAuth 2 client credentials. The instance addresses end with "/" and are those the client came by."""
-        fields, failure = await self._begin(request)
-        if failure is not None:
-            return failure
+        return await self._answer(request, lambda fields: self._token(request, fields))
+
+    async def request_token(self, request: web.Request) -> web.Response:
+        """The endpoint of legacy packages; with `?legacy=1` also a token for the `oAuth` header."""
+        return await self._answer(request, lambda fields: self._legacy_token(request, fields))
+
+    def _token(self, request: web.Request, fields: Mapping[str, Any]) -> web.Response:
         grant = fields.get("grant_type", "client_credentials")
         if grant != "client_credentials":
             description = f"The grant type {grant} is not supported, only client_credentials is."
@@ -55,11 +60,7 @@ class AuthEndpoint:
             }
         )
 
-    async def request_token(self, request: web.Request) -> web.Response:
-        """The endpoint of legacy packages; with `?legacy=1` also a token for the `oAuth` header."""
-        fields, failure = await self._begin(request)
-        if failure is not None:
-            return failure
+    def _legacy_token(self, request: web.Request, fields: Mapping[str, Any]) -> web.Response:
         if not self._tokens.accepts(str(fields.get("clientId", "")), str(fields.get("clientSecret", ""))):
             return _json({"message": "Unauthorized", "errorcode": 1, "documentation": ""}, 401)
         answer: dict[str, Any] = {"accessToken": self._tokens.issue_legacy(), "expiresIn": self._tokens.ttl}
@@ -69,29 +70,41 @@ class AuthEndpoint:
             answer["refreshToken"] = self._tokens.issue_legacy()
         return _json(answer)
 
-    async def _begin(self, request: web.Request) -> tuple[dict[str, Any], web.Response | None]:
-        """The fields of the body, or the answer of a fault or of a body that cannot be read."""
-        body = await request.read()
+    async def _answer(
+        self, request: web.Request, carry_out: Callable[[Mapping[str, Any]], web.Response]
+    ) -> web.Response:
+        """The answer, or that of an injected fault, before or after a token was issued."""
+        fields = await _fields(request)
         verdict = self._faults.for_token()
-        await asyncio.sleep((verdict.delay_before_ms + verdict.delay_after_ms) / 1000)
-        if verdict.fault is not None:
-            match verdict.fault.kind:
-                case Kind.TOKEN_500:
-                    return {}, _json({"message": "Internal Server Error", "errorcode": 0, "documentation": ""}, 500)
-                case Kind.TOKEN_429:
-                    return {}, _json(_RATE_LIMITED, 429, {"Retry-After": str(RETRY_AFTER_SECONDS)})
-            return {}, await transport_fault(request, verdict.fault, self._stopping)
-        # curl -d says "form" whatever it sends; JSON is taken by its looks.
-        if request.content_type == "application/x-www-form-urlencoded" and not body.lstrip().startswith(b"{"):
-            return dict((await request.post()).items()), None
-        try:
-            fields = orjson.loads(body)
-        except orjson.JSONDecodeError:
-            fields = None
-        if not isinstance(fields, dict):
+        fault = verdict.fault
+        await asyncio.sleep(verdict.delay_before_ms / 1000)
+        if fault is not None and not fault.after:
+            return await self._failure(request, fault)
+        if fields is None:
             description = "The request body must be a JSON object or a form."
-            return {}, _json({"error": "invalid_request", "error_description": description}, 400)
-        return fields, None
+            return _json({"error": "invalid_request", "error_description": description}, 400)
+        response = carry_out(fields)
+        await asyncio.sleep(verdict.delay_after_ms / 1000)
+        return response if fault is None else await self._failure(request, fault)
+
+    async def _failure(self, request: web.Request, fault: FaultRule) -> web.Response:
+        if fault.kind is Kind.TOKEN_429:
+            return _json(_RATE_LIMITED, 429, {"Retry-After": str(RETRY_AFTER_SECONDS)})
+        response = await transport_fault(request, fault, self._stopping)
+        return response or _json({"message": "Internal Server Error", "errorcode": 0, "documentation": ""}, 500)
+
+
+async def _fields(request: web.Request) -> Mapping[str, Any] | None:
+    """The fields of a JSON object or a form; None when the body is neither."""
+    body = await request.read()
+    # curl -d says "form" whatever it sends; JSON is taken by its looks.
+    if request.content_type == "application/x-www-form-urlencoded" and not body.lstrip().startswith(b"{"):
+        return dict((await request.post()).items())
+    try:
+        fields = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return None
+    return fields if isinstance(fields, dict) else None
 
 
 def _json(document: dict[str, Any], status: int = 200, headers: dict[str, str] | None = None) -> web.Response:

@@ -8,6 +8,7 @@ import binascii
 import hmac
 import secrets
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +16,7 @@ import orjson
 from aiohttp import web
 
 from app.simulator.answers import transport_fault
-from app.simulator.faults import Faults, Kind
+from app.simulator.faults import FaultRule, Faults, Kind
 from app.simulator.incidents import Incident, IncidentTable, QueryError
 
 RETRY_AFTER_SECONDS = 5
@@ -64,9 +65,20 @@ class ServiceNowEndpoint:
         )
 
     async def find(self, request: web.Request) -> web.Response:
-        failure = await self._begin(request)
-        if failure is not None:
-            return failure
+        return await self._answer(request, lambda: self._find(request))
+
+    async def show(self, request: web.Request) -> web.Response:
+        return await self._answer(request, lambda: self._result(self._table.get(request.match_info["sys_id"]), request))
+
+    async def create(self, request: web.Request) -> web.Response:
+        sent = await _object(request)
+        return await self._answer(request, lambda: self._create(request, sent))
+
+    async def update(self, request: web.Request) -> web.Response:
+        sent = await _object(request)
+        return await self._answer(request, lambda: self._update(request, sent))
+
+    def _find(self, request: web.Request) -> web.Response:
         limit, offset = request.query.get("sysparm_limit", "10000"), request.query.get("sysparm_offset", "0")
         if not limit.isdecimal() or not offset.isdecimal():
             return _error(400, "Invalid parameter", "sysparm_limit and sysparm_offset must be numbers")
@@ -78,24 +90,14 @@ class ServiceNowEndpoint:
         headers = {"X-Total-Count": str(len(found))}
         return _json({"result": [_record(incident, request) for incident in page]}, 200, headers)
 
-    async def show(self, request: web.Request) -> web.Response:
-        failure = await self._begin(request)
-        return failure or self._result(self._table.get(request.match_info["sys_id"]), request)
-
-    async def create(self, request: web.Request) -> web.Response:
-        failure, sent = await self._begin(request), await _object(request)
-        if failure is not None:
-            return failure
+    def _create(self, request: web.Request, sent: dict[str, Any] | None) -> web.Response:
         if sent is None:
             return _error(400, "Exception while reading request", "The payload is not valid JSON")
         incident = self._table.create(sent)
         location = f"{request.scheme}://{request.host}/api/now/table/incident/{incident.fields['sys_id']}"
         return _json({"result": _record(incident, request)}, 201, {"Location": location})
 
-    async def update(self, request: web.Request) -> web.Response:
-        failure, sent = await self._begin(request), await _object(request)
-        if failure is not None:
-            return failure
+    def _update(self, request: web.Request, sent: dict[str, Any] | None) -> web.Response:
         if sent is None:
             return _error(400, "Exception while reading request", "The payload is not valid JSON")
         return self._result(self._table.update(request.match_info["sys_id"], sent), request)
@@ -105,26 +107,30 @@ class ServiceNowEndpoint:
             return _error(404, "No Record found", "Record doesn't exist or ACL restricts the record retrieval")
         return _json({"result": _record(incident, request)})
 
-    async def _begin(self, request: web.Request) -> web.Response | None:
-        """The answer of an injected fault or of a refused caller, else None."""
+    async def _answer(self, request: web.Request, carry_out: Callable[[], web.Response]) -> web.Response:
+        """The answer, or that of an injected fault, before or after the request was carried out."""
         verdict = self._faults.for_incident()
-        await asyncio.sleep((verdict.delay_before_ms + verdict.delay_after_ms) / 1000)
-        if verdict.fault is not None:
-            match verdict.fault.kind:
-                case Kind.INCIDENT_500:
-                    return _error(500, "Unknown error", "The operation could not be completed")
-                case Kind.INCIDENT_429:
-                    headers = {
-                        "Retry-After": str(RETRY_AFTER_SECONDS),
-                        "X-RateLimit-Limit": "1",
-                        "X-RateLimit-Reset": str(int(time.time()) + RETRY_AFTER_SECONDS),
-                    }
-                    return _error(429, "Rate limit exceeded", "Too many requests", headers)
-            return await transport_fault(request, verdict.fault, self._stopping)
+        fault = verdict.fault
+        await asyncio.sleep(verdict.delay_before_ms / 1000)
+        if fault is not None and not fault.after:
+            return await self._failure(request, fault)
         if not self._lets_in(request.headers.get("Authorization", "")):
             headers = {"WWW-Authenticate": 'Basic realm="Service-now"'}
             return _error(401, "User Not Authenticated", "Required to provide Auth information", headers)
-        return None
+        response = carry_out()
+        await asyncio.sleep(verdict.delay_after_ms / 1000)
+        return response if fault is None else await self._failure(request, fault)
+
+    async def _failure(self, request: web.Request, fault: FaultRule) -> web.Response:
+        if fault.kind is Kind.INCIDENT_429:
+            headers = {
+                "Retry-After": str(RETRY_AFTER_SECONDS),
+                "X-RateLimit-Limit": "1",
+                "X-RateLimit-Reset": str(int(time.time()) + RETRY_AFTER_SECONDS),
+            }
+            return _error(429, "Rate limit exceeded", "Too many requests", headers)
+        response = await transport_fault(request, fault, self._stopping)
+        return response or _error(500, "Unknown error", "The operation could not be completed")
 
     def _lets_in(self, authorization: str) -> bool:
         if self._credentials is None:

@@ -16,6 +16,7 @@ from app.simulator.faults import Kind
 from tests.simulator_wire import CREDENTIALS, Answer, Wire, row, running, where
 
 CONSUMER = row("CMT_Consumer", ConsumerId="c1", FirstName="Ann")
+KEYS = {"CMT_Consumer": {"ConsumerId": "c1"}, "CMT_Pet": {"ConsumerId": "c1", "PetId": "p1"}}
 DEADLINE_SECONDS = 30
 FAULT_DETAIL_CODE = ".//{urn:fault.partner.exacttarget.com}Code"
 
@@ -169,12 +170,43 @@ async def test_slow_delays_and_then_answers(wire: Wire) -> None:
 
 
 @pytest.mark.parametrize(
-    "kind", ["rate_limited", "server_fault", "http_503", "html_500", "malformed_xml", "security_fault"]
+    "kind", ["rate_limited", "server_fault", "maintenance", "security_fault", "http_503", "html_500", "malformed_xml"]
 )
-async def test_after_means_that_the_write_took_effect(wire: Wire, kind: str) -> None:
-    await wire.fault(kind, after=True, times=1)
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+async def test_before_means_that_the_write_took_no_effect_and_after_that_it_did(
+    wire: Wire, kind: str, after: bool
+) -> None:
+    batch = (CONSUMER, row("CMT_Pet", ConsumerId="c1", PetId="p1"))
+    await wire.fault(kind, after=after, dataExtension="CMT_Pet", times=1)
+    answer = await wire.upsert(*batch)
+    # The fault is of the call, also when it is meant for one data extension of it: all or nothing.
+    held = [len(await wire.rows(table)) for table in ("CMT_Consumer", "CMT_Pet")]
+    assert (held, await statuses(wire)) == ([int(after)] * 2, ["fault"] * 2)
+    assert "OverallStatus" not in answer.text
+    await wire.delete(*(row(table, keys=keys) for table, keys in KEYS.items()))
+    assert (await wire.upsert(*batch)).one("OverallStatus") == "OK"
+
+
+@pytest.mark.parametrize("kind", ["row_error", "row_error_transient"])
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+async def test_a_row_error_of_a_delete_leaves_the_row_or_not(wire: Wire, kind: str, after: bool) -> None:
     await wire.upsert(CONSUMER)
-    assert (len(await wire.rows("CMT_Consumer")), await statuses(wire)) == (1, ["fault"])
+    await wire.fault(kind, operation="Delete", after=after)
+    delete = row("CMT_Consumer", keys=KEYS["CMT_Consumer"])
+    code = "310006" if kind == "row_error_transient" else "310007"
+    assert (await wire.delete(delete)).texts("ErrorCode")[0] == code
+    assert len(await wire.rows("CMT_Consumer")) == (not after)
+    # That a row is gone is told first.
+    assert (await wire.delete(delete)).texts("ErrorCode")[0] == ("310002" if after else code)
+
+
+@pytest.mark.parametrize("kind", ["slow", "expire_tokens"])
+async def test_what_comes_after_the_write_lets_it_be_answered(wire: Wire, kind: str) -> None:
+    await wire.fault(kind, operation="Update", after=True, times=1, **({"delayMs": 50} if kind == "slow" else {}))
+    assert (await wire.upsert(CONSUMER)).one("OverallStatus") == "OK"
+    assert (len(await wire.rows("CMT_Consumer")), await statuses(wire)) == (1, ["ok"])
+    answer = await wire.upsert(CONSUMER)
+    assert (answer.status, "Token Expired" in answer.text) == ((200, False) if kind == "slow" else (500, True))
 
 
 async def test_a_reset_after_the_write_leaves_the_row_written(wire: Wire) -> None:
@@ -231,6 +263,30 @@ async def test_token_faults(wire: Wire) -> None:
         async with wire.session.post(wire.simulator.url + "/v2/token", json=CREDENTIALS) as response:
             seen.append((response.status, response.headers.get("Retry-After")))
     assert seen == [(500, None), (429, "5"), (200, None)]
+
+
+@pytest.mark.parametrize("fault", [{"kind": "token_500"}, {"kind": "http_503", "operation": "Token"}])
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+async def test_a_token_was_issued_or_not_when_its_request_fails(wire: Wire, fault: dict[str, str], after: bool) -> None:
+    issued = (await wire.get("/_sim/stats"))[1]["tokensIssued"]
+    await wire.fault(**fault, after=after)
+    async with wire.session.post(wire.simulator.url + "/v2/token", json=CREDENTIALS) as response:
+        assert response.status in (500, 503)
+    assert (await wire.get("/_sim/stats"))[1]["tokensIssued"] == issued + after
+
+
+@pytest.mark.parametrize(
+    "fault", [{"kind": "incident_500"}, {"kind": "incident_429"}, {"kind": "html_500", "operation": "Incident"}]
+)
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+async def test_an_incident_was_written_or_not_when_its_request_fails(
+    wire: Wire, fault: dict[str, str], after: bool
+) -> None:
+    await wire.fault(**fault, after=after, times=1)
+    address = wire.simulator.url + "/api/now/table/incident"
+    async with wire.session.post(address, json={"short_description": "one"}) as response:
+        assert response.status in (429, 500)
+    assert len((await wire.get("/_sim/incidents"))[1]["incidents"]) == after
 
 
 async def test_transport_faults_leave_the_token_endpoint_alone_unless_they_name_it(wire: Wire) -> None:

@@ -104,6 +104,45 @@ async def test_the_token_is_found_by_its_local_name(wire: Wire, header: str) -> 
     assert (await wire.soap(payload, "Create", envelope=envelope)).one("OverallStatus") == "OK"
 
 
+@pytest.mark.parametrize("password", ["simulator-secret", "wrong"])
+async def test_a_user_name_token_does_instead_of_a_token(wire: Wire, password: str) -> None:
+    security = (
+        f'<w:Security xmlns:w="{WSSE}"><w:UsernameToken><w:Username>simulator</w:Username>'
+        f"<w:Password>{password}</w:Password></w:UsernameToken></w:Security>"
+    )
+    # Body before Header here, too.
+    envelope = (
+        f'<s:Envelope xmlns:s="{SOAP_11}" xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance">'
+        f"<s:Body>{{payload}}</s:Body><s:Header>{security}</s:Header></s:Envelope>"
+    )
+    payload = f'<CreateRequest xmlns="{PARTNER_API}">{CONSUMER}</CreateRequest>'
+    answer = await wire.soap(payload, "Create", envelope=envelope)
+    if password == "wrong":
+        assert (answer.status, answer.one("faultstring")) == (500, "Login failed")
+    else:
+        assert answer.one("OverallStatus") == "OK"
+
+
+async def test_describe_names_the_properties_of_object_types(wire: Wire) -> None:
+    asked = "".join(
+        f"<ObjectDefinitionRequest><ObjectType>{name}</ObjectType></ObjectDefinitionRequest>"
+        for name in ("DataExtension", "Subscriber")
+    )
+    payload = (
+        f'<DefinitionRequestMsg xmlns="{PARTNER_API}"><DescribeRequests>{asked}</DescribeRequests>'
+        "</DefinitionRequestMsg>"
+    )
+    answer = await wire.soap(payload, "Describe")
+    assert answer.one("Action") == "DescribeResponse"
+    extension, subscriber = answer.elements("ObjectDefinition")
+    names = [prop.findtext("{*}Name") for prop in extension.iter("{*}Properties")]
+    assert {"CustomerKey", "Name", "IsSendable"} <= set(names)
+    # What is not simulated is known by its name only.
+    assert (subscriber.findtext("{*}ObjectType"), subscriber.findall("{*}Properties")) == ("Subscriber", [])
+    [call] = await wire.calls()
+    assert (call["operation"], call["dataExtension"], call["status"]) == ("Describe", None, "ok")
+
+
 async def test_prefixes_as_suds_writes_them(wire: Wire) -> None:
     envelope = (
         f'<SOAP-ENV:Envelope xmlns:SOAP-ENV="{SOAP_11}" xmlns:ns0="{SOAP_11}" xmlns:ns1="{PARTNER_API}" '
