@@ -12,14 +12,14 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from app.cli.failing import EXIT_FAILURE, CommandError, reported_failures
+from app.cli.failing import EXIT_FAILURE, reported_failures
 from app.cli.input_file import opened
 from app.domain.entities import CONSUMER_ID_COLUMN, Catalog, as_text
-from app.domain.event import ProfileEvent
+from app.domain.event import Operation, ProfileEvent
 from app.domain.event_lines import EventLine, RejectedLine, read_event_document
-from app.domain.plan import Action, Step, plan_replace
+from app.domain.plan import Action, Step, contradiction, plan_reconcile, plan_replace
 from app.flows.catalog import load_catalog
-from app.settings import DataExtensionSettings, SyncSettings, load
+from app.settings import ConfigurationError, DataExtensionSettings, SyncSettings, load
 
 WIDTH_IN_FILES = 160
 
@@ -35,12 +35,14 @@ def plan(
 ) -> None:
     """Print the calls that each event would cause, in their order, without sending any.
 
-    Exits 1 if there is something in the file that is no event. Heeds CMT_DATA_EXTENSIONS and SYNC_REPLACE_PARENT.
+    With SYNC_STRATEGY=reconcile these are the calls at most: which of them are made depends on what is found.
+    Exits 1 if there is something in the file that is no event. Heeds CMT_DATA_EXTENSIONS, SYNC_STRATEGY and
+    SYNC_REPLACE_PARENT.
     """
     with reported_failures():
         sync = load(SyncSettings)
-        if sync.strategy != "replace":
-            raise CommandError(f"SYNC_STRATEGY={sync.strategy} is not available yet; use replace")
+        if problem := contradiction(sync.strategy, replace_parent=sync.replace_parent):
+            raise ConfigurationError([problem])
         catalog = load_catalog(load(DataExtensionSettings).data_extensions)
         with opened(file) as stream:
             content = stream.read()
@@ -50,8 +52,7 @@ def plan(
             rejected.append(entry)
             typer.echo(f"{entry.line}: {entry.code}: {entry.reason}", err=True)
         else:
-            steps = plan_replace(entry.event, catalog, replace_parent=sync.replace_parent)
-            calls = [_call(number, step, entry.event, catalog) for number, step in enumerate(steps, start=1)]
+            calls = _calls(entry.event, catalog, sync)
             planned.append((entry, calls))
     if as_json:
         events = [{**_names(entry), "calls": calls} for entry, calls in planned]
@@ -76,6 +77,33 @@ def _names(entry: EventLine) -> dict[str, Any]:
         "consumerId": event.consumer_id,
         "market": event.market,
     }
+
+
+def _calls(event: ProfileEvent, catalog: Catalog, sync: SyncSettings) -> list[dict[str, Any]]:
+    if sync.strategy == "replace":
+        steps = plan_replace(event, catalog, replace_parent=sync.replace_parent)
+        return [_call(number, step, event, catalog) for number, step in enumerate(steps, start=1)]
+    calls = []
+    for number, step in enumerate(plan_reconcile(event, catalog), start=1):
+        condition = _when(step, event)
+        calls.append(_call(number, step, event, catalog) | ({"when": condition} if condition else {}))
+    return calls
+
+
+def _when(step: Step, event: ProfileEvent) -> str | None:
+    """On what a call of strategy ``reconcile`` depends; None: it is always made."""
+    if event.operation is Operation.DELETE:
+        return None
+    match step.action:
+        case Action.UPSERT:
+            return "different"
+        case Action.DELETE:
+            return "not listed"
+        case Action.RETRIEVE if step.entity.is_parent and event.operation is Operation.UPDATE:
+            return "not known to be different"
+        case Action.RETRIEVE if not step.entity.is_parent and event.operation is Operation.NEW:
+            return "parent found"
+    return None
 
 
 def _call(number: int, step: Step, event: ProfileEvent, catalog: Catalog) -> dict[str, Any]:
@@ -116,7 +144,8 @@ def _show(console: Console, entry: EventLine, calls: list[dict[str, Any]]) -> No
         if not call["each"]:
             key = ", ".join(f"{name}={value}" for name, value in call["key"].items())
         columns = ", ".join(call["columns"])
-        cells = (str(call["number"]), call["call"], call["dataExtension"], key, columns)
+        made = f"{call['call']} if {call['when']}" if "when" in call else call["call"]
+        cells = (str(call["number"]), made, call["dataExtension"], key, columns)
         table.add_row(*(Text(cell) for cell in cells))
     console.print(table)
     if not calls:

@@ -1,7 +1,7 @@
 """The rows that Marketing Cloud holds once events are synced: what tests and the demo compare its rows with. Pure.
 
-The same effect as the calls of ``plan_replace``, described without them: an upsert leaves columns alone that it does
-not name, and an UPDATE removes the entity rows that it does not list.
+The same effect as the calls of either strategy, described without them: an upsert leaves columns alone that it does not
+name, and an UPDATE removes the entity rows that it does not list; those that it lists begin anew.
 """
 
 from __future__ import annotations

@@ -1,21 +1,29 @@
 """Marketing Cloud as a sink: runs the plan of an event, call by call.
 
-What follows a failure is decided by ``stops_attempt`` (``app/domain/outcome.py``); three rules are kept here, because
+What follows a failure is decided by ``stops_attempt`` (``app/domain/outcome.py``); these rules are kept here, because
 they are about the plan as a whole:
 
-* UPDATE posts nothing until every row that was found is deleted.
+* ``replace``: UPDATE posts nothing until every row that was found is deleted.
+* ``reconcile``: nothing is written until everything that had to be read is read; reads go out together.
 * DELETE PROFILE leaves the parent's row while any entity row could not be found or deleted.
 * A row is deleted by exactly the key that Marketing Cloud returned for it, whatever the event says.
 
 How records are counted: a record is one row that an event wants written (NEW, UPDATE) or gone (DELETE), and it counts
 once a call for it was made, also on the last attempt; a row whose call was left out is neither synced nor failed. A
-delete counts as synced when the row was gone already. Retrieves, and the deletes with which an UPDATE begins, are not
-records; one that fails counts as one failed record of its entity, so that every failure shows up. Only the attempt that
-settles the event is counted: of a DELETE PROFILE that needed several, the rows that the last one still found.
+delete counts as synced when the row was gone already, and a row that ``reconcile`` finds to be right already counts as
+synced without a call, once its turn has come (so no entity row does when the parent fails). Retrieves, and the deletes
+that are part of an UPDATE, are not records; one that fails counts as one failed record of its entity, so that every
+failure shows up. Only the attempt that settles the event is counted: of a DELETE PROFILE that needed several, the rows
+that the last one still found.
+
+``reconcile`` reads as little as it can without trusting its memory: an UPDATE posts the parent unread when it is not
+what was last seen (``SeenParents``), because reading it first would most likely be one call more; a NEW reads the
+entity rows only when the parent is there.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby, islice
 from typing import Protocol
@@ -26,14 +34,19 @@ from app.cmt.errors import CallFailed
 from app.cmt.results import RowResult
 from app.domain.entities import Catalog, EntityType, Row
 from app.domain.errors import CMT_ROW_ERROR
-from app.domain.event import ProfileEvent
+from app.domain.event import Operation, ProfileEvent
 from app.domain.outcome import Attempt, Failure, Phase, RecordCount, stops_attempt
-from app.domain.plan import Action, Step, deletes_of, plan_replace
+from app.domain.plan import Action, Step, contradiction, deletes_of, narrow, plan_reconcile, plan_replace
 from app.observe.redaction import hash_consumer
 from app.settings import ConfigurationError, SyncSettings
+from app.sinks.parents import SeenParents
 from app.sinks.sink import Permit
 
 log = structlog.get_logger(__name__)
+
+
+# What the retrieves have found; an entity type whose rows could not be had is not in it.
+_Found = dict[EntityType, Sequence[Row]]
 
 
 class CmtCalls(Protocol):
@@ -50,49 +63,84 @@ class CmtCalls(Protocol):
 
 
 class CmtSink:
-    """The sink that writes to Marketing Cloud with strategy ``replace``.
+    """The sink that writes to Marketing Cloud, with strategy ``replace`` or ``reconcile``.
 
     ``batch_size`` rows at most go into one call: consecutive ones of the same action and phase. The parent's row always
     has a call of its own, so that it is written before, and deleted after, all others.
 
     Raises:
-        ConfigurationError: the settings ask for a strategy that this sink does not have.
+        ConfigurationError: the settings contradict each other.
     """
 
     def __init__(self, client: CmtCalls, catalog: Catalog, settings: SyncSettings, batch_size: int = 1) -> None:
-        if settings.strategy != "replace":
-            raise ConfigurationError([f"SYNC_STRATEGY={settings.strategy} is not available yet; use replace"])
+        if problem := contradiction(settings.strategy, replace_parent=settings.replace_parent):
+            raise ConfigurationError([problem])
         self._client: CmtCalls = _DryRun(client, catalog) if settings.dry_run else client
         self._catalog = catalog
+        self._reconciles = settings.strategy == "reconcile"
         self._replace_parent = settings.replace_parent
         self._batch_size = batch_size
+        self._parents = SeenParents()
 
     async def apply(self, event: ProfileEvent, *, last_attempt: bool, permit: Permit) -> Attempt:
         """Run an event once; see ``Sink.apply``."""
-        steps = plan_replace(event, self._catalog, replace_parent=self._replace_parent)
         tally = _Tally(last_attempt)
-        # A plan has all its retrieves before its first write.
-        found: dict[EntityType, Sequence[Row]] = {}
-        for step in steps:
-            if step.action is Action.RETRIEVE and not tally.stopped:
-                await self._retrieve(step, event.consumer_id, permit, found, tally)
-        for batch in self._batches(self._writes(steps, found)):
+        if self._reconciles:
+            steps = plan_reconcile(event, self._catalog)
+            found = await self._read_together(event, steps, permit, tally)
+        else:
+            steps = plan_replace(event, self._catalog, replace_parent=self._replace_parent)
+            found = await self._read_in_turn(event, steps, permit, tally)
+        for batch in self._batches(self._writes(event, steps, found)):
             if tally.stopped:
                 break
             if _deletes_profile_row(batch[0]) and tally.failures:
                 continue
             await self._write(batch, permit, tally)
+            if self._reconciles and batch[0].phase is Phase.PARENT and not tally.failures:
+                self._parents.note(event.consumer_id, batch[0].row or {})
         return tally.attempt()
 
-    async def _retrieve(
-        self, step: Step, consumer_id: str, permit: Permit, found: dict[EntityType, Sequence[Row]], tally: _Tally
-    ) -> None:
-        try:
-            found[step.entity] = await self._client.retrieve(step.entity, consumer_id, permit=permit)
-        except CallFailed as failed:
-            tally.fail(step, failed.error.code, failed.error.message, failed.error.retry_after)
+    async def _read_in_turn(self, event: ProfileEvent, steps: Sequence[Step], permit: Permit, tally: _Tally) -> _Found:
+        # A plan has all its retrieves before its first write.
+        found: _Found = {}
+        for step in _retrieves(steps):
+            if not tally.stopped:
+                found |= await self._read([step], event.consumer_id, permit, tally)
+        return found
+
+    async def _read_together(self, event: ProfileEvent, steps: Sequence[Step], permit: Permit, tally: _Tally) -> _Found:
+        reads = _retrieves(steps)
+        parent = [step for step in reads if step.entity.is_parent]
+        others = [step for step in reads if not step.entity.is_parent]
+        if event.operation is Operation.NEW:
+            found = await self._read(parent, event.consumer_id, permit, tally)
+            if found.get(EntityType.CONSUMER):
+                found |= await self._read(others, event.consumer_id, permit, tally)
+            return found
+        unread = self._parents.changed(event.consumer_id, event.consumer or {})
+        return await self._read(others if unread else reads, event.consumer_id, permit, tally)
+
+    async def _read(self, steps: Sequence[Step], consumer_id: str, permit: Permit, tally: _Tally) -> _Found:
+        """Make retrieves at the same time."""
+        calls = (self._client.retrieve(step.entity, consumer_id, permit=permit) for step in steps)
+        # All are waited for, so that no call is left on the wire when one of them ends with what the permit raises.
+        answers = await asyncio.gather(*calls, return_exceptions=True)
+        found: _Found = {}
+        for step, answer in zip(steps, answers, strict=True):
+            if isinstance(answer, CallFailed):
+                tally.fail(step, answer.error.code, answer.error.message, answer.error.retry_after)
+            elif isinstance(answer, BaseException):
+                raise answer
+            else:
+                found[step.entity] = answer
+        return found
 
     async def _write(self, batch: Sequence[Step], permit: Permit, tally: _Tally) -> None:
+        if batch[0].action is Action.KEEP:
+            for step in batch:
+                tally.succeed(step)
+            return
         rows = [(step.entity, step.row or {}) for step in batch]
         call = self._client.upsert if batch[0].action is Action.UPSERT else self._client.delete
         try:
@@ -107,7 +155,10 @@ class CmtSink:
             else:
                 tally.fail(step, result.code or CMT_ROW_ERROR.code, result.message or CMT_ROW_ERROR.meaning)
 
-    def _writes(self, steps: Iterable[Step], found: dict[EntityType, Sequence[Row]]) -> Iterator[Step]:
+    def _writes(self, event: ProfileEvent, steps: Sequence[Step], found: _Found) -> Iterator[Step]:
+        if self._reconciles and event.operation is not Operation.DELETE:
+            yield from narrow(steps, found, self._catalog)
+            return
         for step in steps:
             if step.action is Action.DELETE and step.row is None:
                 yield from deletes_of(step.entity, step.phase, found.get(step.entity, ()), self._catalog)
@@ -118,6 +169,10 @@ class CmtSink:
         for _, run in groupby(steps, key=lambda step: (step.action, step.phase, step.entity.is_parent)):
             while batch := tuple(islice(run, self._batch_size)):
                 yield batch
+
+
+def _retrieves(steps: Iterable[Step]) -> list[Step]:
+    return [step for step in steps if step.action is Action.RETRIEVE]
 
 
 def _deletes_profile_row(step: Step) -> bool:
@@ -135,7 +190,7 @@ class _Tally:
         self._failed: dict[EntityType, int] = {}
 
     def succeed(self, step: Step) -> None:
-        if step.phase is not Phase.BEFORE_PARENT:
+        if step.action is not Action.DELETE or step.phase is Phase.DELETE:
             self._synced[step.entity] = self._synced.get(step.entity, 0) + 1
 
     def fail(self, step: Step, code: str, message: str, retry_after: float | None = None) -> None:

@@ -119,7 +119,9 @@ def test_every_problem_of_the_environment_is_told_in_a_line_of_its_own(tmp_path:
             {"WEB_AUTH": "jwt"}, "WEB_AUTH=jwt needs WEB_JWT_SECRET (HS256) or WEB_JWKS_URL", id="no web secret"
         ),
         pytest.param(
-            {"SYNC_STRATEGY": "reconcile"}, "SYNC_STRATEGY=reconcile is not available yet", id="strategy to come"
+            {"SYNC_STRATEGY": "reconcile", "SYNC_REPLACE_PARENT": "true"},
+            "SYNC_REPLACE_PARENT=true needs SYNC_STRATEGY=replace",
+            id="a parent that reconcile would have to replace",
         ),
         pytest.param(
             {"KAFKA_BOOTSTRAP_SERVERS": "kafka://somewhere"},

@@ -14,6 +14,7 @@ from typer.testing import CliRunner, Result
 
 from app.bundled import schema_path
 from app.cli import cli
+from app.domain.entities import CHILD_TYPES
 from app.domain.samples import sample_events, to_json
 
 SECONDS = 60
@@ -63,6 +64,32 @@ def test_plan_names_every_call_of_each_operation_in_order() -> None:
 def test_plan_heeds_that_the_parent_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SYNC_REPLACE_PARENT", "true")
     assert briefly(UPDATE) == [*CLEARING, "delete CMT_Consumer", "upsert CMT_Consumer", "upsert CMT_Contact"]
+
+
+def test_plan_of_reconcile_names_the_calls_at_most_and_on_what_each_depends(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SYNC_STRATEGY", "reconcile")
+    assert [(call["call"], call["entity"], call.get("when")) for call in calls(UPDATE)] == [
+        ("retrieve", "consumer", "not known to be different"),
+        *(("retrieve", entity, None) for entity in CHILD_TYPES),
+        ("upsert", "consumer", "different"),
+        ("upsert", "contact", "different"),
+        *(("delete", entity, "not listed") for entity in CHILD_TYPES),
+    ]
+    assert [(call["call"], call.get("when")) for call in calls(NEW)] == [
+        ("retrieve", None),
+        *[("retrieve", "parent found")] * 4,
+        *[("upsert", "different")] * 5,
+    ]
+    assert briefly(DELETE_PROFILE) == [*CLEARING, "delete CMT_Consumer"]
+    assert "upsert if different" in plan(UPDATE).stdout
+
+
+def test_plan_refuses_settings_that_a_worker_would_refuse(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SYNC_STRATEGY", "reconcile")
+    monkeypatch.setenv("SYNC_REPLACE_PARENT", "true")
+    done = plan(NEW)
+    assert done.exit_code == 2
+    assert "SYNC_REPLACE_PARENT=true needs SYNC_STRATEGY=replace" in done.stderr
 
 
 def test_a_call_says_number_key_and_columns() -> None:
@@ -119,7 +146,7 @@ def test_plan_heeds_the_data_extensions_that_are_configured(tmp_path: Path, monk
     [
         ("CMT_DATA_EXTENSIONS", "/nowhere.json", "CMT_DATA_EXTENSIONS: no such file", 2),
         ("SYNC_REPLACE_PARENT", "perhaps", "SYNC_REPLACE_PARENT", 2),
-        ("SYNC_STRATEGY", "reconcile", "SYNC_STRATEGY=reconcile is not available yet", 1),
+        ("SYNC_STRATEGY", "merge", "SYNC_STRATEGY", 2),
     ],
 )
 def test_wrong_configuration_is_named(

@@ -9,7 +9,7 @@ import pytest
 from app.domain.entities import CHILD_TYPES, Catalog, DataExtension, EntityType
 from app.domain.event import DeleteScope, Operation, ProfileEvent
 from app.domain.outcome import Phase
-from app.domain.plan import Action, Step, deletes_of, plan_replace
+from app.domain.plan import Action, Step, contradiction, deletes_of, narrow, plan_reconcile, plan_replace
 from app.domain.samples import sample_events
 
 CONSUMER, CONTACT, CHILD, PET, ASSET, INTEREST, OPT_IN = EntityType
@@ -105,3 +105,85 @@ def test_all_reads_come_before_the_first_write(catalog: Catalog) -> None:
         actions = [step.action for step in plan_replace(one, catalog, replace_parent=True)]
         reads = actions.count(Action.RETRIEVE)
         assert set(actions[:reads]) <= {Action.RETRIEVE}
+
+
+# Strategy reconcile
+
+
+def reads(*entities: EntityType) -> tuple[Step, ...]:
+    return tuple(Step(Action.RETRIEVE, entity, Phase.BEFORE_PARENT) for entity in entities)
+
+
+def test_reconciling_update_reads_all_posts_and_then_deletes_what_is_not_listed(catalog: Catalog) -> None:
+    assert plan_reconcile(event(Operation.UPDATE), catalog) == (
+        *reads(*EntityType),
+        *POSTS,
+        *(Step(Action.DELETE, entity, Phase.CHILD) for entity in CHILD_TYPES),
+    )
+
+
+def test_reconciling_new_reads_the_types_that_it_lists_and_deletes_nothing(catalog: Catalog) -> None:
+    assert plan_reconcile(event(Operation.NEW), catalog) == (*reads(CONSUMER, CONTACT, OPT_IN), *POSTS)
+    bare = event(Operation.NEW, entities={PET: ()})
+    assert plan_reconcile(bare, catalog) == (*reads(CONSUMER), POSTS[0])
+
+
+@pytest.mark.parametrize("scope", [DeleteScope.PROFILE, DeleteScope.ENTITIES])
+def test_a_delete_is_planned_alike_by_both_strategies(catalog: Catalog, scope: DeleteScope) -> None:
+    delete = event(Operation.DELETE, consumer=None, delete_scope=scope)
+    assert plan_reconcile(delete, catalog) == plan_replace(delete, catalog)
+
+
+def held(*contacts: str, parent: bool = True) -> dict[EntityType, list[dict[str, str]]]:
+    """What the retrieves found: contacts without further columns, and nothing of the other types."""
+    return {
+        **{entity: [] for entity in EntityType},
+        CONSUMER: [{"ConsumerId": "c", "FirstName": "Jana"}] if parent else [],
+        CONTACT: [{"ConsumerId": "c", "ContactId": name} for name in contacts],
+    }
+
+
+def gone(contact: str, phase: Phase) -> Step:
+    return Step(Action.DELETE, CONTACT, phase, {"ConsumerId": "c", "ContactId": contact})
+
+
+def kept(step: Step) -> Step:
+    return Step(Action.KEEP, step.entity, step.phase, step.row)
+
+
+def test_only_what_differs_is_written_and_the_deletes_come_last(catalog: Catalog) -> None:
+    steps = plan_reconcile(event(Operation.UPDATE), catalog)
+    parent, k1, k2, opt_in = POSTS
+    assert narrow(steps, held("k1", "k2", "k9"), catalog) == (
+        kept(parent),
+        kept(k1),
+        kept(k2),
+        opt_in,
+        gone("k9", Phase.CHILD),
+    )
+    assert narrow(steps, held("k2", parent=False), catalog) == (parent, kept(k2), k1, opt_in)
+
+
+def test_of_a_parent_that_was_not_read_the_post_is_needed(catalog: Catalog) -> None:
+    found = held("k1", "k2")
+    del found[CONSUMER]
+    assert narrow(plan_reconcile(event(Operation.UPDATE), catalog), found, catalog)[0] == POSTS[0]
+
+
+def test_a_row_under_another_spelling_of_its_key_is_deleted_before_the_parent_is_written(catalog: Catalog) -> None:
+    writes = narrow(plan_reconcile(event(Operation.UPDATE), catalog), held("K1", "k2"), catalog)
+    assert writes[0] == gone("K1", Phase.BEFORE_PARENT)
+    assert POSTS[1] in writes
+
+
+def test_a_new_deletes_nothing_whatever_is_there(catalog: Catalog) -> None:
+    writes = narrow(plan_reconcile(event(Operation.NEW), catalog), held("K1", "k9"), catalog)
+    assert {step.action for step in writes} == {Action.UPSERT, Action.KEEP}
+
+
+def test_the_parent_cannot_be_replaced_by_a_strategy_that_replaces_nothing() -> None:
+    assert contradiction("replace", replace_parent=True) is None
+    assert contradiction("reconcile", replace_parent=False) is None
+    assert "SYNC_REPLACE_PARENT=true needs SYNC_STRATEGY=replace" in str(
+        contradiction("reconcile", replace_parent=True)
+    )

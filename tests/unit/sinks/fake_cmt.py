@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -39,7 +41,8 @@ class _Fault:
 class FakeCmt:
     """Holds rows as text, as the real one does. Use ``fail_row`` and ``fail_call`` to break things.
 
-    ``retry_after``: what calls that fail as a whole ask for.
+    ``retry_after``: what calls that fail as a whole ask for. ``typed``: retrieves spell values as columns of types
+    other than text do. ``at_once``: retrieves that were under way at the same time, at most.
     """
 
     catalog: Catalog
@@ -48,6 +51,9 @@ class FakeCmt:
     )
     calls: list[Call] = field(default_factory=list)
     retry_after: float | None = None
+    typed: bool = False
+    at_once: int = 0
+    _under_way: int = 0
     _faults: list[_Fault] = field(default_factory=list)
 
     def fail_row(
@@ -82,8 +88,19 @@ class FakeCmt:
     async def retrieve(self, entity: EntityType, consumer_id: str, *, permit: Permit) -> list[Row]:
         permit()
         self.calls.append(Call(Action.RETRIEVE, ((entity, (consumer_id,)),)))
-        self._break_call(Action.RETRIEVE, entity)
-        return [dict(row) for row in self.tables[entity].values() if row["ConsumerId"] == consumer_id]
+        self._under_way += 1
+        self.at_once = max(self.at_once, self._under_way)
+        try:
+            await asyncio.sleep(0)
+            self._break_call(Action.RETRIEVE, entity)
+        finally:
+            self._under_way -= 1
+        columns = set() if not self.typed else set(self.catalog[entity].columns) - set(self.catalog[entity].primary_key)
+        return [
+            {column: _spelled(value) if column in columns else value for column, value in row.items()}
+            for row in self.tables[entity].values()
+            if row["ConsumerId"] == consumer_id
+        ]
 
     def _write(
         self,
@@ -121,3 +138,15 @@ class FakeCmt:
 
     def _key(self, entity: EntityType, row: Row) -> Key:
         return tuple(str(as_text(value)) for value in self.catalog[entity].key_of(row).values())
+
+
+def _spelled(text: str | None) -> str:
+    """As Marketing Cloud returns a date, a boolean, a decimal, a null."""
+    if text in ("true", "false"):
+        return text.capitalize()
+    if found := re.fullmatch(r"([0-9]{4})-([0-9]{2})-([0-9]{2})", text or ""):
+        year, month, day = (int(part) for part in found.groups())
+        return f"{month}/{day}/{year} 12:00:00 AM"
+    if re.fullmatch(r"[0-9]+\.[0-9]{1,2}", text or ""):
+        return f"{text}00"
+    return text or ""

@@ -443,9 +443,9 @@ async def test_an_error_that_is_none_of_the_targets_is_not_swallowed(cmt: FakeCm
         await run(cmt, broken)
 
 
-def test_strategy_that_is_not_there_is_refused_at_the_start(cmt: FakeCmt) -> None:
-    with pytest.raises(ConfigurationError, match="SYNC_STRATEGY=reconcile is not available"):
-        sink(cmt, strategy="reconcile")
+def test_settings_that_contradict_each_other_are_refused_at_the_start(cmt: FakeCmt) -> None:
+    with pytest.raises(ConfigurationError, match="SYNC_REPLACE_PARENT=true needs SYNC_STRATEGY=replace"):
+        sink(cmt, strategy="reconcile", replace_parent=True)
 
 
 # Dry run

@@ -1,0 +1,210 @@
+"""What differs between the rows that Marketing Cloud holds and those that an event wants. Pure.
+
+Marketing Cloud returns every value as text, in a spelling of its own. What it returns is the same as what is wanted:
+
+| wanted                  | returned                                       | same?                        |
+|-------------------------|------------------------------------------------|------------------------------|
+| anything                | the text that would be sent                    | yes                          |
+| null, ""                | null, ""                                       | yes, each with each          |
+| null, ""                | " "                                            | no                           |
+| true                    | "True", "TRUE"                                 | yes                          |
+| true                    | "1", "Yes"                                     | no                           |
+| "true"                  | "True"                                         | no: it may be a text column  |
+| 1.5, 1.50               | "1.5", "1.50", "1.5000"                        | yes                          |
+| 7                       | "7.0"                                          | yes                          |
+| 7                       | "007", "7,0", "+7", "7e0"                      | no                           |
+| "1.5"                   | "1.50"                                         | no: it may be a text column  |
+| "2026-09-21"            | "9/21/2026 12:00:00 AM", "9/21/2026"           | yes                          |
+| "2026-09-21T14:05:00"   | "9/21/2026 2:05:00 PM"                         | yes                          |
+| "2026-09-21 14:05:00"   | "9/21/2026 2:05:00 PM"                         | yes                          |
+| "2026-09-21T14:05:00.5" | "9/21/2026 2:05:00 PM"                         | no: it returns whole seconds |
+| "2026-09-21T14:05:00Z"  | "9/21/2026 8:05:00 AM", "9/21/2026 2:05:00 PM" | no: see below                |
+| "3/4/2026"              | "3/4/2026 12:00:00 AM"                         | no: may be April             |
+| "Anna"                  | "anna", "Anna "                                | no                           |
+
+When in doubt they differ: an upsert that was not needed does no harm, one that is missing does. So a time with an
+offset is the same only in the same spelling: the server's time zone is UTC-6 or UTC-7 by the tenant's stack, and two
+different instants could look alike.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from app.domain.entities import Catalog, DataExtension, EntityType, Row, Scalar, as_text
+
+EntityRow = tuple[EntityType, Row]
+
+_NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?")
+_NUMERIC_KEY = re.compile(r"[+-]?[0-9]+(?:\.[0-9]*)?")
+_ISO_TIME = re.compile(r"([0-9]{4})-([0-9]{2})-([0-9]{2})(?:[Tt ]([0-9]{2}):([0-9]{2})(?::([0-9]{2})(?:\.0+)?)?)?")
+# How dates are returned: US order, AM or PM, whole seconds ("Retrieve Data from a Data Extension").
+_US_TIME = re.compile(r"([0-9]{1,2})/([0-9]{1,2})/([0-9]{4})(?: (1[0-2]|0?[1-9]):([0-9]{2}):([0-9]{2}) ([AaPp])[Mm])?")
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """What has to be done, in writing order; ``upserts`` and ``right`` together are the wanted rows.
+
+    right: rows that are held as they are wanted.
+    respelled: primary keys, as they are held, of rows whose key is wanted in another spelling ("P1 " and "p1"). Nobody
+        can say whether Marketing Cloud takes them for one row, so they must be deleted before the upserts.
+    vanished: primary keys, as they are held, of the other rows that are not wanted; to be deleted after the upserts.
+    """
+
+    upserts: tuple[EntityRow, ...] = ()
+    right: tuple[EntityRow, ...] = ()
+    respelled: tuple[EntityRow, ...] = ()
+    vanished: tuple[EntityRow, ...] = ()
+
+    @property
+    def empty(self) -> bool:
+        """Whether all is as it should be."""
+        return not (self.upserts or self.respelled or self.vanished)
+
+
+def diff(
+    held: Mapping[EntityType, Sequence[Row]], wanted: Sequence[EntityRow], catalog: Catalog, *, anew: bool = False
+) -> Difference:
+    """Compare all rows of a consumer.
+
+    A column that a wanted row does not name is left alone, as an upsert leaves it alone; but see ``anew``. A parent row
+    never vanishes.
+
+    Args:
+        held: the rows of each entity type; of a type that is not in it nothing is known, so its rows are upserted.
+        wanted: rows of any types; rows with the same key count as one, later columns over earlier ones.
+        anew: entity rows, not the parent, are to be as if they had been deleted and posted: a column that a wanted row
+            does not name is emptied, with a null in its upsert. (Not even then is it given its default value.)
+    """
+    parts = [
+        _diff_of(
+            entity,
+            catalog[entity],
+            held.get(entity, ()),
+            [row for of, row in wanted if of is entity],
+            anew=anew and not entity.is_parent,
+        )
+        for entity in EntityType
+    ]
+    return Difference(
+        upserts=tuple(row for part in parts for row in part.upserts),
+        right=tuple(row for part in parts for row in part.right),
+        respelled=tuple(key for part in parts for key in part.respelled),
+        vanished=tuple(key for part in parts for key in part.vanished),
+    )
+
+
+def same(held: Scalar, wanted: Scalar) -> bool:
+    """Whether a value that Marketing Cloud returned is certainly the wanted one; see the table above.
+
+    >>> same("True", True), same("1.50", 1.5), same("9/21/2026 12:00:00 AM", "2026-09-21"), same("", None)
+    (True, True, True, True)
+    """
+    there, text = as_text(held) or "", as_text(wanted) or ""
+    if there == text or not there or not text:
+        return there == text
+    if isinstance(wanted, bool):
+        return there.casefold() == text
+    if not isinstance(wanted, str):
+        return _number(there) is not None and _number(there) == _number(text)
+    return _iso_time(text) is not None and _iso_time(text) == _us_time(there)
+
+
+_Key = tuple[str, ...]
+
+
+def _diff_of(
+    entity: EntityType, table: DataExtension, held: Sequence[Row], wanted: Sequence[Row], *, anew: bool
+) -> Difference:
+    candidates: dict[_Key, list[Row]] = {}
+    for row in held:
+        candidates.setdefault(_loose_key(row, table), []).append(row)
+    merged: dict[_Key, dict[str, Scalar]] = {}
+    for row in wanted:
+        merged.setdefault(_exact_key(row, table), {}).update(row)
+    there: dict[_Key, Row | None] = {
+        key: next((c for c in candidates.get(_loose_key(row, table), ()) if _says(c, row, table.primary_key)), None)
+        for key, row in merged.items()
+    }
+    emptied: dict[_Key, Row] = {
+        key: {
+            column: None for column in table.columns if anew and row and row.get(column) and column not in merged[key]
+        }
+        for key, row in there.items()
+    }
+    right_keys = {
+        key
+        for key, row in there.items()
+        if row is not None and _says(row, merged[key], merged[key]) and not emptied[key]
+    }
+    matched = {id(row) for row in there.values()}
+    unlisted = [row for row in held if id(row) not in matched and not entity.is_parent]
+    doubtful = {_loose_key(row, table) for row in merged.values()}
+
+    def keys(respelled: bool) -> tuple[EntityRow, ...]:
+        found = (row for row in unlisted if (_loose_key(row, table) in doubtful) is respelled)
+        return tuple((entity, table.key_of(row)) for row in found)
+
+    rows = [(_exact_key(row, table), row) for row in wanted]
+    return Difference(
+        upserts=tuple((entity, {**row, **emptied[key]}) for key, row in rows if key not in right_keys),
+        right=tuple((entity, row) for key, row in rows if key in right_keys),
+        respelled=keys(respelled=True),
+        vanished=keys(respelled=False),
+    )
+
+
+def _says(held: Row, wanted: Row, columns: Iterable[str]) -> bool:
+    return all(same(held.get(column), wanted[column]) for column in columns)
+
+
+def _exact_key(row: Row, table: DataExtension) -> _Key:
+    return tuple(as_text(value) or "" for value in table.key_of(row).values())
+
+
+def _loose_key(row: Row, table: DataExtension) -> _Key:
+    return tuple(_loosely(as_text(value) or "") for value in table.key_of(row).values())
+
+
+def _loosely(text: str) -> str:
+    """The same for all texts that a column of any type might take for one: case, width, blanks, zeros, date formats."""
+    folded = unicodedata.normalize("NFKC", text).casefold().strip()
+    if _NUMERIC_KEY.fullmatch(folded):
+        whole, _, fraction = folded.partition(".")
+        sign = "-" if whole.startswith("-") else ""
+        return f"{sign}{whole.lstrip('+-0')}.{fraction.rstrip('0')}"
+    when = _iso_time(folded) or _us_time(folded)
+    return when.isoformat() if when else folded
+
+
+def _number(text: str) -> tuple[str, str] | None:
+    # Not Decimal: its arithmetic has a precision, and texts may be long.
+    if _NUMBER.fullmatch(text) is None:
+        return None
+    whole, _, fraction = text.partition(".")
+    return whole, fraction.rstrip("0")
+
+
+def _iso_time(text: str) -> datetime | None:
+    found = _ISO_TIME.fullmatch(text)
+    return found and _time(*(int(part or 0) for part in found.groups()))
+
+
+def _us_time(text: str) -> datetime | None:
+    if (found := _US_TIME.fullmatch(text)) is None:
+        return None
+    month, day, year, hour, minute, second, half = found.groups()
+    hours = int(hour or 0) % 12 + (12 if half in ("P", "p") else 0)
+    return _time(int(year), int(month), int(day), hours, int(minute or 0), int(second or 0))
+
+
+def _time(*parts: int) -> datetime | None:
+    try:
+        return datetime(*parts)  # type: ignore[arg-type]
+    except ValueError:
+        return None

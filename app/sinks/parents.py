@@ -1,0 +1,38 @@
+"""What the parent rows of consumers were last seen as: a hint that saves strategy ``reconcile`` a call."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+
+from app.domain.entities import Row, as_text
+
+# About 200 bytes each.
+CONSUMERS_MOST = 50_000
+
+
+class SeenParents:
+    """Fingerprints of the parent rows that were last written or found to be right, of so many consumers at most.
+
+    Never the truth: another worker or program may have written since. So it may only choose between two ways that both
+    end right, reading the parent before it is posted or posting it at once.
+    """
+
+    def __init__(self, most: int = CONSUMERS_MOST) -> None:
+        self._most = most
+        self._seen: OrderedDict[str, int] = OrderedDict()
+
+    def changed(self, consumer_id: str, row: Row) -> bool:
+        """Whether it was another row that was seen; False when none was."""
+        seen = self._seen.get(consumer_id)
+        return seen is not None and seen != _fingerprint(row)
+
+    def note(self, consumer_id: str, row: Row) -> None:
+        """This is what the parent is now."""
+        self._seen[consumer_id] = _fingerprint(row)
+        self._seen.move_to_end(consumer_id)
+        if len(self._seen) > self._most:
+            self._seen.popitem(last=False)
+
+
+def _fingerprint(row: Row) -> int:
+    return hash(frozenset((column, as_text(value)) for column, value in row.items()))
