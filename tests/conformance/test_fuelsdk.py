@@ -145,7 +145,7 @@ def test_what_is_wrong_with_a_row_can_be_read(sdk: Any, consumer: str) -> None:
         (both(where("PetId", "equals", "p1"), "OR", where("PetId", "equals", "p3")), ["p1", "p3"]),
         (both(where("PetId", "notEquals", "p1"), "AND", where("WeightKg", "lessThanOrEqual", "10")), ["p2", "p3"]),
     ],
-    ids=str,
+    ids=["notEquals", "IN", "greaterThan", "between", "isNull", "OR", "AND"],
 )
 def test_filters(sdk: Any, condition: dict[str, Any], found: list[str]) -> None:
     consumer = "fuelsdk-filters"
