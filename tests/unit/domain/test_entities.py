@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -192,6 +194,18 @@ def test_a_market_that_is_described_twice_is_not_guessed_at() -> None:
 def test_schema_allows_what_is_understood(text: str) -> None:
     parse_catalog(text)
     assert list(SCHEMA.iter_errors(json.loads(text))) == []
+
+
+def test_the_documented_example_is_one() -> None:
+    page = (Path(__file__).resolve().parents[3] / "docs" / "markets.md").read_text()
+    (text,) = re.findall(r"^```json\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    found = parse_catalog(text)
+    assert list(SCHEMA.iter_errors(json.loads(text))) == []
+    german, other = found.of_market("DE"), found.of_market("FR")
+    assert german is not None
+    assert other is not None
+    assert (german.account_id, german[EntityType.PET].customer_key) == ("510001234", "DE_Tier")
+    assert (other.account_id, other[EntityType.PET].customer_key) == ("510009999", "Pet")
 
 
 # A JSON Schema cannot say that one list is part of another.

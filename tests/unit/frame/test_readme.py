@@ -77,7 +77,16 @@ def test_every_variable_stands_in_the_readme_with_its_default_and_no_other() -> 
 
 
 @pytest.mark.parametrize(
-    "page", ["README.md", "docs/architecture.md", "docs/errors.md", "docker-compose.yml", "Dockerfile"]
+    "page",
+    [
+        "README.md",
+        "docs/architecture.md",
+        "docs/errors.md",
+        "docs/markets.md",
+        "docs/migration.md",
+        "docker-compose.yml",
+        "Dockerfile",
+    ],
 )
 def test_no_page_names_a_variable_that_does_not_exist(page: str) -> None:
     text = (ROOT / page).read_text()
@@ -98,7 +107,10 @@ def test_every_outcome_is_explained() -> None:
     assert {outcome.value for outcome in Outcome} <= set(re.findall(r"^\| `(\w+)` \|", README, re.MULTILINE))
 
 
-@pytest.mark.parametrize("page", ["README.md", "CHANGELOG.md", "docs/architecture.md", "docs/errors.md"])
+@pytest.mark.parametrize(
+    "page",
+    ["README.md", "CHANGELOG.md", "docs/architecture.md", "docs/errors.md", "docs/markets.md", "docs/migration.md"],
+)
 def test_links_lead_somewhere(page: str) -> None:
     path = ROOT / page
     targets = re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", path.read_text())
