@@ -15,6 +15,7 @@ import structlog
 from structlog.types import EventDict, Processor, WrappedLogger
 
 from app.observe.redaction import hash_consumer, redact, use_hash_key
+from app.observe.repeats import Repeats
 from app.settings import GeneralSettings
 
 __all__ = ["configure_command_logging", "configure_logging", "hash_consumer"]
@@ -38,6 +39,10 @@ _HARMLESS = (
     'Unable connect to "%s:%s": %s',
     "Unable to update metadata from %s",
 )
+
+
+# A message of a library that comes again within this time is counted, not written.
+REPEATED_SECONDS = 10.0
 
 
 def configure_logging(settings: GeneralSettings, stream: TextIO | None = None) -> None:
@@ -68,6 +73,7 @@ def configure_logging(settings: GeneralSettings, stream: TextIO | None = None) -
     )
     handler = logging.StreamHandler(target)
     handler.addFilter(_demote_harmless)
+    handler.addFilter(Repeats(_LIBRARIES, REPEATED_SECONDS))
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,
