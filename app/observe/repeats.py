@@ -8,6 +8,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 
+# Libraries that fill in their texts themselves have no end of different ones.
+REMEMBERED = 1_000
+
+
 @dataclass(slots=True)
 class _Said:
     at: float
@@ -43,5 +47,7 @@ class Repeats(logging.Filter):
         if said is not None and said.left_out:
             record.msg = f"{record.getMessage()} (and {said.left_out} times like it in the last {now - said.at:.0f} s)"
             record.args = ()
+        if len(self._said) >= REMEMBERED:
+            self._said.clear()
         self._said[key] = _Said(now)
         return True
