@@ -133,6 +133,8 @@ class Faults:
         self._seed = seed
         self._random = random.Random(seed)  # noqa: S311 - repeatable, not secret
         self._armed: dict[str, _Armed] = {}
+        # The same by the consumer they are meant for (None: any), so that a call looks at few of many rules.
+        self._by_consumer: dict[str | None, dict[str, _Armed]] = {}
         self._spent: deque[_Armed] = deque(maxlen=_SPENT_KEPT)
         self._last_id = 0
         self.fired: Counter[str] = Counter()
@@ -141,18 +143,27 @@ class Faults:
         self._last_id += 1
         armed = _Armed(str(self._last_id), rule)
         self._armed[armed.id] = armed
+        self._by_consumer.setdefault(rule.consumer_id, {})[armed.id] = armed
         return armed.id
 
     def spend(self, rule_id: str) -> None:
         """Counts a rule as fired that took effect at once, and takes it out of force."""
-        armed = self._armed.pop(rule_id)
+        armed = self._armed[rule_id]
         armed.hits += 1
         self.fired[armed.rule.kind] += 1
+        self.remove(rule_id)
         self._spent.append(armed)
 
     def remove(self, rule_id: str) -> bool:
         """Whether there was such a rule in force."""
-        return self._armed.pop(rule_id, None) is not None
+        armed = self._armed.pop(rule_id, None)
+        if armed is None:
+            return False
+        of_consumer = self._by_consumer[armed.rule.consumer_id]
+        del of_consumer[rule_id]
+        if not of_consumer:
+            del self._by_consumer[armed.rule.consumer_id]
+        return True
 
     def active(self) -> list[dict[str, Any]]:
         return [armed.as_dict() for armed in self._armed.values()]
@@ -165,6 +176,7 @@ class Faults:
         """Removes all rules; how many there were in force."""
         count = len(self._armed)
         self._armed.clear()
+        self._by_consumer.clear()
         return count
 
     def reset(self) -> None:
@@ -184,7 +196,9 @@ class Faults:
 
     def for_row(self, operation: str, target: Target) -> FaultRule | None:
         """The row error that one object of a write meets."""
-        for armed in list(self._armed.values()):
+        if not self._armed:
+            return None
+        for armed in self._meant_for((target,)):
             if armed.rule.kind in ROW_KINDS and self._strikes(armed, operation, (target,)):
                 return armed.rule
         return None
@@ -194,7 +208,7 @@ class Faults:
             return _UNHARMED
         before = after = 0
         fault: FaultRule | None = None
-        for armed in list(self._armed.values()):
+        for armed in self._meant_for(targets):
             rule = armed.rule
             if rule.kind not in kinds or (fault is not None and rule.kind is not Kind.SLOW):
                 continue
@@ -215,6 +229,12 @@ class Faults:
                 fault = rule
         return Verdict(fault, before, after)
 
+    def _meant_for(self, targets: Collection[Target]) -> list[_Armed]:
+        """The rules for any consumer and for those of a call, oldest first."""
+        consumers = dict.fromkeys((None, *(consumer for _, consumer in targets)))
+        found = [armed for consumer in consumers for armed in self._by_consumer.get(consumer, {}).values()]
+        return sorted(found, key=lambda armed: int(armed.id))
+
     def _strikes(self, armed: _Armed, operation: str, targets: Iterable[Target]) -> bool:
         rule = armed.rule
         if not rule.covers(operation, targets):
@@ -228,5 +248,5 @@ class Faults:
         armed.hits += 1
         self.fired[armed.rule.kind] += 1
         if armed.rule.times is not None and armed.hits >= armed.rule.times:
-            del self._armed[armed.id]
+            self.remove(armed.id)
             self._spent.append(armed)

@@ -40,6 +40,21 @@ def test_the_first_rule_that_matches_wins_and_the_next_one_waits() -> None:
     assert [kind(made.for_soap("Update", [PET])) for _ in range(3)] == ["reset", "timeout", None]
 
 
+def test_rules_for_a_consumer_and_for_anybody_take_turns_in_the_order_they_were_set() -> None:
+    made = faults(
+        {"kind": "reset", "consumerId": "c1", "times": 1},
+        {"kind": "timeout", "times": 1},
+        {"kind": "http_503", "consumerId": "c1", "times": 1},
+        {"kind": "maintenance", "consumerId": "c2"},
+    )
+    assert [kind(made.for_soap("Update", [PET])) for _ in range(4)] == ["reset", "timeout", "http_503", None]
+    # A mixed call meets what is meant for any of its consumers.
+    assert kind(made.for_soap("Update", [PET, ("CMT_Pet", "c2")])) == "maintenance"
+    assert made.remove("4")
+    assert not made.remove("4")
+    assert (made.clear(), made.active()) == (0, [])
+
+
 @pytest.mark.parametrize(
     ("fields", "hit"),
     [
