@@ -1,4 +1,4 @@
-"""``python -m bench [paths|engines|memory|profile]``: one measurement by name, or without a name the first three."""
+"""``python -m bench [paths|engines|updates|memory|profile]``: one measurement by name; all but the last without."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from rich.table import Table
 
 from app.kafka.admin import KafkaAccessError
 from app.kafka.distribution import BrokerStartError
-from bench import client_calls, hot_paths, profiling, report, rows, side_by_side
+from bench import client_calls, hot_paths, profiling, report, rows, side_by_side, update_calls
 from bench import memory as memory_use
 from bench.measured import NotDone
 from bench.site import IN_FLIGHT, site
@@ -38,6 +38,7 @@ def everything(context: typer.Context) -> None:
     if context.invoked_subcommand is None:
         paths()
         engines()
+        updates()
         memory()
 
 
@@ -77,6 +78,19 @@ def engines(
             _console.print(f"{summary.row.name}: {escape(trouble)}")
     _console.print(report.target_table(report.targets(summaries)))
     _finish(report.as_json(summaries, done, ceilings), output)
+
+
+@program.command()
+def updates(
+    count: Annotated[int, typer.Option(min=1, help="UPDATEs of each kind; the median counts.")] = update_calls.UPDATES,
+    output: Json = None,
+) -> None:
+    """Calls and time of one UPDATE of a typical consumer, strategy by strategy."""
+    costs = update_calls.run(count)
+    _console.print(update_calls.table(costs))
+    found = update_calls.targets(costs)
+    _console.print(report.target_table(found))
+    _finish({"updates": [asdict(cost) for cost in costs], "targets": [asdict(target) for target in found]}, output)
 
 
 @program.command()

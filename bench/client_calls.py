@@ -24,7 +24,7 @@ CONCURRENCY = 64
 
 def run(seconds: float) -> Measured:
     """Upserts of one row each, ``CONCURRENCY`` in flight, for ``seconds``."""
-    with _simulator() as url:
+    with simulator() as url:
         settings = CmtSettings(auth_url=url, client_id="simulator", client_secret="simulator-secret")
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             return runner.run(_calls(settings, seconds))
@@ -56,8 +56,10 @@ async def _calls(settings: CmtSettings, seconds: float) -> Measured:
 
 
 @contextmanager
-def _simulator() -> Iterator[str]:
-    process = subprocess.Popen([sys.executable, "-m", "app", "simulator"], stdout=subprocess.PIPE, text=True)
+def simulator(latency_ms: int = 0) -> Iterator[str]:
+    """The address of a simulator in a process of its own, which ends with the ``with`` block."""
+    line = [sys.executable, "-m", "app", "simulator", "--latency-ms", str(latency_ms)]
+    process = subprocess.Popen(line, stdout=subprocess.PIPE, text=True)
     try:
         assert process.stdout is not None
         first = process.stdout.readline()

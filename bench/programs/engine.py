@@ -15,41 +15,42 @@ import uvloop
 from app.domain.entities import EntityType
 from app.domain.event import ProfileEvent
 from app.domain.outcome import Attempt, RecordCount
+from app.flows.accounts import Accounts
 from app.flows.worker import Worker
 from app.observe.logging import configure_logging
 from app.settings import WorkerSettings
-from app.sinks.sink import Permit, Sink
+from app.sinks.sink import Permit
 from bench.programs.post import StaticPost
 from bench.programs.sampling import sampled
 
 _WRITTEN = Attempt(records=(RecordCount(EntityType.CONSUMER, 1, 0),))
 
 
-class StaticSink:
+class StaticAccounts(Accounts):
     """A target that takes everything."""
 
-    def __init__(self, post: StaticPost) -> None:
-        self._post = post
+    post: StaticPost
 
     async def apply(self, event: ProfileEvent, *, last_attempt: bool, permit: Permit) -> Attempt:
         """One call; one that fails is a bug of the measurement and becomes a dead letter, which the table reports."""
         permit()
-        await self._post()
+        await self.post()
         return _WRITTEN
 
 
 class StaticWorker(Worker):
-    """A worker with another sink; nothing else differs."""
+    """A worker with another target; nothing else differs."""
 
-    def __init__(self, settings: WorkerSettings, sink: Sink) -> None:
+    def __init__(self, settings: WorkerSettings, post: StaticPost) -> None:
         super().__init__(settings)
-        self._sink = sink  # type: ignore[assignment]
+        self._accounts = accounts = StaticAccounts(settings.cmt, settings.sync, self._catalog, self._metrics)
+        accounts.post = post
 
 
 async def main(settings: WorkerSettings) -> None:
     """Until SIGTERM."""
     async with StaticPost() as post:
-        await StaticWorker(settings, StaticSink(post)).run()
+        await StaticWorker(settings, post).run()
 
 
 if __name__ == "__main__":
