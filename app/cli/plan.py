@@ -52,7 +52,8 @@ def plan(
             rejected.append(entry)
             typer.echo(f"{entry.line}: {entry.code}: {entry.reason}", err=True)
         else:
-            calls = _calls(entry.event, catalog, sync)
+            # An event of a market without one is rejected.
+            calls = _calls(entry.event, catalog.of_market(entry.event.market) or catalog, sync)
             planned.append((entry, calls))
     if as_json:
         events = [{**_names(entry), "calls": calls} for entry, calls in planned]

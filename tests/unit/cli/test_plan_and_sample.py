@@ -52,6 +52,24 @@ CHILDREN = ["CMT_Contact", "CMT_Child", "CMT_Pet", "CMT_DigitalAsset", "CMT_Inte
 CLEARING = [*(f"retrieve {name}" for name in CHILDREN), *(f"delete {name} each" for name in CHILDREN)]
 
 
+def test_plan_shows_the_data_extensions_of_the_events_market(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    german = {"DE": {"dataExtensions": {"contact": {"customerKey": "DE_Kontakt"}}}}
+    bundled = json.loads(schema_path("data-extensions.json").read_bytes())
+    file = tmp_path / "data-extensions.json"
+    file.write_text(json.dumps({**bundled, "markets": german, "defaultMarket": {}}))
+    monkeypatch.setenv("CMT_DATA_EXTENSIONS", str(file))
+    assert briefly({**DELETE_ENTITIES, "market": "DE"}) == ["delete DE_Kontakt"]
+    assert briefly({**DELETE_ENTITIES, "market": "PL"}) == ["delete CMT_Contact"]
+    file.write_text(json.dumps({**bundled, "markets": german}))
+    refused = plan({**DELETE_ENTITIES, "market": "PL"})
+    assert refused.exit_code == 1
+    assert "EVENT-MARKET-UNKNOWN" in refused.stderr
+    file.write_text(json.dumps({**bundled, "markets": {"DE": {"mid": 1}}}))
+    wrong = plan(DELETE_ENTITIES)
+    assert wrong.exit_code == 2
+    assert "market DE: unknown mid" in wrong.stderr
+
+
 def test_plan_names_every_call_of_each_operation_in_order() -> None:
     assert briefly(NEW) == [
         f"upsert {name}" for name in ("CMT_Consumer", "CMT_Child", "CMT_Pet", "CMT_Interest", "CMT_OptIn")
