@@ -1,0 +1,155 @@
+"""What one UPDATE costs by strategy: SOAP calls and time, against the simulator in a process of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import statistics
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any, Literal
+
+import uvloop
+from rich.table import Table
+
+from app.bundled import schema_path
+from app.cmt.client import CmtClient
+from app.domain.entities import EntityType, parse_catalog
+from app.domain.event import ProfileEvent
+from app.settings import CmtSettings, SyncSettings
+from app.sinks.cmt import CmtSink
+from bench.client_calls import simulator
+from bench.report import Target
+from bench.site import get_json
+
+LATENCY_MS = 20
+UPDATES = 15
+CONSUMER_ID = "c-1"
+
+# What an UPDATE changes, against the one before it.
+PARENT, ENTITY_ROW, NOTHING = "a field of the parent", "a field of an entity row", "nothing"
+CHANGES = (PARENT, ENTITY_ROW, NOTHING)
+
+
+@dataclass(frozen=True, slots=True)
+class Strategy:
+    """One line of the table."""
+
+    strategy: Literal["replace", "reconcile"]
+    batch_size: int
+
+    @property
+    def name(self) -> str:
+        return self.strategy if self.batch_size == 1 else f"{self.strategy}, CMT_BATCH_SIZE={self.batch_size}"
+
+
+STRATEGIES = (Strategy("replace", 1), Strategy("replace", 50), Strategy("reconcile", 1), Strategy("reconcile", 50))
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """The medians of so many UPDATEs, one after another."""
+
+    strategy: Strategy
+    changed: str
+    calls: float
+    milliseconds: float
+
+
+def run(updates: int = UPDATES, latency_ms: int = LATENCY_MS) -> list[Cost]:
+    """Every strategy with every kind of change."""
+    with simulator(latency_ms) as url, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(_costs(url, updates))
+
+
+async def _costs(url: str, updates: int) -> list[Cost]:
+    catalog = parse_catalog(schema_path("data-extensions.json").read_bytes())
+    cmt = CmtSettings(auth_url=url, client_id="simulator", client_secret="simulator-secret")
+    costs = []
+    async with CmtClient(cmt, catalog) as client:
+        for strategy in STRATEGIES:
+            sync = SyncSettings.model_construct(strategy=strategy.strategy, replace_parent=False, dry_run=False)
+            sink = CmtSink(client, catalog, sync, strategy.batch_size)
+            for changed in CHANGES:
+                events = _updates(changed)
+                # The first one brings the rows to a known state, and opens the connections.
+                await _settle(sink, next(events))
+                figures = [await _measured(sink, next(events), url) for _ in range(updates)]
+                calls, seconds = (statistics.median(column) for column in zip(*figures, strict=True))
+                costs.append(Cost(strategy, changed, calls, seconds * 1000))
+    return costs
+
+
+async def _measured(sink: CmtSink, event: ProfileEvent, url: str) -> tuple[float, float]:
+    before = await asyncio.to_thread(_calls, url)
+    began = time.perf_counter()
+    await _settle(sink, event)
+    seconds = time.perf_counter() - began
+    return await asyncio.to_thread(_calls, url) - before, seconds
+
+
+async def _settle(sink: CmtSink, event: ProfileEvent) -> None:
+    attempt = await sink.apply(event, last_attempt=False, permit=lambda: None)
+    if attempt.failures:
+        raise RuntimeError(f"the simulator refused something: {attempt.failures[0].message}")
+
+
+def _calls(url: str) -> int:
+    return int(get_json(f"{url}/_sim/stats")["calls"])
+
+
+def _updates(changed: str) -> Iterator[ProfileEvent]:
+    number = 0
+    while True:
+        yield typical_update(number if changed == PARENT else 0, number if changed == ENTITY_ROW else 0)
+        number += 1
+
+
+def typical_update(parent: int, row: int) -> ProfileEvent:
+    """The parent and twelve entity rows, two of each type; the numbers stand in one field each."""
+    rows: dict[EntityType, list[dict[str, Any]]] = {
+        EntityType.CONTACT: [{"ContactId": f"k-{n}", "Type": "PHONE", "IsPrimary": n == 0} for n in range(2)],
+        EntityType.CHILD: [{"ChildId": f"h-{n}", "FirstName": "Ben", "BirthDate": "2021-03-04"} for n in range(2)],
+        EntityType.PET: [{"PetId": f"p-{n}", "Name": "Bello", "WeightKg": Decimal("4.5")} for n in range(2)],
+        EntityType.DIGITAL_ASSET: [{"AssetId": f"a-{n}", "Type": "COOKIE", "Value": "x"} for n in range(2)],
+        EntityType.INTEREST: [{"InterestId": f"i-{n}", "Code": "FOOD", "Score": 80} for n in range(2)],
+        EntityType.OPT_IN: [{"OptInId": f"o-{n}", "Channel": "EMAIL", "Status": "OPT_IN"} for n in range(2)],
+    }
+    rows[EntityType.PET][1]["Name"] = f"Bello {row}"
+    return ProfileEvent.model_validate(
+        {
+            "eventId": f"e-{parent}-{row}",
+            "operation": "UPDATE",
+            "consumerId": CONSUMER_ID,
+            "market": "DE",
+            "occurredAt": "2026-11-21T10:00:00Z",
+            "consumer": {"ConsumerId": CONSUMER_ID, "FirstName": "Anna", "LastName": f"Beispiel {parent}"},
+            "entities": rows,
+        }
+    )
+
+
+def table(costs: Sequence[Cost], latency_ms: int = LATENCY_MS) -> Table:
+    """Strategies down, changes across."""
+    shown = Table(
+        "", *(f"{changed}: calls, ms" for changed in CHANGES), title=f"One UPDATE, a call takes {latency_ms} ms"
+    )
+    for column in shown.columns[1:]:
+        column.justify = "right"
+    for strategy in dict.fromkeys(cost.strategy for cost in costs):
+        cells = (f"{c.calls:g}, {c.milliseconds:,.0f}" for c in costs if c.strategy == strategy)
+        shown.add_row(strategy.name, *cells)
+    return shown
+
+
+def targets(costs: Sequence[Cost]) -> list[Target]:
+    """What ``reconcile`` is held against: how many times fewer calls and less time than ``replace``, one row a call."""
+    found = {(cost.strategy, cost.changed): cost for cost in costs}
+    replace, reconcile = Strategy("replace", 1), Strategy("reconcile", 1)
+    reached = []
+    for changed in (PARENT, ENTITY_ROW):
+        above, below = found[replace, changed], found[reconcile, changed]
+        reached.append(Target(f"replace / reconcile, calls, {changed}", above.calls / below.calls, 4.0))
+        reached.append(Target(f"replace / reconcile, time, {changed}", above.milliseconds / below.milliseconds, 5.0))
+    return reached
