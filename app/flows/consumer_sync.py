@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 
 import structlog
 
@@ -51,6 +52,7 @@ class ConsumerSync:
         self._catalog = catalog
         self._account_of = account_of
         self._failures_to_dlq = settings.child_failure == "dlq"
+        self._dry_run = settings.dry_run
 
     def read(self, record: SourceRecord) -> Work:
         """Decode and check; the market of a null value (delete the profile) is filled in when it runs.
@@ -88,6 +90,8 @@ class ConsumerSync:
         event = left
         outcome = await self._sink.apply(event, last_attempt=last, permit=permit)
         decision = decide(outcome, attempts_left=not last, child_failure_to_dlq=self._failures_to_dlq)
+        if isinstance(decision, Settle) and decision.alert:
+            decision = self._alerting(decision)
         for failure in outcome.failures:
             log.warning(
                 "a call failed",
@@ -123,8 +127,12 @@ class ConsumerSync:
         event = _event_of(work)
         failure = Failure(entry.code, message, EntityType.CONSUMER, Phase.BEFORE_PARENT)
         records = (RecordCount(EntityType.CONSUMER, 0, 1),)
-        decision = Settle(Outcome.FAILED, failure, dead_letter=True, alert=True)
+        decision = self._alerting(Settle(Outcome.FAILED, failure, dead_letter=True, alert=True))
         return Result(decision, self._settlement(event, work.record, decision, Attempt((failure,), records), attempt))
+
+    def _alerting(self, decision: Settle) -> Settle:
+        """With an alert, unless nothing is really done: the topic may be that of a group that does it."""
+        return replace(decision, alert=not self._dry_run)
 
     def alert(self, record: SourceRecord, verdict: Verdict) -> tuple[bytes, bytes]:
         """The alert of a failed event; its key keeps all alerts of one incident in one partition."""

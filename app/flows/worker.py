@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import math
 import os
 import signal
 import time
@@ -154,10 +155,10 @@ class Worker:
                 calls_allowed=lambda: accounts.calls_allowed,
             )
         )
+        # A dry run makes no incidents: it may run beside a group that works on the same topics in earnest.
+        alert_seconds = math.inf if sync.dry_run else sync.breaker_alert_seconds
         for account in accounts:
-            await stack.enter_async_context(
-                OutageWatch(account.name, account.health, producer, kafka, sync.breaker_alert_seconds)
-            )
+            await stack.enter_async_context(OutageWatch(account.name, account.health, producer, kafka, alert_seconds))
         stack.push_async_callback(stream.stop)
         self._waiting_for = "the state is being recovered"
         started = asyncio.ensure_future(stream.start())

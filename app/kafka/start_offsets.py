@@ -1,4 +1,8 @@
-"""Where a consumer group that has read nothing yet begins (``KAFKA_START``)."""
+"""Where a consumer group that has read nothing yet begins (``KAFKA_START``).
+
+Its alerts topic begins at the end whatever the setting says: what stands there was written by another group of the same
+topic, such as that of a dry run, and must not become incidents of this one.
+"""
 
 from __future__ import annotations
 
@@ -17,13 +21,12 @@ def place_group(settings: KafkaSettings) -> dict[int, int]:
     """Commit the start of every partition of the main topic for a group that has no offset there.
 
     ``latest``: the end as it is now; a time: the first record at or after it, by Kafka timestamp. ``earliest`` needs no
-    commit. A group with any offset is left alone, whatever the setting says. Returns what was committed.
+    commit. A group with any offset is left alone, whatever the setting says. Returns what was committed of the main
+    topic.
 
     Raises:
         KafkaAccessError: the broker cannot be reached, or refused.
     """
-    if settings.start == "earliest":
-        return {}
     consumer = Consumer(consumer_config(settings, settings.group))
     try:
         return _place(consumer, settings)
@@ -38,7 +41,16 @@ def place_group(settings: KafkaSettings) -> dict[int, int]:
 def _place(consumer: Consumer, settings: KafkaSettings) -> dict[int, int]:
     topic = settings.topic
     partitions = [TopicPartition(topic, number) for number in range(settings.partitions)]
-    if any(tp.offset != _NO_OFFSET for tp in consumer.committed(partitions, timeout=TIMEOUT_SECONDS)):
+    alerts = [TopicPartition(settings.alerts_topic, number) for number in range(settings.partitions)]
+    known = consumer.committed(partitions + alerts, timeout=TIMEOUT_SECONDS)
+    if any(tp.offset != _NO_OFFSET for tp in known if tp.topic == topic):
+        return {}
+    ends = []
+    if all(tp.offset == _NO_OFFSET for tp in known):
+        ends = [TopicPartition(tp.topic, tp.partition, _end(consumer, tp)) for tp in alerts]
+    if settings.start == "earliest":
+        if ends:
+            consumer.commit(offsets=ends, asynchronous=False)
         return {}
     if settings.start == "latest":
         found = partitions
@@ -51,9 +63,12 @@ def _place(consumer: Consumer, settings: KafkaSettings) -> dict[int, int]:
         if tp.error is not None:
             raise KafkaException(tp.error)
         # No record at or after the moment (a negative offset): the end.
-        starts[tp.partition] = (
-            tp.offset if tp.offset >= 0 else consumer.get_watermark_offsets(tp, timeout=TIMEOUT_SECONDS)[1]
-        )
+        starts[tp.partition] = tp.offset if tp.offset >= 0 else _end(consumer, tp)
     offsets = [TopicPartition(topic, number, offset) for number, offset in starts.items()]
-    consumer.commit(offsets=offsets, asynchronous=False)
+    consumer.commit(offsets=[*offsets, *ends], asynchronous=False)
     return starts
+
+
+def _end(consumer: Consumer, tp: TopicPartition) -> int:
+    end: int = consumer.get_watermark_offsets(tp, timeout=TIMEOUT_SECONDS)[1]
+    return end

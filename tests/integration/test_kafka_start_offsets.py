@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from app.kafka.start_offsets import place_group
 from tests.kafka_probe import KafkaProbe, MakeKafkaSettings
 
@@ -13,7 +15,22 @@ def _fill(kafka: KafkaProbe, topic: str) -> None:
         kafka.produce(topic, [("c", f"{number}")], partition=0, timestamp=(SECOND + number) * 1000)
 
 
-def test_earliest_commits_nothing(kafka: KafkaProbe, make_kafka_settings: MakeKafkaSettings) -> None:
+@pytest.mark.parametrize("start", ["earliest", "latest", "2023-11-14T22:13:22Z"])
+def test_alerts_of_another_group_are_none_of_a_new_one(
+    kafka: KafkaProbe, make_kafka_settings: MakeKafkaSettings, start: str
+) -> None:
+    settings = make_kafka_settings(start=start)
+    _fill(kafka, settings.topic)
+    _fill(kafka, settings.alerts_topic)
+    place_group(settings)
+    assert kafka.committed(settings.group, settings.alerts_topic) == {0: 5, 1: 0, 2: 0, 3: 0}
+    # Those that are written from now on are, also when the worker ends before it has read any.
+    _fill(kafka, settings.alerts_topic)
+    place_group(settings)
+    assert kafka.committed(settings.group, settings.alerts_topic)[0] == 5
+
+
+def test_earliest_commits_nothing_of_the_main_topic(kafka: KafkaProbe, make_kafka_settings: MakeKafkaSettings) -> None:
     settings = make_kafka_settings()
     _fill(kafka, settings.topic)
     assert place_group(settings) == {}

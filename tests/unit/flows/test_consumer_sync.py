@@ -311,6 +311,20 @@ async def test_every_failure_is_logged_with_what_comes_next_and_without_the_cons
     assert logged[0]["consumer"] == hash_consumer("ann-4711")
 
 
+async def test_a_dry_run_makes_no_incident(catalog: Catalog) -> None:
+    result = await run(catalog, Attempt((failure("CMT-RETRIEVE-ERROR", PET, Phase.BEFORE_PARENT),)), dry_run=True)
+    assert isinstance(result.decision, Settle)
+    assert (result.decision.outcome, result.decision.dead_letter, result.decision.alert) == (
+        Outcome.FAILED,
+        True,
+        False,
+    )
+    flow = ConsumerSync(ScriptedSink(), catalog, SyncSettings(dry_run=True))
+    given_up = flow.gave_up(flow.read(record()), EVENT_TOO_LARGE, "too large", 1)
+    assert isinstance(given_up.decision, Settle)
+    assert not given_up.decision.alert
+
+
 def test_what_the_engine_gives_up_has_failed_as_a_whole(catalog: Catalog) -> None:
     flow = ConsumerSync(ScriptedSink(), catalog, SyncSettings())
     result = flow.gave_up(flow.read(record()), EVENT_TOO_LARGE, "too large", 1)
