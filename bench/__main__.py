@@ -1,4 +1,4 @@
-"""``python -m bench [paths|engines|updates|memory|profile]``: one measurement by name; all but the last without."""
+"""``python -m bench [NAME]``: one measurement by name; without a name all but the profile."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from rich.table import Table
 
 from app.kafka.admin import KafkaAccessError
 from app.kafka.distribution import BrokerStartError
-from bench import client_calls, hot_paths, profiling, report, rows, side_by_side, update_calls
+from bench import client_calls, hot_paths, profiling, report, rows, side_by_side, soap_clients, update_calls
 from bench import memory as memory_use
 from bench.measured import NotDone
 from bench.site import IN_FLIGHT, site
@@ -38,6 +38,7 @@ def everything(context: typer.Context) -> None:
     if context.invoked_subcommand is None:
         paths()
         engines()
+        clients()
         updates()
         memory()
 
@@ -78,6 +79,19 @@ def engines(
             _console.print(f"{summary.row.name}: {escape(trouble)}")
     _console.print(report.target_table(report.targets(summaries)))
     _finish(report.as_json(summaries, done, ceilings), output)
+
+
+@program.command()
+def clients(
+    repeat: Annotated[int, typer.Option(min=1, help="Rounds over all clients; the median counts.")] = 3,
+    output: Json = None,
+) -> None:
+    """SOAP clients beside each other on one core, all against the same static answer."""
+    speeds = soap_clients.run(repeat)
+    _console.print(soap_clients.table(speeds))
+    found = list(soap_clients.targets(speeds))
+    _console.print(report.target_table(found))
+    _finish({"clients": [asdict(speed) for speed in speeds], "targets": [asdict(target) for target in found]}, output)
 
 
 @program.command()

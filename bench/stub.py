@@ -1,6 +1,7 @@
-"""The HTTP target of the side-by-side table: ``python -m bench.stub``. Prints its port; ends with SIGTERM.
+"""The HTTP target of the side-by-side table: ``python -m bench.stub [ANSWER]``. Prints its port; ends with SIGTERM.
 
-``POST /<milliseconds>`` is answered after so long, with a static body. ``GET /`` says how many were answered.
+``POST /<milliseconds>[/...]`` is answered after so long, with a static body or the file ``ANSWER``. ``GET /`` says how
+many were answered.
 Nothing else is done with a request, so that the target is not what is measured; ``ceiling`` says how much it takes.
 """
 
@@ -56,7 +57,7 @@ class _Server(asyncio.Protocol):
             return
         self._received = b""
         if received.startswith(b"POST /"):
-            milliseconds = int(received[6 : received.index(b" ", 6)])
+            milliseconds = int(received[6 : received.index(b" ", 6)].partition(b"/")[0])
             if milliseconds:
                 self._later(milliseconds / 1000, self._respond)
             else:
@@ -70,7 +71,8 @@ class _Server(asyncio.Protocol):
             self._transport.write(self._static)
 
 
-async def _serve() -> None:
+async def _serve(body: bytes) -> None:
+    _Server._static = _answer(body)
     loop = asyncio.get_running_loop()
     stopped = asyncio.Event()
     loop.add_signal_handler(signal.SIGTERM, stopped.set)
@@ -102,14 +104,14 @@ _http = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
 @contextmanager
-def stub(folder: Path) -> Iterator[Stub]:
-    """A stub for the length of a ``with`` block; its output goes to a file in ``folder``.
+def stub(folder: Path, answer: Path | None = None) -> Iterator[Stub]:
+    """A stub for the length of a ``with`` block; its output goes to a file in ``folder``. ``answer``: what it says.
 
     Raises:
         RuntimeError: it did not start.
     """
     output = folder / "stub.log"
-    process = spawn_bound([sys.executable, "-m", "bench.stub"], output=output)
+    process = spawn_bound([sys.executable, "-m", "bench.stub", *([str(answer)] if answer else [])], output=output)
     try:
         deadline = time.monotonic() + START_SECONDS
         while (found := _PORT.search(output.read_text())) is None:
@@ -167,4 +169,4 @@ def ceiling(target: Stub, milliseconds: int, connections: int, seconds: float = 
 
 if __name__ == "__main__":
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as main:
-        main.run(_serve())
+        main.run(_serve(Path(sys.argv[1]).read_bytes() if len(sys.argv) > 1 else ANSWER_BODY))
