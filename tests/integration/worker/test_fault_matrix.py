@@ -1,0 +1,445 @@
+"""Every fault of Marketing Cloud at every call of every operation: outcome, attempts, calls, rows, dead letter.
+
+What must come of a case is computed by ``expected``: what a client sees of each kind (``KINDS``), played through the
+outcome table (``app/domain/outcome.py``). The cases run side by side, each with a consumer of its own; what would touch
+other cases (throttling, tokens, tickets) runs after them.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+
+import pytest
+
+from app.domain.entities import EntityType
+from app.domain.outcome import Attempt, Failure, Outcome, Phase, Settle, decide, stops_attempt
+from app.simulator.faults import Kind
+from tests.integration.worker.deployment import Deployment, Published
+from tests.integration.worker.profiles import (
+    Event,
+    contact,
+    delete_entities,
+    delete_profile,
+    fresh_consumer,
+    fresh_market,
+    new,
+    pet,
+    update,
+)
+from tests.integration.worker.worker_process import WorkerProcess, wait_for
+
+# As the shared worker is configured.
+ATTEMPTS = 3
+# The longest cases wait for three timeouts; the rest is what a busy machine needs.
+WAVE_SECONDS = 80.0
+# Late, but well within the worker's CMT_TIMEOUT_SECONDS.
+SLOW_MS = 200
+
+CONSUMER, CONTACT, PET = "CMT_Consumer", "CMT_Contact", "CMT_Pet"
+ENTITIES = {CONSUMER: EntityType.CONSUMER, CONTACT: EntityType.CONTACT, PET: EntityType.PET}
+
+
+# What is done
+
+
+def _new(consumer: str, market: str) -> Event:
+    return new(consumer, market, contact=[contact("k1")], pet=[pet("p1")])
+
+
+def _update(consumer: str, market: str) -> Event:
+    return update(consumer, market, contact=[contact("k1")], pet=[pet("p1")])
+
+
+def _delete_entities(consumer: str, market: str) -> Event:
+    return delete_entities(consumer, market, contact=[contact("k1")], pet=[pet("p1")])
+
+
+EVENTS: dict[str, Callable[[str, str], Event]] = {
+    "NEW": _new,
+    "UPDATE": _update,
+    "DELETE PROFILE": delete_profile,
+    "DELETE ENTITIES": _delete_entities,
+}
+GETS = [
+    f"Retrieve CMT_{name}" for name in ("Contact", "Child", "Pet", "DigitalAsset", "Interest", "OptIn")
+]  # fmt: skip
+POSTS = [f"Update {table}" for table in (CONSUMER, CONTACT, PET)]
+CLEARS = [f"Delete {table}" for table in (CONTACT, PET)]
+# All calls of a consumer who has a contact and a pet, in their order.
+PLANS = {
+    "NEW": POSTS,
+    "UPDATE": [*GETS, *CLEARS, *POSTS],
+    "DELETE PROFILE": [*GETS, *CLEARS, f"Delete {CONSUMER}"],
+    "DELETE ENTITIES": CLEARS,
+}
+# Where faults strike: the first call of each phase, so that what follows it shows what the fault keeps from being done.
+STRUCK = {
+    "NEW": [f"Update {CONSUMER}", f"Update {CONTACT}"],
+    "UPDATE": [f"Retrieve {CONTACT}", f"Delete {CONTACT}", f"Update {CONSUMER}", f"Update {CONTACT}"],
+    "DELETE PROFILE": [f"Retrieve {CONTACT}", f"Delete {CONTACT}", f"Delete {CONSUMER}"],
+    "DELETE ENTITIES": [f"Delete {CONTACT}"],
+}
+
+
+# What a client sees
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A kind of fault: the call's status in the journal, the registry code, how often the call is repeated at once."""
+
+    status: str
+    code: str
+    repeats: int = 0
+
+
+KINDS = {
+    Kind.RATE_LIMITED: Seen("fault", "CMT-RATE-LIMITED"),
+    Kind.SERVER_FAULT: Seen("fault", "CMT-SERVER-FAULT"),
+    Kind.MAINTENANCE: Seen("fault", "CMT-MAINTENANCE"),
+    Kind.SECURITY_FAULT: Seen("fault", "CMT-AUTH", repeats=1),
+    Kind.EXPIRE_TOKENS: Seen("fault", "CMT-AUTH", repeats=1),
+    Kind.ROW_ERROR: Seen("error", "CMT-ROW-INVALID"),
+    Kind.ROW_ERROR_TRANSIENT: Seen("error", "CMT-ROW-CONTENTION"),
+    Kind.RESET: Seen("dropped", "CMT-CONNECTION", repeats=2),
+    Kind.TIMEOUT: Seen("dropped", "CMT-TIMEOUT"),
+    Kind.HTTP_503: Seen("fault", "CMT-UNAVAILABLE", repeats=2),
+    Kind.HTML_500: Seen("fault", "CMT-UNAVAILABLE", repeats=2),
+    Kind.MALFORMED_XML: Seen("fault", "CMT-MALFORMED", repeats=2),
+    Kind.SLOW: Seen("ok", ""),
+}
+ROW_KINDS = (Kind.ROW_ERROR, Kind.ROW_ERROR_TRANSIENT)
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A fault at one call of an operation: once or for ever, before the call takes effect or after it has."""
+
+    operation: str
+    at: str
+    kind: Kind
+    after: bool = False
+    passing: bool = False
+
+    def __str__(self) -> str:
+        when, often = "after" if self.after else "before", "once" if self.passing else "for ever"
+        return f"{self.operation}: {self.kind} {when} {self.at}, {often}"
+
+    def fault(self, consumer: str) -> dict[str, object]:
+        """The rule for the simulator."""
+        operation, data_extension = self.at.split()
+        return {
+            "kind": str(self.kind),
+            "operation": operation,
+            "dataExtension": data_extension,
+            "consumerId": consumer,
+            "after": self.after,
+            **({"times": 1} if self.passing else {}),
+            **({"delayMs": SLOW_MS} if self.kind is Kind.SLOW else {}),
+        }
+
+
+def _cases() -> Iterator[Case]:
+    for (operation, calls), kind in itertools.product(STRUCK.items(), KINDS):
+        for at, after, passing in itertools.product(calls, (False, True), (False, True)):
+            # Reads have no rows that could be refused. Tokens that expire again and again expire for everybody.
+            impossible = kind in ROW_KINDS and at.startswith("Retrieve")
+            if not impossible and (passing or kind is not Kind.EXPIRE_TOKENS):
+                yield Case(operation, at, kind, after, passing)
+
+
+CASES = list(_cases())
+
+
+# What must come of it
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How an event ended. ``said``: its calls in short; ``rows``: where rows of the consumer are."""
+
+    outcome: str
+    reason: str | None
+    attempts: int
+    said: tuple[str, ...]
+    rows: frozenset[str]
+    dead_letters: int
+
+
+class _MarketingCloud:
+    """The rows of one consumer, and a fault that its calls meet, as the client experiences it."""
+
+    def __init__(self, case: Case) -> None:
+        self.rows = set() if case.operation == "NEW" else {CONSUMER, CONTACT, PET}
+        self.said: list[str] = []
+        self._case = case
+        self._left = 1 if case.passing else ATTEMPTS * 10
+        self._token_expired = False
+
+    def call(self, call: str) -> str | None:
+        """Makes a call as often as the client does; the code of its failure."""
+        case, seen = self._case, KINDS[self._case.kind]
+        if self._token_expired:
+            self.said.append(f"{call} fault")
+            self._token_expired = False
+        for _ in range(seen.repeats + 1):
+            if call != case.at or not self._left or case.kind is Kind.SLOW:
+                self._note(call, self._effect(call))
+                return None
+            self._left -= 1
+            status = self._effect(call) if case.after else "ok"
+            if case.kind is Kind.EXPIRE_TOKENS and case.after:
+                self._note(call, status)
+                self._token_expired = True
+                return None
+            if case.kind in ROW_KINDS and status == "error":
+                # That the row is gone is told first; a delete does not mind.
+                self._note(call, status)
+                return None
+            self._note(call, seen.status)
+        return seen.code
+
+    def _effect(self, call: str) -> str:
+        operation, table = call.split()
+        if operation == "Delete" and table not in self.rows:
+            return "error"
+        if operation == "Update":
+            self.rows.add(table)
+        elif operation == "Delete":
+            self.rows.remove(table)
+        return "ok"
+
+    def _note(self, call: str, status: str) -> None:
+        self.said.append(call if status == "ok" else f"{call} {status}")
+
+
+def _phase(operation: str, call: str) -> Phase:
+    if operation.startswith("DELETE"):
+        return Phase.DELETE
+    if not call.startswith("Update"):
+        return Phase.BEFORE_PARENT
+    return Phase.PARENT if call.endswith(CONSUMER) else Phase.CHILD
+
+
+def _attempt(case: Case, cloud: _MarketingCloud, last: bool) -> Attempt:
+    failures: list[Failure] = []
+    found: set[str] = set()
+    for call in PLANS[case.operation]:
+        verb, table = call.split()
+        searched = GETS[0] in PLANS[case.operation]
+        if verb == "Delete" and searched and table != CONSUMER and table not in found:
+            continue
+        # The parent's row stays while anything of the consumer may be left.
+        if verb == "Delete" and table == CONSUMER and failures:
+            continue
+        code = cloud.call(call)
+        if code is not None:
+            failures.append(Failure(code, "", ENTITIES[table], _phase(case.operation, call)))
+            if stops_attempt(failures[-1], last_attempt=last):
+                break
+        elif verb == "Retrieve" and table in cloud.rows:
+            found.add(table)
+    return Attempt(tuple(failures))
+
+
+def expected(case: Case) -> Ending:
+    """What must come of a case."""
+    cloud = _MarketingCloud(case)
+    for number in itertools.count(1):
+        last = number == ATTEMPTS
+        decision = decide(_attempt(case, cloud, last), attempts_left=not last)
+        if isinstance(decision, Settle):
+            reason = decision.failure.code if decision.failure else None
+            said, rows = tuple(cloud.said), frozenset(cloud.rows)
+            return Ending(decision.outcome, reason, number, said, rows, int(decision.dead_letter))
+    raise AssertionError("unreachable: the last attempt settles")
+
+
+# What came of it
+
+
+class Stage:
+    """Consumers, each with a case of their own, at the shared worker."""
+
+    def __init__(self, shared: Deployment) -> None:
+        self.shared = shared
+        self.worker: WorkerProcess = shared.workers[0]
+
+    def seed(self, cases: Sequence[Case]) -> dict[Case, str]:
+        """A consumer for each case, with the rows that it needs."""
+        consumers = {case: fresh_consumer() for case in cases}
+        market = fresh_market()
+        first = [_new(consumer, market) for case, consumer in consumers.items() if case.operation != "NEW"]
+        if first:
+            self.shared.publish(*first)
+            assert self.counts(market, len(first)) == {"synced": len(first)}
+        return consumers
+
+    def renew_token(self) -> None:
+        """An event of nobody in particular, so that the next one finds a token that is fine."""
+        self.seed([plain("UPDATE")])
+
+    def counts(self, market: str, events: int) -> dict[str, int]:
+        """Events of a market by outcome, once so many are counted."""
+
+        def settled() -> Counter[str]:
+            rows = self.worker.get(f"/api/kpi/daily?market={market}")["rows"]
+            return Counter({one.value: sum(row[one.value] for row in rows) for one in Outcome})
+
+        wait_for(lambda: settled().total() >= events, lambda: f"{events} settled: {settled()}", WAVE_SECONDS)
+        return {outcome: number for outcome, number in settled().items() if number}
+
+    @contextmanager
+    def faults(self, rules: Sequence[dict[str, object]]) -> Iterator[None]:
+        with ExitStack() as stack:
+            for rule in rules:
+                stack.enter_context(self.shared.simulator.fault(**rule))
+            yield
+
+    def play(self, cases: Sequence[Case]) -> dict[Case, Ending]:
+        """Run cases side by side: how each ended."""
+        consumers = self.seed(cases)
+        since = self.shared.simulator.stats()["calls"]
+        market = fresh_market()
+        events = {case: EVENTS[case.operation](consumer, market) for case, consumer in consumers.items()}
+        with self.faults([case.fault(consumer) for case, consumer in consumers.items()]):
+            published = dict(zip(events, self.shared.publish(*events.values()), strict=True))
+            counts = self.counts(market, len(events))
+        endings = self.endings(consumers, events, published, since)
+        assert counts == Counter(ending.outcome for ending in endings.values())
+        return endings
+
+    def endings(
+        self, consumers: dict[Case, str], events: dict[Case, Event], published: dict[Case, Published], since: int
+    ) -> dict[Case, Ending]:
+        simulator = self.shared.simulator
+        said: dict[str | None, list[str]] = defaultdict(list)
+        for call in simulator.calls(since=since):
+            said[call.consumer_id].append(str(call))
+        holding: dict[str, set[str]] = defaultdict(set)
+        for table in ENTITIES:
+            for row in simulator.request("GET", f"/_sim/rows/{table}")["rows"]:
+                holding[row["ConsumerId"]].add(table)
+        letters = Counter(
+            (record.header("x-sync-source-partition"), record.header("x-sync-source-offset"))
+            for record in self.shared.dead_letters()
+        )
+        endings = {}
+        for case, consumer in consumers.items():
+            entry = self.shared.outcome(self.worker, events[case])
+            where = (str(published[case].partition).encode(), str(published[case].offset).encode())
+            endings[case] = Ending(
+                entry["outcome"],
+                entry["reason"],
+                entry["attempts"],
+                tuple(said[consumer]),
+                frozenset(holding[consumer]),
+                letters[where],
+            )
+        return endings
+
+
+@pytest.fixture(scope="module")
+def stage(shared: Deployment) -> Stage:
+    return Stage(shared)
+
+
+@pytest.fixture(scope="module")
+def endings(stage: Stage) -> dict[Case, Ending]:
+    """All cases, played."""
+    # Throttled answers make the worker send less at a time, for all consumers: timeouts would then queue up.
+    throttled = [case for case in CASES if case.kind is Kind.RATE_LIMITED]
+    # One after another: the tokens of all consumers expire, and a call is repeated for its token only once.
+    alone = [case for case in CASES if case.kind is Kind.EXPIRE_TOKENS]
+    together = [case for case in CASES if case not in throttled and case not in alone]
+    played = stage.play(together) | stage.play(throttled)
+    for case in alone:
+        played |= stage.play([case])
+        stage.renew_token()
+    return played
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_case(endings: dict[Case, Ending], case: Case) -> None:
+    assert endings[case] == expected(case)
+
+
+def test_every_kind_is_played() -> None:
+    apart = {Kind.TOKEN_500, Kind.TOKEN_429, Kind.INCIDENT_500, Kind.INCIDENT_429}
+    assert set(KINDS) | apart == set(Kind)
+    assert {case.kind for case in CASES} == set(KINDS)
+    assert {case.operation for case in CASES} == set(EVENTS)
+
+
+# What is not about calls of a consumer
+
+
+def plain(operation: str) -> Case:
+    """An operation without a fault of its own."""
+    return Case(operation, PLANS[operation][0], Kind.SLOW, passing=True)
+
+
+@pytest.mark.parametrize("passing", [True, False], ids=["once", "for ever"])
+@pytest.mark.parametrize(
+    ("kind", "reason", "attempts_when_passing"),
+    [
+        # Asked for again at once.
+        ("token_500", "CMT-TOKEN-UNAVAILABLE", 1),
+        # Asked for again when Retry-After says so.
+        ("token_429", "CMT-TOKEN-THROTTLED", 2),
+    ],
+)
+def test_tokens_that_cannot_be_had(
+    stage: Stage, kind: str, reason: str, attempts_when_passing: int, passing: bool
+) -> None:
+    cases = [plain(operation) for operation in EVENTS]
+    consumers = stage.seed(cases)
+    market, simulator = fresh_market(), stage.shared.simulator
+    events = {case: EVENTS[case.operation](consumers[case], market) for case in cases}
+    since = simulator.stats()["calls"]
+    with stage.faults([{"kind": kind, **({"times": 1} if passing else {})}]):
+        simulator.add_fault("expire_tokens")
+        published = dict(zip(events, stage.shared.publish(*events.values()), strict=True))
+        stage.counts(market, len(events))
+    endings = stage.endings(consumers, events, published, since)
+    stage.renew_token()
+    for case, ending in endings.items():
+        # Which calls were refused for the old token is chance; they took no effect.
+        done = tuple(call for call in ending.said if not call.endswith(" fault"))
+        if passing:
+            wanted = expected(case)
+            assert (ending.outcome, ending.attempts, ending.dead_letters) == ("synced", attempts_when_passing, 0)
+            assert (done, ending.rows) == (wanted.said, wanted.rows)
+        else:
+            assert (ending.outcome, ending.reason, ending.attempts) == ("failed", reason, ATTEMPTS)
+            assert (done, ending.rows, ending.dead_letters) == ((), _MarketingCloud(case).rows, 1)
+
+
+@pytest.mark.parametrize("kind", ["incident_500", "incident_429"])
+def test_tickets_that_cannot_be_written_change_no_outcome_and_come_later(stage: Stage, kind: str) -> None:
+    cases = [Case(operation, calls[0], Kind.SERVER_FAULT) for operation, calls in STRUCK.items()]
+    consumers = stage.seed(cases)
+    market, simulator = fresh_market(), stage.shared.simulator
+    events = {case: EVENTS[case.operation](consumers[case], market) for case in cases}
+    since = simulator.stats()["calls"]
+    with stage.faults([{"kind": kind}]):
+        with stage.faults([case.fault(consumer) for case, consumer in consumers.items()]):
+            published = dict(zip(events, stage.shared.publish(*events.values()), strict=True))
+            stage.counts(market, len(events))
+        endings = stage.endings(consumers, events, published, since)
+        wait_for(lambda: simulator.faults_fired()[kind], lambda: f"{simulator.faults_fired()}", WAVE_SECONDS)
+    for case, ending in endings.items():
+        assert ending == expected(case)
+
+    def told(one: Published) -> bool:
+        texts = [
+            text for incident in simulator.incidents() for text in (incident["description"], *incident["work_notes"])
+        ]
+        return any(one.id in text for text in texts)
+
+    for one in published.values():
+        wait_for(lambda one=one: told(one), lambda one=one: f"an incident naming {one.id}", WAVE_SECONDS)  # type: ignore[misc]
