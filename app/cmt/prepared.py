@@ -33,6 +33,8 @@ _OBJECT_FORM = re.compile(rf"<(?P<name>[^\s<>/]+)(?:\s[^<>]*)?>{_OPEN}(?P<table>
 
 # A carriage return written as such would be read as a line feed (XML 1.0, 2.11).
 _REFERENCES = {"\r": "&#13;"}
+# Nothing in it needs a reference: almost every value.
+_PLAIN = re.compile("[^&<>\r]*")
 
 # A name and a value between three pieces of text.
 _Pair = tuple[str, str, str]
@@ -59,12 +61,39 @@ class _Form:
         body = "".join((self.lead, *objects, self.tail))
         return Message(self.action, self.before_token, body.encode())
 
-    def object(self, table: DataExtension, row: Row, properties: str) -> str:
+    def shape(self, table: DataExtension) -> _Shape:
+        """Everything of an object of a data extension that is the same for all rows."""
+        before, between, _ = self.key
+        return _Shape(
+            head=f"{self.head}{_text(table.customer_key)}{self.after_table}",
+            keys=tuple((column, f"{before}{_text(column)}{between}") for column in table.primary_key),
+        )
+
+    def object(self, shape: _Shape, row: Row, properties: str) -> str:
         """One object written out."""
-        before, between, after = self.key
-        keys = [f"{before}{_text(c)}{between}{_text(as_text(row[c]) or '')}{after}" for c in table.primary_key]
-        name = _text(table.customer_key)
-        return "".join((self.head, name, self.after_table, properties, self.after_properties, *keys, self.after_keys))
+        after = self.key[2]
+        keys = [f"{before}{_text(as_text(row[column]) or '')}{after}" for column, before in shape.keys]
+        return "".join((shape.head, properties, self.after_properties, *keys, self.after_keys))
+
+
+@dataclass(frozen=True, slots=True)
+class _Shape:
+    """What stands before the properties of an object, and each key column with what stands before its value."""
+
+    head: str
+    keys: tuple[tuple[str, str], ...]
+
+
+class _Columns(dict[str, str]):
+    """What is written for a column between two pieces of text; made when first asked for, as a row may name any."""
+
+    def __init__(self, before: str, after: str) -> None:
+        super().__init__()
+        self._before, self._after = before, after
+
+    def __missing__(self, column: str) -> str:
+        written = self[column] = f"{self._before}{_text(column)}{self._after}"
+        return written
 
 
 class PreparedWire:
@@ -84,17 +113,22 @@ class PreparedWire:
         self._property, self._null = _property_forms(upsert)
         self._upsert = _form(upsert)
         self._delete = _form(sampler.delete([(EntityType.CONSUMER, row)]))
+        tables = {entity: catalog[entity] for entity in EntityType}
+        before, between, self._after_value = self._property
+        self._values, self._nulls = _Columns(before, between), _Columns(*self._null)
+        self._upserts = {entity: self._upsert.shape(table) for entity, table in tables.items()}
+        self._deletes = {entity: self._delete.shape(table) for entity, table in tables.items()}
         self._first_pages = {entity: wire.retrieve(entity, _CONSUMER) for entity in EntityType}
         self._next_pages = {entity: wire.retrieve(entity, _CONSUMER, after=_AFTER) for entity in EntityType}
         self._compare_with(wire)
 
     def upsert(self, rows: Sequence[tuple[EntityType, Row]]) -> Message:
         """Writes rows, inserting those that are not there; they may be of several data extensions."""
-        return self._upsert.message([self._upserted(self._catalog[entity], row) for entity, row in rows])
+        return self._upsert.message([self._upserted(entity, row) for entity, row in rows])
 
     def delete(self, keys: Sequence[tuple[EntityType, Row]]) -> Message:
         """Deletes rows by their primary keys; other columns are left out."""
-        return self._delete.message([self._delete.object(self._catalog[entity], row, "") for entity, row in keys])
+        return self._delete.message([self._delete.object(self._deletes[entity], row, "") for entity, row in keys])
 
     def retrieve(self, entity: EntityType, consumer_id: str, *, after: str | None = None) -> Message:
         """Asks for a consumer's rows with all columns; ``after`` is the RequestID of the page before."""
@@ -106,17 +140,13 @@ class PreparedWire:
             body = b"".join((head, _text(after).encode(), tail))
         return Message(form.action, form.before, body)
 
-    def _upserted(self, table: DataExtension, row: Row) -> str:
-        before, between, after = self._property
-        null_before, null_after = self._null
+    def _upserted(self, entity: EntityType, row: Row) -> str:
+        primary_key, after = self._catalog[entity].primary_key, self._after_value
         properties = []
-        for column in [column for column in row if column not in table.primary_key] or table.primary_key:
+        for column in [column for column in row if column not in primary_key] or primary_key:
             text = as_text(row[column])
-            if text is None:
-                properties.append(f"{null_before}{_text(column)}{null_after}")
-            else:
-                properties.append(f"{before}{_text(column)}{between}{_text(text)}{after}")
-        return self._upsert.object(table, row, "".join(properties))
+            properties.append(self._nulls[column] if text is None else f"{self._values[column]}{_text(text)}{after}")
+        return self._upsert.object(self._upserts[entity], row, "".join(properties))
 
     def _compare_with(self, wire: Wire) -> None:
         for entity in EntityType:
@@ -141,7 +171,7 @@ def canonical(message: Message) -> bytes:
 
 
 def _text(value: str) -> str:
-    return escape(value, _REFERENCES)
+    return value if _PLAIN.fullmatch(value) else escape(value, _REFERENCES)
 
 
 def _cannot(reason: str) -> NoReturn:

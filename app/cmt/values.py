@@ -31,7 +31,11 @@ def unsendable(table: DataExtension, row: Row, *, keys_only: bool) -> tuple[Erro
         value = row.get(column)
         if value is None or value == "":
             return registry.CMT_ROW_MISSING_KEY, column
-    for column in table.primary_key if keys_only else row:
+    columns = table.primary_key if keys_only else row
+    # One look at all of them together: almost every row is fine.
+    if is_xml_text("".join([value for column in columns if isinstance(value := row[column], str)])):
+        return None
+    for column in columns:
         value = row[column]
         if isinstance(value, str) and not is_xml_text(value):
             return registry.CMT_NOT_XML_TEXT, column
