@@ -231,7 +231,7 @@ class CmtClient:
                 )
             )
         )
-        return [result or replace(next(answers), ordinal=at) for at, result in enumerate(results)]
+        return [result or _at(next(answers), at) for at, result in enumerate(results)]
 
     async def _send(self, call: _Call[_Result]) -> _Result:
         """Send a call until it has an answer or must be given up."""
@@ -291,3 +291,7 @@ class CmtClient:
     def _describe(self, call: _Call[_Result]) -> str:
         names = ", ".join(self._catalog[entity].customer_key for entity in call.entities)
         return f"{call.message.action} of {names}"
+
+
+def _at(result: RowResult, ordinal: int) -> RowResult:
+    return result if result.ordinal == ordinal else replace(result, ordinal=ordinal)

@@ -10,6 +10,7 @@ import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -105,19 +106,27 @@ class HttpTransport:
         Raises:
             TransportFailed: no answer in time, no connection, or it broke.
         """
-        host = urlsplit(url).netloc
-        if not is_secure(url):
+        host, scheme, secure = _place(url)
+        if not secure:
             raise TransportFailed(
                 registry.CMT_ENDPOINT, f"{host}: plain http is refused except on loopback", sent=False
             )
-        session = self._sessions[urlsplit(url).scheme]
+        session = self._sessions[scheme]
         try:
             async with session.post(url, data=body, headers=headers, allow_redirects=False) as response:
                 content = await response.read()
-                retry_after = retry_after_seconds(response.headers.get("Retry-After"), datetime.now(UTC))
-                return Answer(response.status, content, retry_after)
+                retry_after = response.headers.get("Retry-After")
+                wait = None if retry_after is None else retry_after_seconds(retry_after, datetime.now(UTC))
+                return Answer(response.status, content, wait)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise _failure(error, host, self._timeout.total or 0.0) from None
+
+
+@lru_cache(maxsize=64)  # a handful of addresses, asked for with every call
+def _place(url: str) -> tuple[str, str, bool]:
+    """Host and port, scheme, and whether the address may be given a token."""
+    parts = urlsplit(url)
+    return parts.netloc, parts.scheme, is_secure(url)
 
 
 def is_secure(url: str) -> bool:

@@ -18,7 +18,9 @@ def retry_after_seconds(value: str | None, now: datetime) -> float | None:
     >>> retry_after_seconds("soon", noon) is None, retry_after_seconds("Sat, 31 Jan 2026 11:00:00 GMT", noon)
     (True, 0.0)
     """
-    text = (value or "").strip()
+    if value is None:
+        return None
+    text = value.strip()
     if text.isascii() and text.isdigit():
         return min(float(text), LONGEST_SECONDS)
     try:
