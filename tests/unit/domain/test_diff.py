@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import doctest
 import json
 from collections.abc import Iterator, Sequence
 from decimal import Decimal
@@ -33,6 +34,10 @@ def _documented() -> Iterator[Any]:
 @pytest.mark.parametrize(("wanted", "returned", "expected"), list(_documented()))
 def test_values_are_compared_as_documented(wanted: Any, returned: str | None, expected: bool) -> None:
     assert same(returned, wanted) is expected
+
+
+def test_the_documented_examples_hold() -> None:
+    assert doctest.testmod(module) == (0, 1)
 
 
 def test_the_table_of_cases_is_found() -> None:
