@@ -10,8 +10,9 @@ from __future__ import annotations
 import itertools
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 
@@ -129,7 +130,7 @@ class Case:
         when, often = "after" if self.after else "before", "once" if self.passing else "for ever"
         return f"{self.operation}: {self.kind} {when} {self.at}, {often}"
 
-    def fault(self, consumer: str) -> dict[str, object]:
+    def fault(self, consumer: str) -> dict[str, Any]:
         """The rule for the simulator."""
         operation, data_extension = self.at.split()
         return {
@@ -262,12 +263,24 @@ def expected(case: Case) -> Ending:
 # What came of it
 
 
+@dataclass(frozen=True, slots=True)
+class Played:
+    """A case that has ended. Calls of the consumer up to ``since`` brought the rows that it needs."""
+
+    case: Case
+    consumer: str
+    event: Event
+    published: Published
+    since: int
+
+
 class Stage:
-    """Consumers, each with a case of their own, at the shared worker."""
+    """Consumers, each with a case of their own, at the shared worker. ``counted``: all cases by outcome."""
 
     def __init__(self, shared: Deployment) -> None:
         self.shared = shared
         self.worker: WorkerProcess = shared.workers[0]
+        self.counted: Counter[str] = Counter()
 
     def seed(self, cases: Sequence[Case]) -> dict[Case, str]:
         """A consumer for each case, with the rows that it needs."""
@@ -294,32 +307,41 @@ class Stage:
         return {outcome: number for outcome, number in settled().items() if number}
 
     @contextmanager
-    def faults(self, rules: Sequence[dict[str, object]]) -> Iterator[None]:
-        with ExitStack() as stack:
-            for rule in rules:
-                stack.enter_context(self.shared.simulator.fault(**rule))
+    def faults(self, rules: Sequence[dict[str, Any]]) -> Iterator[None]:
+        """Faults for the length of a ``with`` block."""
+        simulator = self.shared.simulator
+        own = {simulator.add_fault(**rule) for rule in rules}
+        try:
             yield
+        finally:
+            for fault in simulator.request("GET", "/_sim/faults")["faults"]:
+                if fault["id"] in own:
+                    simulator.request("DELETE", f"/_sim/faults/{fault['id']}")
 
-    def play(self, cases: Sequence[Case]) -> dict[Case, Ending]:
-        """Run cases side by side: how each ended."""
+    def play(self, cases: Sequence[Case], rules: Sequence[dict[str, Any]] | None = None) -> list[Played]:
+        """Run cases side by side, each with its own fault, or all under these ``rules``."""
         consumers = self.seed(cases)
         since = self.shared.simulator.stats()["calls"]
         market = fresh_market()
-        events = {case: EVENTS[case.operation](consumer, market) for case, consumer in consumers.items()}
-        with self.faults([case.fault(consumer) for case, consumer in consumers.items()]):
-            published = dict(zip(events, self.shared.publish(*events.values()), strict=True))
-            counts = self.counts(market, len(events))
-        endings = self.endings(consumers, events, published, since)
-        assert counts == Counter(ending.outcome for ending in endings.values())
-        return endings
+        events = [EVENTS[case.operation](consumer, market) for case, consumer in consumers.items()]
+        own = [case.fault(consumer) for case, consumer in consumers.items()]
+        with self.faults(own if rules is None else rules):
+            published = self.shared.publish(*events)
+            self.counted.update(self.counts(market, len(events)))
+        return [
+            Played(case, consumer, event, one, since)
+            for (case, consumer), event, one in zip(consumers.items(), events, published, strict=True)
+        ]
 
-    def endings(
-        self, consumers: dict[Case, str], events: dict[Case, Event], published: dict[Case, Published], since: int
-    ) -> dict[Case, Ending]:
+    def endings(self, played: Sequence[Played]) -> dict[Case, Ending]:
+        """How cases ended."""
         simulator = self.shared.simulator
-        said: dict[str | None, list[str]] = defaultdict(list)
-        for call in simulator.calls(since=since):
-            said[call.consumer_id].append(str(call))
+        since = {one.consumer: one.since for one in played}
+        said: dict[str, list[str]] = defaultdict(list)
+        for call in simulator.calls(since=min(since.values())):
+            consumer = call.consumer_id or ""
+            if consumer in since and call.seq > since[consumer]:
+                said[consumer].append(str(call))
         holding: dict[str, set[str]] = defaultdict(set)
         for table in ENTITIES:
             for row in simulator.request("GET", f"/_sim/rows/{table}")["rows"]:
@@ -329,15 +351,15 @@ class Stage:
             for record in self.shared.dead_letters()
         )
         endings = {}
-        for case, consumer in consumers.items():
-            entry = self.shared.outcome(self.worker, events[case])
-            where = (str(published[case].partition).encode(), str(published[case].offset).encode())
-            endings[case] = Ending(
+        for one in played:
+            entry = self.shared.outcome(self.worker, one.event)
+            where = (str(one.published.partition).encode(), str(one.published.offset).encode())
+            endings[one.case] = Ending(
                 entry["outcome"],
                 entry["reason"],
                 entry["attempts"],
-                tuple(said[consumer]),
-                frozenset(holding[consumer]),
+                tuple(said[one.consumer]),
+                frozenset(holding[one.consumer]),
                 letters[where],
             )
         return endings
@@ -356,11 +378,13 @@ def endings(stage: Stage) -> dict[Case, Ending]:
     # One after another: the tokens of all consumers expire, and a call is repeated for its token only once.
     alone = [case for case in CASES if case.kind is Kind.EXPIRE_TOKENS]
     together = [case for case in CASES if case not in throttled and case not in alone]
-    played = stage.play(together) | stage.play(throttled)
+    played = stage.play(together) + stage.play(throttled)
     for case in alone:
-        played |= stage.play([case])
+        played += stage.play([case])
         stage.renew_token()
-    return played
+    endings = stage.endings(played)
+    assert stage.counted == Counter(ending.outcome for ending in endings.values())
+    return endings
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
@@ -396,16 +420,9 @@ def plain(operation: str) -> Case:
 def test_tokens_that_cannot_be_had(
     stage: Stage, kind: str, reason: str, attempts_when_passing: int, passing: bool
 ) -> None:
-    cases = [plain(operation) for operation in EVENTS]
-    consumers = stage.seed(cases)
-    market, simulator = fresh_market(), stage.shared.simulator
-    events = {case: EVENTS[case.operation](consumers[case], market) for case in cases}
-    since = simulator.stats()["calls"]
-    with stage.faults([{"kind": kind, **({"times": 1} if passing else {})}]):
-        simulator.add_fault("expire_tokens")
-        published = dict(zip(events, stage.shared.publish(*events.values()), strict=True))
-        stage.counts(market, len(events))
-    endings = stage.endings(consumers, events, published, since)
+    rule = {"kind": kind, **({"times": 1} if passing else {})}
+    played = stage.play([plain(operation) for operation in EVENTS], [rule, {"kind": "expire_tokens"}])
+    endings = stage.endings(played)
     stage.renew_token()
     for case, ending in endings.items():
         # Which calls were refused for the old token is chance; they took no effect.
@@ -422,15 +439,10 @@ def test_tokens_that_cannot_be_had(
 @pytest.mark.parametrize("kind", ["incident_500", "incident_429"])
 def test_tickets_that_cannot_be_written_change_no_outcome_and_come_later(stage: Stage, kind: str) -> None:
     cases = [Case(operation, calls[0], Kind.SERVER_FAULT) for operation, calls in STRUCK.items()]
-    consumers = stage.seed(cases)
-    market, simulator = fresh_market(), stage.shared.simulator
-    events = {case: EVENTS[case.operation](consumers[case], market) for case in cases}
-    since = simulator.stats()["calls"]
+    simulator = stage.shared.simulator
     with stage.faults([{"kind": kind}]):
-        with stage.faults([case.fault(consumer) for case, consumer in consumers.items()]):
-            published = dict(zip(events, stage.shared.publish(*events.values()), strict=True))
-            stage.counts(market, len(events))
-        endings = stage.endings(consumers, events, published, since)
+        played = stage.play(cases)
+        endings = stage.endings(played)
         wait_for(lambda: simulator.faults_fired()[kind], lambda: f"{simulator.faults_fired()}", WAVE_SECONDS)
     for case, ending in endings.items():
         assert ending == expected(case)
@@ -441,5 +453,5 @@ def test_tickets_that_cannot_be_written_change_no_outcome_and_come_later(stage: 
         ]
         return any(one.id in text for text in texts)
 
-    for one in published.values():
+    for one in (one.published for one in played):
         wait_for(lambda one=one: told(one), lambda one=one: f"an incident naming {one.id}", WAVE_SECONDS)  # type: ignore[misc]
