@@ -80,7 +80,7 @@ format: setup ## Put imports and layout in order
 docs: setup ## Write the generated pages (docs/errors.md)
 	$(BIN)/profile-sync errors --markdown > docs/errors.md
 
-bench: setup ## Measure speed and memory, a quarter of an hour; a part of it: ARGS=paths, engines, memory, profile
+bench: setup ## Measure speed and memory, a quarter of an hour; a part of it: ARGS=paths, engines, clients, updates, memory, profile
 	$(BIN)/python -m bench $(ARGS)
 
 torture: setup ## Kill, stop, freeze and fail for RUNS (5) runs of EVENTS (10000); 1 if anything was lost or overtaken
