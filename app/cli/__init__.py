@@ -18,6 +18,7 @@ from app.cli.sample import sample
 from app.cli.simulator import simulator
 from app.cli.token import token
 from app.cli.topics import topics
+from app.cli.verify import verify
 from app.cli.worker import worker
 from app.observe.logging import configure_command_logging
 
@@ -57,6 +58,7 @@ cli.command()(sample)
 cli.command()(plan)
 cli.command()(kpi)
 cli.command()(consumer)
+cli.command()(verify)
 cli.command()(token)
 cli.command()(errors)
 

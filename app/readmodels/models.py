@@ -170,6 +170,15 @@ class ReadModels:
                 del self._decoded[partition]
             return {p: decoded.state for p, decoded in self._decoded.items() if decoded.state is not None}
 
+    def consumer_ids(self) -> list[str]:
+        """Every consumer that has a record.
+
+        Raises:
+            ReadModelUnavailable: the file is being replaced.
+        """
+        store = self._opened()
+        return self._ask(store, store.consumer_ids)
+
     def consumer(self, consumer_id: str) -> list[tuple[int, ConsumerState]]:
         """(partition, record) of a consumer, for every partition where it was seen.
 

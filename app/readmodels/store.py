@@ -179,6 +179,10 @@ class Store:
         rows = self._read("SELECT value FROM documents WHERE key = ?", (key,))
         return rows[0][0] if rows else None
 
+    def consumer_ids(self) -> list[str]:
+        """Every consumer that has a record."""
+        return [row[0] for row in self._read("SELECT DISTINCT consumer_id FROM consumers ORDER BY consumer_id")]
+
     def consumer_values(self, consumer_id: str) -> list[tuple[int, int, bytes]]:
         """(partition, epoch, value) of a consumer on every partition where it was seen, the highest epoch of each."""
         return self._read(

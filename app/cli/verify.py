@@ -1,0 +1,120 @@
+"""``profile-sync verify``: what Marketing Cloud holds against the last settled events, and repairs."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from datetime import UTC, datetime, timedelta
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+from app.cli.failing import EXIT_FAILURE, CommandError, reported_failures
+from app.cli.read_once import read_models_at_end
+from app.cli.verify_report import document, show
+from app.domain.findings import Status
+from app.flows.catalog import load_catalog
+from app.readmodels import ReadModelUnavailable
+from app.settings import CmtSettings, KafkaSettings, SyncSettings, load
+
+_AGE = re.compile(r"([0-9]{1,5})([hd])")
+
+
+def verify(
+    consumer: Annotated[str | None, typer.Option(metavar="ID", help="This consumer.")] = None,
+    since: Annotated[
+        str | None,
+        typer.Option(metavar="D", help="Consumers with an event settled since then: 2026-01-31 (UTC), 24h or 7d ago."),
+    ] = None,
+    everything: Annotated[bool, typer.Option("--all", help="All consumers.")] = False,
+    repair: Annotated[
+        bool, typer.Option("--repair", help="Write what is missing or differs, delete what is too much.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False,
+    show_values: Annotated[
+        bool, typer.Option("--show-values", help="Show the values that differ: personal data.")
+    ] = False,
+) -> None:
+    """Compare what Marketing Cloud holds with the last settled full state of each consumer.
+
+    Exits 1 if there is drift (with --repair: if something could not be repaired) or a consumer could not be checked.
+    Seven calls per consumer. Needs KAFKA_* and CMT_*; heeds SYNC_DRY_RUN.
+    """
+    if [consumer is not None, since is not None, everything].count(True) != 1:
+        raise typer.BadParameter("give one of --consumer ID, --since D and --all")
+    since_ms = None if since is None else since_time(since, datetime.now(UTC))
+    with reported_failures():
+        kafka, cmt, dry_run = load(KafkaSettings), load(CmtSettings), load(SyncSettings).dry_run
+        catalog = load_catalog(cmt.data_extensions)
+        # Here, because it takes longer to import than most commands take to run.
+        from app.flows.market_clients import AccountUnavailable
+        from app.flows.verification import Repair
+        from app.flows.verification import verify as run_verification
+
+        with read_models_at_end() as models, _progress(shown=not as_json) as progress:
+            task = progress.add_task("verifying", total=None)
+            try:
+                findings = asyncio.run(
+                    run_verification(
+                        kafka,
+                        cmt,
+                        catalog,
+                        models,
+                        consumer_id=consumer,
+                        since_ms=since_ms,
+                        mend=Repair(cmt.batch_size, dry_run) if repair else None,
+                        on_total=lambda number: progress.update(task, total=number),
+                        on_finding=lambda _: progress.advance(task),
+                    )
+                )
+            except (AccountUnavailable, ReadModelUnavailable) as error:
+                raise CommandError(str(error)) from None
+        if consumer is not None and not findings:
+            raise CommandError(f"no event of consumer {consumer} was settled; is the ID right?")
+    if as_json:
+        typer.echo(json.dumps(document(findings, show_values=show_values)))
+    else:
+        show(findings, show_values=show_values)
+    if any(finding.status in (Status.DRIFTED, Status.ERROR) for finding in findings):
+        raise typer.Exit(EXIT_FAILURE)
+
+
+def since_time(text: str, now: datetime) -> int:
+    """The moment that ``--since`` names, in ms since 1970.
+
+    Raises:
+        BadParameter: it names none.
+
+    >>> since_time("1970-01-02", datetime.now(UTC)), since_time("2h", datetime(1970, 1, 1, 3, tzinfo=UTC))
+    (86400000, 3600000)
+    """
+    try:
+        if (age := _AGE.fullmatch(text)) is not None:
+            moment = now - (timedelta(hours=int(age[1])) if age[2] == "h" else timedelta(days=int(age[1])))
+        elif re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", text):
+            moment = datetime.fromisoformat(text).replace(tzinfo=UTC)
+        else:
+            raise ValueError
+    except (ValueError, OverflowError):
+        raise typer.BadParameter(
+            f"--since takes a day such as 2026-01-31, or an age such as 24h or 7d; not {text}"
+        ) from None
+    return int(moment.timestamp() * 1000)
+
+
+def _progress(*, shown: bool) -> Progress:
+    console = Console(stderr=True)
+    return Progress(
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("consumers"),
+        TimeElapsedColumn(),
+        console=console,
+        transient=True,
+        disable=not (shown and console.is_terminal),
+    )

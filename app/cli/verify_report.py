@@ -1,0 +1,144 @@
+"""What ``profile-sync verify`` prints."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from app.domain.expected_state import ColumnDrift, Drift
+from app.domain.findings import Finding, Status
+from app.domain.masking import MASK
+
+WIDTH_IN_FILES = 160
+# Of the consumers that could not be judged; all are in the JSON document.
+NOTES_SHOWN = 20
+
+
+def document(findings: Sequence[Finding], *, show_values: bool) -> dict[str, Any]:
+    """What ``--json`` prints. ``checked`` and ``drifted`` count consumers; a repaired one has drifted no more."""
+    return {
+        **_numbers(findings),
+        "consumers": [
+            {
+                "consumerId": finding.consumer_id,
+                "partition": finding.partition,
+                "event": finding.event,
+                "status": finding.status.value,
+                "note": finding.note,
+                "drift": [_drift(drift, show_values=show_values) for drift in finding.drift],
+                "writes": [
+                    {
+                        "action": write.action,
+                        "entity": write.entity.value,
+                        "key": list(write.key),
+                        "problem": write.problem,
+                    }
+                    for write in finding.writes
+                ],
+            }
+            for finding in findings
+        ],
+    }
+
+
+def _numbers(findings: Sequence[Finding]) -> dict[str, int]:
+    by_status = Counter(finding.status for finding in findings)
+    return {
+        "checked": len(findings) - by_status[Status.PENDING] - by_status[Status.ERROR],
+        "partial": sum(finding.in_part for finding in findings),
+        "pending": by_status[Status.PENDING],
+        "drifted": by_status[Status.DRIFTED],
+        "repaired": by_status[Status.REPAIRED],
+        "errors": by_status[Status.ERROR],
+    }
+
+
+def _drift(drift: Drift, *, show_values: bool) -> dict[str, Any]:
+    return {
+        "entity": drift.entity.value,
+        "kind": drift.kind.value,
+        "key": list(drift.key),
+        "columns": [
+            {
+                "column": column.column,
+                "expected": _value(column.wanted, show_values),
+                "held": _value(column.held, show_values),
+            }
+            for column in drift.columns
+        ],
+    }
+
+
+def _value(value: str | None, show_values: bool) -> str | None:
+    """Masked unless it is to be shown; that there is none is no secret."""
+    return value if show_values or not value else MASK
+
+
+def show(findings: Sequence[Finding], *, show_values: bool) -> None:
+    """Tables of drift and repairs, what could not be judged, and a line of numbers."""
+    console = Console()
+    if not console.is_terminal:
+        console.width = WIDTH_IN_FILES
+    _show_drift(console, findings, show_values=show_values)
+    _show_writes(console, findings)
+    told = [f for f in findings if f.note and f.status not in (Status.OK, Status.PARTIAL, Status.REPAIRED)]
+    for finding in told[:NOTES_SHOWN]:
+        console.print(Text(f"{finding.status.value}: {finding.consumer_id}: {finding.note}"), soft_wrap=True)
+    if len(told) > NOTES_SHOWN:
+        console.print(f"... and {len(told) - NOTES_SHOWN:,} more; --json has all of them")
+    reasons = Counter(finding.note for finding in findings if finding.in_part)
+    for note, number in reasons.most_common():
+        console.print(Text(f"in part: {number:,} of the consumers: {note}"), soft_wrap=True)
+    numbers = _numbers(findings)
+    console.print(
+        f"checked {numbers['checked']:,} consumers (in part {numbers['partial']:,}), drifted {numbers['drifted']:,}, "
+        f"repaired {numbers['repaired']:,}, pending {numbers['pending']:,}, errors {numbers['errors']:,}",
+        soft_wrap=True,
+        highlight=False,
+    )
+
+
+def _show_drift(console: Console, findings: Sequence[Finding], *, show_values: bool) -> None:
+    table = Table("consumer", "last event", "entity", "drift", "key", "columns", title="Drift", box=box.SIMPLE_HEAD)
+    for finding in findings:
+        for drift in finding.drift:
+            columns = ", ".join(_column(column, show_values) for column in drift.columns)
+            cells = (
+                finding.consumer_id,
+                finding.event or "-",
+                drift.entity.value,
+                drift.kind.value,
+                "/".join(drift.key),
+                columns,
+            )
+            table.add_row(*(Text(cell, overflow="fold") for cell in cells))
+    if table.row_count:
+        console.print(table)
+
+
+def _column(column: ColumnDrift, show_values: bool) -> str:
+    if not show_values:
+        return column.column
+    return f"{column.column}: {column.held or 'nothing'} instead of {column.wanted or 'nothing'}"
+
+
+def _show_writes(console: Console, findings: Sequence[Finding]) -> None:
+    table = Table("consumer", "write", "entity", "key", "result", title="Repair", box=box.SIMPLE_HEAD)
+    for finding in findings:
+        for write in finding.writes:
+            cells = (
+                finding.consumer_id,
+                write.action,
+                write.entity.value,
+                "/".join(write.key),
+                write.problem or "done",
+            )
+            table.add_row(*(Text(cell, overflow="fold") for cell in cells))
+    if table.row_count:
+        console.print(table)

@@ -1,0 +1,119 @@
+"""Clients of Marketing Cloud for commands: one for each account, with the data extensions of each market."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Self
+
+from app.cmt.client import CmtClient
+from app.cmt.errors import CallFailed
+from app.domain.entities import OWN_ACCOUNT, Catalog
+from app.domain.errors import REGISTRY
+from app.settings import CmtSettings
+
+# An account that fails so many times in a row is left alone from then on.
+FAILURES_MOST = 10
+
+
+class AccountUnavailable(Exception):
+    """An account cannot be asked anything; the message says why and what to do."""
+
+
+@dataclass(slots=True)
+class Account:
+    """One account, and whether it answers."""
+
+    name: str
+    client: CmtClient
+    _down: str | None = None
+    _has_token: bool = False
+    _failures: int = 0
+    _asking: asyncio.Lock = field(default_factory=asyncio.Lock, repr=False)
+
+    async def ready(self) -> None:
+        """Return when it has given a token, once and for all.
+
+        Raises:
+            AccountUnavailable: it has given none, or has failed too often since.
+        """
+        async with self._asking:
+            if self._down is None and not self._has_token:
+                try:
+                    await self.client.token()
+                    self._has_token = True
+                except CallFailed as failed:
+                    self._down = self._says(failed)
+        if self._down is not None:
+            raise AccountUnavailable(self._down)
+
+    def answered(self) -> None:
+        """All is well."""
+        self._failures = 0
+
+    def failed(self, failure: CallFailed) -> None:
+        """A call failed; those that say nothing about the account as a whole do not count."""
+        if REGISTRY[failure.error.code].transport:
+            self._failures += 1
+            if self._failures >= FAILURES_MOST:
+                self._down = f"{self._says(failure)} No more calls after {self._failures} failures in a row."
+
+    def _says(self, failure: CallFailed) -> str:
+        which = "" if self.name == OWN_ACCOUNT else f" (account {self.name})"
+        return f"Marketing Cloud{which} cannot be used: {failure} {REGISTRY[failure.error.code].remedy}"
+
+
+@dataclass(frozen=True, slots=True)
+class Market:
+    """Where the rows of a market are: the account, its client for these data extensions, the data extensions."""
+
+    account: Account
+    client: CmtClient
+    tables: Catalog
+
+
+class MarketClients:
+    """Who to ask about a market. Use as a context manager.
+
+    Raises:
+        ConfigurationError: a client cannot be made of the settings.
+    """
+
+    def __init__(self, cmt: CmtSettings, catalog: Catalog, *, concurrency: int) -> None:
+        self._cmt, self._catalog = cmt, catalog
+        self._concurrency = concurrency
+        self._accounts: dict[str, Account] = {}
+        self._markets = [self._market(tables) for tables in catalog.destinations()]
+        self._open = AsyncExitStack()
+
+    async def __aenter__(self) -> Self:
+        for account in self._accounts.values():
+            await self._open.enter_async_context(account.client)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._open.aclose()
+
+    @property
+    def one_account(self) -> bool:
+        """Whether there is one account for all markets."""
+        return len(self._accounts) == 1
+
+    def of(self, market: str) -> Market | None:
+        """None: the market is not known here."""
+        tables = self._catalog.of_market(market)
+        return next((known for known in self._markets if known.tables is tables), None)
+
+    def _market(self, tables: Catalog) -> Market:
+        name = tables.account_id or self._cmt.account_id or OWN_ACCOUNT
+        account = self._accounts.get(name)
+        if account is not None:
+            return Market(account, account.client.for_catalog(tables), tables)
+        settings = self._cmt if tables.account_id is None else self._cmt.for_account(tables.account_id)
+        client = CmtClient(settings, tables, concurrency=self._concurrency)
+        account = self._accounts[name] = Account(name, client)
+        return Market(account, client, tables)

@@ -1,0 +1,63 @@
+"""The writes that bring the rows of one consumer back to what they should be."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+from app.cmt.client import CmtClient
+from app.cmt.errors import CallFailed
+from app.domain.diff import EntityRow
+from app.domain.entities import Catalog, as_text
+from app.domain.errors import CMT_ROW_ERROR
+from app.domain.expected_state import Comparison
+from app.domain.findings import Action, Write
+
+NOT_SENT = "not sent: one before it failed"
+DRY_RUN = "not sent: SYNC_DRY_RUN"
+
+
+async def repair(
+    needed: Comparison, client: CmtClient, tables: Catalog, *, batch_size: int, dry_run: bool
+) -> tuple[Write, ...]:
+    """Send what a comparison needs, ``batch_size`` rows a call at most; raises nothing that a call may raise.
+
+    Order as in an UPDATE: rows whose key is spelled otherwise go first, then the parent is posted, then entity rows,
+    then what is too much goes, the parent row last. After a failure nothing of the later kinds is sent.
+    """
+    done: list[Write] = []
+    for action, rows in _stages(needed):
+        if dry_run or any(write.problem for write in done):
+            done += [_write(action, row, tables, DRY_RUN if dry_run else NOT_SENT) for row in rows]
+            continue
+        for start in range(0, len(rows), batch_size):
+            done += await _send(action, rows[start : start + batch_size], client, tables)
+    return tuple(done)
+
+
+def _stages(needed: Comparison) -> Iterator[tuple[Action, Sequence[EntityRow]]]:
+    """Parent and entity rows apart: the one must stand before, and go after, the others."""
+    yield "delete", needed.delete_first
+    yield "upsert", [row for row in needed.upserts if row[0].is_parent]
+    yield "upsert", [row for row in needed.upserts if not row[0].is_parent]
+    yield "delete", [row for row in needed.delete_last if not row[0].is_parent]
+    yield "delete", [row for row in needed.delete_last if row[0].is_parent]
+
+
+async def _send(action: Action, rows: Sequence[EntityRow], client: CmtClient, tables: Catalog) -> list[Write]:
+    call = client.upsert if action == "upsert" else client.delete
+    writes = [_write(action, row, tables) for row in rows]
+    try:
+        results = await call(rows)
+    except CallFailed as failed:
+        return [replace(write, problem=str(failed)) for write in writes]
+    return [
+        write if result.ok else replace(write, problem=f"{result.code or CMT_ROW_ERROR.code}: {result.message or ''}")
+        for write, result in zip(writes, results, strict=True)
+    ]
+
+
+def _write(action: Action, row: EntityRow, tables: Catalog, problem: str | None = None) -> Write:
+    entity, values = row
+    key = tuple(as_text(value) or "" for value in tables[entity].key_of(values).values())
+    return Write(action, entity, key, problem)

@@ -1,0 +1,318 @@
+"""What Marketing Cloud holds, compared with the last settled full state of each consumer, and mended on request.
+
+1. Events that are not settled (in the main topic, parked, about to become dead letters) make a consumer *pending*: it
+   is not judged. So does a later event that failed: it may have written a part.
+2. The last full state is read from the main topic by the offset in the consumer's record; what can be said without it
+   is in ``app/domain/expected_state.py``.
+3. All rows are retrieved and compared. Where they differ, the record and the end of the main topic are read once more:
+   when an event came meanwhile, the consumer is pending.
+4. Repairs are sent right after that, and the rows retrieved again.
+
+Not excluded: an event that is published between the last look and the writes. Its worker and the repair then write at
+the same time, and an older row may remain until the consumer's next event. Repair while little is published; the next
+run without ``repair`` finds what is left.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+
+from app.cmt.errors import CallFailed
+from app.domain.consumer_state import ConsumerState
+from app.domain.entities import Catalog, EntityType, Row
+from app.domain.event import InvalidEvent, ProfileEvent, read_event, unknown_market
+from app.domain.expected_state import (
+    Comparison,
+    Expectation,
+    Held,
+    ParentRow,
+    compare,
+    expected_after,
+    expected_without_event,
+    failed_since,
+)
+from app.domain.findings import Finding, Status
+from app.domain.record import SourceRecord
+from app.flows.market_clients import AccountUnavailable, Market, MarketClients
+from app.flows.repair import repair
+from app.flows.settled_events import SettledEvents
+from app.readmodels import ReadModels
+from app.settings import CmtSettings, KafkaSettings
+
+CONSUMERS_AT_ONCE = 8
+CALLS_AT_ONCE = 32
+# Their events are read together.
+CHUNK = 200
+# The follower looks at its topics every half second.
+FRESH_WITHIN_SECONDS = 15.0
+LOOK_SECONDS = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Repair:
+    """That drift is to be mended, and how."""
+
+    batch_size: int
+    dry_run: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Subject:
+    """A consumer as its newest record shows it."""
+
+    consumer_id: str
+    partition: int
+    state: ConsumerState
+
+    @property
+    def offset(self) -> int:
+        return -1 if self.state.full is None else self.state.full.offset
+
+    def found(self, status: Status, note: str | None = None, *, in_part: bool = False) -> Finding:
+        event = None if self.state.full is None else self.state.full.event_id
+        return Finding(self.consumer_id, self.partition, event, status, note, in_part)
+
+
+async def verify(
+    kafka: KafkaSettings,
+    cmt: CmtSettings,
+    catalog: Catalog,
+    models: ReadModels,
+    *,
+    consumer_id: str | None = None,
+    since_ms: int | None = None,
+    mend: Repair | None = None,
+    on_total: Callable[[int], object] = lambda number: None,
+    on_finding: Callable[[Finding], object] = lambda finding: None,
+) -> list[Finding]:
+    """Verify one consumer, or all, or those with an event settled since a time (ms since 1970); repair with ``mend``.
+
+    Consumers that were never seen have no finding.
+
+    Raises:
+        ConfigurationError: no client can be made of the settings.
+        KafkaAccessError: the main topic cannot be read.
+        ReadModelUnavailable: the records cannot be read.
+        AccountUnavailable: the only account there is cannot be asked.
+    """
+    async with MarketClients(cmt, catalog, concurrency=CALLS_AT_ONCE) as markets:
+        with SettledEvents(kafka) as events:
+            run = _Run(catalog, models, events, markets, mend)
+            await run.look_at_unsettled()
+            places = run.places([consumer_id] if consumer_id is not None else models.consumer_ids(), since_ms)
+            on_total(len(places))
+            findings: list[Finding] = []
+            for start in range(0, len(places), CHUNK):
+                findings += await run.chunk(places[start : start + CHUNK], on_finding)
+            return findings
+
+
+@dataclass(slots=True)
+class _Run:
+    catalog: Catalog
+    models: ReadModels
+    events: SettledEvents
+    markets: MarketClients
+    mend: Repair | None
+    _reading: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _slots: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(CONSUMERS_AT_ONCE))
+    # Main topic: everything below has been looked at, and the last offset of each consumer that was found there.
+    _seen: dict[int, int] = field(default_factory=dict)
+    _arrived: dict[tuple[int, bytes], int] = field(default_factory=dict)
+
+    async def look_at_unsettled(self) -> None:
+        """Note whose events stand in the main topic and are not decided."""
+        for partition, state in self.models.partitions().items():
+            self._seen[partition] = state.upto + 1
+            await self._look_at_arrivals(partition, state.done)
+
+    def places(self, consumer_ids: Iterable[str], since_ms: int | None) -> list[tuple[int, int, str]]:
+        """(partition, offset of the last full state, consumer ID), in reading order."""
+        subjects = (subject for subject in map(self._subject, consumer_ids) if subject is not None)
+        return sorted(
+            (subject.partition, subject.offset, subject.consumer_id)
+            for subject in subjects
+            if since_ms is None or _settled_ms(subject.state) >= since_ms
+        )
+
+    async def chunk(self, places: list[tuple[int, int, str]], on_finding: Callable[[Finding], object]) -> list[Finding]:
+        """Verify some consumers whose events lie near each other."""
+        # Again: they may have moved on since the places were listed.
+        subjects = [subject for subject in (self._subject(name) for _, _, name in places) if subject is not None]
+        offsets: dict[int, list[int]] = {}
+        for subject in subjects:
+            offsets.setdefault(subject.partition, []).append(subject.offset)
+        records: dict[tuple[int, int], SourceRecord] = {}
+        for partition, wanted in offsets.items():
+            async with self._reading:
+                found = await asyncio.to_thread(self.events.read, partition, wanted)
+            records |= {(partition, offset): record for offset, record in found.items()}
+        parked = self._parked()
+
+        async def one(subject: _Subject) -> Finding:
+            async with self._slots:
+                finding = await self._verify(subject, records.get((subject.partition, subject.offset)), parked)
+            on_finding(finding)
+            return finding
+
+        try:
+            async with asyncio.TaskGroup() as group:
+                tasks = [group.create_task(one(subject)) for subject in subjects]
+        except BaseExceptionGroup as several:
+            raise several.exceptions[0] from None
+        return [task.result() for task in tasks]
+
+    async def _verify(
+        self, subject: _Subject, record: SourceRecord | None, parked: Mapping[str, list[tuple[int, int]]]
+    ) -> Finding:
+        if why := self._pending(subject, parked):
+            return subject.found(Status.PENDING, why)
+        event, problem = self._event(subject, record)
+        name = subject.state.market if event is None else event.market
+        market = self.markets.of(name)
+        if market is None:
+            return subject.found(Status.ERROR, unknown_market(name))
+        if event is None:
+            expected = expected_without_event(subject.state)
+        else:
+            expected = expected_after(event, subject.state, market.tables)
+        note = "; ".join(part for part in (problem, expected.in_part) if part) or None
+        in_part = expected.in_part is not None
+        if expected.parent is ParentRow.UNKNOWN and not expected.gone:
+            return subject.found(Status.PARTIAL, note, in_part=True)
+        try:
+            await market.account.ready()
+            comparison = await self._compare(subject, expected, market)
+            market.account.answered()
+            if not comparison.drift:
+                return subject.found(Status.PARTIAL if in_part else Status.OK, note, in_part=in_part)
+            if why := await self._moved_on(subject):
+                return subject.found(Status.PENDING, why)
+            finding = replace(subject.found(Status.DRIFTED, note, in_part=in_part), drift=comparison.drift)
+            return await self._mended(finding, subject, comparison, expected, market)
+        except AccountUnavailable as unavailable:
+            if self.markets.one_account:
+                raise
+            return subject.found(Status.ERROR, str(unavailable))
+        except CallFailed as failed:
+            market.account.failed(failed)
+            return subject.found(Status.ERROR, str(failed))
+
+    async def _mended(
+        self, finding: Finding, subject: _Subject, comparison: Comparison, expected: Expectation, market: Market
+    ) -> Finding:
+        if self.mend is None:
+            return finding
+        size, dry_run = self.mend.batch_size, self.mend.dry_run
+        writes = await repair(comparison, market.client, market.tables, batch_size=size, dry_run=dry_run)
+        finding = replace(finding, writes=writes)
+        if comparison.beyond_repair:
+            return replace(finding, note=f"{finding.note}; what to write is not known")
+        if any(write.problem for write in writes):
+            return finding
+        try:
+            left = await self._compare(subject, expected, market)
+        except CallFailed as failed:
+            return replace(finding, note=f"written, but not read again: {failed}")
+        if left.drift:
+            return replace(finding, note="still differs after the repair")
+        return replace(finding, status=Status.REPAIRED)
+
+    def _event(self, subject: _Subject, record: SourceRecord | None) -> tuple[ProfileEvent | None, str | None]:
+        """The event of the last full state; None when it is not there, with a reason when that is another one."""
+        full = subject.state.full
+        if full is None or record is None or record.key != subject.consumer_id.encode():
+            return None, None
+        try:
+            event = read_event(record, self.catalog, subject.state.market)
+        except InvalidEvent as invalid:
+            return None, f"its event is not valid any more ({invalid})"
+        # Another one: the topic was made anew.
+        return (event, None) if event.event_id == full.event_id else (None, None)
+
+    # Rows
+
+    async def _compare(self, subject: _Subject, expected: Expectation, market: Market) -> Comparison:
+        held = await self._held(market, subject.consumer_id)
+        return compare(held, expected, subject.consumer_id, market.tables)
+
+    async def _held(self, market: Market, consumer_id: str) -> Held:
+        calls = (market.client.retrieve(entity, consumer_id) for entity in EntityType)
+        # All are waited for, so that none is left on the wire.
+        answers = await asyncio.gather(*calls, return_exceptions=True)
+        held: dict[EntityType, list[Row]] = {}
+        for entity, answer in zip(EntityType, answers, strict=True):
+            if isinstance(answer, BaseException):
+                raise answer
+            held[entity] = answer
+        return held
+
+    # Whether a consumer may be judged
+
+    def _subject(self, consumer_id: str) -> _Subject | None:
+        """A consumer lives on one partition unless producers disagree about partitioning; the newest record counts."""
+        records = self.models.consumer(consumer_id)
+        if not records:
+            return None
+        partition, state = max(records, key=lambda record: _settled_ms(record[1]))
+        return _Subject(consumer_id, partition, state)
+
+    def _parked(self) -> dict[str, list[tuple[int, int]]]:
+        """(partition, offset) of everything that is parked or about to become a dead letter, by consumer."""
+        found: dict[str, list[tuple[int, int]]] = {}
+        for partition, state in self.models.partitions().items():
+            for offset, event in state.forwarded.items():
+                found.setdefault(event.consumer, []).append((partition, offset))
+            for offset, verdict in state.verdicts.items():
+                found.setdefault(verdict.settlement.consumer_id or "", []).append((partition, offset))
+        return found
+
+    def _pending(self, subject: _Subject, parked: Mapping[str, list[tuple[int, int]]]) -> str | None:
+        """Why a consumer cannot be judged; None: it can."""
+        for partition, offset in parked.get(subject.consumer_id, ()):
+            if partition != subject.partition or offset > subject.offset:
+                return "an event of it waits for another attempt"
+        for partition in self._seen:
+            offset = self._arrived.get((partition, subject.consumer_id.encode()), -1)
+            if offset > (subject.state.offset if partition == subject.partition else -1):
+                return "an event of it is not settled yet"
+        if failed_since(subject.state):
+            return "a later event of it failed and may have written a part"
+        return None
+
+    async def _moved_on(self, subject: _Subject) -> str | None:
+        """Why a consumer cannot be judged now, after everything has been read once more."""
+        if not await self._fresh():
+            return "its record could not be read once more"
+        await self._look_at_arrivals(subject.partition)
+        if self._subject(subject.consumer_id) != subject:
+            return "an event of it was settled meanwhile"
+        return self._pending(subject, self._parked())
+
+    async def _fresh(self) -> bool:
+        """Return when the read models hold everything that stands in Kafka now."""
+        began = time.monotonic()
+        while self.models.behind_seconds() > (waited := time.monotonic() - began):
+            if waited > FRESH_WITHIN_SECONDS:
+                return False
+            await asyncio.sleep(LOOK_SECONDS)
+        return True
+
+    async def _look_at_arrivals(self, partition: int, decided: Collection[int] = ()) -> None:
+        """Note whose events have come to the main topic since the last look."""
+        async with self._reading:
+            await asyncio.to_thread(self._read_arrivals, partition, decided)
+
+    def _read_arrivals(self, partition: int, decided: Collection[int]) -> None:
+        first, end = self.events.bounds(partition)
+        for offset, key in self.events.keys(partition, max(first, self._seen.get(partition, first)), end):
+            if key is not None and offset not in decided:
+                self._arrived[partition, key] = offset
+        self._seen[partition] = max(end, self._seen.get(partition, end))
+
+
+def _settled_ms(state: ConsumerState) -> int:
+    return max((event.settled_ms for event in state.recent), default=0)

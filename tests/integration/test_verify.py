@@ -1,0 +1,179 @@
+"""`profile-sync verify` with a real worker: it finds what somebody changed in Marketing Cloud, and mends it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from app.bundled import schema_path
+from app.cmt.client import CmtClient
+from app.domain.entities import EntityType, Row, parse_catalog
+from app.domain.samples import sample_events, to_json
+from app.kafka import sources
+from app.settings import CmtSettings
+from tests.integration.worker.deployment import Deployment, deployed, without_nulls
+from tests.integration.worker.profiles import (
+    Event,
+    contact,
+    delete_entities,
+    delete_profile,
+    fresh_consumer,
+    new,
+    pet,
+    update,
+)
+from tests.integration.worker.simulator_probe import running_simulator
+from tests.integration.worker.worker_process import WorkerProcess, plain_environment
+
+CONSUMER, CONTACT, CHILD, PET, ASSET, INTEREST, OPT_IN = EntityType
+CATALOG = parse_catalog(schema_path("data-extensions.json").read_bytes())
+SECONDS = 60
+
+Write = tuple[EntityType, Row]
+
+
+@dataclass
+class Site:
+    """An installation with a worker that is started once, and the command."""
+
+    deployment: Deployment
+    worker: WorkerProcess
+    events: int = 0
+
+    def settle(self, *events: Event) -> None:
+        """Publish events and wait until they are settled."""
+        self.deployment.publish(*events)
+        self.events += len(events)
+        self.deployment.settled(self.worker, self.events)
+
+    def verify(self, *arguments: str, **environment: str) -> tuple[int, dict[str, Any]]:
+        """Exit code and JSON document."""
+        done = self.run("verify", *arguments, "--json", **environment)
+        assert done.stdout, done.stderr
+        return done.returncode, json.loads(done.stdout)
+
+    def run(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        needed = {n: v for n, v in self.deployment.settings.items() if n.startswith(("KAFKA_", "CMT_"))}
+        return subprocess.run(
+            [sys.executable, "-m", "app", *arguments],
+            env=plain_environment() | needed | environment,
+            capture_output=True,
+            text=True,
+            timeout=SECONDS,
+            check=False,
+        )
+
+    def tamper(self, *, upsert: tuple[Write, ...] = (), delete: tuple[Write, ...] = ()) -> None:
+        """Change rows behind the worker's back, over SOAP."""
+        environment = self.deployment.simulator.environment()
+        settings = CmtSettings(
+            auth_url=environment["CMT_AUTH_URL"],
+            client_id=environment["CMT_CLIENT_ID"],
+            client_secret=environment["CMT_CLIENT_SECRET"],
+        )
+
+        async def write() -> None:
+            async with CmtClient(settings, CATALOG) as client:
+                results = [*(await client.upsert(upsert)), *(await client.delete(delete))]
+                assert all(result.ok for result in results), results
+
+        asyncio.run(write())
+
+
+@pytest.fixture(scope="module")
+def site(broker: sources.Broker, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    folder = tmp_path_factory.mktemp("verify")
+    with (
+        running_simulator(folder / "simulator.log") as simulator,
+        deployed(broker.bootstrap_servers, simulator, CATALOG, folder) as deployment,
+    ):
+        yield Site(deployment, deployment.worker().ready())
+
+
+def drift_of(document: dict[str, Any], consumer: str) -> list[tuple[str, str, list[str], list[str]]]:
+    (found,) = [one for one in document["consumers"] if one["consumerId"] == consumer]
+    return sorted(
+        (one["entity"], one["kind"], one["key"], [column["column"] for column in one["columns"]])
+        for one in found["drift"]
+    )
+
+
+def status_of(document: dict[str, Any], consumer: str) -> str:
+    (found,) = [one for one in document["consumers"] if one["consumerId"] == consumer]
+    return str(found["status"])
+
+
+def test_what_was_synced_has_no_drift_and_what_was_changed_is_found_and_mended(site: Site) -> None:
+    updated, fresh, gone = fresh_consumer("updated"), fresh_consumer("new"), fresh_consumer("gone")
+    rows: dict[str, Any] = {
+        "pet": [pet("P-1", Name="Rex", WeightKg=4.5, BirthDate="2020-02-01"), pet("P-2", Name="Tom"), pet("P-3")],
+        "contact": [contact("C-1", Value="private@example.com", IsPrimary=True)],
+    }
+    site.settle(
+        *(to_json(event) for event in sample_events(60, seed=7, consumers=12)),
+        new(updated, pet=[pet("P-0")]),
+        new(fresh, **rows),
+        new(gone, **rows),
+        update(updated, **rows),
+        delete_entities(updated, pet=[pet("P-3")]),
+        delete_profile(gone),
+    )
+
+    code, before = site.verify("--all")
+    assert (code, before["drifted"], before["errors"], before["pending"]) == (0, 0, 0, 0), before
+    assert (status_of(before, updated), status_of(before, fresh), status_of(before, gone)) == ("ok", "partial", "ok")
+    assert before["checked"] == len(before["consumers"]) >= 10
+
+    held = without_nulls(site.deployment.simulator.rows(CATALOG))
+    site.tamper(
+        upsert=(
+            (PET, {"ConsumerId": updated, "PetId": "P-1", "Name": "Waldi", "Breed": "?"}),
+            (PET, {"ConsumerId": updated, "PetId": "P-3"}),
+            (INTEREST, {"ConsumerId": updated, "InterestId": "I-9"}),
+            (CONSUMER, {"ConsumerId": fresh, "FirstName": "Other"}),
+            (CONSUMER, {"ConsumerId": gone}),
+            (OPT_IN, {"ConsumerId": gone, "OptInId": "O-9"}),
+        ),
+        delete=(
+            (CONTACT, {"ConsumerId": updated, "ContactId": "C-1"}),
+            (PET, {"ConsumerId": fresh, "PetId": "P-2"}),
+        ),
+    )
+
+    code, found = site.verify("--all")
+    assert (code, found["drifted"]) == (1, 3)
+    assert drift_of(found, updated) == [
+        ("contact", "missing", [updated, "C-1"], []),
+        ("interest", "extra", [updated, "I-9"], []),
+        ("pet", "different", [updated, "P-1"], ["Name", "Breed"]),
+        ("pet", "extra", [updated, "P-3"], []),
+    ]
+    assert drift_of(found, fresh) == [
+        ("consumer", "different", [fresh], ["FirstName"]),
+        ("pet", "missing", [fresh, "P-2"], []),
+    ]
+    assert drift_of(found, gone) == [
+        ("consumer", "extra", [gone], []),
+        ("optIn", "extra", [gone, "O-9"], []),
+    ]
+    assert "Waldi" not in json.dumps(found)
+    assert "Waldi" in json.dumps(site.verify("--consumer", updated, "--show-values")[1])
+
+    calls = len(site.deployment.simulator.calls(updated))
+    code, dry = site.verify("--consumer", updated, "--repair", SYNC_DRY_RUN="true")
+    assert (code, status_of(dry, updated)) == (1, "drifted")
+    assert {call.operation for call in site.deployment.simulator.calls(updated)[calls:]} == {"Retrieve"}
+
+    code, mended = site.verify("--since", "1h", "--repair")
+    assert (code, mended["drifted"], mended["repaired"]) == (0, 0, 3), mended
+    assert without_nulls(site.deployment.simulator.rows(CATALOG)) == held
+
+    code, after = site.verify("--all")
+    assert (code, after["drifted"], after["repaired"]) == (0, 0, 0)
