@@ -21,6 +21,9 @@ def test_tokens_that_expire_in_mid_flight_cost_no_attempt_and_count_no_failure(
 ) -> None:
     market, expiries = fresh_market(), 4
     consumers = [fresh_consumer() for _ in range(120)]
+    first = new(fresh_consumer())
+    shared.publish(first)
+    assert shared.outcome(worker, first)["outcome"] == "synced", "the worker has a token"
     issued, copies = shared.simulator.stats()["tokensIssued"], len(shared.retry_copies())
     since = shared.simulator.stats()["calls"]
     with shared.simulator.fault("slow", delayMs=20):
