@@ -448,10 +448,11 @@ def test_tickets_that_cannot_be_written_change_no_outcome_and_come_later(stage: 
         assert ending == expected(case)
 
     def told(one: Published) -> bool:
-        texts = [
-            text for incident in simulator.incidents() for text in (incident["description"], *incident["work_notes"])
-        ]
-        return any(one.id in text for text in texts)
+        incidents = simulator.incidents()
+        return any(one.id in text for said in incidents for text in (said["description"], *said["work_notes"]))
 
-    for one in (one.published for one in played):
-        wait_for(lambda one=one: told(one), lambda one=one: f"an incident naming {one.id}", WAVE_SECONDS)  # type: ignore[misc]
+    def wait_until_told(one: Published) -> None:
+        wait_for(lambda: told(one), lambda: f"an incident naming {one.id}", WAVE_SECONDS)
+
+    for one in played:
+        wait_until_told(one.published)
