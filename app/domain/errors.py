@@ -285,8 +285,9 @@ CMT_ROW_ERROR = _entry(
 CMT_OUTAGE = _entry(
     "CMT-OUTAGE",
     _T,
-    "Marketing Cloud has not answered for a while: the circuit breaker is open and consumption is paused.",
-    "Nothing is lost and nothing needs to be redriven: work resumes by itself. Look at the vendor's status page.",
+    "An account of Marketing Cloud has not answered for a while: its circuit breaker is open and its events wait.",
+    "The message names the cause: mend it if it is credentials or an address, else look at the vendor's status page. "
+    "Nothing is lost and nothing needs to be redriven: work resumes by itself.",
 )
 
 # Our side

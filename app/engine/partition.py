@@ -302,6 +302,8 @@ class Partition(PartitionTasks):
         """
         context = self._context
         while True:
+            if self.draining:
+                raise Abandoned
             try:
                 found = await self.journal.consumers.find(work.consumer)
                 state = None if found is None else found[1]
