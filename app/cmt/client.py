@@ -242,7 +242,6 @@ class CmtClient:
                 async with self._in_flight.call() as under_way:
                     await self._rate.turn()
                     token = await self._tokens.get()
-                    call.permit()
                     try:
                         result = await self._attempt(call, token)
                     except NoResult as problem:
@@ -273,7 +272,9 @@ class CmtClient:
         outcome = ""
         try:
             headers = {"Content-Type": "text/xml; charset=utf-8", "SOAPAction": f'"{call.message.action}"'}
-            answer = await self._transport.post(token.soap_url, call.message.with_token(token.value), headers)
+            answer = await self._transport.post(
+                token.soap_url, call.message.with_token(token.value), headers, permit=call.permit
+            )
             result = call.read(answer)
             outcome = call.label(result)
             return result

@@ -7,13 +7,14 @@ goes through a proxy, whereas https follows HTTPS_PROXY and NO_PROXY.
 from __future__ import annotations
 
 import ssl
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 from urllib.parse import urlsplit
 
 import aiohttp
@@ -88,6 +89,7 @@ class HttpTransport:
                 trust_env=scheme == "https",
                 cookie_jar=aiohttp.DummyCookieJar(),
                 headers={"User-Agent": f"profile-sync/{__version__}"},
+                request_class=_Request,
             )
         return self
 
@@ -100,12 +102,18 @@ class HttpTransport:
         if self._connector is not None:
             await self._connector.close()
 
-    async def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> Answer:
+    async def post(
+        self, url: str, body: bytes, headers: Mapping[str, str], *, permit: Callable[[], None] | None = None
+    ) -> Answer:
         """Send and read the whole answer. Redirects are not followed: they would carry the token elsewhere.
+
+        ``permit`` is called when there is a connection, right before the first byte goes out; what it raises goes to
+        the caller, and nothing is sent.
 
         Raises:
             TransportFailed: no answer in time, no connection, or it broke.
         """
+        _permit.set(permit)
         host, scheme, secure = _place(url)
         if not secure:
             raise TransportFailed(
@@ -120,6 +128,20 @@ class HttpTransport:
                 return Answer(response.status, content, wait)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise _failure(error, host, self._timeout.total or 0.0) from None
+
+
+# Of the request that the current task makes.
+_permit: ContextVar[Callable[[], None] | None] = ContextVar("permit", default=None)
+
+
+class _Request(aiohttp.ClientRequest):
+    """Asks for permission when the connection is there: waiting for one may take long, and a worker may lose the right
+    to send meanwhile (frozen in the middle of it, it would send when it is thawed)."""
+
+    async def send(self, conn: Any) -> aiohttp.ClientResponse:
+        if (permit := _permit.get()) is not None:
+            permit()
+        return await super().send(conn)
 
 
 @lru_cache(maxsize=64)  # a handful of addresses, asked for with every call

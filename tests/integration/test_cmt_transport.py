@@ -268,3 +268,36 @@ async def test_https_goes_through_the_proxy_and_loopback_http_does_not(monkeypat
         async with HttpTransport(timeout_seconds=5, limit=2) as transport:
             assert (await transport.post(url, b"you", {})).body == b"hello you"
         assert len(asked) == 1
+
+
+class Refused(Exception):
+    """What the test's permit raises."""
+
+
+async def test_a_request_that_had_to_wait_for_a_connection_asks_again_before_it_is_sent() -> None:
+    seen: list[bytes] = []
+    answer, allowed = asyncio.Event(), True
+
+    async def slow(request: web.Request) -> web.Response:
+        seen.append(await request.read())
+        await answer.wait()
+        return web.Response(text="done")
+
+    def permit() -> None:
+        if not allowed:
+            raise Refused
+
+    async with serving(slow) as url, HttpTransport(timeout_seconds=10.0, limit=1) as transport:
+        first = asyncio.create_task(transport.post(url, b"first", {}, permit=permit))
+        while not seen:
+            await asyncio.sleep(0.01)
+        second = asyncio.create_task(transport.post(url, b"second", {}, permit=permit))
+        third = asyncio.create_task(transport.post(url, b"third", {}))
+        await asyncio.sleep(0)
+        allowed = False
+        answer.set()
+        assert (await first).body == b"done"
+        with pytest.raises(Refused):
+            await second
+        assert (await third).body == b"done", "the connection is free again"
+    assert seen == [b"first", b"third"]
