@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-
 # Libraries that fill in their texts themselves have no end of different ones.
 REMEMBERED = 1_000
 
