@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import json
-import subprocess
-import sys
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
+from confluent_kafka import TopicPartition
+from confluent_kafka.admin import AdminClient
+from typer.testing import CliRunner, Result
 
 from app.bundled import schema_path
+from app.cli import cli
 from app.cmt.client import CmtClient
 from app.domain.entities import EntityType, Row, parse_catalog
 from app.domain.samples import sample_events, to_json
 from app.kafka import sources
+from app.kafka.free_port import free_port
 from app.settings import CmtSettings
 from tests.integration.worker.deployment import Deployment, deployed, without_nulls
 from tests.integration.worker.profiles import (
@@ -34,7 +38,6 @@ from tests.integration.worker.worker_process import WorkerProcess, plain_environ
 
 CONSUMER, CONTACT, CHILD, PET, ASSET, INTEREST, OPT_IN = EntityType
 CATALOG = parse_catalog(schema_path("data-extensions.json").read_bytes())
-SECONDS = 60
 
 Write = tuple[EntityType, Row]
 
@@ -55,20 +58,15 @@ class Site:
 
     def verify(self, *arguments: str, **environment: str) -> tuple[int, dict[str, Any]]:
         """Exit code and JSON document."""
-        done = self.run("verify", *arguments, "--json", **environment)
+        done = self.run(*arguments, "--json", **environment)
         assert done.stdout, done.stderr
-        return done.returncode, json.loads(done.stdout)
+        return done.exit_code, json.loads(done.stdout)
 
-    def run(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    def run(self, *arguments: str, **environment: str) -> Result:
+        """``verify`` with ``KAFKA_*`` and ``CMT_*`` and nothing else in its environment."""
         needed = {n: v for n, v in self.deployment.settings.items() if n.startswith(("KAFKA_", "CMT_"))}
-        return subprocess.run(
-            [sys.executable, "-m", "app", *arguments],
-            env=plain_environment() | needed | environment,
-            capture_output=True,
-            text=True,
-            timeout=SECONDS,
-            check=False,
-        )
+        foreign = dict.fromkeys(name for name in os.environ if name not in plain_environment())
+        return CliRunner().invoke(cli, ["verify", *arguments], env={**foreign, **needed, **environment})
 
     def tamper(self, *, upsert: tuple[Write, ...] = (), delete: tuple[Write, ...] = ()) -> None:
         """Change rows behind the worker's back, over SOAP."""
@@ -164,11 +162,11 @@ def test_what_was_synced_has_no_drift_and_what_was_changed_is_found_and_mended(s
         ("optIn", "extra", [gone, "O-9"], []),
     ]
     assert "Waldi" not in json.dumps(found)
-    assert "Waldi" in json.dumps(site.verify("--consumer", updated, "--show-values")[1])
 
     calls = len(site.deployment.simulator.calls(updated))
-    code, dry = site.verify("--consumer", updated, "--repair", SYNC_DRY_RUN="true")
+    code, dry = site.verify("--consumer", updated, "--repair", "--show-values", SYNC_DRY_RUN="true")
     assert (code, status_of(dry, updated)) == (1, "drifted")
+    assert "Waldi" in json.dumps(dry)
     assert {call.operation for call in site.deployment.simulator.calls(updated)[calls:]} == {"Retrieve"}
 
     code, mended = site.verify("--since", "1h", "--repair")
@@ -177,3 +175,55 @@ def test_what_was_synced_has_no_drift_and_what_was_changed_is_found_and_mended(s
 
     code, after = site.verify("--all")
     assert (code, after["drifted"], after["repaired"]) == (0, 0, 0)
+
+
+def test_what_is_not_settled_or_no_longer_in_kafka_is_not_judged_or_only_in_part(site: Site) -> None:
+    parked, failed, lost, erased = (fresh_consumer(name) for name in ("parked", "failed", "lost", "erased"))
+    simulator = site.deployment.simulator
+    site.settle(*(new(name, pet=[pet("P-1")]) for name in (parked, failed, lost, erased)), delete_profile(erased))
+    with simulator.fault("row_error", consumerId=failed, dataExtension="CMT_Consumer"):
+        site.settle(update(failed))
+    with simulator.fault("server_fault", consumerId=parked):
+        site.deployment.publish(update(parked))
+        code, document = site.verify("--consumer", parked)
+        assert (code, status_of(document, parked), document["checked"]) == (0, "pending", 0)
+    site.events += 1
+    site.deployment.settled(site.worker, site.events)
+
+    code, document = site.verify("--consumer", failed)
+    assert (code, status_of(document, failed)) == (0, "pending")
+
+    # As retention does it.
+    ends = site.deployment.ends(site.deployment.kafka.topic)
+    admin = AdminClient({"bootstrap.servers": site.deployment.kafka.bootstrap_servers})
+    cut = [TopicPartition(site.deployment.kafka.topic, partition, end) for partition, end in ends.items()]
+    for answer in admin.delete_records(cut).values():
+        answer.result(10)
+    site.tamper(
+        upsert=((CONSUMER, {"ConsumerId": erased}),),
+        delete=((PET, {"ConsumerId": lost, "PetId": "P-1"}),),
+    )
+    code, document = site.verify("--since", "1h")
+    assert (code, status_of(document, lost), status_of(document, erased)) == (1, "partial", "drifted")
+
+    site.tamper(delete=((CONSUMER, {"ConsumerId": lost}),))
+    shown = site.run("--all", "--repair")
+    assert shown.exit_code == 1, "what to write for the lost one is not known"
+    assert "what to write is not known" in shown.stdout
+    assert "drifted 1, repaired 1," in shown.stdout
+
+
+def test_a_target_or_a_broker_that_is_away_is_named(site: Site) -> None:
+    away = f"http://127.0.0.1:{free_port()}"
+    done = site.run("--all", CMT_AUTH_URL=away)
+    assert (done.exit_code, done.stdout) == (1, "")
+    assert "Marketing Cloud cannot be used: CMT-" in done.stderr
+    done = site.run("--all", KAFKA_BOOTSTRAP_SERVERS=f"127.0.0.1:{free_port()}")
+    assert (done.exit_code, done.stdout) == (1, "")
+    assert "Kafka at 127.0.0.1:" in done.stderr
+
+
+def test_a_consumer_never_seen_ends_with_1_and_says_so(site: Site) -> None:
+    done = site.run("--consumer", "nobody")
+    assert (done.exit_code, done.stdout) == (1, "")
+    assert "nobody" in done.stderr
