@@ -100,7 +100,7 @@ async def verify(
     """
     async with MarketClients(cmt, catalog, concurrency=CALLS_AT_ONCE) as markets:
         with SettledEvents(kafka) as events:
-            run = _Run(catalog, models, events, markets, mend)
+            run = Verifier(catalog, models, events, markets, mend)
             await run.look_at_unsettled()
             places = run.places([consumer_id] if consumer_id is not None else models.consumer_ids(), since_ms)
             on_total(len(places))
@@ -111,7 +111,9 @@ async def verify(
 
 
 @dataclass(slots=True)
-class _Run:
+class Verifier:
+    """One run. First ``look_at_unsettled``, then ``places``, then each ``chunk`` of them."""
+
     catalog: Catalog
     models: ReadModels
     events: SettledEvents

@@ -1,0 +1,232 @@
+"""Verification beside a running worker: consumers that move on are left alone; what a repair sends, in which order."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+import pytest
+
+from app.bundled import schema_path
+from app.cmt.client import CmtClient
+from app.domain.consumer_state import ConsumerState, FullState, RecentEvent
+from app.domain.entities import Catalog, EntityType, Row, parse_catalog
+from app.domain.findings import Finding, Status
+from app.domain.plan import Action
+from app.domain.record import SourceRecord
+from app.domain.state import Forwarded, PartitionState
+from app.flows.market_clients import Account, AccountUnavailable, Market, MarketClients
+from app.flows.settled_events import SettledEvents
+from app.flows.verification import Repair, Verifier
+from app.readmodels import ReadModels
+from tests.unit.sinks.fake_cmt import FakeCmt
+
+CATALOG: Catalog = parse_catalog(schema_path("data-extensions.json").read_bytes())
+CONSUMER, CONTACT, CHILD, PET, ASSET, INTEREST, OPT_IN = EntityType
+
+UPDATE = {
+    "eventId": "e",
+    "operation": "UPDATE",
+    "consumerId": "c",
+    "market": "DE",
+    "occurredAt": "2026-01-01T00:00:00Z",
+    "consumer": {"ConsumerId": "c", "FirstName": "Ann"},
+    "entities": {"pet": [{"PetId": "1"}, {"PetId": "2"}]},
+}
+
+
+class Client:
+    """The part of the client that is used, in memory; ``before_retrieve`` runs before each retrieve."""
+
+    def __init__(self) -> None:
+        self.cmt = FakeCmt(CATALOG)
+        self.before_retrieve: Callable[[], object] = lambda: None
+
+    async def token(self) -> str:
+        return "token"
+
+    async def upsert(self, rows: Sequence[tuple[EntityType, Row]]) -> Any:
+        return await self.cmt.upsert(rows, permit=lambda: None)
+
+    async def delete(self, keys: Sequence[tuple[EntityType, Row]]) -> Any:
+        return await self.cmt.delete(keys, permit=lambda: None)
+
+    async def retrieve(self, entity: EntityType, consumer_id: str) -> Any:
+        self.before_retrieve()
+        return await self.cmt.retrieve(entity, consumer_id, permit=lambda: None)
+
+    @property
+    def writes(self) -> list[str]:
+        return [str(call) for call in self.cmt.calls if call.action is not Action.RETRIEVE]
+
+
+@dataclass
+class World:
+    """One partition: records of the main topic, of consumers and of the partition, and Marketing Cloud."""
+
+    client: Client = field(default_factory=Client)
+    topic: list[SourceRecord] = field(default_factory=list)
+    states: dict[str, ConsumerState] = field(default_factory=dict)
+    partition: PartitionState = field(default_factory=PartitionState)
+
+    def publish(self, consumer_id: str = "c") -> int:
+        offset = len(self.topic)
+        document = {**UPDATE, "consumerId": consumer_id, "consumer": {**UPDATE["consumer"], "ConsumerId": consumer_id}}  # type: ignore[dict-item]
+        self.topic.append(SourceRecord("t", 0, offset, 0, consumer_id.encode(), json.dumps(document).encode()))
+        return offset
+
+    def settle(self, offset: int, outcome: str = "synced") -> None:
+        consumer_id = (self.topic[offset].key or b"").decode()
+        recent = (RecentEvent("e" if outcome == "synced" else "f", "UPDATE", outcome, None, 1, offset),)
+        before = self.states.get(consumer_id)
+        full = FullState(offset, "UPDATE", "e") if outcome == "synced" else before and before.full
+        self.states[consumer_id] = ConsumerState(offset, "DE", recent + (before.recent if before else ()), full=full)
+        self.partition.upto = offset
+
+    # As the read models, the main topic and the accounts are asked.
+
+    def partitions(self) -> dict[int, PartitionState]:
+        return {0: self.partition}
+
+    def consumer(self, consumer_id: str) -> list[tuple[int, ConsumerState]]:
+        return [(0, self.states[consumer_id])] if consumer_id in self.states else []
+
+    def behind_seconds(self) -> float:
+        return -1.0
+
+    def bounds(self, partition: int) -> tuple[int, int]:
+        return 0, len(self.topic)
+
+    def read(self, partition: int, offsets: Sequence[int]) -> dict[int, SourceRecord]:
+        return {offset: self.topic[offset] for offset in offsets if offset >= 0}
+
+    def keys(self, partition: int, start: int, end: int) -> Iterator[tuple[int, bytes | None]]:
+        return iter([(record.offset, record.key) for record in self.topic[start:end]])
+
+    one_account = True
+
+    def of(self, market: str) -> Market:
+        return self.market
+
+    def __post_init__(self) -> None:
+        client = cast(CmtClient, self.client)
+        self.market = Market(Account("default", client), client, CATALOG)
+
+    async def verify(self, mend: Repair | None = None) -> list[Finding]:
+        verifier = Verifier(CATALOG, cast(ReadModels, self), cast(SettledEvents, self), cast(MarketClients, self), mend)
+        await verifier.look_at_unsettled()
+        places = verifier.places(sorted(self.states), None)
+        return await verifier.chunk(places, lambda finding: None)
+
+
+MEND = Repair(batch_size=1, dry_run=False)
+
+
+@pytest.fixture
+def world() -> World:
+    """Consumer c with a settled UPDATE that Marketing Cloud does not hold."""
+    world = World()
+    world.settle(world.publish())
+    return world
+
+
+async def only(world: World, mend: Repair | None = MEND) -> Finding:
+    (finding,) = await world.verify(mend)
+    return finding
+
+
+async def test_drift_is_mended_parent_first_and_read_again(world: World) -> None:
+    world.client.cmt.hold(INTEREST, ConsumerId="c", InterestId="9")
+    assert (await only(world)).status is Status.REPAIRED
+    assert world.client.writes == [
+        "upsert consumer c",
+        "upsert pet c/1",
+        "upsert pet c/2",
+        "delete interest c/9",
+    ]
+    assert (await only(world)).status is Status.OK
+
+
+async def test_rows_go_together_up_to_the_batch_size_but_the_parent_alone(world: World) -> None:
+    await only(world, Repair(batch_size=50, dry_run=False))
+    assert world.client.writes == ["upsert consumer c", "upsert pet c/1, pet c/2"]
+
+
+async def test_without_repair_and_in_a_dry_run_nothing_is_written(world: World) -> None:
+    assert (await only(world, None)).status is Status.DRIFTED
+    finding = await only(world, Repair(batch_size=1, dry_run=True))
+    assert (finding.status, len(finding.writes)) == (Status.DRIFTED, 3)
+    assert all(write.problem for write in finding.writes)
+    assert world.client.writes == []
+
+
+async def test_when_the_parent_is_refused_nothing_else_is_sent(world: World) -> None:
+    world.client.cmt.fail_row(Action.UPSERT, CONSUMER, "CMT-ROW-INVALID")
+    finding = await only(world)
+    assert finding.status is Status.DRIFTED
+    assert world.client.writes == ["upsert consumer c"]
+    assert ["CMT-ROW-INVALID" in (write.problem or "") for write in finding.writes] == [True, False, False]
+
+
+async def test_a_refused_row_does_not_keep_others_of_its_kind_from_being_written(world: World) -> None:
+    world.client.cmt.fail_row(Action.UPSERT, PET, "CMT-ROW-INVALID", key=("c", "1"))
+    assert (await only(world)).status is Status.DRIFTED
+    assert world.client.writes == ["upsert consumer c", "upsert pet c/1", "upsert pet c/2"]
+
+
+@pytest.mark.parametrize("settled", [True, False])
+async def test_a_consumer_whose_next_event_comes_while_it_is_compared_is_left_alone(
+    world: World, settled: bool
+) -> None:
+    def once() -> None:
+        world.client.before_retrieve = lambda: None
+        offset = world.publish()
+        if settled:
+            world.settle(offset)
+
+    world.client.before_retrieve = once
+    assert (await only(world)).status is Status.PENDING
+    assert world.client.writes == []
+
+
+async def test_the_next_event_of_another_consumer_does_not_matter(world: World) -> None:
+    world.client.before_retrieve = lambda: world.publish("other")
+    assert (await only(world)).status is Status.REPAIRED
+
+
+async def test_a_consumer_with_an_event_that_is_not_settled_is_pending(world: World) -> None:
+    world.publish()
+    assert (await only(world)).status is Status.PENDING
+    world.settle(1)
+    assert (await only(world)).status is Status.REPAIRED
+
+
+async def test_a_consumer_with_a_parked_event_is_pending(world: World) -> None:
+    world.partition.forward(world.publish(), Forwarded("c", "f", 1))
+    world.partition.advance(1)
+    assert (await only(world)).status is Status.PENDING
+
+
+async def test_a_consumer_whose_later_event_failed_is_pending(world: World) -> None:
+    world.settle(world.publish(), "failed")
+    assert (await only(world)).status is Status.PENDING
+
+
+async def test_of_another_event_at_that_place_only_the_parent_counts(world: World) -> None:
+    full = FullState(0, "UPDATE", "one that is gone")
+    world.states["c"] = ConsumerState(0, "DE", full=full)
+    finding = await only(world)
+    assert (finding.status, finding.in_part, world.client.writes) == (Status.DRIFTED, True, [])
+    world.client.cmt.hold(CONSUMER, ConsumerId="c")
+    assert (await only(world)).status is Status.PARTIAL
+
+
+async def test_a_call_that_fails_is_the_consumers_error_until_it_is_the_accounts(world: World) -> None:
+    world.client.cmt.fail_call(Action.RETRIEVE, PET, "CMT-TIMEOUT")
+    for _ in range(10):
+        finding = await only(world)
+        assert (finding.status, "CMT-TIMEOUT" in (finding.note or "")) == (Status.ERROR, True)
+    with pytest.raises(AccountUnavailable, match="CMT-TIMEOUT"):
+        await only(world)
