@@ -12,6 +12,7 @@ from contextlib import AsyncExitStack
 
 import structlog
 import uvloop
+from aiokafka.errors import KafkaError
 
 from app.domain.counts import Settlement
 from app.domain.record import SourceRecord
@@ -96,11 +97,9 @@ class Worker:
             web = WebServer(WebState(self._read_models, self._metrics, self._readiness), self._settings.web)
             await web.start()
             stack.push_async_callback(web.stop)
-            if not await self._until_kafka_is_there():
-                return
-            await self._start(stack)
-            await self._stop.wait()
-            self._waiting_for = "stopping"
+            while await self._until_kafka_is_there():
+                if await self._work():
+                    break
         if isinstance(self._failure, EngineStopped):
             raise WorkerFailed(str(self._failure)) from self._failure
         if self._failure is not None:
@@ -108,6 +107,19 @@ class Worker:
                 f"stopped by an unexpected {type(self._failure).__name__} ({self._failure}); nothing is lost: what was "
                 "under way is done again after a restart. Please report it with the log."
             ) from self._failure
+
+    async def _work(self) -> bool:
+        """Start, and work until asked to stop; False: Kafka went away before all was started."""
+        async with AsyncExitStack() as stack:
+            try:
+                await self._start(stack)
+            except KafkaError as error:
+                self._waiting_for = f"Kafka went away during the start ({type(error).__name__})"
+                log.warning("Kafka went away during the start, starting again", error=type(error).__name__)
+                return False
+            await self._stop.wait()
+            self._waiting_for = "stopping"
+        return True
 
     async def _start(self, stack: AsyncExitStack) -> None:
         settings, kafka, sync = self._settings, self._settings.kafka, self._settings.sync

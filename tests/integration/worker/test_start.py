@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import select
 import socket
 import socketserver
@@ -15,9 +16,11 @@ from pathlib import Path
 import pytest
 from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, NewPartitions
 
+from app.engine.producer import DurableProducer
+from app.flows.worker import Worker
 from app.kafka import topics
 from app.kafka.free_port import free_port
-from app.settings import KafkaSettings
+from app.settings import KafkaSettings, WorkerSettings
 from tests.integration.worker.deployment import Deploy
 from tests.integration.worker.profiles import fresh_consumer, new
 from tests.integration.worker.worker_process import plain_environment, wait_for
@@ -186,6 +189,61 @@ def test_worker_waits_for_a_broker_that_is_away_says_so_and_goes_on_when_it_come
         event = new(fresh_consumer())
         deployment.publish(event)
         assert deployment.outcome(worker, event)["outcome"] == "synced"
+
+
+class HastyWorker(Worker):
+    """Believes once, without looking, that Kafka is there: as if it went away right after the look."""
+
+    looked = False
+
+    async def _until_kafka_is_there(self) -> bool:
+        if self.looked:
+            return await super()._until_kafka_is_there()
+        self.looked = True
+        return True
+
+
+@pytest.mark.parametrize("gone_for", ["our producer", "Faust"])
+async def test_worker_starts_again_when_kafka_goes_away_during_the_start(
+    deploy: Deploy, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, gone_for: str
+) -> None:
+    deployment = deploy()
+    port = free_port()
+    own = {
+        "KAFKA_BOOTSTRAP_SERVERS": f"127.0.0.1:{port}",
+        "WEB_PORT": str(free_port()),
+        "DATA_DIR": str(tmp_path / "d"),
+    }
+    for name, value in {**deployment.settings, **own}.items():
+        monkeypatch.setenv(name, value)
+    if gone_for == "Faust":
+        start = DurableProducer.start
+
+        async def once(producer: DurableProducer) -> None:
+            monkeypatch.setattr(DurableProducer, "start", start)
+
+        monkeypatch.setattr(DurableProducer, "start", once)
+    worker = HastyWorker(WorkerSettings())
+
+    async def until(condition: Callable[[], object], seconds: float = 40.0) -> None:
+        async with asyncio.timeout(seconds):
+            while not condition():
+                assert not running.done(), running
+                await asyncio.sleep(0.05)
+
+    running = asyncio.create_task(worker.run())
+    try:
+        await until(lambda: f"127.0.0.1:{port}" in str(worker._waiting_for))
+        with forwarding(port, to=deployment.kafka.bootstrap_servers):
+            await until(lambda: worker._readiness().ready)
+            event = new(fresh_consumer())
+            await asyncio.to_thread(deployment.publish, event)
+            await until(lambda: worker._metrics.render().count(b"events_settled_total{") > 0)
+            worker._stop.set()
+            async with asyncio.timeout(30):
+                await running
+    finally:
+        running.cancel()
 
 
 def test_only_what_comes_after_the_start_is_read_where_that_is_wanted(deploy: Deploy) -> None:
