@@ -33,6 +33,11 @@ class Account:
     _failures: int = 0
     _asking: asyncio.Lock = field(default_factory=asyncio.Lock, repr=False)
 
+    @property
+    def reached(self) -> bool:
+        """Whether it has given a token."""
+        return self._has_token
+
     async def ready(self) -> None:
         """Return when it has given a token, once and for all.
 

@@ -60,7 +60,8 @@ class SettledEvents:
             raise self._unreadable(partition, error.args[0].str()) from error
         if found is None:
             raise self._unreadable(partition, f"no answer within {self._patience:g} s")
-        return found
+        first, end = found
+        return first, end
 
     def read(self, partition: int, offsets: Sequence[int]) -> dict[int, SourceRecord]:
         """The records at these offsets; those that are no longer there (retention, compaction) are left out."""

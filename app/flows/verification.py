@@ -39,7 +39,8 @@ from app.domain.record import SourceRecord
 from app.flows.market_clients import AccountUnavailable, Market, MarketClients
 from app.flows.repair import repair
 from app.flows.settled_events import SettledEvents
-from app.readmodels import ReadModels
+from app.kafka.admin import KafkaAccessError
+from app.readmodels import ReadModels, ReadModelUnavailable
 from app.settings import CmtSettings, KafkaSettings
 
 CONSUMERS_AT_ONCE = 8
@@ -94,9 +95,9 @@ async def verify(
 
     Raises:
         ConfigurationError: no client can be made of the settings.
-        KafkaAccessError: the main topic cannot be read.
-        ReadModelUnavailable: the records cannot be read.
-        AccountUnavailable: the only account there is cannot be asked.
+        KafkaAccessError: the main topic cannot be read, from the first on.
+        ReadModelUnavailable: the records cannot be read, from the first on.
+        AccountUnavailable: the only account there is gives no token.
     """
     async with MarketClients(cmt, catalog, concurrency=CALLS_AT_ONCE) as markets:
         with SettledEvents(kafka) as events:
@@ -106,7 +107,14 @@ async def verify(
             on_total(len(places))
             findings: list[Finding] = []
             for start in range(0, len(places), CHUNK):
-                findings += await run.chunk(places[start : start + CHUNK], on_finding)
+                try:
+                    findings += await run.chunk(places[start : start + CHUNK], on_finding)
+                except (KafkaAccessError, ReadModelUnavailable) as error:
+                    if not findings:
+                        raise
+                    # What was found, and written, must still be told.
+                    rest = [Finding(name, p, None, Status.ERROR, str(error)) for p, _, name in places[start:]]
+                    return findings + rest
             return findings
 
 
@@ -191,12 +199,12 @@ class Verifier:
             market.account.answered()
             if not comparison.drift:
                 return subject.found(Status.PARTIAL if in_part else Status.OK, note, in_part=in_part)
-            if why := await self._moved_on(subject):
-                return subject.found(Status.PENDING, why)
+            if moved_on := await self._moved_on(subject):
+                return moved_on
             finding = replace(subject.found(Status.DRIFTED, note, in_part=in_part), drift=comparison.drift)
             return await self._mended(finding, subject, comparison, expected, market)
         except AccountUnavailable as unavailable:
-            if self.markets.one_account:
+            if self.markets.one_account and not market.account.reached:
                 raise
             return subject.found(Status.ERROR, str(unavailable))
         except CallFailed as failed:
@@ -285,14 +293,18 @@ class Verifier:
             return "a later event of it failed and may have written a part"
         return None
 
-    async def _moved_on(self, subject: _Subject) -> str | None:
-        """Why a consumer cannot be judged now, after everything has been read once more."""
-        if not await self._fresh():
-            return "its record could not be read once more"
-        await self._look_at_arrivals(subject.partition)
-        if self._subject(subject.consumer_id) != subject:
-            return "an event of it was settled meanwhile"
-        return self._pending(subject, self._parked())
+    async def _moved_on(self, subject: _Subject) -> Finding | None:
+        """Why a consumer cannot be judged now, after everything has been read once more; None: it can."""
+        try:
+            if not await self._fresh():
+                return subject.found(Status.ERROR, "differs, but its record could not be read once more")
+            await self._look_at_arrivals(subject.partition)
+            if self._subject(subject.consumer_id) != subject:
+                return subject.found(Status.PENDING, "an event of it was settled meanwhile")
+            why = self._pending(subject, self._parked())
+        except (KafkaAccessError, ReadModelUnavailable) as error:
+            return subject.found(Status.ERROR, f"differs, but it could not be looked at once more: {error}")
+        return subject.found(Status.PENDING, why) if why else None
 
     async def _fresh(self) -> bool:
         """Return when the read models hold everything that stands in Kafka now."""

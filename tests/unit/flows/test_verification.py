@@ -11,6 +11,7 @@ import pytest
 
 from app.bundled import schema_path
 from app.cmt.client import CmtClient
+from app.cmt.errors import CallError, CallFailed
 from app.domain.consumer_state import ConsumerState, FullState, RecentEvent
 from app.domain.entities import Catalog, EntityType, Row, parse_catalog
 from app.domain.findings import Finding, Status
@@ -20,6 +21,7 @@ from app.domain.state import Forwarded, PartitionState
 from app.flows.market_clients import Account, AccountUnavailable, Market, MarketClients
 from app.flows.settled_events import SettledEvents
 from app.flows.verification import Repair, Verifier
+from app.kafka.admin import KafkaAccessError
 from app.readmodels import ReadModels
 from tests.unit.sinks.fake_cmt import FakeCmt
 
@@ -223,10 +225,31 @@ async def test_of_another_event_at_that_place_only_the_parent_counts(world: Worl
     assert (await only(world)).status is Status.PARTIAL
 
 
-async def test_a_call_that_fails_is_the_consumers_error_until_it_is_the_accounts(world: World) -> None:
+async def test_a_call_that_fails_is_the_consumers_error_and_after_many_no_more_are_made(world: World) -> None:
     world.client.cmt.fail_call(Action.RETRIEVE, PET, "CMT-TIMEOUT")
     for _ in range(10):
         finding = await only(world)
         assert (finding.status, "CMT-TIMEOUT" in (finding.note or "")) == (Status.ERROR, True)
-    with pytest.raises(AccountUnavailable, match="CMT-TIMEOUT"):
+    calls = len(world.client.cmt.calls)
+    finding = await only(world)
+    assert "No more calls after 10 failures in a row" in (finding.note or "")
+    assert len(world.client.cmt.calls) == calls
+
+
+async def test_when_the_only_account_gives_no_token_that_is_said_once(world: World) -> None:
+    async def refused() -> str:
+        raise CallFailed(CallError("CMT-TOKEN-REFUSED", "no"))
+
+    world.client.token = refused  # type: ignore[method-assign]
+    with pytest.raises(AccountUnavailable, match="Marketing Cloud cannot be used: CMT-TOKEN-REFUSED"):
         await only(world)
+
+
+async def test_when_kafka_goes_away_before_a_repair_nothing_is_written(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(partition: int) -> tuple[int, int]:
+        raise KafkaAccessError("gone")
+
+    world.client.before_retrieve = lambda: monkeypatch.setattr(world, "bounds", away)
+    assert ((await only(world)).status, world.client.writes) == (Status.ERROR, [])
