@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import secrets
+import signal
 import sys
 
 from app.kafka.distribution import BrokerStartError
@@ -32,6 +33,8 @@ def main() -> int:
     chosen = parser.parse_args()
     if chosen.runs < 1 or chosen.events < 100:
         parser.error("at least 1 run of 100 events")
+    # As Ctrl-C: what was started is ended with it.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     seed = secrets.randbelow(1_000_000) if chosen.seed is None else chosen.seed
     print(f"Torture: {chosen.runs} runs of {chosen.events} events; the same again: --seed {seed}", flush=True)
     lines: list[Line] = []
