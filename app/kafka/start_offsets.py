@@ -6,6 +6,7 @@ topic, such as that of a dry run, and must not become incidents of this one.
 
 from __future__ import annotations
 
+import time
 from datetime import datetime
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
@@ -15,6 +16,13 @@ from app.kafka.clients import consumer_config
 from app.settings import KafkaSettings
 
 _NO_OFFSET = -1001
+# A broker that has just started, or taken a group over, says so for a moment.
+_COORDINATOR_COMES = (
+    KafkaError.NOT_COORDINATOR,
+    KafkaError.COORDINATOR_NOT_AVAILABLE,
+    KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
+)
+AGAIN_SECONDS = 0.2
 
 
 def place_group(settings: KafkaSettings) -> dict[int, int]:
@@ -28,12 +36,19 @@ def place_group(settings: KafkaSettings) -> dict[int, int]:
         KafkaAccessError: the broker cannot be reached, or refused.
     """
     consumer = Consumer(consumer_config(settings, settings.group))
+    deadline = time.monotonic() + TIMEOUT_SECONDS
     try:
-        return _place(consumer, settings)
-    except KafkaException as error:
-        if error.args[0].code() in (KafkaError.UNKNOWN_MEMBER_ID, KafkaError.ILLEGAL_GENERATION):
-            return {}  # another worker of the group was faster, and has members by now
-        raise KafkaAccessError(f"KAFKA_START: cannot place group {settings.group}: {error.args[0].str()}") from error
+        while True:
+            try:
+                return _place(consumer, settings)
+            except KafkaException as error:
+                code = error.args[0].code()
+                if code in (KafkaError.UNKNOWN_MEMBER_ID, KafkaError.ILLEGAL_GENERATION):
+                    return {}  # another worker of the group was faster, and has members by now
+                if code not in _COORDINATOR_COMES or time.monotonic() > deadline:
+                    reason = error.args[0].str()
+                    raise KafkaAccessError(f"KAFKA_START: cannot place group {settings.group}: {reason}") from error
+            time.sleep(AGAIN_SECONDS)
     finally:
         consumer.close()
 
