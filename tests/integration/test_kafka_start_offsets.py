@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import pytest
+from confluent_kafka import Consumer, KafkaError, KafkaException
 
+from app.kafka import start_offsets
 from app.kafka.start_offsets import place_group
+from app.settings import KafkaSettings
 from tests.kafka_probe import KafkaProbe, MakeKafkaSettings
 
 SECOND = 1_700_000_000  # 2023-11-14T22:13:20Z
@@ -66,3 +69,18 @@ def test_a_group_that_has_an_offset_is_left_alone(kafka: KafkaProbe, make_kafka_
     _fill(kafka, settings.topic)
     assert place_group(settings) == {}
     assert kafka.committed(settings.group, settings.topic)[0] == 0
+
+
+def test_a_coordinator_that_is_just_coming_up_is_waited_for(
+    make_kafka_settings: MakeKafkaSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers = iter([KafkaError.NOT_COORDINATOR, KafkaError.COORDINATOR_LOAD_IN_PROGRESS])
+    place = start_offsets._place
+
+    def not_yet(consumer: Consumer, settings: KafkaSettings) -> dict[int, int]:
+        if (code := next(answers, None)) is not None:
+            raise KafkaException(KafkaError(code))
+        return place(consumer, settings)
+
+    monkeypatch.setattr(start_offsets, "_place", not_yet)
+    assert place_group(make_kafka_settings(start="latest")) == {0: 0, 1: 0, 2: 0, 3: 0}
