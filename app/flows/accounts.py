@@ -8,13 +8,13 @@ extensions differ.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
+from app.cmt.accounts import AccountClients
 from app.cmt.client import CmtClient
-from app.domain.entities import OWN_ACCOUNT, Catalog, EntityType
+from app.domain.entities import Catalog, EntityType
 from app.domain.errors import EVENT_MARKET_UNKNOWN
 from app.domain.event import ProfileEvent, unknown_market
 from app.domain.outcome import Attempt, Failure, Phase, RecordCount
@@ -36,14 +36,6 @@ class Account:
     health: TargetHealth
 
 
-@dataclass(frozen=True, slots=True)
-class _Way:
-    """Where the events of a market go."""
-
-    account: Account
-    sink: Sink
-
-
 class Accounts:
     """All accounts that a catalog names, as one sink. Use as an async context manager.
 
@@ -52,25 +44,33 @@ class Accounts:
     """
 
     def __init__(self, cmt: CmtSettings, sync: SyncSettings, catalog: Catalog, metrics: Metrics) -> None:
-        self._cmt, self._sync, self._metrics = cmt, sync, metrics
-        self._accounts: dict[str, Account] = {}
-        self._known: list[tuple[Catalog, str, _Way]] = []
-        self._all = None if catalog.markets is not None else self._way(catalog)
-        self._markets = {market: self._way(tables) for market, tables in (catalog.markets or {}).items()}
-        self._others = None if catalog.other_markets is None else self._way(catalog.other_markets)
-        # Nothing is sent for an event without a way, so it does not matter whose breaker it passes.
-        self._no_way = next(iter(self._accounts))
-        self._open = AsyncExitStack()
+        health: dict[str, TargetHealth] = {}
+        breakers: dict[str, Breaker] = {}
+
+        def observe(name: str) -> TargetHealth:
+            breakers[name] = Breaker(sync.breaker_failures, sync.breaker_probe_seconds)
+            health[name] = TargetHealth(breakers[name], metrics)
+            return health[name]
+
+        self._clients = AccountClients(cmt, catalog, concurrency=sync.concurrency, observe=observe)
+        self._accounts = {
+            name: Account(name, client, breakers[name], health[name])
+            for name, client in self._clients.by_account.items()
+        }
+        # One sink for each client: what it remembers of parent rows goes with the data extensions.
+        sinks = {id(d.client): CmtSink(d.client, d.tables, sync, cmt.batch_size) for d in self._clients}
+        self._sinks: dict[int, Sink] = dict(sinks)
+        # Nothing is sent for an event of an unknown market, so it does not matter whose breaker it passes.
+        self._any = next(iter(self._accounts))
 
     async def __aenter__(self) -> Self:
-        for account in self._accounts.values():
-            await self._open.enter_async_context(account.client)
+        await self._clients.__aenter__()
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self._open.aclose()
+        await self._clients.__aexit__(kind, error, trace)
 
     def __iter__(self) -> Iterator[Account]:
         return iter(self._accounts.values())
@@ -87,40 +87,16 @@ class Accounts:
 
     def account_of(self, market: str) -> str:
         """The name of the account that a market belongs to; of any for a market that is not known."""
-        way = self._way_of(market)
-        return self._no_way if way is None else way.account.name
+        destination = self._clients.of(market)
+        return self._any if destination is None else destination.account
 
     async def apply(self, event: ProfileEvent, *, last_attempt: bool, permit: Permit) -> Attempt:
         """Run an event once in the account of its market; see ``Sink.apply``."""
-        way = self._way_of(event.market)
-        if way is None:
+        destination = self._clients.of(event.market)
+        if destination is None:
             failure = Failure(
                 EVENT_MARKET_UNKNOWN.code, unknown_market(event.market), EntityType.CONSUMER, Phase.BEFORE_PARENT
             )
             return Attempt((failure,), (RecordCount(EntityType.CONSUMER, 0, 1),))
-        return await way.sink.apply(event, last_attempt=last_attempt, permit=permit)
-
-    def _way_of(self, market: str) -> _Way | None:
-        return self._all or self._markets.get(market, self._others)
-
-    def _way(self, tables: Catalog) -> _Way:
-        name = tables.account_id or self._cmt.account_id or OWN_ACCOUNT
-        for known, account_name, way in self._known:
-            if account_name == name and known.data_extensions == tables.data_extensions:
-                return way
-        account = self._accounts.get(name)
-        if account is None:
-            account = self._accounts[name] = self._account(name, tables)
-            client = account.client
-        else:
-            client = account.client.for_catalog(tables)
-        way = _Way(account, CmtSink(client, tables, self._sync, self._cmt.batch_size))
-        self._known.append((tables, name, way))
-        return way
-
-    def _account(self, name: str, tables: Catalog) -> Account:
-        breaker = Breaker(self._sync.breaker_failures, self._sync.breaker_probe_seconds)
-        health = TargetHealth(breaker, self._metrics)
-        settings = self._cmt if tables.account_id is None else self._cmt.for_account(tables.account_id)
-        client = CmtClient(settings, tables, concurrency=self._sync.concurrency, observe=health)
-        return Account(name, client, breaker, health)
+        sink = self._sinks[id(destination.client)]
+        return await sink.apply(event, last_attempt=last_attempt, permit=permit)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self
 
+from app.cmt.accounts import AccountClients
 from app.cmt.client import CmtClient
 from app.cmt.errors import CallFailed
 from app.domain.entities import OWN_ACCOUNT, Catalog
@@ -87,21 +87,17 @@ class MarketClients:
     """
 
     def __init__(self, cmt: CmtSettings, catalog: Catalog, *, concurrency: int) -> None:
-        self._cmt, self._catalog = cmt, catalog
-        self._concurrency = concurrency
-        self._accounts: dict[str, Account] = {}
-        self._markets = [self._market(tables) for tables in catalog.destinations()]
-        self._open = AsyncExitStack()
+        self._clients = AccountClients(cmt, catalog, concurrency=concurrency)
+        self._accounts = {name: Account(name, client) for name, client in self._clients.by_account.items()}
 
     async def __aenter__(self) -> Self:
-        for account in self._accounts.values():
-            await self._open.enter_async_context(account.client)
+        await self._clients.__aenter__()
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self._open.aclose()
+        await self._clients.__aexit__(kind, error, trace)
 
     @property
     def one_account(self) -> bool:
@@ -110,15 +106,5 @@ class MarketClients:
 
     def of(self, market: str) -> Market | None:
         """None: the market is not known here."""
-        tables = self._catalog.of_market(market)
-        return next((known for known in self._markets if known.tables is tables), None)
-
-    def _market(self, tables: Catalog) -> Market:
-        name = tables.account_id or self._cmt.account_id or OWN_ACCOUNT
-        account = self._accounts.get(name)
-        if account is not None:
-            return Market(account, account.client.for_catalog(tables), tables)
-        settings = self._cmt if tables.account_id is None else self._cmt.for_account(tables.account_id)
-        client = CmtClient(settings, tables, concurrency=self._concurrency)
-        account = self._accounts[name] = Account(name, client)
-        return Market(account, client, tables)
+        found = self._clients.of(market)
+        return None if found is None else Market(self._accounts[found.account], found.client, found.tables)

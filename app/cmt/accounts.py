@@ -1,0 +1,89 @@
+"""One client for each account that a catalog names, with the data extensions of each market.
+
+An account (a business unit) has a token, connections, a rate and a limit of calls under way of its own; markets of one
+account share all that, also when their data extensions differ.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Self
+
+from app.cmt.client import CallObserver, CmtClient
+from app.domain.entities import OWN_ACCOUNT, Catalog
+from app.settings import CmtSettings
+
+
+@dataclass(frozen=True, slots=True)
+class Destination:
+    """Where the rows of a market go: the account's name, its client for these data extensions, the data extensions."""
+
+    account: str
+    client: CmtClient
+    tables: Catalog
+
+
+class AccountClients:
+    """The clients of all accounts. Use as an async context manager.
+
+    Args:
+        observe: where the metrics of an account's calls go, by its name.
+
+    Raises:
+        ConfigurationError: a client cannot be made of the settings.
+    """
+
+    def __init__(
+        self,
+        cmt: CmtSettings,
+        catalog: Catalog,
+        *,
+        concurrency: int,
+        observe: Callable[[str], CallObserver | None] = lambda _account: None,
+    ) -> None:
+        self._catalog = catalog
+        self._clients: dict[str, CmtClient] = {}
+        self._destinations: list[Destination] = []
+        for tables in catalog.destinations():
+            name = tables.account_id or cmt.account_id or OWN_ACCOUNT
+            alike = next((d for d in self._destinations if d.account == name and _alike(d.tables, tables)), None)
+            if alike is not None:
+                client = alike.client
+            elif name in self._clients:
+                client = self._clients[name].for_catalog(tables)
+            else:
+                settings = cmt if tables.account_id is None else cmt.for_account(tables.account_id)
+                client = CmtClient(settings, tables, concurrency=concurrency, observe=observe(name))
+                self._clients[name] = client
+            self._destinations.append(Destination(name, client, tables))
+        self._open = AsyncExitStack()
+
+    async def __aenter__(self) -> Self:
+        for client in self._clients.values():
+            await self._open.enter_async_context(client)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._open.aclose()
+
+    @property
+    def by_account(self) -> dict[str, CmtClient]:
+        """The client of each account, by its name."""
+        return dict(self._clients)
+
+    def __iter__(self) -> Iterator[Destination]:
+        return iter(self._destinations)
+
+    def of(self, market: str) -> Destination | None:
+        """None: the market is not known here."""
+        tables = self._catalog.of_market(market)
+        return next((known for known in self._destinations if known.tables is tables), None)
+
+
+def _alike(one: Catalog, other: Catalog) -> bool:
+    return one.data_extensions == other.data_extensions
