@@ -20,13 +20,14 @@ from types import TracebackType
 from typing import Generic, Protocol, Self, TypeVar
 
 from app.cmt.errors import CallError, CallFailed, Verdict
+from app.cmt.http.answer import Answer, TransportFailed
+from app.cmt.http.transport import HttpTransport
 from app.cmt.in_flight import InFlight
 from app.cmt.prepared import PreparedWire
 from app.cmt.rate import RateLimit
 from app.cmt.results import Mask, NoResult, RowResult, call_error, names_of, refused_row, retrieve_page, write_results
 from app.cmt.token_answer import Token
 from app.cmt.tokens import TokenClient
-from app.cmt.transport import Answer, HttpTransport, TransportFailed
 from app.cmt.values import is_xml_text, unsendable
 from app.cmt.wire import Message
 from app.domain import errors as registry

@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from app.cmt.errors import CallError, Fault, Verdict, of_fault, of_retrieve, of_row, of_status
+from app.cmt.http.answer import Answer
 from app.cmt.reader import ColumnError, RetrieveAnswer, RowAnswer, Unreadable, read_retrieve_answer, read_write_answer
-from app.cmt.transport import Answer
 from app.domain import errors as registry
 from app.domain.entities import CONSUMER_ID_COLUMN, Catalog, Row
 from app.domain.errors import ErrorEntry

@@ -15,7 +15,8 @@ from typing import Any
 import jwt
 
 from app.cmt.errors import CallError, CallFailed
-from app.cmt.transport import Answer, is_secure
+from app.cmt.http.address import is_secure
+from app.cmt.http.answer import Answer
 from app.domain import errors as registry
 from app.domain.errors import ErrorEntry
 

@@ -16,8 +16,8 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from app.cmt.errors import CallError, CallFailed
+from app.cmt.http.answer import Answer, TransportFailed
 from app.cmt.token_answer import Token, read_token, token_failed, token_url
-from app.cmt.transport import Answer, TransportFailed
 from app.domain import errors as registry
 from app.settings import CmtSettings
 

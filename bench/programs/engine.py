@@ -1,4 +1,4 @@
-"""This program's worker, everything durable, with a sink that makes one POST for each event.
+"""This program's worker, everything durable, with a sink that makes one POST for each event, by its own HTTP client.
 
 ``BENCH_SAMPLES`` names a file: then the process is sampled while it works, see ``sampling``.
 """
@@ -12,6 +12,7 @@ from pathlib import Path
 
 import uvloop
 
+from app.cmt.http.transport import HttpTransport
 from app.domain.entities import EntityType
 from app.domain.event import ProfileEvent
 from app.domain.outcome import Attempt, RecordCount
@@ -20,7 +21,7 @@ from app.flows.worker import Worker
 from app.observe.logging import configure_logging
 from app.settings import WorkerSettings
 from app.sinks.sink import Permit
-from bench.programs.post import StaticPost
+from bench.programs.post import BODY, HEADERS, IN_FLIGHT
 from bench.programs.sampling import sampled
 
 _WRITTEN = Attempt(records=(RecordCount(EntityType.CONSUMER, 1, 0),))
@@ -29,28 +30,30 @@ _WRITTEN = Attempt(records=(RecordCount(EntityType.CONSUMER, 1, 0),))
 class StaticAccounts(Accounts):
     """A target that takes everything."""
 
-    post: StaticPost
+    transport: HttpTransport
 
     async def apply(self, event: ProfileEvent, *, last_attempt: bool, permit: Permit) -> Attempt:
         """One call; one that fails is a bug of the measurement and becomes a dead letter, which the table reports."""
-        permit()
-        await self.post()
+        answer = await self.transport.post(os.environ["BENCH_TARGET"], BODY, HEADERS, permit=permit)
+        if answer.status != 200:
+            raise RuntimeError(f"HTTP {answer.status}")
         return _WRITTEN
 
 
 class StaticWorker(Worker):
     """A worker with another target; nothing else differs."""
 
-    def __init__(self, settings: WorkerSettings, post: StaticPost) -> None:
+    def __init__(self, settings: WorkerSettings, transport: HttpTransport) -> None:
         super().__init__(settings)
         self._accounts = accounts = StaticAccounts(settings.cmt, settings.sync, self._catalog, self._metrics)
-        accounts.post = post
+        accounts.transport = transport
 
 
 async def main(settings: WorkerSettings) -> None:
     """Until SIGTERM."""
-    async with StaticPost() as post:
-        await StaticWorker(settings, post).run()
+    timeout_seconds = settings.cmt.timeout_seconds
+    async with HttpTransport(timeout_seconds=timeout_seconds, limit=IN_FLIGHT) as transport:
+        await StaticWorker(settings, transport).run()
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The call that every measured Python program makes for an event, and how long such a program runs."""
+"""The call that the measured programs make for an event, made with aiohttp, and how long such a program runs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from yarl import URL
 IN_FLIGHT = 64
 # About as long as a SOAP request that writes one row.
 BODY = b"<Envelope>" + b"x" * 1400 + b"</Envelope>"
-_HEADERS = {"Content-Type": "text/xml; charset=utf-8"}
+HEADERS = {"Content-Type": "text/xml; charset=utf-8"}
 
 
 class StaticPost:
@@ -38,7 +38,7 @@ class StaticPost:
         Raises:
             aiohttp.ClientError: it was not answered with 200.
         """
-        async with self._session.post(self._url, data=BODY, headers=_HEADERS) as answer:
+        async with self._session.post(self._url, data=BODY, headers=HEADERS) as answer:
             await answer.read()
             answer.raise_for_status()
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import math
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -16,44 +14,11 @@ from aiohttp import web
 from app.bundled import schema_path
 from app.cmt.client import CmtClient
 from app.cmt.errors import CallFailed
-from app.cmt.transport import HttpTransport, TransportFailed, is_secure
+from app.cmt.http.answer import TransportFailed
+from app.cmt.http.transport import HttpTransport
 from app.domain.entities import EntityType, parse_catalog
 from app.settings import CmtSettings, ConfigurationError
-
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-
-
-@asynccontextmanager
-async def serving(handler: Handler, tls: ssl.SSLContext | None = None) -> AsyncIterator[str]:
-    """A server on a free port that answers every request with ``handler``."""
-    application = web.Application()
-    application.router.add_route("*", "/{path:.*}", handler)
-    runner = web.AppRunner(application, access_log=None, shutdown_timeout=0.1)
-    await runner.setup()
-    try:
-        await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=tls).start()
-        yield f"{'https' if tls else 'http'}://127.0.0.1:{runner.addresses[0][1]}"
-    finally:
-        await runner.cleanup()
-
-
-@asynccontextmanager
-async def raw_server(
-    talk: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]],
-) -> AsyncIterator[int]:
-    """A TCP server on a free port."""
-
-    async def served(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            await talk(reader, writer)
-        finally:
-            writer.close()
-
-    server = await asyncio.start_server(served, "127.0.0.1", 0)
-    try:
-        yield server.sockets[0].getsockname()[1]
-    finally:
-        server.close()
+from tests.integration.http_servers import raw_server, serving
 
 
 async def hello(request: web.Request) -> web.Response:
@@ -137,27 +102,6 @@ def test_a_ca_file_without_certificates_is_refused_by_name(tmp_path: Path) -> No
     path.write_text("no certificates here")
     with pytest.raises(ConfigurationError, match="CMT_CA_FILE"):
         HttpTransport(timeout_seconds=5, limit=2, ca_file=path)
-
-
-@pytest.mark.parametrize(
-    ("url", "secure"),
-    [
-        ("https://x.example/Service.asmx", True),
-        ("http://127.0.0.1:8080/", True),
-        ("http://localhost/", True),
-        ("http://[::1]:1/", True),
-        ("http://x.example/", False),
-        ("http://127.0.0.1.x.example/", False),
-        ("http://localhost.x.example/", False),
-        ("http://user@x.example/", False),
-        ("ftp://x.example/", False),
-        ("x.example", False),
-        ("https://", False),
-        ("", False),
-    ],
-)
-def test_where_a_token_may_be_sent(url: str, secure: bool) -> None:
-    assert is_secure(url) is secure
 
 
 async def test_plain_http_to_another_machine_is_refused_before_anything_is_sent() -> None:

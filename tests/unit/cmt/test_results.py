@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from app.cmt.http.answer import Answer
 from app.cmt.results import LONGEST_MESSAGE, Mask, NoResult, call_error, names_of, retrieve_page, write_results
-from app.cmt.transport import Answer
 from app.domain.entities import Catalog, Row
 from tests.unit.cmt.answers import bad, fault, good, retrieved, written
 

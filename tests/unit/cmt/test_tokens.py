@@ -12,9 +12,9 @@ import jwt
 import pytest
 
 from app.cmt.errors import CallFailed
+from app.cmt.http.answer import Answer, TransportFailed
 from app.cmt.token_answer import Token
 from app.cmt.tokens import EARLY_AGAIN_SECONDS, TokenClient
-from app.cmt.transport import Answer, TransportFailed
 from app.domain import errors as registry
 from app.settings import CmtSettings
 

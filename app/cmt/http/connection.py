@@ -1,0 +1,146 @@
+"""One HTTP/1.1 connection, which carries one request at a time."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import time
+import zlib
+from datetime import UTC, datetime
+from typing import cast
+
+from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
+
+from app.cmt.http.answer import Answer
+from app.domain.retry_after import retry_after_seconds
+
+
+class ConnectionBroke(Exception):
+    """The connection ended before the answer did."""
+
+
+class NotHttp(Exception):
+    """What came is not an HTTP answer."""
+
+
+class HttpConnection(asyncio.Protocol):
+    """Sends a request and collects the answer. ``reusable``: another request may follow."""
+
+    def __init__(self) -> None:
+        self.reusable = False
+        self.idle_since = 0.0
+        self._transport: asyncio.Transport | None = None
+        self._waiting: asyncio.Future[Answer] | None = None
+        self._parser = HttpResponseParser(self)
+        self._body: list[bytes] = []
+        self._retry_after: str | None = None
+        self._gzip = self._framed = self._headers_complete = False
+
+    async def exchange(self, request: bytes) -> Answer:
+        """Send a whole request and return its answer. Given up (cancelled), the connection is closed.
+
+        Raises:
+            ConnectionBroke: there is no connection any more.
+            NotHttp: the answer makes no sense.
+        """
+        if self._transport is None or not self.reusable:
+            raise ConnectionBroke
+        self.reusable = False
+        self._waiting = asyncio.get_running_loop().create_future()
+        self._transport.write(request)
+        try:
+            return await self._waiting
+        finally:
+            self._waiting = None
+            if not self.reusable:
+                self.close()
+
+    def close(self) -> None:
+        """Close at once: what is not sent yet is not sent any more."""
+        self.reusable = False
+        if self._transport is not None:
+            self._transport.abort()
+
+    # asyncio.Protocol
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """The connection, or TLS inside of it, stands."""
+        self._transport = cast(asyncio.Transport, transport)
+        self.reusable, self.idle_since = True, time.monotonic()
+
+    def data_received(self, data: bytes) -> None:
+        """Part of an answer; without a request there is nothing to answer."""
+        if self._waiting is None:
+            self.close()
+            return
+        try:
+            self._parser.feed_data(data)
+        except (HttpParserError, HttpParserUpgrade):
+            self._end(NotHttp())
+
+    def eof_received(self) -> None:
+        """The other side will not answer another request."""
+        self.reusable = False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """An answer without a length ends with its connection."""
+        self.reusable = False
+        self._transport = None
+        if exc is None and self._headers_complete and not self._framed:
+            self._answer()
+        self._end(ConnectionBroke())
+
+    # httptools
+
+    def on_message_begin(self) -> None:
+        """An answer begins; a second one to the same request would be taken for that to the next."""
+        if self._waiting is None or self._waiting.done():
+            self.reusable = False
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """A header; also one after a chunked body."""
+        match name.lower():
+            case b"content-length" | b"transfer-encoding":
+                self._framed = True
+            case b"content-encoding":
+                self._gzip = value.strip().lower() in (b"gzip", b"x-gzip")
+            case b"retry-after":
+                self._retry_after = value.decode("latin-1")
+
+    def on_headers_complete(self) -> None:
+        """The body follows, if there is one."""
+        self._headers_complete = True
+
+    def on_body(self, body: bytes) -> None:
+        """Part of the body."""
+        self._body.append(body)
+
+    def on_message_complete(self) -> None:
+        """An answer has ended; an interim one (1xx) is followed by the real one."""
+        if self._parser.get_status_code() >= 200:
+            # An answer to half a request leaves the other half on its way.
+            sent = self._transport is not None and self._transport.get_write_buffer_size() == 0
+            self.reusable = sent and self._parser.should_keep_alive()
+            self._answer()
+        self._framed = self._headers_complete = False
+
+    def _answer(self) -> None:
+        if self._waiting is None or self._waiting.done():
+            self.reusable = False
+            return
+        body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
+        if self._gzip:
+            try:
+                body = gzip.decompress(body)
+            except (OSError, EOFError, zlib.error):
+                self._end(NotHttp())
+                return
+        wait = None if self._retry_after is None else retry_after_seconds(self._retry_after, datetime.now(UTC))
+        self._waiting.set_result(Answer(self._parser.get_status_code(), body, wait))
+        self._body, self._retry_after, self._gzip = [], None, False
+        self.idle_since = time.monotonic()
+
+    def _end(self, error: Exception) -> None:
+        self.reusable = False
+        if self._waiting is not None and not self._waiting.done():
+            self._waiting.set_exception(error)

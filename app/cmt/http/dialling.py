@@ -1,0 +1,143 @@
+"""Opening connections: names looked up, the first address that answers taken, TLS, proxies."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+from typing import cast
+from urllib.request import getproxies, proxy_bypass
+
+from aiohappyeyeballs import start_connection
+from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
+from yarl import URL
+
+from app.cmt.http.address import Origin, basic
+from app.cmt.http.answer import TransportFailed
+from app.cmt.http.connection import HttpConnection
+from app.domain import errors as registry
+
+# A host that does not even take the connection is down; there is no point in waiting for the whole timeout.
+CONNECT_SECONDS = 10.0
+# When the next address of a host is tried beside one that does not answer (RFC 8305 section 5).
+NEXT_ADDRESS_SECONDS = 0.25
+
+
+async def open_connection(origin: Origin, tls: ssl.SSLContext) -> HttpConnection:
+    """Connect, for https through the proxy of HTTPS_PROXY unless NO_PROXY names the host; else never through one.
+
+    Raises:
+        TransportFailed: it cannot be done, or not within ``CONNECT_SECONDS``. Nothing was sent.
+    """
+    try:
+        async with asyncio.timeout(CONNECT_SECONDS):
+            if not origin.tls:
+                return await _to(origin, None)
+            proxy = _proxy_for(origin)
+            return await (_to(origin, tls) if proxy is None else _through(proxy, origin, tls))
+    except TimeoutError:
+        raise _failed(f"{origin} does not take connections") from None
+    except ssl.SSLError:
+        raise _failed(f"no trusted TLS connection to {origin}; CMT_CA_FILE adds a CA") from None
+    except socket.gaierror:
+        raise _failed(f"the name {origin.host} is not known") from None
+    except OSError as error:
+        raise _failed(f"no connection to {origin}: {error.strerror or 'it was closed'}") from None
+
+
+async def _to(origin: Origin, tls: ssl.SSLContext | None) -> HttpConnection:
+    opened = await _connected(origin)
+    _, connection = await asyncio.get_running_loop().create_connection(
+        HttpConnection, sock=opened, ssl=tls, server_hostname=origin.host if tls else None
+    )
+    return connection
+
+
+async def _connected(origin: Origin) -> socket.socket:
+    loop = asyncio.get_running_loop()
+    addresses = await loop.getaddrinfo(origin.host, origin.port, type=socket.SOCK_STREAM)
+    return await start_connection(addresses, happy_eyeballs_delay=NEXT_ADDRESS_SECONDS, loop=loop)
+
+
+def _proxy_for(origin: Origin) -> URL | None:
+    address = getproxies().get("https")
+    if not address or proxy_bypass(str(origin)):
+        return None
+    url = URL(address if "://" in address else f"http://{address}")
+    if url.scheme not in ("http", "https") or not url.raw_host or url.port is None:
+        raise _failed("HTTPS_PROXY is not the address of an http or https proxy")
+    return url
+
+
+async def _through(proxy: URL, origin: Origin, tls: ssl.SSLContext) -> HttpConnection:
+    """Have a proxy connect (RFC 9110 section 9.3.6), and talk TLS with the origin inside."""
+    assert proxy.raw_host is not None and proxy.port is not None
+    way = Origin(proxy.raw_host, proxy.port, proxy.scheme == "https")
+    try:
+        opened = await _connected(way)
+        plain, tunnel = await asyncio.get_running_loop().create_connection(
+            _Tunnel, sock=opened, ssl=tls if way.tls else None, server_hostname=way.host if way.tls else None
+        )
+    except ssl.SSLError:
+        raise _failed(f"no trusted TLS connection to the proxy {way}; CMT_CA_FILE adds a CA") from None
+    except socket.gaierror:
+        raise _failed(f"the name of the proxy, {way.host}, is not known") from None
+    except OSError as error:
+        raise _failed(f"no connection to the proxy {way}: {error.strerror or 'it was closed'}") from None
+    try:
+        try:
+            status = await tunnel.ask(origin, basic(proxy) if proxy.user is not None else None)
+        except OSError as error:
+            raise _failed(f"the proxy {way} opens no way to {origin}: {error}") from None
+        if not 200 <= status < 300:
+            raise _failed(f"the proxy {way} refuses the way to {origin} (HTTP {status})")
+        connection = HttpConnection()
+        inner = await asyncio.get_running_loop().start_tls(plain, connection, tls, server_hostname=origin.host)
+    except BaseException:
+        plain.abort()
+        raise
+    connection.connection_made(cast(asyncio.Transport, inner))
+    return connection
+
+
+class _Tunnel(asyncio.Protocol):
+    """Asks a proxy for a way and reads no further than its answer's headers."""
+
+    def __init__(self) -> None:
+        self._transport: asyncio.Transport | None = None
+        self._status: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        self._parser = HttpResponseParser(self)
+
+    async def ask(self, origin: Origin, authorization: str | None) -> int:
+        """The status of the proxy's answer."""
+        lines = [f"CONNECT {origin} HTTP/1.1", f"Host: {origin}"]
+        if authorization is not None:
+            lines.append(f"Proxy-Authorization: {authorization}")
+        assert self._transport is not None
+        self._transport.write("\r\n".join((*lines, "", "")).encode("ascii"))
+        return await self._status
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+
+    def data_received(self, data: bytes) -> None:
+        try:
+            self._parser.feed_data(data)
+        except (HttpParserError, HttpParserUpgrade):
+            self._end(ConnectionError("its answer is not HTTP"))
+
+    def on_headers_complete(self) -> None:
+        status = self._parser.get_status_code()
+        if status >= 200 and not self._status.done():
+            self._status.set_result(status)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._end(ConnectionError("it closed the connection"))
+
+    def _end(self, error: Exception) -> None:
+        if not self._status.done():
+            self._status.set_exception(error)
+
+
+def _failed(reason: str) -> TransportFailed:
+    return TransportFailed(registry.CMT_CONNECTION, reason, sent=False)

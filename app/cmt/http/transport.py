@@ -1,0 +1,125 @@
+"""POSTs with a deadline over connections that are kept; failures are entries of the registry.
+
+TLS certificates are always verified. Plain http is for loopback only, also where an answer names the address; it never
+goes through a proxy, whereas https follows HTTPS_PROXY and NO_PROXY.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from app import __version__
+from app.cmt.http.address import Address, Origin, address_of
+from app.cmt.http.answer import Answer, TransportFailed
+from app.cmt.http.connection import ConnectionBroke, HttpConnection, NotHttp
+from app.cmt.http.dialling import open_connection
+from app.domain import errors as registry
+from app.settings import ConfigurationError
+
+# Shorter than the idle timeout of usual servers and firewalls, so that they do not close a connection under a request.
+KEEP_ALIVE_SECONDS = 15.0
+_COMMON_HEADERS = f"User-Agent: profile-sync/{__version__}\r\nAccept-Encoding: gzip\r\n".encode()
+
+
+class HttpTransport:
+    """Use as an async context manager.
+
+    Args:
+        timeout_seconds: for a request as a whole, from waiting for a connection to the last byte of the answer.
+        limit: requests under way at the same time; others wait for their turn within their timeouts.
+        ca_file: certificates to trust besides the system's.
+
+    Raises:
+        ConfigurationError: ``ca_file`` holds no certificates.
+    """
+
+    def __init__(self, *, timeout_seconds: float, limit: int, ca_file: Path | None = None) -> None:
+        self._timeout_seconds = timeout_seconds
+        self._turns = asyncio.Semaphore(limit)
+        self._idle: dict[Origin, list[HttpConnection]] = {}
+        self._tls = ssl.create_default_context()
+        if ca_file is not None:
+            try:
+                self._tls.load_verify_locations(ca_file)
+            except (OSError, ssl.SSLError) as error:
+                raise ConfigurationError([f"CMT_CA_FILE: {ca_file} holds no PEM certificates ({error})"]) from None
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for connections in self._idle.values():
+            for connection in connections:
+                connection.close()
+        self._idle.clear()
+        await asyncio.sleep(0)  # the event loop closes the sockets
+
+    async def post(
+        self, url: str, body: bytes, headers: Mapping[str, str], *, permit: Callable[[], None] | None = None
+    ) -> Answer:
+        """Send and read the whole answer. Redirects are not followed: they would carry the token elsewhere.
+
+        ``permit`` is called when there is a connection, right before the first byte goes out: waiting for one may take
+        long, and a worker may lose the right to send meanwhile. What it raises goes to the caller, and nothing is sent.
+
+        Raises:
+            TransportFailed: no answer in time, no connection, or it broke.
+        """
+        try:
+            address = address_of(url)
+        except ValueError as problem:
+            raise TransportFailed(registry.CMT_ENDPOINT, str(problem), sent=False) from None
+        if not address.secure:
+            raise TransportFailed(
+                registry.CMT_ENDPOINT, f"{address.origin}: plain http is refused except on loopback", sent=False
+            )
+        request = _request(address, body, headers)
+        sent = False
+        try:
+            async with asyncio.timeout(self._timeout_seconds), self._turns:
+                connection = self._kept(address.origin) or await open_connection(address.origin, self._tls)
+                try:
+                    if permit is not None:
+                        permit()
+                    sent = True
+                    return await connection.exchange(request)
+                finally:
+                    if connection.reusable:
+                        self._idle.setdefault(address.origin, []).append(connection)
+        except TimeoutError:
+            after = f"within {self._timeout_seconds:g} s"
+            reason = f"no answer of {address.origin} {after}" if sent else f"no connection to {address.origin} {after}"
+            raise TransportFailed(registry.CMT_TIMEOUT, reason, sent=sent) from None
+        except ConnectionBroke:
+            raise TransportFailed(
+                registry.CMT_CONNECTION, f"the connection to {address.origin} broke", sent=True
+            ) from None
+        except NotHttp:
+            raise TransportFailed(
+                registry.CMT_MALFORMED, f"the answer of {address.origin} is not HTTP", sent=True
+            ) from None
+
+    def _kept(self, origin: Origin) -> HttpConnection | None:
+        """The connection used last, so that those that are not needed get old and are left to close."""
+        connections = self._idle.get(origin)
+        while connections:
+            connection = connections.pop()
+            if connection.reusable and time.monotonic() - connection.idle_since < KEEP_ALIVE_SECONDS:
+                return connection
+            connection.close()
+        return None
+
+
+def _request(address: Address, body: bytes, headers: Mapping[str, str]) -> bytes:
+    lines = "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
+    if lines.count("\n") != len(headers):
+        raise ValueError("a header with a line break")
+    return b"%b%b%bContent-Length: %d\r\n\r\n%b" % (address.head, _COMMON_HEADERS, lines.encode(), len(body), body)

@@ -1,0 +1,188 @@
+"""One connection: answers in every framing, cut anywhere, and when it may be used again."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from app.cmt.http.answer import Answer
+from app.cmt.http.connection import ConnectionBroke, HttpConnection, NotHttp
+
+BODY = b"<Envelope>\xc3\xa4</Envelope>"
+ZIPPED = gzip.compress(BODY)
+SIZED = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(BODY), BODY)
+UNTIL_CLOSED = b"HTTP/1.1 200 OK\r\nContent-Type: text/xml\r\n\r\n" + BODY
+
+
+class Wire(asyncio.Transport):
+    """The other end of a connection: what was sent, and whether it was cut."""
+
+    def __init__(self, connection: HttpConnection, unsent: int = 0) -> None:
+        super().__init__()
+        self.connection = connection
+        self.unsent = unsent
+        self.sent = b""
+        self.cut = False
+        connection.connection_made(self)
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        self.sent += bytes(data)
+
+    def get_write_buffer_size(self) -> int:
+        return self.unsent
+
+    def abort(self) -> None:
+        self.cut = True
+        self.connection.connection_lost(None)
+
+
+def asked(unsent: int = 0) -> tuple[HttpConnection, Wire, asyncio.Task[Answer]]:
+    connection = HttpConnection()
+    wire = Wire(connection, unsent)
+    return connection, wire, asyncio.get_running_loop().create_task(connection.exchange(b"request"))
+
+
+async def started() -> tuple[HttpConnection, Wire, asyncio.Task[Answer]]:
+    connection, wire, task = asked()
+    await asyncio.sleep(0)
+    assert wire.sent == b"request"
+    return connection, wire, task
+
+
+@pytest.mark.parametrize(
+    ("answer", "status", "kept"),
+    [
+        (SIZED, 200, True),
+        (b"HTTP/1.1 100 Continue\r\n\r\n" + SIZED, 200, True),
+        (b"HTTP/1.1 103 Early Hints\r\nLink: <x>\r\n\r\n" + SIZED, 200, True),
+        (b"HTTP/1.1 500 No\r\nTransfer-Encoding: chunked\r\n\r\n4\r\n" + BODY[:4] + b"\r\n%x\r\n" % (len(BODY) - 4)
+         + BODY[4:] + b"\r\n0\r\n\r\n", 500, True),
+        (b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: %d\r\n\r\n" % len(BODY) + BODY, 200, False),
+        (b"HTTP/1.0 200 OK\r\nContent-Length: %d\r\n\r\n" % len(BODY) + BODY, 200, False),
+        (b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: %d\r\n\r\n" % len(ZIPPED) + ZIPPED, 200, True),
+    ],
+)  # fmt: skip
+@settings(max_examples=25, deadline=None)
+@given(data=st.data())
+def test_an_answer_may_be_framed_and_cut_anyhow(answer: bytes, status: int, kept: bool, data: st.DataObject) -> None:
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(answer)), max_size=6)))
+
+    async def received() -> None:
+        connection, wire, task = await started()
+        for start, end in zip([0, *cuts], [*cuts, len(answer)], strict=True):
+            if start < end:
+                connection.data_received(answer[start:end])
+        assert await task == Answer(status, BODY)
+        assert (connection.reusable, wire.cut) == (kept, not kept)
+
+    asyncio.run(received())
+
+
+async def test_an_answer_without_a_length_ends_with_the_connection() -> None:
+    connection, _, task = await started()
+    connection.data_received(UNTIL_CLOSED[:-3])
+    connection.data_received(UNTIL_CLOSED[-3:])
+    await asyncio.sleep(0)
+    assert not task.done()
+    connection.eof_received()
+    connection.connection_lost(None)
+    assert await task == Answer(200, BODY)
+    assert not connection.reusable
+
+
+@pytest.mark.parametrize("part", [b"", SIZED[:20], SIZED[:-1], UNTIL_CLOSED[:20]])
+async def test_an_answer_that_is_cut_off_is_none(part: bytes) -> None:
+    connection, _, task = await started()
+    if part:
+        connection.data_received(part)
+    connection.connection_lost(None)
+    with pytest.raises(ConnectionBroke):
+        await task
+
+
+async def test_an_answer_without_a_length_on_a_connection_that_broke_is_none() -> None:
+    connection, _, task = await started()
+    connection.data_received(UNTIL_CLOSED)
+    connection.connection_lost(ConnectionResetError())
+    with pytest.raises(ConnectionBroke):
+        await task
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"220 mail.example ESMTP\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: x\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n",
+        b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: Upgrade\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 4\r\n\r\nnope",
+        b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: %d\r\n\r\n%b" % (len(ZIPPED) - 5, ZIPPED[:-5]),
+    ],
+)
+async def test_what_makes_no_sense_is_no_answer_and_closes_the_connection(answer: bytes) -> None:
+    connection, wire, task = await started()
+    connection.data_received(answer)
+    with pytest.raises(NotHttp):
+        await task
+    assert wire.cut and not connection.reusable
+
+
+async def test_retry_after_belongs_to_its_own_answer_only() -> None:
+    connection, _, task = await started()
+    connection.data_received(b"HTTP/1.1 503 Busy\r\nRetry-After: 7\r\nContent-Length: 0\r\n\r\n")
+    assert await task == Answer(503, b"", 7.0)
+    second = asyncio.create_task(connection.exchange(b"again"))
+    await asyncio.sleep(0)
+    connection.data_received(SIZED)
+    assert await second == Answer(200, BODY)
+
+
+async def test_two_answers_to_one_request_end_the_connection() -> None:
+    connection, wire, task = await started()
+    connection.data_received(SIZED + SIZED)
+    assert await task == Answer(200, BODY)
+    assert wire.cut and not connection.reusable
+
+
+async def test_the_beginning_of_a_second_answer_ends_the_connection() -> None:
+    connection, wire, task = await started()
+    connection.data_received(SIZED + SIZED[:10])
+    assert await task == Answer(200, BODY)
+    assert wire.cut and not connection.reusable
+
+
+async def test_an_answer_that_nobody_asked_for_ends_the_connection() -> None:
+    connection = HttpConnection()
+    wire = Wire(connection)
+    connection.data_received(SIZED)
+    assert wire.cut
+    with pytest.raises(ConnectionBroke):
+        await connection.exchange(b"request")
+
+
+async def test_an_answer_to_half_a_request_ends_the_connection() -> None:
+    connection, wire, task = asked(unsent=100)
+    await asyncio.sleep(0)
+    connection.data_received(SIZED)
+    assert await task == Answer(200, BODY)
+    assert wire.cut and not connection.reusable
+
+
+async def test_a_request_that_is_given_up_closes_the_connection() -> None:
+    connection, wire, task = await started()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert wire.cut and not connection.reusable
+
+
+async def test_a_connection_that_the_other_side_is_closing_is_not_used_again() -> None:
+    connection, _, task = await started()
+    connection.data_received(SIZED)
+    await task
+    connection.eof_received()
+    assert not connection.reusable
