@@ -6,8 +6,10 @@ import argparse
 import secrets
 import signal
 import sys
+from collections.abc import Sequence
 
 from app.kafka.distribution import BrokerStartError
+from tests.chaos.event_calls import STRATEGIES, Strategy
 from tests.chaos.report import Line, describe, print_table
 from tests.chaos.run import Run, carry_out
 
@@ -17,11 +19,30 @@ DOWN_SECONDS = 60.0
 LEAST_SECONDS = 40.0
 
 
-def plan_of(number: int, seed: int, events: int) -> Run:
-    """Run ``number`` of several: every other one with faults of the CMT, which is down for a minute of a long one."""
+def plan_of(
+    number: int,
+    seed: int,
+    events: int,
+    strategies: Sequence[Strategy] = STRATEGIES,
+    faults: Sequence[bool] = (False, True),
+) -> Run:
+    """Run ``number`` of several: with and without faults of the CMT in turn, with one strategy after the other.
+
+    In a run with faults the CMT is down for a minute, or a quarter of a shorter one.
+    """
+    with_faults = faults[number % len(faults)]
+    strategy = strategies[number // len(faults) % len(strategies)]
     seconds = max(LEAST_SECONDS, events / EVENTS_PER_SECOND)
-    down = min(DOWN_SECONDS, seconds / 4) if number % 2 else 0.0
-    return Run(seed + number, events, seconds + down, down_seconds=down, consumers=min(300, max(30, events // 10)))
+    down = min(DOWN_SECONDS, seconds / 4) if with_faults else 0.0
+    consumers = min(300, max(30, events // 10))
+    return Run(seed + number, events, seconds + down, down_seconds=down, consumers=consumers, strategy=strategy)
+
+
+def again(run: Run) -> str:
+    """The command that does this run alone."""
+    faults = "on" if run.down_seconds else "off"
+    options = f"--runs 1 --events {run.events} --seed {run.seed} --strategy {run.strategy} --faults {faults}"
+    return f"python -m tests.chaos {options}"
 
 
 def main() -> int:
@@ -30,20 +51,29 @@ def main() -> int:
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--events", type=int, default=10_000, help="of each run")
     parser.add_argument("--seed", type=int, default=None, help="of the first run; the others count up from it")
+    parser.add_argument(
+        "--strategy", choices=[*STRATEGIES, "both"], default="both", help="SYNC_STRATEGY of the workers"
+    )
+    parser.add_argument(
+        "--faults", choices=["on", "off", "both"], default="both", help="of the CMT, in every other run"
+    )
     chosen = parser.parse_args()
     if chosen.runs < 1 or chosen.events < 100:
         parser.error("at least 1 run of 100 events")
+    strategies = [one for one in STRATEGIES if chosen.strategy in (one, "both")]
+    faults = {"on": [True], "off": [False], "both": [False, True]}[chosen.faults]
     # As Ctrl-C: what was started is ended with it.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     seed = secrets.randbelow(1_000_000) if chosen.seed is None else chosen.seed
     print(f"Torture: {chosen.runs} runs of {chosen.events} events; the same again: --seed {seed}", flush=True)
     lines: list[Line] = []
     for number in range(chosen.runs):
-        run = plan_of(number, seed, chosen.events)
-        faults = (
+        run = plan_of(number, seed, chosen.events, strategies, faults)
+        kind = (
             f"with faults, CMT down for {run.down_seconds:.0f} s" if run.down_seconds else "without faults of the CMT"
         )
-        print(f"Run {number + 1}: seed {run.seed}, {run.seconds:.0f} s, {faults}", flush=True)
+        print(f"Run {number + 1}: seed {run.seed}, {run.strategy}, {run.seconds:.0f} s, {kind}", flush=True)
+        print(f"  alone: {again(run)}", flush=True)
         try:
             lines.append(carry_out(run))
         except BrokerStartError as error:

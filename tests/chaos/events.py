@@ -1,7 +1,8 @@
 """What is published: events of some hundred consumers, a few of them hot. Pure: a function of the seed.
 
 Every row that an event posts carries the event's mark, which rises from event to event of a consumer, so that each post
-can be told to belong to one event. Rows of a consumer share a few keys, so that events meet each other's rows.
+can be told to belong to one event; only an UPDATE also lists rows as they were posted before. Rows of a consumer share
+a few keys, so that events meet each other's rows; not all of them name the same columns.
 """
 
 from __future__ import annotations
@@ -18,15 +19,18 @@ ROWS_KEPT = 3
 MARKETS = ("DE", "FR", "PL", "IT-1")
 PERMANENT_CONSUMERS = 8
 
-# Entity -> (name of its key, column that carries the mark).
+# Entity -> (name of its key, column that carries the mark, column that some rows have).
 _ENTITIES = {
-    "contact": ("ContactId", "Value"),
-    "child": ("ChildId", "FirstName"),
-    "pet": ("PetId", "Name"),
-    "digitalAsset": ("AssetId", "Value"),
-    "interest": ("InterestId", "Code"),
-    "optIn": ("OptInId", "Source"),
+    "contact": ("ContactId", "Value", "Type"),
+    "child": ("ChildId", "FirstName", "Gender"),
+    "pet": ("PetId", "Name", "Species"),
+    "digitalAsset": ("AssetId", "Value", "Type"),
+    "interest": ("InterestId", "Code", "Score"),
+    "optIn": ("OptInId", "Source", "Channel"),
 }
+
+
+_Row = dict[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +47,8 @@ class _Consumer:
     id: str
     market: str
     marks: int = 0
-    keys: dict[str, list[str]] = field(default_factory=dict)
+    # Entity -> key -> row as it was posted last.
+    rows: dict[str, dict[str, _Row]] = field(default_factory=dict)
 
 
 def consumer_ids(seed: int, consumers: int) -> list[str]:
@@ -74,21 +79,29 @@ def _next(rng: random.Random, person: _Consumer) -> Draft:
         return Draft(key, _encoded(_post(rng, person, "NEW")))
     if kind < 76:
         document = _post(rng, person, "UPDATE")
-        person.keys = {name: [_key_of(name, row) for row in rows] for name, rows in document["entities"].items()}
+        listed = document["entities"]
+        for name, known in person.rows.items():
+            if known and rng.random() < 0.3:
+                kept = rng.choice(list(known.values()))
+                if _key_of(name, kept) not in [_key_of(name, row) for row in listed.get(name, [])]:
+                    listed.setdefault(name, []).append(kept)
+        person.rows = {name: {_key_of(name, row): row for row in rows} for name, rows in listed.items()}
         return Draft(key, _encoded(document))
     if kind < 88:
-        rows = {
-            name: [_row(name, one) for one in rng.sample(keys, 1)] for name, keys in person.keys.items() if keys
+        gone = {
+            name: [_row(name, one) for one in rng.sample(list(known), 1)]
+            for name, known in person.rows.items()
+            if known
         } or {"pet": [_row("pet", "k0")]}  # a row that is gone already
-        for name, listed in rows.items():
-            gone = {_key_of(name, row) for row in listed}
-            person.keys[name] = [one for one in person.keys.get(name, []) if one not in gone]
-        return Draft(key, _encoded(_base(person, "DELETE") | {"deleteScope": "ENTITIES", "entities": rows}))
+        for name, rows in gone.items():
+            for row in rows:
+                person.rows.get(name, {}).pop(_key_of(name, row), None)
+        return Draft(key, _encoded(_base(person, "DELETE") | {"deleteScope": "ENTITIES", "entities": gone}))
     if kind < 93:
-        person.keys = {}
+        person.rows = {}
         return Draft(key, _encoded(_base(person, "DELETE") | {"deleteScope": "PROFILE"}))
     if kind < 95:
-        person.keys = {}
+        person.rows = {}
         return Draft(key, None)
     return _invalid(rng, person, key)
 
@@ -125,20 +138,23 @@ def _post(rng: random.Random, person: _Consumer, operation: str, *, keep: bool =
     entities = {}
     for name in names:
         one = f"k{rng.randrange(ROWS_KEPT)}"
-        entities[name] = [_row(name, one) | {_ENTITIES[name][1]: mark}]
-        if keep and one not in person.keys.setdefault(name, []):
-            person.keys[name].append(one)
+        row = _row(name, one) | {_ENTITIES[name][1]: mark}
+        if rng.random() < 0.4:
+            row[_ENTITIES[name][2]] = f"some {rng.randrange(3)}"
+        entities[name] = [row]
+        if keep:
+            person.rows.setdefault(name, {})[one] = row
     parent = {"ConsumerId": person.id, "FirstName": f"name {rng.randrange(50)}", "UpdatedAt": mark}
     if rng.random() < 0.3:
         parent["Language"] = rng.choice(("de", "fr", "pl"))
     return _base(person, operation) | {"consumer": parent, "entities": entities}
 
 
-def _row(name: str, key: str) -> dict[str, str]:
+def _row(name: str, key: str) -> _Row:
     return {_ENTITIES[name][0]: key}
 
 
-def _key_of(name: str, row: dict[str, str]) -> str:
+def _key_of(name: str, row: _Row) -> str:
     return row[_ENTITIES[name][0]]
 
 

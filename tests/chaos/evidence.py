@@ -11,6 +11,7 @@ from app.domain.entities import EntityType
 from app.domain.event import InvalidEvent, ProfileEvent
 from app.domain.record import SourceRecord
 from tests.chaos.blows import Done
+from tests.chaos.event_calls import Strategy
 from tests.integration.worker.deployment import Deployment, Published, without_nulls
 from tests.integration.worker.simulator_probe import Call
 from tests.integration.worker.worker_process import WorkerProcess, wait_for
@@ -67,6 +68,7 @@ class Answers:
 class Evidence:
     """``lags``: topic -> {partition: (committed, end)} where these differ. ``remarks``: what else was wrong."""
 
+    strategy: Strategy
     with_faults: bool
     published: Sequence[tuple[bytes | None, bytes | None]]
     sources: Sequence[Source]
@@ -167,6 +169,7 @@ def collect(
     deployment: Deployment,
     workers: Mapping[int, WorkerProcess],
     *,
+    strategy: Strategy,
     with_faults: bool,
     published: Sequence[tuple[bytes | None, bytes | None]],
     done: Sequence[Done],
@@ -183,6 +186,7 @@ def collect(
     sources = sources_of(deployment)
     asked = next(iter(workers.values()))
     return Evidence(
+        strategy=strategy,
         with_faults=with_faults,
         published=published,
         sources=sources,

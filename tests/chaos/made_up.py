@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -13,8 +13,10 @@ from app.bundled import schema_path
 from app.domain.entities import CHILD_TYPES, EntityType, as_text, parse_catalog
 from app.domain.event import DeleteScope, InvalidEvent, Operation, ProfileEvent, read_event
 from app.domain.outcome import Outcome
+from app.domain.plan import Action, narrow, plan_reconcile
 from app.domain.projection import Rows, apply, expected_rows
 from app.domain.record import SourceRecord
+from tests.chaos.event_calls import Strategy
 from tests.chaos.evidence import Answers, DeadLetter, Evidence, Source
 from tests.integration.worker.deployment import without_nulls
 from tests.integration.worker.simulator_probe import Call
@@ -84,7 +86,7 @@ def sources_of(documents: Sequence[Mapping[str, Any]] = DOCUMENTS) -> list[Sourc
     return found
 
 
-def calls_of(sources: Sequence[Source], start: int = 0) -> list[Call]:
+def calls_of(sources: Sequence[Source], start: int = 0, strategy: Strategy = "replace") -> list[Call]:
     """What a worker that is never disturbed calls, event by event."""
     held: dict[str, Rows] = {}
     made: list[Call] = []
@@ -93,7 +95,7 @@ def calls_of(sources: Sequence[Source], start: int = 0) -> list[Call]:
             continue
         before = held.get(event.consumer_id, {})
         held[event.consumer_id] = apply(before, event, CATALOG)
-        for operation, entity, row in _steps(event, before):
+        for operation, entity, row in _STEPS[strategy](event, before):
             rows = ({column: as_text(value) for column, value in row.items()},) if row else ()
             extension = CATALOG[entity].customer_key
             made.append(Call(0, "", operation, extension, event.consumer_id, "ok", rows))
@@ -108,8 +110,12 @@ def numbered(calls: Sequence[Call], start: int = 0) -> list[Call]:
     ]
 
 
-def _steps(event: ProfileEvent, held: Rows) -> list[tuple[str, EntityType, Mapping[str, Any]]]:
-    lookups: list[tuple[str, EntityType, Mapping[str, Any]]] = [("Retrieve", entity, {}) for entity in CHILD_TYPES]
+# Operation, entity type, row.
+_MadeCall = tuple[str, EntityType, Mapping[str, Any]]
+
+
+def _steps(event: ProfileEvent, held: Rows) -> list[_MadeCall]:
+    lookups: list[_MadeCall] = [("Retrieve", entity, {}) for entity in CHILD_TYPES]
     rows = [(entity, row) for entity in CHILD_TYPES for row in held.get(entity, {}).values()]
     deletes = [("Delete", entity, CATALOG[entity].key_of(row)) for entity, row in rows]
     if event.operation is Operation.DELETE:
@@ -120,15 +126,38 @@ def _steps(event: ProfileEvent, held: Rows) -> list[tuple[str, EntityType, Mappi
     return [*lookups, *deletes, *posts] if event.operation is Operation.UPDATE else posts
 
 
-def evidence(documents: Sequence[Mapping[str, Any]] = DOCUMENTS) -> Evidence:
+def _reconciling_steps(event: ProfileEvent, held: Rows) -> list[_MadeCall]:
+    """What the program itself plans: the verdict has its own idea of it."""
+    steps = plan_reconcile(event, CATALOG)
+    if event.operation is Operation.DELETE:
+        return _steps(event, held)
+    there = event.operation is Operation.UPDATE or held.get(EntityType.CONSUMER)
+    reads = [s.entity for s in steps if s.action is Action.RETRIEVE and (there or s.entity.is_parent)]
+    found = {entity: list(held.get(entity, {}).values()) for entity in reads}
+    writes = [step for step in narrow(steps, found, CATALOG) if step.action is not Action.KEEP]
+    operations = {Action.UPSERT: "Update", Action.DELETE: "Delete"}
+    return [
+        *(("Retrieve", entity, {}) for entity in reads),
+        *((operations[step.action], step.entity, step.row or {}) for step in writes),
+    ]
+
+
+_STEPS: Mapping[Strategy, Callable[[ProfileEvent, Rows], list[_MadeCall]]] = {
+    "replace": _steps,
+    "reconcile": _reconciling_steps,
+}
+
+
+def evidence(documents: Sequence[Mapping[str, Any]] = DOCUMENTS, strategy: Strategy = "replace") -> Evidence:
     """A run without faults of the CMT, seen when it is over."""
     sources = sources_of(documents)
     valid = [source for source in sources if source.event is not None]
     return Evidence(
+        strategy=strategy,
         with_faults=False,
         published=[(source.key, source.value) for source in sources],
         sources=sources,
-        calls=calls_of(sources),
+        calls=calls_of(sources, strategy=strategy),
         rows=without_nulls(expected_rows([source.event for source in valid if source.event], CATALOG)),
         answers={0: _answers(sources)},
         consumers={one: _view(sources, one) for one in {source.consumer or "" for source in sources}},

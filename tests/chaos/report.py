@@ -10,6 +10,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from tests.chaos.event_calls import Strategy
 from tests.chaos.evidence import Evidence
 from tests.chaos.schedule import Schedule
 from tests.chaos.verdict import SHOWN, Verdict
@@ -19,6 +20,7 @@ from tests.chaos.verdict import SHOWN, Verdict
 class Line:
     """One run. ``kept``: the folder with its evidence, if it failed."""
 
+    strategy: Strategy
     schedule: Schedule
     verdict: Verdict
     kept: Path | None = None
@@ -27,8 +29,8 @@ class Line:
 def table(lines: Sequence[Line]) -> Table:
     """One row for each run. Recovery: seconds beyond the session timeout after a kill, and after an outage's end."""
     found = Table(title="Torture", title_justify="left")
-    for name in ("run", "seed", "workers", "faults"):
-        found.add_column(name, justify="left" if name == "faults" else "right", overflow="fold")
+    for name in ("run", "seed", "strategy", "workers", "faults"):
+        found.add_column(name, justify="left" if name in ("strategy", "faults") else "right", overflow="fold")
     for name in ("events", "lost", "repeated calls", "order", "count error", "other", "late", "recovery s", "wall s"):
         found.add_column(name, justify="right")
     for number, line in enumerate(lines, 1):
@@ -38,6 +40,7 @@ def table(lines: Sequence[Line]) -> Table:
         found.add_row(
             str(number),
             str(line.schedule.seed),
+            line.strategy,
             str(len(line.schedule.workers)),
             blows_text(line.schedule),
             str(figures.events),
@@ -63,14 +66,14 @@ def blows_text(schedule: Schedule) -> str:
 
 def print_table(lines: Sequence[Line]) -> None:
     """To standard output, wide enough for a log file."""
-    Console(width=160).print(table(lines))
+    Console(width=170).print(table(lines))
 
 
 def describe(line: Line) -> str:
     """The figures of one run and what was found wrong, in words."""
     figures = line.verdict.figures
     text = [
-        f"seed {line.schedule.seed}: {figures.events} events, "
+        f"seed {line.schedule.seed}, {line.strategy}: {figures.events} events, "
         + ", ".join(f"{name} {number}" for name, number in figures.outcomes.items() if number)
         + f"; repeated: {figures.repeated_calls} calls of {figures.repeated_events} events, "
         f"{figures.repeated_dead_letters} dead letters; {figures.late} late calls; "
@@ -90,6 +93,7 @@ def keep(folder: Path, schedule: Schedule, evidence: Evidence, verdict: Verdict)
     write = (folder / "verdict.txt").write_text
     write("\n".join(str(violation) for violation in verdict.violations) + "\n", encoding="utf-8")
     documents = {
+        "strategy": evidence.strategy,
         "schedule": asdict(schedule),
         "done": [asdict(done) | {"partitions": sorted(done.partitions)} for done in evidence.done],
         "calls": [asdict(call) for call in evidence.calls],

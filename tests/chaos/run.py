@@ -15,6 +15,7 @@ from app.domain.entities import parse_catalog
 from app.kafka.local_broker import LocalBroker
 from tests.chaos import events
 from tests.chaos.blows import Blows
+from tests.chaos.event_calls import Strategy
 from tests.chaos.evidence import Evidence, collect
 from tests.chaos.feed import Feed
 from tests.chaos.report import Line, keep
@@ -54,6 +55,7 @@ class Run:
     gap: tuple[float, float] = GAP_SECONDS
     workers_at_first: int | None = None
     rest_seconds: float = REST_SECONDS
+    strategy: Strategy = "replace"
 
     def schedule(self) -> Schedule:
         """The blows: a pure function of the run."""
@@ -88,9 +90,9 @@ def carry_out(run: Run) -> Line:
             keep(folder, schedule, evidence, verdict)
         else:
             finished = True
-        return Line(schedule, verdict, None if finished else folder)
+        return Line(run.strategy, schedule, verdict, None if finished else folder)
     except BaseException:
-        print(f"seed {run.seed}: the run itself failed; its logs: {folder}", flush=True)
+        print(f"seed {run.seed}, {run.strategy}: the run itself failed; its logs: {folder}", flush=True)
         raise
     finally:
         if finished:
@@ -100,10 +102,11 @@ def carry_out(run: Run) -> Line:
 def _evidence(run: Run, schedule: Schedule, folder: Path) -> Evidence:
     catalog = parse_catalog(schema_path("data-extensions.json").read_bytes())
     began = time.monotonic()
+    settings = SETTINGS | {"SYNC_STRATEGY": run.strategy}
     with (
         LocalBroker() as broker,
         running_simulator(folder / "simulator.log") as simulator,
-        deployed(broker.bootstrap_servers, simulator, catalog, folder, **SETTINGS) as deployment,
+        deployed(broker.bootstrap_servers, simulator, catalog, folder, **settings) as deployment,
     ):
         blows = Blows(deployment, broker, schedule)
         blows.begin()
@@ -132,6 +135,7 @@ def _evidence(run: Run, schedule: Schedule, folder: Path) -> Evidence:
         return collect(
             deployment,
             blows.awake(),
+            strategy=run.strategy,
             with_faults=schedule.with_faults,
             published=feed.published,
             done=blows.done,

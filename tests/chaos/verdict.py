@@ -11,6 +11,7 @@ from app.domain.outcome import Outcome
 from app.domain.projection import expected_rows
 from tests.chaos.counts import Violation, wrong_counts
 from tests.chaos.evidence import Evidence, Source, events_of, seconds, valid
+from tests.chaos.held import Content, Held, Place, content_of
 from tests.chaos.order import Explanation, Stamped, explain
 from tests.chaos.recovery import Recovery, recovery_of
 from tests.integration.worker.deployment import without_nulls
@@ -116,7 +117,7 @@ def _explained(
     found = {}
     for consumer, sources in by_consumer.items():
         given_up = frozenset(number for number, source in enumerate(valid(sources)) if source.position in dead)
-        found[consumer] = explain(events_of(sources), calls[consumer], catalog, given_up)
+        found[consumer] = explain(events_of(sources), calls[consumer], catalog, evidence.strategy, given_up)
     return found
 
 
@@ -163,7 +164,8 @@ def _rows(
     explained: Mapping[str, Explanation],
     catalog: Catalog,
 ) -> tuple[list[Violation], int]:
-    """The rows of every consumer whose events were all synced; excepted are those who had a late call."""
+    """The rows of every consumer whose events were all synced, but of those who had a late call, are what the events
+    say; those of the others are what their calls say."""
     dead = {letter.source for letter in evidence.dead_letters}
     checked = {
         consumer
@@ -181,7 +183,23 @@ def _rows(
             if held.get(key) != expected[entity].get(key):
                 text = f"{entity.value} {key}: {held.get(key)} instead of {expected[entity].get(key)}"
                 found.append(Violation("rows", text))
+    for consumer in sorted(set(by_consumer) - checked):
+        found += _rows_of_other_calls(evidence, consumer, explained[consumer].held, catalog)
     return found, len(checked)
+
+
+def _rows_of_other_calls(evidence: Evidence, consumer: str, said: Held, catalog: Catalog) -> list[Violation]:
+    actual: dict[Place, Content] = {
+        (catalog[entity].customer_key, key): content_of(row)
+        for entity, rows in evidence.rows.items()
+        for key, row in rows.items()
+        if key[0] == consumer
+    }
+    return [
+        Violation("rows", f"{place}: {actual.get(place)}, which its calls do not explain")
+        for place in sorted({*actual, *said.places()}, key=repr)
+        if actual.get(place) not in said.of(place)
+    ]
 
 
 def _offsets(evidence: Evidence) -> list[Violation]:

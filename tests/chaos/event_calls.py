@@ -1,0 +1,266 @@
+"""The calls that an event causes, by strategy, as they can be seen from outside. Pure.
+
+An event's calls come in phases; within a phase in any order. With ``replace``:
+
+    NEW               parent; its entity rows
+    UPDATE            look up all entity types; delete every row there is; parent; its entity rows
+
+with ``reconcile``, which writes what differs and nothing else:
+
+    NEW               look up the parent; if it is there, the types that the event lists; parent; its entity rows
+    UPDATE            look up all entity types and (or not) the parent; delete rows whose key is another spelling of a
+                      wanted one; parent; its entity rows; delete the rows that it does not list
+
+and with both:
+
+    DELETE PROFILE    look up all entity types; delete every row there is; delete the parent
+    DELETE ENTITIES   delete the listed rows, there or not
+
+A write of ``reconcile`` carries the event's whole row. In an UPDATE, where an entity row begins anew, it also carries a
+null for every other column that has a value. A row of a type that was not looked up (UPDATE: the parent; NEW: all, when
+the parent was not there) is written whatever is held; of a type that was, exactly when it is not what the event says:
+then it must be, and otherwise it must not. Same is here the same text: a run's events have no value that Marketing
+Cloud returns in a spelling of its own, and no row twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import Literal, Protocol
+
+from app.domain.entities import CHILD_TYPES, CONSUMER_ID_COLUMN, Catalog, DataExtension, EntityType, Row, as_text
+from app.domain.event import DeleteScope, Operation, ProfileEvent
+from tests.chaos.held import Content, Held, Place
+from tests.integration.worker.simulator_probe import Call
+
+Strategy = Literal["replace", "reconcile"]
+STRATEGIES: tuple[Strategy, ...] = ("replace", "reconcile")
+
+# Operation, data extension, columns and values.
+Identity = tuple[str, str, frozenset[tuple[str, str | None]]]
+Made = frozenset[Identity]
+
+
+class AfterFailure(Enum):
+    """What may follow a call that failed, besides the same call and the event from its beginning.
+
+    NOTHING: calls of the same phase that were on their way; the event ends with a dead letter. OTHERS: the other calls,
+    and likewise. END: the other calls, and the event may end without a dead letter (``partial``).
+    """
+
+    NOTHING = "nothing"
+    OTHERS = "others"
+    END = "end"
+
+
+class Phase(Protocol):
+    """Calls that may come in any order. ``made``: those of this attempt that went well, of all phases."""
+
+    @property
+    def after_failure(self) -> AfterFailure: ...
+
+    def takes(self, call: Identity, made: Made, held: Held) -> bool:
+        """Whether the call may be one of this phase now."""
+
+    def complete(self, made: Made, held: Held) -> bool:
+        """Whether no call is wanting."""
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """Just these calls. ``optional``: these too, if you like."""
+
+    required: Made
+    after_failure: AfterFailure
+    optional: Made = frozenset()
+
+    def takes(self, call: Identity, made: Made, held: Held) -> bool:
+        return call in self.required or call in self.optional
+
+    def complete(self, made: Made, held: Held) -> bool:
+        return self.required <= made
+
+
+@dataclass(frozen=True, slots=True)
+class ListedIfThere:
+    """These calls if a row is there, else none."""
+
+    row: Place
+    required: Made
+    after_failure: AfterFailure = AfterFailure.NOTHING
+
+    def takes(self, call: Identity, made: Made, held: Held) -> bool:
+        return call in self.required and held.of(self.row) != {None}
+
+    def complete(self, made: Made, held: Held) -> bool:
+        return self.required <= made or None in held.of(self.row)
+
+
+@dataclass(frozen=True, slots=True)
+class Deletes:
+    """A delete of every row there is of these data extensions, but of none of ``kept``.
+
+    ``spelled_like``: only of rows whose key differs from one of these in case and blanks alone.
+    """
+
+    data_extensions: frozenset[str]
+    after_failure: AfterFailure
+    kept: frozenset[Place] = frozenset()
+    spelled_like: frozenset[Place] | None = None
+
+    def takes(self, call: Identity, made: Made, held: Held) -> bool:
+        if call[0] != "Delete" or call[1] not in self.data_extensions or len(call[2]) != len(held.keys[call[1]]):
+            return False
+        place = held.place(call[1], dict(call[2]))
+        return self._concerns(place) and held.of(place) != {None}
+
+    def complete(self, made: Made, held: Held) -> bool:
+        return not any(self._concerns(place) and None not in held.of(place) for place in held.places())
+
+    def _concerns(self, place: Place) -> bool:
+        if place[0] not in self.data_extensions or place in self.kept:
+            return False
+        return self.spelled_like is None or _loosely(place) in map(_loosely, self.spelled_like)
+
+
+@dataclass(frozen=True, slots=True)
+class Upserts:
+    """A write of every row that is not held as it is wanted, and of every row whose type was not looked up.
+
+    ``anew``: other columns of the row are emptied.
+    """
+
+    rows: Mapping[Place, Mapping[str, str | None]]
+    after_failure: AfterFailure
+    anew: bool = False
+
+    def takes(self, call: Identity, made: Made, held: Held) -> bool:
+        if call[0] != "Update" or call[1] not in held.keys:
+            return False
+        place = held.place(call[1], dict(call[2]))
+        return place in self.rows and call in self._wanted(place, made, held)
+
+    def complete(self, made: Made, held: Held) -> bool:
+        return all(
+            None in wanted or not wanted.isdisjoint(made)
+            for wanted in (self._wanted(place, made, held) for place in self.rows)
+        )
+
+    def _wanted(self, place: Place, made: Made, held: Held) -> frozenset[Identity | None]:
+        """The calls that the row may need, depending on what it may be; None: none."""
+        row = self.rows[place]
+        if lookup_of(place[0]) not in made:
+            return frozenset([_update(place[0], row)])
+        return frozenset(self._needed(place[0], row, content) for content in held.of(place))
+
+    def _needed(self, data_extension: str, row: Mapping[str, str | None], content: Content) -> Identity | None:
+        there = dict(content or ())
+        others = [column for column in there if self.anew and column not in row]
+        right = all(there.get(column, "") == (value or "") for column, value in row.items())
+        if content is not None and right and not others:
+            return None
+        return _update(data_extension, {**row, **dict.fromkeys(others)})
+
+
+def identity(call: Call) -> Identity:
+    """What tells a call from another."""
+    return call.operation, call.data_extension, frozenset(item for row in call.rows for item in row.items())
+
+
+def lookup_of(data_extension: str) -> Identity:
+    """The retrieve of a consumer's rows."""
+    return "Retrieve", data_extension, frozenset()
+
+
+def phases_of(event: ProfileEvent, catalog: Catalog, strategy: Strategy) -> tuple[Phase, ...]:
+    """The calls that an event must cause."""
+    if event.operation is Operation.DELETE:
+        return _deletes(event, catalog)
+    return _replaces(event, catalog) if strategy == "replace" else _reconciles(event, catalog)
+
+
+def _deletes(event: ProfileEvent, catalog: Catalog) -> tuple[Phase, ...]:
+    if event.delete_scope is DeleteScope.ENTITIES:
+        keys = [(catalog[entity].customer_key, catalog[entity].key_of(row)) for entity, row in event.rows()]
+        return (Listed(frozenset(_call("Delete", *key) for key in keys), AfterFailure.OTHERS),)
+    parent = _call("Delete", catalog[EntityType.CONSUMER].customer_key, {CONSUMER_ID_COLUMN: event.consumer_id})
+    return (
+        Listed(_lookups(catalog, CHILD_TYPES), AfterFailure.OTHERS),
+        # The parent stays until all its rows are gone.
+        Deletes(_extensions(catalog), AfterFailure.NOTHING),
+        Listed(frozenset([parent]), AfterFailure.NOTHING),
+    )
+
+
+def _replaces(event: ProfileEvent, catalog: Catalog) -> tuple[Phase, ...]:
+    parent = _call("Update", catalog[EntityType.CONSUMER].customer_key, event.consumer or {})
+    children = frozenset(_call("Update", catalog[entity].customer_key, row) for entity, row in event.rows())
+    posts = (Listed(frozenset([parent]), AfterFailure.NOTHING), Listed(children, AfterFailure.END))
+    if event.operation is Operation.NEW:
+        return posts
+    return (
+        Listed(_lookups(catalog, CHILD_TYPES), AfterFailure.NOTHING),
+        Deletes(_extensions(catalog), AfterFailure.NOTHING),
+        *posts,
+    )
+
+
+def _reconciles(event: ProfileEvent, catalog: Catalog) -> tuple[Phase, ...]:
+    parent, children = _wanted_rows(event, catalog)
+    parent_lookup = _lookups(catalog, [EntityType.CONSUMER])
+    if event.operation is Operation.NEW:
+        listed = [entity for entity in CHILD_TYPES if event.entities.get(entity)]
+        [parent_place] = parent
+        return (
+            Listed(parent_lookup, AfterFailure.NOTHING),
+            ListedIfThere(parent_place, _lookups(catalog, listed)),
+            Upserts(parent, AfterFailure.NOTHING),
+            Upserts(children, AfterFailure.END),
+        )
+    wanted, extensions = frozenset(children), _extensions(catalog)
+    return (
+        Listed(_lookups(catalog, CHILD_TYPES), AfterFailure.NOTHING, optional=parent_lookup),
+        Deletes(extensions, AfterFailure.NOTHING, kept=wanted, spelled_like=wanted),
+        Upserts(parent, AfterFailure.NOTHING),
+        Upserts(children, AfterFailure.END, anew=True),
+        Deletes(extensions, AfterFailure.END, kept=wanted),
+    )
+
+
+_WantedRows = dict[Place, Mapping[str, str | None]]
+
+
+def _wanted_rows(event: ProfileEvent, catalog: Catalog) -> tuple[_WantedRows, _WantedRows]:
+    """The parent's row, and the others, as the wire carries them."""
+
+    def of(rows: Iterable[tuple[EntityType, Row]]) -> _WantedRows:
+        texts = [(catalog[entity], {column: as_text(value) for column, value in row.items()}) for entity, row in rows]
+        return {(table.customer_key, _key(table, text)): text for table, text in texts}
+
+    return of([(EntityType.CONSUMER, event.consumer or {})]), of(event.rows())
+
+
+def _key(table: DataExtension, row: Mapping[str, str | None]) -> tuple[str | None, ...]:
+    return tuple(row[column] for column in table.primary_key)
+
+
+def _lookups(catalog: Catalog, entities: Sequence[EntityType]) -> Made:
+    return frozenset(lookup_of(catalog[entity].customer_key) for entity in entities)
+
+
+def _extensions(catalog: Catalog) -> frozenset[str]:
+    return frozenset(catalog[entity].customer_key for entity in CHILD_TYPES)
+
+
+def _call(operation: str, data_extension: str, row: Row) -> Identity:
+    return operation, data_extension, frozenset((column, as_text(value)) for column, value in row.items())
+
+
+def _update(data_extension: str, row: Mapping[str, str | None]) -> Identity:
+    return "Update", data_extension, frozenset(row.items())
+
+
+def _loosely(place: Place) -> Place:
+    return place[0], tuple((part or "").strip().casefold() for part in place[1])

@@ -1,0 +1,72 @@
+"""What a consumer's rows are after its calls, as far as the calls say. Pure.
+
+The simulator notes calls in the order in which they took effect, so its rows follow from them; but not whether a call
+whose answer was bad took effect. Of a row therefore everything is kept that it may be: one content as a rule, more
+after a write that is in doubt, one again after the next good one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+from app.domain.entities import Catalog
+from tests.integration.worker.simulator_probe import Call
+
+# Data extension and values of the primary key.
+Place = tuple[str, tuple[str | None, ...]]
+# The columns of a row that have a value (an empty one is no value); None: there is no such row.
+Content = frozenset[tuple[str, str]] | None
+
+_ABSENT: frozenset[Content] = frozenset([None])
+
+
+def content_of(row: Mapping[str, str | None]) -> frozenset[tuple[str, str]]:
+    """The columns that have a value."""
+    return frozenset((column, value) for column, value in row.items() if value)
+
+
+@dataclass(frozen=True)
+class Held:
+    """The rows of one consumer. ``keys``: data extension -> its primary key."""
+
+    keys: Mapping[str, tuple[str, ...]]
+    rows: Mapping[Place, frozenset[Content]] = field(default_factory=dict)
+
+    @classmethod
+    def nothing(cls, catalog: Catalog) -> Held:
+        tables = catalog.data_extensions.values()
+        return cls({table.customer_key: table.primary_key for table in tables})
+
+    def of(self, place: Place) -> frozenset[Content]:
+        """All that the row may be."""
+        return self.rows.get(place, _ABSENT)
+
+    def places(self) -> Iterator[Place]:
+        """Rows that may be there."""
+        return iter(self.rows)
+
+    def place(self, data_extension: str, row: Mapping[str, str | None]) -> Place:
+        """Where a row stands that has at least its primary key."""
+        return data_extension, tuple(row.get(column) for column in self.keys[data_extension])
+
+    def after(self, call: Call, *, certain: bool) -> Held:
+        """The rows once the call was made. ``certain``: it took effect, and nothing else did at the time."""
+        if call.operation not in ("Update", "Delete") or call.data_extension not in self.keys:
+            return self
+        rows = dict(self.rows)
+        for row in call.rows:
+            place = self.place(call.data_extension, row)
+            before = self.of(place)
+            if call.operation == "Delete":
+                after: frozenset[Content] = _ABSENT
+            else:
+                after = frozenset(_updated(content, row) for content in before)
+            rows[place] = after if certain else before | after
+            if rows[place] == _ABSENT:
+                del rows[place]
+        return Held(self.keys, rows)
+
+
+def _updated(content: Content, row: Mapping[str, str | None]) -> Content:
+    return content_of({**dict(content or ()), **row})
