@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from app.domain.expected_state import ColumnDrift, Drift
+from app.domain.drift import ColumnDrift, Drift
 from app.domain.findings import Finding, Status
 from app.domain.masking import MASK
 
@@ -72,6 +72,7 @@ def _drift(drift: Drift, *, show_values: bool) -> dict[str, Any]:
             }
             for column in drift.columns
         ],
+        "note": drift.note,
     }
 
 
@@ -108,7 +109,7 @@ def _show_drift(console: Console, findings: Sequence[Finding], *, show_values: b
     table = Table("consumer", "last event", "entity", "drift", "key", "columns", title="Drift", box=box.SIMPLE_HEAD)
     for finding in findings:
         for drift in finding.drift:
-            columns = ", ".join(_column(column, show_values) for column in drift.columns)
+            columns = drift.note or ", ".join(_column(column, show_values) for column in drift.columns)
             cells = (
                 finding.consumer_id,
                 finding.event or "-",

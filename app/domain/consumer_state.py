@@ -7,6 +7,7 @@ from itertools import accumulate, islice
 
 import orjson
 
+from app.domain import row_list
 from app.domain.counts import RowKey, Settlement
 from app.domain.outcome import Outcome
 from app.domain.state import FORMAT, StateError, state_document
@@ -52,9 +53,10 @@ class DeletedRow:
 
 @dataclass(frozen=True, slots=True)
 class ConsumerState:
-    """What is known of one consumer on one partition. No personal data: identifiers and outcomes only.
+    """What is known of one consumer on one partition. No personal data: identifiers, outcomes and digests only.
 
     ``deleted`` holds rows deleted after ``full``; of those forgotten, the last was deleted at ``deleted_forgotten``.
+    ``rows`` lists the rows that should be held (row_list.py); empty: not known.
     """
 
     offset: int
@@ -64,21 +66,21 @@ class ConsumerState:
     full: FullState | None = None
     deleted: tuple[DeletedRow, ...] = ()
     deleted_forgotten: int = -1
+    rows: str = ""
 
     def encode(self) -> bytes:
         """JSON; orjson writes the dataclasses inside as objects."""
-        return orjson.dumps(
-            {
-                "v": FORMAT,
-                "offset": self.offset,
-                "market": self.market,
-                "recent": self.recent,
-                "synced_ms": self.synced_ms,
-                "full": self.full,
-                "deleted": self.deleted,
-                "deleted_forgotten": self.deleted_forgotten,
-            }
-        )
+        document = {
+            "v": FORMAT,
+            "offset": self.offset,
+            "market": self.market,
+            "recent": self.recent,
+            "synced_ms": self.synced_ms,
+            "full": self.full,
+            "deleted": self.deleted,
+            "deleted_forgotten": self.deleted_forgotten,
+        }
+        return orjson.dumps({**document, "rows": self.rows} if self.rows else document)
 
     @staticmethod
     def check(value: bytes) -> None:
@@ -109,6 +111,7 @@ class ConsumerState:
                 DeletedRow(row["offset"], row["entity"], tuple(row["key"])) for row in document.get("deleted", ())
             ),
             deleted_forgotten=document.get("deleted_forgotten", -1),
+            rows=document.get("rows", ""),
         )
 
 
@@ -127,9 +130,14 @@ def after_settling(before: ConsumerState | None, offset: int, settlement: Settle
     reached = settlement.outcome in (Outcome.SYNCED, Outcome.PARTIAL)
     # A null value deletes where rows were written last, not where an event failed or was invalid.
     moved = reached and settlement.market != "-"
-    full = state.full
-    if reached and settlement.full_state and (full is None or offset >= full.offset):
+    full, rows = state.full, state.rows
+    current = full is None or offset >= full.offset
+    if reached and settlement.full_state and current:
         full = FullState(offset, settlement.operation, settlement.event_id)
+    if reached and current:
+        rows = row_list.after(rows, settlement)
+    elif settlement.outcome is Outcome.FAILED and current:
+        rows = ""  # it may have written a part
     deleted, forgotten = _deleted(state, offset, settlement.deleted if reached else (), full)
     return ConsumerState(
         offset=max(offset, state.offset),
@@ -139,6 +147,7 @@ def after_settling(before: ConsumerState | None, offset: int, settlement: Settle
         full=full,
         deleted=deleted,
         deleted_forgotten=forgotten,
+        rows=rows,
     )
 
 

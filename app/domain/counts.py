@@ -48,6 +48,7 @@ class Settlement:
     records: tuple[RecordCount, ...] = ()
     failures: tuple[FailureCount, ...] = ()
     deleted: tuple[RowKey, ...] = ()  # by a DELETE of single rows
+    rows: str = ""  # that should be held if the event reached Marketing Cloud, see row_list.py
 
 
 def fold(counts: Counts, settled: Settlement, sign: int = 1) -> None:

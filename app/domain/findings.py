@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal
 
+from app.domain.drift import Drift
 from app.domain.entities import EntityType
-from app.domain.expected_state import Drift
 
 Action = Literal["upsert", "delete"]
 

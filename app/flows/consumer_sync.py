@@ -23,6 +23,7 @@ from app.domain.errors import SYNC_SUPERSEDED, ErrorEntry
 from app.domain.event import UNKNOWN_MARKET, InvalidEvent, ProfileEvent, read_event
 from app.domain.outcome import Attempt, Failure, Outcome, Phase, RecordCount, Settle, TryAgain, decide
 from app.domain.record import SourceRecord
+from app.domain.row_digests import Digests
 from app.domain.state import Verdict
 from app.domain.supersedes import Superseded, deleted_rows, what_is_left
 from app.engine.work import Permit, Result, Work
@@ -53,6 +54,8 @@ class ConsumerSync:
         self._account_of = account_of
         self._failures_to_dlq = settings.child_failure == "dlq"
         self._dry_run = settings.dry_run
+        # By the identity of a market's part of the catalog, which lives as long as the catalog.
+        self._digests = {id(tables): Digests(tables) for tables in (catalog, *catalog.destinations())}
 
     def read(self, record: SourceRecord) -> Work:
         """Decode and check; the market of a null value (delete the profile) is filled in when it runs.
@@ -152,6 +155,8 @@ class ConsumerSync:
     def _settlement(
         self, event: ProfileEvent, record: SourceRecord, decision: Settle, attempt: Attempt, attempts: int
     ) -> Settlement:
+        tables = self._tables(event)
+        reached = decision.outcome in (Outcome.SYNCED, Outcome.PARTIAL)
         return Settlement(
             consumer_id=event.consumer_id,
             event_id=event.event_id,
@@ -164,7 +169,8 @@ class ConsumerSync:
             full_state=event.is_full_state,
             records=attempt.records,
             failures=tuple(_grouped(attempt.failures, first=decision.failure)) if attempt.failures else (),
-            deleted=deleted_rows(event, self._tables(event)),
+            deleted=deleted_rows(event, tables),
+            rows=self._digests[id(tables)].of_event(event) if reached else "",
         )
 
     def _tables(self, event: ProfileEvent) -> Catalog:

@@ -8,9 +8,9 @@ from dataclasses import replace
 from app.cmt.client import CmtClient
 from app.cmt.errors import CallFailed
 from app.domain.diff import EntityRow
+from app.domain.drift import Comparison
 from app.domain.entities import Catalog, as_text
 from app.domain.errors import CMT_ROW_ERROR
-from app.domain.expected_state import Comparison
 from app.domain.findings import Action, Write
 
 NOT_SENT = "not sent: one before it failed"

@@ -2,8 +2,8 @@
 
 1. Events that are not settled (in the main topic, parked, about to become dead letters) make a consumer *pending*: it
    is not judged. So does a later event that failed: it may have written a part.
-2. The last full state is read from the main topic by the offset in the consumer's record; what can be said without it
-   is in ``app/domain/expected_state.py``.
+2. The last full state is read from the main topic by the offset in the consumer's record. When it is not there any more
+   the record's list of keys and digests says what should be held; see ``app/domain/expected_state.py``.
 3. All rows are retrieved and compared. Where they differ, the record and the end of the main topic are read once more:
    when an event came meanwhile, the consumer is pending.
 4. Repairs are sent right after that, and the rows retrieved again.
@@ -22,14 +22,12 @@ from dataclasses import dataclass, field, replace
 
 from app.cmt.errors import CallFailed
 from app.domain.consumer_state import ConsumerState
+from app.domain.drift import Comparison, Held, compare
 from app.domain.entities import Catalog, EntityType, Row
 from app.domain.event import InvalidEvent, ProfileEvent, read_event, unknown_market
 from app.domain.expected_state import (
-    Comparison,
     Expectation,
-    Held,
     ParentRow,
-    compare,
     expected_after,
     expected_without_event,
     failed_since,
@@ -42,6 +40,8 @@ from app.flows.settled_events import SettledEvents
 from app.kafka.admin import KafkaAccessError
 from app.readmodels import ReadModels, ReadModelUnavailable
 from app.settings import CmtSettings, KafkaSettings
+
+BEYOND_REPAIR = "what to write is not known: publish the consumer's UPDATE again"
 
 CONSUMERS_AT_ONCE = 8
 CALLS_AT_ONCE = 32
@@ -186,7 +186,7 @@ class Verifier:
         if market is None:
             return subject.found(Status.ERROR, unknown_market(name))
         if event is None:
-            expected = expected_without_event(subject.state)
+            expected = expected_without_event(subject.state, market.tables)
         else:
             expected = expected_after(event, subject.state, market.tables)
         note = "; ".join(part for part in (problem, expected.in_part) if part) or None
@@ -220,7 +220,7 @@ class Verifier:
         writes = await repair(comparison, market.client, market.tables, batch_size=size, dry_run=dry_run)
         finding = replace(finding, writes=writes)
         if comparison.beyond_repair:
-            return replace(finding, note=f"{finding.note}; what to write is not known")
+            return replace(finding, note="; ".join(part for part in (finding.note, BEYOND_REPAIR) if part))
         if any(write.problem for write in writes):
             return finding
         try:

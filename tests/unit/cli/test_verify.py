@@ -14,8 +14,8 @@ from typer.testing import CliRunner, Result
 from app.cli import cli, verify_report
 from app.cli.verify import since_time
 from app.cli.verify_report import document
+from app.domain.drift import ColumnDrift, Drift, DriftKind
 from app.domain.entities import EntityType
-from app.domain.expected_state import ColumnDrift, Drift, DriftKind
 from app.domain.findings import Finding, Status, Write
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
@@ -107,6 +107,7 @@ def test_the_document_counts_and_masks() -> None:
                     {"column": "Value", "expected": "***", "held": "***"},
                     {"column": "Type", "expected": "***", "held": None},
                 ],
+                "note": None,
             }
         ],
         "writes": [],

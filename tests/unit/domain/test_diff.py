@@ -5,6 +5,7 @@ from __future__ import annotations
 import doctest
 import json
 from collections.abc import Iterator, Sequence
+from datetime import date, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -13,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.domain import diff as module
-from app.domain.diff import Difference, diff, same
+from app.domain.diff import Difference, Kind, diff, form, same, wanted_form
 from app.domain.entities import Catalog, DataExtension, EntityType, Row, as_text
 
 CONSUMER, CONTACT, CHILD, PET, ASSET, INTEREST, OPT_IN = EntityType
@@ -37,7 +38,7 @@ def test_values_are_compared_as_documented(wanted: Any, returned: str | None, ex
 
 
 def test_the_documented_examples_hold() -> None:
-    assert doctest.testmod(module) == (0, 1)
+    assert doctest.testmod(module) == (0, 2)
 
 
 def test_the_table_of_cases_is_found() -> None:
@@ -110,6 +111,98 @@ def test_what_is_returned_as_it_was_sent_is_the_same(value: Any) -> None:
 @given(st.text(max_size=6), st.text(max_size=6))
 def test_two_texts_are_the_same_when_they_are_equal_and_else_only_as_dates(one: str, other: str) -> None:
     assert same(one, other) is (one == other)
+
+
+# Forms, which can be hashed
+
+TIMES = [
+    "2026-09-21",
+    "2026-09-22",
+    "2026-09-21T00:00:00",
+    "2026-09-21 00:00:00",
+    "2026-09-21t00:00:00",
+    "2026-09-21T00:00",
+    "2026-09-21T00:00:00.0",
+    "2026-09-21T00:00:00Z",
+    "2026-09-21T14:05:00",
+    "2026-09-21T14:05+01",
+    "2026-09-21T14:05:00+01:00",
+    "2026-02-30",
+    "2026-02-30T14:05:00",
+    "2026-W39-1",
+    "0000-01-01",
+    "9/21/2026",
+    "09/21/2026 12:00:00 AM",
+    "9/21/2026 2:05:00 PM",
+    "9/21/2026 2:05:00 pm",
+    "3/4/2026",
+    "2/30/2026 12:00:00 AM",
+]
+SPELLED = st.sampled_from(
+    [None, "", " ", "true", "True", "TRUE", "=true", "0", "-0", "7", "7.0", "7.", "007", "#7.", "1E+2", *TIMES]
+        None,
+        "",
+        " ",
+        "true",
+        "True",
+        "TRUE",
+        "=true",
+        "0",
+        "-0",
+        "7",
+        "7.0",
+        "7.",
+        "007",
+        "#7.",
+        "1E+2",
+        "@2026-09-21",
+        *TIMES,
+    ]
+)
+TYPED = st.sampled_from(
+    [True, False, 0, 7, -7, 1.5, 1e30, Decimal("7.00"), Decimal("-0"), Decimal("1E+2"), Decimal("1E+999"), *TIMES]
+)
+
+
+def us(text: str) -> str:
+    year, month, day = text[:4], text[5:7].lstrip("0"), text[8:10].lstrip("0")
+    return f"{month}/{day}/{year} 12:00:00 AM"
+
+
+@given(wanted=SCALARS | SPELLED | TYPED, returned=SPELLED | TYPED.map(as_text) | SCALARS.map(as_text))
+def test_forms_are_equal_exactly_where_values_are_the_same(wanted: Any, returned: str | None) -> None:
+    kind, of_wanted = wanted_form(wanted)
+    assert of_wanted == form(wanted, kind), "the short cuts say the same"
+    if kind is not Kind.UNCHECKED:
+        assert (form(returned, kind) == of_wanted) is same(returned, wanted)
+
+
+@given(st.dates(min_value=date(1000, 1, 1)))
+def test_a_date_has_the_form_of_what_is_returned_for_it(day: date) -> None:
+    kind, of_wanted = wanted_form(day.isoformat())
+    assert kind is Kind.DATE
+    assert form(us(day.isoformat()), kind) == of_wanted != form(us((day - timedelta(1)).isoformat()), kind)
+
+
+@pytest.mark.parametrize("text", ["2026-09-21t00:00:00", "2026-09-21T00:00", "2026-09-21T00:00:00.0"])
+def test_unusual_spellings_of_a_time_are_not_checked(text: str) -> None:
+    """Two of them are both the same as one returned value, but not the same as each other: there is no one form."""
+    assert wanted_form(text)[0] is Kind.UNCHECKED
+    assert same("9/21/2026", text)
+
+
+def test_the_numbers_of_kinds_stand_in_records_and_do_not_change() -> None:
+    numbers = {kind.name: kind.value for kind in Kind}
+    assert numbers == {
+        "UNNAMED": 0,
+        "TEXT": 1,
+        "BOOLEAN": 2,
+        "NUMBER": 3,
+        "DATE": 4,
+        "TIME": 5,
+        "SPACED_TIME": 6,
+        "UNCHECKED": 7,
+    }
 
 
 # Rows

@@ -14,19 +14,13 @@ from hypothesis import strategies as st
 from app.bundled import schema_path
 from app.domain.consumer_state import ConsumerState, DeletedRow, FullState, RecentEvent, after_settling
 from app.domain.counts import Settlement
+from app.domain.drift import Comparison, DriftKind, compare
 from app.domain.entities import CHILD_TYPES, Catalog, EntityType, Row, parse_catalog
 from app.domain.event import DeleteScope, Operation, ProfileEvent
-from app.domain.expected_state import (
-    Comparison,
-    DriftKind,
-    ParentRow,
-    compare,
-    expected_after,
-    expected_without_event,
-    failed_since,
-)
+from app.domain.expected_state import ParentRow, expected_after, expected_without_event, failed_since
 from app.domain.outcome import Outcome
 from app.domain.projection import Rows, apply
+from app.domain.row_digests import Digests
 from app.domain.samples import sample_events
 from app.domain.supersedes import deleted_rows
 
@@ -48,8 +42,10 @@ def event(operation: Operation, pets: Sequence[dict[str, Any]] = (), **changes: 
     return ProfileEvent(**{**values, **changes})
 
 
-def settled(*events: ProfileEvent, outcomes: Sequence[Outcome] = ()) -> ConsumerState:
-    """The record of a consumer after these events, at offsets 0, 1, ..."""
+def settled(
+    *events: ProfileEvent, outcomes: Sequence[Outcome] = (), listed: bool = True, catalog: Catalog = CATALOG
+) -> ConsumerState:
+    """The record of a consumer after these events, at offsets 0, 1, ...; not ``listed``: of an older program."""
     state: ConsumerState | None = None
     for offset, one in enumerate(events):
         outcome = outcomes[offset] if outcomes else Outcome.SYNCED
@@ -62,6 +58,7 @@ def settled(*events: ProfileEvent, outcomes: Sequence[Outcome] = ()) -> Consumer
             outcome,
             full_state=one.is_full_state,
             deleted=deleted_rows(one, CATALOG),
+            rows=Digests(catalog).of_event(one) if listed and outcome in (Outcome.SYNCED, Outcome.PARTIAL) else "",
         )
         state = after_settling(state, offset, settlement, 1000 + offset)
     assert state is not None
@@ -237,8 +234,8 @@ def test_a_row_that_an_event_lists_twice_counts_once() -> None:
         (DELETE, held(), [("consumer", "extra", "c")]),
     ],
 )
-def test_without_the_event_only_the_parent_is_known(last: ProfileEvent, there: Held, drift: list[Any]) -> None:
-    expected = expected_without_event(settled(last))
+def test_without_event_and_list_only_the_parent_is_known(last: ProfileEvent, there: Held, drift: list[Any]) -> None:
+    expected = expected_without_event(settled(last, listed=False), CATALOG)
     assert (expected.in_part is None) is (last is DELETE)
     found = compare(there, expected, "c", CATALOG)
     assert briefly(found) == drift
@@ -247,7 +244,7 @@ def test_without_the_event_only_the_parent_is_known(last: ProfileEvent, there: H
 
 def test_without_any_full_state_only_deleted_rows_are_known() -> None:
     state = settled(DELETE_TOM)
-    expected = expected_without_event(state)
+    expected = expected_without_event(state, CATALOG)
     assert (expected.parent, bool(expected.in_part)) == (ParentRow.UNKNOWN, True)
     assert briefly(compare(held(REX, TOM), expected, "c", CATALOG)) == [("pet", "extra", "c/2")]
     assert compare({}, expected, "c", CATALOG) == Comparison()
