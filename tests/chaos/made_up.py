@@ -95,11 +95,17 @@ def calls_of(sources: Sequence[Source], start: int = 0, strategy: Strategy = "re
             continue
         before = held.get(event.consumer_id, {})
         held[event.consumer_id] = apply(before, event, CATALOG)
-        for operation, entity, row in _STEPS[strategy](event, before):
-            rows = ({column: as_text(value) for column, value in row.items()},) if row else ()
-            extension = CATALOG[entity].customer_key
-            made.append(Call(0, "", operation, extension, event.consumer_id, "ok", rows))
+        made += attempt_of(event, before, strategy)
     return numbered(made, start)
+
+
+def attempt_of(event: ProfileEvent, held: Rows, strategy: Strategy) -> list[Call]:
+    """What a worker calls for an event whose consumer has these rows."""
+    made = []
+    for operation, entity, row in _STEPS[strategy](event, held):
+        rows = ({column: as_text(value) for column, value in row.items()},) if row else ()
+        made.append(Call(0, "", operation, CATALOG[entity].customer_key, event.consumer_id, "ok", rows))
+    return made
 
 
 def numbered(calls: Sequence[Call], start: int = 0) -> list[Call]:
