@@ -140,24 +140,6 @@ TIMES = [
 ]
 SPELLED = st.sampled_from(
     [None, "", " ", "true", "True", "TRUE", "=true", "0", "-0", "7", "7.0", "7.", "007", "#7.", "1E+2", *TIMES]
-        None,
-        "",
-        " ",
-        "true",
-        "True",
-        "TRUE",
-        "=true",
-        "0",
-        "-0",
-        "7",
-        "7.0",
-        "7.",
-        "007",
-        "#7.",
-        "1E+2",
-        "@2026-09-21",
-        *TIMES,
-    ]
 )
 TYPED = st.sampled_from(
     [True, False, 0, 7, -7, 1.5, 1e30, Decimal("7.00"), Decimal("-0"), Decimal("1E+2"), Decimal("1E+999"), *TIMES]
