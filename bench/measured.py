@@ -51,20 +51,24 @@ def resident_mb(pid: int, field: str = "VmRSS") -> float:
     raise NotDone(f"process {pid} has ended")
 
 
-def watch(process: Popen[bytes], log: Path, answered: Callable[[], int], total: int, within: float) -> list[Look]:
-    """Look until ``total`` events are done.
+def watch(
+    processes: Sequence[Popen[bytes]], log: Path, answered: Callable[[], int], total: int, within: float
+) -> list[Look]:
+    """Look until ``total`` events are done by the processes together.
 
     Raises:
-        NotDone: the program ended, or was too slow; with the end of its log.
+        NotDone: a program ended, or was too slow; with the end of its log.
     """
     looks: list[Look] = []
     deadline = time.monotonic() + within
     while not looks or looks[-1].done < total:
-        if process.poll() is not None or time.monotonic() > deadline:
-            ended = f"ended with exit code {process.returncode}" if process.poll() is not None else "was not done"
+        codes = [process.returncode for process in processes if process.poll() is not None]
+        if codes or time.monotonic() > deadline:
+            ended = f"ended with exit code {codes[0]}" if codes else "was not done"
             done = looks[-1].done if looks else 0
             raise NotDone(f"{ended} after {done} of {total} events and at most {within:g} s\n{log_tail(log)}")
-        looks.append(Look(time.monotonic(), answered(), cpu_seconds(process.pid)))
+        used = sum(cpu_seconds(process.pid) for process in processes)
+        looks.append(Look(time.monotonic(), answered(), used))
         time.sleep(LOOK_SECONDS)
     return looks
 

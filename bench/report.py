@@ -82,10 +82,16 @@ def targets(summaries: Sequence[Summary]) -> list[Target]:
         Target("b5 / d5, events/s", _ratio(speeds, "b5", "d5"), 1.0),
         Target("b5 / c5, events/s", _ratio(speeds, "b5", "c5"), 12.0),
         Target("a5 / b5, CPU per event", _ratio(cpu, "a5", "b5"), 0.25),
-        Target(
-            f"b50 / ({IN_FLIGHT} / 50 ms = {ideal:,.0f}/s)", speeds["b50"] / ideal if "b50" in speeds else None, 0.95
+        *(
+            Target(f"{name} / ({IN_FLIGHT} / 50 ms = {ideal:,.0f}/s)", _part(speeds, name, ideal), 0.95)
+            for name in ("b50", "e50", "f50")
         ),
+        *(Target(f"{name} / d5, events/s", _ratio(speeds, name, "d5"), 0.7) for name in ("e5", "f5")),
     ]
+
+
+def _part(values: Mapping[str, float], name: str, whole: float) -> float | None:
+    return values[name] / whole if name in values else None
 
 
 def _ratio(values: Mapping[str, float], above: str, below: str) -> float | None:

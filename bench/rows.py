@@ -16,12 +16,17 @@ def _module(name: str) -> Callable[[], list[str]]:
     return lambda: [sys.executable, "-m", name]
 
 
+def _worker() -> list[str]:
+    return [sys.executable, "-P", "-m", "app", "worker"]
+
+
 @dataclass(frozen=True, slots=True)
 class Row:
     """One program at one latency of the target.
 
     ``share``: events relative to the others; ``command`` may raise ``JavaMissing``; ``worker``: it has the API of a
-    worker; ``pipeline``: its target is the simulator, not the stub.
+    worker; ``pipeline``: it talks SOAP to a stub of its own, which gives the answer of Marketing Cloud;
+    ``processes``: so many share the partitions and the calls in flight.
     """
 
     letter: str
@@ -31,6 +36,7 @@ class Row:
     command: Callable[[], list[str]]
     worker: bool = False
     pipeline: bool = False
+    processes: int = 1
 
     @property
     def name(self) -> str:
@@ -43,17 +49,20 @@ _ENGINE = "the engine, everything durable"
 _FAUST = "plain Faust, async for"
 _PARALLEL = "Confluent Parallel Consumer, KEY"
 _WORKER = "the worker, SOAP client"
+_TWO = "two workers, SOAP client"
 
 ROWS: Sequence[Row] = (
     Row("a", _FLOOR, 5, 2, _module("bench.programs.floor")),
     Row("b", _ENGINE, 5, 1, _module("bench.programs.engine"), worker=True),
     Row("c", _FAUST, 5, 1 / 8, _module("bench.programs.plain_faust")),
     Row("d", _PARALLEL, 5, 1, java_program.command),
-    Row("e", _WORKER, 5, 1 / 2, lambda: [sys.executable, "-P", "-m", "app", "worker"], worker=True, pipeline=True),
+    Row("e", _WORKER, 5, 1, _worker, worker=True, pipeline=True),
+    Row("f", _TWO, 5, 2, _worker, worker=True, pipeline=True, processes=2),
     Row("a", _FLOOR, 50, 1, _module("bench.programs.floor")),
     Row("b", _ENGINE, 50, 1, _module("bench.programs.engine"), worker=True),
     Row("d", _PARALLEL, 50, 1, java_program.command),
-    Row("e", _WORKER, 50, 1 / 2, lambda: [sys.executable, "-P", "-m", "app", "worker"], worker=True, pipeline=True),
+    Row("e", _WORKER, 50, 1, _worker, worker=True, pipeline=True),
+    Row("f", _TWO, 50, 2, _worker, worker=True, pipeline=True, processes=2),
 )
 
 

@@ -7,13 +7,16 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from bench.backlog import publish, records, uncommitted
 from bench.java_program import JavaMissing
 from bench.measured import NotDone, resident_mb, steady, watch
 from bench.rows import Row
-from bench.site import Running, Site, until
-from bench.stub import Stub
+from bench.site import IN_FLIGHT, Running, Site, until
+from bench.soap_answer import recorded_answer
+from bench.stub import Stub, stub
 
 # Far slower than anything measured; a program that is stuck must not stop the others from being measured.
 SLOWEST_PER_SECOND = 40.0
@@ -68,18 +71,23 @@ def _run(site: Site, target: Stub, row: Row, number: int, topic: str, events: in
     kafka = site.kafka(topic)
     with ExitStack() as stack:
         if row.pipeline:
-            variables, count = stack.enter_context(site.simulator(row.milliseconds))
+            variables, count = _pipeline_target(site, row, stack)
         else:
             variables, count = {"BENCH_TARGET": target.url(row.milliseconds)}, target.answered
         before = count()
-        running = stack.enter_context(site.running(line, kafka, variables))
+        variables |= {"SYNC_CONCURRENCY": str(IN_FLIGHT // row.processes)}
+        each = [
+            stack.enter_context(site.running(line, kafka, variables, site.folder / f"{kafka.group}-{process}"))
+            for process in range(row.processes)
+        ]
+        running = each[0]
         try:
             within = START_WITHIN_SECONDS + events / SLOWEST_PER_SECOND
-            looks = watch(running.process, running.log, lambda: count() - before, events, within)
+            looks = watch([one.process for one in each], running.log, lambda: count() - before, events, within)
             measured = steady(looks, events)
         except NotDone as error:
             return Run(row.name, number, events, load, trouble=str(error))
-        resident = resident_mb(running.process.pid)
+        resident = sum(resident_mb(one.process.pid) for one in each)
         trouble = _unsettled(running, row, lambda: uncommitted(kafka), events)
         calls = count() - before
         commits = records(kafka, kafka.state_topic) if row.worker else 0
@@ -97,6 +105,16 @@ def _run(site: Site, target: Stub, row: Row, number: int, topic: str, events: in
         events / commits if commits else 0.0,
         trouble,
     )
+
+
+def _pipeline_target(site: Site, row: Row, stack: ExitStack) -> tuple[dict[str, str], Callable[[], int]]:
+    """Tokens of a simulator, and a stub that gives its answer: the simulator is slower than what is measured."""
+    variables = stack.enter_context(site.simulator())
+    folder = Path(stack.enter_context(TemporaryDirectory(prefix="soap-", dir=site.folder)))
+    answer = folder / "answer.xml"
+    answer.write_bytes(recorded_answer(variables["CMT_AUTH_URL"]))
+    soap = stack.enter_context(stub(folder, answer))
+    return {**variables, "CMT_SOAP_URL": soap.url(row.milliseconds)}, soap.answered
 
 
 def _unsettled(running: Running, row: Row, left: Callable[[], int], events: int) -> str:

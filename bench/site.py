@@ -99,10 +99,10 @@ class Site:
             end(process, grace_seconds=GRACE_SECONDS)
 
     @contextmanager
-    def simulator(self, milliseconds: int) -> Iterator[tuple[dict[str, str], Callable[[], int]]]:
-        """A simulator for the length of a ``with`` block: what its clients need, and its count of SOAP calls."""
+    def simulator(self) -> Iterator[dict[str, str]]:
+        """A simulator for the length of a ``with`` block: the settings that its clients need."""
         log = self.folder / f"simulator-{uuid.uuid4().hex[:8]}.log"
-        line = [sys.executable, "-P", "-m", "app", "simulator", "--latency-ms", str(milliseconds)]
+        line = [sys.executable, "-P", "-m", "app", "simulator"]
         process = spawn_bound(line, output=log, environment=foreign_variables(os.environ))
         try:
 
@@ -111,8 +111,7 @@ class Site:
 
             until(announced, START_SECONDS, f"the simulator did not start, see {log}")
             pairs = (pair.partition("=") for pair in shlex.split(announced().partition("Use it with: ")[2]))
-            variables = {name: value for name, _, value in pairs}
-            yield variables, lambda: int(get_json(variables["CMT_AUTH_URL"] + "/_sim/stats")["calls"])
+            yield {name: value for name, _, value in pairs}
         finally:
             end(process, grace_seconds=GRACE_SECONDS)
 

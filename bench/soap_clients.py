@@ -7,7 +7,6 @@ measured. Every client makes the same call: the parent row of a sample consumer,
 from __future__ import annotations
 
 import asyncio
-import re
 import statistics
 import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
@@ -33,11 +32,11 @@ from app.domain.samples import sample_events
 from app.settings import CmtSettings
 from bench.client_calls import simulator
 from bench.report import Target
+from bench.soap_answer import HEADERS, SAMPLE, recorded_answer
 from bench.stub import stub
 
 IN_FLIGHT = 64
 ROWS = 500
-_HEADERS = {"Content-Type": "text/xml; charset=utf-8", "SOAPAction": '"Update"'}
 _TOKEN = "token-of-the-measurement"
 
 FLOOR, OURS, ON_OURS, ZEEP = (
@@ -72,7 +71,7 @@ def run(rounds: int = 3) -> list[Speed]:
     found: dict[str, list[tuple[float, float]]] = {name: [] for name in SECONDS}
     with TemporaryDirectory(prefix="profile-sync-bench-") as folder, simulator() as token_url:
         answer = Path(folder) / "answer.xml"
-        answer.write_bytes(asyncio.run(_recorded(token_url, catalog, rows[0])))
+        answer.write_bytes(recorded_answer(token_url))
         with stub(Path(folder), answer) as target:
             for _ in range(rounds):
                 for name in SECONDS:
@@ -125,10 +124,10 @@ async def _call_of(name: str, url: str, token_url: str, catalog: Catalog, stack:
     )
     wire = Wire(catalog)
     if name == FLOOR:
-        body = wire.upsert([(EntityType.CONSUMER, _SAMPLE)]).with_token(_TOKEN)
+        body = wire.upsert([(EntityType.CONSUMER, SAMPLE)]).with_token(_TOKEN)
 
         async def floor(row: Row) -> None:
-            async with session.post(url, data=body, headers=_HEADERS) as answer:
+            async with session.post(url, data=body, headers=HEADERS) as answer:
                 await answer.read()
 
         return floor
@@ -138,7 +137,7 @@ async def _call_of(name: str, url: str, token_url: str, catalog: Catalog, stack:
 
     async def on_aiohttp(row: Row) -> None:
         body = wire.upsert([(EntityType.CONSUMER, row)]).with_token(_TOKEN)
-        async with session.post(url, data=body, headers=_HEADERS) as answer:
+        async with session.post(url, data=body, headers=HEADERS) as answer:
             envelope = etree.fromstring(await answer.read())
         _expect(operation.process_reply(envelope).OverallStatus == "OK")
 
@@ -171,21 +170,6 @@ async def _zeep_alone(url: str, catalog: Catalog, stack: AsyncExitStack) -> Call
         _expect(answer.OverallStatus == "OK")
 
     return alone
-
-
-_SAMPLE: Row = {"ConsumerId": "c-1", "EmailAddress": "ann@example.org", "FirstName": "Ann", "LastName": "Example"}
-
-
-async def _recorded(url: str, catalog: Catalog, row: Row) -> bytes:
-    """The simulator's answer to an upsert of a row."""
-    settings = CmtSettings(auth_url=url, client_id="simulator", client_secret="simulator-secret")
-    async with CmtClient(settings, catalog) as client, aiohttp.ClientSession() as session:
-        token = await client.token()
-        body = Wire(catalog).upsert([(EntityType.CONSUMER, row)]).with_token(token.value)
-        async with session.post(token.soap_url, data=body, headers=_HEADERS) as answer:
-            content = await answer.read()
-    _expect(re.search(rb"OverallStatus>OK<", content) is not None)
-    return content
 
 
 def _expect(understood: bool) -> None:

@@ -191,17 +191,16 @@ def check_document(document: Mapping[str, Any], catalog: Catalog, event_id: str)
 
 
 def _event_of(document: Mapping[str, Any], catalog: Catalog, event_id: str, key: str | None = None) -> ProfileEvent:
-    known = _known(document, event_id)
     try:
         event = ProfileEvent.model_validate(document, by_alias=True, by_name=False)
     except ValidationError as error:
-        raise InvalidEvent(EVENT_SCHEMA, _describe(error), **known) from None
+        raise InvalidEvent(EVENT_SCHEMA, _describe(error), **_known(document, event_id)) from None
     if key is not None and event.consumer_id != key:
-        raise InvalidEvent(EVENT_KEY_MISMATCH, "the Kafka key differs from consumerId", **known)
+        raise InvalidEvent(EVENT_KEY_MISMATCH, "the Kafka key differs from consumerId", **_identity(event))
     tables = catalog.of_market(event.market)
     if tables is None:
-        raise InvalidEvent(EVENT_MARKET_UNKNOWN, unknown_market(event.market), **known)
-    _check_rows(event, tables, known)
+        raise InvalidEvent(EVENT_MARKET_UNKNOWN, unknown_market(event.market), **_identity(event))
+    _check_rows(event, tables)
     return event
 
 
@@ -278,6 +277,10 @@ def _known(document: Mapping[str, Any], event_id: str) -> dict[str, str]:
     return known
 
 
+def _identity(event: ProfileEvent) -> dict[str, str]:
+    return {"event_id": event.event_id, "market": event.market, "operation": event.operation.value}
+
+
 def _name(text: str) -> str:
     # A name is the event's own text: shown only when it can hardly be anything but a name.
     return text if _SHOWN_NAME.fullmatch(text) else "(unusual name)"
@@ -308,7 +311,7 @@ def _describe(error: ValidationError) -> str:
     return "; ".join(found[:5]) + (f"; and {len(found) - 5} more" if len(found) > 5 else "")
 
 
-def _check_rows(event: ProfileEvent, catalog: Catalog, known: dict[str, str]) -> None:
+def _check_rows(event: ProfileEvent, catalog: Catalog) -> None:
     rows: list[tuple[EntityType, Row]] = event.rows()
     if event.consumer is not None:
         rows.insert(0, (EntityType.CONSUMER, event.consumer))
@@ -317,13 +320,15 @@ def _check_rows(event: ProfileEvent, catalog: Catalog, known: dict[str, str]) ->
         if unknown := [column for column in row if column not in table.columns]:
             names = ", ".join(sorted({_name(column) for column in unknown}))
             raise InvalidEvent(
-                EVENT_UNKNOWN_COLUMN, f"{entity.value}: {table.customer_key} has no column {names}", **known
+                EVENT_UNKNOWN_COLUMN, f"{entity.value}: {table.customer_key} has no column {names}", **_identity(event)
             )
         if missing := [column for column in table.primary_key if row.get(column) in (None, "")]:
             raise InvalidEvent(
                 EVENT_MISSING_KEY_COLUMN,
                 f"{entity.value}: primary key {', '.join(missing)} is missing or empty",
-                **known,
+                **_identity(event),
             )
         if str(row.get(CONSUMER_ID_COLUMN)) != event.consumer_id:
-            raise InvalidEvent(EVENT_FOREIGN_ROW, f"{entity.value}: ConsumerId differs from consumerId", **known)
+            raise InvalidEvent(
+                EVENT_FOREIGN_ROW, f"{entity.value}: ConsumerId differs from consumerId", **_identity(event)
+            )

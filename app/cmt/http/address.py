@@ -5,14 +5,14 @@ from __future__ import annotations
 from base64 import b64encode
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
 from yarl import URL
 
 from app.settings import is_loopback
 
 
-@dataclass(frozen=True, slots=True)
-class Origin:
+class Origin(NamedTuple):
     """What a connection leads to; a name is in its ASCII form, an IPv6 address without brackets."""
 
     host: str
