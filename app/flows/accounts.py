@@ -49,7 +49,7 @@ class Accounts:
 
         def observe(name: str) -> TargetHealth:
             breakers[name] = Breaker(sync.breaker_failures, sync.breaker_probe_seconds)
-            health[name] = TargetHealth(breakers[name], metrics)
+            health[name] = TargetHealth(breakers[name], metrics, name)
             return health[name]
 
         self._clients = AccountClients(cmt, catalog, concurrency=sync.concurrency, observe=observe)
@@ -81,9 +81,9 @@ class Accounts:
         return {name: account.breaker for name, account in self._accounts.items()}
 
     @property
-    def calls_allowed(self) -> float:
-        """How many calls may be under way now, all accounts together."""
-        return sum(account.client.calls_allowed for account in self._accounts.values())
+    def calls_allowed(self) -> Mapping[str, float]:
+        """How many calls may be under way now in each account."""
+        return {name: account.client.calls_allowed for name, account in self._accounts.items()}
 
     def account_of(self, market: str) -> str:
         """The name of the account that a market belongs to; of any for a market that is not known."""

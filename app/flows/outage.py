@@ -30,14 +30,15 @@ class TargetHealth:
     ``trouble``: what a request was last answered with that says it does not; None: the last answer was a good one.
     """
 
-    def __init__(self, breaker: Breaker, metrics: Metrics) -> None:
+    def __init__(self, breaker: Breaker, metrics: Metrics, account: str) -> None:
         self.breaker = breaker
         self.trouble: ErrorEntry | None = None
         self._metrics = metrics
+        self._account = account
 
     def call(self, operation: str, entity: str, result: str, seconds: float) -> None:
         """A SOAP call ended; ``result`` is "ok" or a registry code."""
-        self._metrics.call(operation, entity, result, seconds)
+        self._metrics.call(operation, entity, result, seconds, self._account)
         entry = None if result == OK else lookup(result)
         if entry is not None and entry.transport:
             self.trouble = entry
@@ -49,7 +50,7 @@ class TargetHealth:
     def token(self, result: str) -> None:
         """A token request ended. The breaker hears of those that failed by the events that failed for want of one: a
         refresh ahead of time may fail without harm."""
-        self._metrics.token(result)
+        self._metrics.token(result, self._account)
         if result != OK:
             self.trouble = lookup(result)
 

@@ -43,8 +43,8 @@ class Gauges:
     """Where the gauges get their values when they are read; called in the thread that serves ``/metrics``.
 
     ``oldest_parked``: seconds since the first failure of the longest-parked event. ``commit_stall``: seconds for which
-    an offset has been open that nobody works on, so that nothing behind it is committed. ``breaker_open``: 0 or 1 per
-    account.
+    an offset has been open that nobody works on, so that nothing behind it is committed. ``breaker_open`` (0 or 1) and
+    ``calls_allowed``: per account.
     """
 
     parked_consumers: Callable[[], float] = _zero
@@ -55,7 +55,7 @@ class Gauges:
     breaker_open: Callable[[], Mapping[str, float]] = _nothing
     dead_letters_open: Callable[[], Mapping[str, float]] = _nothing
     readmodel_behind: Callable[[], float] = _zero
-    calls_allowed: Callable[[], float] = _zero
+    calls_allowed: Callable[[], Mapping[str, float]] = _nothing
 
 
 class Metrics:
@@ -73,6 +73,8 @@ class Metrics:
         self._events = counter("events_settled", "Events that reached their final outcome.", "outcome", "market")
         self._calls = counter("cmt_calls", "SOAP calls to Marketing Cloud.", "operation", "entity", "result")
         self._tokens = counter("token_refreshes", "Token requests to Marketing Cloud.", "result")
+        self._account_calls = counter("account_calls", "SOAP calls, by account.", "account", "result")
+        self._account_tokens = counter("account_token_refreshes", "Token requests, by account.", "account", "result")
         self._incidents = counter("incidents", "Requests to the ticket system.", "result")
         self._unreadable = counter("state_records_unreadable", "Skipped records of the state topics.", "topic")
         self._call_seconds = Histogram(
@@ -101,13 +103,15 @@ class Metrics:
         if seconds is not None:
             self._event_seconds.observe(max(seconds, 0.0))
 
-    def call(self, operation: str, entity: str, result: str, seconds: float) -> None:
+    def call(self, operation: str, entity: str, result: str, seconds: float, account: str) -> None:
         """Count a SOAP call; ``result`` is ``ok`` or a registry code."""
+        self._child(self._account_calls, account, result).inc()
         self._child(self._calls, operation, entity, result).inc()
         self._call_seconds.observe(max(seconds, 0.0))
 
-    def token(self, result: str) -> None:
+    def token(self, result: str, account: str) -> None:
         """Count a token request; ``result`` is ``ok`` or a registry code."""
+        self._account_tokens.labels(account, result).inc()
         self._tokens.labels(result).inc()
 
     def incident(self, result: str) -> None:
@@ -157,7 +161,6 @@ class _GaugeCollector(Collector):
                 gauges.oldest_parked,
             ),
             ("in_flight", "Events being worked on.", gauges.in_flight),
-            ("cmt_calls_allowed", "SOAP calls that may be under way; fewer while throttled.", gauges.calls_allowed),
             ("commit_stall_seconds", "Time for which an offset is open that nobody works on.", gauges.commit_stall),
             ("readmodel_behind_seconds", "Age of what the web API answers from.", gauges.readmodel_behind),
         )
@@ -171,6 +174,12 @@ class _GaugeCollector(Collector):
                 {str(partition): lag for partition, lag in gauges.consumer_lag().items()},
             ),
             ("breaker_open", "1 while the circuit breaker of an account is open.", "account", gauges.breaker_open()),
+            (
+                "cmt_calls_allowed",
+                "SOAP calls that may be under way in an account; fewer while throttled.",
+                "account",
+                gauges.calls_allowed(),
+            ),
             ("dead_letters_open", "Dead letters nobody has dealt with.", "reason", gauges.dead_letters_open()),
         )
         for name, text, label, values in labelled:

@@ -245,6 +245,7 @@ async def test_each_account_has_a_rate_of_its_own_and_its_markets_share_it(front
     assert [account for account, _ in front.calls[-2:]] == ["510001", "510001"]
 
 
-async def test_calls_allowed_are_those_of_all_accounts_together(front: Front) -> None:
+async def test_how_many_calls_are_allowed_is_said_of_each_account(front: Front) -> None:
     async with accounts_of(front, catalog_of({"DE": {"accountId": "1"}, "PL": {}})) as accounts:
-        assert accounts.calls_allowed == 2 * SyncSettings().concurrency
+        most = SyncSettings().concurrency
+        assert accounts.calls_allowed == {"1": most, "default": most}

@@ -21,7 +21,7 @@ KAFKA = KafkaSettings(bootstrap_servers="127.0.0.1:9", topic="main")
 def watching(
     breaker: Breaker, producer: FakeProducer, *, account: str = "default", health: TargetHealth | None = None
 ) -> OutageWatch:
-    health = health or TargetHealth(breaker, Metrics())
+    health = health or TargetHealth(breaker, Metrics(), "default")
     return OutageWatch(account, health, producer, KAFKA, alert_seconds=60)  # type: ignore[arg-type]
 
 
@@ -42,7 +42,7 @@ async def until(condition: Callable[[], object]) -> None:
 @pytest.mark.parametrize("result", ["CMT-TIMEOUT", "CMT-SERVER-FAULT", "CMT-RATE-LIMITED"])
 def test_calls_that_fail_for_the_targets_health_open_the_breaker(result: str) -> None:
     breaker = Breaker(3, 1.0)
-    health = TargetHealth(breaker, Metrics())
+    health = TargetHealth(breaker, Metrics(), "default")
     for _ in range(3):
         assert not breaker.is_open
         health.call("upsert", "pet", result, 0.1)
@@ -52,7 +52,7 @@ def test_calls_that_fail_for_the_targets_health_open_the_breaker(result: str) ->
 @pytest.mark.parametrize("result", ["ok", "CMT-ROW-INVALID", "CMT-ROW-CONTENTION", "CMT-RETRIEVE-ERROR"])
 def test_a_target_that_refuses_a_row_is_alive(result: str) -> None:
     breaker = Breaker(2, 1.0)
-    health = TargetHealth(breaker, Metrics())
+    health = TargetHealth(breaker, Metrics(), "default")
     for _ in range(5):
         health.call("upsert", "pet", "CMT-TIMEOUT", 0.1)
         health.call("upsert", "pet", result, 0.1)
@@ -61,12 +61,14 @@ def test_a_target_that_refuses_a_row_is_alive(result: str) -> None:
 
 def test_calls_and_tokens_are_counted_in_the_metrics() -> None:
     metrics = Metrics()
-    health = TargetHealth(Breaker(0, 1.0), metrics)
+    health = TargetHealth(Breaker(0, 1.0), metrics, "510001")
     health.call("upsert", "pet", "CMT-TIMEOUT", 0.1)
     health.token("ok")
     text = metrics.render().decode()
     assert 'profile_sync_cmt_calls_total{entity="pet",operation="upsert",result="CMT-TIMEOUT"} 1.0' in text
     assert 'profile_sync_token_refreshes_total{result="ok"} 1.0' in text
+    assert 'profile_sync_account_calls_total{account="510001",result="CMT-TIMEOUT"} 1.0' in text
+    assert 'profile_sync_account_token_refreshes_total{account="510001",result="ok"} 1.0' in text
 
 
 async def test_one_alert_says_that_it_lasts_and_one_that_it_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -108,7 +110,7 @@ async def test_each_account_has_an_incident_of_its_own_that_says_what_is_wrong(
 ) -> None:
     monkeypatch.setattr(outage, "LOOK_SECONDS", 0.005)
     clock, producer = Clock(), FakeProducer()
-    healths = {name: TargetHealth(Breaker(1, 5.0, clock=clock), Metrics()) for name in ("510001", "510002")}
+    healths = {name: TargetHealth(Breaker(1, 5.0, clock=clock), Metrics(), name) for name in ("510001", "510002")}
     async with (
         watching(healths["510001"].breaker, producer, account="510001", health=healths["510001"]),
         watching(healths["510002"].breaker, producer, account="510002", health=healths["510002"]),
@@ -135,7 +137,7 @@ async def test_each_account_has_an_incident_of_its_own_that_says_what_is_wrong(
 
 
 def test_trouble_is_what_was_said_last() -> None:
-    health = TargetHealth(Breaker(0, 1.0), Metrics())
+    health = TargetHealth(Breaker(0, 1.0), Metrics(), "default")
     health.call("upsert", "pet", "CMT-TIMEOUT", 0.1)
     health.token("CMT-TOKEN-REFUSED")
     assert health.trouble is not None

@@ -21,7 +21,9 @@ PROMISED = {
     "profile_sync_token_refreshes_total": {"result"},
     "profile_sync_incidents_total": {"result"},
     "profile_sync_commit_stall_seconds": set(),
-    "profile_sync_cmt_calls_allowed": set(),
+    "profile_sync_cmt_calls_allowed": {"account"},
+    "profile_sync_account_calls_total": {"account", "result"},
+    "profile_sync_account_token_refreshes_total": {"account", "result"},
 }
 
 
@@ -33,13 +35,14 @@ def _samples(metrics: Metrics) -> dict[tuple[str, tuple[tuple[str, str], ...]], 
 def test_every_promised_metric_is_there_with_its_labels() -> None:
     metrics = Metrics()
     metrics.event_settled("synced", "DE", 0.2)
-    metrics.call("Update", "consumer", "ok", 0.01)
-    metrics.token("ok")
+    metrics.call("Update", "consumer", "ok", 0.01, "default")
+    metrics.token("ok", "default")
     metrics.incident("created")
     metrics.watch(
         Gauges(
             consumer_lag=lambda: {0: 5},
             breaker_open=lambda: {"default": 1},
+            calls_allowed=lambda: {"default": 64},
             dead_letters_open=lambda: {"CMT-TIMEOUT": 2},
         )
     )
@@ -73,7 +76,7 @@ def test_markets_beyond_the_limit_fold_into_other() -> None:
 
 def test_two_workers_of_a_test_do_not_share_their_metrics() -> None:
     one, other = Metrics(), Metrics()
-    one.token("ok")
+    one.token("ok", "default")
     assert ("profile_sync_token_refreshes_total", (("result", "ok"),)) not in _samples(other)
 
 
