@@ -1,4 +1,4 @@
-"""The short form of the torture: a run of half a minute with everything in it, and half of one with the other strategy.
+"""The short form of the torture: a run of half a minute with everything in it, and a short one with the other strategy.
 
 ``make torture`` is the long one.
 """
@@ -27,12 +27,12 @@ REPLACE = Run(
 )
 RECONCILE = Run(
     seed=48,
-    events=400,
-    seconds=13.0,
+    events=300,
+    seconds=8.0,
     consumers=30,
-    down_seconds=2.0,
+    down_seconds=1.5,
     deck=(Blow.KILL,),
-    gap=(2.0, 4.0),
+    gap=(3.0, 5.0),
     workers_at_first=2,
     rest_seconds=40.0,
     strategy="reconcile",
