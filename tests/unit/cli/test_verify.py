@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from datetime import UTC, datetime
 
 import pytest
@@ -14,7 +15,7 @@ from typer.testing import CliRunner, Result
 from app.cli import cli, verify_report
 from app.cli.verify import since_time
 from app.cli.verify_report import document
-from app.domain.drift import ColumnDrift, Drift, DriftKind
+from app.domain.drift import WHICH_COLUMNS, ColumnDrift, Drift, DriftKind
 from app.domain.entities import EntityType
 from app.domain.findings import Finding, Status, Write
 
@@ -134,6 +135,14 @@ def test_people_see_drift_writes_reasons_and_numbers_but_no_values(monkeypatch: 
     assert "pending: C-3: waits" in text
     assert "error: C-4: CMT-TIMEOUT: no answer" in text
     assert "checked 4 consumers (in part 2), drifted 1, repaired 1, pending 1, errors 1" in text
+
+
+def test_people_see_why_columns_are_not_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    drift = Drift(EntityType.PET, DriftKind.DIFFERENT, ("C-1", "P-1"), note=WHICH_COLUMNS)
+    lost = Finding("C-1", 0, "e-1", Status.DRIFTED, drift=(drift,))
+    monkeypatch.setattr(sys.modules[__name__], "FINDINGS", [lost])
+    assert WHICH_COLUMNS in " ".join(shown(monkeypatch, show_values=True).split())
+    assert document([lost], show_values=False)["consumers"][0]["drift"][0]["note"] == WHICH_COLUMNS
 
 
 def test_people_see_values_when_they_ask_for_them(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -42,6 +42,7 @@ settlements = st.builds(
     full_state=st.booleans(),
     records=st.lists(st.builds(RecordCount, st.sampled_from(EntityType), _small, _small), max_size=2).map(tuple),
     failures=st.lists(st.builds(FailureCount, st.just("pet"), _codes, _small), max_size=2).map(tuple),
+    rows=_ids,
 )
 failing = st.builds(Forwarded, _ids, _ids, st.integers(1, 9), _times, _times, _times, _codes)
 waiting = st.builds(Forwarded, _ids)
@@ -72,6 +73,7 @@ consumers = st.builds(
     st.lists(recents, max_size=RECENT_KEPT).map(tuple),
     st.none() | _times,
     st.none() | st.builds(FullState, _offsets, _codes, _ids),
+    rows=st.just("") | _ids,
 )
 
 

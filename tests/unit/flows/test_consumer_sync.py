@@ -17,6 +17,8 @@ from app.domain.errors import EVENT_TOO_LARGE
 from app.domain.event import InvalidEvent, ProfileEvent
 from app.domain.outcome import Attempt, Failure, Outcome, Phase, RecordCount, Settle, TryAgain
 from app.domain.record import SourceRecord
+from app.domain.row_digests import Digests
+from app.domain.row_list import row_list
 from app.domain.state import Verdict
 from app.engine.lease import LeaseLost
 from app.engine.work import Permit, Result
@@ -119,6 +121,31 @@ async def test_what_went_well_is_settled_with_its_counts(catalog: Catalog) -> No
     assert (settlement.operation, settlement.market, settlement.day) == ("NEW", "DE", "2026-11-18")
     assert (settlement.records, settlement.failures, settlement.full_state) == (records, (), True)
     assert (result.target_failed, result.target_down) == (False, False)
+
+
+@pytest.mark.parametrize(
+    ("what_failed", "listed"),
+    [((), True), ((failure("CMT-ROW-INVALID", PET, Phase.CHILD),), True), ((failure("CMT-ROW-INVALID"),), False)],
+)
+async def test_the_rows_of_an_event_that_reached_marketing_cloud_are_listed(
+    catalog: Catalog, what_failed: tuple[Failure, ...], listed: bool
+) -> None:
+    of = record({"operation": "UPDATE", "entities": {"pet": [{"PetId": "P-1", "Name": "Waldi"}]}})
+    result = await run(catalog, Attempt(what_failed), of=of)
+    assert result.settlement is not None
+    found = row_list(result.settlement.rows, Digests(catalog).head)
+    assert (found is not None) is listed
+    assert found is None or [(row.entity, row.key) for row in found.rows] == [(CONSUMER, ()), (PET, ("P-1",))]
+
+
+async def test_rows_that_a_later_event_deleted_are_not_listed(catalog: Catalog) -> None:
+    of = record({"operation": "UPDATE", "entities": {"pet": [{"PetId": "gone"}, {"PetId": "P-1"}]}})
+    since = ConsumerState(20, "DE", deleted=(DeletedRow(20, "pet", ("gone",)),))
+    result = await run(catalog, Attempt(), of=of, state=since)
+    assert result.settlement is not None
+    found = row_list(result.settlement.rows, Digests(catalog).head)
+    assert found is not None
+    assert [row.key for row in found.rows] == [(), ("P-1",)]
 
 
 async def test_what_may_pass_is_tried_again_while_attempts_are_left(catalog: Catalog) -> None:

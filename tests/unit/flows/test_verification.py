@@ -13,14 +13,17 @@ from app.bundled import schema_path
 from app.cmt.client import CmtClient
 from app.cmt.errors import CallError, CallFailed
 from app.domain.consumer_state import ConsumerState, FullState, RecentEvent
+from app.domain.drift import WHICH_COLUMNS
 from app.domain.entities import Catalog, EntityType, Row, parse_catalog
+from app.domain.event import check_document
 from app.domain.findings import Finding, Status
 from app.domain.plan import Action
 from app.domain.record import SourceRecord
+from app.domain.row_digests import Digests
 from app.domain.state import Forwarded, PartitionState
 from app.flows.market_clients import Account, AccountUnavailable, Market, MarketClients
 from app.flows.settled_events import SettledEvents
-from app.flows.verification import Repair, Verifier
+from app.flows.verification import BEYOND_REPAIR, Repair, Verifier
 from app.kafka.admin import KafkaAccessError
 from app.readmodels import ReadModels
 from tests.unit.sinks.fake_cmt import FakeCmt
@@ -223,6 +226,40 @@ async def test_of_another_event_at_that_place_only_the_parent_counts(world: Worl
     assert (finding.status, finding.in_part, world.client.writes) == (Status.DRIFTED, True, [])
     world.client.cmt.hold(CONSUMER, ConsumerId="c")
     assert (await only(world)).status is Status.PARTIAL
+
+
+def lost(world: World, **entities: Any) -> None:
+    """Consumer c as settled by an UPDATE that is no longer in Kafka."""
+    event = check_document({**UPDATE, "entities": entities or UPDATE["entities"]}, CATALOG, "e")
+    full = FullState(0, "UPDATE", "one that is gone")
+    world.states["c"] = ConsumerState(0, "DE", full=full, rows=Digests(CATALOG).of_event(event))
+
+
+async def test_without_the_event_the_records_list_says_what_should_be_held(world: World) -> None:
+    lost(world)
+    world.client.cmt.hold(CONSUMER, ConsumerId="c", FirstName="Ann")
+    world.client.cmt.hold(PET, ConsumerId="c", PetId="1")
+    world.client.cmt.hold(PET, ConsumerId="c", PetId="2")
+    finding = await only(world, None)
+    assert (finding.status, finding.in_part, finding.note) == (Status.OK, False, None)
+    world.client.cmt.hold(PET, ConsumerId="c", PetId="3")
+    assert (await only(world)).status is Status.REPAIRED
+    assert world.client.writes == ["delete pet c/3"]
+
+
+async def test_what_is_known_by_its_digest_only_is_not_repaired_but_what_is_too_much_goes(world: World) -> None:
+    lost(world)
+    world.client.cmt.hold(CONSUMER, ConsumerId="c", FirstName="Bo")
+    world.client.cmt.hold(PET, ConsumerId="c", PetId="2")
+    world.client.cmt.hold(PET, ConsumerId="c", PetId="3")
+    finding = await only(world)
+    assert (finding.status, finding.note) == (Status.DRIFTED, BEYOND_REPAIR)
+    assert [(drift.entity, drift.kind.value, drift.note) for drift in finding.drift] == [
+        (PET, "missing", None),
+        (CONSUMER, "different", WHICH_COLUMNS),
+        (PET, "extra", None),
+    ]
+    assert world.client.writes == ["delete pet c/3"]
 
 
 async def test_a_call_that_fails_is_the_consumers_error_and_after_many_no_more_are_made(world: World) -> None:
