@@ -84,6 +84,15 @@ class Site:
 
         asyncio.run(write())
 
+    def cut_main_topic(self) -> None:
+        """Delete all events, as retention does it."""
+        kafka = self.deployment.kafka
+        ends = self.deployment.ends(kafka.topic)
+        admin = AdminClient({"bootstrap.servers": kafka.bootstrap_servers})
+        cut = [TopicPartition(kafka.topic, partition, end) for partition, end in ends.items()]
+        for answer in admin.delete_records(cut).values():
+            answer.result(10)
+
 
 @pytest.fixture(scope="module")
 def site(broker: sources.Broker, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
@@ -193,24 +202,70 @@ def test_what_is_not_settled_or_no_longer_in_kafka_is_not_judged_or_only_in_part
     code, document = site.verify("--consumer", failed)
     assert (code, status_of(document, failed)) == (0, "pending")
 
-    # As retention does it.
-    ends = site.deployment.ends(site.deployment.kafka.topic)
-    admin = AdminClient({"bootstrap.servers": site.deployment.kafka.bootstrap_servers})
-    cut = [TopicPartition(site.deployment.kafka.topic, partition, end) for partition, end in ends.items()]
-    for answer in admin.delete_records(cut).values():
-        answer.result(10)
-    site.tamper(
-        upsert=((CONSUMER, {"ConsumerId": erased}),),
-        delete=((PET, {"ConsumerId": lost, "PetId": "P-1"}),),
-    )
+    site.cut_main_topic()
+    site.tamper(upsert=((CONSUMER, {"ConsumerId": erased}),))
     code, document = site.verify("--since", "1h")
     assert (code, status_of(document, lost), status_of(document, erased)) == (1, "partial", "drifted")
 
     site.tamper(delete=((CONSUMER, {"ConsumerId": lost}),))
     shown = site.run("--all", "--repair")
     assert shown.exit_code == 1, "what to write for the lost one is not known"
-    assert "what to write is not known" in shown.stdout
+    assert "what to write is not known: publish the consumer's UPDATE again" in shown.stdout
     assert "drifted 1, repaired 1," in shown.stdout
+
+
+def test_when_kafka_no_longer_has_the_events_the_records_keys_and_digests_are_compared(site: Site) -> None:
+    whole, added, gone = fresh_consumer("whole"), fresh_consumer("added"), fresh_consumer("gone")
+    rows: dict[str, Any] = {
+        "pet": [pet("P-1", Name="Rex", WeightKg=4.5, BirthDate="2020-02-01"), pet("P-2", Name="Tom"), pet("P-3")],
+        "contact": [contact("C-1", Value="private@example.com", IsPrimary=True)],
+    }
+    site.settle(
+        new(gone, **rows),
+        update(whole, **rows),
+        delete_entities(whole, pet=[pet("P-3")]),
+        update(added, pet=[pet("P-1", Name="Rex")]),
+        new(added, contact=[contact("C-1", Value="private@example.com")]),
+        delete_profile(gone),
+        new(gone, pet=[pet("P-9")]),
+    )
+    consumers = (whole, added, gone)
+
+    def statuses() -> list[str]:
+        document = site.verify("--since", "1h")[1]
+        return [status_of(document, consumer) for consumer in consumers]
+
+    assert statuses() == ["ok", "ok", "ok"], "of the NEWs too: all rows before them are known"
+    site.cut_main_topic()
+    assert statuses() == ["ok", "ok", "ok"]
+
+    held = without_nulls(site.deployment.simulator.rows(CATALOG))
+    site.tamper(
+        upsert=(
+            (PET, {"ConsumerId": whole, "PetId": "P-1", "WeightKg": "4.50", "BirthDate": "2/1/2020 12:00:00 AM"}),
+            (PET, {"ConsumerId": whole, "PetId": "P-3"}),
+            (PET, {"ConsumerId": added, "PetId": "P-1", "Name": "Waldi"}),
+            (INTEREST, {"ConsumerId": gone, "InterestId": "I-9"}),
+        ),
+        delete=((CONTACT, {"ConsumerId": added, "ContactId": "C-1"}),),
+    )
+    assert statuses() == ["drifted"] * 3
+    document = site.verify("--since", "1h")[1]
+    assert drift_of(document, whole) == [("pet", "extra", [whole, "P-3"], [])]
+    assert drift_of(document, added) == [
+        ("contact", "missing", [added, "C-1"], []),
+        ("pet", "different", [added, "P-1"], []),
+    ]
+    assert drift_of(document, gone) == [("interest", "extra", [gone, "I-9"], [])]
+    assert "which columns is not known" in json.dumps(document)
+
+    site.verify("--since", "1h", "--repair")
+    assert statuses() == ["ok", "drifted", "ok"]
+    site.settle(update(added, pet=[pet("P-1", Name="Rex")], contact=[contact("C-1", Value="private@example.com")]))
+    assert statuses() == ["ok", "ok", "ok"]
+    after = without_nulls(site.deployment.simulator.rows(CATALOG))
+    assert after[CONTACT] == held[CONTACT]
+    assert {row["PetId"] for row in after[PET].values() if row["ConsumerId"] == whole} == {"P-1", "P-2"}
 
 
 def test_a_target_or_a_broker_that_is_away_is_named(site: Site) -> None:
