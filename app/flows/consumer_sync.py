@@ -169,7 +169,8 @@ class ConsumerSync:
             full_state=event.is_full_state,
             records=attempt.records,
             failures=tuple(_grouped(attempt.failures, first=decision.failure)) if attempt.failures else (),
-            deleted=deleted_rows(event, tables),
+            # Of others it would only make the partition's record larger, and a key that no target takes unwritable.
+            deleted=deleted_rows(event, tables) if reached else (),
             rows=self._digests[id(tables)].of_event(event) if reached else "",
         )
 

@@ -19,7 +19,7 @@ from app.domain.outcome import Attempt, Failure, Outcome, Phase, RecordCount, Se
 from app.domain.record import SourceRecord
 from app.domain.row_digests import Digests
 from app.domain.row_list import row_list
-from app.domain.state import Verdict
+from app.domain.state import PartitionState, Verdict
 from app.engine.lease import LeaseLost
 from app.engine.work import Permit, Result
 from app.flows.consumer_sync import ConsumerSync
@@ -136,6 +136,16 @@ async def test_the_rows_of_an_event_that_reached_marketing_cloud_are_listed(
     found = row_list(result.settlement.rows, Digests(catalog).head)
     assert (found is not None) is listed
     assert found is None or [(row.entity, row.key) for row in found.rows] == [(CONSUMER, ()), (PET, ("P-1",))]
+
+
+async def test_a_delete_of_rows_that_failed_can_be_recorded_whatever_its_keys_are(catalog: Catalog) -> None:
+    """JSON can escape half of a surrogate pair, which cannot be written: the worker would end with every attempt."""
+    of = record({"operation": "DELETE", "deleteScope": "ENTITIES", "entities": {"pet": [{"PetId": "\ud800"}]}})
+    result = await run(catalog, Attempt((failure("CMT-ROW-INVALID", PET, Phase.DELETE),)), of=of)
+    assert result.settlement is not None
+    state = PartitionState()
+    state.give_up(0, Verdict(result.settlement, "masked", 1, 1, alert=True))
+    assert PartitionState.decode(state.encode()) == state
 
 
 async def test_rows_that_a_later_event_deleted_are_not_listed(catalog: Catalog) -> None:
