@@ -13,7 +13,7 @@ from tests.chaos.event_calls import STRATEGIES, Strategy
 from tests.chaos.report import Line, describe, print_table
 from tests.chaos.run import Run, carry_out
 
-# A busy machine of two cores settles about twice as many: the other half is for catching up after a blow.
+# A machine of two cores settles more than twice as many: the other half is for catching up after a blow.
 EVENTS_PER_SECOND = 50.0
 DOWN_SECONDS = 60.0
 LEAST_SECONDS = 40.0
@@ -25,23 +25,26 @@ def plan_of(
     events: int,
     strategies: Sequence[Strategy] = STRATEGIES,
     faults: Sequence[bool] = (False, True),
+    pace: float = EVENTS_PER_SECOND,
 ) -> Run:
     """Run ``number`` of several: with and without faults of the CMT in turn, with one strategy after the other.
 
-    In a run with faults the CMT is down for a minute, or a quarter of a shorter one.
+    In a run with faults the CMT is down for a minute, or a third of a shorter one.
     """
     with_faults = faults[number % len(faults)]
     strategy = strategies[number // len(faults) % len(strategies)]
-    seconds = max(LEAST_SECONDS, events / EVENTS_PER_SECOND)
-    down = min(DOWN_SECONDS, seconds / 4) if with_faults else 0.0
+    seconds = max(LEAST_SECONDS, events / pace)
+    down = min(DOWN_SECONDS, seconds / 3) if with_faults else 0.0
     consumers = min(300, max(30, events // 10))
     return Run(seed + number, events, seconds + down, down_seconds=down, consumers=consumers, strategy=strategy)
 
 
-def again(run: Run) -> str:
+def again(run: Run, pace: float = EVENTS_PER_SECOND) -> str:
     """The command that does this run alone."""
     faults = "on" if run.down_seconds else "off"
     options = f"--runs 1 --events {run.events} --seed {run.seed} --strategy {run.strategy} --faults {faults}"
+    if pace != EVENTS_PER_SECOND:
+        options += f" --pace {pace:g}"
     return f"python -m tests.chaos {options}"
 
 
@@ -57,9 +60,10 @@ def main() -> int:
     parser.add_argument(
         "--faults", choices=["on", "off", "both"], default="both", help="of the CMT, in every other run"
     )
+    parser.add_argument("--pace", type=float, default=EVENTS_PER_SECOND, help="events published per second")
     chosen = parser.parse_args()
-    if chosen.runs < 1 or chosen.events < 100:
-        parser.error("at least 1 run of 100 events")
+    if chosen.runs < 1 or chosen.events < 100 or chosen.pace <= 0:
+        parser.error("at least 1 run of 100 events, at some pace")
     strategies = [one for one in STRATEGIES if chosen.strategy in (one, "both")]
     faults = {"on": [True], "off": [False], "both": [False, True]}[chosen.faults]
     # As Ctrl-C: what was started is ended with it.
@@ -68,12 +72,12 @@ def main() -> int:
     print(f"Torture: {chosen.runs} runs of {chosen.events} events; the same again: --seed {seed}", flush=True)
     lines: list[Line] = []
     for number in range(chosen.runs):
-        run = plan_of(number, seed, chosen.events, strategies, faults)
+        run = plan_of(number, seed, chosen.events, strategies, faults, chosen.pace)
         kind = (
             f"with faults, CMT down for {run.down_seconds:.0f} s" if run.down_seconds else "without faults of the CMT"
         )
         print(f"Run {number + 1}: seed {run.seed}, {run.strategy}, {run.seconds:.0f} s, {kind}", flush=True)
-        print(f"  alone: {again(run)}", flush=True)
+        print(f"  alone: {again(run, chosen.pace)}", flush=True)
         try:
             lines.append(carry_out(run))
         except BrokerStartError as error:
