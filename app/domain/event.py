@@ -68,13 +68,13 @@ class DeleteScope(StrEnum):
     ENTITIES = "ENTITIES"
 
 
-def _has_utf8_form(text: str) -> bool:
-    # JSON can escape half of a surrogate pair; such a text could not stand in a header.
+def has_utf8_form(text: str) -> bool:
+    """False: it holds half of a surrogate pair, which JSON can escape; headers, records and XML cannot hold it."""
     return text.isascii() or not any("\ud800" <= character <= "\udfff" for character in text)
 
 
 def _encodable(text: str) -> str:
-    if not _has_utf8_form(text):
+    if not has_utf8_form(text):
         raise ValueError("must be text that UTF-8 can hold")
     return text
 
@@ -268,7 +268,7 @@ def decode_json(value: bytes, event_id: str) -> Any:
 def _known(document: Mapping[str, Any], event_id: str) -> dict[str, str]:
     """What can be said of an event that may be invalid: never more than identifiers that have the right shape."""
     known = {"event_id": event_id}
-    if isinstance(own := document.get("eventId"), str) and 0 < len(own) <= ID_LENGTH and _has_utf8_form(own):
+    if isinstance(own := document.get("eventId"), str) and 0 < len(own) <= ID_LENGTH and has_utf8_form(own):
         known["event_id"] = own
     if isinstance(market := document.get("market"), str) and re.fullmatch(MARKET_PATTERN[1:-1], market):
         known["market"] = market

@@ -25,7 +25,7 @@ from dataclasses import dataclass
 from app.domain.consumer_state import ConsumerState, FullState
 from app.domain.counts import RowKey
 from app.domain.entities import CHILD_TYPES, CONSUMER_ID_COLUMN, Catalog, DataExtension, Row, as_text
-from app.domain.event import Operation, ProfileEvent
+from app.domain.event import Operation, ProfileEvent, has_utf8_form
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,12 +58,16 @@ def what_is_left(
 
 
 def deleted_rows(event: ProfileEvent, catalog: Catalog) -> tuple[RowKey, ...]:
-    """What a settled DELETE ENTITIES adds to the consumer's record; nothing for other events."""
+    """What a settled DELETE ENTITIES adds to the consumer's record; nothing for other events.
+
+    No row is left out but one whose key neither the record nor Marketing Cloud can hold.
+    """
     if event.is_full_state:
         return ()
-    return tuple(
+    keys = (
         (entity.value, _key(catalog[entity], row)) for entity in CHILD_TYPES for row in event.entities.get(entity, ())
     )
+    return tuple((entity, key) for entity, key in keys if all(map(has_utf8_form, key)))
 
 
 def _key(table: DataExtension, row: Row) -> tuple[str, ...]:
