@@ -43,3 +43,8 @@ async def raw_server(
         yield server.sockets[0].getsockname()[1]
     finally:
         server.close()
+
+
+async def hello(request: web.Request) -> web.Response:
+    """Greets whoever the body names."""
+    return web.Response(text=f"hello {(await request.read()).decode()}")

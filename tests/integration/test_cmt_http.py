@@ -10,37 +10,13 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
-import trustme
 import uvloop
 from aiohttp import web
 
 from app.cmt.http import transport as transport_module
 from app.cmt.http.answer import TransportFailed
 from app.cmt.http.transport import HttpTransport
-from tests.integration.http_servers import raw_server, serving
-
-
-async def hello(request: web.Request) -> web.Response:
-    return web.Response(text=f"hello {(await request.read()).decode()}")
-
-
-@pytest.fixture(scope="module")
-def authority() -> trustme.CA:
-    return trustme.CA()
-
-
-@pytest.fixture
-def server_tls(authority: trustme.CA) -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    authority.issue_cert("127.0.0.1", "localhost").configure_cert(context)
-    return context
-
-
-@pytest.fixture
-def ca_file(authority: trustme.CA, tmp_path: Path) -> Path:
-    path = tmp_path / "ca.pem"
-    authority.cert_pem.write_to_path(str(path))
-    return path
+from tests.integration.http_servers import hello, raw_server, serving
 
 
 @pytest.fixture(autouse=True)
@@ -137,7 +113,7 @@ async def test_a_proxy_that_does_not_do_its_part(answer: bytes, said: str, monke
     ("address", "said"),
     [
         ("http://127.0.0.1:1", "no connection to the proxy 127.0.0.1:1"),
-        ("http://proxy.invalid:1", "the name of the proxy, proxy.invalid, is not known"),
+        ("http://proxy.invalid:1", "no connection to the proxy proxy.invalid:1: the name is not known"),
         ("socks5://127.0.0.1:1", "HTTPS_PROXY is not the address of an http or https proxy"),
     ],
 )
@@ -147,7 +123,9 @@ async def test_a_proxy_that_is_not_there(address: str, said: str, monkeypatch: p
 
 
 async def test_a_name_that_is_not_known() -> None:
-    assert "the name nowhere.invalid is not known" in str(await failed("https://nowhere.invalid/"))
+    assert "no connection to nowhere.invalid:443: the name is not known" in str(
+        await failed("https://nowhere.invalid/")
+    )
 
 
 async def failed(url: str) -> TransportFailed:

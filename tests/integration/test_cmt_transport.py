@@ -18,30 +18,7 @@ from app.cmt.http.answer import TransportFailed
 from app.cmt.http.transport import HttpTransport
 from app.domain.entities import EntityType, parse_catalog
 from app.settings import CmtSettings, ConfigurationError
-from tests.integration.http_servers import raw_server, serving
-
-
-async def hello(request: web.Request) -> web.Response:
-    return web.Response(text=f"hello {(await request.read()).decode()}")
-
-
-@pytest.fixture(scope="module")
-def authority() -> trustme.CA:
-    return trustme.CA()
-
-
-@pytest.fixture
-def server_tls(authority: trustme.CA) -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    authority.issue_cert("127.0.0.1").configure_cert(context)
-    return context
-
-
-@pytest.fixture
-def ca_file(authority: trustme.CA, tmp_path: Path) -> Path:
-    path = tmp_path / "ca.pem"
-    authority.cert_pem.write_to_path(str(path))
-    return path
+from tests.integration.http_servers import hello, raw_server, serving
 
 
 async def failure_of(url: str, *, ca_file: Path | None = None, timeout_seconds: float = 5.0) -> TransportFailed:

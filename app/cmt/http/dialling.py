@@ -37,12 +37,8 @@ async def open_connection(origin: Origin, tls: ssl.SSLContext) -> HttpConnection
             return await (_to(origin, tls) if proxy is None else _through(proxy, origin, tls))
     except TimeoutError:
         raise _failed(f"{origin} does not take connections") from None
-    except ssl.SSLError:
-        raise _failed(f"no trusted TLS connection to {origin}; CMT_CA_FILE adds a CA") from None
-    except socket.gaierror:
-        raise _failed(f"the name {origin.host} is not known") from None
     except OSError as error:
-        raise _failed(f"no connection to {origin}: {error.strerror or 'it was closed'}") from None
+        raise _unreachable(str(origin), error) from None
 
 
 async def _to(origin: Origin, tls: ssl.SSLContext | None) -> HttpConnection:
@@ -78,12 +74,8 @@ async def _through(proxy: URL, origin: Origin, tls: ssl.SSLContext) -> HttpConne
         plain, tunnel = await asyncio.get_running_loop().create_connection(
             _Tunnel, sock=opened, ssl=tls if way.tls else None, server_hostname=way.host if way.tls else None
         )
-    except ssl.SSLError:
-        raise _failed(f"no trusted TLS connection to the proxy {way}; CMT_CA_FILE adds a CA") from None
-    except socket.gaierror:
-        raise _failed(f"the name of the proxy, {way.host}, is not known") from None
     except OSError as error:
-        raise _failed(f"no connection to the proxy {way}: {error.strerror or 'it was closed'}") from None
+        raise _unreachable(f"the proxy {way}", error) from None
     try:
         try:
             status = await tunnel.ask(origin, basic(proxy) if proxy.user is not None else None)
@@ -137,6 +129,16 @@ class _Tunnel(asyncio.Protocol):
     def _end(self, error: Exception) -> None:
         if not self._status.done():
             self._status.set_exception(error)
+
+
+def _unreachable(place: str, error: OSError) -> TransportFailed:
+    match error:
+        case ssl.SSLError():
+            return _failed(f"no trusted TLS connection to {place}; CMT_CA_FILE adds a CA")
+        case socket.gaierror():
+            return _failed(f"no connection to {place}: the name is not known")
+        case _:
+            return _failed(f"no connection to {place}: {error.strerror or 'it was closed'}")
 
 
 def _failed(reason: str) -> TransportFailed:
