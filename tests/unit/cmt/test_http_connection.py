@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gzip
 
 import pytest
@@ -186,3 +187,28 @@ async def test_a_connection_that_the_other_side_is_closing_is_not_used_again() -
     await task
     connection.eof_received()
     assert not connection.reusable
+
+
+PIECES = [
+    *(SIZED, SIZED[:30], UNTIL_CLOSED, BODY, ZIPPED, b"HTTP/1.1 ", b"200 OK", b"\r\n", b"\r\n\r\n", b"0\r\n\r\n"),
+    *(b"Content-Length: 5", b"Content-Length: -1", b"Transfer-Encoding: chunked", b"Content-Encoding: gzip", b"5\r\n"),
+    *(b"Retry-After: \xff", b"Retry-After: 1e999", b"Connection: close", b"HTTP/1.1 100 Continue\r\n\r\n", b":"),
+]  # fmt: skip
+
+
+@settings(max_examples=400, deadline=None)
+@given(st.lists(st.sampled_from(PIECES) | st.binary(max_size=8), max_size=12))
+def test_whatever_comes_ends_in_an_answer_or_one_of_two_errors(pieces: list[bytes]) -> None:
+    async def received() -> None:
+        connection, wire, task = await started()
+        for piece in pieces:
+            if piece and not wire.cut:
+                connection.data_received(piece)
+                await asyncio.sleep(0)
+        if not wire.cut:
+            connection.connection_lost(None)
+        with contextlib.suppress(ConnectionBroke, NotHttp):
+            assert isinstance(await task, Answer)
+        assert not connection.reusable
+
+    asyncio.run(received())
