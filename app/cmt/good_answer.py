@@ -32,6 +32,7 @@ _ROW = re.compile(
     + _S + rb"<OrdinalID>([0-9]{1,9})</OrdinalID>" + _S
 )  # fmt: skip
 _OBJECT = re.compile(rb"<Object" + _ATTRIBUTES + b">")
+_OBJECT_TAG = re.compile(rb"</?Object[ \t\r\n/>]")
 _END = re.compile(
     _S + rb"<RequestID>" + _TEXT + rb"</RequestID>"
     + _S + rb"<OverallStatus>OK</OverallStatus>"
@@ -67,18 +68,22 @@ def _after_header(body: bytes, at: int, prefix: bytes) -> int:
     if not body.startswith(b"<%b:Header>" % prefix, at):
         return at
     closing = b"</%b:Header>" % prefix
-    end = body.find(closing, at)
-    return at if end < 0 else end + len(closing)
+    # "</soap:Header >" closes it too: what follows that one is no header any more.
+    end = body.find(closing[:-1], at)
+    return end + len(closing) if end >= 0 and body.startswith(closing, end) else at
 
 
 def _is_one_object(part: bytes) -> bool:
-    """Whether this is nothing, or one Object element. An object within it is left to the reader, as are other rows."""
+    """Whether this is nothing, or one Object element. An object within it is left to the reader, as are other rows.
+
+    With two tags of that name in all, the first opens what the last closes: nothing stands beside it.
+    """
     if not part:
         return True
     return (
         _OBJECT.match(part) is not None
         and part.rstrip(b" \t\n").endswith(b"</Object>")
-        and part.count(b"</Object>") == 1
+        and len(_OBJECT_TAG.findall(part)) == 2
         and b"<Results" not in part
     )
 

@@ -73,6 +73,10 @@ def test_what_is_sent_when_all_went_well_needs_no_tree(body: bytes, operation: s
         answer(row(0).replace("</Object>", "</Object><ErrorCode>2</ErrorCode><Object></Object>")),
         answer(row(0, inside="<ErrorCode>2</ErrorCode>")),
         answer(row(0, inside="<Object><Object></Object></Object>")),
+        answer(row(0, inside="<Object /><StatusCode>Error</StatusCode><Object></Object>")),
+        answer(row(0, inside="<Object a='>'/><StatusCode>Error</StatusCode><Object></Object>")),
+        answer(row(0, inside="<Object></Object ><StatusCode>Error</StatusCode><Object></Object>")),
+        answer(row(0), header="<soap:Header></soap:Header ><soap:Body><soap:Fault/></soap:Body>" + HEADER),
         answer(row(0, inside=f"<Object>{row(1)}</Object>")),
         answer(row(0, "Updated &amp; more")),
         answer(row(0, "Geändert")),
@@ -95,6 +99,7 @@ PIECES = [
     *(row(0), row(1, inside=""), bad(310007, "No", ordinal=1), good(3), OBJECT, HEADER, "<Results>", "</Results>"),
     *("<Object>", "</Object>", "<Object/>", "<StatusCode>Error</StatusCode>", "<OverallStatus>OK</OverallStatus>"),
     *("<!--", "-->", "<![CDATA[", "]]>", "<?x ?>", "&lt;", "<", ">", "/", '"', "\n", "\r", "é", "Error", "0"),
+    *("<Object />", "</Object >"),
     *("<ErrorCode>1</ErrorCode>", "<soap:Header>", "</soap:Header>", "<soap:Body>", "</soap:Body>", "<soap:Fault>"),
     "</UpdateResponse>",
 ]  # fmt: skip
