@@ -114,7 +114,10 @@ async def test_a_proxy_that_does_not_do_its_part(answer: bytes, said: str, monke
     [
         ("http://127.0.0.1:1", "no connection to the proxy 127.0.0.1:1"),
         ("http://proxy.invalid:1", "no connection to the proxy proxy.invalid:1: the name is not known"),
+        ("http://pro..xy:1", "no connection to x.example:443: its name, or that of its proxy, cannot be one"),
         ("socks5://127.0.0.1:1", "HTTPS_PROXY is not the address of an http or https proxy"),
+        ("http://proxy:port", "HTTPS_PROXY is not the address of an http or https proxy"),
+        ("http://[::1", "HTTPS_PROXY is not the address of an http or https proxy"),
     ],
 )
 async def test_a_proxy_that_is_not_there(address: str, said: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -126,6 +129,18 @@ async def test_a_name_that_is_not_known() -> None:
     assert "no connection to nowhere.invalid:443: the name is not known" in str(
         await failed("https://nowhere.invalid/")
     )
+
+
+@pytest.mark.parametrize("host", ["x..example", ".example", "x" * 64 + ".example"])
+async def test_a_name_that_cannot_be_one(host: str) -> None:
+    assert f"no connection to {host}:443: its name" in str(await failed(f"https://{host}/"))
+
+
+async def test_what_is_wrong_with_an_address_does_not_show_its_password() -> None:
+    async with HttpTransport(timeout_seconds=5, limit=1) as transport:
+        with pytest.raises(TransportFailed) as caught:
+            await transport.post("https://ann:s\u00e9cret@x\u2100.example/", b"", {})
+    assert (str(caught.value), caught.value.sent) == ("not an http or https address", False)
 
 
 async def failed(url: str) -> TransportFailed:

@@ -37,6 +37,8 @@ async def open_connection(origin: Origin, tls: ssl.SSLContext) -> HttpConnection
             return await (_to(origin, tls) if proxy is None else _through(proxy, origin, tls))
     except TimeoutError:
         raise _failed(f"{origin} does not take connections") from None
+    except UnicodeError:  # IDNA: a part of a name is empty or too long; a ValueError, which nobody above expects
+        raise _failed(f"no connection to {origin}: its name, or that of its proxy, cannot be one") from None
     except OSError as error:
         raise _unreachable(str(origin), error) from None
 
@@ -59,7 +61,10 @@ def _proxy_for(origin: Origin) -> URL | None:
     address = getproxies().get("https")
     if not address or proxy_bypass(str(origin)):
         return None
-    url = URL(address if "://" in address else f"http://{address}")
+    try:
+        url = URL(address if "://" in address else f"http://{address}")
+    except ValueError:  # its text may quote the password
+        url = URL()
     if url.scheme not in ("http", "https") or not url.raw_host or url.port is None:
         raise _failed("HTTPS_PROXY is not the address of an http or https proxy")
     return url

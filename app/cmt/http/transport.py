@@ -75,8 +75,8 @@ class HttpTransport:
         """
         try:
             address = address_of(url)
-        except ValueError as problem:
-            raise TransportFailed(registry.CMT_ENDPOINT, str(problem), sent=False) from None
+        except ValueError:  # its text may quote user and password
+            raise TransportFailed(registry.CMT_ENDPOINT, "not an http or https address", sent=False) from None
         if not address.secure:
             raise TransportFailed(
                 registry.CMT_ENDPOINT, f"{address.origin}: plain http is refused except on loopback", sent=False
