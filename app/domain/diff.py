@@ -152,7 +152,7 @@ def wanted_form(value: Scalar) -> tuple[Kind, str]:
             if length == _OF_DATE and value[7] == "-":
                 datetime.fromisoformat(value)
                 return _DATE, f"@{value}T00:00:00"
-            if length == _OF_TIME and value[10] == "T" and value[13] == value[16] == ":":
+            if length == _OF_TIME and value[7] == "-" and value[10] == "T" and value[13] == value[16] == ":":
                 datetime.fromisoformat(value)
                 return _TIME, "@" + value
         except ValueError:
