@@ -35,7 +35,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from app.domain.consumer_state import ConsumerState
+from app.domain.consumer_state import RECENT_KEPT, ConsumerState
 from app.domain.counts import RowKey
 from app.domain.diff import EntityRow
 from app.domain.entities import (
@@ -163,13 +163,14 @@ def _unchecked(listed: Sequence[ListedRow], catalog: Catalog) -> tuple[tuple[str
 
 
 def failed_since(state: ConsumerState) -> bool:
-    """Whether a later event failed: it may have written a part, and it is still to be dealt with."""
+    """Whether a later event failed, or may have: it may have written a part, and it is still to be dealt with."""
     for event in state.recent:
         if state.full is not None and event.event_id == state.full.event_id:
             return False
         if event.outcome == Outcome.FAILED:
             return True
-    return False
+    # Older events than those are not known. Had none failed there would be a list; older programs wrote none.
+    return len(state.recent) >= RECENT_KEPT and state.full is not None and not state.rows
 
 
 def _deleted_since(state: ConsumerState, offset: int) -> frozenset[RowKey]:

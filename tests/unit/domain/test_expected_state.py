@@ -258,6 +258,19 @@ def test_an_event_that_failed_after_the_full_state_is_seen_one_before_it_is_not(
     assert failed_since(ConsumerState(0, "DE", recent=(RecentEvent("x", "NEW", "failed", "R", 1, 1),)))
 
 
+def test_an_event_that_failed_is_not_forgotten_when_many_have_followed() -> None:
+    """Else the rows that a DELETE had removed before it failed would be called missing, and be brought back."""
+    last = event(Operation.UPDATE, [{"PetId": str(number)} for number in range(9)], event_id="full")
+    deletes = [
+        event(Operation.DELETE, [{"PetId": str(number)}], event_id=f"d{number}", delete_scope=DeleteScope.ENTITIES)
+        for number in range(7)
+    ]
+    assert not failed_since(settled(last, *deletes)), "none failed"
+    outcomes = [Outcome.SYNCED, Outcome.FAILED, *[Outcome.SYNCED] * 6]
+    assert failed_since(settled(last, *deletes, outcomes=outcomes))
+    assert not failed_since(settled(last, *deletes, last, outcomes=[*outcomes, Outcome.SYNCED])), "all is written anew"
+
+
 def test_a_deleted_row_before_the_full_state_plays_no_part() -> None:
     state = ConsumerState(9, "DE", full=FullState(5, "UPDATE", "e"), deleted=(DeletedRow(3, "pet", ("1",)),))
     assert judged(held(REX, TOM), UPDATE, state) == Comparison()
