@@ -32,6 +32,8 @@ class HttpConnection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._waiting: asyncio.Future[Answer] | None = None
         self._parser = HttpResponseParser(self)
+        # A header may be folded over lines (RFC 9112 section 5.2): the answer counts, however a gateway writes it.
+        self._parser.set_dangerous_leniencies(lenient_headers=True)
         self._body: list[bytes] = []
         self._retry_after: str | None = None
         self._gzip = self._framed = self._headers_complete = False
@@ -99,7 +101,7 @@ class HttpConnection(asyncio.Protocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """A header; also one after a chunked body."""
-        match name.lower():
+        match name.strip().lower():
             case b"content-length" | b"transfer-encoding":
                 self._framed = True
             case b"content-encoding":

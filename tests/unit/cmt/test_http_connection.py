@@ -132,6 +132,23 @@ async def test_what_makes_no_sense_is_no_answer_and_closes_the_connection(answer
     assert wire.cut and not connection.reusable
 
 
+async def test_a_header_may_be_folded_over_lines() -> None:
+    connection, _, task = await started()
+    connection.data_received(
+        b"HTTP/1.1 503 No\r\nVia: a,\r\n b\r\nRetry-After:\r\n\t7\r\nContent-Length:\r\n 2\r\n\r\nno"
+    )
+    assert await task == Answer(503, b"no", 7.0)
+    assert connection.reusable
+
+
+async def test_a_length_is_one_also_with_a_blank_before_its_colon() -> None:
+    connection, _, task = await started()
+    connection.data_received(b"HTTP/1.1 200 OK\r\nContent-Length : 9\r\n\r\npart")
+    connection.connection_lost(None)
+    with pytest.raises(ConnectionBroke):
+        await task
+
+
 async def test_retry_after_belongs_to_its_own_answer_only() -> None:
     connection, _, task = await started()
     connection.data_received(b"HTTP/1.1 503 Busy\r\nRetry-After: 7\r\nContent-Length: 0\r\n\r\n")
