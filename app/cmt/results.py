@@ -98,12 +98,13 @@ def write_results(answer: Answer, operation: str, masked: Mask) -> list[RowResul
     return [_result(ordinal, found.get(ordinal), operation, masked) for ordinal in range(len(masked.rows))]
 
 
-def retrieve_page(answer: Answer, consumer_id: str) -> Page:
+def retrieve_page(answer: Answer, consumer_id: str, primary_key: Sequence[str]) -> Page:
     """The rows of one page.
 
     Raises:
         NoResult: a fault, not the expected message, an error in OverallStatus, or rows of another consumer: rows that
-            are found get deleted, so a filter that was not honoured must stop everything.
+            are found get deleted, so a filter that was not honoured must stop everything. Or rows without their key,
+            which can be told apart by nobody.
     """
     parsed: RetrieveAnswer = _parse(answer, read_retrieve_answer)
     status = parsed.overall_status
@@ -117,6 +118,9 @@ def retrieve_page(answer: Answer, consumer_id: str) -> Page:
             raise NoResult(Verdict(registry.CMT_MALFORMED), f"A row has no {CONSUMER_ID_COLUMN}.")
         if not _same_key(owner, consumer_id):
             raise NoResult(Verdict(registry.CMT_FOREIGN_ROWS), "")
+        for column in primary_key:
+            if column not in row:
+                raise NoResult(Verdict(registry.CMT_MALFORMED), f"A row has no {column}.")
     if status == "OK":
         return Page(list(parsed.rows), None)
     if not parsed.request_id:

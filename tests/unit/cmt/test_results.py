@@ -126,10 +126,13 @@ def test_answers_without_results(catalog: Catalog, answer: Answer, code: str, re
     assert (caught.value.verdict.entry.code, caught.value.retry_after) == (code, retry_after)
 
 
+KEY = ("ConsumerId", "PetId")
+
+
 def test_a_page_says_how_to_get_the_next_one() -> None:
-    rows: list[dict[str, str | None]] = [{"ConsumerId": "ann-4711", "Value": "x"}]
-    assert retrieve_page(Answer(200, retrieved(rows)), "ann-4711").next_id is None
-    more = retrieve_page(Answer(200, retrieved(rows, "MoreDataAvailable", "id-7")), "ann-4711")
+    rows: list[dict[str, str | None]] = [{"ConsumerId": "ann-4711", "PetId": "1", "Value": "x"}]
+    assert retrieve_page(Answer(200, retrieved(rows)), "ann-4711", KEY).next_id is None
+    more = retrieve_page(Answer(200, retrieved(rows, "MoreDataAvailable", "id-7")), "ann-4711", KEY)
     assert (more.next_id, more.rows) == ("id-7", rows)
 
 
@@ -140,14 +143,16 @@ def test_a_page_says_how_to_get_the_next_one() -> None:
         (retrieved([], ""), "CMT-MALFORMED"),
         (retrieved([], "MoreDataAvailable", ""), "CMT-MALFORMED"),
         (retrieved([{"Value": "x"}]), "CMT-MALFORMED"),
-        (retrieved([{"ConsumerId": "ann-4711"}, {"ConsumerId": "bob-0815"}]), "CMT-FOREIGN-ROWS"),
+        (retrieved([{"ConsumerId": "ann-4711", "PETID": "1"}]), "CMT-MALFORMED"),
+        (retrieved([{"ConsumerId": "ann-4711", "PetId": "1"}, {"ConsumerId": "bob-0815"}]), "CMT-FOREIGN-ROWS"),
     ],
 )
 def test_pages_that_must_not_be_used(body: bytes, code: str) -> None:
     with pytest.raises(NoResult) as caught:
-        retrieve_page(Answer(200, body), "ann-4711")
+        retrieve_page(Answer(200, body), "ann-4711", KEY)
     assert caught.value.verdict.entry.code == code
 
 
 def test_a_key_that_differs_in_case_and_trailing_blanks_is_the_same_key() -> None:
-    assert len(retrieve_page(Answer(200, retrieved([{"ConsumerId": "ANN-4711 "}])), "ann-4711").rows) == 1
+    rows: list[dict[str, str | None]] = [{"ConsumerId": "ANN-4711 ", "PetId": "1"}]
+    assert len(retrieve_page(Answer(200, retrieved(rows)), "ann-4711", KEY).rows) == 1
