@@ -131,6 +131,14 @@ async def test_a_name_that_is_not_known() -> None:
     )
 
 
+@pytest.mark.parametrize("named", ["::1", "[::1]", "[::1]:1", "localhost,127.0.0.1,::1"])
+async def test_no_proxy_may_name_an_ipv6_address(named: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", "http://proxy.invalid:1")
+    monkeypatch.setenv("NO_PROXY", named)
+    assert "proxy" not in str(await failed("https://[::1]:1/"))
+    assert "the proxy proxy.invalid:1" in str(await failed("https://[::2]:1/"))
+
+
 @pytest.mark.parametrize("host", ["x..example", ".example", "x" * 64 + ".example"])
 async def test_a_name_that_cannot_be_one(host: str) -> None:
     assert f"no connection to {host}:443: its name" in str(await failed(f"https://{host}/"))

@@ -59,7 +59,8 @@ async def _connected(origin: Origin) -> socket.socket:
 
 def _proxy_for(origin: Origin) -> URL | None:
     address = getproxies().get("https")
-    if not address or proxy_bypass(str(origin)):
+    # NO_PROXY may name a host, or a host and port; IPv6 addresses stand there without brackets.
+    if not address or proxy_bypass(str(origin)) or proxy_bypass(origin.host):
         return None
     try:
         url = URL(address if "://" in address else f"http://{address}")
