@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import accumulate, islice
 
@@ -35,20 +36,29 @@ class RecentEvent:
 
 @dataclass(frozen=True, slots=True)
 class FullState:
-    """The last event that said everything about the consumer and reached Marketing Cloud."""
+    """The last event that said everything about the consumer and reached Marketing Cloud.
+
+    ``market``: empty in records of older programs.
+    """
 
     offset: int
     operation: str
     event_id: str
+    market: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class DeletedRow:
-    """A row that a settled DELETE of single rows removed."""
+    """A row that a settled DELETE of single rows removed.
+
+    ``place``: where, as a fingerprint (row_list.py), since markets may have data extensions of their own; empty in
+    records of older programs: may be anywhere.
+    """
 
     offset: int
     entity: str
     key: tuple[str, ...]
+    place: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +118,8 @@ class ConsumerState:
             synced_ms=document["synced_ms"],
             full=FullState(**full) if full else None,
             deleted=tuple(
-                DeletedRow(row["offset"], row["entity"], tuple(row["key"])) for row in document.get("deleted", ())
+                DeletedRow(row["offset"], row["entity"], tuple(row["key"]), row.get("place", ""))
+                for row in document.get("deleted", ())
             ),
             deleted_forgotten=document.get("deleted_forgotten", -1),
             rows=document.get("rows", ""),
@@ -133,12 +144,14 @@ def after_settling(before: ConsumerState | None, offset: int, settlement: Settle
     full, rows = state.full, state.rows
     current = full is None or offset >= full.offset
     if reached and settlement.full_state and current:
-        full = FullState(offset, settlement.operation, settlement.event_id)
+        full = FullState(offset, settlement.operation, settlement.event_id, settlement.market)
     if reached and current:
         rows = row_list.after(rows, settlement)
     elif settlement.outcome is Outcome.FAILED and current:
         rows = ""  # it may have written a part
-    deleted, forgotten = _deleted(state, offset, settlement.deleted if reached else (), full)
+    place = row_list.place_of(settlement.rows)
+    gone = [(*row, place) for row in settlement.deleted] if reached else []
+    deleted, forgotten = _deleted(state, offset, gone, full)
     return ConsumerState(
         offset=max(offset, state.offset),
         market=settlement.market if moved or state.market == "-" else state.market,
@@ -152,13 +165,13 @@ def after_settling(before: ConsumerState | None, offset: int, settlement: Settle
 
 
 def _deleted(
-    state: ConsumerState, offset: int, rows: tuple[RowKey, ...], full: FullState | None
+    state: ConsumerState, offset: int, rows: Iterable[tuple[str, tuple[str, ...], str]], full: FullState | None
 ) -> tuple[tuple[DeletedRow, ...], int]:
     """The rows deleted after the full state, the newest ``DELETED_KEPT`` of them, and the last forgotten one."""
     since = -1 if full is None else full.offset
     if not rows and not state.deleted:
         return (), state.deleted_forgotten if state.deleted_forgotten > since else -1
-    newest = {(row.entity, row.key): row.offset for row in state.deleted}
+    newest = {(row.entity, row.key, row.place): row.offset for row in state.deleted}
     for row in rows:
         newest[row] = max(offset, newest.get(row, -1))
     known = sorted((DeletedRow(at, *row) for row, at in newest.items() if at > since), key=lambda row: -row.offset)
@@ -166,6 +179,11 @@ def _deleted(
     kept = sum(size <= DELETED_CHARACTERS for size in islice(sizes, DELETED_KEPT))
     forgotten = max((state.deleted_forgotten, *(row.offset for row in known[kept:])))
     return tuple(reversed(known[:kept])), forgotten if forgotten > since else -1
+
+
+def deleted_since(state: ConsumerState, offset: int, place: str) -> frozenset[RowKey]:
+    """The rows of a place that were deleted one by one after an offset."""
+    return frozenset((row.entity, row.key) for row in state.deleted if row.offset > offset and row.place in ("", place))
 
 
 def consumer_key(partition: int, epoch: int, consumer_id: str) -> bytes:

@@ -35,7 +35,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from app.domain.consumer_state import RECENT_KEPT, ConsumerState
+from app.domain.consumer_state import RECENT_KEPT, ConsumerState, deleted_since
 from app.domain.counts import RowKey
 from app.domain.diff import EntityRow
 from app.domain.entities import (
@@ -98,7 +98,8 @@ def expected_after(event: ProfileEvent, state: ConsumerState, catalog: Catalog) 
     if event.operation is Operation.DELETE:
         return Expectation(ParentRow.GONE, complete=True)
     offset = state.offset if state.full is None else state.full.offset
-    known = row_list(state.rows, Digests(catalog).head)
+    digests = Digests(catalog)
+    known = row_list(state.rows, digests.head)
     all_known = known is not None and known.complete
     forgotten = state.deleted_forgotten > offset and not all_known
     left = what_is_left(event, offset, replace(state, deleted_forgotten=-1), catalog)
@@ -119,7 +120,7 @@ def expected_after(event: ProfileEvent, state: ConsumerState, catalog: Catalog) 
         ParentRow.THERE,
         ((EntityType.CONSUMER, left.consumer or {}), *(row for row, _ in rows)),
         complete=not new or all_known,
-        gone=_deleted_since(state, offset),
+        gone=deleted_since(state, offset, digests.place),
         may_miss=forgotten,
         in_part=_in_part(
             (IN_PART_NEW, new and not all_known), (IN_PART_FORGOTTEN, forgotten), *_unchecked(listed, catalog)
@@ -131,12 +132,14 @@ def expected_after(event: ProfileEvent, state: ConsumerState, catalog: Catalog) 
 
 def expected_without_event(state: ConsumerState, catalog: Catalog) -> Expectation:
     """As ``expected_after`` when the event cannot be read any more, or there never was one."""
+    digests = Digests(catalog)
     if state.full is None:
-        return Expectation(ParentRow.UNKNOWN, gone=_deleted_since(state, -1), in_part=IN_PART_NOTHING)
+        gone = deleted_since(state, -1, digests.place)
+        return Expectation(ParentRow.UNKNOWN, gone=gone, in_part=IN_PART_NOTHING)
     if state.full.operation == Operation.DELETE:
         return Expectation(ParentRow.GONE, complete=True)
-    gone = _deleted_since(state, state.full.offset)
-    known = row_list(state.rows, Digests(catalog).head)
+    gone = deleted_since(state, state.full.offset, digests.place)
+    known = row_list(state.rows, digests.head)
     if known is None:
         return Expectation(ParentRow.THERE, gone=gone, in_part=IN_PART_LOST)
     new = state.full.operation == Operation.NEW
@@ -171,10 +174,6 @@ def failed_since(state: ConsumerState) -> bool:
             return True
     # Older events than those are not known. Had none failed there would be a list; older programs wrote none.
     return len(state.recent) >= RECENT_KEPT and state.full is not None and not state.rows
-
-
-def _deleted_since(state: ConsumerState, offset: int) -> frozenset[RowKey]:
-    return frozenset((row.entity, row.key) for row in state.deleted if row.offset > offset)
 
 
 def within_consumer(row: Row, table: DataExtension) -> tuple[str, ...]:

@@ -74,6 +74,11 @@ class Digests:
         columns = [table.columns for table in tables]
         return _hash(repr(place))[:PLACE_LENGTH] + _hash(repr(columns))[:COLUMNS_LENGTH]
 
+    @property
+    def place(self) -> str:
+        """The fingerprint of account, data extensions and primary keys."""
+        return self.head[:PLACE_LENGTH]
+
     @cached_property
     def _columns(self) -> Mapping[EntityType, tuple[tuple[str, bool], ...]]:
         """The columns of each data extension, and whether the digest is over them."""

@@ -81,6 +81,11 @@ class RowList:
     rows: tuple[ListedRow, ...]
 
 
+def place_of(text: str) -> str:
+    """The fingerprint of the place that a list, or a head, is about; empty: no list."""
+    return text[1 : 1 + PLACE_LENGTH]
+
+
 def row_list(text: str, head: str) -> RowList | None:
     """What a text lists; None: nothing that can be used with the catalog whose fingerprints are ``head``."""
     if not _usable(text, head):

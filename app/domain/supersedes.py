@@ -20,12 +20,14 @@ Rows deleted before f play no part, so a consumer's record forgets them when a f
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
-from app.domain.consumer_state import ConsumerState, FullState
+from app.domain.consumer_state import ConsumerState, FullState, deleted_since
 from app.domain.counts import RowKey
 from app.domain.entities import CHILD_TYPES, CONSUMER_ID_COLUMN, Catalog, DataExtension, Row, as_text
 from app.domain.event import Operation, ProfileEvent, has_utf8_form
+from app.domain.row_digests import Digests
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +45,7 @@ def what_is_left(
     Args:
         offset: of the event in its partition of the main topic.
         state: the consumer's record on that partition; None: nothing of the consumer was ever settled there.
+        catalog: the data extensions of the event's market; rows deleted elsewhere play no part.
     """
     if state is None:
         return event
@@ -53,7 +56,9 @@ def what_is_left(
         return event
     if state.deleted_forgotten > offset:
         return Superseded("later DELETEs removed more rows than are remembered, so it might bring some of them back")
-    gone = {(row.entity, row.key) for row in state.deleted if row.offset > offset}
+    if not state.deleted:
+        return event
+    gone = deleted_since(state, offset, Digests(catalog).place)
     return _without(event, gone, catalog) if gone else event
 
 
@@ -75,7 +80,7 @@ def _key(table: DataExtension, row: Row) -> tuple[str, ...]:
     return tuple(as_text(row.get(column)) or "" for column in table.primary_key if column != CONSUMER_ID_COLUMN)
 
 
-def _without(event: ProfileEvent, gone: set[RowKey], catalog: Catalog) -> ProfileEvent:
+def _without(event: ProfileEvent, gone: Collection[RowKey], catalog: Catalog) -> ProfileEvent:
     left = {
         entity: kept
         for entity, rows in event.entities.items()

@@ -69,6 +69,12 @@ class _Subject:
     state: ConsumerState
 
     @property
+    def market(self) -> str:
+        """That of the last full state, as far as it is known."""
+        full = self.state.full
+        return self.state.market if full is None else full.market or self.state.market
+
+    @property
     def offset(self) -> int:
         return -1 if self.state.full is None else self.state.full.offset
 
@@ -181,7 +187,7 @@ class Verifier:
         if why := self._pending(subject, parked):
             return subject.found(Status.PENDING, why)
         event, problem = self._event(subject, record)
-        name = subject.state.market if event is None else event.market
+        name = subject.market if event is None else event.market
         market = self.markets.of(name)
         if market is None:
             return subject.found(Status.ERROR, unknown_market(name))
@@ -237,7 +243,7 @@ class Verifier:
         if full is None or record is None or record.key != subject.consumer_id.encode():
             return None, None
         try:
-            event = read_event(record, self.catalog, subject.state.market)
+            event = read_event(record, self.catalog, subject.market)
         except InvalidEvent as invalid:
             return None, f"its event is not valid any more ({invalid})"
         # Another one: the topic was made anew.

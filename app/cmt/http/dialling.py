@@ -54,7 +54,10 @@ async def _to(origin: Origin, tls: ssl.SSLContext | None) -> HttpConnection:
 async def _connected(origin: Origin) -> socket.socket:
     loop = asyncio.get_running_loop()
     addresses = await loop.getaddrinfo(origin.host, origin.port, type=socket.SOCK_STREAM)
-    return await start_connection(addresses, happy_eyeballs_delay=NEXT_ADDRESS_SECONDS, loop=loop)
+    try:
+        return await start_connection(addresses, happy_eyeballs_delay=NEXT_ADDRESS_SECONDS, loop=loop)
+    except RuntimeError as error:  # what uvloop says of a socket that was closed meanwhile
+        raise ConnectionError(str(error)) from None
 
 
 def _proxy_for(origin: Origin) -> URL | None:

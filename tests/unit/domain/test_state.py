@@ -212,7 +212,7 @@ def test_settling_adds_to_the_counts_what_fold_adds(state: PartitionState, event
 def test_first_event_makes_the_record() -> None:
     state = after_settling(None, 5, settled("e1"), 1000)
     assert state == ConsumerState(
-        5, "DE", (RecentEvent("e1", "NEW", "synced", None, 1, 1000),), 1000, FullState(5, "NEW", "e1")
+        5, "DE", (RecentEvent("e1", "NEW", "synced", None, 1, 1000),), 1000, FullState(5, "NEW", "e1", "DE")
     )
 
 
@@ -249,14 +249,14 @@ def test_the_last_full_state_is_the_last_that_reached_marketing_cloud(
 ) -> None:
     before = after_settling(None, 1, settled("e1"), 10)
     state = after_settling(before, 2, settled("e2", outcome, full_state=full_state), 20)
-    assert state.full == (FullState(2, "NEW", "e2") if counts_as_full else FullState(1, "NEW", "e1"))
+    assert state.full == (FullState(2, "NEW", "e2", "DE") if counts_as_full else FullState(1, "NEW", "e1", "DE"))
     assert state.synced_ms == (20 if outcome in (Outcome.SYNCED, Outcome.PARTIAL) else 10)
 
 
 def test_an_older_event_never_becomes_the_last_full_state() -> None:
     before = after_settling(None, 9, settled("late"), 10)
     state = after_settling(before, 3, settled("early"), 20)
-    assert (state.offset, state.full) == (9, FullState(9, "NEW", "late"))
+    assert (state.offset, state.full) == (9, FullState(9, "NEW", "late", "DE"))
 
 
 @pytest.mark.parametrize("outcome", [Outcome.FAILED, Outcome.INVALID, Outcome.SUPERSEDED, Outcome.DISCARDED])

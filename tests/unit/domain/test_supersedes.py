@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from app.domain.counts import Settlement
 from app.domain.entities import Catalog, EntityType
 from app.domain.event import ProfileEvent, check_document
 from app.domain.outcome import Outcome
+from app.domain.row_digests import Digests
 from app.domain.supersedes import Superseded, deleted_rows, what_is_left
 
 BEFORE, AT, AFTER = 4, 5, 6  # full states or deletions, as seen from the event at offset 5
@@ -132,6 +134,27 @@ def test_a_delete_of_rows_is_remembered_until_a_full_state_settles(catalog: Cata
     }
     assert isinstance(what_is_left(update, 5, state, catalog), ProfileEvent)
     assert after_settling(state, 8, settled(catalog, update), 0).deleted == ()
+
+
+def test_rows_deleted_in_another_place_play_no_part(catalog: Catalog) -> None:
+    """Markets may have accounts and data extensions of their own, and a consumer may be in several."""
+    elsewhere = replace(catalog, account_id="510001234")
+    deletion, update = event(catalog, "DELETE", "ENTITIES"), event(catalog, "UPDATE")
+    settlement = replace(settled(catalog, deletion), rows=Digests(elsewhere).of_event(deletion))
+    state = ConsumerState.decode(after_settling(None, 7, settlement, 0).encode())
+    assert what_is_left(update, 5, state, catalog) == update
+    left = what_is_left(update, 5, state, elsewhere)
+    assert isinstance(left, ProfileEvent) and left.entities == {}
+    # Of one place and another, at the same key.
+    both = after_settling(state, 8, replace(settlement, rows=Digests(catalog).of_event(deletion)), 0)
+    assert {row.offset for row in both.deleted} == {7, 8}
+
+
+def test_a_record_that_does_not_say_where_rows_were_deleted_means_everywhere(catalog: Catalog) -> None:
+    state = ConsumerState(9, "DE", deleted=(gone(AFTER), gone(AFTER, "p2")))
+    assert {row.place for row in state.deleted} == {""}
+    left = what_is_left(event(catalog, "UPDATE"), 5, state, catalog)
+    assert isinstance(left, ProfileEvent) and EntityType.PET not in left.entities
 
 
 def test_a_redriven_full_state_forgets_only_what_was_deleted_before_it(catalog: Catalog) -> None:

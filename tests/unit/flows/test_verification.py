@@ -235,6 +235,21 @@ def lost(world: World, **entities: Any) -> None:
     world.states["c"] = ConsumerState(0, "DE", full=full, rows=Digests(CATALOG).of_event(event))
 
 
+async def test_without_the_event_the_market_of_the_full_state_is_looked_at(world: World) -> None:
+    """A later DELETE of rows may have been of another one."""
+    full = FullState(0, "UPDATE", "one that is gone", "DE")
+    world.states["c"] = ConsumerState(1, "PL", full=full)
+    asked: list[str] = []
+
+    def of(market: str) -> Market:
+        asked.append(market)
+        return world.market
+
+    world.of = of  # type: ignore[method-assign]
+    await only(world)
+    assert set(asked) == {"DE"}
+
+
 async def test_without_the_event_the_records_list_says_what_should_be_held(world: World) -> None:
     lost(world)
     world.client.cmt.hold(CONSUMER, ConsumerId="c", FirstName="Ann")
