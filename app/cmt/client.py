@@ -281,7 +281,10 @@ class CmtClient:
             return result
         except TransportFailed as failure:
             outcome = failure.entry.code
-            raise NoResult(Verdict(failure.entry, outcome_unknown=failure.sent), f"{failure}.") from None
+            # A request that was given up may still be carried out: what follows too soon may be overtaken by it.
+            late = failure.sent and failure.entry is registry.CMT_TIMEOUT
+            wait = self._settings.timeout_seconds if late else None
+            raise NoResult(Verdict(failure.entry, outcome_unknown=failure.sent), f"{failure}.", wait) from None
         except NoResult as problem:
             outcome = problem.verdict.entry.code
             raise

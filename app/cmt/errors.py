@@ -42,7 +42,7 @@ class CallError:
     """Why a call as a whole failed.
 
     ``message`` is safe to show: values are masked, secrets never in it. ``outcome_unknown``: the write may have taken
-    effect. ``retry_after``: seconds the other side asks to wait.
+    effect. ``retry_after``: seconds the other side asks to wait, or may still be busy with it.
     """
 
     code: str

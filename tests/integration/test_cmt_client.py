@@ -303,6 +303,7 @@ async def test_a_call_without_an_answer_ends_in_time_and_is_not_sent_again(targe
     async with asyncio.timeout(10):
         error = await error_of(client.upsert([(CONSUMER, ANN)]))
     assert (error.code, error.outcome_unknown) == ("CMT-TIMEOUT", True)
+    assert error.retry_after == client._settings.timeout_seconds, "it may still be carried out"
     assert len(target.seen) == 1
 
 
