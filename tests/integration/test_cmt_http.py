@@ -168,6 +168,28 @@ async def test_a_handshake_that_never_ends_was_never_sent(monkeypatch: pytest.Mo
         assert "does not take connections" in str(await failed(f"https://127.0.0.1:{port}/"))
 
 
+async def test_a_request_whose_turn_does_not_come_in_time_was_never_sent() -> None:
+    seen: list[bytes] = []
+
+    async def never(request: web.Request) -> web.Response:
+        seen.append(await request.read())
+        await asyncio.Event().wait()
+        return web.Response()
+
+    async with serving(never) as url, HttpTransport(timeout_seconds=0.4, limit=1) as transport:
+        first = asyncio.create_task(transport.post(url, b"first", {}))
+        while not seen:
+            await asyncio.sleep(0.01)
+        transport._timeout_seconds = 0.05
+        with pytest.raises(TransportFailed) as second:
+            await transport.post(url, b"second", {})
+        with pytest.raises(TransportFailed) as given_up:
+            await first
+    assert (second.value.entry.code, second.value.sent) == ("CMT-CONNECTION", False)
+    assert (given_up.value.entry.code, given_up.value.sent) == ("CMT-TIMEOUT", True)
+    assert seen == [b"first"]
+
+
 async def test_no_more_requests_are_under_way_than_the_limit() -> None:
     under_way, most = 0, 0
 

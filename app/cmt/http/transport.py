@@ -96,8 +96,10 @@ class HttpTransport:
                         self._idle.setdefault(address.origin, []).append(connection)
         except TimeoutError:
             after = f"within {self._timeout_seconds:g} s"
-            reason = f"no answer of {address.origin} {after}" if sent else f"no connection to {address.origin} {after}"
-            raise TransportFailed(registry.CMT_TIMEOUT, reason, sent=sent) from None
+            if not sent:
+                reason = f"no connection to {address.origin} {after}"
+                raise TransportFailed(registry.CMT_CONNECTION, reason, sent=False) from None
+            raise TransportFailed(registry.CMT_TIMEOUT, f"no answer of {address.origin} {after}", sent=True) from None
         except ConnectionBroke:
             raise TransportFailed(
                 registry.CMT_CONNECTION, f"the connection to {address.origin} broke", sent=True
