@@ -14,7 +14,8 @@ from app.cmt.http.answer import Answer
 from app.cmt.http.connection import ConnectionBroke, HttpConnection, NotHttp
 
 BODY = b"<Envelope>\xc3\xa4</Envelope>"
-ZIPPED = gzip.compress(BODY)
+# Without a time stamp: pytest-xdist wants the same test names in every worker.
+ZIPPED = gzip.compress(BODY, mtime=0)
 SIZED = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(BODY), BODY)
 UNTIL_CLOSED = b"HTTP/1.1 200 OK\r\nContent-Type: text/xml\r\n\r\n" + BODY
 
