@@ -13,11 +13,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from app.domain.entities import EntityType
-from app.domain.errors import ErrorEntry, lookup
+from app.domain.errors import CMT_TIMEOUT, ErrorEntry, lookup
 
 
 class Outcome(StrEnum):
@@ -44,7 +44,7 @@ class Phase(StrEnum):
 class Failure:
     """One thing that went wrong. ``message`` is safe to show: values are masked.
 
-    ``retry_after``: seconds the target asks to wait.
+    ``retry_after``: seconds the target asks to wait, or may still be busy with a call that was given up.
     """
 
     code: str
@@ -77,6 +77,11 @@ class Attempt:
 
     failures: tuple[Failure, ...] = ()
     records: tuple[RecordCount, ...] = ()
+
+    @property
+    def late_seconds(self) -> float:
+        """For how long a call that was given up without an answer may still be carried out."""
+        return max((f.retry_after or 0.0 for f in self.failures if f.code == CMT_TIMEOUT.code), default=0.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +120,8 @@ def decide(attempt: Attempt, *, attempts_left: bool, child_failure_to_dlq: bool 
     """What follows from an attempt, by what failed.
 
     A failure that may pass by itself is tried again while attempts are left, unless a permanent one has already
-    sealed the event (a permanent child failure seals nothing: its siblings may still get through).
+    sealed the event (a permanent child failure seals nothing: its siblings may still get through). Of several waits the
+    longest counts.
     """
     if not attempt.failures:
         return Settle(Outcome.SYNCED)
@@ -123,7 +129,8 @@ def decide(attempt: Attempt, *, attempts_left: bool, child_failure_to_dlq: bool 
     permanent = next((f for f in sealing if not f.retried), None)
     transient = next((f for f in attempt.failures if f.retried), None)
     if transient is not None and permanent is None and attempts_left:
-        return TryAgain(transient)
+        waits = [f.retry_after for f in attempt.failures if f.retry_after is not None]
+        return TryAgain(replace(transient, retry_after=max(waits, default=None)))
     if sealing:
         return Settle(Outcome.FAILED, permanent or sealing[0], dead_letter=True, alert=True)
     return Settle(Outcome.PARTIAL, attempt.failures[0], dead_letter=child_failure_to_dlq)

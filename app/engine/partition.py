@@ -29,7 +29,7 @@ import structlog
 from app.domain.counts import Settlement
 from app.domain.errors import EVENT_TOO_LARGE, SYNC_BUG
 from app.domain.event import InvalidEvent
-from app.domain.outcome import Failure, TryAgain
+from app.domain.outcome import Failure, Settle, TryAgain
 from app.domain.record import SourceRecord
 from app.domain.state import Forwarded, Verdict
 from app.engine.breaker import TargetDown
@@ -339,9 +339,12 @@ class Partition(PartitionTasks):
                 breaker.trip()
             elif result.target_failed and attempt >= context.sync.max_attempts:
                 breaker.last_attempt_failed(first_failed_ms)
-            if result.target_failed and breaker.is_open:
-                continue  # that was the outage, not the event: no attempt is used up
-            return result
+            outage = result.target_failed and breaker.is_open
+            if outage or isinstance(result.decision, Settle):
+                await self._until_nothing_is_late(result.late_seconds)
+            if not outage:
+                return result
+            # That was the outage, not the event: no attempt is used up.
 
     def _met_a_bug(self, work: Work, attempt: int, error: Exception) -> Result:
         log.error("bug while working on an event", id=work.record.id, topic=work.record.topic, exc_info=error)

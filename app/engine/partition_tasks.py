@@ -73,6 +73,16 @@ class PartitionTasks:
                 raise
         return probe
 
+    async def _until_nothing_is_late(self, seconds: float) -> None:
+        """Wait until no call of an attempt will be carried out any more, over what the consumer's next event writes.
+
+        A drain ends the wait, and the next owner runs the event again.
+        """
+        if seconds:
+            with self._not_started():
+                await asyncio.sleep(seconds)
+                await self._lease()
+
     async def _lease(self) -> None:
         while not self._context.lease.holds(self.generation):
             if self.dead:

@@ -40,6 +40,7 @@ class Result:
     settlement: Settlement | None = None  # present when the decision is to settle
     target_failed: bool = False  # a call failed because of the target's health, not because of the event
     target_down: bool = False  # it failed in a way that meets every call alike
+    late_seconds: float = 0.0  # a call that was given up may still be carried out for so long
 
 
 class Flow(Protocol):

@@ -117,6 +117,7 @@ class ConsumerSync:
             settlement,
             target_failed=any(failure.entry.transport for failure in outcome.failures),
             target_down=any(failure.entry.every_call for failure in outcome.failures),
+            late_seconds=outcome.late_seconds,
         )
 
     def _superseded(self, work: Work, event: ProfileEvent, why: Superseded, attempt: int) -> Result:

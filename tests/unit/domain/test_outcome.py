@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -64,6 +65,25 @@ def test_permanent_child_failure_seals_nothing_a_sibling_is_tried_again() -> Non
     refused, passing = failure(PERMANENT, Phase.CHILD), failure(TRANSIENT_ROW, Phase.CHILD)
     assert after(refused, passing) == TryAgain(passing)
     assert after(refused, passing, left=False) == Settle(Outcome.PARTIAL, refused)
+
+
+def test_of_several_waits_the_longest_counts() -> None:
+    passing = failure(TRANSIENT_ROW, Phase.CHILD)
+    late, throttled = (
+        replace(failure(code, Phase.CHILD), retry_after=seconds)
+        for code, seconds in ((TRANSIENT_CALL, 30.0), ("CMT-RATE-LIMITED", 7.0))
+    )
+    assert after(passing, late, throttled) == TryAgain(replace(passing, retry_after=30.0))
+    assert after(passing) == TryAgain(passing)
+
+
+def test_only_a_call_without_an_answer_may_still_be_carried_out() -> None:
+    late, throttled = (
+        replace(failure(code, Phase.CHILD), retry_after=seconds)
+        for code, seconds in ((TRANSIENT_CALL, 30.0), ("CMT-RATE-LIMITED", 700.0))
+    )
+    assert Attempt((failure(PERMANENT, Phase.CHILD), late, throttled)).late_seconds == 30.0
+    assert Attempt((throttled, failure(TRANSIENT_CALL, Phase.CHILD))).late_seconds == Attempt().late_seconds == 0.0
 
 
 def test_permanent_failure_of_a_delete_seals_the_event_whatever_else_may_pass() -> None:

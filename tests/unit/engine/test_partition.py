@@ -280,6 +280,54 @@ async def test_the_next_attempt_waits_as_long_as_the_target_asks_for() -> None:
     await world.stop()
 
 
+async def test_while_a_call_may_still_be_carried_out_its_consumer_waits_and_no_other() -> None:
+    world = World([Event("a", "partial"), Event("a"), Event("b"), Event("b")], concurrency=1)
+    world.flow.late_seconds = 3600.0
+    await world.start()
+    await until(lambda: world.outcomes() == {"synced": 2})
+    await settle_down()
+    assert (world.attempts_of(0), world.attempts_of(1)) == ([1], [])
+    await world.stop()  # does not wait for an hour
+    assert world.committed[KAFKA.topic] == 0
+    world.flow.late_seconds = 0.001
+    await world.start()
+    assert await world.run()
+    await world.stop()
+    assert_all_is_exact(world)
+
+
+async def test_an_outage_is_not_probed_with_an_event_whose_call_may_still_be_carried_out() -> None:
+    world = World([Event("a"), Event("a")], breaker_failures=3)
+    world.flow.target_is_up, world.flow.late_seconds = False, 3600.0
+    await world.start()
+    await until(lambda: world.breaker.is_open)
+    world.flow.target_is_up = True
+    await asyncio.sleep(0.01)  # ten times the time to the next probe
+    await settle_down()
+    assert world.flow.effects == [("a", 0, 1)]
+    await world.stop()
+    await world.start()
+    assert await world.run()
+    await world.stop()
+    assert_all_is_exact(world)
+
+
+async def test_an_outcome_that_was_held_back_counts_only_with_a_lease() -> None:
+    world = World([Event("a", "partial")])
+    world.flow.late_seconds, world.flow.gate = 0.001, asyncio.Event()
+    await world.start()
+    await until(lambda: world.flow.effects)
+    world.flow.gate.set()
+    await settle_down(3)
+    world.lease.held = False
+    await asyncio.sleep(0.01)
+    assert world.outcomes() == {}
+    world.lease.held = True
+    assert await world.run()
+    await world.stop()
+    assert_all_is_exact(world)
+
+
 async def test_no_more_events_are_parked_than_may_be_and_all_get_through_in_the_end() -> None:
     events = [Event("a", "twice")] + [Event("a")] * 20 + [Event("b")]
     world = World(events, max_parked=4)

@@ -138,6 +138,7 @@ class ScriptedFlow:
     gate: asyncio.Event | None = None  # a test may hold back what is under way
     gated_from: int = 1  # attempts before this one pass
     retry_after: float | None = None  # what failing attempts ask for
+    late_seconds: float = 0.0  # for how long a call of an attempt that was not answered may still be carried out
     breakers: Mapping[str, Breaker] = field(default_factory=dict)  # each hears of three calls an attempt
     target_is_up: bool = True  # of all targets
     down: set[str] = field(default_factory=set)  # some of them
@@ -177,7 +178,7 @@ class ScriptedFlow:
                     breaker.failed()
                 failure = Failure(CMT_SERVER_FAULT.code, "no answer", EntityType.CONSUMER, Phase.PARENT)
                 result = self._settled(work, attempt, failure) if last else Result(TryAgain(failure))
-                return replace(result, target_failed=True)
+                return replace(result, target_failed=True, late_seconds=self.late_seconds)
             breaker.succeeded()
         if script == "bug":
             raise RuntimeError("a bug of the flow")
@@ -189,7 +190,8 @@ class ScriptedFlow:
         if script == "refused" or (script == "refused once" and not again):
             return self._settled(work, attempt, Failure(CMT_ROW_INVALID.code, "no", EntityType.CONSUMER, Phase.PARENT))
         outcome = Outcome.PARTIAL if script == "partial" else Outcome.SYNCED
-        return Result(Settle(outcome), self._settlement(work, attempt, outcome, None))
+        late_seconds = self.late_seconds if script == "partial" else 0.0
+        return Result(Settle(outcome), self._settlement(work, attempt, outcome, None), late_seconds=late_seconds)
 
     def gave_up(self, work: Work, entry: ErrorEntry, message: str, attempt: int) -> Result:
         return self._settled(work, attempt, Failure(entry.code, message, EntityType.CONSUMER, Phase.PARENT))

@@ -215,6 +215,13 @@ async def test_the_breaker_hears_whether_the_target_or_the_event_failed(
     assert (result.target_failed, result.target_down) == (failed, down)
 
 
+async def test_the_engine_hears_that_a_call_may_still_be_carried_out(catalog: Catalog) -> None:
+    late = replace(failure("CMT-TIMEOUT", PET, Phase.CHILD), retry_after=30.0)
+    result = await run(catalog, Attempt((late,)), last=True)
+    assert isinstance(result.decision, Settle)
+    assert result.late_seconds == 30.0
+
+
 async def test_a_null_value_counts_for_the_market_where_the_consumer_was_seen_last(catalog: Catalog) -> None:
     deletion = record(value=None)
     unknown = await run(catalog, Attempt(), of=deletion)
