@@ -28,7 +28,7 @@ _ENVELOPE = re.compile(
 _ROW = re.compile(
     _S + rb"<Results" + _ATTRIBUTES + b">"
     + _S + rb"<StatusCode>OK</StatusCode>"
-    + _S + rb"<StatusMessage>(" + _TEXT + rb")</StatusMessage>"
+    + _S + rb"<StatusMessage>" + _TEXT + rb"</StatusMessage>"
     + _S + rb"<OrdinalID>([0-9]{1,9})</OrdinalID>" + _S
 )  # fmt: skip
 _OBJECT = re.compile(rb"<Object" + _ATTRIBUTES + b">")
@@ -40,8 +40,8 @@ _END = re.compile(
 )  # fmt: skip
 
 
-def read_good_answer(body: bytes, operation: str) -> list[tuple[int, str]] | None:
-    """(ordinal, status message) of each row of a write that went well; None: something else, or not certainly that."""
+def read_good_answer(body: bytes, operation: str) -> list[int] | None:
+    """The ordinals of the rows of a write that went well; None: something else, or not certainly that."""
     envelope = _ENVELOPE.match(body)
     if envelope is None or b"<!" in body or body.find(b"<?", 1) >= 0:
         return None
@@ -50,18 +50,18 @@ def read_good_answer(body: bytes, operation: str) -> list[tuple[int, str]] | Non
     opening = _opening(prefix, operation).match(body, at)
     if opening is None:
         return None
-    rows: list[tuple[int, str]] = []
+    ordinals: list[int] = []
     at = opening.end()
     while (row := _ROW.match(body, at)) is not None:
         end = body.find(b"</Results>", row.end())
         if end < 0 or not _is_one_object(body[row.end() : end]):
             return None
-        rows.append((int(row[2]), row[1].decode("ascii").strip()))
+        ordinals.append(int(row[1]))
         at = end + len(b"</Results>")
     ending = _END.fullmatch(body, at)
     if ending is None or ending.groups() != (operation.encode(), prefix, prefix):
         return None
-    return rows or None
+    return ordinals or None
 
 
 def _after_header(body: bytes, at: int, prefix: bytes) -> int:

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from lxml import etree
 
 from app.cmt.errors import Fault
-from app.cmt.good_answer import read_good_answer
 
 _NIL = "{http://www.w3.org/2001/XMLSchema-instance}nil"
 
@@ -70,13 +69,6 @@ def read_write_answer(body: bytes, operation: str) -> WriteAnswer | Fault:
     Raises:
         Unreadable: not XML, not SOAP, or another message.
     """
-    if (good := read_good_answer(body, operation)) is not None:
-        return WriteAnswer("OK", tuple([RowAnswer("OK", message, ordinal) for ordinal, message in good]))
-    return read_any_write_answer(body, operation)
-
-
-def read_any_write_answer(body: bytes, operation: str) -> WriteAnswer | Fault:
-    """As ``read_write_answer``, whatever the answer says."""
     payload = _payload(body, f"{operation}Response")
     if isinstance(payload, Fault):
         return payload

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import TypeVar
 
 from app.cmt.errors import CallError, Fault, Verdict, of_fault, of_retrieve, of_row, of_status
+from app.cmt.good_answer import read_good_answer
 from app.cmt.http.answer import Answer
 from app.cmt.reader import ColumnError, RetrieveAnswer, RowAnswer, Unreadable, read_retrieve_answer, read_write_answer
 from app.domain import errors as registry
@@ -86,6 +88,9 @@ def write_results(answer: Answer, operation: str, masked: Mask) -> list[RowResul
     Raises:
         NoResult: a fault, not the expected message, or no results at all.
     """
+    ordinals = range(len(masked.rows))
+    if answer.status == 200 and (good := read_good_answer(answer.body, operation)) and sorted(good) == list(ordinals):
+        return [_went_well(ordinal) for ordinal in ordinals]
     parsed = _parse(answer, lambda body: read_write_answer(body, operation))
     if not parsed.rows:
         raise NoResult(
@@ -95,7 +100,7 @@ def write_results(answer: Answer, operation: str, masked: Mask) -> list[RowResul
     found: dict[int, RowAnswer] = {}
     for position, row in enumerate(parsed.rows):
         found.setdefault(position if row.ordinal is None else row.ordinal, row)
-    return [_result(ordinal, found.get(ordinal), operation, masked) for ordinal in range(len(masked.rows))]
+    return [_result(ordinal, found.get(ordinal), operation, masked) for ordinal in ordinals]
 
 
 def retrieve_page(answer: Answer, consumer_id: str, primary_key: Sequence[str]) -> Page:
@@ -150,16 +155,21 @@ def _parse(answer: Answer, read: Callable[[bytes], _Parsed | Fault]) -> _Parsed:
     return parsed
 
 
+@lru_cache(maxsize=64)
+def _went_well(ordinal: int) -> RowResult:
+    return RowResult(True, ordinal)
+
+
 def _result(ordinal: int, row: RowAnswer | None, operation: str, masked: Mask) -> RowResult:
     if row is None or not row.status:
         entry = registry.CMT_MALFORMED
         return RowResult(False, ordinal, entry.code, f"{entry.meaning} The answer has no result for this row.")
     if row.status.casefold() == "ok":
-        return RowResult(True, ordinal)
+        return _went_well(ordinal)
     texts = (row.message, row.error_message, *(error.message for error in row.column_errors))
     entry = of_row(row.error_code, texts, column_errors=bool(row.column_errors))
     if operation == "Delete" and entry is registry.CMT_ROW_NOT_FOUND:
-        return RowResult(True, ordinal)
+        return _went_well(ordinal)
     columns = tuple(replace(error, message=masked(error.message)) for error in row.column_errors)
     return RowResult(False, ordinal, entry.code, _row_message(row, columns, masked), columns)
 

@@ -38,21 +38,30 @@ class HttpConnection(asyncio.Protocol):
         self._retry_after: str | None = None
         self._gzip = self._framed = self._headers_complete = False
 
-    async def exchange(self, request: bytes) -> Answer:
-        """Send a whole request and return its answer. Given up (cancelled), the connection is closed.
+    async def exchange(self, request: bytes, deadline: float) -> Answer:
+        """Send a whole request and return its answer. Given up, the connection is closed.
+
+        Args:
+            request: what goes over the wire.
+            deadline: when to give up, in seconds of the event loop's clock. For every call: a timer of its own costs a
+                third of ``asyncio.timeout``.
 
         Raises:
+            TimeoutError: the deadline has passed.
             ConnectionBroke: there is no connection any more.
             NotHttp: the answer makes no sense.
         """
         if self._transport is None or not self.reusable:
             raise ConnectionBroke
         self.reusable = False
-        self._waiting = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        self._waiting = loop.create_future()
+        timer = loop.call_at(deadline, self._end, TimeoutError())
         self._transport.write(request)
         try:
             return await self._waiting
         finally:
+            timer.cancel()
             self._waiting = None
             if not self.reusable:
                 self.close()

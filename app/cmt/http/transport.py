@@ -82,18 +82,22 @@ class HttpTransport:
                 registry.CMT_ENDPOINT, f"{address.origin}: plain http is refused except on loopback", sent=False
             )
         request = _request(address, body, headers)
+        deadline = asyncio.get_running_loop().time() + self._timeout_seconds
         sent = False
         try:
-            async with asyncio.timeout(self._timeout_seconds), self._turns:
-                connection = self._kept(address.origin) or await open_connection(address.origin, self._tls)
+            await self._turn(deadline)
+            try:
+                connection = self._kept(address.origin) or await self._opened(address.origin, deadline)
                 try:
                     if permit is not None:
                         permit()
                     sent = True
-                    return await connection.exchange(request)
+                    return await connection.exchange(request, deadline)
                 finally:
                     if connection.reusable:
                         self._idle.setdefault(address.origin, []).append(connection)
+            finally:
+                self._turns.release()
         except TimeoutError:
             after = f"within {self._timeout_seconds:g} s"
             if not sent:
@@ -108,6 +112,17 @@ class HttpTransport:
             raise TransportFailed(
                 registry.CMT_MALFORMED, f"the answer of {address.origin} is not HTTP", sent=True
             ) from None
+
+    async def _turn(self, deadline: float) -> None:
+        if self._turns.locked():
+            async with asyncio.timeout_at(deadline):
+                await self._turns.acquire()
+        else:
+            await self._turns.acquire()  # without waiting
+
+    async def _opened(self, origin: Origin, deadline: float) -> HttpConnection:
+        async with asyncio.timeout_at(deadline):
+            return await open_connection(origin, self._tls)
 
     def _kept(self, origin: Origin) -> HttpConnection | None:
         """The connection used last, so that those that are not needed get old and are left to close."""

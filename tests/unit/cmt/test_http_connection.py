@@ -42,10 +42,14 @@ class Wire(asyncio.Transport):
         self.connection.connection_lost(None)
 
 
+def in_seconds(seconds: float) -> float:
+    return asyncio.get_running_loop().time() + seconds
+
+
 def asked(unsent: int = 0) -> tuple[HttpConnection, Wire, asyncio.Task[Answer]]:
     connection = HttpConnection()
     wire = Wire(connection, unsent)
-    return connection, wire, asyncio.get_running_loop().create_task(connection.exchange(b"request"))
+    return connection, wire, asyncio.create_task(connection.exchange(b"request", in_seconds(60)))
 
 
 async def started() -> tuple[HttpConnection, Wire, asyncio.Task[Answer]]:
@@ -154,8 +158,31 @@ async def test_retry_after_belongs_to_its_own_answer_only() -> None:
     connection, _, task = await started()
     connection.data_received(b"HTTP/1.1 503 Busy\r\nRetry-After: 7\r\nContent-Length: 0\r\n\r\n")
     assert await task == Answer(503, b"", 7.0)
-    second = asyncio.create_task(connection.exchange(b"again"))
+    second = asyncio.create_task(connection.exchange(b"again", in_seconds(60)))
     await asyncio.sleep(0)
+    connection.data_received(SIZED)
+    assert await second == Answer(200, BODY)
+
+
+async def test_when_the_deadline_has_passed_the_connection_is_given_up() -> None:
+    connection = HttpConnection()
+    wire = Wire(connection)
+    with pytest.raises(TimeoutError):
+        await connection.exchange(b"request", in_seconds(0.001))
+    assert (wire.sent, wire.cut, connection.reusable) == (b"request", True, False)
+    connection.data_received(SIZED)  # late: nobody waits for it
+    assert not connection.reusable
+
+
+async def test_an_answer_in_time_leaves_no_deadline_to_the_next_request() -> None:
+    connection = HttpConnection()
+    Wire(connection)
+    first = asyncio.create_task(connection.exchange(b"request", in_seconds(0.02)))
+    await asyncio.sleep(0)
+    connection.data_received(SIZED)
+    assert await first == Answer(200, BODY)
+    second = asyncio.create_task(connection.exchange(b"again", in_seconds(60)))
+    await asyncio.wait([second], timeout=0.05)
     connection.data_received(SIZED)
     assert await second == Answer(200, BODY)
 
@@ -180,7 +207,7 @@ async def test_an_answer_that_nobody_asked_for_ends_the_connection() -> None:
     connection.data_received(SIZED)
     assert wire.cut
     with pytest.raises(ConnectionBroke):
-        await connection.exchange(b"request")
+        await connection.exchange(b"request", in_seconds(60))
 
 
 async def test_an_answer_to_half_a_request_ends_the_connection() -> None:

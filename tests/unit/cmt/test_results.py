@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from app.cmt.good_answer import read_good_answer
 from app.cmt.http.answer import Answer
 from app.cmt.results import LONGEST_MESSAGE, Mask, NoResult, call_error, names_of, retrieve_page, write_results
 from app.domain.entities import Catalog, Row
@@ -49,6 +50,27 @@ def test_the_overall_status_makes_no_row_good_or_bad(catalog: Catalog, overall: 
 def test_a_row_without_a_result_has_failed(catalog: Catalog) -> None:
     results = write_results(Answer(200, written(good(0))), "Update", masked(catalog, ANN, BOB))
     assert [(result.ok, result.code) for result in results] == [(True, None), (False, "CMT-MALFORMED")]
+
+
+@pytest.mark.parametrize("rows", [good(0), good(0) + good(0), good(0) + good(2)])
+def test_a_row_without_a_result_has_failed_however_good_all_others_are(catalog: Catalog, rows: str) -> None:
+    body = written(rows).replace(b"<soap:Header/>", b"")
+    assert read_good_answer(body, "Update"), "the short way is not taken"
+    results = write_results(Answer(200, body), "Update", masked(catalog, ANN, BOB))
+    assert [(result.ok, result.code) for result in results] == [(True, None), (False, "CMT-MALFORMED")]
+
+
+def test_good_results_are_in_the_order_of_the_rows(catalog: Catalog) -> None:
+    body = written(good(1) + good(0)).replace(b"<soap:Header/>", b"")
+    assert read_good_answer(body, "Update") == [1, 0]
+    results = write_results(Answer(200, body), "Update", masked(catalog, ANN, BOB))
+    assert [(result.ok, result.ordinal) for result in results] == [(True, 0), (True, 1)]
+
+
+def test_an_error_status_makes_a_good_body_no_success(catalog: Catalog) -> None:
+    body = written(good(0)).replace(b"<soap:Header/>", b"")
+    with pytest.raises(NoResult):
+        write_results(Answer(500, body), "Update", masked(catalog, ANN))
 
 
 def test_an_answer_without_results_is_malformed_and_leaves_the_outcome_open(catalog: Catalog) -> None:
