@@ -15,7 +15,7 @@ import random
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from types import TracebackType
 from typing import Generic, Protocol, Self, TypeVar
 
@@ -32,6 +32,7 @@ from app.cmt.values import is_xml_text, unsendable
 from app.cmt.wire import Message
 from app.domain import errors as registry
 from app.domain.entities import CONSUMER_ID_COLUMN, Catalog, EntityType, Row
+from app.domain.value_class import value_class
 from app.settings import CmtSettings
 
 # Immediate repeats of a call, and the longest pause before one (jittered, so that lanes do not come back together).
@@ -69,7 +70,7 @@ def always() -> None:
     """The permit of a caller that needs none."""
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class _Call(Generic[_Result]):
     """One call, ready to be sent as often as needed. ``label`` says how it ended for the observer."""
 

@@ -15,6 +15,7 @@ from app.domain import errors as registry
 from app.domain.entities import CONSUMER_ID_COLUMN, Catalog, Row
 from app.domain.errors import ErrorEntry
 from app.domain.masking import mask
+from app.domain.value_class import value_class
 
 # Messages stand in Kafka headers, tickets and log lines.
 LONGEST_MESSAGE = 600
@@ -59,7 +60,7 @@ def names_of(catalog: Catalog) -> frozenset[str]:
     )
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class Mask:
     """Masks the values of the rows of a call. Cheap to make, as most calls have nothing to mask."""
 

@@ -8,7 +8,6 @@ vendor pages "Manage Data in Data Extensions", "SaveOption" and "Retrieve Data f
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 from urllib.parse import urlsplit
@@ -21,6 +20,7 @@ from zeep.transports import Transport
 
 from app.bundled import schema_path
 from app.domain.entities import CONSUMER_ID_COLUMN, Catalog, DataExtension, EntityType, Row, Scalar, as_text
+from app.domain.value_class import value_class
 from app.settings import ConfigurationError
 
 PARTNER_API = "http://exacttarget.com/wsdl/partnerAPI"
@@ -32,7 +32,7 @@ _UNUSABLE = (OSError, etree.XMLSyntaxError, zeep.exceptions.Error, LookupError, 
 _UPSERT = ("DataExtensionObject", "UpdateAdd")
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class Message:
     """One SOAP request without its token; ``action`` is the SOAPAction and the name of the operation."""
 

@@ -12,6 +12,7 @@ from app.domain import row_list
 from app.domain.counts import RowKey, Settlement
 from app.domain.outcome import Outcome
 from app.domain.state import FORMAT, StateError, state_document
+from app.domain.value_class import value_class
 
 RECENT_KEPT = 5
 # Of the rows that were deleted one by one since a consumer's last full state, the newest so many are remembered, with
@@ -22,7 +23,7 @@ DELETED_CHARACTERS = 40_000
 _CONSUMER_FIELDS = {"offset", "market", "recent", "synced_ms", "full"}
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class RecentEvent:
     """One line of a consumer's history."""
 
@@ -34,7 +35,7 @@ class RecentEvent:
     settled_ms: int
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class FullState:
     """The last event that said everything about the consumer and reached Marketing Cloud.
 
@@ -61,7 +62,7 @@ class DeletedRow:
     place: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class ConsumerState:
     """What is known of one consumer on one partition. No personal data: identifiers, outcomes and digests only.
 

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from app.domain.outcome import Outcome, RecordCount
+from app.domain.value_class import value_class
 
 # What a failure that is not about a record of an entity is filed under (not decodable, no key ...).
 EVENT_ENTITY = "event"
@@ -23,7 +24,7 @@ DayCounts = dict[str, MarketCounts]
 Counts = dict[str, DayCounts]
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class FailureCount:
     """``count`` records of ``entity`` failed for ``reason`` (a registry code)."""
 
@@ -32,7 +33,7 @@ class FailureCount:
     count: int = 1
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class Settlement:
     """Everything that the counts and the consumer's record need to know of a settled event."""
 

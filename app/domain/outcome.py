@@ -18,6 +18,7 @@ from enum import StrEnum
 
 from app.domain.entities import EntityType
 from app.domain.errors import CMT_TIMEOUT, ErrorEntry, lookup
+from app.domain.value_class import value_class
 
 
 class Outcome(StrEnum):
@@ -62,7 +63,7 @@ class Failure:
         return self.entry.error_class.retried
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class RecordCount:
     """How many records of one entity type an attempt wrote (or, for DELETE, removed) and how many failed."""
 
@@ -71,7 +72,7 @@ class RecordCount:
     failed: int
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class Attempt:
     """Everything that came of running an event once. No failures: all is written."""
 
@@ -91,7 +92,7 @@ class TryAgain:
     failure: Failure
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class Settle:
     """The event has its final outcome."""
 

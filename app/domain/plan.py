@@ -8,13 +8,13 @@ repeated when its answer was lost.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from enum import StrEnum
 
 from app.domain.diff import diff
 from app.domain.entities import CHILD_TYPES, Catalog, EntityType, Row
 from app.domain.event import DeleteScope, Operation, ProfileEvent
 from app.domain.outcome import Phase
+from app.domain.value_class import value_class
 
 
 class Action(StrEnum):
@@ -26,7 +26,7 @@ class Action(StrEnum):
     KEEP = "keep"
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class Step:
     """One call (none for ``KEEP``), or for ``DELETE`` without a row one for each row that the retrieve found.
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
+
+from app.domain.value_class import value_class
 
 Headers = tuple[tuple[str, bytes | None], ...]  # a header value may be null
 
@@ -21,7 +22,7 @@ def _day(since_1970: int) -> str:
     return (date(1970, 1, 1) + timedelta(days=since_1970)).isoformat()
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class SourceRecord:
     """One record of the main topic. ``offset`` is the event's identity within its partition."""
 

@@ -11,13 +11,13 @@ import asyncio
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Mapping, MutableMapping
-from dataclasses import dataclass
 from datetime import date
 
 from app.domain.archive import Move, plan_move
 from app.domain.consumer_state import ConsumerState, after_settling, consumer_key
 from app.domain.counts import Settlement
 from app.domain.state import Forwarded, PartitionState, Verdict, partition_key
+from app.domain.value_class import value_class
 from app.engine.producer import DurableProducer, Write
 from app.engine.work import ConsumerStates, StatesUnavailable
 
@@ -28,7 +28,7 @@ _RECENT_CONSUMERS = 2_000
 _ONLY_READ = -1
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class _Known:
     """What the log says of a consumer; ``offset`` of our own record there."""
 
@@ -119,7 +119,7 @@ class Closing:
         )
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class _Staged:
     change: Change
     done: asyncio.Future[None]

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from aiokafka import AIOKafkaProducer
@@ -17,13 +16,14 @@ from aiokafka.record.default_records import DefaultRecordBatchBuilder
 from aiokafka.structs import RecordMetadata
 
 from app.domain.record import Headers
+from app.domain.value_class import value_class
 
 # Far below what aiokafka lets into a batch, so that none is ever full.
 BATCH_BYTES = 200_000
 RECORD_OVERHEAD = 100
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class Write:
     """One record to be written; ``partition`` None lets the key decide (only for topics that we alone write)."""
 

@@ -6,7 +6,6 @@ The engine moves events, keeps their order and their counts; a flow says what an
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 from app.domain.consumer_state import ConsumerState
@@ -16,13 +15,14 @@ from app.domain.event import InvalidEvent
 from app.domain.outcome import Settle, TryAgain
 from app.domain.record import SourceRecord
 from app.domain.state import Verdict
+from app.domain.value_class import value_class
 
 # Called right before anything is sent for an event; raises LeaseLost when the partition may have a new owner, and
 # TargetDown when the breaker of its target has opened.
 Permit = Callable[[], None]
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class Work:
     """One event that can be worked on. ``payload`` is the flow's own."""
 
@@ -32,7 +32,7 @@ class Work:
     payload: Any
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class Result:
     """What an attempt came to: try again, or settle with these counts."""
 
