@@ -283,9 +283,11 @@ class CmtClient:
         except TransportFailed as failure:
             outcome = failure.entry.code
             # A request that was given up may still be carried out: what follows too soon may be overtaken by it.
-            late = failure.sent and failure.entry is registry.CMT_TIMEOUT
-            wait = self._settings.timeout_seconds if late else None
-            raise NoResult(Verdict(failure.entry, outcome_unknown=failure.sent), f"{failure}.", wait) from None
+            given_up = failure.sent and failure.entry is registry.CMT_TIMEOUT
+            wait = self._settings.timeout_seconds if given_up else None
+            late_seconds = wait if wait is not None and call.operation != "retrieve" else 0.0
+            verdict = Verdict(failure.entry, outcome_unknown=failure.sent)
+            raise NoResult(verdict, f"{failure}.", wait, late_seconds) from None
         except NoResult as problem:
             outcome = problem.verdict.entry.code
             raise

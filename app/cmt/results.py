@@ -45,11 +45,14 @@ class Page:
 class NoResult(Exception):
     """An answer without results. ``detail`` is not masked yet, so this must not leave the client."""
 
-    def __init__(self, verdict: Verdict, detail: str, retry_after: float | None = None) -> None:
+    def __init__(
+        self, verdict: Verdict, detail: str, retry_after: float | None = None, late_seconds: float = 0.0
+    ) -> None:
         super().__init__(verdict.entry.code)
         self.verdict = verdict
         self.detail = detail
         self.retry_after = retry_after
+        self.late_seconds = late_seconds
 
 
 def names_of(catalog: Catalog) -> frozenset[str]:
@@ -77,7 +80,11 @@ def call_error(no_result: NoResult, what: str, masked: Mask) -> CallError:
     entry = no_result.verdict.entry
     detail = f" {masked(no_result.detail)}" if no_result.detail else ""
     return CallError(
-        entry.code, f"{what}: {entry.meaning}{detail}", no_result.verdict.outcome_unknown, no_result.retry_after
+        entry.code,
+        f"{what}: {entry.meaning}{detail}",
+        no_result.verdict.outcome_unknown,
+        no_result.retry_after,
+        no_result.late_seconds,
     )
 
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from app.domain.entities import EntityType
-from app.domain.errors import CMT_TIMEOUT, ErrorEntry, lookup
+from app.domain.errors import ErrorEntry, lookup
 from app.domain.value_class import value_class
 
 
@@ -46,6 +46,7 @@ class Failure:
     """One thing that went wrong. ``message`` is safe to show: values are masked.
 
     ``retry_after``: seconds the target asks to wait, or may still be busy with a call that was given up.
+    ``late_seconds``: for so long a write that was given up may still be carried out.
     """
 
     code: str
@@ -53,6 +54,7 @@ class Failure:
     entity: EntityType
     phase: Phase
     retry_after: float | None = None
+    late_seconds: float = 0.0
 
     @property
     def entry(self) -> ErrorEntry:
@@ -61,6 +63,15 @@ class Failure:
     @property
     def retried(self) -> bool:
         return self.entry.error_class.retried
+
+
+class NotPermitted(Exception):
+    """Raised by the permit of a call that must not go out; ends the attempt without an outcome.
+
+    ``late_seconds``: for so long a write that the attempt has given up may still be carried out.
+    """
+
+    late_seconds = 0.0
 
 
 @value_class(frozen=True, slots=True)
@@ -81,8 +92,8 @@ class Attempt:
 
     @property
     def late_seconds(self) -> float:
-        """For how long a call that was given up without an answer may still be carried out."""
-        return max((f.retry_after or 0.0 for f in self.failures if f.code == CMT_TIMEOUT.code), default=0.0)
+        """For how long a write of it that was given up may still be carried out."""
+        return max((failure.late_seconds for failure in self.failures), default=0.0)
 
 
 @dataclass(frozen=True, slots=True)

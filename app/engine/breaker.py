@@ -23,11 +23,13 @@ import asyncio
 import time
 from collections.abc import Callable
 
+from app.domain.outcome import NotPermitted
+
 # Events that are taken while the breaker is open; they wait for their turn to probe.
 WAITING_TO_PROBE = 16
 
 
-class TargetDown(Exception):
+class TargetDown(NotPermitted):
     """The breaker opened: the event's remaining calls are not made, it runs again later."""
 
 

@@ -11,8 +11,10 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
+from app.domain.outcome import NotPermitted
 
-class LeaseLost(Exception):
+
+class LeaseLost(NotPermitted):
     """The partition may belong to another worker by now: nothing may be sent for it."""
 
 

@@ -29,15 +29,13 @@ import structlog
 from app.domain.counts import Settlement
 from app.domain.errors import EVENT_TOO_LARGE, SYNC_BUG
 from app.domain.event import InvalidEvent
-from app.domain.outcome import Failure, Settle, TryAgain
+from app.domain.outcome import Failure, NotPermitted, Settle, TryAgain
 from app.domain.record import SourceRecord
 from app.domain.state import Forwarded, Verdict
-from app.engine.breaker import TargetDown
 from app.engine.context import EngineContext, now_ms
 from app.engine.dead_letters import dead_letter, send_dead_letter
 from app.engine.headers import Failing, retry_headers
 from app.engine.journal import Journal
-from app.engine.lease import LeaseLost
 from app.engine.partition_tasks import Abandoned, PartitionTasks
 from app.engine.producer import TooLarge, Write
 from app.engine.work import Result, Work
@@ -208,6 +206,7 @@ class Partition(PartitionTasks):
         try:
             await self._context.producer.write_one(copy)
         except TooLarge:
+            await self._until_nothing_is_late(max(0, entry.due_ms - now_ms()) / 1000)
             await self._refuse(work, f"the event does not fit into {kafka.retry_topic}: run `topics check`")
             self._unpark(work.consumer, record.offset)
         else:
@@ -316,6 +315,7 @@ class Partition(PartitionTasks):
                 return None
             probe = await self._admitted(breaker)
             context.in_flight += 1
+            result, late_seconds = None, 0.0
             try:
                 result = await context.flow.run(
                     work,
@@ -324,8 +324,8 @@ class Partition(PartitionTasks):
                     state=state,
                     permit=partial(self._permit, breaker, probe),
                 )
-            except (LeaseLost, TargetDown):
-                continue
+            except NotPermitted as stop:
+                late_seconds = stop.late_seconds
             except Abandoned:
                 raise
             except Exception as error:  # noqa: BLE001 - logged, and it has an outcome
@@ -333,6 +333,9 @@ class Partition(PartitionTasks):
             finally:
                 context.in_flight -= 1
                 context.slots.release()
+            if result is None:
+                await self._until_nothing_is_late(late_seconds)
+                continue
             if self.dead or not context.lease.holds(self.generation):
                 await self._lease()  # the answer counts only if nobody else can have taken over meanwhile
             if result.target_down:

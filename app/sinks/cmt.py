@@ -30,12 +30,12 @@ from typing import Protocol
 
 import structlog
 
-from app.cmt.errors import CallFailed
+from app.cmt.errors import CallError, CallFailed
 from app.cmt.results import RowResult
 from app.domain.entities import Catalog, EntityType, Row
 from app.domain.errors import CMT_ROW_ERROR
 from app.domain.event import Operation, ProfileEvent
-from app.domain.outcome import Attempt, Failure, Phase, RecordCount, stops_attempt
+from app.domain.outcome import Attempt, Failure, NotPermitted, Phase, RecordCount, stops_attempt
 from app.domain.plan import Action, Step, contradiction, deletes_of, narrow, plan_reconcile, plan_replace
 from app.observe.redaction import hash_consumer
 from app.settings import ConfigurationError, SyncSettings
@@ -86,6 +86,14 @@ class CmtSink:
     async def apply(self, event: ProfileEvent, *, last_attempt: bool, permit: Permit) -> Attempt:
         """Run an event once; see ``Sink.apply``."""
         tally = _Tally(last_attempt)
+        try:
+            await self._run(event, permit, tally)
+        except NotPermitted as stop:
+            stop.late_seconds = tally.attempt().late_seconds
+            raise
+        return tally.attempt()
+
+    async def _run(self, event: ProfileEvent, permit: Permit, tally: _Tally) -> None:
         if self._reconciles:
             steps = plan_reconcile(event, self._catalog)
             found = await self._read_together(event, steps, permit, tally)
@@ -100,7 +108,6 @@ class CmtSink:
             await self._write(batch, permit, tally)
             if self._reconciles and batch[0].phase is Phase.PARENT and not tally.failures:
                 self._parents.note(event.consumer_id, batch[0].row or {})
-        return tally.attempt()
 
     async def _read_in_turn(self, event: ProfileEvent, steps: Sequence[Step], permit: Permit, tally: _Tally) -> _Found:
         # A plan has all its retrieves before its first write.
@@ -130,7 +137,7 @@ class CmtSink:
         found: _Found = {}
         for step, answer in zip(steps, answers, strict=True):
             if isinstance(answer, CallFailed):
-                tally.fail(step, answer.error.code, answer.error.message, answer.error.retry_after)
+                tally.fail(step, answer.error)
             elif isinstance(answer, BaseException):
                 raise answer
             else:
@@ -148,13 +155,14 @@ class CmtSink:
             results = await call(rows, permit=permit)
         except CallFailed as failed:
             for step in batch:
-                tally.fail(step, failed.error.code, failed.error.message, failed.error.retry_after)
+                tally.fail(step, failed.error)
             return
         for step, result in zip(batch, results, strict=True):
             if result.ok:
                 tally.succeed(step)
             else:
-                tally.fail(step, result.code or CMT_ROW_ERROR.code, result.message or CMT_ROW_ERROR.meaning)
+                code, message = result.code or CMT_ROW_ERROR.code, result.message or CMT_ROW_ERROR.meaning
+                tally.fail(step, CallError(code, message))
 
     def _writes(self, event: ProfileEvent, steps: Sequence[Step], found: _Found) -> Iterator[Step]:
         if self._reconciles and event.operation is not Operation.DELETE:
@@ -194,8 +202,8 @@ class _Tally:
         if step.action is not Action.DELETE or step.phase is Phase.DELETE:
             self._synced[step.entity] = self._synced.get(step.entity, 0) + 1
 
-    def fail(self, step: Step, code: str, message: str, retry_after: float | None = None) -> None:
-        failure = Failure(code, message, step.entity, step.phase, retry_after)
+    def fail(self, step: Step, error: CallError) -> None:
+        failure = Failure(error.code, error.message, step.entity, step.phase, error.retry_after, error.late_seconds)
         self.failures.append(failure)
         self._failed[step.entity] = self._failed.get(step.entity, 0) + 1
         self.stopped = self.stopped or stops_attempt(failure, last_attempt=self._last_attempt)

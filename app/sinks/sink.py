@@ -8,7 +8,8 @@ from typing import Protocol
 from app.domain.event import ProfileEvent
 from app.domain.outcome import Attempt
 
-# Called right before every call goes out; raises when the partition of the event may have a new owner.
+# Called right before every call goes out; raises ``NotPermitted`` when it must not, because the partition of the event
+# may have a new owner, say.
 Permit = Callable[[], None]
 
 
@@ -19,5 +20,6 @@ class Sink(Protocol):
         """Run an event once and say what came of it; running it again does no harm.
 
         ``last_attempt``: it will not be tried again, so as much of it as possible is done.
-        Raises only what ``permit`` raises; what goes wrong with the target stands in the attempt.
+        Raises only what ``permit`` raises, having noted there what may still come late; what goes wrong with the target
+        stands in the attempt.
         """

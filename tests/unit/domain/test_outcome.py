@@ -77,13 +77,12 @@ def test_of_several_waits_the_longest_counts() -> None:
     assert after(passing) == TryAgain(passing)
 
 
-def test_only_a_call_without_an_answer_may_still_be_carried_out() -> None:
-    late, throttled = (
-        replace(failure(code, Phase.CHILD), retry_after=seconds)
-        for code, seconds in ((TRANSIENT_CALL, 30.0), ("CMT-RATE-LIMITED", 700.0))
-    )
+def test_what_may_still_be_carried_out_is_not_what_the_target_asks_to_wait() -> None:
+    late = replace(failure(TRANSIENT_CALL, Phase.CHILD), retry_after=30.0, late_seconds=30.0)
+    read = replace(failure(TRANSIENT_CALL, Phase.CHILD), retry_after=30.0)
+    throttled = replace(failure("CMT-RATE-LIMITED", Phase.CHILD), retry_after=700.0)
     assert Attempt((failure(PERMANENT, Phase.CHILD), late, throttled)).late_seconds == 30.0
-    assert Attempt((throttled, failure(TRANSIENT_CALL, Phase.CHILD))).late_seconds == Attempt().late_seconds == 0.0
+    assert Attempt((throttled, read)).late_seconds == Attempt().late_seconds == 0.0
 
 
 def test_permanent_failure_of_a_delete_seals_the_event_whatever_else_may_pass() -> None:

@@ -312,6 +312,34 @@ async def test_an_outage_is_not_probed_with_an_event_whose_call_may_still_be_car
     assert_all_is_exact(world)
 
 
+async def test_an_attempt_that_was_stopped_is_not_repeated_while_a_call_of_it_may_still_be_carried_out() -> None:
+    world = World([Event("a", "stopped"), Event("b")], concurrency=1)
+    world.flow.late_seconds = 3600.0
+    await world.start()
+    await until(lambda: world.outcomes() == {"synced": 1})
+    await settle_down()
+    assert world.flow.effects == [("a", 0, 1), ("b", 1, 1)]
+    await world.stop()
+    world.flow.late_seconds = 0.001
+    await world.start()
+    assert await world.run()
+    await world.stop()
+    assert world.attempts_of(0) == [1, 1, 1]
+    assert_all_is_exact(world)
+
+
+async def test_an_event_that_cannot_be_parked_is_given_up_when_it_would_have_been_tried_again() -> None:
+    world = World([Event("a", "once"), Event("b")])
+    world.flow.retry_after = 3600.0
+    await world.start()
+    world.producer.refused_topics = {KAFKA.retry_topic}
+    await until(lambda: world.outcomes() == {"synced": 1})
+    await settle_down()
+    assert world.attempts_of(0) == [1]
+    assert (world.outcomes(), world.dead_letters()) == ({"synced": 1}, [])
+    await world.stop()
+
+
 async def test_an_outcome_that_was_held_back_counts_only_with_a_lease() -> None:
     world = World([Event("a", "partial")])
     world.flow.late_seconds, world.flow.gate = 0.001, asyncio.Event()

@@ -21,7 +21,7 @@ from app.domain.counts import Counts, FailureCount, Settlement, added, cells
 from app.domain.entities import EntityType
 from app.domain.errors import CMT_ROW_INVALID, CMT_SERVER_FAULT, EVENT_NOT_JSON, ErrorEntry
 from app.domain.event import InvalidEvent
-from app.domain.outcome import Failure, Outcome, Phase, Settle, TryAgain
+from app.domain.outcome import Failure, NotPermitted, Outcome, Phase, Settle, TryAgain
 from app.domain.record import SourceRecord
 from app.domain.state import PartitionState, Verdict, parse_partition_key
 from app.engine.breaker import Breaker
@@ -54,7 +54,7 @@ class Lost(Enum):
 class Event:
     """``script``: what becomes of it: ``ok``, ``once`` and ``twice`` (failing attempts), ``never`` (gets through),
     ``unanswered`` (the target fails on it), ``refused``, ``refused once`` (a second run would succeed), ``partial``,
-    ``bug``, ``invalid``."""
+    ``stopped`` (by the permit, the first time), ``bug``, ``invalid``."""
 
     consumer: str
     script: str = "ok"
@@ -165,6 +165,10 @@ class ScriptedFlow:
             await asyncio.sleep(0)
             if self.gate is not None and attempt >= self.gated_from:
                 await self.gate.wait()
+            if work.payload.script == "stopped" and self.late_seconds:
+                stop = NotPermitted()
+                stop.late_seconds, self.late_seconds = self.late_seconds, 0.0
+                raise stop
             return self._result(work, attempt, last)
         finally:
             self.under_way[work.consumer] -= 1

@@ -216,7 +216,7 @@ async def test_the_breaker_hears_whether_the_target_or_the_event_failed(
 
 
 async def test_the_engine_hears_that_a_call_may_still_be_carried_out(catalog: Catalog) -> None:
-    late = replace(failure("CMT-TIMEOUT", PET, Phase.CHILD), retry_after=30.0)
+    late = replace(failure("CMT-TIMEOUT", PET, Phase.CHILD), late_seconds=30.0)
     result = await run(catalog, Attempt((late,)), last=True)
     assert isinstance(result.decision, Settle)
     assert result.late_seconds == 30.0

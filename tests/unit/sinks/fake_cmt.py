@@ -41,8 +41,8 @@ class _Fault:
 class FakeCmt:
     """Holds rows as text, as the real one does. Use ``fail_row`` and ``fail_call`` to break things.
 
-    ``retry_after``: what calls that fail as a whole ask for. ``typed``: retrieves spell values as columns of types
-    other than text do. ``at_once``: retrieves that were under way at the same time, at most.
+    ``retry_after``, ``late_seconds``: what calls that fail as a whole say. ``typed``: retrieves spell values as columns
+    of types other than text do. ``at_once``: retrieves that were under way at the same time, at most.
     """
 
     catalog: Catalog
@@ -51,6 +51,7 @@ class FakeCmt:
     )
     calls: list[Call] = field(default_factory=list)
     retry_after: float | None = None
+    late_seconds: float = 0.0
     typed: bool = False
     at_once: int = 0
     _under_way: int = 0
@@ -126,7 +127,8 @@ class FakeCmt:
 
     def _break_call(self, action: Action, entity: EntityType) -> None:
         if fault := self._fault(action, entity, whole_call=True):
-            raise CallFailed(CallError(fault.code, f"call failed: {fault.code}", retry_after=self.retry_after))
+            message = f"call failed: {fault.code}"
+            raise CallFailed(CallError(fault.code, message, False, self.retry_after, self.late_seconds))
 
     def _fault(self, action: Action, entity: EntityType, *, whole_call: bool, key: Key = ()) -> _Fault | None:
         for fault in self._faults:

@@ -11,12 +11,13 @@ import structlog
 
 from app.domain.entities import CHILD_TYPES, Catalog, EntityType
 from app.domain.event import DeleteScope, Operation, ProfileEvent
-from app.domain.outcome import Attempt, Outcome, RecordCount, Settle, TryAgain, decide
+from app.domain.outcome import Attempt, NotPermitted, Outcome, RecordCount, Settle, TryAgain, decide
 from app.domain.plan import Action
 from app.domain.projection import expected_rows
 from app.domain.samples import sample_events
 from app.settings import ConfigurationError, SyncSettings
 from app.sinks.cmt import CmtSink
+from app.sinks.sink import Permit
 from tests.unit.sinks.fake_cmt import FakeCmt
 
 CONSUMER, CONTACT, CHILD, PET, ASSET, INTEREST, OPT_IN = EntityType
@@ -50,8 +51,16 @@ def sink(cmt: FakeCmt, batch_size: int = 1, **settings: Any) -> CmtSink:
     return CmtSink(cmt, cmt.catalog, SyncSettings(**settings), batch_size)
 
 
-async def run(cmt: FakeCmt, what: ProfileEvent, *, last: bool = False, batch_size: int = 1, **settings: Any) -> Attempt:
-    return await sink(cmt, batch_size, **settings).apply(what, last_attempt=last, permit=allowed)
+async def run(
+    cmt: FakeCmt,
+    what: ProfileEvent,
+    *,
+    last: bool = False,
+    batch_size: int = 1,
+    permit: Permit = allowed,
+    **settings: Any,
+) -> Attempt:
+    return await sink(cmt, batch_size, **settings).apply(what, last_attempt=last, permit=permit)
 
 
 def counts(attempt: Attempt) -> dict[EntityType, tuple[int, int]]:
@@ -246,9 +255,23 @@ async def test_child_call_that_gets_no_answer_leaves_the_rest_to_the_next_attemp
 
 
 async def test_what_a_call_asks_to_wait_stands_in_its_failure(cmt: FakeCmt) -> None:
-    cmt.retry_after = 7.0
+    cmt.retry_after, cmt.late_seconds = 7.0, 5.0
     cmt.fail_call(Action.UPSERT, CONSUMER, TRANSIENT_CALL)
-    assert [failure.retry_after for failure in (await run(cmt, NEW)).failures] == [7.0]
+    failures = (await run(cmt, NEW)).failures
+    assert [(failure.retry_after, failure.late_seconds) for failure in failures] == [(7.0, 5.0)]
+
+
+async def test_what_ends_an_attempt_says_what_may_still_be_carried_out(cmt: FakeCmt) -> None:
+    cmt.late_seconds = 5.0
+    cmt.fail_call(Action.UPSERT, CONTACT, TRANSIENT_CALL, times=1)
+
+    def permit() -> None:
+        if len(cmt.calls) == 2:  # the parent and the contact that got no answer
+            raise NotPermitted
+
+    with pytest.raises(NotPermitted) as stopped:
+        await run(cmt, NEW, last=True, permit=permit)
+    assert stopped.value.late_seconds == 5.0
 
 
 async def test_child_call_that_gets_no_answer_on_the_last_attempt_keeps_no_other_from_being_posted(
