@@ -6,6 +6,7 @@ import argparse
 import secrets
 import signal
 import sys
+import traceback
 from collections.abc import Sequence
 
 from app.kafka.distribution import BrokerStartError
@@ -71,6 +72,7 @@ def main() -> int:
     seed = secrets.randbelow(1_000_000) if chosen.seed is None else chosen.seed
     print(f"Torture: {chosen.runs} runs of {chosen.events} events; the same again: --seed {seed}", flush=True)
     lines: list[Line] = []
+    without_verdict = 0
     for number in range(chosen.runs):
         run = plan_of(number, seed, chosen.events, strategies, faults, chosen.pace)
         kind = (
@@ -83,9 +85,15 @@ def main() -> int:
         except BrokerStartError as error:
             print(error, file=sys.stderr)
             return 1
+        except Exception:  # noqa: BLE001 - it proves nothing, and says nothing about the other runs
+            traceback.print_exc()
+            without_verdict += 1
+            continue
         print(describe(lines[-1]), flush=True)
     print_table(lines)
-    return int(any(line.verdict.violations for line in lines))
+    if without_verdict:
+        print(f"{without_verdict} of {chosen.runs} runs failed themselves and have no verdict", file=sys.stderr)
+    return int(without_verdict > 0 or any(line.verdict.violations for line in lines))
 
 
 if __name__ == "__main__":
