@@ -18,7 +18,7 @@ PAUSE_SECONDS = 0.1
 # At most so many seconds' worth of events ahead of the workers: a run ends soon after its last event.
 BACKLOG_SECONDS = 20.0
 ASK_EVERY_SECONDS = 1.0
-# Three blows at the broker within half a minute, each with a start and a reconnect behind it, have taken more than 60 s.
+# Three blows at the broker within half a minute, each with a start and a reconnect after it, took more than 60 s.
 DELIVERY_SECONDS = 180.0
 
 
