@@ -1,7 +1,7 @@
 """Values that are made for every event: frozen to the type checker, and made as fast as plain dataclasses.
 
-``dataclass(frozen=True)`` also guards at run time what mypy has shown already, and every new object pays for it four
-times over.
+``dataclass(frozen=True)`` also guards at run time what mypy has shown already, and that makes every new object cost
+several times as much.
 """
 
 from __future__ import annotations

@@ -43,8 +43,7 @@ class HttpConnection(asyncio.Protocol):
 
         Args:
             request: what goes over the wire.
-            deadline: when to give up, in seconds of the event loop's clock. For every call: a timer of its own costs a
-                third of ``asyncio.timeout``.
+            deadline: when to give up, in seconds of the event loop's clock.
 
         Raises:
             TimeoutError: the deadline has passed.

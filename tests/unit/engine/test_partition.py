@@ -287,7 +287,7 @@ async def test_while_a_call_may_still_be_carried_out_its_consumer_waits_and_no_o
     await until(lambda: world.outcomes() == {"synced": 2})
     await settle_down()
     assert (world.attempts_of(0), world.attempts_of(1)) == ([1], [])
-    await world.stop()  # does not wait for an hour
+    await world.stop()
     assert world.committed[KAFKA.topic] == 0
     world.flow.late_seconds = 0.001
     await world.start()
