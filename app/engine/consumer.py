@@ -11,6 +11,9 @@ Why each override is there:
 * ``ack``, ``_new_offset``, ``_filter_tps_with_pending_acks``, ``_add_gap``: commit arithmetic. Faust's takes a hole
   next to the committed offset for done, and its lists would only grow beside the ledger.
 * ``on_partitions_revoked``: drain, then commit, before Faust forgets what was acknowledged.
+* ``leave``, ``on_stop``, ``HeartbeatThread.on_thread_stop``: a stop amid a rebalance, or without a broker. In Faust the
+  thread waits for the callback of the rebalance, and the callback for a commit by the thread; a minute long.
+* ``_commit``: notes what was asked for, which is what the commit that proves membership may repeat.
 * ``HeartbeatThread``: every acknowledged heartbeat renews the lease with the time it was sent, once a commit has shown
   that heartbeats may be believed; fetching is fair, and leaves out what a transaction aborted.
 """
@@ -18,7 +21,7 @@ Why each override is there:
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import structlog
@@ -46,6 +49,11 @@ DELIVERED_AT_A_TIME = 100
 
 # Records of one partition in one round of fetching.
 FAIR_SHARE = 100
+
+# A stop waits this long for the broker to take the last offsets, and then for the group to let us go. Neither must
+# happen: what is settled stands in the durable record, and the session of a member that did not say goodbye ends.
+LAST_COMMIT_SECONDS = 3.0
+GOODBYE_SECONDS = 3.0
 
 # How long the broker may hold back an empty answer. A broker answers a connection's requests in their order, so the end
 # offsets that a take-over asks for wait behind a fetch; Faust's own 1.5 s made every take-over so much longer.
@@ -82,6 +90,17 @@ class HeartbeatThread(AIOKafkaConsumerThread):  # type: ignore[misc]
             return alive
 
         coordinator._do_heartbeat = heartbeat
+
+    async def on_thread_stop(self) -> None:
+        """Leave the group, unless that takes too long: a join waits for all other members, one that is stuck included,
+        and the broker answers nothing else on that connection meanwhile. Without a broker aiokafka ends with the
+        cancellation of its own tasks."""
+        try:
+            async with asyncio.timeout(GOODBYE_SECONDS):
+                await super().on_thread_stop()
+        except (TimeoutError, asyncio.CancelledError):
+            log.warning("stopped without leaving the group: its other members wait for the end of the session")
+            await self._ensure_consumer()._client.close()
 
     async def _is_member(self, coordinator: Any, generation: int) -> bool:
         """Whether an acknowledged heartbeat may be believed.
@@ -134,6 +153,9 @@ class LedgerConsumer(AiokafkaConsumer):  # type: ignore[misc]
     def __init__(self, *args: Any, ownership: Ownership, **kwargs: Any) -> None:
         self._ownership = ownership
         self._ledger = ownership.context.ledger
+        self._asked: dict[TP, int] = {}  # the last offsets that were to be committed in this generation
+        self._rebalancing = asyncio.Lock()
+        self._left = False
         super().__init__(*args, **kwargs)
 
     def _new_consumer_thread(self) -> HeartbeatThread:
@@ -222,12 +244,20 @@ class LedgerConsumer(AiokafkaConsumer):  # type: ignore[misc]
             log.debug("a straddling fetch was dropped", topic=tp.topic, partition=tp.partition, error=repr(error))
 
     def committed_again(self) -> dict[TP, int]:
-        """One assigned partition of the sources and its committed offset, if any is known. From any thread."""
+        """One assigned partition of the sources and its committed offset, if any is known. From any thread.
+
+        A commit that is under way counts as done: it may have waited for the broker, and what is sent after it with an
+        older offset would take it back.
+        """
         assigned = self.assignment()
         for tp, offset in list(self._committed_offset.items()):
             if offset is not None and tp in assigned and not self._is_changelog_tp(tp):
-                return {tp: offset}
+                return {tp: max(offset, self._asked.get(tp, offset))}
         return {}
+
+    async def _commit(self, offsets: Mapping[TP, int]) -> bool:
+        self._asked.update(offsets)
+        return bool(await super()._commit(offsets))
 
     def fetched_upto(self, tp: TP) -> int:
         """The next offset to fetch; -1: not known yet, or not ours."""
@@ -256,21 +286,46 @@ class LedgerConsumer(AiokafkaConsumer):  # type: ignore[misc]
 
     async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
         """A new generation: what was fetched before it will be fetched again."""
-        self._ownership.shut()
-        self._ledger.forget()
-        await super().on_partitions_assigned(assigned, generation_id)
+        async with self._rebalancing:
+            if self._left:
+                return
+            self._ownership.shut()
+            self._ledger.forget()
+            self._asked.clear()
+            await super().on_partitions_assigned(assigned, generation_id)
 
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:
         """The partitions go: end what is under way, commit what is safe, forget the rest."""
-        await self.leave()
-        await super().on_partitions_revoked(revoked)
-        # Messages that were dropped on the way would let Faust wait for them for ever.
-        self._unacked_messages.clear()
-        self._ledger.forget()
+        async with self._rebalancing:
+            if self._left:
+                return
+            await self._ownership.drain()
+            await self._commit_all()
+            if self.app.should_stop:
+                return  # the stop did not wait for a broker that is away
+            await super().on_partitions_revoked(revoked)
+            # Messages that were dropped on the way would let Faust wait for them for ever.
+            self._unacked_messages.clear()
+            self._ledger.forget()
 
     async def leave(self) -> None:
-        """Drain and commit. Also called before a shutdown, which does not pass through the revocation."""
+        """Drain and commit, before a shutdown. A rebalance that is under way comes to its end first, a later one is not
+        followed any more."""
+        self._left = True
         await self._ownership.drain()
+        try:
+            async with asyncio.timeout(LAST_COMMIT_SECONDS), self._rebalancing:
+                await self._commit_all()
+        except TimeoutError:
+            log.warning("stopping with offsets that are not committed", reason="the broker does not answer")
+
+    async def on_stop(self) -> None:
+        """Nothing to do: ``leave`` has committed. Faust would once more, and wait for a broker that is away."""
+
+    async def _commit_all(self) -> None:
+        # A commit that is under way may have begun before the drain ended, and Faust takes it for this one.
+        while self._commit_fut is not None:
+            await asyncio.wait([self._commit_fut])
         try:
             await self.commit()
         except KafkaError as error:
@@ -279,9 +334,10 @@ class LedgerConsumer(AiokafkaConsumer):  # type: ignore[misc]
 
     async def take_over(self, generation: int) -> None:
         """Recovery and seek are done: claim and open the gate."""
-        await self._ownership.take_over(
-            generation, self.assignment(), lambda: generation == self.app.consumer_generation_id, self._ends
-        )
+        await self._ownership.take_over(generation, self.assignment(), lambda: self._belongs_to(generation), self._ends)
+
+    def _belongs_to(self, generation: int) -> bool:
+        return not self._left and generation == self.app.consumer_generation_id
 
     async def _ends(self, tps: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
         ends = await self.highwaters(*(TP(topic, partition) for topic, partition in tps))

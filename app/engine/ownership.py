@@ -65,6 +65,7 @@ class Ownership:
         self.session = object()
         self._table = table
         self._drain_seconds = drain_seconds
+        self._draining = asyncio.Lock()
         self._taken_over: int | None = None
         self.healing = Healing(context, stall_seconds)
         kafka = context.kafka
@@ -232,8 +233,13 @@ class Ownership:
         return partition
 
     async def drain(self) -> None:
-        """No new work; what is under way gets its deadline; the rest is cancelled, its outcome not being durable."""
+        """No new work; what is under way gets its deadline; the rest is cancelled, its outcome not being durable. Also
+        returns only then when another drain is under way, for a rebalance."""
         self.shut()
+        async with self._draining:
+            await self._drain()
+
+    async def _drain(self) -> None:
         partitions, self.partitions = list(self.partitions.values()), {}
         tasks = [task for partition in partitions for task in partition.stop_taking()]
         late: set[asyncio.Task[None]] = set()

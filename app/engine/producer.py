@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+import structlog
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import MessageSizeTooLargeError
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
@@ -18,9 +19,14 @@ from aiokafka.structs import RecordMetadata
 from app.domain.record import Headers
 from app.domain.value_class import value_class
 
+log = structlog.get_logger(__name__)
+
 # Far below what aiokafka lets into a batch, so that none is ever full.
 BATCH_BYTES = 200_000
 RECORD_OVERHEAD = 100
+
+# How long a stop waits for the broker.
+STOP_SECONDS = 3.0
 
 
 @value_class(frozen=True, slots=True)
@@ -70,9 +76,16 @@ class DurableProducer:
         self._producer = producer
 
     async def stop(self) -> None:
-        """Send what is buffered and disconnect."""
-        if self._producer is not None:
-            await self._producer.stop()
+        """Send what is buffered and disconnect. Without a broker that could take for ever: idempotent batches never
+        expire. Whoever stops has no use for writes that nobody waits for any more."""
+        if self._producer is None:
+            return
+        try:
+            async with asyncio.timeout(STOP_SECONDS):
+                await self._producer.stop()
+        except TimeoutError:
+            log.warning("stopped with writes that the broker has not taken; their events are done again")
+            await self._producer.client.close()
 
     async def write(self, records: Iterable[Write]) -> list[int]:
         """Write and wait for every acknowledgement; offsets in the order given. Idempotent batches never expire.

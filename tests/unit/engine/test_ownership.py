@@ -212,8 +212,12 @@ async def test_a_drain_gives_work_its_time_and_then_cuts_it_off(world: World) ->
     await asyncio.sleep(0.01)
     assert world.ownership.gate == frozenset()
     assert not partition.dead, "what is under way may still end"
+    another = asyncio.create_task(world.ownership.drain())
+    await asyncio.sleep(0.01)
+    assert not another.done(), "whoever drains as well, for a stop, waits for the same work"
     quick.set()
     await draining
+    await another
     assert ended == ["quick"]
     assert partition.dead
     assert partition._tasks == set()

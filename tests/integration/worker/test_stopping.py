@@ -1,0 +1,99 @@
+"""A worker that is told to stop stops soon, whatever the group or the broker are doing, and nothing is lost by it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from app.domain.entities import Catalog
+from app.kafka.distribution import BrokerStartError
+from app.kafka.local_broker import LocalBroker
+from tests.integration.worker.deployment import Deploy, Deployment, deployed
+from tests.integration.worker.profiles import fresh_consumer, new
+from tests.integration.worker.simulator_probe import SimulatorProbe
+from tests.integration.worker.worker_process import WorkerProcess, wait_for
+
+# The drain gets a third of the session (6 s here), the last commit, the goodbye and the producers a few seconds each.
+SOON_SECONDS = 15.0
+
+
+def rebalances(worker: WorkerProcess) -> int:
+    """How often the worker heard from the broker that its group rebalances."""
+    return worker.log_text().count("because it is rebalancing")
+
+
+def test_worker_stops_at_once_in_the_middle_of_a_rebalance(deploy: Deploy) -> None:
+    deployment = deploy(KAFKA_SESSION_TIMEOUT_SECONDS="20")
+    first = deployment.worker().ready()
+    second = deployment.worker().ready()
+    heard = rebalances(second)
+    assert first.terminate() == 0
+    wait_for(lambda: rebalances(second) > heard, lambda: f"a rebalance:\n{second.log_tail()}", 20)
+    # It is about to give up its partitions, and told to stop: as in a rolling restart.
+    asked = time.monotonic()
+    assert second.terminate() == 0
+    assert time.monotonic() - asked < 10
+    assert "without leaving" not in second.log_text()
+    # Both are gone, so whoever comes next waits for nobody.
+    first.start().ready(within=15)
+
+
+def test_worker_does_not_wait_for_a_stuck_one_that_holds_up_the_rebalance(deploy: Deploy) -> None:
+    deployment = deploy(KAFKA_SESSION_TIMEOUT_SECONDS="40")
+    first, second = deployment.worker().ready(), deployment.worker().ready()
+    wait_for(lambda: first.status("/readyz")[0] == 200, first.log_tail, 20)
+    second.signal(signal.SIGSTOP)
+    # A third one comes: the group waits for the stuck one until its session ends, and the first one waits with it.
+    third = deployment.worker()
+    wait_for(lambda: first.status("/readyz")[0] == 503, lambda: f"a rebalance:\n{first.log_tail()}", 20)
+    assert first.terminate(SOON_SECONDS) == 0
+    assert third.terminate(SOON_SECONDS) == 0
+    assert any("without leaving" in one.log_text() for one in (first, third)), "nobody was held up"
+
+
+@pytest.fixture
+def own_broker() -> Iterator[LocalBroker]:
+    try:
+        broker = LocalBroker()
+        broker.start()
+    except BrokerStartError as error:
+        if os.environ.get("CI"):
+            raise
+        pytest.skip(f"needs a local broker: {error}")
+    try:
+        yield broker
+    finally:
+        broker.close()
+
+
+@pytest.fixture
+def installation(
+    own_broker: LocalBroker, simulator: SimulatorProbe, catalog: Catalog, tmp_path: Path
+) -> Iterator[Deployment]:
+    with deployed(own_broker.bootstrap_servers, simulator, catalog, tmp_path) as deployment:
+        yield deployment
+
+
+@pytest.mark.parametrize("blow", ["kill", "freeze"])
+def test_worker_stops_soon_while_the_broker_is_away_and_loses_nothing(
+    installation: Deployment, own_broker: LocalBroker, blow: str
+) -> None:
+    worker = installation.worker().ready()
+    events = installation.publish(*(new(fresh_consumer()) for _ in range(20)))
+    installation.settled(worker, len(events))
+    with installation.simulator.fault("slow", delayMs=500):
+        events += installation.publish(*(new(fresh_consumer()) for _ in range(40)))
+        wait_for(lambda: worker.metric("profile_sync_in_flight") > 0, lambda: "work under way", 20)
+        getattr(own_broker, blow)()
+        assert worker.terminate(SOON_SECONDS) == 0
+    if blow == "kill":
+        own_broker.start()
+    else:
+        own_broker.thaw()
+    worker.start().ready()
+    assert installation.settled(worker, len(events))["synced"] == len(events)

@@ -1,0 +1,218 @@
+"""Commits and goodbyes: what a stop, a rebalance and a heartbeat's proof may do while another of them is under way."""
+
+from __future__ import annotations
+
+import asyncio
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from aiokafka.errors import KafkaError
+from faust.transport.consumer import Consumer as FaustConsumer
+from faust.types import TP
+
+from app.engine import consumer as engine_consumer
+from app.engine.consumer import HeartbeatThread, LedgerConsumer
+from app.engine.ledger import Ledger
+
+MAIN = TP("main", 0)
+
+
+class Broker:
+    """Takes commits, when it is there; ``faust`` unset: Faust's part of a rebalance takes its time. ``order``: what
+    happened."""
+
+    def __init__(self) -> None:
+        self.there, self.faust = asyncio.Event(), asyncio.Event()
+        self.there.set()
+        self.faust.set()
+        self.order: list[str] = []
+
+
+class Drain:
+    """Ownership, as far as a consumer needs it here; its drain takes until ``over`` is set."""
+
+    def __init__(self, broker: Broker) -> None:
+        self._broker = broker
+        self.over = asyncio.Event()
+        self.over.set()
+
+    def shut(self) -> None:
+        self._broker.order.append("shut")
+
+    async def drain(self) -> None:
+        await self.over.wait()
+        self._broker.order.append("drained")
+
+
+class Consumer(LedgerConsumer):
+    """A consumer without Faust's machinery around it. ``settled``: what may be committed."""
+
+    def __init__(self, broker: Broker) -> None:
+        self.settled = 20
+        self._ownership = Drain(broker)
+        self._ledger = Ledger()
+        self._asked = {}
+        self._rebalancing = asyncio.Lock()
+        self._left = False
+        self._commit_fut = None
+        self._committed_offset = {MAIN: 17}
+        self._unacked_messages = set()
+        self.app = SimpleNamespace(should_stop=False, client_only=False)
+        self.loop = asyncio.get_running_loop()
+
+    def assignment(self) -> set[TP]:
+        return {MAIN}
+
+    def _is_changelog_tp(self, tp: TP) -> bool:
+        return False
+
+    async def force_commit(self, topics: Any = None, start_new_transaction: bool = True) -> bool:
+        offsets = {MAIN: self.settled}
+        await self._commit(offsets)
+        self._committed_offset.update(offsets)
+        return True
+
+
+@pytest.fixture
+async def broker() -> Broker:
+    return Broker()
+
+
+@pytest.fixture
+async def consumer(broker: Broker, monkeypatch: pytest.MonkeyPatch) -> Consumer:
+    async def commit(consumer: Consumer, offsets: dict[TP, int]) -> bool:
+        await broker.there.wait()
+        broker.order.append(f"committed {offsets[MAIN]}")
+        return True
+
+    async def revoked(consumer: Consumer, revoked: set[TP]) -> None:
+        consumer._committed_offset.clear()
+        await broker.faust.wait()
+        broker.order.append("revoked")
+
+    async def assigned(consumer: Consumer, assigned: set[TP], generation_id: int) -> None:
+        broker.order.append("assigned")
+
+    monkeypatch.setattr(FaustConsumer, "on_partitions_revoked", revoked)
+    monkeypatch.setattr(FaustConsumer, "on_partitions_assigned", assigned)
+    monkeypatch.setattr("faust.transport.consumer.ThreadDelegateConsumer._commit", commit)
+    return Consumer(broker)
+
+
+async def turns() -> None:
+    """Let everything run that can."""
+    for _ in range(10):
+        await asyncio.sleep(0)
+
+
+async def test_a_proof_does_not_take_back_a_commit_that_is_still_under_way(broker: Broker, consumer: Consumer) -> None:
+    assert consumer.committed_again() == {MAIN: 17}
+    broker.there.clear()
+    commit = asyncio.create_task(consumer.commit())
+    await turns()
+    assert consumer.committed_again() == {MAIN: 20}
+    broker.there.set()
+    await commit
+    assert consumer.committed_again() == {MAIN: 20}
+
+
+async def test_what_was_asked_for_in_one_generation_is_no_proof_in_the_next(consumer: Consumer) -> None:
+    await consumer.commit()
+    await consumer.on_partitions_revoked({MAIN})
+    assert consumer.committed_again() == {}
+    await consumer.on_partitions_assigned({MAIN}, 4)
+    consumer._committed_offset[MAIN] = 18  # somebody began anew meanwhile
+    assert consumer.committed_again() == {MAIN: 18}
+
+
+async def test_partitions_go_drained_and_committed(broker: Broker, consumer: Consumer) -> None:
+    await consumer.on_partitions_revoked({MAIN})
+    assert broker.order == ["drained", "committed 20", "revoked"]
+
+
+async def test_the_last_commit_is_not_mistaken_for_one_that_began_before_the_drain_ended(
+    broker: Broker, consumer: Consumer
+) -> None:
+    broker.there.clear()
+    older = asyncio.create_task(consumer.commit())
+    leaving = asyncio.create_task(consumer.leave())
+    await turns()
+    consumer.settled = 25
+    broker.there.set()
+    await asyncio.gather(older, leaving)
+    assert broker.order == ["drained", "committed 20", "committed 25"]
+
+
+async def test_after_the_goodbye_no_rebalance_is_followed(broker: Broker, consumer: Consumer) -> None:
+    await consumer.leave()
+    broker.order.clear()
+    await consumer.on_partitions_revoked({MAIN})
+    await consumer.on_partitions_assigned({MAIN}, 4)
+    assert broker.order == []
+    consumer.app.consumer_generation_id = 4
+    assert not consumer._belongs_to(4)
+
+
+async def test_a_stop_waits_for_the_rebalance_that_is_under_way(broker: Broker, consumer: Consumer) -> None:
+    broker.faust.clear()
+    rebalance = asyncio.create_task(consumer.on_partitions_revoked({MAIN}))
+    await turns()
+    stop = asyncio.create_task(consumer.leave())
+    await turns()
+    assert not stop.done()
+    broker.faust.set()
+    await asyncio.gather(rebalance, stop)
+    assert broker.order == ["drained", "committed 20", "drained", "revoked", "committed 20"]
+
+
+async def test_a_stop_does_not_wait_for_a_broker_that_is_away(
+    broker: Broker, consumer: Consumer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine_consumer, "LAST_COMMIT_SECONDS", 0.01)
+    broker.there.clear()
+    rebalance = asyncio.create_task(consumer.on_partitions_revoked({MAIN}))
+    await turns()
+    async with asyncio.timeout(5):
+        await consumer.leave()
+        await consumer.on_stop()
+    consumer.app.should_stop = True
+    broker.there.set()
+    await rebalance
+    # Faust closes the consumer from the wrong thread when it hears of a rebalance during its stop.
+    assert "revoked" not in broker.order
+
+
+async def test_a_last_commit_that_is_refused_ends_no_rebalance(
+    broker: Broker, consumer: Consumer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def refused(*args: Any, **kwargs: Any) -> bool:
+        raise KafkaError
+
+    monkeypatch.setattr(consumer, "force_commit", refused)
+    await consumer.on_partitions_revoked({MAIN})
+    assert broker.order == ["drained", "revoked"]
+
+
+@pytest.mark.parametrize("end", ["stuck", "cancelled"])
+async def test_the_thread_ends_also_when_the_group_does_not_let_it_go(
+    monkeypatch: pytest.MonkeyPatch, end: str
+) -> None:
+    closed = []
+
+    class Client:
+        async def close(self) -> None:
+            closed.append(True)
+
+    async def stop(thread: HeartbeatThread) -> None:
+        if end == "cancelled":
+            raise asyncio.CancelledError
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(engine_consumer, "GOODBYE_SECONDS", 0.01)
+    monkeypatch.setattr(engine_consumer.AIOKafkaConsumerThread, "on_thread_stop", stop)
+    thread = HeartbeatThread.__new__(HeartbeatThread)
+    thread._ensure_consumer = lambda: SimpleNamespace(_client=Client())
+    async with asyncio.timeout(5):
+        await thread.on_thread_stop()
+    assert closed
