@@ -245,7 +245,7 @@ class CmtClient:
                     await self._rate.turn()
                     token = await self._tokens.get()
                     try:
-                        result = await self._attempt(call, token)
+                        result = await self._attempt(call, token, under_way.over)
                     except NoResult as problem:
                         if problem.verdict.entry.error_class is registry.ErrorClass.THROTTLED:
                             under_way.throttled()
@@ -268,14 +268,15 @@ class CmtClient:
                 self._tokens.accepted(token)
                 return result
 
-    async def _attempt(self, call: _Call[_Result], token: Token) -> _Result:
+    async def _attempt(self, call: _Call[_Result], token: Token, on_good_answer: Callable[[], None]) -> _Result:
         """One request and its answer; raises ``NoResult``. The observer learns of it, unless it was cancelled."""
         started = time.perf_counter()
         outcome = ""
         try:
             headers = {"Content-Type": "text/xml; charset=utf-8", "SOAPAction": f'"{call.message.action}"'}
+            body = call.message.with_token(token.value)
             answer = await self._transport.post(
-                token.soap_url, call.message.with_token(token.value), headers, permit=call.permit
+                token.soap_url, body, headers, permit=call.permit, on_good_answer=on_good_answer
             )
             result = call.read(answer)
             outcome = call.label(result)

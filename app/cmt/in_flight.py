@@ -77,6 +77,7 @@ class _Call:
     def __init__(self, limit: InFlight) -> None:
         self._limit = limit
         self._sent_after = 0
+        self._over = False
 
     async def __aenter__(self) -> Self:
         self._sent_after = await self._limit._enter()
@@ -85,6 +86,12 @@ class _Call:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if not self._over:
+            self._limit._leave()
+
+    def over(self) -> None:
+        """The call is over, what follows in the block is not part of it: its room is free at once."""
+        self._over = True
         self._limit._leave()
 
     def throttled(self) -> None:

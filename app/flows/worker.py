@@ -50,6 +50,8 @@ HEARTBEAT_SECONDS = 1.0
 # Events taken and not settled yet, per event that may be worked on at a time: enough of them are ready to run while
 # others wait for their outcome to be durable.
 TAKEN_PER_SLOT = 16
+# Of so many events that are worked on one more may be, whose call is ready to go out when another one's is answered.
+READY_PER_SLOT = 4
 # New objects before a collection, and collections before one of the next generation (Python: 700, 10, 10).
 COLLECT_AFTER = (20_000, 20, 20)
 # Between two tries to reach a broker that is not there.
@@ -140,7 +142,7 @@ class Worker:
             states=ReadModelStates(kafka, self._read_models),
             observer=self,
             breakers=accounts.breakers,
-            slots=asyncio.Semaphore(sync.concurrency),
+            slots=asyncio.Semaphore(sync.concurrency + sync.concurrency // READY_PER_SLOT),
             room=Room(TAKEN_PER_SLOT * sync.concurrency, sync.max_parked),
             crash=self._crash,
             kpi_keep_days=settings.general.kpi_keep_days,

@@ -13,8 +13,10 @@ import aiohttp
 import pytest
 
 from app.bundled import schema_path
+from app.cmt import client as cmt_client
 from app.cmt.client import CmtClient
 from app.cmt.errors import CallError, CallFailed
+from app.cmt.results import write_results
 from app.domain.entities import Catalog, EntityType, Row, parse_catalog
 from app.settings import CmtSettings
 from app.simulator.server import Simulator
@@ -423,3 +425,19 @@ async def test_a_throttled_client_makes_fewer_calls_at_a_time_and_more_again_whe
     for _ in range(6):
         await client.upsert([(CONSUMER, ANN)])
     assert 1 < client.calls_allowed < most
+
+
+async def test_while_a_good_answer_is_read_the_next_call_may_be_under_way(
+    connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = await connect()
+    under_way: list[int] = []
+
+    def read(*args: Any) -> Any:
+        under_way.append(client._in_flight._running)
+        return write_results(*args)
+
+    monkeypatch.setattr(cmt_client, "write_results", read)
+    await client.upsert([(CONSUMER, ANN)])
+    assert under_way == [0]
+    assert client._in_flight._running == 0

@@ -197,9 +197,12 @@ class Refused(Exception):
 
 async def test_a_request_that_had_to_wait_for_a_connection_asks_again_before_it_is_sent() -> None:
     seen: list[bytes] = []
+    peers: set[object] = set()
     answer, allowed = asyncio.Event(), True
 
     async def slow(request: web.Request) -> web.Response:
+        assert request.transport is not None
+        peers.add(request.transport.get_extra_info("peername"))
         seen.append(await request.read())
         await answer.wait()
         return web.Response(text="done")
@@ -222,3 +225,32 @@ async def test_a_request_that_had_to_wait_for_a_connection_asks_again_before_it_
             await second
         assert (await third).body == b"done", "the connection is free again"
     assert seen == [b"first", b"third"]
+    assert len(peers) == 1
+
+
+@pytest.mark.parametrize("status", [200, 503])
+async def test_the_next_request_has_its_turn_when_the_answer_is_there(status: int) -> None:
+    peers: set[object] = set()
+    told: list[bool] = []
+
+    async def note(request: web.Request) -> web.Response:
+        assert request.transport is not None
+        peers.add(request.transport.get_extra_info("peername"))
+        return web.Response(status=status)
+
+    async with serving(note) as url, HttpTransport(timeout_seconds=5, limit=1) as transport:
+        waiting = [
+            asyncio.create_task(transport.post(url, b"", {}, on_good_answer=lambda: told.append(waiting[0].done())))
+            for _ in range(3)
+        ]
+        assert [answer.status for answer in await asyncio.gather(*waiting)] == [status] * 3
+        assert not transport._turns.locked()
+        # Each was sent over the connection of the one before.
+        assert len(peers) == 1
+        if status == 200:
+            assert told[0] is False, "it is told before the answer is given to whoever waits for it"
+            assert len(told) == 3
+        else:
+            assert told == []
+        await transport.post(url, b"", {})
+        assert transport._turns._value == 1, "no turn is given back twice"

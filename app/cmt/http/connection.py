@@ -6,6 +6,7 @@ import asyncio
 import gzip
 import time
 import zlib
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import cast
 
@@ -23,6 +24,10 @@ class NotHttp(Exception):
     """What came is not an HTTP answer."""
 
 
+def _ignored(_status: int) -> None:
+    pass
+
+
 class HttpConnection(asyncio.Protocol):
     """Sends a request and collects the answer. ``reusable``: another request may follow."""
 
@@ -30,7 +35,8 @@ class HttpConnection(asyncio.Protocol):
         self.reusable = False
         self.idle_since = 0.0
         self._transport: asyncio.Transport | None = None
-        self._waiting: asyncio.Future[Answer] | None = None
+        self._waiting: asyncio.Future[Answer] | None = None  # of the exchange that has no answer yet
+        self._on_answer: Callable[[int], None] = _ignored
         self._parser = HttpResponseParser(self)
         # A header may be folded over lines (RFC 9112 section 5.2): the answer counts, however a gateway writes it.
         self._parser.set_dangerous_leniencies(lenient_headers=True)
@@ -38,12 +44,14 @@ class HttpConnection(asyncio.Protocol):
         self._retry_after: str | None = None
         self._gzip = self._framed = self._headers_complete = False
 
-    async def exchange(self, request: bytes, deadline: float) -> Answer:
+    async def exchange(self, request: bytes, deadline: float, on_answer: Callable[[int], None] = _ignored) -> Answer:
         """Send a whole request and return its answer. Given up, the connection is closed.
 
         Args:
             request: what goes over the wire.
             deadline: when to give up, in seconds of the event loop's clock.
+            on_answer: called with the status at the moment the answer is complete, while whoever waits for it has yet
+                to be woken; if the connection is ``reusable`` then, the next exchange may begin.
 
         Raises:
             TimeoutError: the deadline has passed.
@@ -54,15 +62,16 @@ class HttpConnection(asyncio.Protocol):
             raise ConnectionBroke
         self.reusable = False
         loop = asyncio.get_running_loop()
-        self._waiting = loop.create_future()
-        timer = loop.call_at(deadline, self._end, TimeoutError())
+        waiting: asyncio.Future[Answer] = loop.create_future()
+        self._waiting, self._on_answer = waiting, on_answer
+        timer = loop.call_at(deadline, self._give_up, waiting)
         self._transport.write(request)
         try:
-            return await self._waiting
+            return await waiting
         finally:
             timer.cancel()
-            self._waiting = None
-            if not self.reusable:
+            if self._waiting is waiting:  # not answered
+                self._waiting = None
                 self.close()
 
     def close(self) -> None:
@@ -105,7 +114,7 @@ class HttpConnection(asyncio.Protocol):
     def on_message_begin(self) -> None:
         """An answer begins; a second one to the same request would be taken for that to the next."""
         if self._waiting is None or self._waiting.done():
-            self.reusable = False
+            self.close()
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """A header; also one after a chunked body."""
@@ -146,9 +155,18 @@ class HttpConnection(asyncio.Protocol):
                 self._end(NotHttp())
                 return
         wait = None if self._retry_after is None else retry_after_seconds(self._retry_after, datetime.now(UTC))
-        self._waiting.set_result(Answer(self._parser.get_status_code(), body, wait))
+        status = self._parser.get_status_code()
+        self._waiting.set_result(Answer(status, body, wait))
+        self._waiting = None
         self._body, self._retry_after, self._gzip = [], None, False
         self.idle_since = time.monotonic()
+        if not self.reusable:
+            self.close()
+        self._on_answer(status)
+
+    def _give_up(self, waiting: asyncio.Future[Answer]) -> None:
+        if self._waiting is waiting:
+            self._end(TimeoutError())
 
     def _end(self, error: Exception) -> None:
         self.reusable = False

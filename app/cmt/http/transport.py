@@ -63,12 +63,20 @@ class HttpTransport:
         await asyncio.sleep(0)  # the event loop closes the sockets
 
     async def post(
-        self, url: str, body: bytes, headers: Mapping[str, str], *, permit: Callable[[], None] | None = None
+        self,
+        url: str,
+        body: bytes,
+        headers: Mapping[str, str],
+        *,
+        permit: Callable[[], None] | None = None,
+        on_good_answer: Callable[[], None] | None = None,
     ) -> Answer:
         """Send and read the whole answer. Redirects are not followed: they would carry the token elsewhere.
 
         ``permit`` is called when there is a connection, right before the first byte goes out: waiting for one may take
         long, and a worker may lose the right to send meanwhile. What it raises goes to the caller, and nothing is sent.
+        ``on_good_answer`` is called when a 200 is there, a turn of the event loop before this returns: in a busy loop
+        that is the time in which the next request can go out.
 
         Raises:
             TransportFailed: no answer in time, no connection, or it broke.
@@ -83,21 +91,31 @@ class HttpTransport:
             )
         request = _request(address, body, headers)
         deadline = asyncio.get_running_loop().time() + self._timeout_seconds
-        sent = False
+        sent = answered = False
+
+        def on_answer(status: int) -> None:
+            nonlocal answered
+            answered = True
+            self._turns.release()
+            self._keep(address.origin, connection)
+            if status == 200 and on_good_answer is not None:
+                on_good_answer()
+
         try:
             await self._turn(deadline)
             try:
                 connection = self._kept(address.origin) or await self._opened(address.origin, deadline)
-                try:
-                    if permit is not None:
+                if permit is not None:
+                    try:
                         permit()
-                    sent = True
-                    return await connection.exchange(request, deadline)
-                finally:
-                    if connection.reusable:
-                        self._idle.setdefault(address.origin, []).append(connection)
+                    except BaseException:
+                        self._keep(address.origin, connection)
+                        raise
+                sent = True
+                return await connection.exchange(request, deadline, on_answer)
             finally:
-                self._turns.release()
+                if not answered:
+                    self._turns.release()
         except TimeoutError:
             after = f"within {self._timeout_seconds:g} s"
             if not sent:
@@ -123,6 +141,10 @@ class HttpTransport:
     async def _opened(self, origin: Origin, deadline: float) -> HttpConnection:
         async with asyncio.timeout_at(deadline):
             return await open_connection(origin, self._tls)
+
+    def _keep(self, origin: Origin, connection: HttpConnection) -> None:
+        if connection.reusable:
+            self._idle.setdefault(origin, []).append(connection)
 
     def _kept(self, origin: Origin) -> HttpConnection | None:
         """The connection used last, so that those that are not needed get old and are left to close."""

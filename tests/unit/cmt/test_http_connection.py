@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gzip
+import time
 
 import pytest
+import uvloop
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -183,6 +185,52 @@ async def test_an_answer_in_time_leaves_no_deadline_to_the_next_request() -> Non
     assert await first == Answer(200, BODY)
     second = asyncio.create_task(connection.exchange(b"again", in_seconds(60)))
     await asyncio.wait([second], timeout=0.05)
+    connection.data_received(SIZED)
+    assert await second == Answer(200, BODY)
+
+
+async def test_the_next_exchange_may_begin_before_whoever_waits_for_the_answer_is_woken() -> None:
+    connection = HttpConnection()
+    wire = Wire(connection)
+    then: list[asyncio.Task[Answer]] = []
+
+    def on_answer(status: int) -> None:
+        assert (status, connection.reusable, first.done()) == (503, True, False)
+        then.append(asyncio.create_task(connection.exchange(b", again", in_seconds(60))))
+
+    first = asyncio.create_task(connection.exchange(b"request", in_seconds(60), on_answer))
+    await asyncio.sleep(0)
+    connection.data_received(b"HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n")
+    assert await first == Answer(503, b"")
+    await asyncio.sleep(0)
+    assert (wire.sent, wire.cut) == (b"request, again", False)
+    connection.data_received(SIZED)
+    assert await then[0] == Answer(200, BODY)
+
+
+@pytest.mark.parametrize("late", ["deadline", "cancelled"])
+def test_what_comes_after_the_answer_does_not_end_the_next_exchange(late: str) -> None:
+    # uvloop, as in the worker: timers that are due run before whoever waits for an answer.
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(_answered_in_time(late))
+
+
+async def _answered_in_time(late: str) -> None:
+    connection = HttpConnection()
+    wire = Wire(connection)
+    first = asyncio.create_task(connection.exchange(b"request", in_seconds(0.01)))
+    await asyncio.sleep(0)
+    second = asyncio.create_task(connection.exchange(b", again", in_seconds(60)))
+    connection.data_received(SIZED)
+    if late == "deadline":
+        time.sleep(0.02)  # a busy event loop: when it looks, there is an answer, and the deadline has passed
+        assert await first == Answer(200, BODY)
+    else:
+        first.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await first
+    await asyncio.sleep(0)
+    assert (wire.sent, wire.cut) == (b"request, again", False)
     connection.data_received(SIZED)
     assert await second == Answer(200, BODY)
 

@@ -122,3 +122,16 @@ async def test_a_caller_that_is_cancelled_while_it_waits_takes_no_place(woken: b
     assert not second.started.is_set()
     await third.end("well")
     assert limit._running == 0
+
+
+async def test_the_room_of_a_call_that_is_over_is_free_before_its_block_ends() -> None:
+    limit = InFlight(1)
+    async with limit.call() as call:
+        (other,) = await under_way(limit, 1)
+        assert not other.started.is_set()
+        call.over()
+        await asyncio.wait_for(other.started.wait(), 1)
+        call.went_well()
+    assert limit._running == 1, "the other one's"
+    await other.end("well")
+    assert limit._running == 0
