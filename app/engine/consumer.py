@@ -25,7 +25,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import structlog
-from aiokafka.errors import KafkaError
+from aiokafka.errors import GroupCoordinatorNotAvailableError, KafkaError
+from aiokafka.protocol.group import LeaveGroupRequest
 from aiokafka.structs import OffsetAndMetadata
 from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread
 from faust.transport.drivers.aiokafka import Consumer as AiokafkaConsumer
@@ -54,6 +55,7 @@ FAIR_SHARE = 100
 # happen: what is settled stands in the durable record, and the session of a member that did not say goodbye ends.
 LAST_COMMIT_SECONDS = 3.0
 GOODBYE_SECONDS = 3.0
+LAST_WORD_SECONDS = 1.0
 
 # How long the broker may hold back an empty answer. A broker answers a connection's requests in their order, so the end
 # offsets that a take-over asks for wait behind a fetch; Faust's own 1.5 s made every take-over so much longer.
@@ -92,15 +94,37 @@ class HeartbeatThread(AIOKafkaConsumerThread):  # type: ignore[misc]
         coordinator._do_heartbeat = heartbeat
 
     async def on_thread_stop(self) -> None:
-        """Leave the group, unless that takes too long: a join waits for all other members, one that is stuck included,
-        and the broker answers nothing else on that connection meanwhile. Without a broker aiokafka ends with the
-        cancellation of its own tasks."""
+        """Leave the group, soon: a join waits for all other members, one that is stuck included, and the broker answers
+        nothing else on that connection meanwhile."""
+        if self._consumer is None:
+            await super().on_thread_stop()
+            return
+        member = self._consumer._coordinator.member_id
         try:
             async with asyncio.timeout(GOODBYE_SECONDS):
                 await super().on_thread_stop()
-        except (TimeoutError, asyncio.CancelledError):
-            log.warning("stopped without leaving the group: its other members wait for the end of the session")
+        except (TimeoutError, asyncio.CancelledError):  # without a broker, aiokafka's own tasks end like this
+            await self._say_goodbye(member)
             await self._ensure_consumer()._client.close()
+
+    async def _say_goodbye(self, member: str) -> None:
+        """Over the connection that records come by."""
+        consumer = self._ensure_consumer()
+        coordinator = consumer._coordinator
+        if coordinator._group_instance_id is not None:
+            return  # a static member never says that it leaves
+        try:
+            if not member or coordinator.coordinator_id is None:
+                raise GroupCoordinatorNotAvailableError
+            request = LeaveGroupRequest(coordinator.group_id, member)
+            async with asyncio.timeout(LAST_WORD_SECONDS):
+                await consumer._client.send(coordinator.coordinator_id, request)
+            log.info("left the group without waiting for the end of its rebalance")
+        except (TimeoutError, KafkaError) as error:
+            log.warning(
+                "stopped without leaving the group: its other members wait for the end of the session",
+                error=type(error).__name__,
+            )
 
     async def _is_member(self, coordinator: Any, generation: int) -> bool:
         """Whether an acknowledged heartbeat may be believed.

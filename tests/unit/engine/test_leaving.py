@@ -7,7 +7,9 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import structlog
 from aiokafka.errors import KafkaError
+from aiokafka.protocol.group import LeaveGroupRequest
 from faust.transport.consumer import Consumer as FaustConsumer
 from faust.types import TP
 
@@ -194,25 +196,60 @@ async def test_a_last_commit_that_is_refused_ends_no_rebalance(
     assert broker.order == ["drained", "revoked"]
 
 
+class Client:
+    """Kafka's client of a consumer: what was sent, and whether it was closed."""
+
+    def __init__(self, error: Exception | None) -> None:
+        self.error = error
+        self.sent: list[tuple[int, str]] = []
+        self.closed = False
+
+    async def send(self, node: int, request: LeaveGroupRequest) -> None:
+        self.sent.append((node, request._member_id))
+        if self.error is not None:
+            raise self.error
+
+    async def close(self) -> None:
+        self.closed = True
+
+
 @pytest.mark.parametrize("end", ["stuck", "cancelled"])
+@pytest.mark.parametrize(
+    ("node", "instance", "error", "sent", "warned"),
+    [
+        (7, None, None, [(7, "member")], False),
+        (7, None, KafkaError(), [(7, "member")], True),
+        (7, None, TimeoutError(), [(7, "member")], True),
+        (None, None, None, [], True),
+        (7, "pod-1", None, [], False),
+    ],
+)
 async def test_the_thread_ends_also_when_the_group_does_not_let_it_go(
-    monkeypatch: pytest.MonkeyPatch, end: str
+    monkeypatch: pytest.MonkeyPatch,
+    end: str,
+    node: int | None,
+    instance: str | None,
+    error: Exception | None,
+    sent: list[tuple[int, str]],
+    warned: bool,
 ) -> None:
-    closed = []
-
-    class Client:
-        async def close(self) -> None:
-            closed.append(True)
-
     async def stop(thread: HeartbeatThread) -> None:
+        coordinator.member_id = ""
         if end == "cancelled":
             raise asyncio.CancelledError
         await asyncio.Event().wait()
 
     monkeypatch.setattr(engine_consumer, "GOODBYE_SECONDS", 0.01)
     monkeypatch.setattr(engine_consumer.AIOKafkaConsumerThread, "on_thread_stop", stop)
+    coordinator = SimpleNamespace(
+        member_id="member", group_id="group", coordinator_id=node, _group_instance_id=instance
+    )
+    client = Client(error)
     thread = HeartbeatThread.__new__(HeartbeatThread)
-    thread._ensure_consumer = lambda: SimpleNamespace(_client=Client())
-    async with asyncio.timeout(5):
-        await thread.on_thread_stop()
-    assert closed
+    thread._consumer = SimpleNamespace(_client=client, _coordinator=coordinator)
+    with structlog.testing.capture_logs() as logs:
+        async with asyncio.timeout(5):
+            await thread.on_thread_stop()
+    assert client.closed
+    assert client.sent == sent
+    assert ("without leaving" in str(logs)) == warned
