@@ -61,11 +61,11 @@ class InFlight:
                 self._running += 1
                 turn.set_result(None)
 
-    def _throttled(self, sent_after: int) -> None:
+    def _throttled(self, sent_after: int, *, over: bool) -> None:
         if sent_after == self._halvings:
             self._halvings += 1
             # Half of what was really under way: a limit that nobody reaches would shrink without any effect.
-            self._limit = max(1.0, min(self._limit, float(self._running)) / 2)
+            self._limit = max(1.0, min(self._limit, float(self._running + over)) / 2)
 
     def _went_well(self) -> None:
         if self._limit < self._most:
@@ -96,7 +96,7 @@ class _Call:
 
     def throttled(self) -> None:
         """The answer was that there are too many calls."""
-        self._limit._throttled(self._sent_after)
+        self._limit._throttled(self._sent_after, over=self._over)
 
     def went_well(self) -> None:
         """It was answered."""

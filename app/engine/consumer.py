@@ -21,11 +21,12 @@ Why each override is there:
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import structlog
-from aiokafka.errors import GroupCoordinatorNotAvailableError, KafkaError
+from aiokafka.errors import GroupCoordinatorNotAvailableError, KafkaError, for_code
 from aiokafka.protocol.group import LeaveGroupRequest
 from aiokafka.structs import OffsetAndMetadata
 from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread
@@ -99,32 +100,38 @@ class HeartbeatThread(AIOKafkaConsumerThread):  # type: ignore[misc]
         if self._consumer is None:
             await super().on_thread_stop()
             return
-        member = self._consumer._coordinator.member_id
-        try:
-            async with asyncio.timeout(GOODBYE_SECONDS):
-                await super().on_thread_stop()
-        except (TimeoutError, asyncio.CancelledError):  # without a broker, aiokafka's own tasks end like this
-            await self._say_goodbye(member)
-            await self._ensure_consumer()._client.close()
+        coordinator = self._consumer._coordinator
+        member = coordinator.member_id if coordinator is not None else ""
+        stopping = asyncio.create_task(super().on_thread_stop())
+        await asyncio.wait((stopping,), timeout=GOODBYE_SECONDS)
+        if stopping.done() and not stopping.cancelled():
+            stopping.result()
+            return
+        stopping.cancel()  # without a broker, aiokafka's own tasks have done so
+        await self._say_goodbye(coordinator, member)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LAST_WORD_SECONDS):
+                await self._consumer._client.close()
 
-    async def _say_goodbye(self, member: str) -> None:
+    async def _say_goodbye(self, coordinator: Any, member: str) -> None:
         """Over the connection that records come by."""
-        consumer = self._ensure_consumer()
-        coordinator = consumer._coordinator
-        if coordinator._group_instance_id is not None:
-            return  # a static member never says that it leaves
+        if coordinator is None or coordinator._group_instance_id is not None:
+            return  # never came to it, or is a static member, which does not say that it leaves
         try:
             if not member or coordinator.coordinator_id is None:
                 raise GroupCoordinatorNotAvailableError
             request = LeaveGroupRequest(coordinator.group_id, member)
             async with asyncio.timeout(LAST_WORD_SECONDS):
-                await consumer._client.send(coordinator.coordinator_id, request)
-            log.info("left the group without waiting for the end of its rebalance")
+                answer = await self._ensure_consumer()._client.send(coordinator.coordinator_id, request)
+            if answer.error_code:
+                raise for_code(answer.error_code)
         except (TimeoutError, KafkaError) as error:
             log.warning(
                 "stopped without leaving the group: its other members wait for the end of the session",
                 error=type(error).__name__,
             )
+        else:
+            log.info("left the group without waiting for the end of its rebalance")
 
     async def _is_member(self, coordinator: Any, generation: int) -> bool:
         """Whether an acknowledged heartbeat may be believed.
@@ -311,30 +318,35 @@ class LedgerConsumer(AiokafkaConsumer):  # type: ignore[misc]
     async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
         """A new generation: what was fetched before it will be fetched again."""
         async with self._rebalancing:
+            self._forget()
             if self._left:
                 return
             self._ownership.shut()
-            self._ledger.forget()
-            self._asked.clear()
             await super().on_partitions_assigned(assigned, generation_id)
 
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:
-        """The partitions go: end what is under way, commit what is safe, forget the rest."""
+        """The partitions go: end what is under way, commit what is safe, forget the rest. In a stop too: after this the
+        thread joins the group again, and others get the partitions."""
         async with self._rebalancing:
-            if self._left:
-                return
             await self._ownership.drain()
-            await self._commit_all()
-            if self.app.should_stop:
-                return  # the stop did not wait for a broker that is away
+            if not self.app.should_stop:
+                await self._commit_all()
+            self._forget()
+            if self._left or self.app.should_stop:
+                return
             await super().on_partitions_revoked(revoked)
             # Messages that were dropped on the way would let Faust wait for them for ever.
             self._unacked_messages.clear()
-            self._ledger.forget()
+
+    def _forget(self) -> None:
+        """What was known of offsets holds for one generation: before the next one others may have gone on."""
+        self._ledger.forget()
+        self._asked.clear()
+        self._committed_offset.clear()
 
     async def leave(self) -> None:
-        """Drain and commit, before a shutdown. A rebalance that is under way comes to its end first, a later one is not
-        followed any more."""
+        """Drain and commit, before a shutdown. A rebalance that is under way comes to its end first; the partitions of
+        a later one are not taken."""
         self._left = True
         await self._ownership.drain()
         try:

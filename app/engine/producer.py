@@ -7,6 +7,7 @@ timeout can overtake a newer one, and an old state record would win over its suc
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -27,6 +28,7 @@ RECORD_OVERHEAD = 100
 
 # How long a stop waits for the broker.
 STOP_SECONDS = 3.0
+CLOSE_SECONDS = 1.0
 
 
 @value_class(frozen=True, slots=True)
@@ -85,7 +87,10 @@ class DurableProducer:
                 await self._producer.stop()
         except TimeoutError:
             log.warning("stopped with writes that the broker has not taken; their events are done again")
-            await self._producer.client.close()
+            # TLS waits half a minute for the other side's goodbye.
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(CLOSE_SECONDS):
+                    await self._producer.client.close()
 
     async def write(self, records: Iterable[Write]) -> list[int]:
         """Write and wait for every acknowledgement; offsets in the order given. Idempotent batches never expire.

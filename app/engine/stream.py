@@ -165,9 +165,11 @@ class Stream:
         if self._looking is not None:
             self._looking.cancel()
             await asyncio.wait([self._looking])
-        if self.app._consumer is not None:
-            await self.app.consumer.leave()
-        await self.app.stop()
+        try:
+            if self.app._consumer is not None:
+                await self.app.consumer.leave()
+        finally:
+            await self.app.stop()
 
     async def _look_for_stalls(self) -> None:
         while True:

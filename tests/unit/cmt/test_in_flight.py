@@ -135,3 +135,14 @@ async def test_the_room_of_a_call_that_is_over_is_free_before_its_block_ends() -
     assert limit._running == 1, "the other one's"
     await other.end("well")
     assert limit._running == 0
+
+
+async def test_a_throttled_call_counts_as_under_way_also_when_its_room_is_free_already() -> None:
+    limit = InFlight(8)
+    others = await under_way(limit, 3)
+    async with limit.call() as call:
+        call.over()
+        call.throttled()
+    assert limit.limit == 2
+    for other in others:
+        await other.end("other")

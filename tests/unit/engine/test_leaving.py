@@ -8,14 +8,16 @@ from typing import Any
 
 import pytest
 import structlog
-from aiokafka.errors import KafkaError
+from aiokafka.errors import KafkaError, NotCoordinatorForGroupError
 from aiokafka.protocol.group import LeaveGroupRequest
 from faust.transport.consumer import Consumer as FaustConsumer
 from faust.types import TP
 
 from app.engine import consumer as engine_consumer
+from app.engine import producer as engine_producer
 from app.engine.consumer import HeartbeatThread, LedgerConsumer
 from app.engine.ledger import Ledger
+from app.engine.producer import DurableProducer
 
 MAIN = TP("main", 0)
 
@@ -54,6 +56,7 @@ class Consumer(LedgerConsumer):
         self.settled = 20
         self._ownership = Drain(broker)
         self._ledger = Ledger()
+        self._ledger.fetched((MAIN.topic, MAIN.partition), [17, 18, 19])
         self._asked = {}
         self._rebalancing = asyncio.Lock()
         self._left = False
@@ -70,6 +73,8 @@ class Consumer(LedgerConsumer):
         return False
 
     async def force_commit(self, topics: Any = None, start_new_transaction: bool = True) -> bool:
+        if not list(self._filter_tps_with_pending_acks()):
+            return False
         offsets = {MAIN: self.settled}
         await self._commit(offsets)
         self._committed_offset.update(offsets)
@@ -89,7 +94,6 @@ async def consumer(broker: Broker, monkeypatch: pytest.MonkeyPatch) -> Consumer:
         return True
 
     async def revoked(consumer: Consumer, revoked: set[TP]) -> None:
-        consumer._committed_offset.clear()
         await broker.faust.wait()
         broker.order.append("revoked")
 
@@ -123,8 +127,11 @@ async def test_what_was_asked_for_in_one_generation_is_no_proof_in_the_next(cons
     await consumer.commit()
     await consumer.on_partitions_revoked({MAIN})
     assert consumer.committed_again() == {}
+    consumer._committed_offset[MAIN] = 20  # a straggler of the generation before
+    consumer._asked[MAIN] = 20
     await consumer.on_partitions_assigned({MAIN}, 4)
-    consumer._committed_offset[MAIN] = 18  # somebody began anew meanwhile
+    assert consumer.committed_again() == {}
+    consumer._committed_offset[MAIN] = 18  # as it is read anew
     assert consumer.committed_again() == {MAIN: 18}
 
 
@@ -146,14 +153,51 @@ async def test_the_last_commit_is_not_mistaken_for_one_that_began_before_the_dra
     assert broker.order == ["drained", "committed 20", "committed 25"]
 
 
-async def test_after_the_goodbye_no_rebalance_is_followed(broker: Broker, consumer: Consumer) -> None:
+async def test_a_rebalance_after_the_goodbye_brings_nothing_new(broker: Broker, consumer: Consumer) -> None:
     await consumer.leave()
     broker.order.clear()
-    await consumer.on_partitions_revoked({MAIN})
-    await consumer.on_partitions_assigned({MAIN}, 4)
-    assert broker.order == []
+    consumer.app.should_stop = True
+    broker.there.clear()  # the thread may have ended: nothing may be asked of it
+    async with asyncio.timeout(5):
+        await consumer.on_partitions_revoked({MAIN})
+        await consumer.on_partitions_assigned({MAIN}, 4)
+    assert broker.order == ["drained"]
     consumer.app.consumer_generation_id = 4
     assert not consumer._belongs_to(4)
+
+
+async def test_a_rebalance_after_a_crash_of_faust_is_not_its_affair(broker: Broker, consumer: Consumer) -> None:
+    consumer.app.should_stop = True
+    await consumer.on_partitions_revoked({MAIN})
+    # Faust closes the consumer from the wrong thread when it hears of a rebalance after its end.
+    assert broker.order == ["drained"]
+
+
+async def test_a_rebalance_during_the_stop_waits_for_the_work_under_way(broker: Broker, consumer: Consumer) -> None:
+    consumer._ownership.over.clear()
+    stop = asyncio.create_task(consumer.leave())
+    await turns()
+    rebalance = asyncio.create_task(consumer.on_partitions_revoked({MAIN}))
+    await turns()
+    assert not rebalance.done(), "others would get the partitions while calls are under way here"
+    consumer._ownership.over.set()
+    await asyncio.gather(stop, rebalance)
+    assert broker.order == ["drained", "drained", "committed 20"]
+    assert consumer.committed_again() == {}, "offsets of this generation would be committed in the next one"
+    assert consumer._ledger.partitions() == []
+
+
+async def test_a_commit_that_falls_into_a_rebalance_leaves_nothing_for_the_next_generation(
+    broker: Broker, consumer: Consumer
+) -> None:
+    broker.faust.clear()
+    rebalance = asyncio.create_task(consumer.on_partitions_revoked({MAIN}))
+    await turns()
+    # Faust's part takes its time: the commit of every second finds nothing any more, and no offset that it may repeat.
+    assert list(consumer._filter_tps_with_pending_acks()) == []
+    assert consumer.committed_again() == {}
+    broker.faust.set()
+    await rebalance
 
 
 async def test_a_stop_waits_for_the_rebalance_that_is_under_way(broker: Broker, consumer: Consumer) -> None:
@@ -165,7 +209,7 @@ async def test_a_stop_waits_for_the_rebalance_that_is_under_way(broker: Broker, 
     assert not stop.done()
     broker.faust.set()
     await asyncio.gather(rebalance, stop)
-    assert broker.order == ["drained", "committed 20", "drained", "revoked", "committed 20"]
+    assert broker.order == ["drained", "committed 20", "drained", "revoked"]
 
 
 async def test_a_stop_does_not_wait_for_a_broker_that_is_away(
@@ -181,7 +225,6 @@ async def test_a_stop_does_not_wait_for_a_broker_that_is_away(
     consumer.app.should_stop = True
     broker.there.set()
     await rebalance
-    # Faust closes the consumer from the wrong thread when it hears of a rebalance during its stop.
     assert "revoked" not in broker.order
 
 
@@ -199,18 +242,20 @@ async def test_a_last_commit_that_is_refused_ends_no_rebalance(
 class Client:
     """Kafka's client of a consumer: what was sent, and whether it was closed."""
 
-    def __init__(self, error: Exception | None) -> None:
+    def __init__(self, error: Exception | int | None) -> None:
         self.error = error
         self.sent: list[tuple[int, str]] = []
         self.closed = False
 
-    async def send(self, node: int, request: LeaveGroupRequest) -> None:
+    async def send(self, node: int, request: LeaveGroupRequest) -> SimpleNamespace:
         self.sent.append((node, request._member_id))
-        if self.error is not None:
+        if isinstance(self.error, Exception):
             raise self.error
+        return SimpleNamespace(error_code=self.error or 0)
 
     async def close(self) -> None:
         self.closed = True
+        await asyncio.Event().wait()  # TLS waits for the other side
 
 
 @pytest.mark.parametrize("end", ["stuck", "cancelled"])
@@ -220,6 +265,7 @@ class Client:
         (7, None, None, [(7, "member")], False),
         (7, None, KafkaError(), [(7, "member")], True),
         (7, None, TimeoutError(), [(7, "member")], True),
+        (7, None, NotCoordinatorForGroupError.errno, [(7, "member")], True),
         (None, None, None, [], True),
         (7, "pod-1", None, [], False),
     ],
@@ -229,7 +275,7 @@ async def test_the_thread_ends_also_when_the_group_does_not_let_it_go(
     end: str,
     node: int | None,
     instance: str | None,
-    error: Exception | None,
+    error: Exception | int | None,
     sent: list[tuple[int, str]],
     warned: bool,
 ) -> None:
@@ -240,6 +286,7 @@ async def test_the_thread_ends_also_when_the_group_does_not_let_it_go(
         await asyncio.Event().wait()
 
     monkeypatch.setattr(engine_consumer, "GOODBYE_SECONDS", 0.01)
+    monkeypatch.setattr(engine_consumer, "LAST_WORD_SECONDS", 0.01)
     monkeypatch.setattr(engine_consumer.AIOKafkaConsumerThread, "on_thread_stop", stop)
     coordinator = SimpleNamespace(
         member_id="member", group_id="group", coordinator_id=node, _group_instance_id=instance
@@ -253,3 +300,42 @@ async def test_the_thread_ends_also_when_the_group_does_not_let_it_go(
     assert client.closed
     assert client.sent == sent
     assert ("without leaving" in str(logs)) == warned
+
+
+@pytest.mark.parametrize("started", ["not at all", "without a coordinator"])
+async def test_a_thread_that_never_met_the_group_just_ends(monkeypatch: pytest.MonkeyPatch, started: str) -> None:
+    ended = []
+
+    async def stop(thread: HeartbeatThread) -> None:
+        ended.append(thread)
+
+    monkeypatch.setattr(engine_consumer.AIOKafkaConsumerThread, "on_thread_stop", stop)
+    thread = HeartbeatThread.__new__(HeartbeatThread)
+    thread._consumer = None if started == "not at all" else SimpleNamespace(_coordinator=None)
+    await thread.on_thread_stop()
+    assert ended == [thread]
+
+
+async def test_an_error_of_the_end_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def stop(thread: HeartbeatThread) -> None:
+        raise RuntimeError("bug")
+
+    monkeypatch.setattr(engine_consumer.AIOKafkaConsumerThread, "on_thread_stop", stop)
+    thread = HeartbeatThread.__new__(HeartbeatThread)
+    thread._consumer = SimpleNamespace(_coordinator=None)
+    with pytest.raises(RuntimeError, match="bug"):
+        await thread.on_thread_stop()
+
+
+async def test_a_producer_without_a_broker_stops_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def never() -> None:
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(engine_producer, "STOP_SECONDS", 0.01)
+    monkeypatch.setattr(engine_producer, "CLOSE_SECONDS", 0.01)
+    client = Client(None)
+    producer = DurableProducer({"enable_idempotence": True})
+    producer._producer = SimpleNamespace(stop=never, client=client)
+    async with asyncio.timeout(5):
+        await producer.stop()
+    assert client.closed
