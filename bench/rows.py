@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from bench import java_program
+from bench.site import IN_FLIGHT
 
 # Slow ones get fewer events: a row should take seconds, not minutes.
 EVENTS = 12_000
@@ -26,7 +27,7 @@ class Row:
 
     ``share``: events relative to the others; ``command`` may raise ``JavaMissing``; ``worker``: it has the API of a
     worker; ``pipeline``: it talks SOAP to a stub of its own, which gives the answer of Marketing Cloud;
-    ``processes``: so many share the partitions and the calls in flight.
+    ``processes``: so many share the partitions and the calls in flight; ``in_flight``: calls, all processes together.
     """
 
     letter: str
@@ -37,6 +38,7 @@ class Row:
     worker: bool = False
     pipeline: bool = False
     processes: int = 1
+    in_flight: int = IN_FLIGHT
 
     @property
     def name(self) -> str:
@@ -50,6 +52,7 @@ _FAUST = "plain Faust, async for"
 _PARALLEL = "Confluent Parallel Consumer, KEY"
 _WORKER = "the worker, SOAP client"
 _TWO = "two workers, SOAP client"
+_HALF = f"the worker, SOAP client, {IN_FLIGHT // 2} in flight"
 
 ROWS: Sequence[Row] = (
     Row("a", _FLOOR, 5, 2, _module("bench.programs.floor")),
@@ -63,6 +66,7 @@ ROWS: Sequence[Row] = (
     Row("d", _PARALLEL, 50, 1, java_program.command),
     Row("e", _WORKER, 50, 1, _worker, worker=True, pipeline=True),
     Row("f", _TWO, 50, 2, _worker, worker=True, pipeline=True, processes=2),
+    Row("g", _HALF, 50, 1 / 2, _worker, worker=True, pipeline=True, in_flight=IN_FLIGHT // 2),
 )
 
 

@@ -14,7 +14,7 @@ from bench.backlog import publish, records, uncommitted
 from bench.java_program import JavaMissing
 from bench.measured import NotDone, resident_mb, steady, watch
 from bench.rows import Row
-from bench.site import IN_FLIGHT, Running, Site, until
+from bench.site import Running, Site, until
 from bench.soap_answer import recorded_answer
 from bench.stub import Stub, stub
 
@@ -75,7 +75,7 @@ def _run(site: Site, target: Stub, row: Row, number: int, topic: str, events: in
         else:
             variables, count = {"BENCH_TARGET": target.url(row.milliseconds)}, target.answered
         before = count()
-        variables |= {"SYNC_CONCURRENCY": str(IN_FLIGHT // row.processes)}
+        variables |= {"SYNC_CONCURRENCY": str(row.in_flight // row.processes)}
         each = [
             stack.enter_context(site.running(line, kafka, variables, site.folder / f"{kafka.group}-{process}"))
             for process in range(row.processes)
