@@ -28,6 +28,11 @@ def _ignored(_status: int) -> None:
     pass
 
 
+def _give(waiting: asyncio.Future[Answer], answer: Answer) -> None:
+    if not waiting.done():
+        waiting.set_result(answer)
+
+
 class HttpConnection(asyncio.Protocol):
     """Sends a request and collects the answer. ``reusable``: another request may follow."""
 
@@ -50,8 +55,8 @@ class HttpConnection(asyncio.Protocol):
         Args:
             request: what goes over the wire.
             deadline: when to give up, in seconds of the event loop's clock.
-            on_answer: called with the status at the moment the answer is complete, while whoever waits for it has yet
-                to be woken; if the connection is ``reusable`` then, the next exchange may begin.
+            on_answer: called with the status at the moment the answer is complete. What it wakes runs before whoever
+                waits for the answer; if the connection is ``reusable``, that may be the next exchange.
 
         Raises:
             TimeoutError: the deadline has passed.
@@ -155,14 +160,15 @@ class HttpConnection(asyncio.Protocol):
                 self._end(NotHttp())
                 return
         wait = None if self._retry_after is None else retry_after_seconds(self._retry_after, datetime.now(UTC))
-        status = self._parser.get_status_code()
-        self._waiting.set_result(Answer(status, body, wait))
-        self._waiting = None
+        answer = Answer(self._parser.get_status_code(), body, wait)
+        waiting, self._waiting = self._waiting, None
         self._body, self._retry_after, self._gzip = [], None, False
         self.idle_since = time.monotonic()
         if not self.reusable:
             self.close()
-        self._on_answer(status)
+        self._on_answer(answer.status)
+        # What on_answer woke runs first: in a busy loop requests go out before the answers are read.
+        waiting.get_loop().call_soon(_give, waiting, answer)
 
     def _give_up(self, waiting: asyncio.Future[Answer]) -> None:
         if self._waiting is waiting:

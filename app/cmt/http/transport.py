@@ -75,8 +75,7 @@ class HttpTransport:
 
         ``permit`` is called when there is a connection, right before the first byte goes out: waiting for one may take
         long, and a worker may lose the right to send meanwhile. What it raises goes to the caller, and nothing is sent.
-        ``on_good_answer`` is called when a 200 is there, a turn of the event loop before this returns: in a busy loop
-        that is the time in which the next request can go out.
+        ``on_good_answer`` is called when a 200 is there; what it wakes runs before this returns.
 
         Raises:
             TransportFailed: no answer in time, no connection, or it broke.
