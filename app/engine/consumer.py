@@ -47,7 +47,7 @@ IDLE_SECONDS = 0.02
 POLL_SECONDS = 0.1
 
 # Records handed to the agents before others may run.
-DELIVERED_AT_A_TIME = 10
+DELIVERED_AT_A_TIME = 100
 
 # Records of one partition in one round of fetching.
 FAIR_SHARE = 100

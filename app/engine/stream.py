@@ -27,7 +27,7 @@ log = structlog.get_logger(__name__)
 LOOK_SECONDS = 1.0
 
 # Records that an agent takes before others may run.
-TAKEN_AT_A_TIME = 10
+TAKEN_AT_A_TIME = 100
 
 WEEK_SECONDS = 7 * 24 * 3600.0
 
