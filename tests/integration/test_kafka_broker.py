@@ -18,21 +18,13 @@ from app.kafka.distribution import BrokerStartError
 from app.kafka.local_broker import LocalBroker
 from app.kafka.readiness import answers, listens
 from tests.kafka_probe import Eventually, KafkaProbe
+from tests.own_broker import own_broker
 
 
 @pytest.fixture(scope="module")
 def local() -> Iterator[LocalBroker]:
-    broker = LocalBroker()
-    try:
-        broker.start()
-    except BrokerStartError as error:
-        if os.environ.get("CI"):
-            raise
-        pytest.skip(f"needs a local broker: {error}")
-    try:
+    with own_broker() as broker:
         yield broker
-    finally:
-        broker.close()
 
 
 @contextmanager

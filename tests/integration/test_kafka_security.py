@@ -26,9 +26,9 @@ from app.kafka import topics
 from app.kafka.admin import KafkaAccessError
 from app.kafka.broker_config import SecureListener
 from app.kafka.clients import aiokafka_config, aiokafka_producer_config, consumer_config, producer_config
-from app.kafka.distribution import BrokerStartError
 from app.kafka.local_broker import LocalBroker
 from app.settings import KafkaSettings
+from tests.own_broker import own_broker
 
 USER, GUEST, PASSWORD = "sync", "guest", "correct-horse-battery"
 # Who is not named here may log in, but do nothing: the guest.
@@ -97,17 +97,8 @@ def secure(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SecureBroker]:
         SecureListener("MUTUAL", "SSL", good, truststore=folder / "ca.pem"),
         SecureListener("ELSEWHERE", "SSL", elsewhere),
     ]
-    broker = LocalBroker(secure=listeners, extra_config=RIGHTS)
-    try:
-        broker.start()
-    except BrokerStartError as error:
-        if os.environ.get("CI"):
-            raise
-        pytest.skip(f"needs a local broker: {error}")
-    try:
+    with own_broker(LocalBroker(secure=listeners, extra_config=RIGHTS)) as broker:
         yield SecureBroker(broker, folder)
-    finally:
-        broker.close()
 
 
 @pytest.fixture(scope="module", params=["PLAIN", "SCRAM-SHA-512", "mutual TLS"])

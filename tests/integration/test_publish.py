@@ -19,12 +19,12 @@ from app.domain.event import read_event
 from app.domain.record import SourceRecord
 from app.domain.samples import sample_events, to_json
 from app.flows.publishing import publish_events, publish_lines
-from app.kafka.distribution import BrokerStartError
 from app.kafka.free_port import free_port
 from app.kafka.local_broker import LocalBroker
 from app.kafka.topics import create
 from app.settings import KafkaSettings
 from tests.kafka_probe import Eventually, KafkaProbe, MakeKafkaSettings, Record
+from tests.own_broker import own_broker
 
 CATALOG = parse_catalog(schema_path("data-extensions.json").read_bytes())
 SECONDS = 60
@@ -256,17 +256,8 @@ def test_the_demo_publishes_events_in_the_same_way(kafka: KafkaProbe, kafka_sett
 
 @pytest.fixture
 def mortal_broker() -> Iterator[LocalBroker]:
-    broker = LocalBroker()
-    try:
-        broker.start()
-    except BrokerStartError as error:
-        if os.environ.get("CI"):
-            raise
-        pytest.skip(f"needs a local broker: {error}")
-    try:
+    with own_broker() as broker:
         yield broker
-    finally:
-        broker.close()
 
 
 def test_when_kafka_goes_away_no_more_is_read_and_what_it_does_not_have_is_named(mortal_broker: LocalBroker) -> None:

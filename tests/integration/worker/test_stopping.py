@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import time
 from collections.abc import Iterator
@@ -12,12 +11,12 @@ import pytest
 from confluent_kafka.admin import AdminClient
 
 from app.domain.entities import Catalog
-from app.kafka.distribution import BrokerStartError
 from app.kafka.local_broker import LocalBroker
 from tests.integration.worker.deployment import Deploy, Deployment, deployed
 from tests.integration.worker.profiles import fresh_consumer, new
 from tests.integration.worker.simulator_probe import SimulatorProbe
 from tests.integration.worker.worker_process import WorkerProcess, wait_for
+from tests.own_broker import own_broker
 
 # The drain gets a third of the session (6 s here), the last commit, the goodbye and the producers a few seconds each.
 SOON_SECONDS = 15.0
@@ -67,31 +66,22 @@ def test_worker_does_not_wait_for_a_stuck_one_that_holds_up_the_rebalance(deploy
 
 
 @pytest.fixture
-def own_broker() -> Iterator[LocalBroker]:
-    try:
-        broker = LocalBroker()
-        broker.start()
-    except BrokerStartError as error:
-        if os.environ.get("CI"):
-            raise
-        pytest.skip(f"needs a local broker: {error}")
-    try:
+def mortal_broker() -> Iterator[LocalBroker]:
+    with own_broker() as broker:
         yield broker
-    finally:
-        broker.close()
 
 
 @pytest.fixture
 def installation(
-    own_broker: LocalBroker, simulator: SimulatorProbe, catalog: Catalog, tmp_path: Path
+    mortal_broker: LocalBroker, simulator: SimulatorProbe, catalog: Catalog, tmp_path: Path
 ) -> Iterator[Deployment]:
-    with deployed(own_broker.bootstrap_servers, simulator, catalog, tmp_path) as deployment:
+    with deployed(mortal_broker.bootstrap_servers, simulator, catalog, tmp_path) as deployment:
         yield deployment
 
 
 @pytest.mark.parametrize("blow", ["kill", "freeze"])
 def test_worker_stops_soon_while_the_broker_is_away_and_loses_nothing(
-    installation: Deployment, own_broker: LocalBroker, blow: str
+    installation: Deployment, mortal_broker: LocalBroker, blow: str
 ) -> None:
     worker = installation.worker().ready()
     events = installation.publish(*(new(fresh_consumer()) for _ in range(20)))
@@ -99,11 +89,11 @@ def test_worker_stops_soon_while_the_broker_is_away_and_loses_nothing(
     with installation.simulator.fault("slow", delayMs=500):
         events += installation.publish(*(new(fresh_consumer()) for _ in range(40)))
         wait_for(lambda: worker.metric("profile_sync_in_flight") > 0, lambda: "work under way", 20)
-        getattr(own_broker, blow)()
+        getattr(mortal_broker, blow)()
         assert worker.terminate(SOON_SECONDS) == 0
     if blow == "kill":
-        own_broker.start()
+        mortal_broker.start()
     else:
-        own_broker.thaw()
+        mortal_broker.thaw()
     worker.start().ready()
     assert installation.settled(worker, len(events))["synced"] == len(events)
