@@ -86,10 +86,10 @@ def backlog(site: Site, target: Stub, events: int, seconds: float) -> Backlog:
     before = _resident(site, target, small, seconds)
     large = site.kafka(f"memory-{events}")
     publish(large, events)
-    answered = target.answered()
+    answered = target.answered().calls
     after = _resident(site, target, large, seconds)
     step = max(1, len(after) // 10)
-    done = target.answered() - answered
+    done = target.answered().calls - answered
     return Backlog(events, seconds, max(before), max(after), tuple(after[::step]), done)
 
 

@@ -29,11 +29,11 @@ def profile(site: Site, target: Stub, milliseconds: int, events: int) -> dict[st
     kafka = site.kafka(f"bench-{events}")
     publish(kafka, events)
     output = site.folder / "samples.json"
-    before = target.answered()
+    before = target.answered().calls
     variables = {"BENCH_TARGET": target.url(milliseconds), "BENCH_SAMPLES": str(output)}
     with site.running(row.command(), kafka, variables) as running:
         within = START_WITHIN_SECONDS + events / SLOWEST_PER_SECOND
-        looks = watch([running.process], running.log, lambda: target.answered() - before, events, within)
+        looks = watch([running.process], running.log, lambda: target.answered().calls - before, events, within)
         measured = steady(looks, events)
     found: dict[str, Any] = json.loads(output.read_text())
     found["events_per_second"] = measured.events_per_second

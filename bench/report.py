@@ -30,6 +30,7 @@ class Summary:
     calls_per_second: float
     cpu_ms_per_event: float
     resident_mb: float
+    took_ms: float
     events_per_commit: float
     troubles: tuple[str, ...]
 
@@ -67,6 +68,7 @@ def _summary(row: Row, runs: Sequence[Run]) -> Summary:
         calls_per_second=speed * statistics.median([run.calls_per_event for run in good] or [0.0]),
         cpu_ms_per_event=statistics.median([run.cpu_ms_per_event for run in good] or [0.0]),
         resident_mb=max((run.resident_mb for run in good), default=0.0),
+        took_ms=statistics.median([run.took_ms for run in good] or [0.0]),
         events_per_commit=statistics.median([run.events_per_commit for run in good] or [0.0]),
         troubles=tuple(dict.fromkeys(run.trouble for run in runs if run.trouble)),
     )
@@ -82,9 +84,13 @@ def targets(summaries: Sequence[Summary]) -> list[Target]:
         Target("b5 / c5, events/s", _ratio(speeds, "b5", "c5"), 12.0),
         Target("a5 / b5, CPU per event", _ratio(cpu, "a5", "b5"), 0.25),
         *(
-            Target(f"{row.name} / ({row.in_flight} / 50 ms = {_ideal(row):,.0f}/s)", _part(speeds, row), 0.95)
+            target
             for row in ROWS
             if row.worker and row.milliseconds == 50
+            for target in (
+                Target(f"{row.name} / ({row.in_flight} / 50 ms = {_ideal(row):,.0f}/s)", _part(speeds, row), 0.95),
+                Target(f"{row.name} / ({row.in_flight} / what a call took)", _used(found.get(row.name)), 0.95),
+            )
         ),
         *(Target(f"{name} / d5, events/s", _ratio(speeds, name, "d5"), 0.7) for name in ("e5", "f5")),
     ]
@@ -99,6 +105,13 @@ def _part(values: Mapping[str, float], row: Row) -> float | None:
     return values[row.name] / _ideal(row) if row.name in values else None
 
 
+def _used(summary: Summary | None) -> float | None:
+    """How much of the time a call could have been under way one was: Little's law."""
+    if summary is None:
+        return None
+    return summary.calls_per_second * summary.took_ms / 1000 / summary.row.in_flight
+
+
 def _ratio(values: Mapping[str, float], above: str, below: str) -> float | None:
     return values[above] / values[below] if above in values and values.get(below) else None
 
@@ -109,6 +122,7 @@ def table(summaries: Sequence[Summary]) -> Table:
         "",
         "program",
         "a call takes",
+        "took, ms",
         "events/s",
         "slowest..fastest",
         "calls/s",
@@ -123,6 +137,7 @@ def table(summaries: Sequence[Summary]) -> Table:
         row = summary.row
         figures = (
             (
+                f"{summary.took_ms:.1f}",
                 f"{summary.events_per_second:,.0f}",
                 f"{summary.slowest_per_second:,.0f}..{summary.fastest_per_second:,.0f}",
                 f"{summary.calls_per_second:,.0f}",
@@ -131,7 +146,7 @@ def table(summaries: Sequence[Summary]) -> Table:
                 f"{summary.events_per_commit:.1f}" if summary.events_per_commit else "",
             )
             if summary.good
-            else ("-",) * 6
+            else ("-",) * 7
         )
         shown.add_row(row.letter, row.what, f"{row.milliseconds} ms", *figures)
     return shown

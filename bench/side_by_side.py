@@ -29,9 +29,10 @@ SETTLE_SECONDS = 30.0
 class Run:
     """One run of one row.
 
-    ``load``: the machine's load average just before. ``events_per_commit``: how many events shared a write of their
-    partition's durable record, on average; 0 for programs that have none. ``trouble``: why there are no figures, or
-    what else was not as it must be; empty when all is well.
+    ``load``: the machine's load average just before. ``took_ms``: a call, from its last byte at the stub to the answer,
+    on average of the whole run: the latency that was asked for, and what the machine made of it. ``events_per_commit``:
+    how many events shared a write of their partition's durable record, on average; 0 for programs that have none.
+    ``trouble``: why there are no figures, or what else was not as it must be; empty when all is well.
     """
 
     row: str
@@ -42,6 +43,7 @@ class Run:
     calls_per_event: float = 0.0
     cpu_ms_per_event: float = 0.0
     resident_mb: float = 0.0
+    took_ms: float = 0.0
     events_per_commit: float = 0.0
     trouble: str = ""
 
@@ -71,10 +73,14 @@ def _run(site: Site, target: Stub, row: Row, number: int, topic: str, events: in
     kafka = site.kafka(topic)
     with ExitStack() as stack:
         if row.pipeline:
-            variables, count = _pipeline_target(site, row, stack)
+            variables, called = _pipeline_target(site, row, stack)
         else:
-            variables, count = {"BENCH_TARGET": target.url(row.milliseconds)}, target.answered
-        before = count()
+            variables, called = {"BENCH_TARGET": target.url(row.milliseconds)}, target
+        before = called.answered()
+
+        def calls() -> int:
+            return called.answered().calls - before.calls
+
         variables |= {"SYNC_CONCURRENCY": str(row.in_flight // row.processes)}
         each = [
             stack.enter_context(site.running(line, kafka, variables, site.folder / f"{kafka.group}-{process}"))
@@ -83,38 +89,40 @@ def _run(site: Site, target: Stub, row: Row, number: int, topic: str, events: in
         running = each[0]
         try:
             within = START_WITHIN_SECONDS + events / SLOWEST_PER_SECOND
-            looks = watch([one.process for one in each], running.log, lambda: count() - before, events, within)
+            looks = watch([one.process for one in each], running.log, calls, events, within)
             measured = steady(looks, events)
         except NotDone as error:
             return Run(row.name, number, events, load, trouble=str(error))
         resident = sum(resident_mb(one.process.pid) for one in each)
         trouble = _unsettled(running, row, lambda: uncommitted(kafka), events)
-        calls = count() - before
+        after = called.answered()
         commits = records(kafka, kafka.state_topic) if row.worker else 0
-    if not trouble and calls != events:
-        trouble = f"{calls} calls for {events} events"
+    made = after.calls - before.calls
+    if not trouble and made != events:
+        trouble = f"{made} calls for {events} events"
     return Run(
         row.name,
         number,
         events,
         load,
         measured.events_per_second,
-        calls / events,
+        made / events,
         measured.cpu_ms_per_event,
         resident,
+        after.ms_each_since(before),
         events / commits if commits else 0.0,
         trouble,
     )
 
 
-def _pipeline_target(site: Site, row: Row, stack: ExitStack) -> tuple[dict[str, str], Callable[[], int]]:
+def _pipeline_target(site: Site, row: Row, stack: ExitStack) -> tuple[dict[str, str], Stub]:
     """Tokens of a simulator, and a stub that gives its answer: the simulator is slower than what is measured."""
     variables = stack.enter_context(site.simulator())
     folder = Path(stack.enter_context(TemporaryDirectory(prefix="soap-", dir=site.folder)))
     answer = folder / "answer.xml"
     answer.write_bytes(recorded_answer(variables["CMT_AUTH_URL"]))
     soap = stack.enter_context(stub(folder, answer))
-    return {**variables, "CMT_SOAP_URL": soap.url(row.milliseconds)}, soap.answered
+    return {**variables, "CMT_SOAP_URL": soap.url(row.milliseconds)}, soap
 
 
 def _unsettled(running: Running, row: Row, left: Callable[[], int], events: int) -> str:

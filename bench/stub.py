@@ -1,7 +1,7 @@
 """The HTTP target of the side-by-side table: ``python -m bench.stub [ANSWER]``. Prints its port; ends with SIGTERM.
 
 ``POST /<milliseconds>[/...]`` is answered after so long, with a static body or the file ``ANSWER``. ``GET /`` says how
-many were answered.
+many were answered, and how many seconds that took, all together.
 Nothing else is done with a request, so that the target is not what is measured; ``ceiling`` says how much it takes.
 """
 
@@ -38,10 +38,12 @@ class _Server(asyncio.Protocol):
     """One connection. Requests need a Content-Length unless they have no body; one at a time."""
 
     answered = 0
+    took_seconds = 0.0  # from the last byte of a request to its answer
     _static = _answer(ANSWER_BODY)
 
     def __init__(self) -> None:
         self._received = b""
+        self._asked = 0.0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
@@ -57,16 +59,18 @@ class _Server(asyncio.Protocol):
             return
         self._received = b""
         if received.startswith(b"POST /"):
+            self._asked = time.perf_counter()
             milliseconds = int(received[6 : received.index(b" ", 6)].partition(b"/")[0])
             if milliseconds:
                 self._later(milliseconds / 1000, self._respond)
             else:
                 self._respond()
         else:
-            self._transport.write(_answer(b"%d" % _Server.answered))
+            self._transport.write(_answer(b"%d %f" % (_Server.answered, _Server.took_seconds)))
 
     def _respond(self) -> None:
         _Server.answered += 1
+        _Server.took_seconds += time.perf_counter() - self._asked
         if not self._transport.is_closing():
             self._transport.write(self._static)
 
@@ -83,6 +87,19 @@ async def _serve(body: bytes) -> None:
 
 
 @dataclass(frozen=True, slots=True)
+class Answered:
+    """POST requests answered since the start, and how long they took together, as the stub saw it."""
+
+    calls: int
+    seconds: float
+
+    def ms_each_since(self, before: Answered) -> float:
+        """How long one took on average, in ms; 0 when there was none."""
+        calls = self.calls - before.calls
+        return (self.seconds - before.seconds) / calls * 1e3 if calls else 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class Stub:
     """A running stub."""
 
@@ -93,10 +110,11 @@ class Stub:
         """Where to post for an answer after so long."""
         return f"http://127.0.0.1:{self.port}/{milliseconds}"
 
-    def answered(self) -> int:
-        """POST requests answered since the start."""
+    def answered(self) -> Answered:
+        """What it has done since the start."""
         with _http.open(f"http://127.0.0.1:{self.port}/", timeout=10) as answer:
-            return int(answer.read())
+            calls, seconds = answer.read().split()
+            return Answered(int(calls), float(seconds))
 
 
 # Without the proxies of the environment: everything here is on loopback.

@@ -34,7 +34,19 @@ def test_it_answers_after_the_time_in_the_path_and_counts(target: Stub) -> None:
     assert post(target.url(200)) == ANSWER_BODY
 
     assert time.monotonic() - began >= 0.19  # a timer may be a millisecond early
-    assert target.answered() == 1
+    assert target.answered().calls == 1
+
+
+def test_it_says_how_long_its_answers_really_took(target: Stub) -> None:
+    post(target.url(20))
+    before = target.answered()
+    assert before.seconds >= 0.019
+    assert before.ms_each_since(before) == 0.0
+
+    for _ in range(2):
+        post(target.url(200))
+
+    assert 199 <= target.answered().ms_each_since(before) < 20_000
 
 
 def test_calls_wait_side_by_side(target: Stub) -> None:
@@ -44,11 +56,11 @@ def test_calls_wait_side_by_side(target: Stub) -> None:
 
     assert answers == [ANSWER_BODY] * 16
     assert time.monotonic() - began < 16 * 0.5 / 2
-    assert target.answered() == 16
+    assert target.answered().calls == 16
 
 
 def test_looking_at_the_count_does_not_change_it(target: Stub) -> None:
-    assert [target.answered() for _ in range(3)] == [0, 0, 0]
+    assert [target.answered().calls for _ in range(3)] == [0, 0, 0]
 
 
 def test_its_ceiling_is_measured_with_clients_that_do_nothing_else(target: Stub) -> None:
