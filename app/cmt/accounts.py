@@ -59,6 +59,8 @@ class AccountClients:
                 client = CmtClient(settings, tables, concurrency=concurrency, observe=observe(name))
                 self._clients[name] = client
             self._destinations.append(Destination(name, client, tables))
+        # By the identity of a market's part of the catalog, which lives as long as the catalog.
+        self._by_tables = {id(known.tables): known for known in self._destinations}
         self._open = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
@@ -81,8 +83,7 @@ class AccountClients:
 
     def of(self, market: str) -> Destination | None:
         """None: the market is not known here."""
-        tables = self._catalog.of_market(market)
-        return next((known for known in self._destinations if known.tables is tables), None)
+        return self._by_tables.get(id(self._catalog.of_market(market)))
 
 
 def _alike(one: Catalog, other: Catalog) -> bool:

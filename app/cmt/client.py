@@ -211,29 +211,30 @@ class CmtClient:
         build: Callable[[Sequence[tuple[EntityType, Row]]], Message],
         permit: Permit,
     ) -> list[RowResult]:
-        results: list[RowResult | None] = []
+        keys_only, refused = label == "delete", {}
         for ordinal, (entity, row) in enumerate(rows):
-            problem = unsendable(self._catalog[entity], row, keys_only=label == "delete")
-            results.append(problem and refused_row(ordinal, *problem))
-        sent = [pair for pair, result in zip(rows, results, strict=True) if result is None]
+            if problem := unsendable(self._catalog[entity], row, keys_only=keys_only):
+                refused[ordinal] = refused_row(ordinal, *problem)
+        sent = [pair for ordinal, pair in enumerate(rows) if ordinal not in refused] if refused else rows
         if not sent:
-            return [result for result in results if result is not None]
+            return list(refused.values())
         message = build(sent)
         masked = Mask([row for _, row in sent], self._names)
-        answers = iter(
-            await self._send(
-                _Call(
-                    message,
-                    label,
-                    tuple(dict.fromkeys(entity for entity, _ in sent)),
-                    lambda answer: write_results(answer, message.action, masked),
-                    lambda found: next((result.code or "" for result in found if not result.ok), OK),
-                    masked,
-                    permit,
-                )
+        answered = await self._send(
+            _Call(
+                message,
+                label,
+                tuple(dict.fromkeys([entity for entity, _ in sent])),
+                lambda answer: write_results(answer, message.action, masked),
+                _first_problem,
+                masked,
+                permit,
             )
         )
-        return [result or _at(next(answers), at) for at, result in enumerate(results)]
+        if not refused:
+            return answered
+        answers = iter(answered)
+        return [refused.get(ordinal) or replace(next(answers), ordinal=ordinal) for ordinal in range(len(rows))]
 
     async def _send(self, call: _Call[_Result]) -> _Result:
         """Send a call until it has an answer or must be given up."""
@@ -302,5 +303,8 @@ class CmtClient:
         return f"{call.message.action} of {names}"
 
 
-def _at(result: RowResult, ordinal: int) -> RowResult:
-    return result if result.ordinal == ordinal else replace(result, ordinal=ordinal)
+def _first_problem(results: Sequence[RowResult]) -> str:
+    for result in results:
+        if not result.ok:
+            return result.code or ""
+    return OK

@@ -142,10 +142,16 @@ class PreparedWire:
 
     def _upserted(self, entity: EntityType, row: Row) -> str:
         primary_key, after = self._catalog[entity].primary_key, self._after_value
-        properties = []
-        for column in [column for column in row if column not in primary_key] or primary_key:
-            text = as_text(row[column])
-            properties.append(self._nulls[column] if text is None else f"{self._values[column]}{_text(text)}{after}")
+        columns = [column for column in row if column not in primary_key] or primary_key
+        texts = [value if type(value := row[column]) is str else as_text(value) for column in columns]
+        # One look at all of them together: almost no row has anything to escape.
+        if not _PLAIN.fullmatch("".join(filter(None, texts))):
+            texts = [text and _text(text) for text in texts]
+        nulls, values = self._nulls, self._values
+        properties = [
+            nulls[column] if text is None else f"{values[column]}{text}{after}"
+            for column, text in zip(columns, texts, strict=True)
+        ]
         return self._upsert.object(self._upserts[entity], row, "".join(properties))
 
     def _compare_with(self, wire: Wire) -> None:

@@ -127,6 +127,8 @@ class ProfileEvent(BaseModel):
 
     def rows(self) -> list[tuple[EntityType, Row]]:
         """Child rows in writing order, ``ConsumerId`` filled in."""
+        if not self.entities:
+            return []
         return [
             (entity, {CONSUMER_ID_COLUMN: self.consumer_id, **row})
             for entity in CHILD_TYPES

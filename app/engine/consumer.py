@@ -6,7 +6,8 @@ Why each override is there:
 * ``_getmany``: opens offsets in the ledger before Faust can drop a message; fetches nothing of a generation that has
   not taken over; undoes a fetch that straddles a rebalance; goes back to what was lost on the way.
 * ``_drain_messages``: hands records to the agents one after the other. Faust's own loop drops one when a rebalance
-  begins, and starts two tasks for each.
+  begins, and starts two tasks for each. Records go straight into the agents' queues: Faust's own way there decodes what
+  is raw, and counts who has acknowledged what.
 * ``track_message``: nobody waits for acknowledgements that the ledger replaces.
 * ``ack``, ``_new_offset``, ``_filter_tps_with_pending_acks``, ``_add_gap``: commit arithmetic. Faust's takes a hole
   next to the committed offset for done, and its lists would only grow beside the ledger.
@@ -33,6 +34,7 @@ from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread
 from faust.transport.drivers.aiokafka import Consumer as AiokafkaConsumer
 from faust.types import TP
 
+from app.domain.record import SourceRecord
 from app.engine.lease import Lease
 from app.engine.ledger import TopicPartition
 from app.engine.ownership import Ownership
@@ -61,6 +63,10 @@ LAST_WORD_SECONDS = 1.0
 # How long the broker may hold back an empty answer. A broker answers a connection's requests in their order, so the end
 # offsets that a take-over asks for wait behind a fetch; Faust's own 1.5 s made every take-over so much longer.
 FETCH_WAIT_MS = 200
+
+
+# What an agent gets: a record, and the generation in which it was fetched.
+Arrival = tuple[SourceRecord, int]
 
 
 class HeartbeatThread(AIOKafkaConsumerThread):  # type: ignore[misc]
@@ -179,10 +185,17 @@ class HeartbeatThread(AIOKafkaConsumerThread):  # type: ignore[misc]
 
 
 class LedgerConsumer(AiokafkaConsumer):  # type: ignore[misc]
-    """The consumer of the worker's Faust app."""
+    """The consumer of the worker's Faust app.
 
-    def __init__(self, *args: Any, ownership: Ownership, **kwargs: Any) -> None:
+    Args:
+        inboxes: source topic -> the queue that its agent reads.
+    """
+
+    def __init__(
+        self, *args: Any, ownership: Ownership, inboxes: Mapping[str, asyncio.Queue[Arrival]], **kwargs: Any
+    ) -> None:
         self._ownership = ownership
+        self._inboxes = inboxes
         self._ledger = ownership.context.ledger
         self._asked: dict[TP, int] = {}  # the last offsets that were to be committed in this generation
         self._rebalancing = asyncio.Lock()
@@ -244,16 +257,36 @@ class LedgerConsumer(AiokafkaConsumer):  # type: ignore[misc]
             read = self._read_offset[tp]
             if read is not None and record.offset < read:
                 continue
-            delivery = self.callback(self._to_message(tp, record))
             if self._is_changelog_tp(tp):
                 # The buffer of a recovery may be full, and a rebalance end it.
-                await self.wait_first(delivery, self.suspend_flow.wait())
+                await self.wait_first(self.callback(self._to_message(tp, record)), self.suspend_flow.wait())
             else:
-                await delivery
+                await self._hand_over(record, generation)
             self._read_offset[tp] = record.offset
             delivered += 1
             if delivered % DELIVERED_AT_A_TIME == 0:
                 await asyncio.sleep(0)
+
+    async def _hand_over(self, record: Any, generation: int) -> None:
+        # What is put there before the flow is resumed would be thrown away when it is.
+        await self.app.flow_control.acquire()
+        inbox = self._inboxes[record.topic]  # nothing is subscribed to before the agents run
+        arrival = (
+            SourceRecord(
+                record.topic,
+                record.partition,
+                record.offset,
+                record.timestamp or 0,
+                record.key,
+                record.value,
+                tuple(record.headers),
+            ),
+            generation,
+        )
+        if inbox.full():
+            await inbox.put(arrival)
+        else:
+            inbox.put_nowait(arrival)
 
     async def _seek_back(self) -> None:
         try:

@@ -14,8 +14,7 @@ import structlog
 from aiokafka.errors import IllegalStateError
 from faust.types import TP
 
-from app.domain.record import SourceRecord
-from app.engine.consumer import LedgerConsumer
+from app.engine.consumer import Arrival, LedgerConsumer
 from app.engine.context import EngineContext
 from app.engine.headers import NotOurCopy, source_of
 from app.engine.ledger import TopicPartition
@@ -32,36 +31,6 @@ TAKEN_AT_A_TIME = 100
 WEEK_SECONDS = 7 * 24 * 3600.0
 
 AlertHandler = Callable[[bytes | None, bytes | None], Awaitable[None]]
-
-
-async def _events(stream: Any) -> AsyncIterator[Any]:
-    """What arrives for an agent. Straight from the channel: a stream's own iteration acknowledges, counts and tracks
-    each event, which is the ledger's work here, and costs as much as all the rest of the way through Faust."""
-    queue = stream.channel.queue
-    try:
-        while True:
-            yield await queue.get()
-            for _ in range(TAKEN_AT_A_TIME):
-                if queue.empty():
-                    break
-                yield queue.get_nowait()
-            else:
-                await asyncio.sleep(0)
-    except StopAsyncIteration:
-        return  # thrown into the queue by Faust when the agent is to end
-
-
-def _record(event: Any) -> SourceRecord:
-    message = event.message
-    return SourceRecord(
-        topic=message.topic,
-        partition=message.partition,
-        offset=message.offset,
-        timestamp_ms=round((message.timestamp or 0.0) * 1000),
-        key=message.key,
-        value=message.value,
-        headers=tuple(message.headers or ()),
-    )
 
 
 class Stream:
@@ -89,6 +58,7 @@ class Stream:
         self._context = context
         self._on_alert = on_alert
         self._looking: asyncio.Task[None] | None = None
+        self._inboxes: dict[str, asyncio.Queue[Arrival]] = {}
         self.app = app = faust.App(
             kafka.group,
             **connection,
@@ -129,7 +99,7 @@ class Stream:
         # The type bytes makes Faust's serializers "raw": keys and values are ours, as they stand in the log.
         table = app.Table("partitions", key_type=bytes, value_type=bytes, partitions=kafka.partitions)
         self.ownership = Ownership(context, table.data, drain_seconds)
-        app.transport.Consumer = partial(LedgerConsumer, ownership=self.ownership)
+        app.transport.Consumer = partial(LedgerConsumer, ownership=self.ownership, inboxes=self._inboxes)
         self._claim_after_recovery()
         for topic, handler in (
             (kafka.topic, self._main),
@@ -199,40 +169,56 @@ class Stream:
                     lag[number] = float(max(0, end - committable))
         return lag
 
-    # Agents. An exception must never leave one: Faust would acknowledge the event and go on without it.
+    # Agents. An exception must never leave one: Faust would go on without the event.
+
+    async def _arrivals(self, topic: str, stream: Any) -> AsyncIterator[Arrival]:
+        """What comes for an agent. Straight from the queue: a stream's own iteration acknowledges, counts and tracks
+        each event, which is the ledger's work here, and costs as much as all the rest of the way through Faust."""
+        queue = self._inboxes[topic] = stream.channel.queue
+        try:
+            while True:
+                yield await queue.get()
+                for _ in range(TAKEN_AT_A_TIME):
+                    if queue.empty():
+                        break
+                    yield queue.get_nowait()
+                else:
+                    await asyncio.sleep(0)
+        except StopAsyncIteration:
+            return  # thrown into the queue by Faust when the agent is to end
 
     async def _main(self, stream: Any) -> None:
         context, ownership, topic = self._context, self.ownership, self._context.kafka.topic
-        async for event in _events(stream):
-            number, offset = event.message.partition, event.message.offset
+        async for record, generation in self._arrivals(topic, stream):
+            number, offset = record.partition, record.offset
             await context.room.free()
-            partition = ownership.current(number, event.message.generation_id)
+            partition = ownership.current(number, generation)
             if partition is None or ownership.healing.overtakes((topic, number), offset):
                 continue
             if offset in partition.wanted:
                 partition.wanted.discard(offset)
-                partition.take_copy(_record(event), None)
+                partition.take_copy(record, None)
             if not context.ledger.claim((topic, number), offset):
                 continue
             if partition.journal.state.decided(offset):
                 context.ledger.close((topic, number), offset)
                 continue
             try:
-                partition.take(_record(event))
+                partition.take(record)
             except Exception as error:  # noqa: BLE001 - a bug; stop loudly rather than lose the event
                 context.crash(error)
 
     async def _retry(self, stream: Any) -> None:
         context, ownership, topic = self._context, self.ownership, self._context.kafka.retry_topic
-        async for event in _events(stream):
-            number, offset = event.message.partition, event.message.offset
-            partition = ownership.current(number, event.message.generation_id)
+        async for record, generation in self._arrivals(topic, stream):
+            number, offset = record.partition, record.offset
+            partition = ownership.current(number, generation)
             if partition is None or ownership.healing.overtakes((topic, number), offset):
                 continue
             if not context.ledger.claim((topic, number), offset):
                 continue
             try:
-                meant = partition.take_copy(source_of(_record(event)), offset)
+                meant = partition.take_copy(source_of(record), offset)
             except NotOurCopy as error:
                 log.warning(
                     "a record of the retry topic is not ours; skipped", offset=offset, partition=number, why=str(error)
@@ -243,14 +229,14 @@ class Stream:
 
     async def _alerts(self, stream: Any) -> None:
         context, ownership, topic = self._context, self.ownership, self._context.kafka.alerts_topic
-        async for event in _events(stream):
-            number, offset = event.message.partition, event.message.offset
+        async for record, _ in self._arrivals(topic, stream):
+            number, offset = record.partition, record.offset
             if (topic, number) not in ownership.gate or ownership.healing.overtakes((topic, number), offset):
                 continue
             if not context.ledger.claim((topic, number), offset):
                 continue
             try:
-                await self._on_alert(event.message.key, event.message.value)
+                await self._on_alert(record.key, record.value)
             except asyncio.CancelledError:
                 raise
             except Exception as error:  # noqa: BLE001 - a bug; the alert stays open and is read again after a restart

@@ -1,7 +1,8 @@
 """What Prometheus reads, under the prefix ``profile_sync_``.
 
-Counters and histograms are told what happened; gauges ask for their value when they are read. Numbers of partitions
-are those that this worker owns, so that the sum over all workers is right. No consumer IDs in labels.
+Counters and histograms are told what happened, by the thread of the event loop; gauges ask for their value when they
+are read. Numbers of partitions are those that this worker owns, so that the sum over all workers is right. No consumer
+IDs in labels.
 """
 
 from __future__ import annotations
@@ -9,10 +10,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, PlatformCollector, ProcessCollector
+from prometheus_client import CollectorRegistry, Counter, PlatformCollector, ProcessCollector
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.registry import Collector
+
+from app.observe.tallies import Durations, Tally
 
 PREFIX = "profile_sync_"
 
@@ -65,29 +68,28 @@ class Metrics:
         self.registry = CollectorRegistry()
         self._gauges = Gauges()
         self._markets: set[str] = set()
-        self._children: dict[tuple[int | str, ...], Counter] = {}
 
         def counter(name: str, text: str, *labels: str) -> Counter:
             return Counter(PREFIX + name, text, labels, registry=self.registry)
 
-        self._events = counter("events_settled", "Events that reached their final outcome.", "outcome", "market")
-        self._calls = counter("cmt_calls", "SOAP calls to Marketing Cloud.", "operation", "entity", "result")
+        def tally(name: str, text: str, *labels: str) -> Tally:
+            return Tally(PREFIX + name, text, labels, self.registry)
+
+        self._events = tally("events_settled", "Events that reached their final outcome.", "outcome", "market")
+        self._calls = tally("cmt_calls", "SOAP calls to Marketing Cloud.", "operation", "entity", "result")
         self._tokens = counter("token_refreshes", "Token requests to Marketing Cloud.", "result")
-        self._account_calls = counter("account_calls", "SOAP calls, by account.", "account", "result")
+        self._account_calls = tally("account_calls", "SOAP calls, by account.", "account", "result")
         self._account_tokens = counter("account_token_refreshes", "Token requests, by account.", "account", "result")
         self._incidents = counter("incidents", "Requests to the ticket system.", "result")
         self._unreadable = counter("state_records_unreadable", "Skipped records of the state topics.", "topic")
-        self._call_seconds = Histogram(
-            PREFIX + "cmt_call_duration_seconds",
-            "Time of a SOAP call.",
-            buckets=_CALL_SECONDS,
-            registry=self.registry,
+        self._call_seconds = Durations(
+            PREFIX + "cmt_call_duration_seconds", "Time of a SOAP call.", _CALL_SECONDS, self.registry
         )
-        self._event_seconds = Histogram(
+        self._event_seconds = Durations(
             PREFIX + "event_duration_seconds",
             "From taking an event to its final outcome, waits between attempts included.",
-            buckets=_EVENT_SECONDS,
-            registry=self.registry,
+            _EVENT_SECONDS,
+            self.registry,
         )
         self.registry.register(_GaugeCollector(lambda: self._gauges))
         ProcessCollector(registry=self.registry)
@@ -99,15 +101,15 @@ class Metrics:
 
     def event_settled(self, outcome: str, market: str, seconds: float | None = None) -> None:
         """Count an event under its final outcome; ``seconds`` = how long it took, if known."""
-        self._child(self._events, outcome, self._market(market)).inc()
+        self._events.counts[outcome, self._market(market)] += 1
         if seconds is not None:
-            self._event_seconds.observe(max(seconds, 0.0))
+            self._event_seconds.observe(seconds)
 
     def call(self, operation: str, entity: str, result: str, seconds: float, account: str) -> None:
         """Count a SOAP call; ``result`` is ``ok`` or a registry code."""
-        self._child(self._account_calls, account, result).inc()
-        self._child(self._calls, operation, entity, result).inc()
-        self._call_seconds.observe(max(seconds, 0.0))
+        self._account_calls.counts[account, result] += 1
+        self._calls.counts[operation, entity, result] += 1
+        self._call_seconds.observe(seconds)
 
     def token(self, result: str, account: str) -> None:
         """Count a token request; ``result`` is ``ok`` or a registry code."""
@@ -125,13 +127,6 @@ class Metrics:
     def render(self) -> bytes:
         """The text that Prometheus reads (``CONTENT_TYPE``)."""
         return generate_latest(self.registry)
-
-    def _child(self, counter: Counter, *labels: str) -> Counter:
-        """As ``counter.labels``, which checks and copies its arguments each time."""
-        found = self._children.get((id(counter), *labels))
-        if found is None:
-            found = self._children[id(counter), *labels] = counter.labels(*labels)
-        return found
 
     def _market(self, market: str) -> str:
         if market not in self._markets:

@@ -25,8 +25,12 @@ log = structlog.stdlib.get_logger(__name__)
 
 # How soon a stop is noticed.
 POLL_SECONDS = 0.2
-# Records that arrive within this time share a transaction: at most 50 transactions a second, and answers as fresh.
-GATHER_SECONDS = 0.02
+# Records that arrive within this time share a transaction; while somebody waits for a record (a worker that takes
+# partitions over), or all is being read in, they are not waited for. This is how old an answer of a busy follower is.
+GATHER_SECONDS = 0.1
+GATHER_SECONDS_IN_A_HURRY = 0.02
+# A broker's answer to each single record would cost both sides more than all else that is done with it.
+FETCH_WAIT_MS, FETCH_BYTES = 50, 1_000_000
 # What one transaction takes while catching up; partition records may be large, so they are fetched in small portions
 # of which only the last value of each key is kept.
 BATCH_RECORDS = 5_000
@@ -90,7 +94,12 @@ class Follower:
         consumer = Consumer(
             dict(
                 consumer_config(self._kafka, self._kafka.group)
-                | {"auto.offset.reset": "error", "queued.max.messages.kbytes": _AHEAD_KIB}
+                | {
+                    "auto.offset.reset": "error",
+                    "queued.max.messages.kbytes": _AHEAD_KIB,
+                    "fetch.wait.max.ms": FETCH_WAIT_MS,
+                    "fetch.min.bytes": FETCH_BYTES,
+                }
             ),
             logger=_silent,
         )
@@ -126,7 +135,8 @@ class Follower:
         if first is None:
             return batch
         _take(batch, first)
-        deadline = time.monotonic() + GATHER_SECONDS
+        hurry = self._progress.is_waited_for
+        deadline = time.monotonic() + (GATHER_SECONDS_IN_A_HURRY if hurry else GATHER_SECONDS)
         while batch.records < BATCH_RECORDS and (left := deadline - time.monotonic()) > 0:
             for message in consumer.consume(PORTION_RECORDS, left):
                 _take(batch, message)

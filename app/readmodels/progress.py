@@ -80,6 +80,11 @@ class Progress:
         """Whether the last look is not reached yet."""
         return self._look is not None
 
+    @property
+    def is_waited_for(self) -> bool:
+        """Whether somebody waits for a record to be applied, or for everything."""
+        return bool(self._waiters or self._building)
+
     def end_unknown(self, topic: str) -> bool:
         """Whether nobody has said yet from where on answers count."""
         return topic in self._building and self._building[topic] is None

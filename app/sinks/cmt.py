@@ -175,6 +175,9 @@ class CmtSink:
                 yield step
 
     def _batches(self, steps: Iterable[Step]) -> Iterator[tuple[Step, ...]]:
+        if self._batch_size == 1:
+            yield from ((step,) for step in steps)
+            return
         for _, run in groupby(steps, key=lambda step: (step.action, step.phase, step.entity.is_parent)):
             while batch := tuple(islice(run, self._batch_size)):
                 yield batch
@@ -195,26 +198,22 @@ class _Tally:
         self.failures: list[Failure] = []
         self.stopped = False
         self._last_attempt = last_attempt
-        self._synced: dict[EntityType, int] = {}
-        self._failed: dict[EntityType, int] = {}
+        self._counts: dict[EntityType, list[int]] = {}  # records synced, and failed
 
     def succeed(self, step: Step) -> None:
         if step.action is not Action.DELETE or step.phase is Phase.DELETE:
-            self._synced[step.entity] = self._synced.get(step.entity, 0) + 1
+            self._counts.setdefault(step.entity, [0, 0])[0] += 1
 
     def fail(self, step: Step, error: CallError) -> None:
         failure = Failure(error.code, error.message, step.entity, step.phase, error.retry_after, error.late_seconds)
         self.failures.append(failure)
-        self._failed[step.entity] = self._failed.get(step.entity, 0) + 1
+        self._counts.setdefault(step.entity, [0, 0])[1] += 1
         self.stopped = self.stopped or stops_attempt(failure, last_attempt=self._last_attempt)
 
     def attempt(self) -> Attempt:
-        records = tuple(
-            RecordCount(entity, self._synced.get(entity, 0), self._failed.get(entity, 0))
-            for entity in _ENTITY_TYPES
-            if entity in self._synced or entity in self._failed
-        )
-        return Attempt(tuple(self.failures), records)
+        counts = self._counts
+        records = [RecordCount(entity, *counts[entity]) for entity in _ENTITY_TYPES if entity in counts]
+        return Attempt(tuple(self.failures), tuple(records))
 
 
 class _DryRun:

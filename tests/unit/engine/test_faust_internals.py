@@ -19,7 +19,9 @@ VERSIONS = {"faust-streaming": "0.15.3", "aiokafka": "0.14.0"}
 FINGERPRINTS = {
     "faust.transport.consumer:Consumer._drain_messages": "44a2500309e83c63",
     "faust.transport.consumer:Consumer.track_message": "217d7f1399a4cd8e",
-    "faust.transport.conductor:ConductorCompiler.build": "837cf521368c1ee4",
+    "faust.transport.conductor:Conductor": "56ed932b0cf415df",
+    "mode.utils.queues:FlowControlQueue": "15f15a87fd6de428",
+    "mode.utils.queues:FlowControlEvent": "1da8f905ab655e39",
     "faust.transport.utils:DefaultSchedulingStrategy": "93e70bad15f8e7e1",
     "faust.agents.agent:Agent._execute_actor": "c750b828d2bda93e",
     "mode.utils.queues:ThrowableQueue": "44872deb65478e1f",

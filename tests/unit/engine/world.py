@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
 from enum import Enum
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -287,7 +288,8 @@ class World:
             return {tp: len(self.topics.get(tp[0], [])) for tp in tps}
 
         await self.ownership.take_over(self.generation, owned, lambda: True, ends)
-        stream: Any = SimpleNamespace(_context=self.context, ownership=self.ownership)
+        stream: Any = SimpleNamespace(_context=self.context, ownership=self.ownership, _inboxes={})
+        stream._arrivals = partial(Stream._arrivals, stream)
         self.tasks += [
             asyncio.create_task(Stream._main(stream, self._source(KAFKA.topic))),
             asyncio.create_task(Stream._retry(stream, self._source(KAFKA.retry_topic))),
@@ -386,17 +388,10 @@ class World:
                         self.dropped.discard((topic, offset))
                         offset += 1
                         continue
-                    message = SimpleNamespace(
-                        topic=topic,
-                        partition=0,
-                        offset=offset,
-                        timestamp=1_795_000_000.0,
-                        key=record.key,
-                        value=record.value,
-                        headers=record.headers,
-                        generation_id=generation,
+                    arrived = SourceRecord(
+                        topic, 0, offset, 1_795_000_000_000, record.key, record.value, record.headers
                     )
-                    await queue.put(SimpleNamespace(message=message))
+                    await queue.put((arrived, generation))
                     offset += 1
                 await asyncio.sleep(0)
 
