@@ -23,7 +23,7 @@ DELETED_CHARACTERS = 40_000
 _CONSUMER_FIELDS = {"offset", "market", "recent", "synced_ms", "full"}
 
 
-@value_class(frozen=True, slots=True)
+@value_class(frozen=True, slots=False)  # orjson writes objects with slots at a fifth of the speed
 class RecentEvent:
     """One line of a consumer's history."""
 
@@ -35,7 +35,7 @@ class RecentEvent:
     settled_ms: int
 
 
-@value_class(frozen=True, slots=True)
+@value_class(frozen=True, slots=False)
 class FullState:
     """The last event that said everything about the consumer and reached Marketing Cloud.
 
@@ -100,8 +100,9 @@ class ConsumerState:
         Raises:
             StateError: as ``decode``.
         """
-        if missing := _CONSUMER_FIELDS - state_document(value, "consumer").keys():
-            raise StateError(f"not a consumer record: without {', '.join(sorted(missing))}")
+        fields = state_document(value, "consumer").keys()
+        if not fields >= _CONSUMER_FIELDS:
+            raise StateError(f"not a consumer record: without {', '.join(sorted(_CONSUMER_FIELDS - fields))}")
 
     @classmethod
     def decode(cls, value: bytes) -> ConsumerState:
