@@ -38,6 +38,12 @@ def answer(*rows: str, header: str = HEADER, operation: str = "Update", overall:
     return text.encode()
 
 
+def swallowed(opening: str, closing: str) -> bytes:
+    """Two good rows to whoever looks for their elements; to the tree one, with the other inside its object."""
+    inside = f"<Object>{opening}</Object></Results>" + row(1, inside=f"<Object>{closing}</Object>")
+    return answer(row(0, inside=inside.removesuffix("</Results>")))
+
+
 def assert_reads_as_good(ordinals: list[int], read: WriteAnswer | Fault) -> None:
     """The tree says the same: every row is OK, with these ordinals, and there is nothing else."""
     assert isinstance(read, WriteAnswer)
@@ -60,6 +66,7 @@ def spread(body: bytes) -> bytes:
         (answer(row(0, inside="")), "Update"),
         (answer(row(0, "Deleted DataExtensionObject"), operation="Delete"), "Delete"),
         (answer(row(0), header=""), "Update"),
+        (answer(row(0, "Really? Yes!")), "Update"),
     ],
 )
 def test_what_is_sent_when_all_went_well_needs_no_tree(body: bytes, operation: str, shape: type[bytes]) -> None:
@@ -76,6 +83,9 @@ def test_what_is_sent_when_all_went_well_needs_no_tree(body: bytes, operation: s
         answer(row(0), operation="Delete"),
         answer(row(0), bad(310007, "No", ordinal=1)),
         answer(bad(310007, "No"), row(1)),
+        swallowed("<!--", "-->"),
+        swallowed("<![CDATA[", "]]>"),
+        swallowed("<?x ", "?>"),
         answer(row(0).replace("</Object>", "</Object><ErrorCode>2</ErrorCode>")),
         answer(row(0).replace("</Object>", "</Object><ErrorCode>2</ErrorCode><Object></Object>")),
         answer(row(0, inside="<ErrorCode>2</ErrorCode>")),
@@ -95,6 +105,7 @@ def test_what_is_sent_when_all_went_well_needs_no_tree(body: bytes, operation: s
         answer(row(0))[:-20],
         answer(row(0)) + b"more",
         b"<html>" + answer(row(0)),
+        answer(row(0)).replace(b"xmlns:wsa", b'xmlns:long="%b" xmlns:wsa' % (b"x" * 4_000)),
         b"",
     ],
 )

@@ -140,6 +140,9 @@ async def test_delete_profile_deletes_all_rows_then_the_parent(cmt: FakeCmt) -> 
     ]
     assert holds(cmt) == [("another", "p1")]
     assert counts(attempt) == {CONSUMER: (1, 0), CONTACT: (1, 0), PET: (2, 0)}
+    # The parent goes last, and stands first: records are listed as entity types are, whatever happened first.
+    assert [count.entity for count in attempt.records] == sorted(counts(attempt), key=list(EntityType).index)
+    assert attempt.records[0].entity is CONSUMER
 
 
 async def test_delete_profile_of_an_unknown_consumer_is_synced(cmt: FakeCmt) -> None:
