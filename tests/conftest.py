@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -13,8 +12,8 @@ import structlog
 from confluent_kafka.admin import AdminClient
 
 from app.kafka import sources, topics
-from app.kafka.distribution import BrokerStartError
 from app.settings import KafkaSettings
+from tests.brokers import needed
 from tests.kafka_probe import DEADLINE_SECONDS, Eventually, KafkaProbe, MakeKafkaSettings
 
 
@@ -31,18 +30,9 @@ def logging_stays_as_it_is() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def broker() -> Iterator[sources.Broker]:
-    """One real Kafka for the whole session. Tests that stop or kill a broker start their own (LocalBroker)."""
-    try:
-        running = sources.broker()
-        started = running.__enter__()
-    except BrokerStartError as error:
-        if os.environ.get("CI"):
-            raise
-        pytest.skip(f"needs a broker: {error}")
-    try:
+    """One real Kafka for the whole session. Tests that stop or kill a broker start their own (``own_broker``)."""
+    with needed(sources.broker()) as started:
         yield started
-    finally:
-        running.__exit__(None, None, None)
 
 
 @pytest.fixture(scope="session")

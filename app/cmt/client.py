@@ -211,7 +211,8 @@ class CmtClient:
         build: Callable[[Sequence[tuple[EntityType, Row]]], Message],
         permit: Permit,
     ) -> list[RowResult]:
-        keys_only, refused = label == "delete", {}
+        keys_only = label == "delete"
+        refused: dict[int, RowResult] = {}
         for ordinal, (entity, row) in enumerate(rows):
             if problem := unsendable(self._catalog[entity], row, keys_only=keys_only):
                 refused[ordinal] = refused_row(ordinal, *problem)

@@ -25,8 +25,8 @@ log = structlog.stdlib.get_logger(__name__)
 
 # How soon a stop is noticed.
 POLL_SECONDS = 0.2
-# Records that arrive within this time share a transaction; while somebody waits for a record (a worker that takes
-# partitions over), or all is being read in, they are not waited for. This is how old an answer of a busy follower is.
+# Records that arrive within this time share a transaction: about so old is what a busy follower answers. Less while
+# somebody waits for a record (a worker that takes partitions over), or all is being read in.
 GATHER_SECONDS = 0.1
 GATHER_SECONDS_IN_A_HURRY = 0.02
 # A broker's answer to each single record would cost both sides more than all else that is done with it.

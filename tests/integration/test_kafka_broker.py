@@ -17,8 +17,8 @@ from confluent_kafka.admin import AdminClient, NewTopic
 from app.kafka.distribution import BrokerStartError
 from app.kafka.local_broker import LocalBroker
 from app.kafka.readiness import answers, listens
+from tests.brokers import own_broker
 from tests.kafka_probe import Eventually, KafkaProbe
-from tests.own_broker import own_broker
 
 
 @pytest.fixture(scope="module")

@@ -28,7 +28,7 @@ from app.kafka.broker_config import SecureListener
 from app.kafka.clients import aiokafka_config, aiokafka_producer_config, consumer_config, producer_config
 from app.kafka.local_broker import LocalBroker
 from app.settings import KafkaSettings
-from tests.own_broker import own_broker
+from tests.brokers import own_broker
 
 USER, GUEST, PASSWORD = "sync", "guest", "correct-horse-battery"
 # Who is not named here may log in, but do nothing: the guest.

@@ -23,8 +23,8 @@ from app.kafka.free_port import free_port
 from app.kafka.local_broker import LocalBroker
 from app.kafka.topics import create
 from app.settings import KafkaSettings
+from tests.brokers import own_broker
 from tests.kafka_probe import Eventually, KafkaProbe, MakeKafkaSettings, Record
-from tests.own_broker import own_broker
 
 CATALOG = parse_catalog(schema_path("data-extensions.json").read_bytes())
 SECONDS = 60

@@ -1,0 +1,33 @@
+"""Where no broker can be had, tests that need one are skipped, but not in CI."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from typing import TypeVar
+
+import pytest
+
+from app.kafka.distribution import BrokerStartError
+from app.kafka.local_broker import LocalBroker
+
+_Broker = TypeVar("_Broker")
+
+
+@contextmanager
+def needed(broker: AbstractContextManager[_Broker]) -> Iterator[_Broker]:
+    """Running for the length of a ``with`` block."""
+    with ExitStack() as stack:
+        try:
+            started = stack.enter_context(broker)
+        except BrokerStartError as error:
+            if os.environ.get("CI"):
+                raise
+            pytest.skip(f"needs a broker: {error}")
+        yield started
+
+
+def own_broker(broker: LocalBroker | None = None) -> AbstractContextManager[LocalBroker]:
+    """One of a test's own, for tests that stop or freeze it or give it other settings; else as ``needed``."""
+    return needed(broker or LocalBroker())
