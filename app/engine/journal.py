@@ -1,8 +1,9 @@
 """The one writer of a partition's durable record: group commit.
 
-One write is under way at a time; every change that comes up meanwhile shares the next one. A change is durable, and
-its caller goes on, when the broker has acknowledged the record that holds it. Consumer records that belong to a change
-are acknowledged before the partition record is sent, so a counted event is never missing from its consumer's record.
+One write is under way at a time; every change that comes up meanwhile shares the next one, which waits for its turn
+among those of other partitions when it is small (``turns.py``). A change is durable, and its caller goes on, when the
+broker has acknowledged the record that holds it. Consumer records that belong to a change are acknowledged before the
+partition record is sent, so a counted event is never missing from its consumer's record.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from app.domain.counts import Settlement
 from app.domain.state import Forwarded, PartitionState, Verdict, partition_key
 from app.domain.value_class import value_class
 from app.engine.producer import DurableProducer, Write
+from app.engine.turns import Turn
 from app.engine.work import ConsumerStates, StatesUnavailable
 
 Change = Callable[[PartitionState], None]
@@ -135,6 +137,7 @@ class Journal:
             nothing undecided at or below it (None: nothing fetched yet).
         table: the state table's memory, kept equal to its log.
         closing: when and what of the counts leaves the record.
+        turn: this partition's among all of the worker.
         spawn: starts the writer as one of the partition's tasks.
     """
 
@@ -151,6 +154,7 @@ class Journal:
         decided_upto: Callable[[Collection[int]], int | None],
         table: MutableMapping[bytes, bytes],
         closing: Closing,
+        turn: Turn,
         spawn: Callable[..., object],
     ) -> None:
         self.state = state  # what is durable; never ahead of the log
@@ -163,6 +167,7 @@ class Journal:
         self._decided_upto = decided_upto
         self._table = table
         self._closing = closing
+        self._turn = turn
         self._spawn = spawn
         self._staged: list[_Staged] = []
         self._writing = False
@@ -193,30 +198,25 @@ class Journal:
         if not self._writing:
             self._writing = True
             self._spawn(self._write_staged())
+        else:
+            self._turn.grown(len(self._staged))
         await done
 
     async def _write_staged(self) -> None:
         batch: list[_Staged] = []
         try:
             while self._staged:
-                batch, self._staged = self._staged, []
-                state = self.state.copy()
-                for staged in batch:
-                    staged.change(state)
-                await self._put_consumers(batch)
-                if (upto := self._decided_upto(state.done)) is not None:
-                    state.advance(upto)
-                move = self._closing.due(state, self._partition, self._epoch, self._table.get)
-                if move is not None:
-                    await self._put_all(move.documents)
-                    move.apply(state)
-                await self._put(state)
-                self.state = state
+                await self._turn.begin(len(self._staged))
+                try:
+                    batch, self._staged = self._staged, []
+                    outdated = await self._commit(batch)
+                finally:
+                    self._turn.end()
                 for staged in batch:
                     if not staged.done.done():
                         staged.done.set_result(None)
-                if move is not None:
-                    await self._put_all(dict.fromkeys(move.outdated))
+                if outdated:
+                    await self._put_all(dict.fromkeys(outdated))
         except BaseException as error:
             for staged in (*batch, *self._staged):
                 if not staged.done.done():
@@ -226,6 +226,22 @@ class Journal:
             raise
         finally:
             self._writing = False
+
+    async def _commit(self, batch: list[_Staged]) -> Collection[bytes]:
+        """Make changes durable. Returns the keys of the state topic that are not needed any more."""
+        state = self.state.copy()
+        for staged in batch:
+            staged.change(state)
+        await self._put_consumers(batch)
+        if (upto := self._decided_upto(state.done)) is not None:
+            state.advance(upto)
+        move = self._closing.due(state, self._partition, self._epoch, self._table.get)
+        if move is not None:
+            await self._put_all(move.documents)
+            move.apply(state)
+        await self._put(state)
+        self.state = state
+        return () if move is None else move.outdated
 
     async def _put(self, state: PartitionState) -> None:
         await self._put_all({partition_key(self._partition, self._epoch): state.encode()})

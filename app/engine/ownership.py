@@ -28,6 +28,7 @@ from app.engine.journal import Closing, ConsumerRecords, Journal
 from app.engine.ledger import TopicPartition
 from app.engine.partition import Partition
 from app.engine.producer import Write
+from app.engine.turns import Turn
 
 log = structlog.get_logger(__name__)
 
@@ -222,6 +223,7 @@ class Ownership:
             decided_upto=lambda done: context.ledger.settled_upto((kafka.topic, number), done),
             table=self._table,
             closing=Closing(context.kpi_keep_days, context.archive_seconds, context.today),
+            turn=Turn(context.turns),
             spawn=partition.spawn,
         )
         await partition.journal.claim()

@@ -14,6 +14,7 @@ from app.domain.counts import Settlement
 from app.domain.outcome import Outcome
 from app.domain.state import Forwarded, PartitionState, Verdict, partition_key
 from app.engine.journal import Closing, ConsumerRecords, Journal
+from app.engine.turns import AT_A_TIME, ENOUGH, Turn, Turns
 from app.engine.work import StatesUnavailable
 from tests.unit.engine.fakes import FakeProducer, MemoryStates
 
@@ -27,7 +28,9 @@ def settlement(number: int, consumer: str | None = None, outcome: Outcome = Outc
 class Setup:
     """A journal of partition 2 in epoch 7, everything that it writes, and the tasks that it starts."""
 
-    def __init__(self, state: PartitionState | None = None, states: MemoryStates | None = None) -> None:
+    def __init__(
+        self, state: PartitionState | None = None, states: MemoryStates | None = None, turns: Turns | None = None
+    ) -> None:
         self.producer = FakeProducer()
         self.table: dict[bytes, bytes] = {}
         self.tasks: list[asyncio.Task[Any]] = []
@@ -45,6 +48,7 @@ class Setup:
             decided_upto=self._decided_upto,
             table=self.table,
             closing=Closing(400, 0.0, lambda: self.today),
+            turn=Turn(turns or Turns()),
             spawn=lambda coroutine: self.tasks.append(asyncio.create_task(coroutine)),
         )
 
@@ -87,6 +91,54 @@ async def test_changes_that_come_up_during_a_write_share_the_next_one() -> None:
     await asyncio.gather(*callers)
     assert len(setup.producer.of(STATE)) <= 2
     assert setup.last().counts["2026-11-21"]["DE"]["events"] == {"synced": 50}
+
+
+async def test_a_small_write_waits_while_other_partitions_write_and_takes_with_it_what_comes_up_meanwhile(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("app.engine.turns.WAIT_SECONDS", 3600.0)
+    turns = Turns()
+    writing = [Turn(turns) for _ in range(AT_A_TIME)]
+    for turn in writing:
+        await turn.begin(1)
+    setup = Setup(turns=turns)
+    callers = []
+    for number in range(5):
+        callers.append(asyncio.create_task(setup.journal.finish(number, settlement(number), dead_letter=False)))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+    assert setup.producer.written == []
+    writing[0].end()
+    await asyncio.wait_for(asyncio.gather(*callers), 5.0)
+    assert len(setup.producer.of(STATE)) == 1
+
+
+async def test_a_write_that_has_grown_large_waits_no_longer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("app.engine.turns.WAIT_SECONDS", 3600.0)
+    turns = Turns()
+    for _ in range(AT_A_TIME):
+        await Turn(turns).begin(1)
+    setup = Setup(turns=turns)
+    callers = []
+    for number in range(ENOUGH):
+        assert setup.producer.written == []
+        callers.append(asyncio.create_task(setup.journal.finish(number, settlement(number), dead_letter=False)))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+    await asyncio.wait_for(asyncio.gather(*callers), 5.0)
+    assert setup.last().counts["2026-11-21"]["DE"]["events"] == {"synced": ENOUGH}
+
+
+async def test_a_failed_write_gives_its_turn_back() -> None:
+    turns = Turns()
+    for _ in range(2 * AT_A_TIME):
+        setup = Setup(turns=turns)
+        setup.producer.refused_topics.add(STATE)
+        with pytest.raises(Exception, match="refused"):
+            await setup.journal.finish(1, settlement(1), dead_letter=False)
+        with pytest.raises(Exception, match="refused"):
+            await setup.tasks[0]
+    assert turns._under_way == 0
 
 
 async def test_the_consumers_record_is_written_before_the_event_is_counted() -> None:
