@@ -22,25 +22,34 @@ class NotDone(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """``seconds``: monotonic clock; ``done``: events; ``cpu_seconds``: user and system, all threads."""
+    """``seconds``: monotonic clock; ``done``: events; ``cpu_seconds``: user and system, all threads;
+    ``stolen_seconds``: see the function of that name."""
 
     seconds: float
     done: int
     cpu_seconds: float
+    stolen_seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class Steady:
-    """The part of a run in full swing; CPU in milliseconds."""
+    """The part of a run in full swing; CPU in milliseconds. ``stolen``: of the time of a core, 1.0 is all of it."""
 
     events_per_second: float
     cpu_ms_per_event: float
+    stolen: float
 
 
 def cpu_seconds(pid: int) -> float:
     """User and system time of a process with all its threads (proc(5), stat); resolution 10 ms."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / _TICKS
+
+
+def stolen_seconds() -> float:
+    """Time in which this machine's cores had work but a hypervisor gave them to others, since the start (proc(5), stat:
+    steal). Machines of their own have none."""
+    return int(Path("/proc/stat").read_text().split(maxsplit=9)[8]) / _TICKS
 
 
 def resident_mb(pid: int, field: str = "VmRSS") -> float:
@@ -68,7 +77,7 @@ def watch(
             done = looks[-1].done if looks else 0
             raise NotDone(f"{ended} after {done} of {total} events and at most {within:g} s\n{log_tail(log)}")
         used = sum(cpu_seconds(process.pid) for process in processes)
-        looks.append(Look(time.monotonic(), answered(), used))
+        looks.append(Look(time.monotonic(), answered(), used, stolen_seconds()))
         time.sleep(LOOK_SECONDS)
     return looks
 
@@ -83,8 +92,12 @@ def steady(looks: Sequence[Look], total: int) -> Steady:
     if len(part) < 2 or part[-1].done == part[0].done:
         raise NotDone(f"{total} events were done too soon to be measured; give more")
     first, last = part[0], part[-1]
-    done = last.done - first.done
-    return Steady(done / (last.seconds - first.seconds), (last.cpu_seconds - first.cpu_seconds) / done * 1e3)
+    done, seconds = last.done - first.done, last.seconds - first.seconds
+    return Steady(
+        done / seconds,
+        (last.cpu_seconds - first.cpu_seconds) / done * 1e3,
+        (last.stolen_seconds - first.stolen_seconds) / seconds,
+    )
 
 
 def log_tail(log: Path, lines: int = 15) -> str:

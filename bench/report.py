@@ -19,7 +19,7 @@ from bench.site import IN_FLIGHT
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """The medians of a row's good runs. ``troubles``: what its other runs said."""
+    """The medians of a row's good runs. ``stolen``: of the worst of them. ``troubles``: what its other runs said."""
 
     row: Row
     good: int
@@ -32,6 +32,7 @@ class Summary:
     resident_mb: float
     took_ms: float
     events_per_commit: float
+    stolen: float
     troubles: tuple[str, ...]
 
 
@@ -70,6 +71,7 @@ def _summary(row: Row, runs: Sequence[Run]) -> Summary:
         resident_mb=max((run.resident_mb for run in good), default=0.0),
         took_ms=statistics.median([run.took_ms for run in good] or [0.0]),
         events_per_commit=statistics.median([run.events_per_commit for run in good] or [0.0]),
+        stolen=max((run.stolen for run in good), default=0.0),
         troubles=tuple(dict.fromkeys(run.trouble for run in runs if run.trouble)),
     )
 
@@ -129,6 +131,7 @@ def table(summaries: Sequence[Summary]) -> Table:
         "CPU, ms/event",
         "MB",
         "events/commit",
+        "stolen",
         title=f"One backlog, {IN_FLIGHT} in flight (c: one at a time, g: {IN_FLIGHT // 2}), one call per event",
     )
     for column in shown.columns[2:]:
@@ -144,9 +147,10 @@ def table(summaries: Sequence[Summary]) -> Table:
                 f"{summary.cpu_ms_per_event:.2f}",
                 f"{summary.resident_mb:,.0f}",
                 f"{summary.events_per_commit:.1f}" if summary.events_per_commit else "",
+                f"{summary.stolen:.0%}",
             )
             if summary.good
-            else ("-",) * 7
+            else ("-",) * 8
         )
         shown.add_row(row.letter, row.what, f"{row.milliseconds} ms", *figures)
     return shown

@@ -32,6 +32,7 @@ class Run:
     ``load``: the machine's load average just before. ``took_ms``: a call, from its last byte at the stub to the answer,
     on average of the whole run: the latency that was asked for, and what the machine made of it. ``events_per_commit``:
     how many events shared a write of their partition's durable record, on average; 0 for programs that have none.
+    ``stolen``: of the time of a core, by other guests of the machine's host.
     ``trouble``: why there are no figures, or what else was not as it must be; empty when all is well.
     """
 
@@ -45,6 +46,7 @@ class Run:
     resident_mb: float = 0.0
     took_ms: float = 0.0
     events_per_commit: float = 0.0
+    stolen: float = 0.0
     trouble: str = ""
 
 
@@ -111,6 +113,7 @@ def _run(site: Site, target: Stub, row: Row, number: int, topic: str, events: in
         resident,
         after.ms_each_since(before),
         events / commits if commits else 0.0,
+        measured.stolen,
         trouble,
     )
 

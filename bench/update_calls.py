@@ -37,13 +37,22 @@ class Strategy:
 
     strategy: Literal["replace", "reconcile"]
     batch_size: int
+    replace_parent: bool = False
 
     @property
     def name(self) -> str:
-        return self.strategy if self.batch_size == 1 else f"{self.strategy}, CMT_BATCH_SIZE={self.batch_size}"
+        settings = ["SYNC_REPLACE_PARENT=true"] * self.replace_parent
+        settings += [f"CMT_BATCH_SIZE={self.batch_size}"] * (self.batch_size > 1)
+        return ", ".join((self.strategy, *settings))
 
 
-STRATEGIES = (Strategy("replace", 1), Strategy("replace", 50), Strategy("reconcile", 1), Strategy("reconcile", 50))
+STRATEGIES = (
+    Strategy("replace", 1),
+    Strategy("replace", 1, replace_parent=True),
+    Strategy("replace", 50),
+    Strategy("reconcile", 1),
+    Strategy("reconcile", 50),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +89,9 @@ async def _costs(url: str, updates: int) -> list[Cost]:
     costs, requests = [], _Requests()
     async with CmtClient(cmt, catalog, observe=requests) as client:
         for strategy in STRATEGIES:
-            sync = SyncSettings.model_construct(strategy=strategy.strategy, replace_parent=False, dry_run=False)
+            sync = SyncSettings.model_construct(
+                strategy=strategy.strategy, replace_parent=strategy.replace_parent, dry_run=False
+            )
             sink = CmtSink(client, catalog, sync, strategy.batch_size)
             for changed in CHANGES:
                 events = _updates(changed)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from bench.report import Target, summarise, targets
@@ -20,6 +22,12 @@ def test_the_median_of_the_rounds_counts() -> None:
 
     assert (summary.events_per_second, summary.cpu_ms_per_event, summary.good) == (800.0, 2.0, 3)
     assert (summary.slowest_per_second, summary.fastest_per_second) == (100.0, 900.0)
+
+
+def test_stolen_time_of_the_worst_run_is_told() -> None:
+    runs = [replace(run("b5", 800.0), stolen=stolen) for stolen in (0.01, 0.35, 0.0)]
+
+    assert summarise(selected(["b5"]), runs)[0].stolen == 0.35
 
 
 def test_a_run_without_figures_is_told_and_not_averaged() -> None:
