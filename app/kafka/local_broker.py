@@ -201,8 +201,9 @@ class LocalBroker:
     def _pick_ports(self) -> Ports:
         # Clients know the ports of the first start, so later starts keep them. Nobody knows the controller's.
         if self._ports is not None:
-            return replace(self._ports, controller=free_port())
-        return Ports(self._wanted_port or free_port(), free_port(), tuple(free_port() for _ in self._secure))
+            return replace(self._ports, controller=free_port(self._ports.client, *self._ports.secure))
+        client = self._wanted_port or free_port()
+        return Ports(client, free_port(client), tuple(free_port(client) for _ in self._secure))
 
     def _folder(self) -> Path:
         if self._data is None:
