@@ -109,6 +109,7 @@ async def test_who_is_cancelled_while_waiting_is_not_in_the_way() -> None:
     assert not turns._waiting
 
 
+@pytest.mark.usefixtures("patient")
 async def test_alone_nobody_waits() -> None:
     turn = Turn(Turns())
     for _ in range(10 * AT_A_TIME):
