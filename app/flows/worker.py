@@ -33,7 +33,7 @@ from app.kafka.clients import aiokafka_producer_config, faust_connection
 from app.kafka.limits import copy_bytes
 from app.kafka.start_offsets import place_group
 from app.kafka.topic_specs import Problem
-from app.observe.health import Readiness
+from app.observe.health import Kind, Readiness, Reason
 from app.observe.logging import configure_logging
 from app.observe.metrics import Gauges, Metrics
 from app.readmodels import ReadModels
@@ -82,7 +82,7 @@ class Worker:
         self._stop = asyncio.Event()
         self._failure: BaseException | None = None
         self._stream: Stream | None = None
-        self._waiting_for: str | None = "starting"
+        self._waiting_for: Reason | None = Reason(Kind.KAFKA, "starting")
 
     async def run(self) -> None:
         """Work until asked to stop.
@@ -116,11 +116,11 @@ class Worker:
             try:
                 await self._start(stack)
             except KafkaError as error:
-                self._waiting_for = f"Kafka went away during the start ({type(error).__name__})"
+                self._waiting_for = Reason(Kind.KAFKA, f"Kafka went away during the start ({type(error).__name__})")
                 log.warning("Kafka went away during the start, starting again", error=type(error).__name__)
                 return False
             await self._stop.wait()
-            self._waiting_for = "stopping"
+            self._waiting_for = Reason(Kind.STATE, "stopping")
         return True
 
     async def _start(self, stack: AsyncExitStack) -> None:
@@ -174,7 +174,7 @@ class Worker:
         for account in accounts:
             await stack.enter_async_context(OutageWatch(account.name, account.health, producer, kafka, alert_seconds))
         stack.push_async_callback(stream.stop)
-        self._waiting_for = "the state is being recovered"
+        self._waiting_for = Reason(Kind.STATE, "the state is being recovered")
         started = asyncio.ensure_future(stream.start())
         stopping = asyncio.ensure_future(self._stop.wait())
         await asyncio.wait((started, stopping), return_when=asyncio.FIRST_COMPLETED)
@@ -198,7 +198,7 @@ class Worker:
                 report = await asyncio.to_thread(topics.create, kafka)
                 placed = await asyncio.to_thread(place_group, kafka)
             except KafkaAccessError as error:
-                self._waiting_for = str(error)
+                self._waiting_for = Reason(Kind.KAFKA, str(error))
                 log.warning("Kafka is not there yet, trying on", reason=str(error))
                 try:
                     await asyncio.wait_for(self._stop.wait(), KAFKA_RETRY_SECONDS)
@@ -226,9 +226,14 @@ class Worker:
         owned = stream is not None and stream.ownership.ready
         return Readiness.of(
             self._waiting_for,
-            None if owned else "partitions are not taken over yet",
-            self._read_models.trouble(),
+            None if owned else Reason(Kind.KAFKA, "partitions are not taken over yet"),
+            self._read_model_trouble(),
         )
+
+    def _read_model_trouble(self) -> Reason | None:
+        trouble = self._read_models.trouble()
+        kind = Kind.STATE if self._read_models.trouble_is_own else Kind.KAFKA
+        return None if trouble is None else Reason(kind, trouble)
 
     def _crash(self, error: BaseException) -> None:
         if isinstance(error, EngineStopped):

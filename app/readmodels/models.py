@@ -85,6 +85,7 @@ class ReadModels:
         self._slot: Slot | None = None
         self._store: Store | None = None
         self._trouble: str | None = "not started"
+        self._own_trouble = False
         self._kind: str | None = self._trouble
         self._decoded: dict[int, _Decoded] = {}
         self._closed: dict[int, tuple[frozenset[bytes], Counts]] = {}
@@ -141,6 +142,11 @@ class ReadModels:
     def trouble(self) -> str | None:
         """Why nothing new arrives, in plain words; None while following."""
         return self._trouble
+
+    @property
+    def trouble_is_own(self) -> bool:
+        """Whether the trouble lies in the file or in this program, not in Kafka."""
+        return self._own_trouble
 
     async def wait_until(self, topic: str, partition: int, offset: int, timeout: float) -> bool:  # noqa: ASYNC109
         """Whether everything below ``offset`` of a state topic's partition was applied within ``timeout`` seconds."""
@@ -281,17 +287,19 @@ class ReadModels:
             except ConfigurationError as error:
                 self._say(str(error))
             except sqlite3.Error as error:
-                self._say(f"the read model's file cannot be written: {error}")
+                self._say(f"the read model's file cannot be written: {error}", own=True)
                 if is_damage(error):
                     self._damaged.set()
             except Exception as error:  # noqa: BLE001 - a thread that ended would answer stale numbers for ever
-                self._say(f"unexpected {type(error).__name__}", error, traceback=True)
+                self._say(f"unexpected {type(error).__name__}", error, own=True, traceback=True)
             self._stop.wait(RETRY_SECONDS)
 
-    def _say(self, trouble: str | None, cause: BaseException | None = None, *, traceback: bool = False) -> None:
+    def _say(
+        self, trouble: str | None, cause: BaseException | None = None, *, own: bool = False, traceback: bool = False
+    ) -> None:
         """Log a change of state once, though its wording may differ from try to try."""
         before, self._kind = self._kind, _kind(trouble, cause)
-        self._trouble = trouble
+        self._trouble, self._own_trouble = trouble, own
         if self._kind == before:
             return
         if trouble is None:

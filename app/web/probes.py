@@ -20,7 +20,7 @@ async def readyz(request: web.Request) -> web.Response:
     """Whether the worker can do its work; 503 with the reasons if not."""
     readiness = request.app[STATE].readiness()
     status = HTTPStatus.OK if readiness.ready else HTTPStatus.SERVICE_UNAVAILABLE
-    return json_answer({"ready": readiness.ready, "reasons": readiness.reasons}, status)
+    return json_answer({"ready": readiness.ready, "reasons": readiness.texts}, status)
 
 
 async def metrics(request: web.Request) -> web.Response:

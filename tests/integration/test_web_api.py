@@ -28,6 +28,7 @@ from app.domain.consumer_state import consumer_key
 from app.domain.outcome import Outcome
 from app.domain.state import partition_key
 from app.kafka import sources
+from app.observe.health import Kind, Reason
 from app.observe.metrics import Gauges
 from app.settings import KafkaSettings, WebSettings
 from app.web import WebServer, WebServerError, WebState
@@ -409,7 +410,7 @@ async def test_real_answers_are_what_the_description_says(site: Site) -> None:
 
 async def test_readiness_says_what_is_missing(own_site: Site) -> None:
     assert (await own_site.get("/readyz")).json == {"ready": True, "reasons": []}
-    own_site.missing.append("the partitions are not assigned yet")
+    own_site.missing.append(Reason(Kind.KAFKA, "the partitions are not assigned yet"))
     answer = await own_site.get("/readyz")
     assert answer.status == 503
     assert answer.json == {"ready": False, "reasons": ["the partitions are not assigned yet"]}

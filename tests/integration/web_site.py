@@ -21,7 +21,7 @@ from app.domain.counts import FailureCount
 from app.domain.entities import EntityType
 from app.domain.outcome import Outcome, RecordCount
 from app.domain.state import Forwarded, partition_key
-from app.observe.health import Readiness
+from app.observe.health import Readiness, Reason
 from app.observe.metrics import Metrics
 from app.readmodels import ReadModels
 from app.settings import KafkaSettings, WebSettings
@@ -63,7 +63,7 @@ class Site:
     client: aiohttp.ClientSession
     models: ReadModels
     metrics: Metrics
-    missing: list[str] = field(default_factory=list)
+    missing: list[Reason] = field(default_factory=list)
 
     async def get(self, path: str, bearer: str | None = None, method: str = "GET", **options: Any) -> Answer:
         headers = options.pop("headers", {}) | ({"Authorization": f"Bearer {bearer}"} if bearer else {})
@@ -90,7 +90,7 @@ async def running_site(
     kafka: KafkaSettings, folder: Path, *, caught_up: bool = True, **settings: Any
 ) -> AsyncIterator[Site]:
     """A site on its own port for the length of a ``with`` block; with the given WEB_ settings."""
-    models, metrics, missing = ReadModels(kafka, folder), Metrics(), list[str]()
+    models, metrics, missing = ReadModels(kafka, folder), Metrics(), list[Reason]()
     models.start()
     given = {"port": 0, "jwt_secret": SECRET} | settings
     state = WebState(models, metrics, lambda: Readiness.of(*missing))

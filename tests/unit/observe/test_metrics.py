@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from app.observe.health import Readiness
 from app.observe.metrics import MARKETS_SHOWN, Gauges, Metrics
 
 PROMISED = {
@@ -78,8 +77,3 @@ def test_two_workers_of_a_test_do_not_share_their_metrics() -> None:
     one, other = Metrics(), Metrics()
     one.token("ok", "default")
     assert ("profile_sync_token_refreshes_total", (("result", "ok"),)) not in _samples(other)
-
-
-def test_readiness_names_what_is_missing() -> None:
-    assert Readiness.of(None, None) == Readiness(ready=True)
-    assert Readiness.of(None, "the broker is away") == Readiness(ready=False, reasons=["the broker is away"])
