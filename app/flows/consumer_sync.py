@@ -27,7 +27,7 @@ from app.domain.row_digests import Digests
 from app.domain.state import Verdict
 from app.domain.supersedes import Superseded, deleted_rows, what_is_left
 from app.engine.work import Permit, Result, Work
-from app.incidents.alert import Alert
+from app.incidents.alert import Alert, Severity
 from app.observe.redaction import hash_consumer
 from app.settings import SyncSettings
 from app.sinks import Sink
@@ -150,6 +150,8 @@ class ConsumerSync:
             consumer=hash_consumer(settlement.consumer_id or ""),
             message=verdict.message,
             at_ms=verdict.last_failed_ms,
+            severity=Severity.FAILED,
+            since_ms=verdict.first_failed_ms,
         )
         return alert.fingerprint.encode(), alert.to_bytes()
 

@@ -14,7 +14,7 @@ from app.domain.entities import OWN_ACCOUNT
 from app.domain.errors import CMT_OUTAGE, ErrorClass, ErrorEntry, lookup
 from app.engine.breaker import Breaker
 from app.engine.producer import DurableProducer, Write
-from app.incidents.alert import Alert, AlertKind
+from app.incidents.alert import Alert, AlertKind, Severity
 from app.observe.metrics import Metrics
 from app.settings import KafkaSettings
 
@@ -119,6 +119,7 @@ class OutageWatch:
             message=message,
             at_ms=int(time.time() * 1000),
             kind=kind,
+            severity=Severity.OUTAGE,
         )
         await self._producer.write_one(
             Write(self._kafka.alerts_topic, None, alert.fingerprint.encode(), alert.to_bytes())

@@ -126,7 +126,9 @@ class Worker:
     async def _start(self, stack: AsyncExitStack) -> None:
         settings, kafka, sync = self._settings, self._settings.kafka, self._settings.sync
         accounts = await stack.enter_async_context(self._accounts)
-        desk = await stack.enter_async_context(open_desk(settings.servicenow, on_result=self._metrics.incident))
+        desk = await stack.enter_async_context(
+            open_desk(settings.servicenow, kafka.group, on_result=self._metrics.incident)
+        )
         largest = dict.fromkeys((kafka.retry_topic, kafka.dlq_topic), copy_bytes(kafka))
         producer = DurableProducer(aiokafka_producer_config(kafka), largest)
         await producer.start()

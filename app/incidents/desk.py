@@ -23,7 +23,7 @@ from typing import Self
 import structlog
 
 from app.domain.backoff import delay_seconds
-from app.incidents.alert import Alert, AlertKind, UnreadableAlert
+from app.incidents.alert import Alert, AlertKind, UnreadableAlert, correlation_id
 from app.incidents.log_only import LogOnly
 from app.incidents.servicenow import ServiceNow
 from app.incidents.ticket_text import more_of_the_same, new_incident, over
@@ -86,6 +86,7 @@ class IncidentDesk:
 
     Args:
         tickets: the ticket system, open while this is used.
+        group: the consumer group, whose name begins every correlation ID.
         note_every_seconds: the shortest time between two notes of an incident.
         assignment_group: who gets new incidents.
         on_result: told "created", "noted", "held", "resolved", "nothing-open", "unreadable" or "failed" (one request).
@@ -95,6 +96,7 @@ class IncidentDesk:
     def __init__(
         self,
         tickets: TicketSystem,
+        group: str,
         *,
         note_every_seconds: float,
         assignment_group: str | None = None,
@@ -103,6 +105,7 @@ class IncidentDesk:
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
     ) -> None:
         self._tickets = tickets
+        self._group = group
         self._note_every = note_every_seconds
         self._assignment_group = assignment_group
         self._on_result = on_result
@@ -174,9 +177,10 @@ class IncidentDesk:
                         return
 
     async def _report(self, fingerprint: str, known: Known) -> None:
-        found = await self._tickets.find_open(fingerprint)
+        correlation = correlation_id(self._group, fingerprint)
+        found = await self._tickets.find_open(correlation)
         if found is None:
-            fields = new_incident(known.alerts, known.held, self._assignment_group)
+            fields = new_incident(correlation, known.alerts, known.held, self._assignment_group)
             created = await self._tickets.create(fields)
             log.info("incident opened", fingerprint=fingerprint, incident=created.number)
             self._on_result("created")
@@ -186,7 +190,7 @@ class IncidentDesk:
         self._known[fingerprint] = Known(self._clock())
 
     async def _resolve(self, alert: Alert, known: Known | None) -> None:
-        found = await self._tickets.find_open(alert.fingerprint)
+        found = await self._tickets.find_open(correlation_id(self._group, alert.fingerprint))
         if found is not None:
             await self._tickets.add_work_note(found, over(alert, known.held if known else 0))
         self._on_result("nothing-open" if found is None else "resolved")
@@ -211,7 +215,7 @@ class IncidentDesk:
 
 @asynccontextmanager
 async def open_desk(
-    settings: ServiceNowSettings, *, on_result: Callable[[str], None] = lambda result: None
+    settings: ServiceNowSettings, group: str, *, on_result: Callable[[str], None] = lambda result: None
 ) -> AsyncIterator[IncidentDesk]:
     """The desk that the settings ask for: with ServiceNow, or, without SERVICENOW_URL, with the log."""
     async with AsyncExitStack() as stack:
@@ -221,6 +225,7 @@ async def open_desk(
         yield await stack.enter_async_context(
             IncidentDesk(
                 tickets,
+                group,
                 note_every_seconds=settings.note_every_seconds,
                 assignment_group=settings.assignment_group,
                 on_result=on_result,

@@ -5,21 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from app.domain.errors import REGISTRY, ErrorClass
+from app.domain.errors import REGISTRY
 from app.domain.masking import mask
 from app.incidents.alert import Alert
 
-# ServiceNow's values: 1 high, 2 medium, 3 low; together they make the priority.
-_EVERYTHING_STANDS = ("1", "2")
-_SOME_EVENTS = ("2", "3")
 _SUMMARY_LENGTH = 160
 NO_EVENT = ("", "-")
 
 
-def new_incident(alerts: Sequence[Alert], count: int, assignment_group: str | None) -> dict[str, str]:
+def new_incident(correlation: str, alerts: Sequence[Alert], count: int, assignment_group: str | None) -> dict[str, str]:
     """The fields of a new incident (ServiceNow's names).
 
     Args:
+        correlation: its ``correlation_id``.
         alerts: the first few alerts that it is about, at least one.
         count: how many there are by now.
         assignment_group: who gets it.
@@ -28,8 +26,6 @@ def new_incident(alerts: Sequence[Alert], count: int, assignment_group: str | No
     entry = REGISTRY.get(alert.reason)
     meaning = entry.meaning if entry else "No such code in this version's registry."
     remedy = entry.remedy if entry else "Look at the worker's log."
-    whole_target = entry is not None and (entry.transport or entry.error_class is ErrorClass.AUTH)
-    urgency, impact = _EVERYTHING_STANDS if whole_target else _SOME_EVENTS
     lines = [
         f"Reason: {alert.reason}. {meaning}",
         f"What to do: {remedy}",
@@ -45,10 +41,10 @@ def new_incident(alerts: Sequence[Alert], count: int, assignment_group: str | No
             :_SUMMARY_LENGTH
         ],
         "description": "\n".join(lines),
-        "urgency": urgency,
-        "impact": impact,
+        "urgency": alert.severity.urgency,
+        "impact": alert.severity.impact,
         "category": "software",
-        "correlation_id": alert.fingerprint,
+        "correlation_id": correlation,
         "correlation_display": "profile-sync",
     }
     if assignment_group is not None:

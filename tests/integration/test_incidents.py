@@ -12,13 +12,14 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from app.incidents.alert import Alert, AlertKind
+from app.incidents.alert import Alert, AlertKind, correlation_id
 from app.incidents.desk import IncidentDesk, open_desk
 from app.incidents.servicenow import ServiceNow
 from app.incidents.tickets import TicketError
 from app.settings import ConfigurationError, ServiceNowSettings
 from app.simulator.server import Simulator
 
+GROUP = "profile-sync"
 ALERT = Alert("CMT-TIMEOUT", "consumer", "UPDATE", "DE", "3-17", "1f0a2b", "no answer", 1_763_000_000_000)
 
 
@@ -58,13 +59,13 @@ async def close(simulator: Simulator, incident: dict[str, Any], state: str) -> N
 
 async def test_alerts_become_one_incident_with_notes(simulator: Simulator) -> None:
     results: list[str] = []
-    async with open_desk(settings(simulator.url, note_every_seconds=0), on_result=results.append) as desk:
+    async with open_desk(settings(simulator.url, note_every_seconds=0), GROUP, on_result=results.append) as desk:
         for number in range(3):
             await desk.handle(replace(ALERT, event_id=f"3-{number}"))
         await desk.handle(replace(ALERT, entity="pet"))
         await desk.handle(replace(ALERT, kind=AlertKind.RESOLVE, message="answers again"))
     first, second = await incidents(simulator)
-    assert first["correlation_id"] == ALERT.fingerprint
+    assert first["correlation_id"] == f"{GROUP}:{ALERT.fingerprint}"
     assert first["assignment_group"] == "Campaign Support"
     assert "profile-sync dlq show 3-0" in first["description"]
     assert len(first["work_notes"]) == 3
@@ -76,18 +77,18 @@ async def test_another_desk_finds_the_open_incident_and_opens_a_new_one_after_it
     simulator: Simulator,
 ) -> None:
     for _ in range(2):
-        async with open_desk(settings(simulator.url)) as desk:
+        async with open_desk(settings(simulator.url), GROUP) as desk:
             await desk.handle(ALERT)
     assert len(await incidents(simulator)) == 1
     for count, state in enumerate(("6", "7", "8"), start=2):
         await close(simulator, (await incidents(simulator))[-1], state)
-        async with open_desk(settings(simulator.url)) as desk:
+        async with open_desk(settings(simulator.url), GROUP) as desk:
             await desk.handle(ALERT)
         assert len(await incidents(simulator)) == count
 
 
 async def test_counted_alerts_become_a_note_by_themselves(simulator: Simulator) -> None:
-    async with asyncio.timeout(15), open_desk(settings(simulator.url, note_every_seconds=0.3)) as desk:
+    async with asyncio.timeout(15), open_desk(settings(simulator.url, note_every_seconds=0.3), GROUP) as desk:
         for _ in range(20):
             await desk.handle(ALERT)
         while not (await incidents(simulator))[0]["work_notes"]:
@@ -106,7 +107,7 @@ async def test_an_alert_waits_until_servicenow_takes_it(simulator: Simulator, ki
     rule = {"operation": "Incident"} if kind in ("reset", "http_503") else {}
     await fault(simulator, kind, times=4, **rule)
     async with ServiceNow(settings(simulator.url)) as tickets:
-        await IncidentDesk(tickets, note_every_seconds=300, sleep=sleep).handle(ALERT)
+        await IncidentDesk(tickets, GROUP, note_every_seconds=300, sleep=sleep).handle(ALERT)
     assert len(await incidents(simulator)) == 1
     # A search whose connection broke is repeated by aiohttp itself, once.
     assert len(slept) == (2 if kind == "reset" else 4)
@@ -217,5 +218,5 @@ async def test_a_fingerprint_is_one_condition_of_the_query() -> None:
 
     hostile = replace(ALERT, entity="x^ORstate=1", operation="a,b c&d")
     async with instance(answer) as url, ServiceNow(settings(url)) as tickets:
-        await tickets.find_open(hostile.fingerprint)
+        await tickets.find_open(correlation_id(GROUP, hostile.fingerprint))
     assert queries == ["correlation_id=profile-sync:CMT-TIMEOUT:x_ORstate_1:a_b_c_d^stateNOT IN6,7,8^ORDERBYDESCnumber"]

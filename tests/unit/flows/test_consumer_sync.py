@@ -385,7 +385,7 @@ async def test_the_alert_names_the_event_but_not_the_consumer(catalog: Catalog) 
     assert result.settlement is not None
     key, value = flow.alert(record(), Verdict(result.settlement, "masked", 10, 20, alert=True))
     alert = Alert.from_bytes(value)
-    assert key == b"profile-sync:CMT-ROW-INVALID:pet:DELETE" == alert.fingerprint.encode()
+    assert key == b"CMT-ROW-INVALID:pet:DELETE" == alert.fingerprint.encode()
     assert (alert.event_id, alert.message, alert.at_ms) == ("3-14", "masked", 20)
     assert alert.consumer == hash_consumer("ann-4711")
     assert b"ann-4711" not in key + value

@@ -122,12 +122,12 @@ async def test_each_account_has_an_incident_of_its_own_that_says_what_is_wrong(
         await until(lambda: len(producer.written) == 2)
     alerts = {alert.fingerprint: alert.message for alert in map(Alert.from_bytes, (r.value for r in producer.written))}
     assert alerts.keys() == {
-        "profile-sync:CMT-OUTAGE:account-510001:-",
-        "profile-sync:CMT-OUTAGE:account-510002:-",
+        "CMT-OUTAGE:account-510001:-",
+        "CMT-OUTAGE:account-510002:-",
     }
     down, refused = (
-        alerts["profile-sync:CMT-OUTAGE:account-510001:-"],
-        alerts["profile-sync:CMT-OUTAGE:account-510002:-"],
+        alerts["CMT-OUTAGE:account-510001:-"],
+        alerts["CMT-OUTAGE:account-510002:-"],
     )
     assert "CMT-TIMEOUT" in down
     assert "by itself" in down

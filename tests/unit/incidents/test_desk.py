@@ -8,12 +8,13 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 
-from app.incidents.alert import Alert, AlertKind
+from app.incidents.alert import Alert, AlertKind, Severity
 from app.incidents.desk import BACKOFF_MOST, IncidentDesk, Known, Step, decide
 from app.incidents.log_only import LogOnly
 from app.incidents.tickets import Incident, TicketError
 
 EVERY = 300.0
+GROUP = "profile-sync"
 ALERT = Alert("CMT-TIMEOUT", "consumer", "UPDATE", "DE", "3-17", "1f0a2b", "no answer for '***'", 1_763_000_000_000)
 RESOLVE = replace(ALERT, kind=AlertKind.RESOLVE, event_id="", message="answers again")
 
@@ -58,6 +59,7 @@ class Desk(IncidentDesk):
         self.results: list[str] = []
         super().__init__(
             tickets,
+            GROUP,
             note_every_seconds=note_every,
             assignment_group="Campaign Support",
             on_result=self.results.append,
@@ -99,18 +101,18 @@ def test_what_an_alert_leads_to(known: Known | None, alert: Alert, step: Step) -
 async def test_the_first_alert_opens_an_incident_that_says_what_to_do(desk: Desk, tickets: Tickets) -> None:
     await desk.handle(ALERT)
     (fields,) = tickets.created
-    assert fields["correlation_id"] == ALERT.fingerprint
+    assert fields["correlation_id"] == f"{GROUP}:{ALERT.fingerprint}"
     assert fields["assignment_group"] == "Campaign Support"
     assert "CMT-TIMEOUT" in fields["short_description"]
     for part in ("No answer in time", "the call is repeated", "3-17", "profile-sync dlq show 3-17", "DE", "2025-11-13"):
         assert part in fields["description"]
-    assert (fields["urgency"], fields["impact"]) == ("1", "2")
 
 
-async def test_a_reason_that_concerns_single_events_is_less_urgent(desk: Desk, tickets: Tickets) -> None:
-    await desk.handle(replace(ALERT, reason="CMT-ROW-INVALID"))
-    await desk.handle(replace(ALERT, reason="NOT-KNOWN"))
-    assert {(fields["urgency"], fields["impact"]) for fields in tickets.created} == {("2", "3")}
+async def test_impact_and_urgency_come_from_the_severity(desk: Desk, tickets: Tickets) -> None:
+    for number, severity in enumerate(Severity):
+        await desk.handle(replace(ALERT, entity=f"e{number}", severity=severity))
+    priorities = [(fields["impact"], fields["urgency"]) for fields in tickets.created]
+    assert priorities == [("1", "1"), ("2", "1"), ("2", "2"), ("3", "2")]
 
 
 async def test_a_thousand_alerts_make_one_incident_and_one_note_per_interval(desk: Desk, tickets: Tickets) -> None:
@@ -144,7 +146,7 @@ async def test_what_is_counted_is_reported_when_the_desk_closes(desk: Desk, tick
 
 async def test_the_desk_reports_by_itself(tickets: Tickets) -> None:
     async with asyncio.timeout(10):
-        async with IncidentDesk(tickets, note_every_seconds=0.1) as desk:
+        async with IncidentDesk(tickets, GROUP, note_every_seconds=0.1) as desk:
             await desk.handle(ALERT)
             await desk.handle(ALERT)
             while not tickets.notes:
@@ -267,7 +269,7 @@ async def test_tickets_hold_no_personal_data(desk: Desk, tickets: Tickets) -> No
 
 async def test_without_a_ticket_system_the_log_is_told_as_rarely(capsys: pytest.CaptureFixture[str]) -> None:
     results: list[str] = []
-    desk = IncidentDesk(LogOnly(), note_every_seconds=EVERY, on_result=results.append)
+    desk = IncidentDesk(LogOnly(), GROUP, note_every_seconds=EVERY, on_result=results.append)
     for _ in range(50):
         await desk.handle(ALERT)
     await desk.handle(RESOLVE)
