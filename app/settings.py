@@ -250,6 +250,7 @@ class WebSettings(_Group):
     jwt_audience: str = "profile-sync"
     tls_cert: OptionalFile = None
     tls_key: OptionalFile = None
+    public_url: OptionalUrl = None
 
     @model_validator(mode="after")
     def _guarded(self) -> Self:

@@ -105,7 +105,7 @@ class ReadModels:
         self._progress.build(self._topics)
         try:
             self._open()
-        except sqlite3.Error as error:
+        except (sqlite3.Error, OSError) as error:
             raise SlotError(f"DATA_DIR {folder}: {self._slot.path.name} cannot be written: {error}") from error
         self._trouble = "not connected yet"
         self._thread = threading.Thread(target=self._run, name="read-models", daemon=True)
@@ -223,7 +223,7 @@ class ReadModels:
         try:
             return question()
         except sqlite3.Error as error:
-            if is_damage(error) and self._store is store:
+            if is_damage(error, store.path) and self._store is store:
                 self._damaged.set()
             raise ReadModelUnavailable(f"the read model's file cannot be read ({error}); it is built anew") from error
 
@@ -288,7 +288,7 @@ class ReadModels:
                 self._say(str(error))
             except sqlite3.Error as error:
                 self._say(f"the read model's file cannot be written: {error}", own=True)
-                if is_damage(error):
+                if self._slot is not None and is_damage(error, self._slot.path):
                     self._damaged.set()
             except Exception as error:  # noqa: BLE001 - a thread that ended would answer stale numbers for ever
                 self._say(f"unexpected {type(error).__name__}", error, own=True, traceback=True)
@@ -315,6 +315,8 @@ class ReadModels:
         try:
             self._store = Store(path, *self._topics)
         except sqlite3.Error as error:
+            if not is_damage(error, path):
+                raise
             log.warning("read model's file is of no use, it is built anew", file=path.name, reason=str(error))
             remove(path)
             self._store = Store(path, *self._topics)

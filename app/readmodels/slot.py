@@ -28,7 +28,8 @@ class Slot:
 
 
 def take_slot(folder: Path) -> Slot:
-    """Take the first free ``readmodel-<n>.sqlite`` of a folder; the folder is made if it is not there.
+    """Take the first free ``readmodel-<n>.sqlite`` of a folder; the folder is made, for this user alone, if it is not
+    there.
 
     The lock stands beside the file (``readmodel-<n>.lock``), so that a damaged file may be deleted while it is held.
 
@@ -36,7 +37,7 @@ def take_slot(folder: Path) -> Slot:
         SlotError: the folder cannot be written, or all slots are taken.
     """
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         for number in range(MOST_SLOTS):
             lock = os.open(folder / f"readmodel-{number}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             try:

@@ -7,6 +7,7 @@ where the data ends.
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import threading
 from collections.abc import Iterable, Mapping
@@ -37,7 +38,6 @@ CREATE TABLE consumers (
 _DAMAGE = {
     sqlite3.SQLITE_CORRUPT,
     sqlite3.SQLITE_NOTADB,
-    sqlite3.SQLITE_CANTOPEN,
     sqlite3.SQLITE_IOERR,
     sqlite3.SQLITE_ERROR,  # a table is missing
     sqlite3.SQLITE_READONLY,  # the file was moved or deleted under us
@@ -49,11 +49,14 @@ _DAMAGE = {
 _BUSY_SECONDS = 5.0
 
 
-def is_damage(error: sqlite3.Error) -> bool:
-    """Whether only a new file helps."""
+def is_damage(error: sqlite3.Error, path: Path) -> bool:
+    """Whether only a new file helps. A file that is there and cannot be opened is not damaged: the process may have no
+    file descriptor left."""
     if isinstance(error, sqlite3.ProgrammingError):  # closed by ``close``
         return False
     code = getattr(error, "sqlite_errorcode", None)
+    if code is not None and code & 0xFF == sqlite3.SQLITE_CANTOPEN:
+        return not path.exists()
     return code is None or (code & 0xFF) in _DAMAGE
 
 
@@ -241,6 +244,10 @@ class _Transaction:
 
 def _connect(path: Path, *, create: bool = True) -> sqlite3.Connection:
     # A reader must not make an empty file where ours was deleted: it would answer that nobody is known.
+    if create:
+        # For us alone: consumer IDs stand in it. What SQLite makes beside it has the rights of the file.
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        path.chmod(0o600)
     uri = f"{path.absolute().as_uri()}?mode={'rwc' if create else 'rw'}"
     return sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False, timeout=_BUSY_SECONDS)
 

@@ -6,7 +6,6 @@ keys of ``WEB_JWKS_URL``. A token signed with HS256 and a public key as the secr
 
 from __future__ import annotations
 
-import asyncio
 import re
 import time
 from collections.abc import Iterable
@@ -16,16 +15,14 @@ from http import HTTPStatus
 from typing import Any
 
 import jwt
-from jwt import PyJWK, PyJWKClient
+from jwt import PyJWK
 
 from app.settings import WebSettings
+from app.web.key_set import KeySet
 from app.web.problems import Problem
 
 # Clocks of two machines differ by this much at most.
 LEEWAY_SECONDS = 10
-# An identity provider that does not answer in this time is away; its keys are asked for again after five minutes.
-JWKS_TIMEOUT_SECONDS = 5
-JWKS_LIFETIME_SECONDS = 300
 # Longer ones do not fit into a cookie, nor into aiohttp's limit for a header.
 LONGEST_TOKEN = 3800
 
@@ -57,10 +54,6 @@ class InvalidToken(Exception):
     """A token that is not accepted; the text says why and holds nothing of it."""
 
 
-class KeysUnavailable(Exception):
-    """The keys to check a token with could not be fetched."""
-
-
 def bearer_token(header: str | None) -> str | None:
     """The token of an ``Authorization`` header; None when there is none, or none of this scheme.
 
@@ -80,26 +73,24 @@ class TokenVerifier:
     """Checks tokens against the configuration."""
 
     settings: WebSettings
-    _jwks: PyJWKClient | None = field(init=False, default=None, repr=False)
+    _keys: KeySet | None = field(init=False, default=None, repr=False)
 
     def __post_init__(self) -> None:
         if self.settings.jwks_url is not None:
-            self._jwks = PyJWKClient(
-                self.settings.jwks_url, timeout=JWKS_TIMEOUT_SECONDS, lifespan=JWKS_LIFETIME_SECONDS
-            )
+            self._keys = KeySet(self.settings.jwks_url)
 
     async def verify(self, token: str) -> Claims:
         """The claims of a token that is signed by whom we trust, for us, and not expired.
 
         Raises:
             InvalidToken: it is not.
-            KeysUnavailable: ``WEB_JWKS_URL`` did not answer.
+            KeysUnavailable: ``WEB_JWKS_URL`` did not answer with keys.
         """
         if len(token) > LONGEST_TOKEN:
             raise InvalidToken(f"the token is longer than {LONGEST_TOKEN} characters")
         try:
             header = jwt.get_unverified_header(token)
-        except jwt.InvalidTokenError:
+        except (jwt.InvalidTokenError, ValueError, RecursionError):  # ValueError: e.g. text that UTF-8 cannot hold
             raise InvalidToken("not a JWT") from None
         key, algorithms = await self._key(header)
         return _claims(_decoded(token, key, algorithms, self.settings.jwt_audience))
@@ -109,19 +100,13 @@ class TokenVerifier:
         algorithm = header.get("alg")
         if algorithm == "HS256" and self.settings.jwt_secret is not None:
             return self.settings.jwt_secret.get_secret_value(), ["HS256"]
-        if algorithm in ("RS256", "ES256") and self._jwks is not None:
-            key = await asyncio.to_thread(_signing_key, self._jwks, header.get("kid"))
+        if algorithm in ("RS256", "ES256") and self._keys is not None:
+            key_id = header.get("kid")
+            key = await self._keys.find(key_id) if isinstance(key_id, str) else None
+            if key is None:
+                raise InvalidToken("signed with a key that WEB_JWKS_URL does not know")
             return key, ["RS256", "ES256"]
         raise InvalidToken("signed with an algorithm that is not accepted here")
-
-
-def _signing_key(keys: PyJWKClient, key_id: Any) -> PyJWK:
-    try:
-        return keys.get_signing_key(key_id)
-    except jwt.PyJWKClientConnectionError as error:
-        raise KeysUnavailable("WEB_JWKS_URL did not answer; the token cannot be checked") from error
-    except (jwt.PyJWTError, ValueError) as error:
-        raise InvalidToken("signed with a key that WEB_JWKS_URL does not know") from error
 
 
 def _decoded(token: str, key: PyJWK | str, algorithms: list[str], audience: str) -> dict[str, Any]:
@@ -140,7 +125,7 @@ def _decoded(token: str, key: PyJWK | str, algorithms: list[str], audience: str)
         raise InvalidToken("the token is for another audience") from None
     except jwt.MissingRequiredClaimError as error:
         raise InvalidToken(f"the token has no {error.claim} claim") from None
-    except (jwt.PyJWTError, ValueError, TypeError, OverflowError):
+    except (jwt.PyJWTError, ValueError, TypeError, OverflowError, RecursionError):
         raise InvalidToken("the token is not valid") from None
 
 

@@ -1,65 +1,116 @@
 """Forms that only our own pages can send.
 
-Every form carries a CSRF token that must equal a cookie of its own (double submit); ``SameSite=Strict`` guards both.
+Three guards, each enough by itself in a browser of today: ``SameSite=Strict`` cookies, the headers that say where a
+request comes from, and a CSRF token in every form. The token of a visitor who is logged in is derived from the session,
+so that nobody can plant one. Before the login there is no session: then it equals a cookie of its own (double submit).
 """
 
 from __future__ import annotations
 
+import asyncio
+import hashlib
+import hmac
 import secrets
+from base64 import urlsafe_b64encode
 from http import HTTPStatus
-from urllib.parse import parse_qs
+from urllib.parse import parse_qs, urlsplit
 
-from aiohttp import web
+from aiohttp import ClientPayloadError, web
 
+from app.web.cookies import CSRF, TOKEN, get_cookie, set_cookie
 from app.web.problems import Problem
 from app.web.state import SETTINGS
 
-CSRF_COOKIE = "profile_sync_csrf"
 CSRF_FIELD = "csrf"
+
+# The largest form holds a token (see ``LONGEST_TOKEN``), every character of it escaped.
+LARGEST_FORM_BYTES = 16 * 1024
+# A form is one packet or two.
+FORM_SECONDS = 10.0
 
 _FORM = "application/x-www-form-urlencoded"
 _MOST_FIELDS = 20
+_PURPOSE = b"profile-sync form"
 
 
 async def checked_form(request: web.Request) -> dict[str, str]:
     """The fields of a form that came from a page of ours.
 
     Raises:
-        Problem: 415 for anything but a form, 400 if it is not readable, 403 without the right CSRF token.
+        Problem: 415 for anything but a form, 413 if it is too large, 408 if it does not come, 400 if it is not
+            readable, 403 if it comes from elsewhere or without the right CSRF token.
     """
     if request.content_type != _FORM:
         raise Problem(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, f"a form is expected ({_FORM})")
+    refuse_other_sites(request)
     try:
-        parsed = parse_qs((await request.read()).decode(), max_num_fields=_MOST_FIELDS)
+        parsed = parse_qs((await _body(request)).decode(), max_num_fields=_MOST_FIELDS)
     except ValueError:
         raise Problem(HTTPStatus.BAD_REQUEST, "the form cannot be read") from None
     fields = {name: values[0] for name, values in parsed.items()}
-    cookie, field = request.cookies.get(CSRF_COOKIE, ""), fields.get(CSRF_FIELD, "")
-    if not cookie or not secrets.compare_digest(cookie.encode(), field.encode()):
+    expected, field = _expected(request), fields.get(CSRF_FIELD, "")
+    if not expected or not secrets.compare_digest(expected.encode(), field.encode()):
         raise Problem(HTTPStatus.FORBIDDEN, "the form is out of date or from elsewhere; load the page again")
     return fields
 
 
+def refuse_other_sites(request: web.Request) -> None:
+    """Browsers say where a request comes from (Fetch Metadata; RFC 6454). Programs say nothing, and may pass.
+
+    Raises:
+        Problem: 403, another site sent it.
+    """
+    site = request.headers.get("Sec-Fetch-Site", "same-origin")
+    origin = request.headers.get("Origin")
+    if site not in ("same-origin", "none") or (origin is not None and not _is_ours(request, origin)):
+        raise Problem(HTTPStatus.FORBIDDEN, "this was sent by a page of another site")
+
+
 def with_csrf(request: web.Request, response: web.Response, token: str) -> web.Response:
-    """Give the browser the cookie that goes with the forms of a page."""
-    set_cookie(request, response, CSRF_COOKIE, token, None)
+    """Give the browser the cookie that goes with the forms of a page, where there is no session to go by."""
+    if not get_cookie(request, TOKEN):
+        set_cookie(request, response, CSRF, token, None)
     return response
 
 
 def csrf_token(request: web.Request) -> str:
-    """The token for the forms of a page: that of the browser's cookie, or a new one."""
-    cookie = request.cookies.get(CSRF_COOKIE, "")
-    return cookie if len(cookie) == 43 and cookie.isascii() else secrets.token_urlsafe(32)
+    """The token for the forms of a page."""
+    expected = _expected(request)
+    return expected if len(expected) == 43 else secrets.token_urlsafe(32)
 
 
-def set_cookie(request: web.Request, response: web.Response, name: str, value: str, max_age: int | None) -> None:
-    """A cookie that no script reads and no other site sends; ``max_age`` in seconds, None = until the browser ends."""
-    response.set_cookie(
-        name,
-        value,
-        max_age=max_age,
-        path="/",
-        httponly=True,
-        samesite="Strict",
-        secure=request.app[SETTINGS].tls_cert is not None,
-    )
+def _expected(request: web.Request) -> str:
+    if session := get_cookie(request, TOKEN):
+        # Whoever knows the session needs no forged form.
+        digest = hmac.digest(session.encode(), _PURPOSE, hashlib.sha256)
+        return urlsafe_b64encode(digest).rstrip(b"=").decode()
+    return get_cookie(request, CSRF)
+
+
+def _is_ours(request: web.Request, origin: str) -> bool:
+    public_url = request.app[SETTINGS].public_url
+    try:
+        parts = urlsplit(origin)
+        public = urlsplit(public_url) if public_url else None
+    except ValueError:
+        return False
+    if public is not None and (parts.scheme, parts.netloc) == (public.scheme, public.netloc):
+        return True
+    return bool(parts.netloc) and parts.netloc.lower() == request.headers.get("Host", "").lower()
+
+
+async def _body(request: web.Request) -> bytes:
+    if (request.content_length or 0) > LARGEST_FORM_BYTES:
+        raise Problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "the form is too large")
+    body = b""
+    try:
+        async with asyncio.timeout(FORM_SECONDS):
+            async for chunk in request.content.iter_any():
+                body += chunk
+                if len(body) > LARGEST_FORM_BYTES:
+                    raise Problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "the form is too large")
+    except TimeoutError:
+        raise Problem(HTTPStatus.REQUEST_TIMEOUT, f"the form did not come within {FORM_SECONDS:g} s") from None
+    except (ConnectionError, ClientPayloadError, web.RequestPayloadError):
+        raise Problem(HTTPStatus.BAD_REQUEST, "the form did not come whole") from None
+    return body

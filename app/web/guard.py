@@ -13,18 +13,17 @@ from app.web.auth import (
     EVERYTHING,
     Claims,
     InvalidToken,
-    KeysUnavailable,
     Scope,
     bearer_token,
     forbidden,
     unauthorized,
 )
+from app.web.cookies import TOKEN, get_cookie
+from app.web.key_set import KeysUnavailable
 from app.web.problems import Problem
 from app.web.state import SETTINGS, VERIFIER
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-
-TOKEN_COOKIE = "profile_sync_token"  # noqa: S105 - a name
 
 
 def requires(scope: Scope) -> Callable[[Handler], Handler]:
@@ -62,7 +61,7 @@ async def bearer_claims(request: web.Request) -> Claims | None:
 async def page_claims(request: web.Request) -> Claims | None:
     """What the visitor of a page may do, by bearer token or cookie; None: must log in."""
     claims = await bearer_claims(request)
-    if claims is None and (cookie := request.cookies.get(TOKEN_COOKIE)):
+    if claims is None and (cookie := get_cookie(request, TOKEN)):
         try:
             claims = await checked(request, cookie)
         except InvalidToken:

@@ -10,18 +10,12 @@ from aiohttp import web
 
 from app.readmodels import ReadModelUnavailable
 from app.web.guard import Handler, refuse_foreign_host
+from app.web.headers import careful_headers
 from app.web.problems import Problem, problem_answer
 from app.web.rendering import error_page
 from app.web.state import SETTINGS
 
 log = structlog.stdlib.get_logger(__name__)
-
-# Pages run the packaged script and style sheet only, and talk to nobody but us.
-_PAGE_POLICY = (
-    "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; connect-src 'self'; "
-    "form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
-)
-_DATA_POLICY = "default-src 'none'; frame-ancestors 'none'"
 
 # Asked every few seconds by machines: not worth a line each.
 _QUIET = frozenset({"/healthz", "/readyz", "/metrics"})
@@ -29,17 +23,9 @@ _QUIET = frozenset({"/healthz", "/readyz", "/metrics"})
 
 async def add_headers(request: web.Request, response: web.StreamResponse) -> None:
     """For ``on_response_prepare``: every answer, errors too, tells the browser to be careful."""
-    headers = response.headers
-    headers["Server"] = "profile-sync"
-    headers["X-Content-Type-Options"] = "nosniff"
-    headers["X-Frame-Options"] = "DENY"
-    headers["Referrer-Policy"] = "no-referrer"
-    headers["Cross-Origin-Resource-Policy"] = "same-origin"
-    headers["Cross-Origin-Opener-Policy"] = "same-origin"
-    headers["Content-Security-Policy"] = _PAGE_POLICY if response.content_type == "text/html" else _DATA_POLICY
-    headers.setdefault("Cache-Control", "no-store")
+    careful_headers(response.headers, page=response.content_type == "text/html")
     if request.app[SETTINGS].tls_cert is not None:
-        headers["Strict-Transport-Security"] = "max-age=31536000"
+        response.headers["Strict-Transport-Security"] = "max-age=31536000"
 
 
 @web.middleware

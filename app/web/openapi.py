@@ -125,7 +125,13 @@ def document() -> dict[str, Any]:
             "/readyz": _open(
                 "readiness",
                 "Partitions assigned, state recovered",
-                {"200": _json("Readiness", "Ready"), "503": _json("Readiness", "Not ready, with the reasons")},
+                {
+                    "200": _json("Readiness", "Ready"),
+                    "503": _json(
+                        "Readiness",
+                        "Not ready. The reasons are sentences with kpi:read, else words: kafka, state, target",
+                    ),
+                },
             ),
             "/metrics": _open(
                 "metrics", "Prometheus metrics", {"200": {"description": "Metrics", "content": {"text/plain": {}}}}

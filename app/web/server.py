@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import ssl
 
 import structlog
 from aiohttp import web
-from aiohttp.http_exceptions import HttpProcessingError
 
 from app.settings import WebSettings
 from app.web.auth import TokenVerifier
+from app.web.connections import HEAD_SECONDS, LINGER_SECONDS, TLS_SECONDS, Runner
 from app.web.middleware import add_headers, answer_errors, log_requests
 from app.web.routes import ROUTES
 from app.web.state import SETTINGS, STATE, VERIFIER, WebState
@@ -48,7 +49,8 @@ class WebServer:
     def __init__(self, state: WebState, settings: WebSettings) -> None:
         self._state = state
         self._settings = settings
-        self._runner: web.AppRunner | None = None
+        self._runner: Runner | None = None
+        self._listener: asyncio.Server | None = None
         self.port = settings.port
 
     @property
@@ -65,8 +67,10 @@ class WebServer:
         Raises:
             WebServerError: the port is taken, the host is not ours, or the certificate cannot be used.
         """
-        runner = web.AppRunner(
+        runner = Runner(
             make_app(self._state, self._settings),
+            keepalive_timeout=HEAD_SECONDS,
+            lingering_time=LINGER_SECONDS,
             access_log=None,  # ours names no paths
             handle_signals=False,
             shutdown_timeout=SHUTDOWN_SECONDS,
@@ -74,8 +78,15 @@ class WebServer:
         )
         await runner.setup()
         try:
+            assert runner.server is not None
             tls = self._tls()
-            await web.TCPSite(runner, self._settings.host, self._settings.port, ssl_context=tls).start()
+            self._listener = await asyncio.get_running_loop().create_server(
+                runner.server,
+                self._settings.host,
+                self._settings.port,
+                ssl=tls,
+                ssl_handshake_timeout=TLS_SECONDS if tls else None,
+            )
         except OSError as error:
             await runner.cleanup()
             raise WebServerError(
@@ -86,11 +97,14 @@ class WebServer:
             await runner.cleanup()
             raise
         self._runner = runner
-        self.port = runner.addresses[0][1]
+        self.port = self._listener.sockets[0].getsockname()[1]
         log.info("web server listens", url=self.url)
 
     async def stop(self) -> None:
         """Stop listening; requests under way get a moment."""
+        if self._listener is not None:
+            self._listener.close()
+            self._listener = None
         if self._runner is not None:
             await self._runner.cleanup()
             self._runner = None
@@ -109,15 +123,5 @@ class WebServer:
         return context
 
 
-def _drop_request_content(record: logging.LogRecord) -> bool:
-    # aiohttp logs malformed requests with the offending line, which may name a consumer or hold a token.
-    error = record.exc_info[1] if record.exc_info else None
-    if isinstance(error, HttpProcessingError):
-        record.exc_info = None
-        record.levelno, record.levelname = logging.INFO, "INFO"
-        record.msg, record.args = f"malformed request refused: {type(error).__name__}", ()
-    return True
-
-
+# What aiohttp itself has to say: errors that left its own code. Ours have their lines in connections.py.
 _server_log = logging.getLogger(__name__ + ".protocol")
-_server_log.addFilter(_drop_request_content)

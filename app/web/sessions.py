@@ -8,8 +8,9 @@ from http import HTTPStatus
 from aiohttp import web
 
 from app.web.auth import Claims, InvalidToken, Scope
-from app.web.forms import checked_form, csrf_token, set_cookie, with_csrf
-from app.web.guard import TOKEN_COOKIE, checked
+from app.web.cookies import CSRF, TOKEN, drop_cookie, set_cookie
+from app.web.forms import checked_form, csrf_token, with_csrf
+from app.web.guard import checked
 from app.web.rendering import render
 from app.web.state import SETTINGS
 
@@ -34,7 +35,8 @@ async def login(request: web.Request) -> web.Response:
     if Scope.KPI_READ not in claims.scopes:
         return _form(request, HTTPStatus.FORBIDDEN, f"This token lacks the scope {Scope.KPI_READ}.")
     response = _to("/")
-    set_cookie(request, response, TOKEN_COOKIE, token, _lifetime(claims))
+    set_cookie(request, response, TOKEN, token, _lifetime(claims))
+    drop_cookie(request, response, CSRF)  # from here on the session says which forms are ours
     return response
 
 
@@ -42,7 +44,7 @@ async def logout(request: web.Request) -> web.Response:
     """``POST /logout``."""
     await checked_form(request)
     response = _to("/login")
-    response.del_cookie(TOKEN_COOKIE, path="/")
+    drop_cookie(request, response, TOKEN)
     return response
 
 

@@ -382,7 +382,7 @@ async def test_every_answer_tells_the_browser_to_be_careful(site: Site, path: st
     for bearer in (None, token()):
         headers = (await site.get(path, bearer)).headers
         assert headers["X-Content-Type-Options"] == "nosniff"
-        assert headers["Referrer-Policy"] == "no-referrer"
+        assert headers["Referrer-Policy"] == "same-origin"
         assert "frame-ancestors 'none'" in headers["Content-Security-Policy"]
         assert "default-src 'none'" in headers["Content-Security-Policy"]
         assert "unsafe" not in headers["Content-Security-Policy"]
@@ -411,7 +411,7 @@ async def test_real_answers_are_what_the_description_says(site: Site) -> None:
 async def test_readiness_says_what_is_missing(own_site: Site) -> None:
     assert (await own_site.get("/readyz")).json == {"ready": True, "reasons": []}
     own_site.missing.append(Reason(Kind.KAFKA, "the partitions are not assigned yet"))
-    answer = await own_site.get("/readyz")
+    answer = await own_site.get("/readyz", token())
     assert answer.status == 503
     assert answer.json == {"ready": False, "reasons": ["the partitions are not assigned yet"]}
     assert (await own_site.get("/healthz")).status == 200

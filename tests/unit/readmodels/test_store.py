@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import resource
 import sqlite3
 import threading
 from collections.abc import Iterator
@@ -153,7 +155,7 @@ def test_a_file_that_is_of_no_use_is_refused(tmp_path: Path, spoil) -> None:  # 
     spoil(path)
     with pytest.raises(sqlite3.DatabaseError) as refused:
         Store(path, STATE, CONSUMERS).close()
-    assert is_damage(refused.value)
+    assert is_damage(refused.value, path)
     remove(path)
     Store(path, STATE, CONSUMERS).close()
 
@@ -170,15 +172,29 @@ def test_a_reader_never_takes_an_empty_file_for_an_empty_cluster(tmp_path: Path)
     remove(store.path)
     with pytest.raises(sqlite3.OperationalError) as missing:
         store.consumer_value(1, "C-1")
-    assert is_damage(missing.value)
+    assert is_damage(missing.value, store.path)
     assert not store.path.exists()
     store.close()
 
 
-def test_a_full_disk_is_no_damage() -> None:
+def test_a_full_disk_is_no_damage(store: Store) -> None:
     full = sqlite3.OperationalError("database or disk is full")
     full.sqlite_errorcode = sqlite3.SQLITE_FULL
-    assert not is_damage(full)
+    assert not is_damage(full, store.path)
+
+
+def test_a_process_without_file_descriptors_has_no_damaged_file(store: Store) -> None:
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    taken = [os.open(os.devnull, os.O_RDONLY)]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (taken[0] + 1, before[1]))
+    try:
+        with pytest.raises(sqlite3.OperationalError) as refused:
+            store.consumer_value(1, "C-1")
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+        os.close(taken[0])
+    assert not is_damage(refused.value, store.path)
+    assert store.consumer_value(1, "C-1") is None
 
 
 def test_threads_read_while_another_writes(store: Store) -> None:

@@ -16,7 +16,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from pydantic import SecretStr
 
 from app.settings import WebSettings
-from app.web.auth import LONGEST_TOKEN, InvalidToken, KeysUnavailable, TokenVerifier, bearer_token, sign
+from app.web.auth import LONGEST_TOKEN, InvalidToken, TokenVerifier, bearer_token, sign
+from app.web.key_set import KeysUnavailable
 
 SECRET = "s" * 40
 RSA_KEY = rsa.generate_private_key(public_exponent=65537, key_size=2048)

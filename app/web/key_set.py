@@ -1,0 +1,127 @@
+"""The signing keys of an identity provider (RFC 7517), fetched when they are needed and kept for five minutes.
+
+One fetch serves everybody who waits for it. A provider that is away, hangs or answers nonsense costs one short wait;
+until ``PAUSE_SECONDS`` later everybody is told at once. Keys that were fetched before are used on while the provider
+cannot be reached, for ``STALE_SECONDS`` at most.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import aiohttp
+import jwt
+import orjson
+import structlog
+from jwt import PyJWK, PyJWKSet
+
+log = structlog.stdlib.get_logger(__name__)
+
+# The whole answer must be there in this time.
+FETCH_SECONDS = 5.0
+FRESH_SECONDS = 300.0
+STALE_SECONDS = 3600.0
+# Between two fetches, whatever the reason: an unknown key ID must not become a flood, nor a provider that is away.
+PAUSE_SECONDS = 10.0
+# A provider has a handful of keys of 2 KiB at most.
+LARGEST_ANSWER_BYTES = 256 * 1024
+_CHUNK_BYTES = 16 * 1024
+
+
+class KeysUnavailable(Exception):
+    """The keys to check a token with could not be fetched; the text says why."""
+
+
+@dataclass(slots=True)
+class _Fetched:
+    keys: dict[str, PyJWK]
+    at: float
+
+
+class KeySet:
+    """Keys by their IDs.
+
+    Args:
+        url: ``WEB_JWKS_URL``.
+        clock: monotonic seconds.
+    """
+
+    def __init__(self, url: str, clock: Callable[[], float] = time.monotonic) -> None:
+        self._url = url
+        self._clock = clock
+        self._fetched: _Fetched | None = None
+        self._tried_at = float("-inf")
+        self._problem = "not asked yet"
+        self._fetching: asyncio.Task[None] | None = None
+
+    async def find(self, key_id: str) -> PyJWK | None:
+        """The key of an ID; None: the provider has none.
+
+        Raises:
+            KeysUnavailable: it cannot be asked, and what is known is too old.
+        """
+        known = self._known(FRESH_SECONDS)
+        if known is None or key_id not in known:
+            await self._refresh()
+            known = self._known(STALE_SECONDS)
+        if known is None:
+            raise KeysUnavailable(f"{self._problem}; the token cannot be checked")
+        return known.get(key_id)
+
+    def _known(self, seconds: float) -> dict[str, PyJWK] | None:
+        fetched = self._fetched
+        return None if fetched is None or self._clock() - fetched.at > seconds else fetched.keys
+
+    async def _refresh(self) -> None:
+        if self._fetching is None:
+            if self._clock() - self._tried_at < PAUSE_SECONDS:
+                return
+            self._fetching = asyncio.create_task(self._fetch(), name="fetch of the token keys")
+        # Whoever goes away while waiting leaves the fetch to the others.
+        await asyncio.shield(self._fetching)
+
+    async def _fetch(self) -> None:
+        try:
+            self._fetched = _Fetched(_keys(await _answer(self._url)), self._clock())
+        except KeysUnavailable as error:
+            self._problem = str(error)
+            log.warning("the keys of the identity provider cannot be fetched", reason=self._problem)
+        finally:
+            self._tried_at = self._clock()
+            self._fetching = None
+
+
+async def _answer(url: str) -> bytes:
+    timeout = aiohttp.ClientTimeout(total=FETCH_SECONDS)
+    try:
+        async with (
+            aiohttp.ClientSession(timeout=timeout, trust_env=True) as client,
+            client.get(url, allow_redirects=False, headers={"Accept": "application/json"}) as answer,
+        ):
+            if answer.status != 200:
+                raise KeysUnavailable(f"WEB_JWKS_URL answered with HTTP {answer.status}")
+            body = b""
+            async for chunk in answer.content.iter_chunked(_CHUNK_BYTES):
+                body += chunk
+                if len(body) > LARGEST_ANSWER_BYTES:
+                    raise KeysUnavailable(f"WEB_JWKS_URL answered with more than {LARGEST_ANSWER_BYTES} bytes")
+            return body
+    except TimeoutError:
+        raise KeysUnavailable(f"WEB_JWKS_URL did not answer within {FETCH_SECONDS:g} s") from None
+    except (aiohttp.ClientError, OSError, ValueError) as error:
+        raise KeysUnavailable(f"WEB_JWKS_URL cannot be asked ({type(error).__name__})") from error
+
+
+def _keys(body: bytes) -> dict[str, PyJWK]:
+    """The signing keys of an answer; keys of kinds that are not known are left out."""
+    try:
+        document = orjson.loads(body)
+        found = PyJWKSet.from_dict(document).keys if isinstance(document, dict) else []
+    except (jwt.PyJWTError, ValueError, TypeError, AttributeError, KeyError, RecursionError) as error:
+        raise KeysUnavailable("WEB_JWKS_URL answered with something that is no key set") from error
+    if not found:
+        raise KeysUnavailable("WEB_JWKS_URL answered with something that is no key set")
+    return {key.key_id: key for key in found if key.key_id and key.public_key_use in ("sig", None)}
