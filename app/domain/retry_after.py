@@ -7,6 +7,8 @@ from email.utils import parsedate_to_datetime
 
 # Nobody should be able to stop this program for a day by a header; after this long it asks again.
 LONGEST_SECONDS = 3600.0
+# An HTTP date has 29 characters.
+LONGEST_DATE = 100
 
 
 def retry_after_seconds(value: str | None, now: datetime) -> float | None:
@@ -15,6 +17,8 @@ def retry_after_seconds(value: str | None, now: datetime) -> float | None:
     >>> noon = datetime(2026, 1, 31, 12, 0, tzinfo=UTC)
     >>> retry_after_seconds("5", noon), retry_after_seconds("Sat, 31 Jan 2026 12:01:30 GMT", noon)
     (5.0, 90.0)
+    >>> retry_after_seconds("Mon, 01 Jan 99999999999 00:00:00 GMT", noon) is None
+    True
     >>> retry_after_seconds("soon", noon) is None, retry_after_seconds("Sat, 31 Jan 2026 11:00:00 GMT", noon)
     (True, 0.0)
     """
@@ -23,10 +27,14 @@ def retry_after_seconds(value: str | None, now: datetime) -> float | None:
     text = value.strip()
     if text.isascii() and text.isdigit():
         return min(float(text), LONGEST_SECONDS)
+    if len(text) > LONGEST_DATE:
+        return None
     try:
         moment = parsedate_to_datetime(text)
-    except ValueError:
+        if moment.tzinfo is None:
+            moment = moment.replace(tzinfo=UTC)
+        wait = (moment - now).total_seconds()
+    except (ValueError, OverflowError, TypeError, IndexError):
+        # email.utils was not written for hostile dates: a year of eleven digits is an OverflowError, for one.
         return None
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=UTC)
-    return min(max((moment - now).total_seconds(), 0.0), LONGEST_SECONDS)
+    return min(max(wait, 0.0), LONGEST_SECONDS)

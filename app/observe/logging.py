@@ -6,7 +6,9 @@ Everything goes through structlog, the standard library's loggers of Faust, aiok
 
 from __future__ import annotations
 
+import json
 import logging
+import math
 import sys
 from typing import Literal, TextIO
 
@@ -40,6 +42,9 @@ _HARMLESS = (
     "Unable to update metadata from %s",
 )
 
+
+# Python refuses to write numbers of more than 4,300 digits; nobody reads one of a hundred.
+LONGEST_INTEGER_BITS = 256
 
 # A message of a library that comes again within this time is counted, not written.
 REPEATED_SECONDS = 10.0
@@ -106,14 +111,46 @@ def configure_command_logging(level: Literal["WARNING", "ERROR"] = "WARNING") ->
 
 def _renderer(log_format: str, target: TextIO) -> Processor:
     if log_format == "console":
-        return structlog.dev.ConsoleRenderer(
+        console = structlog.dev.ConsoleRenderer(
             colors=target.isatty(), exception_formatter=structlog.dev.plain_traceback, pad_event_to=32
         )
+        return lambda logger, method, entry: str(console(logger, method, _plain_entry(entry)))
     return structlog.processors.JSONRenderer(serializer=_json)
 
 
 def _json(entry: EventDict, **_: object) -> str:
-    return orjson.dumps(entry, default=str, option=orjson.OPT_NON_STR_KEYS).decode()
+    try:
+        return orjson.dumps(entry, default=str, option=orjson.OPT_NON_STR_KEYS).decode()
+    except orjson.JSONEncodeError:
+        # Rare: a lone surrogate, a number of more than 64 bits. The line must not be lost for it.
+        return json.dumps(_plain_entry(entry), allow_nan=False)
+
+
+def _plain_entry(entry: EventDict) -> dict[str, object]:
+    return {_carried(str(key)): _plain(value) for key, value in entry.items()}
+
+
+def _plain(value: object) -> object:
+    """What can be written, without lone surrogates: those who read the line could not take them."""
+    match value:
+        case str():
+            return _carried(value)
+        case dict():
+            return {_carried(str(key)): _plain(inner) for key, inner in value.items()}
+        case list():
+            return [_plain(inner) for inner in value]
+        case int() if value.bit_length() > LONGEST_INTEGER_BITS:
+            return f"<a number of {value.bit_length()} bits>"
+        case None | bool() | int():
+            return value
+        case float():
+            return value if math.isfinite(value) else str(value)
+        case _:
+            return _carried(str(value))
+
+
+def _carried(text: str) -> str:
+    return text.encode("utf-8", "replace").decode()
 
 
 def _redact(_logger: WrappedLogger, _method: str, entry: EventDict) -> EventDict:

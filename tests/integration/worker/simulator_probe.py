@@ -114,8 +114,8 @@ class SimulatorProbe:
         return list(self.request("GET", "/_sim/incidents")["incidents"])
 
     def incidents_of(self, fingerprint: str) -> list[dict[str, Any]]:
-        """Incidents about one thing: ``<reason>:<entity>:<operation>``."""
-        return [one for one in self.incidents() if one["correlation_id"].removeprefix("profile-sync:") == fingerprint]
+        """Incidents about one thing, of any group: ``<reason>:<entity>:<operation>``."""
+        return [one for one in self.incidents() if one["correlation_id"].partition(":")[2] == fingerprint]
 
     def stats(self) -> dict[str, Any]:
         return dict(self.request("GET", "/_sim/stats"))

@@ -92,7 +92,9 @@ def test_an_account_that_is_down_holds_no_event_of_another(installation: Deploym
     assert installation.dead_letters() == []
     assert consumers("DE", installation) == set(people["DE"])
     assert consumers("PL", installation) == set(people["PL"])
-    assert [one["correlation_id"] for one in simulator.incidents()] == [f"profile-sync:{OUTAGE.format(GERMAN)}"]
+    assert [one["correlation_id"] for one in simulator.incidents()] == [
+        f"{installation.kafka.group}:{OUTAGE.format(GERMAN)}"
+    ]
 
 
 def test_a_null_value_deletes_where_the_consumer_was_written_last(installation: Deployment) -> None:

@@ -50,7 +50,7 @@ def test_an_outage_uses_up_no_attempt_and_becomes_one_incident_and_work_resumes_
     assert totals["synced"] == len(events)
     assert installation.dead_letters() == []
     assert simulator.rows(catalog) == installation.expected(events)
-    assert [one["correlation_id"] for one in simulator.incidents()] == [f"profile-sync:{OUTAGE}"]
+    assert [one["correlation_id"] for one in simulator.incidents()] == [f"{installation.kafka.group}:{OUTAGE}"]
     wait_for(
         lambda: "answers again" in json.dumps(simulator.incidents_of(OUTAGE)[0]),
         lambda: f"a note that it is over: {simulator.incidents_of(OUTAGE)}",

@@ -107,3 +107,21 @@ def test_the_level_of_the_settings_holds() -> None:
     structlog.get_logger("app").warning("not shown")
     structlog.get_logger("app").error("shown")
     assert [line["event"] for line in _lines(stream)] == ["shown"]
+
+
+@pytest.mark.parametrize("log_format", ["json", "console"])
+def test_what_cannot_be_encoded_does_not_cost_the_line(log_format: str) -> None:
+    stream = _configured(log_format=log_format)
+    strict = io.TextIOWrapper(io.BytesIO(), encoding="utf-8")
+    logging.getLogger().handlers[0].setStream(strict)  # type: ignore[attr-defined]
+    log = structlog.get_logger("app.engine")
+    log.warning("invalid \ud800", event_id="id \udc00", **{"key\ud800": ["in a list \ud800", {"deep": "\ud800"}]})
+    log.warning("large", offset=2**64, other=10**5_000, values=[10**5_000], odd=object())
+    strict.flush()
+    written = strict.buffer.getvalue().decode()  # type: ignore[attr-defined]
+    assert stream.getvalue() == ""
+    assert "invalid ?" in written
+    assert "id ?" in written
+    assert "large" in written
+    if log_format == "json":
+        assert [json.loads(line)["level"] for line in written.splitlines()] == ["warning", "warning"]
