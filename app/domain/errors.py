@@ -77,6 +77,13 @@ EVENT_KEY_MISMATCH = _entry(
     "The Kafka key differs from consumerId, so order per consumer cannot be kept.",
     "Have the producer use consumerId as the key, then redrive with an edited value.",
 )
+EVENT_KEY_ENCODED = _entry(
+    "EVENT-KEY-ENCODED",
+    _I,
+    "A null value is to delete the consumer of its key, but the key looks like JSON, or begins with a byte order mark "
+    "or the prefix of a schema registry: no consumer has such an ID.",
+    "Have the producer write keys with a plain string serializer; publish the deletion again.",
+)
 EVENT_NOT_TEXT = _entry(
     "EVENT-NOT-TEXT",
     _I,
@@ -120,7 +127,8 @@ EVENT_FOREIGN_ROW = _entry(
 EVENT_TOO_LARGE = _entry(
     "EVENT-TOO-LARGE",
     _I,
-    "The event does not fit into the dead-letter topic; the dead letter holds headers and the source position only.",
+    "Key, value and headers are larger than KAFKA_MAX_MESSAGE_BYTES when they are unpacked, or than the topic takes; "
+    "the record was not parsed, and a dead letter that does not fit holds headers and the source position only.",
     "Read it from the source position; raise KAFKA_MAX_MESSAGE_BYTES and run `topics create`.",
 )
 

@@ -7,17 +7,18 @@ The public description of the format is ``schemas/consumer-profile-event.schema.
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from enum import StrEnum
-from typing import Annotated, Any, NoReturn, Self
+from itertools import chain, islice
+from typing import Annotated, Any, Self
 
 from pydantic import (
     AfterValidator,
     BaseModel,
     ConfigDict,
+    FailFast,
     Field,
     StrictBool,
     StrictInt,
@@ -27,20 +28,23 @@ from pydantic import (
 )
 from pydantic.alias_generators import to_camel
 
+from app.domain.cloud_event import is_structured, structured_data
 from app.domain.entities import CHILD_TYPES, CONSUMER_ID_COLUMN, MARKET_PATTERN, Catalog, EntityType, Row
 from app.domain.errors import (
     EVENT_FOREIGN_ROW,
+    EVENT_KEY_ENCODED,
     EVENT_KEY_MISMATCH,
     EVENT_KEY_NOT_TEXT,
     EVENT_MARKET_UNKNOWN,
     EVENT_MISSING_KEY_COLUMN,
     EVENT_NO_KEY,
     EVENT_NOT_JSON,
-    EVENT_NOT_TEXT,
     EVENT_SCHEMA,
+    EVENT_TOO_LARGE,
     EVENT_UNKNOWN_COLUMN,
     ErrorEntry,
 )
+from app.domain.event_value import UnreadableValue, encoding_of, read_json, shown_name
 from app.domain.record import SourceRecord
 
 UNKNOWN_MARKET = "-"
@@ -50,7 +54,8 @@ TIME_PATTERN = (
     r"(\.[0-9]+)?([Zz]|[+-]([01][0-9]|2[0-3]):[0-5][0-9])$"
 )
 ID_LENGTH = 512
-_SHOWN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,63}")
+# Faults of one event that a message names; more would help nobody, and to find them all takes long.
+FAULTS_NAMED = 5
 
 
 class Operation(StrEnum):
@@ -82,7 +87,17 @@ def _encodable(text: str) -> str:
 Identifier = Annotated[StrictStr, Field(min_length=1, max_length=ID_LENGTH), AfterValidator(_encodable)]
 # Decimal, not float: a number goes out with the digits it came in with.
 Value = StrictStr | StrictBool | StrictInt | Annotated[Decimal, Field(strict=True)] | None
-ChildRows = dict[EntityType, tuple[dict[str, Value], ...]]
+
+
+class _EndsAtFirstFault(FailFast):
+    """An event may hold a megabyte of faults: each row and each list ends at its first one."""
+
+    __hash__ = object.__hash__  # its base has none, and a Union needs it
+
+
+Columns = Annotated[dict[str, Value], _EndsAtFirstFault()]
+Rows = Annotated[tuple[Columns, ...], _EndsAtFirstFault()]
+ChildRows = Annotated[dict[EntityType, Rows], _EndsAtFirstFault()]
 
 
 class ProfileEvent(BaseModel):
@@ -95,7 +110,7 @@ class ProfileEvent(BaseModel):
     consumer_id: Identifier
     market: Annotated[StrictStr, Field(pattern=MARKET_PATTERN)]
     occurred_at: Annotated[StrictStr, Field(pattern=TIME_PATTERN)]
-    consumer: dict[str, Value] | None = None
+    consumer: Columns | None = None
     entities: ChildRows = Field(default_factory=dict)
     delete_scope: DeleteScope | None = None
 
@@ -127,13 +142,17 @@ class ProfileEvent(BaseModel):
 
     def rows(self) -> list[tuple[EntityType, Row]]:
         """Child rows in writing order, ``ConsumerId`` filled in."""
-        if not self.entities:
-            return []
-        return [
-            (entity, {CONSUMER_ID_COLUMN: self.consumer_id, **row})
-            for entity in CHILD_TYPES
-            for row in self.entities.get(entity, ())
-        ]
+        return list(self.each_row()) if self.entities else []
+
+    def each_row(self) -> Iterator[tuple[EntityType, Row]]:
+        """As ``rows``, one by one."""
+        for entity in CHILD_TYPES:
+            for row in self.entities.get(entity, ()):
+                yield entity, {CONSUMER_ID_COLUMN: self.consumer_id, **row}
+
+
+# What an event's members are called on the wire.
+_MEMBERS = frozenset(to_camel(name) for name in ProfileEvent.model_fields)
 
 
 class InvalidEvent(Exception):
@@ -153,18 +172,29 @@ class InvalidEvent(Exception):
         self.operation = operation
 
 
-def read_event(record: SourceRecord, catalog: Catalog, last_market: str = UNKNOWN_MARKET) -> ProfileEvent:
+def read_event(
+    record: SourceRecord, catalog: Catalog, last_market: str = UNKNOWN_MARKET, *, largest: int | None = None
+) -> ProfileEvent:
     """Decode and check one record of the main topic.
 
-    JSON value, CloudEvents 1.0 binary mode (``ce_id`` is then the eventId), or a null value, which deletes the
-    profile of the key; its market is the consumer's last known one.
+    JSON value, CloudEvents 1.0 in binary mode (``ce_id`` is then the eventId) or structured mode, or a null value,
+    which deletes the profile of the key; its market is the consumer's last known one.
+
+    Args:
+        largest: bytes of key, value and headers; a record that is larger, unpacked, is not parsed.
 
     Raises:
         InvalidEvent: with the first thing found wrong.
     """
     event_id = _event_id_of(record)
+    if largest is not None and (size := record.size) > largest:
+        message = f"key, value and headers have {size:,} bytes, KAFKA_MAX_MESSAGE_BYTES is {largest:,}"
+        raise InvalidEvent(EVENT_TOO_LARGE, message, event_id=event_id)
     consumer_id = _consumer_of(record, event_id)
     if record.value is None:
+        if wrapped := _wrapped(record.key or b""):
+            message = f"a null value deletes the consumer of its key, but the key {wrapped}"
+            raise InvalidEvent(EVENT_KEY_ENCODED, message, event_id=event_id)
         return ProfileEvent(
             event_id=event_id,
             operation=Operation.DELETE,
@@ -173,7 +203,7 @@ def read_event(record: SourceRecord, catalog: Catalog, last_market: str = UNKNOW
             occurred_at=record.time.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
             delete_scope=DeleteScope.PROFILE,
         )
-    document = decode_document(record.value, event_id)
+    document = decode_document(record.value, event_id, structured=is_structured(record.header("content-type")))
     if record.header("ce_id"):
         document["eventId"] = event_id
         if "occurredAt" not in document and (time := record.header("ce_time")):
@@ -193,12 +223,18 @@ def check_document(document: Mapping[str, Any], catalog: Catalog, event_id: str)
 
 
 def _event_of(document: Mapping[str, Any], catalog: Catalog, event_id: str, key: str | None = None) -> ProfileEvent:
+    if len(document) > len(_MEMBERS):
+        unknown = islice((name for name in document if name not in _MEMBERS), FAULTS_NAMED)
+        message = f"there is no {', '.join(dict.fromkeys(map(shown_name, unknown)))}; an event has no such members"
+        raise InvalidEvent(EVENT_SCHEMA, message, **_known(document, event_id))
     try:
         event = ProfileEvent.model_validate(document, by_alias=True, by_name=False)
     except ValidationError as error:
         raise InvalidEvent(EVENT_SCHEMA, _describe(error), **_known(document, event_id)) from None
     if key is not None and event.consumer_id != key:
-        raise InvalidEvent(EVENT_KEY_MISMATCH, "the Kafka key differs from consumerId", **_identity(event))
+        wrapped = _wrapped(key.encode())
+        message = f"the Kafka key differs from consumerId{f': it {wrapped}' if wrapped else ''}"
+        raise InvalidEvent(EVENT_KEY_MISMATCH, message, **_identity(event))
     tables = catalog.of_market(event.market)
     if tables is None:
         raise InvalidEvent(EVENT_MARKET_UNKNOWN, unknown_market(event.market), **_identity(event))
@@ -232,39 +268,48 @@ def _consumer_of(record: SourceRecord, event_id: str) -> str:
     return consumer_id
 
 
-def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not JSON")
+def _wrapped(key: bytes) -> str | None:
+    """How a key is wrapped that should be the plain consumerId, in words; None: it is not."""
+    if wrapped := encoding_of(key):
+        return wrapped
+    return "looks like JSON" if key.lstrip()[:1] in (b"{", b"[", b'"') else None
 
 
-_JSON = json.JSONDecoder(parse_float=Decimal, parse_constant=_refuse_constant)
+def decode_document(value: bytes, event_id: str, *, structured: bool = False) -> dict[str, Any]:
+    """The JSON object that describes an event; fractions are ``Decimal``, so that they keep their digits.
 
-
-def decode_document(value: bytes, event_id: str) -> dict[str, Any]:
-    """The JSON object that a value is; fractions become ``Decimal``, so that they keep their digits.
+    Of a CloudEvent in structured mode it is the data, with ``eventId`` and, if need be, ``occurredAt`` of the
+    CloudEvent. ``structured``: the record says that it is one; a document with ``specversion`` says so itself.
 
     Raises:
-        InvalidEvent: not UTF-8, not JSON, or another kind of JSON.
+        InvalidEvent: not UTF-8, not JSON, another kind of JSON, or a CloudEvent without an event.
     """
-    document = decode_json(value, event_id)
-    if not isinstance(document, dict):
+    return event_document(decode_json(value, event_id), event_id, structured=structured)
+
+
+def event_document(decoded: Any, event_id: str, *, structured: bool = False) -> dict[str, Any]:
+    """As ``decode_document``, of JSON that is decoded already."""
+    if not isinstance(decoded, dict):
         raise InvalidEvent(EVENT_NOT_JSON, "the value is JSON, but not an object", event_id=event_id)
-    return document
+    if structured or "specversion" in decoded:
+        try:
+            return structured_data(decoded)
+        except UnreadableValue as problem:
+            known = _known({"eventId": decoded.get("id")}, event_id)
+            raise InvalidEvent(problem.entry, problem.message, **known) from None
+    return decoded
 
 
 def decode_json(value: bytes, event_id: str) -> Any:
-    """As ``decode_document``, for any kind of JSON."""
+    """As ``read_json``.
+
+    Raises:
+        InvalidEvent: it cannot be read.
+    """
     try:
-        text = value.decode()
-    except UnicodeDecodeError as error:
-        raise InvalidEvent(EVENT_NOT_TEXT, f"not UTF-8 at byte {error.start}", event_id=event_id) from None
-    try:
-        return _JSON.decode(text)
-    except json.JSONDecodeError as error:
-        message = f"not JSON: {error.msg} at character {error.pos}"
-        raise InvalidEvent(EVENT_NOT_JSON, message, event_id=event_id) from None
-    except (ValueError, ArithmeticError, RecursionError) as error:
-        message = f"not JSON that can be read: {type(error).__name__}"
-        raise InvalidEvent(EVENT_NOT_JSON, message, event_id=event_id) from None
+        return read_json(value)
+    except UnreadableValue as problem:
+        raise InvalidEvent(problem.entry, problem.message, event_id=event_id) from None
 
 
 def _known(document: Mapping[str, Any], event_id: str) -> dict[str, str]:
@@ -283,13 +328,8 @@ def _identity(event: ProfileEvent) -> dict[str, str]:
     return {"event_id": event.event_id, "market": event.market, "operation": event.operation.value}
 
 
-def _name(text: str) -> str:
-    # A name is the event's own text: shown only when it can hardly be anything but a name.
-    return text if _SHOWN_NAME.fullmatch(text) else "(unusual name)"
-
-
 def _place(loc: tuple[int | str, ...]) -> str:
-    return ".".join(str(part) if isinstance(part, int) else _name(part) for part in loc if part != "[key]")
+    return ".".join(str(part) if isinstance(part, int) else shown_name(part) for part in loc if part != "[key]")
 
 
 def _is_value(loc: tuple[int | str, ...]) -> bool:
@@ -310,17 +350,16 @@ def _describe(error: ValidationError) -> str:
         line = f"{place}: {message}" if place else message
         if line not in found:
             found.append(line)
-    return "; ".join(found[:5]) + (f"; and {len(found) - 5} more" if len(found) > 5 else "")
+    more = len(found) - FAULTS_NAMED
+    return "; ".join(found[:FAULTS_NAMED]) + (f"; and {more} more" if more > 0 else "")
 
 
 def _check_rows(event: ProfileEvent, catalog: Catalog) -> None:
-    rows: list[tuple[EntityType, Row]] = event.rows()
-    if event.consumer is not None:
-        rows.insert(0, (EntityType.CONSUMER, event.consumer))
-    for entity, row in rows:
+    parent: list[tuple[EntityType, Row]] = [] if event.consumer is None else [(EntityType.CONSUMER, event.consumer)]
+    for entity, row in chain(parent, event.each_row()):
         table = catalog[entity]
-        if unknown := [column for column in row if column not in table.columns]:
-            names = ", ".join(sorted({_name(column) for column in unknown}))
+        if unknown := list(islice((column for column in row if column not in table.columns), FAULTS_NAMED)):
+            names = ", ".join(sorted({shown_name(column) for column in unknown}))
             raise InvalidEvent(
                 EVENT_UNKNOWN_COLUMN, f"{entity.value}: {table.customer_key} has no column {names}", **_identity(event)
             )

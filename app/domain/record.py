@@ -40,6 +40,12 @@ class SourceRecord:
         return f"{self.partition}-{self.offset}"
 
     @property
+    def size(self) -> int:
+        """Bytes of key, value and headers, unpacked."""
+        headers = sum([len(name) + len(value or b"") for name, value in self.headers]) if self.headers else 0
+        return len(self.key or b"") + len(self.value or b"") + headers
+
+    @property
     def day(self) -> str:
         """UTC day of the Kafka timestamp (ISO 8601): the same on every replay, so counts never move between days."""
         return _day(min(max(self.timestamp_ms, 0), LATEST_MS) // DAY_MS)

@@ -40,6 +40,7 @@ class ConsumerSync:
 
     Args:
         account_of: the account that a market belongs to; its breaker is asked before an event runs.
+        largest: bytes of the largest record that is parsed (``KAFKA_MAX_MESSAGE_BYTES``).
     """
 
     def __init__(
@@ -48,7 +49,10 @@ class ConsumerSync:
         catalog: Catalog,
         settings: SyncSettings,
         account_of: Callable[[str], str] = lambda market: OWN_ACCOUNT,
+        *,
+        largest: int | None = None,
     ) -> None:
+        self._largest = largest
         self._sink = sink
         self._catalog = catalog
         self._account_of = account_of
@@ -63,7 +67,7 @@ class ConsumerSync:
         Raises:
             InvalidEvent: it cannot be worked on.
         """
-        event = read_event(record, self._catalog)
+        event = read_event(record, self._catalog, largest=self._largest)
         return Work(record, event.consumer_id, event.event_id, event)
 
     def invalid(self, record: SourceRecord, problem: InvalidEvent) -> Settlement:

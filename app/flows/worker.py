@@ -137,7 +137,7 @@ class Worker:
         context = EngineContext(
             kafka=kafka,
             sync=sync,
-            flow=ConsumerSync(accounts, self._catalog, sync, accounts.account_of),
+            flow=ConsumerSync(accounts, self._catalog, sync, accounts.account_of, largest=kafka.max_message_bytes),
             producer=producer,
             ledger=Ledger(),
             lease=Lease(lease_seconds),

@@ -50,6 +50,17 @@ POISONS: dict[str, tuple[bytes | None, bytes | None, str]] = {
     "key differs": (b"somebody-else", document(), "EVENT-KEY-MISMATCH"),
     "key differs by a space": (b"poisoned ", document(), "EVENT-KEY-MISMATCH"),
     "key of 600 characters": (b"k" * 600, document(), "EVENT-SCHEMA"),
+    "null value, key is JSON": (b'{"consumerId":"c-1"}', None, "EVENT-KEY-ENCODED"),
+    "null value, key of a schema registry": (b"\0\0\0\0\7c-1", None, "EVENT-KEY-ENCODED"),
+    "byte order mark": (KEY, b"\xef\xbb\xbf" + document(), "EVENT-NOT-JSON"),
+    "schema registry": (KEY, b"\0\0\0\0\7" + document(), "EVENT-NOT-JSON"),
+    "a member twice": (KEY, document()[:-1] + b', "market": "AT"}', "EVENT-SCHEMA"),
+    "cloud event without data": (KEY, b'{"specversion": "1.0", "id": "e", "type": "t", "source": "s"}', "EVENT-SCHEMA"),
+    "a megabyte of wrong rows": (
+        KEY,
+        row("pet", PetId="@").replace(b'{"PetId": "@"}', b"0," * 450_000 + b"0"),
+        "EVENT-SCHEMA",
+    ),
     "no market": (KEY, document(market=...), "EVENT-SCHEMA"),
     "market with a slash": (KEY, document(market="D/E"), "EVENT-SCHEMA"),
     "unknown operation": (KEY, document(operation="UPSERT"), "EVENT-SCHEMA"),
@@ -224,28 +235,39 @@ def test_junk_that_fitted_only_compressed_leaves_its_position_as_a_dead_letter(
     assert (letter.key, letter.value, letter.partition) == (KEY, None, PARTITION)
     headers = dict(letter.headers)
     assert headers["x-sync-value-omitted"] == b"true"
-    assert headers["x-sync-reason"] == b"EVENT-NOT-JSON"
+    assert headers["x-sync-reason"] == b"EVENT-TOO-LARGE"
     assert headers["x-sync-source-topic"] == shared.kafka.topic.encode()
 
 
-def test_event_that_fitted_only_compressed_is_synced(shared: Deployment, worker: WorkerProcess) -> None:
-    consumer, market = fresh_consumer(), fresh_market()
-    event = new(consumer, market, contact=[contact("k1", Value="x" * 3 * 1024 * 1024)])
-    between_good_ones(shared, worker, consumer.encode(), json.dumps(event).encode(), compression="gzip")
-    assert shared.market_counts(worker, market) == {"synced": 1}
-
-
-def test_event_that_fitted_only_compressed_fails_when_it_would_have_to_wait(
+def test_event_that_fitted_only_compressed_is_a_dead_letter_and_nobody_waits(
     shared: Deployment, worker: WorkerProcess
 ) -> None:
     consumer, market = fresh_consumer(), fresh_market()
-    event = new(consumer, market, contact=[contact("k1", Value="x" * 3 * 1024 * 1024)])
-    with shared.simulator.fault("server_fault", consumerId=consumer, operation="Update", times=1):
-        published = between_good_ones(shared, worker, consumer.encode(), json.dumps(event).encode(), compression="gzip")
-    assert shared.market_counts(worker, market) == {"failed": 1}
+    event = new(consumer, market, contact=[contact("k1", Value="x" * 2 * shared.kafka.max_message_bytes)])
+    published = between_good_ones(shared, worker, consumer.encode(), json.dumps(event).encode(), compression="gzip")
     [letter] = shared.dead_letters(published)
     assert (letter.value, letter.header("x-sync-reason")) == (None, b"EVENT-TOO-LARGE")
-    # Its consumer is not held up by it.
     after = new(consumer, market)
     shared.publish(after)
     assert shared.outcome(worker, after)["attempts"] == 1
+
+
+def test_a_record_that_unpacks_to_a_thousand_times_its_size_takes_little_memory(
+    shared: Deployment, worker: WorkerProcess
+) -> None:
+    unpacked = 28 * 1024 * 1024
+    between_good_ones(shared, worker, KEY, b"[" + b"[]," * 1000 + b"[]]")  # what a first invalid record takes
+    before = worker.peak_memory()
+    between_good_ones(shared, worker, KEY, b"[" + b"[]," * (unpacked // 3) + b"[]]", compression="gzip")
+    assert worker.peak_memory() - before < 8 * unpacked
+
+
+def test_a_cloud_event_in_structured_mode_is_synced(shared: Deployment, worker: WorkerProcess) -> None:
+    consumer = fresh_consumer()
+    event = new(consumer)
+    value = {"specversion": "1.0", "id": "ce-1", "source": "/crm", "type": "profile", "data": event}
+    headers: Headers = [("content-type", b"application/cloudevents+json; charset=UTF-8")]
+    between_good_ones(shared, worker, consumer.encode(), json.dumps(value).encode(), headers)
+    view = worker.consumer(consumer)
+    assert view is not None
+    assert (view["lastOutcome"], view["lastEventId"]) == ("synced", "ce-1")

@@ -117,6 +117,12 @@ class WorkerProcess:
             self._output.close()
             self._output = None
 
+    def peak_memory(self) -> int:
+        """Bytes of memory that it held at most until now (Linux: VmHWM)."""
+        assert self._process is not None, "not started"
+        status = Path(f"/proc/{self._process.pid}/status").read_text()
+        return int(status.partition("VmHWM:")[2].split()[0]) * 1024
+
     # What it says
 
     def status(self, path: str) -> tuple[int, Any]:

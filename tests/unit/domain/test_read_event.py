@@ -185,6 +185,11 @@ _DEEP = b'{"a":' * 50_000
         (record(None, key=None), errors.EVENT_NO_KEY),
         (record(key=b"\xc3\x28"), errors.EVENT_KEY_NOT_TEXT),
         (record(None, key=b"k" * 513), errors.EVENT_SCHEMA),
+        (record(None, key=b'{"id": "c-1"}'), errors.EVENT_KEY_ENCODED),
+        (record(None, key=b'"c-1"'), errors.EVENT_KEY_ENCODED),
+        (record(None, key=b' ["c-1"]'), errors.EVENT_KEY_ENCODED),
+        (record(None, key=b"\xef\xbb\xbfc-1"), errors.EVENT_KEY_ENCODED),
+        (record(None, key=b"\0\0\0\0\x07c-1"), errors.EVENT_KEY_ENCODED),
         (record(b"\xff\xfe{}"), errors.EVENT_NOT_TEXT),
         (record(json.dumps(NEW).encode("utf-16")), errors.EVENT_NOT_TEXT),
         (record("Zoë".encode("latin-1")), errors.EVENT_NOT_TEXT),
@@ -194,6 +199,9 @@ _DEEP = b'{"a":' * 50_000
         (record(json.dumps(NEW).encode() * 2), errors.EVENT_NOT_JSON),
         (record(b"\xef\xbb\xbf" + json.dumps(NEW).encode()), errors.EVENT_NOT_JSON),
         (record(b'{"eventId": NaN}'), errors.EVENT_NOT_JSON),
+        (record(b'{"eventId": "a", "eventId": "a"}'), errors.EVENT_SCHEMA),
+        (record(json.dumps(NEW).replace('"Jana"', '"Jana", "FirstName": "Ann"').encode()), errors.EVENT_SCHEMA),
+        (record(dict.fromkeys(map(str, range(50)), NEW["eventId"])), errors.EVENT_SCHEMA),
         (record(b'{"eventId": -Infinity}'), errors.EVENT_NOT_JSON),
         (record(b'{"eventId": ' + b"1" * 5000 + b"}"), errors.EVENT_NOT_JSON),
         (record(b'{"eventId": 1e9999999999999999999}'), errors.EVENT_NOT_JSON),
@@ -232,7 +240,7 @@ def test_every_code_for_events_is_given_here_or_by_the_dead_letter_writer() -> N
         for i in range(len(mark.args[1]))
     }
     assert {code for code in errors.REGISTRY if code.startswith("EVENT-")} - given_here == {
-        "EVENT-TOO-LARGE",
+        "EVENT-TOO-LARGE",  # only with a limit, see below
         "EVENT-MARKET-UNKNOWN",  # only with a catalog that lists markets, see below
     }
 
@@ -290,10 +298,113 @@ def test_message_says_where_and_what() -> None:
     )
 
 
-def test_a_long_list_of_faults_is_cut() -> None:
-    message = refused(record({**NEW, "entities": {"pet": [{"PetId": []}] * 100}})).message
-    assert message.count(";") == 5
-    assert message.endswith("and 95 more")
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"entities": {"pet": [{"PetId": []}] * 100}},
+        {"entities": {"pet": [0] * 100}},
+        {"entities": {f"pet{number}": [] for number in range(100)}},
+        {"consumer": {f"Column{number}": [] for number in range(100)}},
+        {"consumer": {"ConsumerId": "c-1"} | {f"Column{number}": 1 for number in range(100)}},
+        {f"member{number}": 1 for number in range(100)},
+        dict.fromkeys(NEW, 0) | {"more": 1, "other": 2},
+    ],
+)
+def test_a_few_faults_are_named_however_many_there_are(changes: dict[str, Any]) -> None:
+    message = refused(record({**NEW, **changes})).message
+    assert message.count(";") <= 5
+    assert message.count(",") <= 5
+    assert len(message) < 600
+
+
+def test_what_wraps_a_value_is_named() -> None:
+    assert "byte order mark (EF BB BF)" in refused(record(b"\xef\xbb\xbf" + json.dumps(NEW).encode())).message
+    assert "byte order mark of UTF-16" in refused(record(json.dumps(NEW).encode("utf-16"))).message
+    assert "schema ID 258" in refused(record(b"\0\0\0\x01\x02" + json.dumps(NEW).encode())).message
+    assert "schema ID 7" in refused(record(b"\0\0\0\0\x07\xff\x02avro")).message
+
+
+@pytest.mark.parametrize(
+    ("key", "named"),
+    [
+        (b'{"id": "c-1"}', "looks like JSON"),
+        (b"\0\0\0\0\x07c-1", "schema ID 7"),
+        (b"\xef\xbb\xbfc-1", "byte order mark"),
+    ],
+)
+def test_what_wraps_a_key_is_named(key: bytes, named: str) -> None:
+    assert named in refused(record(None, key=key)).message
+    assert named in refused(record(key=key)).message
+
+
+def test_a_member_that_is_given_twice_is_named_unless_the_name_may_be_a_value() -> None:
+    assert refused(record(b'{"eventId": 1, "eventId": 1}')).message == "the JSON member eventId is given twice"
+    assert "jana" not in refused(record(b'{"jana@example.com": 1, "jana@example.com": 1}')).message
+
+
+def test_a_consumer_id_that_looks_like_json_is_one_when_the_event_says_so() -> None:
+    value = {**NEW, "consumerId": "[1]", "consumer": {"ConsumerId": "[1]"}, "entities": {}}
+    assert read_event(record(value, key=b"[1]"), CATALOG).consumer_id == "[1]"
+
+
+# Larger than the topic takes, once it is unpacked
+
+
+def test_a_record_that_is_too_large_is_refused_unparsed() -> None:
+    source = record(b"{" * 900, key=b"k" * 50, headers=(("ce_id", b"e" * 44),))
+    assert source.size == 999
+    with pytest.raises(InvalidEvent) as caught:
+        read_event(source, CATALOG, largest=998)
+    assert (caught.value.entry, caught.value.event_id) == (errors.EVENT_TOO_LARGE, "e" * 44)
+    assert caught.value.message == "key, value and headers have 999 bytes, KAFKA_MAX_MESSAGE_BYTES is 998"
+    with pytest.raises(InvalidEvent) as caught:
+        read_event(source, CATALOG, largest=999)
+    assert caught.value.entry is errors.EVENT_NOT_JSON
+
+
+# CloudEvents structured mode
+
+STRUCTURED: dict[str, Any] = {
+    "specversion": "1.0",
+    "id": "ce-7",
+    "source": "/crm",
+    "type": "profile",
+    "time": "2026-01-02T03:04:05Z",
+    "data": {name: NEW[name] for name in NEW if name not in ("eventId", "occurredAt")},
+}
+CONTENT_TYPE = (("content-type", b"application/cloudevents+json; charset=UTF-8"),)
+
+
+@pytest.mark.parametrize("headers", [(), CONTENT_TYPE], ids=["by its members", "by its content-type"])
+def test_a_cloud_event_in_structured_mode_carries_the_event_as_its_data(headers: Headers) -> None:
+    event = read_event(record(STRUCTURED, headers=headers), CATALOG)
+    assert (event.event_id, event.occurred_at) == ("ce-7", "2026-01-02T03:04:05Z")
+    assert event.rows() == read_event(record(), CATALOG).rows()
+
+
+def test_the_event_of_a_cloud_event_keeps_its_own_time_but_not_its_own_id() -> None:
+    event = read_event(record({**STRUCTURED, "data": NEW}), CATALOG)
+    assert (event.event_id, event.occurred_at) == ("ce-7", NEW["occurredAt"])
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"data": None}, "no JSON object in data"),
+        ({"data": "text"}, "no JSON object in data"),
+        ({"data_base64": "e30="}, "data_base64"),
+        ({"specversion": 1}, "no specversion"),
+    ],
+)
+def test_a_cloud_event_without_an_event_is_refused_by_its_id(changes: dict[str, Any], said: str) -> None:
+    invalid = refused(record({**STRUCTURED, **changes}))
+    assert (invalid.entry, invalid.event_id) == (errors.EVENT_SCHEMA, "ce-7")
+    assert said in invalid.message
+
+
+def test_a_value_that_only_claims_to_be_a_cloud_event_is_refused() -> None:
+    assert "no specversion" in refused(record(headers=CONTENT_TYPE)).message
+    assert refused(record({**STRUCTURED, "id": ""})).message.startswith("eventId")
 
 
 def test_names_that_may_be_personal_data_are_not_shown() -> None:
@@ -373,6 +484,6 @@ def test_any_key_and_headers_can_stand_on_a_tombstone(key: bytes, headers: list[
     try:
         event = read_event(record(None, key=key, headers=tuple(headers)), CATALOG)
     except InvalidEvent as invalid:
-        assert invalid.entry in (errors.EVENT_NO_KEY, errors.EVENT_KEY_NOT_TEXT)
+        assert invalid.entry in (errors.EVENT_NO_KEY, errors.EVENT_KEY_NOT_TEXT, errors.EVENT_KEY_ENCODED)
     else:
         assert event.consumer_id.encode() == key

@@ -1,0 +1,114 @@
+"""One record or one answer costs bounded work, whatever it holds: the worst kinds of input for every reader.
+
+Each kind is read at a megabyte, which would not end within the test's time if the work were quadratic, and at two
+sizes whose work is compared.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from app.bundled import schema_path
+from app.domain.entities import parse_catalog
+from app.domain.event import InvalidEvent, read_event
+from app.domain.record import SourceRecord
+from tests.growth import LINEAR_AT_MOST, growth
+
+MEGABYTE = 1_000_000
+CATALOG = parse_catalog(schema_path("data-extensions.json").read_bytes())
+NEW: dict[str, Any] = {
+    "eventId": "e-1",
+    "operation": "UPDATE",
+    "consumerId": "c-1",
+    "market": "DE",
+    "occurredAt": "2026-11-21T10:00:00Z",
+    "consumer": {"ConsumerId": "c-1"},
+}
+
+
+def members(number: int, value: str) -> str:
+    return ",".join(f'"m{index}":{value}' for index in range(number))
+
+
+def event(consumer: str = '{"ConsumerId":"c-1"}', entities: str = "{}", more: str = "") -> bytes:
+    head = json.dumps({name: value for name, value in NEW.items() if name != "consumer"})[:-1]
+    return f'{head},"consumer":{consumer},"entities":{entities}{more}}}'.encode()
+
+
+def braced(text: str) -> str:
+    return "{" + text + "}"
+
+
+def pets(rows: list[str]) -> bytes:
+    return event(entities=braced(f'"pet":[{",".join(rows)}]'))
+
+
+def parent(more: str) -> bytes:
+    return event(consumer=braced(f'"ConsumerId":"c-1",{more}'))
+
+
+# For each kind of value: the bytes for a number of items.
+VALUES: dict[str, Callable[[int], bytes]] = {
+    "rows that are none": lambda n: pets(["0"] * n),
+    "rows without their key": lambda n: pets(["{}"] * n),
+    "rows with a wrong value": lambda n: pets(['{"PetId":[]}'] * n),
+    "good rows": lambda n: pets([f'{{"PetId":"{index}"}}' for index in range(n)]),
+    "one row with many columns": lambda n: pets([braced('"PetId":"1",' + members(n, "1"))]),
+    "many wrong values in one row": lambda n: parent(members(n, "[]")),
+    "many columns of the parent": lambda n: parent(members(n, "1")),
+    "many entity types": lambda n: event(entities=braced(members(n, "[]"))),
+    "many members": lambda n: event(more="," + members(n, "1")),
+    "a member again and again": lambda n: event(more=',"a":1' * n),
+    "members until the last is given twice": lambda n: braced(members(n, "1") + ',"m0":1').encode(),
+    "lists in lists": lambda n: b"[" * n,
+    "objects in objects": lambda n: b'{"a":' * n,
+    "escapes": lambda n: parent('"FirstName":"' + "\\u00e4" * n + '"'),
+    "surrogates": lambda n: event(more=',"member":"' + "\\ud800" * n + '"'),
+    "a fraction of many digits": lambda n: parent('"FirstName":0.' + "1" * n),
+    "a long name": lambda n: parent('"' + "n" * n + '":1'),
+    "blanks": lambda n: b" " * n,
+    "a cloud event": lambda n: braced(
+        f'"specversion":"1.0","id":"{"i" * n}","data":{braced(members(n, "1"))}'
+    ).encode(),
+}
+
+
+def read(value: bytes) -> object:
+    with contextlib.suppress(InvalidEvent):
+        return read_event(SourceRecord("t", 3, 41, 0, b"c-1", value), CATALOG)
+    return None
+
+
+@pytest.mark.parametrize("make", VALUES.values(), ids=VALUES.keys())
+def test_reading_an_event_is_linear(make: Callable[[int], bytes]) -> None:
+    assert growth(make, read, 2000) < LINEAR_AT_MOST
+
+
+def of_a_megabyte(make: Callable[[int], bytes]) -> bytes:
+    few, more = len(make(1000)), len(make(2000))
+    value = make(MEGABYTE * 1000 // (more - few))
+    assert len(value) > MEGABYTE * 0.9
+    return value
+
+
+@pytest.mark.parametrize("make", VALUES.values(), ids=VALUES.keys())
+def test_a_megabyte_of_the_worst_is_read_and_what_is_said_of_it_is_short(make: Callable[[int], bytes]) -> None:
+    value = of_a_megabyte(make)
+    try:
+        read_event(SourceRecord("t", 3, 41, 0, b"c-1", value), CATALOG)
+    except InvalidEvent as invalid:
+        assert len(str(invalid)) < 1000
+        assert len(invalid.event_id) <= 512
+
+
+@pytest.mark.parametrize("size", [3000, 400_000])
+def test_keys_and_headers_of_any_size_are_read(size: int) -> None:
+    headers = (*[("ce_id", b"x" * size)] * 3, ("content-type", b"application/" * size))
+    for key in (b"k" * size, b"{" * size, b"\xc3" * size):
+        with pytest.raises(InvalidEvent):
+            read_event(SourceRecord("t", 3, 41, 0, key, None, headers), CATALOG)
