@@ -264,7 +264,7 @@ def _is_fatal(problem: Problem, kafka: KafkaSettings) -> bool:
     """Whether a worker cannot work with a topic like this. The main topic's size limit is its owner's affair: what does
     not fit into ours becomes a dead letter without its value; ours must take what we write (see DurableProducer)."""
     too_small = problem.setting == "max.message.bytes" and problem.topic != kafka.topic
-    return too_small or problem.setting in ("topic", "partitions", "cleanup.policy")
+    return too_small or problem.setting in ("topic", "partitions", "cleanup.policy", "compression.type")
 
 
 def run_worker(settings: WorkerSettings) -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from app.kafka.codecs import CODECS
 from app.kafka.limits import BATCH_ROOM_BYTES, STATE_RECORD_BYTES, copy_bytes
 from app.settings import KafkaSettings
 
@@ -136,10 +137,13 @@ def topic_specs(settings: KafkaSettings, main: TopicState | None = None) -> tupl
     )
 
 
-def compare(spec: TopicSpec, state: TopicState | None) -> list[Problem]:
+def compare(
+    spec: TopicSpec, state: TopicState | None, readable: Collection[str] = CODECS, *, foreign: bool = False
+) -> list[Problem]:
     """Everything in which a topic differs from what it must be; ``state`` None = there is no such topic.
 
-    Configuration that the broker does not report (an older one does not know it) is not compared.
+    ``readable``: the codecs that this installation can read. ``foreign``: others write the topic, with codecs of their
+    choice. Configuration that the broker does not report (an older one does not know it) is not compared.
     """
     if state is None:
         return [Problem(spec.name, "topic", "missing", "there", "Create it: profile-sync topics create")]
@@ -166,13 +170,23 @@ def compare(spec: TopicSpec, state: TopicState | None) -> list[Problem]:
     if in_sync > state.replication:
         wanted = str(min_insync_replicas(state.replication))
         problems.append(_config_problem(spec.name, "min.insync.replicas", str(in_sync), wanted, wanted))
+    codec = state.config.get("compression.type", "producer")
+    may_hold = {"producer": CODECS if foreign else (), "uncompressed": ()}.get(codec, (codec,))
+    if unreadable := [name for name in may_hold if name not in readable]:
+        problems.append(_unreadable(spec.name, codec, unreadable, readable))
     return problems
 
 
-def compare_all(settings: KafkaSettings, states: Mapping[str, TopicState]) -> list[Problem]:
-    """Problems of all our topics, in the order of ``topic_specs``."""
+def compare_all(
+    settings: KafkaSettings, states: Mapping[str, TopicState], readable: Collection[str] = CODECS
+) -> list[Problem]:
+    """Problems of all our topics, in the order of ``topic_specs``; ``readable``: as in ``compare``."""
     specs = topic_specs(settings, states.get(settings.topic))
-    return [problem for spec in specs for problem in compare(spec, states.get(spec.name))]
+    return [
+        problem
+        for spec in specs
+        for problem in compare(spec, states.get(spec.name), readable, foreign=spec.name == settings.topic)
+    ]
 
 
 def partition_problems(specs: Sequence[TopicSpec], states: Mapping[str, TopicState]) -> list[Problem]:
@@ -257,6 +271,16 @@ def _config_problem(topic: str, name: str, found: str, wanted: str, mend: str) -
 def _too_large(topic: str, name: str, found: int, most: int) -> Problem:
     remedy = f"Set KAFKA_MAX_MESSAGE_BYTES={found}, then run profile-sync topics check again"
     return Problem(topic, name, str(found), f"at most {most}", f"{remedy}; or {_alter(topic, name, str(most))}")
+
+
+def _unreadable(topic: str, found: str, unreadable: Sequence[str], readable: Collection[str]) -> Problem:
+    wanted = " or ".join(("uncompressed", *(codec for codec in CODECS if codec in readable)))
+    remedy = (
+        f"This installation cannot read records compressed with {', '.join(unreadable)}: install what "
+        f"requirements.lock names (cramjam reads all of {', '.join(CODECS)}); or "
+        + _alter(topic, "compression.type", "uncompressed")
+    )
+    return Problem(topic, "compression.type", found, wanted, remedy)
 
 
 def _partitions_problem(spec: TopicSpec, state: TopicState) -> Problem:

@@ -10,6 +10,7 @@ from confluent_kafka import KafkaError, TopicPartition
 from confluent_kafka.admin import ConfigResource, NewTopic, OffsetSpec, ResourceType, TopicDescription
 
 from app.kafka.admin import TIMEOUT_SECONDS, Admin, KafkaAccessError
+from app.kafka.codecs import readable_codecs
 from app.kafka.topic_specs import Problem, TopicSpec, TopicState, compare_all, partition_problems, topic_specs
 from app.settings import KafkaSettings
 
@@ -44,7 +45,7 @@ def check(settings: KafkaSettings, *, timeout_seconds: float = TIMEOUT_SECONDS) 
         ConfigurationError: the settings name no usable broker or TLS files.
     """
     admin = Admin(settings, timeout_seconds=timeout_seconds)
-    return compare_all(settings, _states(admin, settings))
+    return compare_all(settings, _states(admin, settings), readable_codecs())
 
 
 def create(settings: KafkaSettings, *, timeout_seconds: float = TIMEOUT_SECONDS) -> CreateReport:
@@ -67,7 +68,7 @@ def create(settings: KafkaSettings, *, timeout_seconds: float = TIMEOUT_SECONDS)
     created = tuple(_create(admin, missing)) if missing else ()
     if missing:
         _wait_until_served(admin, missing)
-    problems = tuple(compare_all(settings, _states(admin, settings)))
+    problems = tuple(compare_all(settings, _states(admin, settings), readable_codecs()))
     return CreateReport(
         created=created, existing=tuple(s.name for s in specs if s.name not in created), problems=problems
     )

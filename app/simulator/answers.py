@@ -8,10 +8,13 @@ import socket
 import struct
 
 from aiohttp import web
+from multidict import CIMultiDict
 
+from app.simulator.answer_fields import AnswerFields, Shape
 from app.simulator.faults import MAX_TIMEOUT_MS, FaultRule, Kind
+from app.simulator.row_errors import DEADLOCK_TEXT, DUPLICATE_KEY_TEXT
 from app.simulator.soap_reader import SoapRequest
-from app.simulator.soap_writer import FAULT_ACTION, SoapFault, envelope, fault_payload
+from app.simulator.soap_writer import FAULT_ACTION, SoapFault, envelope, fault_payload, overall_payload
 
 # Codes: vendor pages "1-99 General" and "SOAP Faults". Throttling is a fault with HTTP 500, not 429.
 SOAP_FAULTS = {
@@ -19,6 +22,8 @@ SOAP_FAULTS = {
     Kind.SERVER_FAULT: SoapFault("Server", "Exception occurred during [Request] ErrorID: 1000000001", 2),
     Kind.SECURITY_FAULT: SoapFault("Security", "Token Expired"),
     Kind.MAINTENANCE: SoapFault("Server", "The system is in maintenance. Try again later.", 9),
+    Kind.DEADLOCK_FAULT: SoapFault("Server", DEADLOCK_TEXT, 2),
+    Kind.DUPLICATE_KEY_FAULT: SoapFault("Server", DUPLICATE_KEY_TEXT, 2),
 }
 TOKEN_EXPIRED = SOAP_FAULTS[Kind.SECURITY_FAULT]
 LOGIN_FAILED = SoapFault("Security", "Login failed")
@@ -70,7 +75,34 @@ async def transport_fault(request: web.Request, rule: FaultRule, stopping: async
         case Kind.TIMEOUT:
             await _hold(request, (rule.delay_ms or MAX_TIMEOUT_MS) / 1000, stopping)
             return _drop(request)
+        case Kind.ANSWER if rule.shape is Shape.RAW:
+            return _raw_answer(request, rule)
     return None
+
+
+def odd_answer(
+    http: web.Request, fields: AnswerFields, request: SoapRequest, operation: str, request_id: str
+) -> web.Response:
+    """The SOAP answer that a rule of the kind `answer` describes: a fault, or an OverallStatus without results."""
+    if fields.shape is Shape.FAULT:
+        code = fields.fault_code
+        side, api_code = (code, None) if isinstance(code, str) else ("Server", code)
+        fault = SoapFault(side, fields.fault_message or "", api_code)
+        response = fault_response(http, fault, request)
+    else:
+        payload = overall_payload(operation, fields.overall_status or "", request_id)
+        response = soap_response(payload, f"{operation}Response", request)
+    if fields.status is not None:
+        response.set_status(fields.status)
+    response.headers.update(fields.headers or {})
+    return response
+
+
+def _raw_answer(request: web.Request, fields: AnswerFields) -> web.Response:
+    content_type = "text/xml" if request.path.lower() == "/service.asmx" else "application/json"
+    headers = CIMultiDict({"Content-Type": f"{content_type}; charset=utf-8"})
+    headers.update(fields.headers or {})
+    return web.Response(status=fields.status or 200, body=fields.body_bytes(), headers=headers)
 
 
 def _drop(request: web.Request) -> web.Response:

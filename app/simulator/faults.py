@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
+from app.simulator.answer_fields import AnswerFields, Shape
 from app.simulator.definitions import Target
 
 # How long `slow` waits when the rule does not say.
@@ -42,19 +43,27 @@ class Kind(StrEnum):
     EXPIRE_TOKENS = "expire_tokens"
     INCIDENT_500 = "incident_500"
     INCIDENT_429 = "incident_429"
+    DEADLOCK_ROW = "deadlock_row"
+    DEADLOCK_FAULT = "deadlock_fault"
+    DUPLICATE_KEY_FAULT = "duplicate_key_fault"
+    OK_BUT_UNKNOWN = "ok_but_unknown"
+    ANSWER = "answer"
 
 
-ROW_KINDS = frozenset({Kind.ROW_ERROR, Kind.ROW_ERROR_TRANSIENT})
+ROW_KINDS = frozenset({Kind.ROW_ERROR, Kind.ROW_ERROR_TRANSIENT, Kind.DEADLOCK_ROW, Kind.OK_BUT_UNKNOWN})
+# Faults of a whole call that only a write can meet.
+WRITE_KINDS = frozenset({Kind.DUPLICATE_KEY_FAULT})
 TOKEN_KINDS = frozenset({Kind.TOKEN_500, Kind.TOKEN_429})
 INCIDENT_KINDS = frozenset({Kind.INCIDENT_500, Kind.INCIDENT_429})
 # These happen below SOAP, and so to the token and the incident endpoint as well, when `operation` names it.
-TRANSPORT_KINDS = frozenset({Kind.RESET, Kind.TIMEOUT, Kind.HTTP_503, Kind.HTML_500, Kind.SLOW})
+TRANSPORT_KINDS = frozenset({Kind.RESET, Kind.TIMEOUT, Kind.HTTP_503, Kind.HTML_500, Kind.SLOW, Kind.ANSWER})
+_WRITES = ("Create", "Update", "Delete")
 SOAP_KINDS = frozenset(Kind) - ROW_KINDS - TOKEN_KINDS - INCIDENT_KINDS
 
 Operation = Literal["Create", "Update", "Delete", "Retrieve", "Token", "Incident"]
 
 
-class FaultRule(BaseModel):
+class FaultRule(AnswerFields):
     """The body of `POST /_sim/faults`."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
@@ -72,7 +81,16 @@ class FaultRule(BaseModel):
     def _kind_and_operation_fit(self) -> FaultRule:
         if self.operation not in self.operations():
             raise ValueError(f"{self.kind} cannot happen to operation {self.operation}")
+        if self.kind is not Kind.ANSWER and self.given():
+            raise ValueError(f"{', '.join(sorted(self.given()))}: only the kind answer has these")
+        if (contradiction := self.contradiction()) is not None:
+            raise ValueError(contradiction)
         return self
+
+    @property
+    def strikes_rows(self) -> bool:
+        """Whether single rows of a write meet it, not the call."""
+        return self.kind in ROW_KINDS or (self.kind is Kind.ANSWER and self.shape is Shape.ROWS)
 
     @property
     def at_once(self) -> bool:
@@ -82,17 +100,20 @@ class FaultRule(BaseModel):
 
     def operations(self) -> Collection[str | None]:
         """What `operation` may be; None stands for all that the kind is made for."""
-        if self.kind in ROW_KINDS:
-            return (None, "Create", "Update", "Delete")
+        if self.strikes_rows or self.kind in WRITE_KINDS:
+            return (None, *_WRITES)
         if self.kind in TOKEN_KINDS:
             return (None, "Token")
         if self.kind in INCIDENT_KINDS:
             return (None, "Incident")
-        soap = (None, "Create", "Update", "Delete", "Retrieve")
-        return (*soap, "Token", "Incident") if self.kind in TRANSPORT_KINDS else soap
+        soap = (None, *_WRITES, "Retrieve")
+        below_soap = self.kind in TRANSPORT_KINDS and self.shape is Shape.RAW
+        return (*soap, "Token", "Incident") if below_soap else soap
 
     def covers(self, operation: str, targets: Iterable[Target]) -> bool:
         if self.operation is not None and self.operation != operation:
+            return False
+        if self.kind in WRITE_KINDS and operation not in _WRITES:
             return False
         if self.data_extension is None and self.consumer_id is None:
             return True
@@ -199,7 +220,7 @@ class Faults:
         if not self._armed:
             return None
         for armed in self._meant_for((target,)):
-            if armed.rule.kind in ROW_KINDS and self._strikes(armed, operation, (target,)):
+            if armed.rule.strikes_rows and self._strikes(armed, operation, (target,)):
                 return armed.rule
         return None
 
@@ -210,7 +231,7 @@ class Faults:
         fault: FaultRule | None = None
         for armed in self._meant_for(targets):
             rule = armed.rule
-            if rule.kind not in kinds or (fault is not None and rule.kind is not Kind.SLOW):
+            if rule.kind not in kinds or rule.strikes_rows or (fault is not None and rule.kind is not Kind.SLOW):
                 continue
             # A transport fault without an operation is meant for SOAP.
             if operation in ("Token", "Incident") and rule.kind in TRANSPORT_KINDS and rule.operation is None:

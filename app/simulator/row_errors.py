@@ -19,6 +19,8 @@ UPDATE_TARGET_MISSING = 310004
 PROCESSING = 310006
 VALIDATION = 310007
 UNSUPPORTED_OBJECT = 5
+UNEXPECTED = 2
+BATCH_TIMED_OUT = 71000
 VALUE_GENERAL = 70000
 VALUE_NULL = 70001
 INVALID_DATA_EXTENSION = 70003
@@ -28,6 +30,10 @@ VALUE_EMPTY = 70004
 DEADLOCK_TEXT = (
     "Transaction (Process ID 87) was deadlocked on lock resources with another process and has been chosen as the "
     "deadlock victim. Rerun the transaction."
+)
+# Also SQL Server's: two rows of one request have the same key.
+DUPLICATE_KEY_TEXT = (
+    "Violation of PRIMARY KEY constraint. Cannot insert duplicate key in object. The statement has been terminated."
 )
 
 
@@ -42,12 +48,17 @@ class ColumnError:
 
 @dataclass(frozen=True, slots=True)
 class RowError:
-    """Why a row was refused: ErrorCode and StatusMessage of its Result, and details by column."""
+    """Why a row was refused: ErrorCode and StatusMessage of its Result, and details by column.
 
-    code: int
+    `status` is the Result's StatusCode, `overall` the OverallStatus of the answer if it is not to follow from the rows.
+    """
+
+    code: int | None
     message: str
     key_errors: tuple[ColumnError, ...] = field(default=())
     value_errors: tuple[ColumnError, ...] = field(default=())
+    status: str = "Error"
+    overall: str | None = None
 
 
 def without_key(column: str, value: str | None) -> RowError:
@@ -100,5 +111,11 @@ def invalid_value(column: str, value: str, is_key: bool) -> RowError:
     return RowError(VALIDATION, f"Errors occurred with values specified. {text}", value_errors=error)
 
 
-def deadlock() -> RowError:
-    return RowError(PROCESSING, DEADLOCK_TEXT)
+def deadlock(code: int = PROCESSING) -> RowError:
+    """Both codes are seen with this text, and with errors that are permanent."""
+    return RowError(code, DEADLOCK_TEXT)
+
+
+def ok_but_unknown() -> RowError:
+    """The vendor page on 71000: the row level says OK though the whole batch timed out."""
+    return RowError(BATCH_TIMED_OUT, "The batch timed out in singleton mode.", status="OK")

@@ -9,12 +9,14 @@ from dataclasses import dataclass, replace
 from aiohttp import web
 
 from app.simulator import row_errors
+from app.simulator.answer_fields import Shape
 from app.simulator.answers import (
     DROPPING,
     LOGIN_FAILED,
     SOAP_FAULTS,
     TOKEN_EXPIRED,
     fault_response,
+    odd_answer,
     soap_response,
     transport_fault,
 )
@@ -26,7 +28,7 @@ from app.simulator.metadata import described
 from app.simulator.retrieves import Retrieves
 from app.simulator.row_errors import RowError
 from app.simulator.soap_reader import OPERATIONS, NotSoapError, NotXmlError, SoapRequest, read_request
-from app.simulator.soap_writer import SoapFault, describe_payload, write_payload
+from app.simulator.soap_writer import SoapFault, describe_payload, new_id, write_payload
 from app.simulator.store import Store
 from app.simulator.tokens import Tokens, TokenState
 from app.simulator.writes import Write, apply, prepare
@@ -164,7 +166,7 @@ class SoapEndpoint:
             error = apply(write, work.operation, work.request.save_action, self._delete_missing_is_error)
             if rule is None or error is not None:
                 return error
-        return row_errors.deadlock() if rule.kind is Kind.ROW_ERROR_TRANSIENT else _refused_value(write)
+        return _row_error(rule, write)
 
     def _record_all(self, work: _Work, status: Status, failed: set[str] | None = None) -> list[Call]:
         """One entry per data extension of the call; those in `failed` get the status error."""
@@ -188,7 +190,9 @@ class SoapEndpoint:
         self, http: web.Request, work: _Work, rule: FaultRule, calls: list[Call], started: float
     ) -> web.Response:
         response = await transport_fault(http, rule, self._stopping)
-        if response is None:
+        if response is None and rule.kind is Kind.ANSWER:
+            response = odd_answer(http, rule, work.request, work.operation, new_id())
+        elif response is None:
             soap_fault = SOAP_FAULTS[rule.kind]
             if rule.kind is Kind.SERVER_FAULT:
                 soap_fault = replace(soap_fault, text=soap_fault.text.replace("Request", work.operation))
@@ -208,6 +212,20 @@ def _refused_action(http: web.Request, request: SoapRequest) -> SoapFault | None
     return None
 
 
+def _row_error(rule: FaultRule, write: Write) -> RowError:
+    match rule.kind:
+        case Kind.ROW_ERROR_TRANSIENT:
+            return row_errors.deadlock()
+        case Kind.DEADLOCK_ROW:
+            return row_errors.deadlock(row_errors.UNEXPECTED)
+        case Kind.OK_BUT_UNKNOWN:
+            return row_errors.ok_but_unknown()
+        case Kind.ANSWER:
+            status = rule.row_status or "Error"
+            return RowError(rule.row_code, rule.row_message or "", status=status, overall=rule.overall_status)
+    return _refused_value(write)
+
+
 def _refused_value(write: Write) -> RowError:
     """A validation error on the first column with a value, rather not on a key."""
     keys = write.table.definition.primary_key if write.table is not None else ()
@@ -217,6 +235,8 @@ def _refused_value(write: Write) -> RowError:
 
 
 def _fault_status(rule: FaultRule) -> Status:
+    if rule.kind is Kind.ANSWER and rule.shape is Shape.OVERALL:
+        return "error"
     return "dropped" if rule.kind in DROPPING else "fault"
 
 

@@ -86,12 +86,25 @@ def envelope(payload: str, action: str, relates_to: str | None, soap12: bool) ->
 
 def write_payload(operation: str, results: Sequence[tuple[WriteObject, RowError | None]]) -> str:
     """CreateResponse, UpdateResponse or DeleteResponse: one Results per object, in the order of the request."""
-    failed = sum(error is not None for _, error in results)
+    errors = [error for _, error in results if error is not None]
+    failed = sum(error.status != "OK" for error in errors)
     overall = "OK" if not failed else "Error" if failed == len(results) else "Has Errors"
+    overall = next((error.overall for error in errors if error.overall is not None), overall)
     rows = "".join(_write_result(operation, ordinal, *result) for ordinal, result in enumerate(results))
     return (
         f'<{operation}Response xmlns="{_PARTNER_API}">{rows}<RequestID>{new_id()}</RequestID>'
         f"<OverallStatus>{overall}</OverallStatus></{operation}Response>"
+    )
+
+
+def overall_payload(operation: str, overall_status: str, request_id: str) -> str:
+    """An answer that holds nothing but its OverallStatus."""
+    if operation == "Retrieve":
+        return retrieve_payload(overall_status, request_id)
+    name = "DefinitionResponseMsg" if operation == "Describe" else f"{operation}Response"
+    return (
+        f'<{name} xmlns="{_PARTNER_API}"><RequestID>{request_id}</RequestID>'
+        f"{element('OverallStatus', overall_status)}</{name}>"
     )
 
 
@@ -155,8 +168,8 @@ def _write_result(operation: str, ordinal: int, sent: WriteObject, error: RowErr
         status = f"<StatusCode>OK</StatusCode><StatusMessage>{past} DataExtensionObject</StatusMessage>"
         code = ""
     else:
-        status = f"<StatusCode>Error</StatusCode>{element('StatusMessage', error.message)}"
-        code = f"<ErrorCode>{error.code}</ErrorCode>"
+        status = f"<StatusCode>{error.status}</StatusCode>{element('StatusMessage', error.message)}"
+        code = "" if error.code is None else f"<ErrorCode>{error.code}</ErrorCode>"
     new_id = "<NewID>0</NewID>" if operation == "Create" else ""
     echo = _echo(sent) if is_row and (operation != "Delete" or error is not None) else ""
     return (

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import errno
+import gzip
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
@@ -13,11 +15,13 @@ import pytest
 from lxml import etree
 
 from app.simulator.faults import Kind
+from app.simulator.row_errors import DEADLOCK_TEXT, DUPLICATE_KEY_TEXT
 from tests.simulator_wire import CREDENTIALS, Answer, Wire, row, running, where
 
 CONSUMER = row("CMT_Consumer", ConsumerId="c1", FirstName="Ann")
 KEYS = {"CMT_Consumer": {"ConsumerId": "c1"}, "CMT_Pet": {"ConsumerId": "c1", "PetId": "p1"}}
 DEADLINE_SECONDS = 30
+INCIDENTS = "/api/now/table/incident"
 FAULT_DETAIL_CODE = ".//{urn:fault.partner.exacttarget.com}Code"
 
 
@@ -45,6 +49,8 @@ async def statuses(wire: Wire) -> list[str]:
         ("server_fault", "soap:Server", "Exception occurred during [Update] ErrorID: 1000000001", "2"),
         ("maintenance", "soap:Server", "The system is in maintenance. Try again later.", "9"),
         ("security_fault", "q0:Security", "Token Expired", None),
+        ("deadlock_fault", "soap:Server", DEADLOCK_TEXT, "2"),
+        ("duplicate_key_fault", "soap:Server", DUPLICATE_KEY_TEXT, "2"),
     ],
 )
 async def test_soap_faults_are_http_500(wire: Wire, kind: str, faultcode: str, text: str, code: str | None) -> None:
@@ -76,6 +82,113 @@ async def test_a_row_error_of_a_delete_is_about_its_keys(wire: Wire) -> None:
     assert answer.elements("ValueErrors") == []
     assert answer.elements("KeyError")[0].findtext("{*}Name") == "ConsumerId"
     assert len(await wire.rows("CMT_Consumer")) == 1
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+async def test_a_row_that_says_ok_may_have_been_written_or_not(wire: Wire, after: bool) -> None:
+    await wire.fault("ok_but_unknown", after=after, times=1)
+    answer = await wire.upsert(CONSUMER)
+    assert (answer.one("StatusCode"), answer.one("ErrorCode"), answer.one("OverallStatus")) == ("OK", "71000", "OK")
+    assert (len(await wire.rows("CMT_Consumer")), await statuses(wire)) == (after, ["error"])
+
+
+async def test_a_deadlocked_row_has_the_code_of_permanent_errors(wire: Wire) -> None:
+    await wire.fault("deadlock_row", times=1)
+    answer = await wire.upsert(CONSUMER)
+    assert (answer.one("ErrorCode"), answer.one("OverallStatus")) == ("2", "Error")
+    assert answer.one("StatusMessage") == DEADLOCK_TEXT
+    assert (await wire.upsert(CONSUMER)).one("OverallStatus") == "OK"
+
+
+async def test_a_duplicate_key_fault_leaves_reads_alone(wire: Wire) -> None:
+    await wire.fault("duplicate_key_fault")
+    assert (await wire.retrieve("DataExtensionObject[CMT_Pet]", "PetId")).one("OverallStatus") == "OK"
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+async def test_any_row_error_can_be_answered(wire: Wire, after: bool) -> None:
+    pet = row("CMT_Pet", ConsumerId="c1", PetId="p1")
+    await wire.fault("answer", rowCode=70001, rowMessage="No <null>.", dataExtension="CMT_Pet", after=after)
+    answer = await wire.upsert(CONSUMER, pet)
+    assert (answer.texts("StatusCode"), answer.texts("ErrorCode")) == (["OK", "Error"], ["70001"])
+    assert answer.texts("StatusMessage")[1] == "No <null>."
+    assert answer.one("OverallStatus") == "Has Errors"
+    assert (len(await wire.rows("CMT_Pet")), await statuses(wire)) == (after, ["ok", "error"])
+
+
+async def test_a_row_error_can_come_without_a_code_and_with_any_overall_status(wire: Wire) -> None:
+    await wire.fault("answer", rowMessage="Try later.", overallStatus="Has Error")
+    answer = await wire.upsert(CONSUMER)
+    assert (answer.texts("ErrorCode"), answer.one("OverallStatus")) == ([], "Has Error")
+
+
+async def test_any_overall_status_can_be_answered(wire: Wire) -> None:
+    await wire.upsert(CONSUMER)
+    await wire.fault("answer", overallStatus="Error: Timeout expired.", operation="Retrieve", times=1)
+    answer = await wire.retrieve("DataExtensionObject[CMT_Consumer]", "ConsumerId")
+    assert (answer.status, answer.one("OverallStatus"), answer.rows()) == (200, "Error: Timeout expired.", [])
+    await wire.fault("answer", overallStatus="OK", operation="Delete", after=True)
+    answer = await wire.delete(row("CMT_Consumer", keys=KEYS["CMT_Consumer"]))
+    assert (answer.one("OverallStatus"), answer.elements("Results")) == ("OK", [])
+    assert (await wire.rows("CMT_Consumer"), await statuses(wire)) == ([], ["ok", "error", "error"])
+
+
+@pytest.mark.parametrize(
+    ("fields", "faultcode", "code", "status"),
+    [
+        ({"faultCode": 13}, "soap:Server", "13", 500),
+        ({"faultCode": "Client", "faultMessage": "no <right>"}, "soap:Client", None, 500),
+        ({"faultCode": "Security", "status": 403}, "q0:Security", None, 403),
+        ({"faultMessage": "no <right>"}, "soap:Server", None, 500),
+    ],
+)
+async def test_any_soap_fault_can_be_answered(
+    wire: Wire, fields: dict[str, Any], faultcode: str, code: str | None, status: int
+) -> None:
+    await wire.fault("answer", **fields, headers={"X-Seen": "yes"})
+    answer = await wire.upsert(CONSUMER)
+    assert (answer.status, answer.headers["X-Seen"], answer.one("faultcode")) == (status, "yes", faultcode)
+    assert (answer.one("faultstring"), answer.root.findtext(FAULT_DETAIL_CODE)) == (
+        fields.get("faultMessage", ""),
+        code,
+    )
+    assert (await wire.rows("CMT_Consumer"), await statuses(wire)) == ([], ["fault"])
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+async def test_any_http_answer_can_be_given(wire: Wire, after: bool) -> None:
+    await wire.fault("answer", status=429, headers={"Retry-After": "Mon, 01 Jan 99999999999 00:00:00 GMT"}, after=after)
+    answer = await wire.upsert(CONSUMER)
+    assert (answer.status, answer.headers["Retry-After"][:3], answer.text) == (429, "Mon", "")
+    assert (len(await wire.rows("CMT_Consumer")), await statuses(wire)) == (after, ["fault"])
+
+
+async def test_a_raw_body_may_be_binary_and_of_any_type(wire: Wire) -> None:
+    packed = base64.b64encode(gzip.compress(b"hello")).decode()
+    await wire.fault("answer", bodyBase64=packed, headers={"content-type": "a/b", "Content-Encoding": "gzip"}, times=1)
+    answer = await wire.upsert(CONSUMER)
+    assert (answer.status, answer.headers.getall("Content-Type"), answer.text) == (200, ["a/b"], "hello")
+    await wire.fault("answer", body="<a>", times=1)
+    answer = await wire.upsert(CONSUMER)
+    assert (answer.headers["Content-Type"], answer.text) == ("text/xml; charset=utf-8", "<a>")
+
+
+@pytest.mark.parametrize(
+    ("operation", "path"), [("Token", "/v2/token"), ("Token", "/v1/requestToken"), ("Incident", INCIDENTS)]
+)
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+async def test_tokens_and_incidents_can_be_answered_with_anything(
+    wire: Wire, operation: str, path: str, after: bool
+) -> None:
+    await wire.fault("answer")  # of SOAP calls only
+    await wire.fault("answer", operation=operation, status=201, body="[[[[", headers={"A": "b"}, after=after)
+    sent = {**CREDENTIALS, "clientId": "simulator", "clientSecret": "simulator-secret"}
+    async with wire.session.post(wire.simulator.url + path, json=sent) as response:
+        assert (response.status, response.headers["A"], await response.text()) == (201, "b", "[[[[")
+        assert response.headers["Content-Type"] == "application/json; charset=utf-8"
+    incidents = (await wire.get("/_sim/incidents"))[1]["incidents"]
+    assert len(incidents) == (after and operation == "Incident")
+    assert (await wire.get("/_sim/stats"))[1]["tokensIssued"] == 1 + (after and operation == "Token")
 
 
 async def test_a_transient_row_error_is_recognisable_by_its_ending_only(wire: Wire) -> None:
@@ -170,7 +283,17 @@ async def test_slow_delays_and_then_answers(wire: Wire) -> None:
 
 
 @pytest.mark.parametrize(
-    "kind", ["rate_limited", "server_fault", "maintenance", "security_fault", "http_503", "html_500", "malformed_xml"]
+    "kind",
+    [
+        "rate_limited",
+        "server_fault",
+        "maintenance",
+        "security_fault",
+        "http_503",
+        "html_500",
+        "malformed_xml",
+        "deadlock_fault",
+    ],
 )
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
 async def test_before_means_that_the_write_took_no_effect_and_after_that_it_did(
@@ -360,6 +483,15 @@ async def test_faults_are_listed_and_removed(wire: Wire) -> None:
         ({"kind": "slow", "probability": 1.5}, "probability"),
         ({"kind": "row_error", "operation": "Retrieve"}, "row_error cannot happen to operation Retrieve"),
         ({"kind": "slow", "dataExtension": "CMT_Cat"}, "CMT_Cat"),
+        ({"kind": "duplicate_key_fault", "operation": "Retrieve"}, "duplicate_key_fault cannot happen to operation"),
+        ({"kind": "slow", "rowCode": 5}, "rowCode: only the kind answer has these"),
+        ({"kind": "answer", "body": "x", "overallStatus": "OK"}, "body, overallStatus cannot stand together"),
+        ({"kind": "answer", "rowCode": 5, "status": 500}, "a row error is part of an otherwise good answer"),
+        ({"kind": "answer", "rowCode": 5, "operation": "Retrieve"}, "answer cannot happen to operation Retrieve"),
+        ({"kind": "answer", "faultCode": 5, "operation": "Token"}, "answer cannot happen to operation Token"),
+        ({"kind": "answer", "rowStatus": "Pending"}, "rowStatus"),
+        ({"kind": "answer", "headers": {"A": "b\r\nC: d"}}, "'A' cannot be sent as a header"),
+        ({"kind": "answer", "bodyBase64": "é"}, "not base64"),
         ({"kind": "token_500", "operation": "Update"}, "token_500 cannot happen to operation Update"),
     ],
 )

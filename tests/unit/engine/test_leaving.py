@@ -14,8 +14,10 @@ from faust.transport.consumer import Consumer as FaustConsumer
 from faust.types import TP
 
 from app.engine import consumer as engine_consumer
+from app.engine import consumer_thread
 from app.engine import producer as engine_producer
-from app.engine.consumer import HeartbeatThread, LedgerConsumer
+from app.engine.consumer import LedgerConsumer
+from app.engine.consumer_thread import HeartbeatThread
 from app.engine.ledger import Ledger
 from app.engine.producer import DurableProducer
 
@@ -285,9 +287,9 @@ async def test_the_thread_ends_also_when_the_group_does_not_let_it_go(
             raise asyncio.CancelledError
         await asyncio.Event().wait()
 
-    monkeypatch.setattr(engine_consumer, "GOODBYE_SECONDS", 0.01)
-    monkeypatch.setattr(engine_consumer, "LAST_WORD_SECONDS", 0.01)
-    monkeypatch.setattr(engine_consumer.AIOKafkaConsumerThread, "on_thread_stop", stop)
+    monkeypatch.setattr(consumer_thread, "GOODBYE_SECONDS", 0.01)
+    monkeypatch.setattr(consumer_thread, "LAST_WORD_SECONDS", 0.01)
+    monkeypatch.setattr(consumer_thread.AIOKafkaConsumerThread, "on_thread_stop", stop)
     coordinator = SimpleNamespace(
         member_id="member", group_id="group", coordinator_id=node, _group_instance_id=instance
     )
@@ -309,7 +311,7 @@ async def test_a_thread_that_never_met_the_group_just_ends(monkeypatch: pytest.M
     async def stop(thread: HeartbeatThread) -> None:
         ended.append(thread)
 
-    monkeypatch.setattr(engine_consumer.AIOKafkaConsumerThread, "on_thread_stop", stop)
+    monkeypatch.setattr(consumer_thread.AIOKafkaConsumerThread, "on_thread_stop", stop)
     thread = HeartbeatThread.__new__(HeartbeatThread)
     thread._consumer = None if started == "not at all" else SimpleNamespace(_coordinator=None)
     await thread.on_thread_stop()
@@ -320,7 +322,7 @@ async def test_an_error_of_the_end_is_not_hidden(monkeypatch: pytest.MonkeyPatch
     async def stop(thread: HeartbeatThread) -> None:
         raise RuntimeError("bug")
 
-    monkeypatch.setattr(engine_consumer.AIOKafkaConsumerThread, "on_thread_stop", stop)
+    monkeypatch.setattr(consumer_thread.AIOKafkaConsumerThread, "on_thread_stop", stop)
     thread = HeartbeatThread.__new__(HeartbeatThread)
     thread._consumer = SimpleNamespace(_coordinator=None)
     with pytest.raises(RuntimeError, match="bug"):

@@ -9,7 +9,7 @@ import pytest
 from aiokafka.errors import GroupLoadInProgressError, KafkaError, UnknownMemberIdError
 from faust.types import TP
 
-from app.engine.consumer import HeartbeatThread
+from app.engine.consumer_thread import HeartbeatThread
 from app.engine.lease import Lease
 
 MAIN = TP("main", 0)

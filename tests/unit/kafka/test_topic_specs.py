@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from app.kafka.codecs import readable_codecs
 from app.kafka.limits import STATE_RECORD_BYTES, copy_bytes
 from app.kafka.topic_specs import (
     LONGEST_OUTAGE_MS,
@@ -123,6 +124,29 @@ def test_one_wrong_property_is_one_problem(spec: TopicSpec, setting: str, value:
 
     assert (problem.topic, problem.setting, problem.found) == (spec.name, setting, value)
     assert spec.name in problem.remedy
+
+
+@pytest.mark.parametrize("codec", ["producer", "uncompressed", "gzip", "snappy", "lz4", "zstd"])
+def test_every_codec_of_kafka_is_fine_with_a_whole_installation(codec: str) -> None:
+    assert compare(MAIN, _with(MAIN, compression_type=codec), readable_codecs(), foreign=True) == []
+
+
+@pytest.mark.parametrize("codec", ["producer", "zstd", "brotli"])
+def test_a_codec_that_cannot_be_read_is_named_with_its_topic(codec: str) -> None:
+    states = {spec.name: _as_specified(spec) for spec in topic_specs(SETTINGS)}
+    states["t"] = _with(MAIN, compression_type=codec)
+
+    (problem,) = compare_all(SETTINGS, states, readable={"gzip", "lz4"})
+
+    assert (problem.topic, problem.setting, problem.found) == ("t", "compression.type", codec)
+    assert ("snappy, zstd" if codec == "producer" else codec) in problem.remedy
+    assert problem.wanted == "uncompressed or gzip or lz4"
+
+
+def test_only_we_write_our_own_topics_so_their_producers_codec_is_known() -> None:
+    assert compare(STATE, _with(STATE, compression_type="producer"), readable={"gzip"}) == []
+    (problem,) = compare(STATE, _with(STATE, compression_type="lz4"), readable={"gzip"})
+    assert problem.setting == "compression.type"
 
 
 def test_more_than_enough_is_no_problem() -> None:
