@@ -200,7 +200,7 @@ class SyncSettings(_Group):
     strategy: Literal["replace", "reconcile"] = "replace"
     concurrency: PositiveInt = 64
     max_attempts: PositiveInt = 5
-    backoff_base_seconds: Annotated[float, Field(ge=0)] = 1.0
+    backoff_base_seconds: Annotated[float, Field(ge=0)] = 10.0
     backoff_max_seconds: Annotated[float, Field(ge=0)] = 300.0
     child_failure: Literal["log", "dlq"] = "log"
     replace_parent: bool = False

@@ -2,17 +2,18 @@
 
 Sources: the vendor's pages "SOAP Faults", "1-99 General", "310000-310099 DataExtension Object" and "70000-71999 Custom
 Object"; that throttling is a fault (code 17, HTTP 500) and that a deadlock shows in the text only is known from use.
+What the words mean is in ``texts``.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+from app.cmt import texts
 from app.domain import errors as registry
 from app.domain.errors import ErrorEntry
 
-# SQL Server's own words, passed on under a code that permanent errors have too.
-_DEADLOCK_ENDING = "rerun the transaction."
+_THROTTLED, _BLOCKED = 50100, 50200
 
 _FAULT_CODES = {
     8: registry.CMT_MAINTENANCE,
@@ -21,14 +22,25 @@ _FAULT_CODES = {
     11: registry.CMT_AUTH,
     12: registry.CMT_AUTH,
     17: registry.CMT_RATE_LIMITED,
+    _THROTTLED: registry.CMT_RATE_LIMITED,
+    _BLOCKED: registry.CMT_BLOCKED,
 }
 _BAD_LOGIN = 12
 _NOT_PROCESSED = frozenset({8, 9, 10, 11, 12, 13, 17})
+_CLIENT_FAULTS = ("Client", "Sender", "MustUnderstand", "VersionMismatch")
+
+# A row with one of these was not worked on to its end, even if it says OK: a batch that times out says so.
+_UNFINISHED = frozenset({71000, 71001, 71006})
+# Permanent and passing errors share this code.
+_UNEXPECTED = 2
 
 _ROW_CODES = {
-    **dict.fromkeys((2, 13, 71000, 71001, 71006), registry.CMT_ROW_ABORTED),
+    **dict.fromkeys((_UNEXPECTED, 13, *_UNFINISHED), registry.CMT_ROW_ABORTED),
     **dict.fromkeys((9, 10), registry.CMT_MAINTENANCE),
-    17: registry.CMT_RATE_LIMITED,
+    11: registry.CMT_AUTH,
+    12: registry.CMT_AUTH,
+    **dict.fromkeys((17, _THROTTLED), registry.CMT_RATE_LIMITED),
+    _BLOCKED: registry.CMT_BLOCKED,
     **dict.fromkeys((1, 12014, 310003, 71002), registry.CMT_ROW_EXISTS),
     **dict.fromkeys((3, 310002, 310004), registry.CMT_ROW_NOT_FOUND),
     310001: registry.CMT_ROW_MISSING_KEY,
@@ -81,19 +93,41 @@ class Verdict:
 
 def of_fault(fault: Fault) -> Verdict:
     """What a SOAP fault means."""
-    if fault.code == "Security" or fault.api_code == _BAD_LOGIN:
+    code, text = fault.api_code, fault.text
+    if code == _BAD_LOGIN:
         return Verdict(registry.CMT_AUTH, token_refused=True)
-    if fault.api_code in _FAULT_CODES:
-        return Verdict(_FAULT_CODES[fault.api_code])
-    if "rate limit" in fault.text.casefold():
-        return Verdict(registry.CMT_RATE_LIMITED)
-    if fault.code in ("Client", "Sender", "MustUnderstand", "VersionMismatch"):
+    if code in _FAULT_CODES:
+        return Verdict(_FAULT_CODES[code])
+    if code is None and fault.code in ("Security", *_CLIENT_FAULTS):
+        return _of_refusal(fault)
+    passing = texts.passing(text)
+    if passing in (registry.CMT_ROW_CONTENTION, registry.CMT_RATE_LIMITED, registry.CMT_BLOCKED):
+        return Verdict(passing)
+    if fault.code == "Security":
+        return Verdict(registry.CMT_AUTH, token_refused=True)
+    if fault.code in _CLIENT_FAULTS and passing is None:
         return Verdict(registry.CMT_CLIENT_FAULT)
-    return Verdict(registry.CMT_SERVER_FAULT, outcome_unknown=fault.api_code not in _NOT_PROCESSED)
+    return Verdict(registry.CMT_SERVER_FAULT, outcome_unknown=code not in _NOT_PROCESSED)
 
 
-def of_status(status: int) -> Verdict:
+def _of_refusal(fault: Fault) -> Verdict:
+    """A fault without detail that says that the caller is to blame: for its token, its rights or its request."""
+    text = fault.text
+    if texts.bad_token(text):
+        return Verdict(registry.CMT_AUTH, token_refused=True)
+    if texts.no_right(text):
+        return Verdict(registry.CMT_AUTH, token_refused=True)
+    if fault.code == "Security":
+        return Verdict(registry.CMT_AUTH, token_refused=True)
+    if (entry := texts.passing(text)) is not None:
+        return Verdict(entry, outcome_unknown=entry is registry.CMT_BUSY)
+    return Verdict(registry.CMT_CLIENT_FAULT)
+
+
+def of_status(status: int, body: bytes = b"") -> Verdict:
     """What an HTTP answer means that carries no SOAP message."""
+    if status >= 400 and texts.account_blocked(body):
+        return Verdict(registry.CMT_BLOCKED)
     match status:
         case 401:
             return Verdict(registry.CMT_AUTH, token_refused=True)
@@ -113,32 +147,64 @@ def of_status(status: int) -> Verdict:
             return Verdict(registry.CMT_MALFORMED, outcome_unknown=True)
 
 
-def of_row(error_code: int | None, texts: tuple[str, ...], *, column_errors: bool) -> ErrorEntry:
+def of_row(error_code: int | None, said: tuple[str, ...], *, column_errors: bool) -> ErrorEntry:
     """What the error of one row means.
 
     Args:
         error_code: the Result's ErrorCode.
-        texts: StatusMessage, ErrorMessage and the messages of columns.
+        said: StatusMessage, ErrorMessage and the messages of columns. They may quote values.
         column_errors: whether KeyErrors or ValueErrors name columns.
     """
-    if any(_is_deadlock(text) for text in texts):
+    if any(texts.contention(text) for text in said):
         return registry.CMT_ROW_CONTENTION
+    if column_errors and error_code in (None, _UNEXPECTED):
+        return registry.CMT_ROW_INVALID
+    if error_code == _UNEXPECTED and any("required keys are missing" in text.casefold() for text in said):
+        return registry.CMT_ROW_MISSING_KEY
     if error_code is not None and error_code in _ROW_CODES:
         return _ROW_CODES[error_code]
-    return registry.CMT_ROW_INVALID if column_errors else registry.CMT_ROW_ERROR
+    if column_errors:
+        return registry.CMT_ROW_INVALID
+    if any(texts.timed_out(text) for text in said):
+        return registry.CMT_ROW_ABORTED
+    if any(texts.no_right(text) for text in said):
+        return registry.CMT_AUTH
+    return next((entry for text in said if (entry := _of_row_text(text)) is not None), registry.CMT_ROW_ERROR)
+
+
+def _of_row_text(text: str) -> ErrorEntry | None:
+    entry = texts.passing(text)
+    return registry.CMT_ROW_ABORTED if entry is registry.CMT_BUSY else entry
+
+
+def unfinished(error_code: int | None) -> bool:
+    """Whether a row that says OK may not have been written: nobody knows until it is written again."""
+    return error_code in _UNFINISHED
 
 
 def of_retrieve(overall_status: str) -> Verdict:
-    """What an OverallStatus other than OK and MoreDataAvailable means: a Retrieve puts its error text there."""
-    text = overall_status.casefold()
-    if _is_deadlock(text):
+    """What an OverallStatus other than OK and MoreDataAvailable means: a Retrieve puts its error text there.
+
+    A read may be repeated without harm, so it is given up for good only where the text says that it can never work.
+    """
+    if texts.contention(overall_status):
         return Verdict(registry.CMT_ROW_CONTENTION)
-    if "continuerequest does not exist" in text:
+    if "continuerequest does not exist" in overall_status.casefold():
         return Verdict(registry.CMT_RETRIEVE_EXPIRED)
-    if "permission failed" in text:
+    if texts.bad_token(overall_status):
+        return Verdict(registry.CMT_AUTH, token_refused=True)
+    if texts.no_right(overall_status):
         return Verdict(registry.CMT_AUTH)
-    return Verdict(registry.CMT_RETRIEVE_ERROR)
+    if texts.wrong_request(overall_status):
+        return Verdict(registry.CMT_RETRIEVE_ERROR)
+    return Verdict(texts.passing(overall_status) or registry.CMT_RETRIEVE_FAILED)
 
 
-def _is_deadlock(text: str) -> bool:
-    return text.rstrip().casefold().endswith(_DEADLOCK_ENDING)
+def of_no_results(overall_status: str) -> Verdict:
+    """What the answer to a write means that has no result for any row."""
+    if texts.bad_token(overall_status):
+        return Verdict(registry.CMT_AUTH, token_refused=True)
+    if texts.no_right(overall_status):
+        return Verdict(registry.CMT_AUTH)
+    entry = texts.passing(overall_status) or registry.CMT_MALFORMED
+    return Verdict(entry, outcome_unknown=True)

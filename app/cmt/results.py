@@ -7,7 +7,17 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TypeVar
 
-from app.cmt.errors import CallError, Fault, Verdict, of_fault, of_retrieve, of_row, of_status
+from app.cmt.errors import (
+    CallError,
+    Fault,
+    Verdict,
+    of_fault,
+    of_no_results,
+    of_retrieve,
+    of_row,
+    of_status,
+    unfinished,
+)
 from app.cmt.good_answer import read_good_answer
 from app.cmt.http.answer import Answer
 from app.cmt.reader import ColumnError, RetrieveAnswer, RowAnswer, Unreadable, read_retrieve_answer, read_write_answer
@@ -101,10 +111,8 @@ def write_results(answer: Answer, operation: str, masked: Mask) -> list[RowResul
         return [_went_well(ordinal) for ordinal in ordinals]
     parsed = _parse(answer, lambda body: read_write_answer(body, operation))
     if not parsed.rows:
-        raise NoResult(
-            Verdict(registry.CMT_MALFORMED, outcome_unknown=True),
-            f"No results; OverallStatus: {parsed.overall_status}",
-        )
+        said = f"No results; OverallStatus: {parsed.overall_status}"
+        raise NoResult(of_no_results(parsed.overall_status), said, answer.retry_after)
     found: dict[int, RowAnswer] = {}
     for position, row in enumerate(parsed.rows):
         found.setdefault(position if row.ordinal is None else row.ordinal, row)
@@ -124,7 +132,7 @@ def retrieve_page(answer: Answer, consumer_id: str, primary_key: Sequence[str]) 
     if status not in ("OK", "MoreDataAvailable"):
         if not status:
             raise NoResult(Verdict(registry.CMT_MALFORMED), "OverallStatus is missing.")
-        raise NoResult(of_retrieve(status), f"OverallStatus: {status}")
+        raise NoResult(of_retrieve(status), f"OverallStatus: {status}", answer.retry_after)
     for row in parsed.rows:
         owner = row.get(CONSUMER_ID_COLUMN)
         if owner is None:
@@ -148,11 +156,11 @@ def refused_row(ordinal: int, entry: ErrorEntry, column: str) -> RowResult:
 
 def _parse(answer: Answer, read: Callable[[bytes], _Parsed | Fault]) -> _Parsed:
     if answer.status == 429:
-        raise NoResult(of_status(429), "HTTP 429.", answer.retry_after)
+        raise NoResult(of_status(429, answer.body), "HTTP 429.", answer.retry_after)
     try:
         parsed = read(answer.body)
     except Unreadable as problem:
-        verdict = of_status(answer.status)
+        verdict = of_status(answer.status, answer.body)
         detail = f"{problem}." if answer.status == 200 else f"HTTP {answer.status}."
         raise NoResult(verdict, detail, answer.retry_after) from None
     if isinstance(parsed, Fault):
@@ -173,6 +181,8 @@ def _result(ordinal: int, row: RowAnswer | None, operation: str, masked: Mask) -
         entry = registry.CMT_MALFORMED
         return RowResult(False, ordinal, entry.code, f"{entry.meaning} The answer has no result for this row.")
     if row.status.casefold() == "ok":
+        if unfinished(row.error_code):
+            return RowResult(False, ordinal, registry.CMT_ROW_ABORTED.code, _row_message(row, (), masked))
         return _went_well(ordinal)
     texts = (row.message, row.error_message, *(error.message for error in row.column_errors))
     entry = of_row(row.error_code, texts, column_errors=bool(row.column_errors))

@@ -17,6 +17,7 @@ import jwt
 from app.cmt.errors import CallError, CallFailed
 from app.cmt.http.address import is_secure
 from app.cmt.http.answer import Answer
+from app.cmt.texts import account_blocked
 from app.domain import errors as registry
 from app.domain.errors import ErrorEntry
 
@@ -127,6 +128,8 @@ def _refusal(answer: Answer, document: dict[str, Any]) -> CallFailed:
     said = document.get("error")
     name = f", {said}" if isinstance(said, str) and _ERROR_NAME.fullmatch(said) else ""
     what = f"HTTP {answer.status}{name}."
+    if account_blocked(answer.body):
+        return token_failed(registry.CMT_BLOCKED, what, answer.retry_after)
     if answer.status == 429:
         return token_failed(registry.CMT_TOKEN_THROTTLED, what, answer.retry_after)
     if answer.status == 401 or (answer.status in (400, 403) and name):

@@ -61,7 +61,7 @@ class TokenClient:
         self._url = token_url(settings.auth_url)
         self._token: Token | None = None
         self._refreshing: asyncio.Task[Token] | None = None
-        self._refused = 0  # refusals of our credentials in a row
+        self._refused = 0  # refusals of our credentials or our account in a row
         self._held_until = float("-inf")
         self._held_error: CallError | None = None
         self._early_after = float("-inf")  # the old token still holds: no hurry to ask again after a failure
@@ -133,7 +133,7 @@ class TokenClient:
 
     def _hold(self, error: CallError) -> None:
         """How long nobody asks again after a failure."""
-        if error.code == registry.CMT_TOKEN_REFUSED.code:
+        if error.code in (registry.CMT_TOKEN_REFUSED.code, registry.CMT_BLOCKED.code):
             wait = error.retry_after or _doubling(self._refused)
             self._refused += 1
         elif error.code == registry.CMT_TOKEN_THROTTLED.code:

@@ -207,6 +207,13 @@ CMT_RATE_LIMITED = _entry(
     "Lower CMT_RATE_PER_SECOND.",
     transport=True,
 )
+CMT_BLOCKED = _entry(
+    "CMT-BLOCKED",
+    _T,
+    "Marketing Cloud has blocked the account (50200): no call gets through, and repeating it does not help.",
+    "Ask the vendor's support what it takes; work resumes by itself when the block is lifted.",
+    every_call=True,
+)
 CMT_MAINTENANCE = _entry(
     "CMT-MAINTENANCE", _T, "Marketing Cloud is under maintenance (fault 8, 9, 10).", "Wait.", transport=True
 )
@@ -230,10 +237,22 @@ CMT_MALFORMED = _entry(
     "Wait; look for a proxy that rewrites answers.",
     transport=True,
 )
+CMT_BUSY = _entry(
+    "CMT-BUSY",
+    _T,
+    "Marketing Cloud could not do it at this time: its database was too slow, or it asks to try again later.",
+    "Wait; lower SYNC_CONCURRENCY if it stays.",
+)
+CMT_RETRIEVE_FAILED = _entry(
+    "CMT-RETRIEVE-FAILED",
+    _T,
+    "A Retrieve was answered with an error in OverallStatus that is not known here and may pass.",
+    "Wait; if it stays, see the message.",
+)
 CMT_RETRIEVE_ERROR = _entry(
     "CMT-RETRIEVE-ERROR",
     _P,
-    "A Retrieve was answered with an error in OverallStatus.",
+    "A Retrieve was answered with an error in OverallStatus that does not pass.",
     "Check the data extension's key and columns in CMT_DATA_EXTENSIONS.",
 )
 CMT_RETRIEVE_EXPIRED = _entry(

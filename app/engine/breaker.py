@@ -3,7 +3,8 @@
 Closed: everything runs. After ``threshold`` transport failures in a row it opens: no event of the target starts, the
 main topic is not fetched (unless another target takes events), and what failed because of the target does not count as
 an attempt. Every ``probe_seconds`` one event is
-let through; if the target answers it the breaker closes. Row errors say that the target lives.
+let through; if the target answers it the breaker closes. Row errors say that the target lives. A target that has
+blocked its caller is asked more and more rarely: the wait doubles up to ``RARE_PROBE_SECONDS``.
 
 Few events make few failures: an event that is about to be given up opens the breaker too, unless something succeeded
 while it was tried. While open, a few events are still taken so that several take turns to probe: an event that the
@@ -27,6 +28,8 @@ from app.domain.outcome import NotPermitted
 
 # Events that are taken while the breaker is open; they wait for their turn to probe.
 WAITING_TO_PROBE = 16
+# The longest wait between two probes of a target that does not want to be asked.
+RARE_PROBE_SECONDS = 300.0
 
 
 class TargetDown(NotPermitted):
@@ -48,6 +51,8 @@ class Breaker:
         self._answered_ms = 0
         self._opened_at: float | None = None
         self._next_probe = 0.0
+        self._probe_wait = probe_seconds
+        self._rarely = False
         self._waiting = 0
         self._changed = asyncio.Event()
 
@@ -72,6 +77,7 @@ class Breaker:
         self._answered_ms = int(time.time() * 1000)
         if self._opened_at is not None:
             self._opened_at = None
+            self.probe_rarely(False)
             self._ring()
 
     def failed(self) -> None:
@@ -84,7 +90,13 @@ class Breaker:
         """Open at once: what happened meets every call alike."""
         if self._threshold and self._opened_at is None:
             self._opened_at = self._clock()
-            self._next_probe = self._opened_at + self._probe_seconds
+            self._next_probe = self._opened_at + self._probe_wait
+
+    def probe_rarely(self, rarely: bool) -> None:
+        """Whether the wait between two probes doubles each time: the target has blocked its caller."""
+        self._rarely = rarely
+        if not rarely:
+            self._probe_wait = self._probe_seconds
 
     def last_attempt_failed(self, first_failed_ms: int) -> None:
         """An event failed for want of the target as often as it may.
@@ -95,11 +107,13 @@ class Breaker:
             self.trip()
 
     def may_probe(self) -> bool:
-        """True for one caller per ``probe_seconds`` while open: that one may try."""
+        """True for one caller per wait between probes while open: that one may try."""
         now = self._clock()
         if self._opened_at is None or now < self._next_probe:
             return False
-        self._next_probe = now + self._probe_seconds
+        if self._rarely:
+            self._probe_wait = min(2 * self._probe_wait, max(RARE_PROBE_SECONDS, self._probe_seconds))
+        self._next_probe = now + self._probe_wait
         return True
 
     async def pass_or_probe(self) -> bool:

@@ -11,7 +11,7 @@ import structlog
 
 from app.domain.counts import EVENT_ENTITY
 from app.domain.entities import OWN_ACCOUNT
-from app.domain.errors import CMT_OUTAGE, ErrorClass, ErrorEntry, lookup
+from app.domain.errors import CMT_BLOCKED, CMT_OUTAGE, ErrorClass, ErrorEntry, lookup
 from app.engine.breaker import Breaker
 from app.engine.producer import DurableProducer, Write
 from app.incidents.alert import Alert, AlertKind, Severity
@@ -41,7 +41,7 @@ class TargetHealth:
         self._metrics.call(operation, entity, result, seconds, self._account)
         entry = None if result == OK else lookup(result)
         if entry is not None and entry.transport:
-            self.trouble = entry
+            self._is_in_trouble(entry)
             self.breaker.failed()
         else:
             self.trouble = None
@@ -52,7 +52,11 @@ class TargetHealth:
         refresh ahead of time may fail without harm."""
         self._metrics.token(result, self._account)
         if result != OK:
-            self.trouble = lookup(result)
+            self._is_in_trouble(lookup(result))
+
+    def _is_in_trouble(self, entry: ErrorEntry) -> None:
+        self.trouble = entry
+        self.breaker.probe_rarely(entry is CMT_BLOCKED)
 
 
 class OutageWatch:

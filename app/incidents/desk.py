@@ -199,7 +199,7 @@ class IncidentDesk:
 
     async def _pause(self, fingerprint: str, error: TicketError, failures: int) -> None:
         self._on_result("failed")
-        jitter = 0.5 + random.random() / 2  # noqa: S311 - spreads load, guards nothing
+        jitter = random.random()  # noqa: S311 - spreads load, guards nothing
         wait = max(delay_seconds(failures, BACKOFF_FIRST, BACKOFF_MOST, jitter), error.retry_after or 0.0)
         log.warning(
             "incident not reported yet", fingerprint=fingerprint, problem=str(error), again_in_seconds=round(wait, 1)

@@ -18,6 +18,7 @@ from app.cmt.client import CmtClient
 from app.cmt.errors import CallError, CallFailed
 from app.cmt.results import write_results
 from app.domain.entities import Catalog, EntityType, Row, parse_catalog
+from app.domain.errors import lookup
 from app.settings import CmtSettings
 from app.simulator.server import Simulator
 
@@ -286,6 +287,33 @@ async def test_failures_of_a_whole_call(
         assert "ann" not in error.message.casefold()
     assert len(await target.calls()) == 3 * sends
     assert {result for _, _, result in target.seen} == {code}
+
+
+@pytest.mark.parametrize(
+    ("answer", "code"),
+    [
+        ({"operation": "Retrieve", "overallStatus": "Error: Timeout expired."}, "CMT-BUSY"),
+        ({"operation": "Retrieve", "overallStatus": "Error: never seen"}, "CMT-RETRIEVE-FAILED"),
+        ({"status": 429, "body": '{"errorcode": 50200}'}, "CMT-BLOCKED"),
+        ({"faultCode": "Client", "faultMessage": "Timeout expired."}, "CMT-BUSY"),
+    ],
+)
+async def test_answers_that_may_pass(target: Target, connect: Connect, answer: dict[str, Any], code: str) -> None:
+    client = await connect()
+    await target.fault("answer", **answer)
+    error = await error_of(client.retrieve(CONSUMER, "c-ann"))
+    assert error.code == code
+    assert lookup(error.code).error_class.retried
+
+
+@pytest.mark.parametrize("kind", ["deadlock_row", "ok_but_unknown"])
+async def test_rows_that_are_to_be_written_again(target: Target, connect: Connect, kind: str) -> None:
+    client = await connect()
+    await target.fault(kind, times=1)
+    (result,) = await client.upsert([(CONSUMER, ANN)])
+    assert not result.ok
+    assert lookup(result.code or "").error_class.retried
+    assert (await client.upsert([(CONSUMER, ANN)]))[0].ok
 
 
 @pytest.mark.parametrize("kind", ["reset", "http_503", "html_500", "malformed_xml"])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from app.cmt.errors import Fault, of_fault, of_retrieve, of_row, of_status
+from app.cmt.errors import Fault, of_fault, of_no_results, of_retrieve, of_row, of_status
 from app.domain.errors import REGISTRY, ErrorClass
 
 DEADLOCK = "Transaction (Process ID 87) was deadlocked and has been chosen as the victim. Rerun the transaction."
@@ -17,6 +17,15 @@ DEADLOCK = "Transaction (Process ID 87) was deadlocked and has been chosen as th
         (Fault("Security", "Login failed"), "CMT-AUTH", False),
         (Fault("Server", "Login failed", 12), "CMT-AUTH", False),
         (Fault("Server", "Not allowed", 11), "CMT-AUTH", False),
+        (Fault("Client", "Token Expired"), "CMT-AUTH", False),
+        (Fault("Client", "The request is not authorized."), "CMT-AUTH", False),
+        (Fault("Server", DEADLOCK, 2), "CMT-ROW-CONTENTION", False),
+        (Fault("Server", "Cannot insert duplicate key in object 'dbo.x'.", 2), "CMT-ROW-CONTENTION", False),
+        (Fault("Client", "Timeout expired."), "CMT-BUSY", True),
+        (Fault("Server", "Timeout expired.", 2), "CMT-SERVER-FAULT", True),
+        (Fault("Server", "Slow down", 50100), "CMT-RATE-LIMITED", False),
+        (Fault("Server", "Blocked", 50200), "CMT-BLOCKED", False),
+        (Fault("Server", "Exception occurred during [Update] ErrorID: 50200", 2), "CMT-SERVER-FAULT", True),
         (Fault("Server", "Rate Limited", 17), "CMT-RATE-LIMITED", False),
         (Fault("Server", "Come back later", 17), "CMT-RATE-LIMITED", False),
         (Fault("Server", "Rate Limited"), "CMT-RATE-LIMITED", False),
@@ -43,6 +52,8 @@ def test_faults(fault: Fault, code: str, outcome_unknown: bool) -> None:
 def test_only_faults_about_the_token_are_worth_a_new_one() -> None:
     assert of_fault(Fault("Security", "Token Expired")).token_refused
     assert of_fault(Fault("Server", "Login failed", 12)).token_refused
+    assert of_fault(Fault("Client", "Token Expired")).token_refused
+    assert of_fault(Fault("Client", "not authorized")).token_refused
     assert of_status(401).token_refused
     assert not of_fault(Fault("Server", "Not allowed", 11)).token_refused
 
@@ -70,9 +81,25 @@ def test_http_answers_without_soap(status: int, code: str, outcome_unknown: bool
     assert (verdict.entry.code, verdict.outcome_unknown) == (code, outcome_unknown)
 
 
+@pytest.mark.parametrize("status", [403, 429, 503])
+def test_a_blocked_account_is_told_from_a_throttled_one(status: int) -> None:
+    assert of_status(status, b'{"errorcode": 50200}').entry.code == "CMT-BLOCKED"
+    assert of_status(status, b'{"errorcode": 50100}').entry.code == of_status(status).entry.code
+    assert of_status(status, b"<p>Reference 50200</p>").entry.code == of_status(status).entry.code
+
+
 @pytest.mark.parametrize(
     ("error_code", "text", "column_errors", "code"),
     [
+        (2, "Cannot locate the existing record. Required keys are missing.", False, "CMT-ROW-MISSING-KEY"),
+        (2, "An error occurred.", True, "CMT-ROW-INVALID"),
+        (2, DEADLOCK, True, "CMT-ROW-CONTENTION"),
+        (310006, "Timeout expired. The timeout period elapsed.", False, "CMT-ROW-ABORTED"),
+        (None, "The system is in maintenance.", False, "CMT-MAINTENANCE"),
+        (70002, "The value [maintenance, try again] is too long.", True, "CMT-ROW-INVALID"),
+        (4711, "Rate Limited", False, "CMT-RATE-LIMITED"),
+        (50200, "", False, "CMT-BLOCKED"),
+        (12, "Login failed", False, "CMT-AUTH"),
         (310007, "Errors occurred with values specified.", True, "CMT-ROW-INVALID"),
         (70002, "exceeds the column's maximum length", False, "CMT-ROW-INVALID"),
         (71003, "missing required field", False, "CMT-ROW-INVALID"),
@@ -106,11 +133,40 @@ def test_row_errors(error_code: int | None, text: str, column_errors: bool, code
         ("Error: API Permission Failed for Retrieve", "CMT-AUTH"),
         ("Error: The RequestID sent through ContinueRequest does not exist.", "CMT-RETRIEVE-EXPIRED"),
         (f"Error: {DEADLOCK}", "CMT-ROW-CONTENTION"),
-        ("Has Errors", "CMT-RETRIEVE-ERROR"),
+        ("Error: Invalid column name 'X'.", "CMT-RETRIEVE-ERROR"),
+        ("Error: Data extension does not exist: CMT_Pet", "CMT-RETRIEVE-ERROR"),
+        ("Error: Timeout expired. The timeout period elapsed prior to completion of the operation.", "CMT-BUSY"),
+        ("Error: Execution Timeout Expired.", "CMT-BUSY"),
+        ("Error: Synchronous request cannot be completed at this time due to database problems", "CMT-BUSY"),
+        ("Error: It was deadlocked on lock resources. Rerun the transaction. ErrorID: 1", "CMT-ROW-CONTENTION"),
+        ("Error: The system is in maintenance", "CMT-MAINTENANCE"),
+        ("Error: Rate Limited", "CMT-RATE-LIMITED"),
+        ("Error: Token Expired", "CMT-AUTH"),
+        ("Error: Something that nobody has ever seen", "CMT-RETRIEVE-FAILED"),
+        ("Has Errors", "CMT-RETRIEVE-FAILED"),
     ],
 )
 def test_errors_in_the_overall_status_of_a_retrieve(overall_status: str, code: str) -> None:
     assert of_retrieve(overall_status).entry.code == code
+
+
+@pytest.mark.parametrize("text", ["Has Errors", "Error: nobody has ever seen this", "Error: Timeout expired."])
+def test_a_read_that_failed_for_an_unknown_reason_is_tried_again(text: str) -> None:
+    assert of_retrieve(text).entry.error_class.retried
+
+
+@pytest.mark.parametrize(
+    ("overall_status", "code"),
+    [
+        ("Error: Timeout expired.", "CMT-BUSY"),
+        (f"Error: {DEADLOCK}", "CMT-ROW-CONTENTION"),
+        ("Error: Rate Limited", "CMT-RATE-LIMITED"),
+        ("OK", "CMT-MALFORMED"),
+    ],
+)
+def test_the_answer_to_a_write_without_any_result(overall_status: str, code: str) -> None:
+    verdict = of_no_results(overall_status)
+    assert (verdict.entry.code, verdict.outcome_unknown) == (code, True)
 
 
 def test_whatever_concerns_every_call_counts_against_the_target_and_is_tried_again() -> None:

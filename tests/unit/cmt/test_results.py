@@ -47,6 +47,14 @@ def test_the_overall_status_makes_no_row_good_or_bad(catalog: Catalog, overall: 
     assert [result.ok for result in results] == [True, False]
 
 
+@pytest.mark.parametrize("code", [71000, 71001, 71006])
+def test_a_row_that_says_ok_but_was_not_worked_on_to_its_end_is_written_again(catalog: Catalog, code: int) -> None:
+    body = written(good(0) + good(1).replace("<Object ", f"<ErrorCode>{code}</ErrorCode><Object ", 1))
+    results = write_results(Answer(200, body), "Update", masked(catalog, ANN, BOB))
+    assert [(result.ok, result.code) for result in results] == [(True, None), (False, "CMT-ROW-ABORTED")]
+    assert str(code) in (results[1].message or "")
+
+
 def test_a_row_without_a_result_has_failed(catalog: Catalog) -> None:
     results = write_results(Answer(200, written(good(0))), "Update", masked(catalog, ANN, BOB))
     assert [(result.ok, result.code) for result in results] == [(True, None), (False, "CMT-MALFORMED")]
@@ -131,6 +139,8 @@ def test_a_fault_that_quotes_a_value_is_masked(catalog: Catalog) -> None:
     ("answer", "code", "retry_after"),
     [
         (Answer(503, b"<html>down</html>", 7.0), "CMT-UNAVAILABLE", 7.0),
+        (Answer(429, b'{"errorcode": 50200}', 9.0), "CMT-BLOCKED", 9.0),
+        (Answer(200, written("", "Error: Timeout expired.")), "CMT-BUSY", None),
         (Answer(500, b"<html>down</html>"), "CMT-UNAVAILABLE", None),
         (Answer(400, b"Bad Request"), "CMT-HTTP-REFUSED", None),
         (Answer(429, fault("Server", "slow down"), 3.0), "CMT-RATE-LIMITED", 3.0),

@@ -256,6 +256,15 @@ async def test_without_a_token_no_event_uses_up_an_attempt(endpoint: Endpoint, a
     assert entry.every_call, "the circuit breaker opens at once"
 
 
+async def test_an_account_that_is_blocked_is_not_asked_for_again_and_again(endpoint: Endpoint) -> None:
+    endpoint.answers = [Answer(429, b'{"message": "x", "errorcode": 50200}')] * 50
+    tokens = endpoint.client()
+    for _ in range(120):
+        assert (await error_of(tokens)).code == "CMT-BLOCKED"
+        endpoint.now += 1
+    assert len(endpoint.requests) == 7, "at once and after 1, 2, 4, 8, 16, 32 s"
+
+
 async def test_an_account_has_a_token_of_its_own(endpoint: Endpoint) -> None:
     settings = CmtSettings(auth_url="https://auth.example", client_id="me", client_secret=SECRET, account_id="1")  # type: ignore[arg-type]
     clients = [TokenClient(given, endpoint.post) for given in (settings, settings.for_account("510002"))]

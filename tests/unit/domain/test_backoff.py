@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.domain.backoff import delay_seconds
+from app.settings import SyncSettings
 
 _attempts = st.integers(1, 10_000)
 # Milliseconds and 1,024ths: numbers so small that halving them rounds are no waiting times.
@@ -27,6 +28,16 @@ def test_each_attempt_doubles_the_step(attempt: int, base: float, fraction: floa
 
 
 @given(_attempts, _seconds, _seconds)
-def test_jitter_is_full_from_nothing_to_the_step(attempt: int, base: float, maximum: float) -> None:
-    assert delay_seconds(attempt, base, maximum, 0.0) == 0
-    assert delay_seconds(attempt, base, maximum, 0.5) * 2 == delay_seconds(attempt, base, maximum, 1.0)
+def test_at_least_half_of_each_step_is_waited_for(attempt: int, base: float, maximum: float) -> None:
+    shortest, longest = (delay_seconds(attempt, base, maximum, fraction) for fraction in (0.0, 1.0))
+    assert longest == min(base * 2.0 ** min(attempt - 1, 32), maximum)
+    assert shortest * 2 == longest
+
+
+def test_the_attempts_cover_the_minutes_that_a_slow_database_lasts() -> None:
+    defaults = SyncSettings()
+    waits = [
+        delay_seconds(attempt, defaults.backoff_base_seconds, defaults.backoff_max_seconds, 0.0)
+        for attempt in range(1, defaults.max_attempts)
+    ]
+    assert sum(waits) >= 60

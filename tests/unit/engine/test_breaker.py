@@ -63,6 +63,25 @@ def test_one_probe_for_each_interval() -> None:
     assert breaker.may_probe()
 
 
+def test_a_target_that_has_blocked_its_caller_is_asked_more_and_more_rarely() -> None:
+    clock = Clock()
+    breaker = opened(clock, probe_seconds=5.0)
+    breaker.probe_rarely(True)
+    waits = []
+    for _ in range(9):
+        waited = 0.0
+        while not breaker.may_probe():
+            clock.now += 1.0
+            waited += 1.0
+        waits.append(waited)
+        breaker.failed()
+    assert waits == [5, 10, 20, 40, 80, 160, 300, 300, 300]
+    breaker.succeeded()
+    breaker.trip()
+    clock.now += 5.0
+    assert breaker.may_probe(), "the next outage is another one"
+
+
 def test_an_answer_closes_it() -> None:
     clock = Clock()
     breaker = opened(clock)
