@@ -85,6 +85,14 @@ class PartitionState:
         """Whether the main topic's part of the event is over: settled, or parked in the retry topic."""
         return offset <= self.upto or offset in self.done
 
+    @property
+    def decided_upto(self) -> int:
+        """The highest offset up to which every number was settled or parked; ``upto`` may be a commit behind it."""
+        upto = self.upto
+        while upto + 1 in self.done:
+            upto += 1
+        return upto
+
     # The changes there are.
     def finish(self, offset: int, settlement: Settlement, *, dead_letter: bool = False) -> None:
         """Settle and count an event; it leaves the parking and the verdicts. ``dead_letter``: one stands in the DLQ."""

@@ -97,7 +97,7 @@ class LedgerConsumer(AiokafkaConsumer):  # type: ignore[misc]
             elif session is not self._ownership.session:
                 await self._undo(tp, batch[0].offset)
             elif batch:
-                self._ledger.fetched((tp.topic, tp.partition), [record.offset for record in batch])
+                self._ledger.fetched((tp.topic, tp.partition), [r.offset for r in batch], map(_size, batch))
                 kept[tp] = batch
         return kept
 
@@ -282,3 +282,7 @@ class LedgerConsumer(AiokafkaConsumer):  # type: ignore[misc]
     async def _ends(self, tps: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
         ends = await self.highwaters(*(TP(topic, partition) for topic, partition in tps))
         return {(tp.topic, tp.partition): end for tp, end in ends.items()}
+
+
+def _size(record: Any) -> int:
+    return len(record.key or b"") + len(record.value or b"")

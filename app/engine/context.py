@@ -23,6 +23,14 @@ class EngineStopped(Exception):
     """The engine cannot go on, for a reason that its operator can mend; the text says which and how."""
 
 
+# One consumer's events may hold this part of the room that is still free, so that a hot consumer leaves room to all
+# others, and several of them too: with n at their limit a share of 1 / (1 + n / 2) stays free (dynamic thresholds, as
+# in switches that share their memory among queues) ...
+SHARE_OF_FREE = 2
+# ... but always so many, or a quarter of a small room: with a backlog the room is full of everybody's events.
+LEAST_SHARE = 16
+
+
 class Room:
     """Back-pressure: how many events may wait, taken or parked, before the next one is not taken.
 
@@ -50,15 +58,15 @@ class Room:
         self.taken -= 1
         self._look()
 
-    def park(self) -> None:
-        """An event waits in the retry topic."""
-        self.parked += 1
+    def park(self, events: int = 1) -> None:
+        """So many more events wait in the retry topic."""
+        self.parked += events
         self._look()
 
-    def unpark(self) -> None:
-        """It waits no more."""
-        self.parked -= 1
-        self._look()
+    @property
+    def share(self) -> int:
+        """How many taken events one consumer may have."""
+        return max(min(LEAST_SHARE, self._size // 4), (self._size - self.taken) // SHARE_OF_FREE, 1)
 
     def clear(self) -> None:
         """Everything taken was dropped: the partitions went away."""

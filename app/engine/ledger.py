@@ -8,6 +8,7 @@ record over. Invariants, per topic partition:
 * Committable = the lowest open offset, else the highest fetched + 1. Offsets that were never received (compaction,
   transaction markers) are never opened, so gaps need no rule of their own.
 * An offset is *claimed* at most once between two ``forget``s: a redelivery of claimed or closed work is ignored.
+* The values of open offsets are in memory; their sizes are added up, so that somebody can say when it is enough.
 * Records reach their agent in order. So an offset that is still unclaimed when a later one arrives was dropped on the
   way (``overtaken``), and the later one must not be worked on before it.
 
@@ -19,6 +20,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import repeat
 
 TopicPartition = tuple[str, int]
 
@@ -27,7 +29,8 @@ TopicPartition = tuple[str, int]
 class _Partition:
     high: int = -1
     order: deque[int] = field(default_factory=deque)  # ascending; closed offsets leave it at the front only
-    open: set[int] = field(default_factory=set)
+    open: dict[int, int] = field(default_factory=dict)  # -> bytes of the record
+    bytes: int = 0  # of all that is open
     claimed: set[int] = field(default_factory=set)  # always a subset of open
     unclaimed: deque[int] = field(default_factory=deque)  # ascending: open and not claimed
 
@@ -48,13 +51,18 @@ class Ledger:
     def __init__(self) -> None:
         self._partitions: dict[TopicPartition, _Partition] = {}
 
-    def fetched(self, tp: TopicPartition, offsets: Sequence[int]) -> None:
-        """Open what the broker handed over (ascending). Offsets at or below the highest seen are not opened again."""
+    def fetched(self, tp: TopicPartition, offsets: Sequence[int], sizes: Iterable[int] = repeat(0)) -> None:
+        """Open what the broker handed over (ascending). Offsets at or below the highest seen are not opened again.
+
+        Args:
+            sizes: bytes of the record at each offset.
+        """
         partition = self._partitions.setdefault(tp, _Partition())
-        for offset in offsets:
+        for offset, size in zip(offsets, sizes, strict=False):
             if offset > partition.high:
                 partition.order.append(offset)
-                partition.open.add(offset)
+                partition.open[offset] = size
+                partition.bytes += size
                 partition.unclaimed.append(offset)
                 partition.high = offset
 
@@ -85,7 +93,7 @@ class Ledger:
         """The outcome of the offset is safe. Unknown offsets (of an earlier generation) are ignored."""
         partition = self._partitions.get(tp)
         if partition is not None and offset in partition.open:
-            partition.open.discard(offset)
+            partition.bytes -= partition.open.pop(offset)
             if offset in partition.claimed:
                 partition.claimed.discard(offset)
             else:
@@ -120,6 +128,16 @@ class Ledger:
         """Open offsets that somebody answers for."""
         partition = self._partitions.get(tp)
         return frozenset(partition.claimed) if partition is not None else frozenset()
+
+    def span(self, tp: TopicPartition) -> int:
+        """How many fetched offsets there are from the lowest open one on, closed ones included."""
+        partition = self._partitions.get(tp)
+        return 0 if partition is None else len(partition.order)
+
+    def open_bytes(self, tp: TopicPartition) -> int:
+        """Bytes of the records that are open, and so in memory."""
+        partition = self._partitions.get(tp)
+        return 0 if partition is None else partition.bytes
 
     def high(self, tp: TopicPartition) -> int:
         """The highest fetched offset; -1: nothing was fetched."""

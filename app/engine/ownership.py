@@ -21,9 +21,9 @@ import structlog
 
 from app.domain.archive import document_keys, parse_document_key
 from app.domain.state import PartitionState, parse_partition_key, partition_key
-from app.engine.breaker import WAITING_TO_PROBE
 from app.engine.context import EngineContext, EngineStopped, now_ms
 from app.engine.healing import STALL_SECONDS, Healing
+from app.engine.holds import OF_PARTITION, holds
 from app.engine.journal import Closing, ConsumerRecords, Journal
 from app.engine.ledger import TopicPartition
 from app.engine.partition import Partition
@@ -34,10 +34,6 @@ log = structlog.get_logger(__name__)
 
 # Look for the acknowledged heartbeat this often.
 HEARTBEAT_POLL_SECONDS = 0.02
-
-# Fetched records of a topic that may wait in Faust's buffer. Far below the buffer's size (4,096), so that a topic whose
-# agent takes nothing never fills it: Faust would then stop delivering every other topic too.
-FETCH_AHEAD = 1_000
 
 # After the drain's deadline tasks are cancelled; they end at their next await.
 CANCEL_SECONDS = 2.0
@@ -68,6 +64,7 @@ class Ownership:
         self._drain_seconds = drain_seconds
         self._draining = asyncio.Lock()
         self._taken_over: int | None = None
+        self._told_holds: dict[TopicPartition, str] = {}
         self.healing = Healing(context, stall_seconds)
         kafka = context.kafka
         self._sources = (kafka.topic, kafka.retry_topic)
@@ -107,37 +104,45 @@ class Ownership:
             return None
         return partition
 
+    def holds(self) -> dict[TopicPartition, str]:
+        """The source partitions that are owned and not fetched right now, each with the reason."""
+        return holds(self.context, self.gate, self.partitions)
+
     def fetchable(self, tps: Iterable[TopicPartition]) -> set[TopicPartition]:
         """Which of the source partitions may be fetched now."""
-        context = self.context
-        held = {
-            topic
-            for topic in {topic for topic, _ in self.gate}
-            if context.ledger.unclaimed(topic) > FETCH_AHEAD
-            or (topic == context.kafka.topic and (context.room.full_of_parked or self._enough_to_probe()))
-        }
-        if self._enough_copies():
-            held.add(context.kafka.retry_topic)
-        return {tp for tp in tps if (tp[0], tp[1]) in self.gate and tp[0] not in held}
+        held = self.holds()
+        return {tp for tp in tps if (tp[0], tp[1]) in self.gate and tp not in held}
 
-    def look(self, read_to_end: Callable[[TopicPartition], bool]) -> None:
-        """Find and heal what has stalled; nothing while partitions come and go."""
+    def look(
+        self, read_to_end: Callable[[TopicPartition], bool], fetched_upto: Callable[[TopicPartition], int]
+    ) -> None:
+        """Find and heal what has stalled; nothing while partitions come and go.
+
+        Args:
+            read_to_end: whether everything that stands in a topic partition has been fetched.
+            fetched_upto: the next offset to fetch.
+        """
         if self.gate:
+            for partition in self.partitions.values():
+                if partition.catching_up:
+                    partition.look_back(fetched_upto((self.context.kafka.topic, partition.number)))
             self.healing.look(self.partitions, read_to_end, self.context.kafka.alerts_topic)
+            self._tell_holds()
 
-    def _enough_to_probe(self) -> bool:
-        """Whether consumption pauses: all targets are down, and enough events wait to find out when one is up again."""
-        return self.context.room.taken >= WAITING_TO_PROBE and self.context.all_down
-
-    def _enough_copies(self) -> bool:
-        """Whether as many parked events are in memory as may be, and the work on them goes on."""
-        partitions = self.partitions.values()
-        enough = sum(partition.copies for partition in partitions) >= self.context.sync.max_parked
-        return enough and any(partition.can_go_on() for partition in partitions)
+    def _tell_holds(self) -> None:
+        """Say once that a partition waits for itself, and once that it goes on."""
+        held = {tp: reason for tp, reason in self.holds().items() if reason in OF_PARTITION}
+        for (topic, number), reason in held.items():
+            if self._told_holds.get((topic, number)) != reason:
+                log.warning("a partition waits, the others go on", topic=topic, partition=number, reason=reason)
+        for topic, number in self._told_holds.keys() - held.keys():
+            log.info("a partition is read again", topic=topic, partition=number)
+        self._told_holds = held
 
     def shut(self) -> None:
         """A rebalance begins or a generation starts: nothing is fetched until the take-over."""
         self.session, self.gate = object(), frozenset()
+        self._told_holds = {}
         self.healing.forget()
 
     async def take_over(

@@ -7,13 +7,16 @@ The life of an event here:
  4. Given up: the verdict is durable first, then the dead letter and the alert are sent, then it is settled.
  5. Failed for a reason that may pass: it and everything behind it is *parked* at once, with no await in between.
     So is, without an attempt, what goes to a target that is down while others are up: it would take their room.
+    And so is what comes when its consumer's lane holds the consumer's share of the room already (``Room.share``).
     A parked event is copied to the retry topic (same partition), noted as forwarded, and its main offset closed.
- 6. Parked events of a consumer run lowest offset first, each when it is due and its copy was read back.
-    When none is left the consumer is unparked and its next events run from the main topic again.
+ 6. Parked events of a consumer run lowest offset first, each when it is due and its copy was read back, after those in
+    its lane. When none is left the consumer is unparked and its next events run from the main topic again.
 
-Invariants: a consumer has a lane or is parked, never both. A copy in the retry topic means something only while its
-offset stands in the durable record (or is being forwarded right now). An offset is closed only when its outcome is
-durable. Nothing is sent for an event without a lease.
+Invariants: when a consumer has a lane and is parked, everything in the lane is older than what is parked.
+A parked event runs only when every event before it has been seen: after a crash, those that the last owner had in the
+lane come once more from the main topic, maybe after the copies of younger ones (``catching_up``). A copy in the retry
+topic means something only while its offset stands in the durable record (or is being forwarded right now). An offset is
+closed only when its outcome is durable. Nothing is sent for an event without a lease.
 """
 
 from __future__ import annotations
@@ -21,7 +24,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import deque
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 
 import structlog
@@ -36,19 +39,13 @@ from app.engine.context import EngineContext, now_ms
 from app.engine.dead_letters import dead_letter, send_dead_letter
 from app.engine.headers import Failing, retry_headers
 from app.engine.journal import Journal
+from app.engine.parked import ParkedConsumer
 from app.engine.partition_tasks import Abandoned, PartitionTasks
 from app.engine.producer import TooLarge, Write
 from app.engine.work import Result, Work
+from app.observe.redaction import hash_consumer
 
 log = structlog.get_logger(__name__)
-
-
-@dataclass(slots=True)
-class _Parked:
-    """One parked consumer: its main offsets, and a bell that rings when something may have changed."""
-
-    offsets: set[int] = field(default_factory=set)
-    wake: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,17 +62,48 @@ class Partition(PartitionTasks):
     def __init__(self, number: int, generation: int, context: EngineContext) -> None:
         super().__init__(number, generation, context)
         self._lanes: dict[str, deque[Work]] = {}
-        self._parked: dict[str, _Parked] = {}
+        self._parked: dict[str, ParkedConsumer] = {}
+        self.beyond_share = 0  # parked events of healthy consumers
         self._forwarding: dict[int, str] = {}  # main offset -> consumer
         self._copies: dict[int, _Copy] = {}
         self._rejecting: set[int] = set()
         self.wanted: set[int] = set()  # parked events that are read once more from the main topic
+        self._seen = self._see_first = -1
         self.journal: Journal = None  # type: ignore[assignment]  # set by the claim, before anything runs
 
     def start(self) -> None:
         """Go on with what the durable record says is parked; the copies arrive as the retry topic is read."""
-        for offset, entry in self.journal.state.forwarded.items():
-            self._add_parked(entry.consumer, offset)
+        state = self.journal.state
+        self._seen, self._see_first = state.decided_upto, max(state.forwarded, default=-1)
+        failing = {entry.consumer for entry in state.forwarded.values() if entry.attempts}
+        for offset, entry in state.forwarded.items():
+            self._add_parked(entry.consumer, offset, failing=entry.consumer in failing)
+
+    # ---- what the last owner left
+
+    @property
+    def catching_up(self) -> bool:
+        """Whether the main topic must be read further before every parked event may run."""
+        return self._seen < self._see_first
+
+    def saw(self, offset: int) -> None:
+        """Everything in the main topic up to this offset was handed over."""
+        if not self.catching_up or offset <= self._seen:
+            return
+        self._seen = offset
+        entry = self.journal.state.forwarded.get(offset)
+        if not self.catching_up:
+            for parked in self._parked.values():
+                parked.wake.set()
+        elif entry is not None and (waiting := self._parked.get(entry.consumer)):
+            waiting.wake.set()
+
+    def look_back(self, fetched_upto: int) -> None:
+        """Nothing comes any more for which parked events wait, though the last of them was not seen: reading began
+        behind it, or it was deleted. ``fetched_upto``: the next offset of the main topic to fetch."""
+        waits = self._context.ledger.waiting((self._context.kafka.topic, self.number)) is not None
+        if self.catching_up and fetched_upto > self._see_first and not waits:
+            self.saw(self._see_first)
 
     # ---- what it answers for
 
@@ -101,7 +129,8 @@ class Partition(PartitionTasks):
 
     def can_go_on(self) -> bool:
         """Whether a parked consumer's next event is in memory, so that some of them will be settled."""
-        return any(parked.offsets and min(parked.offsets) in self._copies for parked in self._parked.values())
+        waiting = (parked.lowest for parked in self._parked.values() if parked.offsets)
+        return any(offset in self._copies and self._seen_before(offset) for offset in waiting)
 
     @property
     def parked_consumers(self) -> int:
@@ -119,9 +148,18 @@ class Partition(PartitionTasks):
             self.spawn(self._reject(record, problem))
             return
         if work.consumer in self._parked:
-            self._park(work)
+            self._park(work, failing=False)
         elif lane := self._lanes.get(work.consumer):
-            lane.append(work)
+            if len(lane) >= self._context.room.share:
+                log.info(
+                    "a consumer has more events than its share of the room; they wait in the retry topic",
+                    consumer=hash_consumer(work.consumer),
+                    partition=self.number,
+                    offset=work.record.offset,
+                )
+                self._park(work, failing=False)
+            else:
+                lane.append(work)
         else:
             self._lanes[work.consumer] = deque((work,))
             self.spawn(self._run_lane(work.consumer))
@@ -156,25 +194,45 @@ class Partition(PartitionTasks):
             lane.popleft()
         if not lane:
             del self._lanes[consumer]
+            if parked := self._parked.get(consumer):
+                parked.wake.set()
 
     # ---- parking
 
-    def _add_parked(self, consumer: str, offset: int) -> None:
+    def _add_parked(self, consumer: str, offset: int, *, failing: bool) -> None:
         parked = self._parked.get(consumer)
         if parked is None:
-            parked = self._parked[consumer] = _Parked()
+            parked = self._parked[consumer] = ParkedConsumer(failing=failing)
             self.spawn(self._run_parked(consumer, parked))
-        parked.offsets.add(offset)
-        self._context.room.park()
+        elif failing:
+            self._fails(parked)
+        parked.add(offset)
+        self._count_parked(parked, 1)
 
     def _unpark(self, consumer: str, offset: int) -> None:
-        if parked := self._parked.get(consumer):
-            parked.offsets.discard(offset)
+        if (parked := self._parked.get(consumer)) and parked.discard(offset):
             parked.wake.set()
-            self._context.room.unpark()
+            self._count_parked(parked, -1)
 
-    def _park(self, work: Work, failure: Failure | None = None) -> None:
-        """Decided here and now, without an await: from now on nothing of this consumer runs from the main topic."""
+    def _fails(self, parked: ParkedConsumer) -> None:
+        """From now on the consumer's events count as parked because of a failure."""
+        if not parked.failing:
+            self._count_parked(parked, -len(parked.offsets))
+            parked.failing = True
+            self._count_parked(parked, len(parked.offsets))
+
+    def _count_parked(self, parked: ParkedConsumer, events: int) -> None:
+        if parked.failing:
+            self._context.room.park(events)
+        else:
+            self.beyond_share += events
+
+    def _park(self, work: Work, failure: Failure | None = None, *, failing: bool = True) -> None:
+        """Decided here and now, without an await: what comes later of this consumer is parked behind it.
+
+        Args:
+            failing: False: nothing failed; the consumer has more events than its share, or is parked already.
+        """
         now = now_ms()
         entry = Forwarded(work.consumer)
         if failure is not None:
@@ -187,7 +245,7 @@ class Partition(PartitionTasks):
                 last_failed_ms=now,
                 reason=failure.code,
             )
-        self._add_parked(work.consumer, work.record.offset)
+        self._add_parked(work.consumer, work.record.offset, failing=failing)
         self._forwarding[work.record.offset] = work.consumer
         self.spawn(self._forward(work, entry, failure.message if failure else ""))
 
@@ -235,15 +293,21 @@ class Partition(PartitionTasks):
             parked.wake.set()
         return True
 
-    async def _run_parked(self, consumer: str, parked: _Parked) -> None:
+    def _seen_before(self, offset: int) -> bool:
+        """Whether everything in the main topic before a parked event was seen in this generation or is decided."""
+        return offset <= self._seen or offset <= self.journal.state.upto or not self.catching_up
+
+    async def _run_parked(self, consumer: str, parked: ParkedConsumer) -> None:
         while parked.offsets and not self.draining:
-            offset = min(parked.offsets)
+            offset = parked.lowest
             parked.wake.clear()
             entry, copy = self.journal.state.forwarded.get(offset), self._copies.get(offset)
-            wait = 0 if entry is None else entry.due_ms - now_ms()
-            if entry is None or copy is None or wait > 0:
+            if entry is None or copy is None or consumer in self._lanes or not self._seen_before(offset):
+                await parked.wake.wait()
+                continue
+            if (wait := entry.due_ms - now_ms()) > 0:
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(parked.wake.wait(), wait / 1000 if entry and copy else None)
+                    await asyncio.wait_for(parked.wake.wait(), wait / 1000)
                 continue
             if await self._run_copy(offset, entry, copy):
                 self._copies.pop(offset)
@@ -281,6 +345,8 @@ class Partition(PartitionTasks):
                         reason=failure.code,
                     )
                     await self.journal.tried(offset, failed)
+                    if parked := self._parked.get(entry.consumer):
+                        self._fails(parked)
                     return False
                 verdict = await self._settle_or_give_up(copy.source, result, entry.first_failed_ms or now)
         if verdict is not None:

@@ -145,10 +145,14 @@ class Stream:
         while True:
             await asyncio.sleep(LOOK_SECONDS)
             try:
-                self.ownership.look(self._read_to_end)
+                self.ownership.look(self._read_to_end, self._fetched_upto)
             except Exception as error:  # noqa: BLE001 - a bug; a worker that does not watch itself must not go on
                 self._context.crash(error)
                 return
+
+    def _fetched_upto(self, tp: TopicPartition) -> int:
+        consumer = self.app._consumer
+        return -1 if consumer is None else int(consumer.fetched_upto(TP(*tp)))
 
     def _read_to_end(self, tp: TopicPartition) -> bool:
         """Whether everything that stands in a partition has been fetched, as of the last fetch."""
@@ -191,22 +195,24 @@ class Stream:
         context, ownership, topic = self._context, self.ownership, self._context.kafka.topic
         async for record, generation in self._arrivals(topic, stream):
             number, offset = record.partition, record.offset
-            await context.room.free()
             partition = ownership.current(number, generation)
+            if partition is not None and not partition.catching_up:
+                await context.room.free()
+                partition = ownership.current(number, generation)
             if partition is None or ownership.healing.overtakes((topic, number), offset):
                 continue
             if offset in partition.wanted:
                 partition.wanted.discard(offset)
                 partition.take_copy(record, None)
-            if not context.ledger.claim((topic, number), offset):
-                continue
-            if partition.journal.state.decided(offset):
-                context.ledger.close((topic, number), offset)
-                continue
-            try:
-                partition.take(record)
-            except Exception as error:  # noqa: BLE001 - a bug; stop loudly rather than lose the event
-                context.crash(error)
+            if context.ledger.claim((topic, number), offset):
+                if partition.journal.state.decided(offset):
+                    context.ledger.close((topic, number), offset)
+                else:
+                    try:
+                        partition.take(record)
+                    except Exception as error:  # noqa: BLE001 - a bug; stop loudly rather than lose the event
+                        context.crash(error)
+            partition.saw(offset)
 
     async def _retry(self, stream: Any) -> None:
         context, ownership, topic = self._context, self.ownership, self._context.kafka.retry_topic

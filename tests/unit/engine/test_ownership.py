@@ -10,9 +10,10 @@ import pytest
 from app.domain.record import SourceRecord
 from app.domain.state import Forwarded, PartitionState, partition_key
 from app.engine.context import EngineStopped
+from app.engine.holds import FETCH_AHEAD
 from app.engine.ledger import TopicPartition
-from app.engine.ownership import FETCH_AHEAD, Ownership
-from app.engine.partition import _Parked
+from app.engine.ownership import Ownership
+from app.engine.parked import ParkedConsumer
 from tests.unit.engine.world import KAFKA, Event, World
 
 MAIN, RETRY, ALERTS = (KAFKA.topic, 0), (KAFKA.retry_topic, 0), (KAFKA.alerts_topic, 0)
@@ -158,12 +159,13 @@ async def test_parked_events_are_read_back_only_while_memory_lasts_unless_that_w
     await world.ownership.take_over(1, OWNED, lambda: True, no_ends)
     partition, most = world.ownership.partitions[0], world.context.sync.max_parked
     partition.journal.state.forwarded = {offset: Forwarded("c") for offset in range(most + 1)}
+    partition.journal.state.upto = most
     partition.draining = True  # nobody works on them
     partition.start()
     for offset in range(1, most + 1):
         partition.take_copy(SourceRecord(KAFKA.topic, 0, offset, 0, b"c", b""), offset)
     assert RETRY in world.ownership.fetchable(OWNED), "the next event of the only consumer is still to be read"
-    partition._parked["c"] = _Parked(set(range(1, most + 1)))
+    partition._parked["c"] = ParkedConsumer(range(1, most + 1))
     assert RETRY not in world.ownership.fetchable(OWNED)
 
 

@@ -406,7 +406,9 @@ class World:
 
     def look(self) -> None:
         """As the worker does once a second."""
-        self.ownership.look(lambda tp: self.positions[tp[0]] >= len(self.topics.get(tp[0], [])))
+        self.ownership.look(
+            lambda tp: self.positions[tp[0]] >= len(self.topics.get(tp[0], [])), lambda tp: self.positions[tp[0]]
+        )
 
     def _table(self) -> dict[bytes, bytes]:
         table: dict[bytes, bytes] = {}

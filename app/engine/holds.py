@@ -1,0 +1,91 @@
+"""Back-pressure: which partitions of the sources are not fetched right now, and why.
+
+A reason is a text for people: it stands in the log, and tells a partition that waits from one that was forgotten.
+What one partition holds is bounded for itself, so a partition at its bound waits alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from app.engine.breaker import WAITING_TO_PROBE
+from app.engine.context import EngineContext
+from app.engine.ledger import TopicPartition
+from app.engine.partition import Partition
+
+# Fetched records of a topic that may wait in Faust's buffer. Far below the buffer's size (4,096), so that a topic whose
+# agent takes nothing never fills it: Faust would then stop delivering every other topic too.
+FETCH_AHEAD = 1_000
+
+# Offsets of the main topic from the lowest open one on: those of them that are settled stand in the partition's record,
+# which is rewritten with every group commit (8 bytes each).
+SPAN = 20_000
+
+# Parked events of healthy consumers: they stand in that record too.
+BEYOND_SHARE = 20_000
+
+# Bytes of keys and values of one partition in memory: fetched and undecided, or parked and read back. Copies may have
+# half of it, unless none of those at hand can go on.
+VALUES_BYTES = 64 * 1024 * 1024
+COPIES_BYTES = VALUES_BYTES // 2
+
+NOT_TAKEN = f"more than {FETCH_AHEAD} fetched records wait to be taken"
+ALL_PARKED = "as many events are parked as SYNC_MAX_PARKED allows"
+ALL_DOWN = "the circuit breaker is open"
+ENOUGH_COPIES = "as many parked events are in memory as SYNC_MAX_PARKED allows"
+FULL_SPAN = f"{SPAN} offsets were fetched since the oldest event that is not settled"
+FULL_SHARE = f"{BEYOND_SHARE} events wait because their consumers have more than their share"
+FULL_MEMORY = f"its events in memory have {VALUES_BYTES // 1024**2} MiB"
+FULL_COPIES = f"its parked events in memory have {COPIES_BYTES // 1024**2} MiB"
+
+# What concerns one partition only, and is worth a line in the log.
+OF_PARTITION = frozenset({FULL_SPAN, FULL_SHARE, FULL_MEMORY})
+
+
+def holds(
+    context: EngineContext, gate: frozenset[TopicPartition], partitions: Mapping[int, Partition]
+) -> dict[TopicPartition, str]:
+    """The partitions of the gate that are not to be fetched now, each with its reason."""
+    topics = _topics(context, {topic for topic, _ in gate})
+    found: dict[TopicPartition, str] = {}
+    for tp in gate:
+        topic, number = tp
+        partition = partitions.get(number)
+        reason = topics.get(topic)
+        if reason is None and partition is not None:
+            reason = _of_partition(context, tp, partition)
+        if partition is not None and partition.catching_up and topic == context.kafka.topic and reason != NOT_TAKEN:
+            continue  # its parked events wait for what comes, which the last owner had taken already
+        if reason is not None:
+            found[tp] = reason
+    return found
+
+
+def _topics(context: EngineContext, topics: set[str]) -> dict[str, str]:
+    kafka, room = context.kafka, context.room
+    held = {topic: NOT_TAKEN for topic in topics if context.ledger.unclaimed(topic) > FETCH_AHEAD}
+    if room.full_of_parked:
+        held.setdefault(kafka.topic, ALL_PARKED)
+    elif room.taken >= WAITING_TO_PROBE and context.all_down:  # enough events wait to find out when a target is up
+        held.setdefault(kafka.topic, ALL_DOWN)
+    return held
+
+
+def _of_partition(context: EngineContext, tp: TopicPartition, partition: Partition) -> str | None:
+    ledger, kafka = context.ledger, context.kafka
+    topic, number = tp
+    copies = ledger.open_bytes((kafka.retry_topic, number))
+    if topic == kafka.retry_topic:
+        many = partition.copies >= context.sync.max_parked
+        if (many or copies >= COPIES_BYTES) and partition.can_go_on():
+            return ENOUGH_COPIES if many else FULL_COPIES
+        return None
+    if topic != kafka.topic:
+        return None
+    if ledger.span(tp) >= SPAN:
+        return FULL_SPAN
+    if partition.beyond_share >= BEYOND_SHARE:
+        return FULL_SHARE
+    if ledger.open_bytes(tp) + min(copies, COPIES_BYTES) >= VALUES_BYTES:
+        return FULL_MEMORY
+    return None

@@ -1,0 +1,251 @@
+"""One consumer with more events than its share of the room: the others do not wait, and its order survives crashes."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from structlog.testing import capture_logs
+
+from app.domain.state import Forwarded
+from app.engine import holds
+from app.engine.context import LEAST_SHARE, Room
+from app.engine.work import Result, Work
+from tests.unit.engine.test_partition import SCRIPTS, assert_all_is_exact, settle_down, until
+from tests.unit.engine.world import KAFKA, Event, Lost, World
+
+MAIN, RETRY = (KAFKA.topic, 0), (KAFKA.retry_topic, 0)
+HOT, OTHERS = 300, 40
+
+
+def hold_back(world: World, name: str) -> asyncio.Event:
+    """Calls of consumers whose name begins so are not answered before the event is set."""
+    run, go = world.flow.run, asyncio.Event()
+
+    async def held_back(work: Work, **rest: Any) -> Result:
+        if work.consumer.startswith(name):
+            await go.wait()
+        return await run(work, **rest)
+
+    world.flow.run = held_back  # type: ignore[method-assign]
+    return go
+
+
+@pytest.mark.parametrize("hot_ones", [1, 3])
+async def test_others_do_not_wait_for_hot_consumers(hot_ones: int) -> None:
+    hot = [Event(f"hot{number % hot_ones}") for number in range(HOT)]
+    world = World(hot + [Event(f"c{number}") for number in range(OTHERS)])
+    go = hold_back(world, "hot")
+    await world.start()
+    await until(lambda: world.outcomes() == {"synced": OTHERS}, 20_000)
+    go.set()
+    assert await world.run()
+    await world.stop()
+    assert_all_is_exact(world)
+
+
+async def test_a_burst_within_the_share_is_not_parked() -> None:
+    room = Room(1024, 10_000)
+    assert room.share == 512
+    world = World([Event("a")] * 4, concurrency=4)
+    await world.start()
+    assert await world.run()
+    await world.stop()
+    assert world.topics.get(KAFKA.retry_topic, []) == []
+
+
+def test_the_share_is_half_of_what_is_free_and_never_nothing() -> None:
+    room = Room(1024, 10)
+    for _ in range(1024):
+        room.enter()
+    assert room.share == LEAST_SHARE
+    assert Room(1, 10).share == 1
+    assert Room(16, 10).share == 8
+
+
+async def test_events_beyond_the_share_are_not_counted_as_parked_by_failure() -> None:
+    world = World([Event("hot")] * 100 + [Event("c")], max_parked=10)
+    go = hold_back(world, "hot")
+    await world.start()
+    await until(lambda: world.outcomes() == {"synced": 1}, 20_000)
+    assert world.partition.beyond_share > 80
+    assert world.context.room.parked == 0
+    go.set()
+    assert await world.run()
+    assert (world.partition.beyond_share, world.context.room.parked) == (0, 0)
+    await world.stop()
+    assert_all_is_exact(world)
+
+
+async def test_a_hot_consumer_that_begins_to_fail_counts_as_parked_from_then_on() -> None:
+    events = [Event("hot")] * 6 + [Event("hot", "twice")] + [Event("hot")] * 40
+    world = World([*events, Event("c")], max_parked=5)
+    await world.start()
+    assert await world.run()
+    assert (world.partition.beyond_share, world.context.room.parked) == (0, 0)
+    await world.stop()
+    assert_all_is_exact(world)
+
+
+# After a crash the youngest events are parked durably and the oldest ones are not decided at all.
+
+
+async def crashed_with_a_lane_and_its_tail_parked(events: list[Event], *, max_parked: int = 1_000) -> World:
+    world = World(events, max_parked=max_parked)
+    world.flow.gate = asyncio.Event()
+    await world.start()
+    await until(lambda: len(world.state().forwarded) > 10)
+    await settle_down()
+    await world.die()
+    world.flow.gate = None
+    world.flow.effects.clear()
+    assert not world.state().decided(0)
+    return world
+
+
+async def test_what_the_last_owner_had_in_its_lane_runs_before_what_it_parked() -> None:
+    world = await crashed_with_a_lane_and_its_tail_parked([Event("hot")] * 40)
+    source = world._source
+
+    def slow_main(topic: str) -> object:
+        stream = source(topic)
+        if topic == KAFKA.topic:
+            world.slow = asyncio.Event()  # type: ignore[attr-defined]
+            get = stream.channel.queue.get
+
+            async def later() -> object:
+                await world.slow.wait()  # type: ignore[attr-defined]
+                return await get()
+
+            stream.channel.queue.get = later
+        return stream
+
+    world._source = slow_main  # type: ignore[method-assign]
+    await world.start()
+    await settle_down(500)
+    assert world.flow.effects == [], "younger events ran although older ones had not been seen"
+    world.slow.set()  # type: ignore[attr-defined]
+    assert await world.run()
+    await world.stop()
+    assert_all_is_exact(world)
+
+
+async def test_a_full_parking_does_not_keep_away_what_its_events_wait_for() -> None:
+    world = await crashed_with_a_lane_and_its_tail_parked([Event("hot")] * 30 + [Event("hot", "once")], max_parked=3)
+    state = world.state()
+    state.forwarded = {o: Forwarded(e.consumer, "e", 1) for o, e in state.forwarded.items()}
+    record = next(r for r in reversed(world.topics[KAFKA.state_topic]) if r.value is not None)
+    world.topics[KAFKA.state_topic].append(type(record)(record.topic, 0, record.key, state.encode()))
+    await world.start()
+    assert world.context.room.full_of_parked or not world.ownership.partitions
+    assert await world.run()
+    await world.stop()
+    assert world.outcomes() == {"synced": 31}
+    assert world.order_of("hot") == list(range(31))
+
+
+async def test_parked_events_do_not_wait_for_ever_for_older_ones_that_were_deleted() -> None:
+    world = await crashed_with_a_lane_and_its_tail_parked([Event("hot")] * 40)
+    parked = sorted(world.state().forwarded)
+    world.committed[KAFKA.topic] = len(world.events)  # retention, or a hand: they are not read again
+    await world.start()
+    for _ in range(4):
+        await settle_down()
+        world.look()
+    await until(lambda: not world.state().forwarded)
+    assert world.order_of("hot") == parked
+    await world.stop()
+
+
+@given(
+    st.lists(st.builds(Event, st.sampled_from("ab"), st.sampled_from(SCRIPTS)), min_size=8, max_size=24),
+    st.lists(st.tuples(st.integers(0, 40), st.sampled_from(Lost)), min_size=1, max_size=4),
+    st.lists(st.booleans(), min_size=4, max_size=4),
+)
+@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+def test_a_crash_at_any_write_loses_nothing_of_consumers_beyond_their_share(
+    events: list[Event], crashes: list[tuple[int, Lost]], commits: list[bool]
+) -> None:
+    async def history() -> None:
+        world = World(events, concurrency=1)
+        for (write, lost), commit in zip(crashes, commits, strict=False):
+            await world.start(dies_at=write, lost=lost)
+            await world.run()
+            if commit:
+                world.commit()
+            await world.die()
+        await world.start()
+        assert await world.run(looking=True)
+        await world.stop()
+        assert_all_is_exact(world)
+
+    asyncio.run(history())
+
+
+# Bounds of one partition
+
+
+async def held(world: World) -> dict[tuple[str, int], str]:
+    await settle_down()
+    return world.ownership.holds()
+
+
+async def idle_owner() -> World:
+    world = World([Event("a")])
+    await world.start()
+    assert await world.run()
+    return world
+
+
+async def test_a_partition_waits_whose_oldest_event_has_too_many_settled_ones_behind_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(holds, "SPAN", 30)
+    world = World([Event("slow"), *(Event(f"c{number}") for number in range(100))])
+    go = hold_back(world, "slow")
+    await world.start()
+    await until(lambda: world.ownership.holds().get(MAIN) == holds.FULL_SPAN)
+    await settle_down(500)
+    assert len(world.state().done) <= 30
+    go.set()
+    await until(lambda: world.outcomes() == {"synced": 101})
+    assert world.ownership.holds() == {}
+    await world.stop()
+
+
+async def test_a_partition_waits_whose_values_fill_its_memory_and_copies_have_half_of_it() -> None:
+    world = await idle_owner()
+    ledger = world.ledger
+    ledger.fetched(MAIN, [1], [holds.VALUES_BYTES - 1])
+    assert MAIN not in await held(world)
+    ledger.fetched(RETRY, [0], [1])
+    assert (await held(world))[MAIN] == holds.FULL_MEMORY
+    ledger.close(MAIN, 1)
+    ledger.fetched(RETRY, [1], [2 * holds.VALUES_BYTES])
+    # None of the copies can go on, so reading goes on: the one that can may be the next. Events have their half.
+    assert await held(world) == {}
+    await world.stop()
+
+
+async def test_a_partition_waits_that_has_parked_too_many_healthy_events() -> None:
+    world = await idle_owner()
+    world.partition.beyond_share = holds.BEYOND_SHARE
+    assert await held(world) == {MAIN: holds.FULL_SHARE}
+    await world.stop()
+
+
+async def test_that_a_partition_waits_is_logged_once() -> None:
+    world = await idle_owner()
+    with capture_logs() as lines:
+        for beyond_share in (holds.BEYOND_SHARE, holds.BEYOND_SHARE, 0, 0):
+            world.partition.beyond_share = beyond_share
+            world.look()
+    await world.stop()
+    said = [(line["event"], line["partition"], line.get("reason")) for line in lines]
+    assert said == [
+        ("a partition waits, the others go on", 0, holds.FULL_SHARE),
+        ("a partition is read again", 0, None),
+    ]
