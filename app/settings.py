@@ -6,6 +6,8 @@ reports each in one line. Names and defaults are part of the public surface.
 
 from __future__ import annotations
 
+import json
+import re
 from datetime import datetime
 from ipaddress import ip_address
 from pathlib import Path
@@ -13,7 +15,7 @@ from typing import Annotated, Any, Literal, Self, TypeVar, cast
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, PositiveInt, SecretStr, ValidationError, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 # A call must end, and its worker notice that it lost the partition, before another worker may start: the session
 # has to outlive the longest call by this much.
@@ -56,11 +58,29 @@ def _empty_is_none(value: Any) -> Any:
     return None if value == "" else value
 
 
+_FIELD_NAME = re.compile(r"[a-z][a-z0-9_]{0,79}")
+
 Url = Annotated[str, AfterValidator(_safe_url)]
 OptionalUrl = Annotated[Url | None, BeforeValidator(_empty_is_none)]
 OptionalText = Annotated[str | None, BeforeValidator(_empty_is_none)]
 OptionalSecret = Annotated[SecretStr | None, BeforeValidator(_empty_is_none)]
 OptionalFile = Annotated[Path | None, BeforeValidator(_empty_is_none)]
+
+
+def _texts_by_name(value: Any) -> Any:
+    """Field names and values of ServiceNow, all as text; numbers and true/false are written as JSON does."""
+    if value is None or value == "":
+        return None
+    if isinstance(value, str):
+        try:
+            value = json.loads(value)
+        except (ValueError, RecursionError):
+            value = None
+    if not isinstance(value, dict) or not all(isinstance(one, str | int | float) for one in value.values()):
+        raise ValueError('must be a JSON object of texts and numbers such as {"caller_id": "Sync"}')
+    if wrong := [name for name in value if not _FIELD_NAME.fullmatch(name)]:
+        raise ValueError(f"these are not names of fields: {', '.join(sorted(wrong)[:5])}")
+    return {name: one if isinstance(one, str) else json.dumps(one) for name, one in value.items()}
 
 
 def _existing(path: Path | None, name: str) -> None:
@@ -223,6 +243,8 @@ class ServiceNowSettings(_Group):
     client_secret: OptionalSecret = None
     note_every_seconds: Annotated[float, Field(ge=0)] = 300.0
     assignment_group: OptionalText = None
+    fields: Annotated[dict[str, str] | None, NoDecode, BeforeValidator(_texts_by_name)] = None
+    resolve_minutes: Annotated[float, Field(ge=0)] = 30.0
 
     @model_validator(mode="after")
     def _credentials(self) -> Self:

@@ -1,11 +1,13 @@
 """The incident desk: one open incident for each fingerprint, and not a flood of notes in it.
 
 The first alert of a fingerprint opens an incident, unless one is open already (the ticket system is asked first, so a
-restart opens no second one). Further alerts are counted and become one work note every so often. An incident that
-somebody closed is not reopened: the next alert that is reported opens a new one.
+restart opens no second one; what was opened is remembered too, since the ticket system may not let us read). Further
+alerts are counted and become one work note every so often. An incident that somebody closed is not reopened: the next
+alert that is reported opens a new one. Its end is a work note and the state "resolved".
 
-``handle`` returns when the ticket system has the alert, or when an incident is open and the alert has been counted for
-its next note; a crash loses that count, never an incident.
+A ticket system never stops the sync, whatever it says: an alert that cannot be reported waits; one that a bug keeps
+from being reported is logged and dropped. ``handle`` returns when the ticket system has the alert, or when an incident
+is open and the alert has been counted for its next note; a crash loses that count, never an incident.
 """
 
 from __future__ import annotations
@@ -14,9 +16,8 @@ import asyncio
 import random
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from dataclasses import dataclass, replace
-from enum import StrEnum
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 from types import TracebackType
 from typing import Self
 
@@ -24,61 +25,29 @@ import structlog
 
 from app.domain.backoff import delay_seconds
 from app.incidents.alert import Alert, AlertKind, UnreadableAlert, correlation_id
+from app.incidents.ending import UNREADABLE_MS, why_over
 from app.incidents.log_only import LogOnly
+from app.incidents.memory import IncidentMemory, ProcessMemory, Remembered, remember
+from app.incidents.pacing import Known, Step, decide, is_due
 from app.incidents.servicenow import ServiceNow
-from app.incidents.ticket_text import more_of_the_same, new_incident, over
-from app.incidents.tickets import TicketError, TicketSystem
+from app.incidents.ticket_text import more_of_the_same, new_incident, over, over_by_itself
+from app.incidents.tickets import Incident, TicketError, TicketSystem
 from app.settings import ServiceNowSettings
 
 log = structlog.get_logger(__name__)
 
-# Events named in a ticket.
-EVENTS_NAMED = 10
 # Between two tries while the ticket system is in trouble.
 BACKOFF_FIRST, BACKOFF_MOST = 1.0, 60.0
 # How often counted alerts are looked through for notes that are due, at most and at least.
 FLUSH_SECONDS_LEAST, FLUSH_SECONDS_MOST = 0.05, 10.0
+# How often the ticket system is asked whether a remembered incident is still open.
+CHECK_SECONDS = 300.0
+# How often it is written down that a cause still shows.
+TOUCH_MS = 60_000
+# An alert that meets a bug is tried this often.
+BUG_TRIES = 3
 # What the last notes get when the desk closes.
 CLOSE_SECONDS = 5.0
-
-
-@dataclass(frozen=True, slots=True)
-class Known:
-    """What is known of one fingerprint: when something was last reported, and what came since.
-
-    ``held``: alerts counted since; ``alerts``: the first few of them.
-    """
-
-    reported_at: float
-    held: int = 0
-    alerts: tuple[Alert, ...] = ()
-
-    def plus(self, alert: Alert) -> Known:
-        """With one more alert counted."""
-        return replace(self, held=self.held + 1, alerts=(*self.alerts, alert)[:EVENTS_NAMED])
-
-
-class Step(StrEnum):
-    """What an alert leads to: tell the ticket system now, or count it for a later note."""
-
-    REPORT = "report"
-    HOLD = "hold"
-
-
-def decide(known: Known | None, alert: Alert, now: float, note_every: float) -> Step:
-    """What an alert leads to. ``now`` and ``note_every`` in seconds of the same clock.
-
-    Nothing known, good news, or the last report long enough ago: report. Whether that opens an incident or adds a note
-    depends on what is open in the ticket system then.
-    """
-    if known is None or alert.kind is AlertKind.RESOLVE or is_due(known, now, note_every):
-        return Step.REPORT
-    return Step.HOLD
-
-
-def is_due(known: Known, now: float, note_every: float) -> bool:
-    """Whether the last report is long enough ago for another one."""
-    return now - known.reported_at >= note_every
 
 
 class IncidentDesk:
@@ -88,9 +57,15 @@ class IncidentDesk:
         tickets: the ticket system, open while this is used.
         group: the consumer group, whose name begins every correlation ID.
         note_every_seconds: the shortest time between two notes of an incident.
+        resolve_minutes: after so long without a sign of its cause an incident is over; 0: never.
+        memory: where opened incidents are remembered.
+        owns: whether this worker handles the alerts of a partition.
+        still_on: whether a worker says that a cause is still on; None: workers say nothing of it.
         assignment_group: who gets new incidents.
-        on_result: told "created", "noted", "held", "resolved", "nothing-open", "unreadable" or "failed" (one request).
+        on_result: told "created", "noted", "held", "resolved", "nothing-open", "unreadable", "refused", "dropped" or
+            "failed" (one request).
         clock: monotonic seconds.
+        now_ms: wall clock.
     """
 
     def __init__(
@@ -100,7 +75,12 @@ class IncidentDesk:
         *,
         note_every_seconds: float,
         assignment_group: str | None = None,
+        resolve_minutes: float = 0.0,
+        memory: IncidentMemory | None = None,
+        owns: Callable[[int], bool] = lambda partition: True,
+        still_on: Callable[[str], bool | None] = lambda fingerprint: None,
         on_result: Callable[[str], None] = lambda result: None,
+        now_ms: Callable[[], int] = lambda: int(time.time() * 1000),
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
     ) -> None:
@@ -108,10 +88,16 @@ class IncidentDesk:
         self._group = group
         self._note_every = note_every_seconds
         self._assignment_group = assignment_group
+        self._resolve_ms = resolve_minutes * 60_000
+        self._memory = ProcessMemory() if memory is None else memory
+        self._owns = owns
+        self._still_on = still_on
         self._on_result = on_result
+        self._now_ms = now_ms
         self._clock = clock
         self._sleep = sleep
         self._known: dict[str, Known] = {}
+        self._checked: dict[str, float] = {}
         # One alert at a time: two of the same fingerprint must not both find nothing open.
         self._one = asyncio.Lock()
         self._flusher: asyncio.Task[None] | None = None
@@ -126,11 +112,15 @@ class IncidentDesk:
         if self._flusher is not None:
             self._flusher.cancel()
             await asyncio.wait([self._flusher])
-        with suppress(TimeoutError):
+        try:
             async with asyncio.timeout(CLOSE_SECONDS):
                 await self._flush(lambda known: True)
+        except TimeoutError:
+            log.warning("the last notes of incidents are not written: the ticket system does not answer")
+        except Exception as bug:
+            log.error("the last notes of incidents are not written because of a bug", exc_info=bug)
 
-    async def handle_record(self, key: bytes | None, value: bytes | None) -> None:
+    async def handle_record(self, key: bytes | None, value: bytes | None, partition: int = 0) -> None:
         """One record of the alerts topic. What is no alert is logged and dropped: nobody could make a ticket of it."""
         try:
             alert = Alert.from_bytes(value)
@@ -138,26 +128,35 @@ class IncidentDesk:
             log.error("a record of the alerts topic is not an alert", problem=str(problem), size=len(value or b""))
             self._on_result("unreadable")
             return
-        await self.handle(alert)
+        await self.handle(alert, partition)
 
-    async def handle(self, alert: Alert) -> None:
+    async def handle(self, alert: Alert, partition: int = 0) -> None:
         """Return when the alert is safe (see above). While the ticket system is in trouble: try until cancelled."""
         async with self._one:
             known = self._known.get(alert.fingerprint)
             if known is not None and decide(known, alert, self._clock(), self._note_every) is Step.HOLD:
                 self._known[alert.fingerprint] = known.plus(alert)
+                await self._touch(alert, partition)
                 self._on_result("held")
                 return
-            failures = 0
+            counted = (known or Known(self._clock())).plus(alert)
+            failures = bugs = 0
             while True:
                 try:
                     if alert.kind is AlertKind.RESOLVE:
                         await self._resolve(alert, known)
                     else:
-                        await self._report(alert.fingerprint, (known or Known(self._clock())).plus(alert))
+                        await self._report(alert.fingerprint, counted, partition)
                 except TicketError as error:
                     failures += 1
                     await self._pause(alert.fingerprint, error, failures)
+                except Exception as error:
+                    bugs += 1
+                    log.error("incident not reported because of a bug", fingerprint=alert.fingerprint, exc_info=error)
+                    if bugs >= BUG_TRIES:
+                        self._on_result("dropped")
+                        return
+                    await self._pause(alert.fingerprint, TicketError(type(error).__name__), bugs)
                 else:
                     return
 
@@ -165,37 +164,113 @@ class IncidentDesk:
         """Report counted alerts whose note is due; those that cannot be reported now stay counted."""
         await self._flush(lambda known: is_due(known, self._clock(), self._note_every))
 
+    async def look_after(self) -> None:
+        """End incidents whose cause is gone although nobody said so, forget those that a person closed."""
+        async with self._one:
+            for fingerprint, remembered in self._memory.all().items():
+                if not self._owns(remembered.partition):
+                    continue
+                try:
+                    await self._look_after(fingerprint, remembered)
+                except TicketError as error:
+                    self._on_result("failed")
+                    log.warning("incident not looked after", fingerprint=fingerprint, problem=str(error))
+                    return
+
+    async def _look_after(self, fingerprint: str, remembered: Remembered) -> None:
+        why = why_over(remembered, self._still_on(fingerprint), self._now_ms(), self._resolve_ms)
+        if why is not None:
+            found = await self._find(fingerprint, remembered)
+            await self._end(fingerprint, found, over_by_itself(why, remembered))
+        elif self._clock() - self._checked.get(fingerprint, float("-inf")) >= CHECK_SECONDS:
+            self._checked[fingerprint] = self._clock()
+            if not await self._counts_as_open(remembered):
+                log.info("an incident was closed", fingerprint=fingerprint, incident=remembered.incident.number)
+                await self._forget(fingerprint)
+
     async def _flush(self, wanted: Callable[[Known], bool]) -> None:
         async with self._one:
             for fingerprint, known in list(self._known.items()):
                 if known.held and wanted(known):
                     try:
-                        await self._report(fingerprint, known)
+                        remembered = self._memory.all().get(fingerprint)
+                        await self._report(fingerprint, known, remembered.partition if remembered else 0)
                     except TicketError as error:
                         self._on_result("failed")
                         log.warning("incident note not written", fingerprint=fingerprint, problem=str(error))
                         return
 
-    async def _report(self, fingerprint: str, known: Known) -> None:
-        correlation = correlation_id(self._group, fingerprint)
-        found = await self._tickets.find_open(correlation)
+    async def _report(self, fingerprint: str, known: Known, partition: int) -> None:
+        before = self._memory.all().get(fingerprint)
+        found = await self._find(fingerprint, before)
         if found is None:
-            fields = new_incident(correlation, known.alerts, known.held, self._assignment_group)
-            created = await self._tickets.create(fields)
-            log.info("incident opened", fingerprint=fingerprint, incident=created.number)
+            correlation = correlation_id(self._group, fingerprint)
+            found = await self._tickets.create(
+                new_incident(correlation, known.alerts, known.held, self._assignment_group)
+            )
+            before = None
+            log.info("incident opened", fingerprint=fingerprint, incident=found.number)
             self._on_result("created")
         else:
-            await self._tickets.add_work_note(found, more_of_the_same(known.alerts, known.held))
-            self._on_result("noted")
+            note = more_of_the_same(known.alerts, known.held, before)
+            await self._unless_refused("noted", fingerprint, self._tickets.add_work_note(found, note))
         self._known[fingerprint] = Known(self._clock())
+        self._checked[fingerprint] = self._clock()
+        await self._memory.put(fingerprint, remember(found, known.alerts[-1], partition, before, self._now_ms()))
 
     async def _resolve(self, alert: Alert, known: Known | None) -> None:
-        found = await self._tickets.find_open(correlation_id(self._group, alert.fingerprint))
-        if found is not None:
-            await self._tickets.add_work_note(found, over(alert, known.held if known else 0))
-        self._on_result("nothing-open" if found is None else "resolved")
+        before = self._memory.all().get(alert.fingerprint)
+        if before is not None and self._still_on(alert.fingerprint):
+            # Another worker does not say so yet; see look_after.
+            await self._memory.put(alert.fingerprint, replace(before, over_ms=alert.at_ms))
+            self._on_result("held")
+            return
+        found = await self._find(alert.fingerprint, before)
+        await self._end(alert.fingerprint, found, over(alert, known.held if known else 0, before))
+
+    async def _end(self, fingerprint: str, found: Incident | None, text: str) -> None:
+        if found is None:
+            self._on_result("nothing-open")
+        else:
+            await self._unless_refused("resolved", fingerprint, self._tickets.resolve(found, text))
+            log.info("incident is over", fingerprint=fingerprint, incident=found.number)
+        await self._forget(fingerprint)
+
+    async def _find(self, fingerprint: str, before: Remembered | None) -> Incident | None:
+        """The open incident of a fingerprint: what a search finds, else the one that was opened."""
+        found = await self._tickets.find_open(correlation_id(self._group, fingerprint))
+        if found is not None or before is None:
+            return found
+        return before.incident if await self._counts_as_open(before) else None
+
+    async def _counts_as_open(self, remembered: Remembered) -> bool:
+        is_open = await self._tickets.is_open(remembered.incident)
+        return self._now_ms() - remembered.opened_ms < UNREADABLE_MS if is_open is None else is_open
+
+    async def _unless_refused(self, result: str, fingerprint: str, request: Awaitable[object]) -> None:
+        """A note that is refused would be refused again: it is logged, the incident itself is there."""
+        try:
+            await request
+        except TicketError as error:
+            if not error.refused:
+                raise
+            log.warning("incident note refused", fingerprint=fingerprint, problem=str(error))
+            result = "refused"
+        self._on_result(result)
+
+    async def _touch(self, alert: Alert, partition: int) -> None:
+        """Write down, now and then, that a cause still shows."""
+        before = self._memory.all().get(alert.fingerprint)
+        if before is not None and self._now_ms() - before.seen_ms >= TOUCH_MS:
+            touched = remember(before.incident, alert, partition, before, self._now_ms())
+            await self._memory.put(alert.fingerprint, touched)
+
+    async def _forget(self, fingerprint: str) -> None:
         # Should it come back, that is news again.
-        self._known.pop(alert.fingerprint, None)
+        self._known.pop(fingerprint, None)
+        self._checked.pop(fingerprint, None)
+        if fingerprint in self._memory.all():
+            await self._memory.put(fingerprint, None)
 
     async def _pause(self, fingerprint: str, error: TicketError, failures: int) -> None:
         self._on_result("failed")
@@ -210,12 +285,22 @@ class IncidentDesk:
         pause = min(max(self._note_every / 2, FLUSH_SECONDS_LEAST), FLUSH_SECONDS_MOST)
         while True:
             await asyncio.sleep(pause)
-            await self.flush_due()
+            try:
+                await self.flush_due()
+                await self.look_after()
+            except Exception as error:
+                log.error("incidents not looked after because of a bug", exc_info=error)
 
 
 @asynccontextmanager
 async def open_desk(
-    settings: ServiceNowSettings, group: str, *, on_result: Callable[[str], None] = lambda result: None
+    settings: ServiceNowSettings,
+    group: str,
+    *,
+    memory: IncidentMemory | None = None,
+    owns: Callable[[int], bool] = lambda partition: True,
+    still_on: Callable[[str], bool | None] = lambda fingerprint: None,
+    on_result: Callable[[str], None] = lambda result: None,
 ) -> AsyncIterator[IncidentDesk]:
     """The desk that the settings ask for: with ServiceNow, or, without SERVICENOW_URL, with the log."""
     async with AsyncExitStack() as stack:
@@ -228,6 +313,10 @@ async def open_desk(
                 group,
                 note_every_seconds=settings.note_every_seconds,
                 assignment_group=settings.assignment_group,
+                resolve_minutes=settings.resolve_minutes,
+                memory=memory,
+                owns=owns,
+                still_on=still_on,
                 on_result=on_result,
             )
         )

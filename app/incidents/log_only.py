@@ -10,6 +10,8 @@ from app.incidents.tickets import Incident
 
 log = structlog.get_logger(__name__)
 
+NUMBER = "log"
+
 
 class LogOnly:
     """A ``TicketSystem`` that writes into the log what a ticket system would be told, and knows what it has told."""
@@ -21,13 +23,23 @@ class LogOnly:
         """An incident that was logged since the start."""
         return self._open.get(correlation_id)
 
+    async def is_open(self, incident: Incident) -> bool | None:
+        """Those logged before the start are remembered elsewhere."""
+        return True
+
     async def create(self, fields: Mapping[str, str]) -> Incident:
         """Log an incident."""
-        fingerprint = fields["correlation_id"]
-        log.error("incident", fingerprint=fingerprint, summary=fields["short_description"], text=fields["description"])
-        self._open[fingerprint] = Incident(fingerprint, fingerprint)
-        return self._open[fingerprint]
+        correlation = fields["correlation_id"]
+        log.error("incident", fingerprint=correlation, summary=fields["short_description"], text=fields["description"])
+        self._open[correlation] = Incident(correlation, NUMBER)
+        return self._open[correlation]
 
     async def add_work_note(self, incident: Incident, text: str) -> None:
         """Log a note."""
-        log.warning("incident note", fingerprint=incident.number, text=text)
+        log.warning("incident note", fingerprint=incident.sys_id, text=text)
+
+    async def resolve(self, incident: Incident, text: str) -> bool:
+        """Log the end."""
+        log.warning("incident resolved", fingerprint=incident.sys_id, text=text)
+        self._open.pop(incident.sys_id, None)
+        return True

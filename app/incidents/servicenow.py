@@ -1,11 +1,13 @@
 """Incidents in ServiceNow (vendor pages "Table API", "OAuth 2.0", "Inbound REST API rate limiting").
 
-``correlation_id`` is not unique there: looking up before creating is the caller's part.
+``correlation_id`` is not unique there: looking up before creating is the caller's part. Answers are taken with care: a
+search may come back empty because the user may not read, or with somebody else's incident because a part of the query
+was ignored, and an update may be carried out in part.
 """
 
 from __future__ import annotations
 
-import json
+import re
 import ssl
 import time
 from collections.abc import Callable, Mapping
@@ -15,27 +17,48 @@ from typing import Any, Self
 from urllib.parse import urlsplit
 
 import aiohttp
+import structlog
 
 from app import __version__
 from app.domain.retry_after import retry_after_seconds
+from app.incidents.bounded import read_bounded, read_json, stated_reason
 from app.incidents.tickets import Incident, TicketError
+from app.observe.redaction import mask_text
 from app.settings import ConfigurationError, ServiceNowSettings
+
+log = structlog.get_logger(__name__)
 
 TIMEOUT_SECONDS = 30.0
 # One desk, one request at a time; a second connection for the token.
 _CONNECTIONS = 2
+# Of the answer's head: a line, a field, and how many fields.
+_HEAD_BYTES, _HEAD_FIELDS = 8190, 100
 _TABLE = "/api/now/table/incident"
 # Resolved, closed, cancelled in the standard state model.
-_DONE_STATES = "6,7,8"
-# A bearer token is replaced this long before its end.
+_RESOLVED = "6"
+_DONE_STATES = (_RESOLVED, "7", "8")
+# Of a search: ours is the first, unless the query was not understood.
+_FOUND_AT_MOST = 10
+# Becomes part of an address.
+_SYS_ID = re.compile(r"[0-9A-Za-z]{1,32}")
+_NUMBER = re.compile(r"[0-9A-Za-z_-]{1,40}")
+_BEARER = re.compile(r"[\x21-\x7e]{1,8000}")
+# A bearer token is replaced this long before its end, and after this long at the latest.
 _EARLY_SECONDS = 30.0
+_LONGEST_LIFE_SECONDS = 86_400.0
+# Values of close_code differ from instance to instance; SERVICENOW_FIELDS may give another.
+_CLOSE_CODE = "Solution provided"
+_WHEN_RESOLVED = ("close_code", "close_notes")
 
 _HINTS = {
     401: "check SERVICENOW_USERNAME and SERVICENOW_PASSWORD, or the client ID and secret",
-    403: "the user may not read and write incidents (role itil, or web_service_admin for the API)",
+    403: "the user may not read and write incidents (role itil, or web_service_admin for the API), or a policy objects "
+    "(SERVICENOW_FIELDS gives it more fields)",
     404: "check SERVICENOW_URL",
     429: "its rate limit is used up",
 }
+# It understood, and said no.
+_REFUSED = frozenset({400, 403, 404, 405, 409, 422})
 
 
 class ServiceNow:
@@ -76,7 +99,15 @@ class ServiceNow:
             # Plain http is for this machine only and must not travel through a proxy.
             trust_env=urlsplit(self._url).scheme == "https",
             cookie_jar=aiohttp.DummyCookieJar(),
-            headers={"User-Agent": f"profile-sync/{__version__}", "Accept": "application/json"},
+            headers={
+                "User-Agent": f"profile-sync/{__version__}",
+                "Accept": "application/json",
+                "Accept-Encoding": "identity",
+            },
+            auto_decompress=False,
+            max_line_size=_HEAD_BYTES,
+            max_field_size=_HEAD_BYTES,
+            max_headers=_HEAD_FIELDS,
         )
         return self
 
@@ -88,20 +119,60 @@ class ServiceNow:
 
     async def find_open(self, correlation_id: str) -> Incident | None:
         """The newest open incident with this correlation ID."""
-        query = f"correlation_id={correlation_id}^stateNOT IN{_DONE_STATES}^ORDERBYDESCnumber"
-        parameters = {"sysparm_query": query, "sysparm_limit": "1", "sysparm_fields": "sys_id,number"}
+        query = f"correlation_id={correlation_id}^stateNOT IN{','.join(_DONE_STATES)}^ORDERBYDESCnumber"
+        parameters = {
+            "sysparm_query": query,
+            "sysparm_limit": str(_FOUND_AT_MOST),
+            "sysparm_fields": "sys_id,number,correlation_id,state",
+        }
         found = await self._table("GET", "", parameters, None)
         if not isinstance(found, list):
             raise TicketError("ServiceNow's answer to a search is not a list of incidents")
-        return _incident(found[0]) if found else None
+        incidents = [(_incident(record), record) for record in found[:_FOUND_AT_MOST]]
+        # ServiceNow ignores the parts of a query that it does not understand, or may not apply, and finds others.
+        ours = (i for i, r in incidents if r.get("correlation_id") == correlation_id and _is_open(r) is not False)
+        return next(ours, None)
+
+    async def is_open(self, incident: Incident) -> bool | None:
+        """Whether an incident is neither resolved, closed nor cancelled; None: we may not read it."""
+        try:
+            record = await self._table("GET", f"/{_safe(incident.sys_id)}", {"sysparm_fields": "sys_id,state"}, None)
+        except TicketError as error:
+            if error.refused:
+                return None
+            raise
+        return _is_open(record)
 
     async def create(self, fields: Mapping[str, str]) -> Incident:
-        """Open an incident; an assignment group is given by name."""
-        return _incident(await self._table("POST", "", {"sysparm_input_display_value": "true"}, dict(fields)))
+        """Open an incident; an assignment group is given by name. ``SERVICENOW_FIELDS`` come above ``fields``."""
+        own = {name: value for name, value in (self._settings.fields or {}).items() if name not in _WHEN_RESOLVED}
+        # What makes it ours to find again.
+        body = {**fields, **own, "correlation_id": fields["correlation_id"]}
+        return _incident(await self._table("POST", "", {"sysparm_input_display_value": "true"}, body))
 
     async def add_work_note(self, incident: Incident, text: str) -> None:
         """Add a work note to an incident."""
-        await self._table("PATCH", f"/{incident.sys_id}", {}, {"work_notes": text})
+        await self._table("PATCH", f"/{_safe(incident.sys_id)}", {}, {"work_notes": text})
+
+    async def resolve(self, incident: Incident, text: str) -> bool:
+        """Add a work note and set the state to resolved, or, where that is refused, add the note alone."""
+        closing = {"close_code": _CLOSE_CODE, "close_notes": text}
+        closing |= {name: value for name, value in (self._settings.fields or {}).items() if name in _WHEN_RESOLVED}
+        body = {"work_notes": text, "state": _RESOLVED, **closing}
+        try:
+            record = await self._table(
+                "PATCH", f"/{_safe(incident.sys_id)}", {"sysparm_input_display_value": "true"}, body
+            )
+        except TicketError as error:
+            if not error.refused:
+                raise
+            log.warning("incident not resolved, a note only", incident=incident.number, problem=str(error))
+            await self.add_work_note(incident, text)
+            return False
+        if _is_open(record):
+            log.warning("incident not resolved, the user may not change its state", incident=incident.number)
+            return False
+        return True
 
     async def _table(
         self, method: str, path: str, parameters: Mapping[str, str], body: Mapping[str, str] | None
@@ -111,7 +182,7 @@ class ServiceNow:
             self._bearer_until = float("-inf")  # revoked or expired early: once more with a new one
             status, document = await self._authorized(method, path, parameters, body)
         if status not in (200, 201) or not isinstance(document, dict) or "result" not in document:
-            raise _refusal(f"{method} incident", status, None)
+            raise _refusal(f"{method} incident", status, None, document)
         return document["result"]
 
     async def _authorized(
@@ -139,44 +210,68 @@ class ServiceNow:
         }
         status, document = await self._request("POST", "/oauth_token.do", data=form)
         value = document.get("access_token") if isinstance(document, dict) else None
-        if status != 200 or not isinstance(value, str) or not value:
-            raise _refusal("token request", status, None)
-        life = document.get("expires_in")
-        return value, float(life) if isinstance(life, int | float) else _EARLY_SECONDS
+        if status != 200 or not isinstance(value, str) or not _BEARER.fullmatch(value):
+            raise _refusal("token request", status, None, document)
+        return value, _life(document.get("expires_in"))
 
     async def _request(self, method: str, path: str, **arguments: Any) -> tuple[int, Any]:
         """Status and JSON of an answer; None for what is no JSON.
 
         Raises:
-            TicketError: no answer, a server error, or a request to slow down.
+            TicketError: no answer, one out of bounds, a server error, or a request to slow down.
         """
         if self._session is None:
             raise RuntimeError("ServiceNow is used outside its context")
         try:
             async with self._session.request(method, self._url + path, allow_redirects=False, **arguments) as response:
-                content = await response.read()
+                status = response.status
                 retry_after = retry_after_seconds(response.headers.get("Retry-After"), datetime.now(UTC))
+                content = await read_bounded(response)
         except TimeoutError:
             raise TicketError(f"ServiceNow did not answer within {self._timeout.total:g} s") from None
-        except (aiohttp.ClientError, OSError) as error:
+        except (aiohttp.ClientError, OSError, ValueError) as error:
             # The error's text may hold the proxy's credentials.
             raise TicketError(f"no connection to ServiceNow ({type(error).__name__})") from None
-        if response.status == 429 or response.status >= 500:
-            raise _refusal(f"{method} {path}", response.status, retry_after)
-        try:
-            return response.status, json.loads(content)
-        except ValueError:
-            return response.status, None
+        document = read_json(content)
+        if status == 429 or status >= 500:
+            raise _refusal(f"{method} {path}", status, retry_after, document)
+        return status, document
 
 
 def _incident(record: Any) -> Incident:
-    if isinstance(record, dict) and isinstance(record.get("sys_id"), str) and record["sys_id"]:
-        return Incident(record["sys_id"], str(record.get("number") or ""))
-    raise TicketError("ServiceNow's answer is not an incident")
+    sys_id = record.get("sys_id") if isinstance(record, dict) else None
+    if not isinstance(sys_id, str) or not _SYS_ID.fullmatch(sys_id):
+        raise TicketError("ServiceNow's answer is not an incident: it has no sys_id")
+    number = record.get("number")
+    return Incident(sys_id, number if isinstance(number, str) and _NUMBER.fullmatch(number) else "")
 
 
-def _refusal(what: str, status: int, retry_after: float | None) -> TicketError:
+def _safe(sys_id: str) -> str:
+    """A key that may stand in an address; a remembered one comes from a topic."""
+    if not _SYS_ID.fullmatch(sys_id):
+        raise TicketError("the incident that is remembered has no sys_id", refused=True)
+    return sys_id
+
+
+def _is_open(record: Any) -> bool | None:
+    """What a record says of its state; None: nothing (the field may not be read)."""
+    state = record.get("state") if isinstance(record, dict) else None
+    return None if not isinstance(state, str) or not state else state not in _DONE_STATES
+
+
+def _life(seconds: Any) -> float:
+    """How long a bearer token is good for."""
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 <= seconds <= _LONGEST_LIFE_SECONDS:
+        return _EARLY_SECONDS
+    return float(seconds)
+
+
+def _refusal(what: str, status: int, retry_after: float | None, document: Any) -> TicketError:
+    said = mask_text(stated_reason(document))
+    reason = f" ({said})" if said else ""
     if status in (200, 201):
-        return TicketError(f"ServiceNow's answer to {what} is not what its API promises; a sleeping instance?")
+        return TicketError(f"ServiceNow's answer to {what} is not what its API promises; a sleeping instance?{reason}")
     hint = f"; {_HINTS[status]}" if status in _HINTS else ""
-    return TicketError(f"ServiceNow answered {what} with HTTP {status}{hint}", retry_after)
+    return TicketError(
+        f"ServiceNow answered {what} with HTTP {status}{reason}{hint}", retry_after, refused=status in _REFUSED
+    )

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
 
 from app.domain.errors import REGISTRY
 from app.domain.masking import mask
-from app.incidents.alert import Alert
+from app.incidents.alert import Alert, Severity
+from app.incidents.ending import moment
+from app.incidents.memory import Remembered
 
 _SUMMARY_LENGTH = 160
+_MESSAGE_LENGTH = 1000
 NO_EVENT = ("", "-")
+
+_DEAD_LETTERS = "This incident is not resolved by the program: its dead letters need a person."
+_RESOLVED_BY_ITSELF = "The program resolves this incident when it is over."
 
 
 def new_incident(correlation: str, alerts: Sequence[Alert], count: int, assignment_group: str | None) -> dict[str, str]:
@@ -22,25 +27,28 @@ def new_incident(correlation: str, alerts: Sequence[Alert], count: int, assignme
         count: how many there are by now.
         assignment_group: who gets it.
     """
-    alert = alerts[0]
+    alert = alerts[-1]
     entry = REGISTRY.get(alert.reason)
     meaning = entry.meaning if entry else "No such code in this version's registry."
     remedy = entry.remedy if entry else "Look at the worker's log."
     lines = [
         f"Reason: {alert.reason}. {meaning}",
         f"What to do: {remedy}",
-        f"Operation: {alert.operation}, entity: {alert.entity}, market: {alert.market}",
-        f"First seen: {_time(alert)}",
-        f"Message: {mask(alert.message, ())}",
+        f"Operation: {alert.operation}, entity: {alert.entity}, market: {alert.market[:50]}",
+        f"Since: {moment(min(one.began_ms for one in alerts))}",
+        *_waiting(alert),
+        f"Message: {_message(alert)}",
         *([f"Alerts so far: {count}"] if count > 1 else []),
         *_events(alerts),
+        f"More about the code: profile-sync errors {alert.reason}" if entry else "",
         "More of the same become work notes of this incident.",
+        _DEAD_LETTERS if alert.severity is Severity.FAILED else _RESOLVED_BY_ITSELF,
     ]
     fields = {
         "short_description": f"profile-sync: {alert.reason} ({alert.operation} {alert.entity}): {meaning}"[
             :_SUMMARY_LENGTH
         ],
-        "description": "\n".join(lines),
+        "description": "\n".join(line for line in lines if line),
         "urgency": alert.severity.urgency,
         "impact": alert.severity.impact,
         "category": "software",
@@ -52,29 +60,45 @@ def new_incident(correlation: str, alerts: Sequence[Alert], count: int, assignme
     return fields
 
 
-def more_of_the_same(alerts: Sequence[Alert], count: int) -> str:
-    """A work note: how many alerts came since the last one."""
+def more_of_the_same(alerts: Sequence[Alert], count: int, before: Remembered | None) -> str:
+    """A work note: how many alerts came since the last one. ``before``: what is remembered of the incident."""
     last = alerts[-1]
     noun = "alert" if count == 1 else "alerts"
-    lines = [f"{count} more {noun} of {last.reason}.", f"Message: {mask(last.message, ())}", *_events(alerts)]
-    return "\n".join(lines)
-
-
-def over(alert: Alert, count: int) -> str:
-    """A work note: the cause is gone. ``count``: alerts since the last note that were not reported yet."""
-    more = f" {count} more alerts came before." if count else ""
-    return (
-        f"Over since {_time(alert)}: {mask(alert.message, ())}{more}\n"
-        "This incident is not closed automatically: see to the dead letters, if any (profile-sync dlq list)."
+    began = [one.began_ms for one in alerts] + ([before.since_ms] if before else [])
+    return "\n".join(
+        [
+            f"{count} more {noun} of {last.reason}.",
+            f"Since: {moment(min(began))}",
+            *_waiting(last),
+            f"Message: {_message(last)}",
+            *_events(alerts),
+        ]
     )
 
 
+def over(alert: Alert, count: int, before: Remembered | None) -> str:
+    """A work note: the cause is gone. ``count``: alerts since the last note that were not reported yet."""
+    more = f" {count} more alerts came before." if count else ""
+    began = f" It began {moment(before.since_ms)}." if before else ""
+    return f"Over since {moment(alert.at_ms)}: {_message(alert)}{began}{more}\n{_AFTERWARDS}"
+
+
+def over_by_itself(why: str, remembered: Remembered) -> str:
+    """A work note: nothing is heard of the cause any more."""
+    return f"{why} It began {moment(remembered.since_ms)}.\n{_AFTERWARDS}"
+
+
+_AFTERWARDS = "Dead letters, if there are any, still need a person."
+
+
+def _message(alert: Alert) -> str:
+    return mask(alert.message[:_MESSAGE_LENGTH], ())
+
+
+def _waiting(alert: Alert) -> list[str]:
+    return [f"Events that wait: {alert.waiting}"] if alert.waiting else []
+
+
 def _events(alerts: Sequence[Alert]) -> list[str]:
-    ids = list(dict.fromkeys(alert.event_id for alert in alerts if alert.event_id not in NO_EVENT))
-    if not ids:
-        return []
-    return [f"Events (some of them): {', '.join(ids)}", f"To look at one: profile-sync dlq show {ids[0]}"]
-
-
-def _time(alert: Alert) -> str:
-    return datetime.fromtimestamp(alert.at_ms / 1000, UTC).isoformat(timespec="seconds")
+    ids = list(dict.fromkeys(alert.event_id[:50] for alert in alerts if alert.event_id not in NO_EVENT))
+    return [f"Events (some of them; partition-offset in the main topic): {', '.join(ids)}"] if ids else []

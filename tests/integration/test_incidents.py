@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
+import tracemalloc
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -11,12 +13,13 @@ from typing import Any
 import aiohttp
 import pytest
 from aiohttp import web
+from structlog.testing import capture_logs
 
 from app.incidents.alert import Alert, AlertKind, correlation_id
 from app.incidents.desk import IncidentDesk, open_desk
 from app.incidents.servicenow import ServiceNow
-from app.incidents.tickets import TicketError
-from app.settings import ConfigurationError, ServiceNowSettings
+from app.incidents.tickets import Incident, TicketError
+from app.settings import ConfigurationError, ServiceNowSettings, load
 from app.simulator.server import Simulator
 
 GROUP = "profile-sync"
@@ -67,8 +70,11 @@ async def test_alerts_become_one_incident_with_notes(simulator: Simulator) -> No
     first, second = await incidents(simulator)
     assert first["correlation_id"] == f"{GROUP}:{ALERT.fingerprint}"
     assert first["assignment_group"] == "Campaign Support"
-    assert "profile-sync dlq show 3-0" in first["description"]
+    assert "3-0" in first["description"]
     assert len(first["work_notes"]) == 3
+    assert (first["state"], second["state"]) == ("6", "1")
+    assert first["close_code"]
+    assert first["close_notes"] == first["work_notes"][-1]
     assert second["correlation_id"] == "profile-sync:CMT-TIMEOUT:pet:UPDATE"
     assert results == ["created", "noted", "noted", "created", "resolved"]
 
@@ -163,9 +169,19 @@ async def instance(handler: Handler) -> AsyncIterator[str]:
         (200, "<html>Your instance is hibernating</html>", "not what its API promises"),
         (200, '{"result": {}}', "not a list"),
         (200, '{"result": [{"number": "INC1"}]}', "not an incident"),
+        (200, '{"result": [{"sys_id": "../../sys_user/1"}]}', "no sys_id"),
+        (200, '{"result": [{"sys_id": "a", "correlation_id": "x"}, 7]}', "not an incident"),
+        (200, "[" * 200_000, "not what its API promises"),
+        (200, '{"result":' * 100_000, "not what its API promises"),
+        (200, '{"result": "' + "x" * 1_100_000 + '"}', "more than"),
         (200, "[]", "not what its API promises"),
         (302, "", "HTTP 302"),
-        (403, '{"error": {"message": "ACL"}}', "role"),
+        (
+            403,
+            '{"error": {"message": "ACL", "detail": "Data Policy: \\u001b[31mCaller\\n"}}',
+            "ACL: Data Policy:.*Caller.*role",
+        ),
+        (500, '{"error": {"message": "of ann.lee@example.com"}}', r"HTTP 500 \(of \*\*\*\)"),
         (404, "", "SERVICENOW_URL"),
         (500, "", "HTTP 500"),
     ],
@@ -177,6 +193,106 @@ async def test_answers_that_are_no_search_results(status: int, body: str, words:
     async with instance(answer) as url, ServiceNow(settings(url)) as tickets:
         with pytest.raises(TicketError, match=words):
             await tickets.find_open("x")
+
+
+@pytest.mark.parametrize(
+    ("headers", "body"),
+    [
+        ({"Retry-After": "Mon, 01 Jan 99999999999 00:00:00 GMT"}, b"{}"),
+        ({"Retry-After": "9" * 400}, b"{}"),
+        ({f"X-Field-{number}": "x" for number in range(200)}, b"{}"),
+        ({"X-Long": "x" * 20_000}, b"{}"),
+        ({"Content-Encoding": "gzip"}, gzip.compress(b" " * 64 * 1024 * 1024)),
+        ({"Content-Encoding": "gzip"}, b"not gzip"),
+        ({"Content-Encoding": "br, gzip"}, b"{}"),
+    ],
+    ids=["year", "seconds", "fields", "field", "bomb", "damaged", "coding"],
+)
+async def test_an_odd_answer_is_a_failed_request_and_nothing_else(headers: dict[str, str], body: bytes) -> None:
+    async def answer(request: web.Request) -> web.Response:
+        return web.Response(status=503, headers=headers, body=body)
+
+    async with instance(answer) as url, ServiceNow(settings(url)) as tickets:
+        tracemalloc.start()
+        try:
+            create = tickets.create({"correlation_id": "x"})
+            for request in (tickets.find_open("x"), tickets.is_open(Incident("a", "")), create):
+                with pytest.raises(TicketError):
+                    await request
+            assert tracemalloc.get_traced_memory()[1] < 16 * 1024 * 1024
+        finally:
+            tracemalloc.stop()
+
+
+async def test_a_packed_answer_is_read() -> None:
+    async def answer(request: web.Request) -> web.Response:
+        return web.Response(headers={"Content-Encoding": "gzip"}, body=gzip.compress(b'{"result": []}'))
+
+    async with instance(answer) as url, ServiceNow(settings(url)) as tickets:
+        assert await tickets.find_open("x") is None
+
+
+async def test_somebody_elses_incident_is_not_ours() -> None:
+    def record(number: str, correlation: str, state: str = "1") -> dict[str, str]:
+        return {"sys_id": number * 32, "number": f"INC{number}", "correlation_id": correlation, "state": state}
+
+    found = [record("1", "other:X"), record("2", ""), record("3", "mine:X", state="7"), record("4", "mine:X")]
+
+    async def answer(request: web.Request) -> web.Response:
+        return web.json_response({"result": found})
+
+    async with instance(answer) as url, ServiceNow(settings(url)) as tickets:
+        ours = await tickets.find_open("mine:X")
+        assert ours == Incident("4" * 32, "INC4")
+        del found[2:]
+        assert await tickets.find_open("mine:X") is None
+
+
+async def test_where_resolving_is_refused_the_note_is_written_alone() -> None:
+    sent: list[dict[str, str]] = []
+
+    async def answer(request: web.Request) -> web.Response:
+        sent.append(await request.json())
+        if "state" in sent[-1]:
+            detail = "Data Policy Exception: The following fields are mandatory: Resolution code"
+            return web.json_response({"error": {"message": "Operation Failed", "detail": detail}}, status=403)
+        return web.json_response({"result": {"sys_id": "a" * 32}})
+
+    async with instance(answer) as url, ServiceNow(settings(url)) as tickets:
+        with capture_logs() as logged:
+            assert not await tickets.resolve(Incident("a" * 32, "INC1"), "it is over")
+    assert sent[0]["state"] == "6"
+    assert sent[1:] == [{"work_notes": "it is over"}]
+    assert "Resolution code" in logged[0]["problem"]
+
+
+async def test_a_policy_gets_the_fields_that_it_asks_for(simulator: Simulator) -> None:
+    fields = {"caller_id": "Sync", "u_service": 7, "close_code": "Solved (Permanently)", "correlation_id": "not this"}
+    given = settings(simulator.url, fields=fields)
+    async with open_desk(given, GROUP) as desk:
+        await desk.handle(ALERT)
+        (opened,) = await incidents(simulator)
+        await desk.handle(replace(ALERT, kind=AlertKind.RESOLVE))
+    (incident,) = await incidents(simulator)
+    assert (opened["caller_id"], opened["u_service"], opened.get("close_code")) == ("Sync", "7", None)
+    assert incident["close_code"] == "Solved (Permanently)"
+    assert incident["correlation_id"] == f"{GROUP}:{ALERT.fingerprint}"
+
+
+@pytest.mark.parametrize("value", ["no JSON", "[1]", '{"a": []}', '{"a^b": "c"}', "[" * 100_000])
+def test_fields_that_cannot_be_sent_are_refused_at_the_start(value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SERVICENOW_FIELDS", value)
+    with pytest.raises(ConfigurationError, match="SERVICENOW_FIELDS"):
+        load(ServiceNowSettings)
+
+
+async def test_the_state_of_an_incident_is_known_where_it_may_be_read(simulator: Simulator) -> None:
+    async with ServiceNow(settings(simulator.url)) as tickets:
+        incident = await tickets.create({"correlation_id": "x", "short_description": "y"})
+        assert await tickets.is_open(incident) is True
+        assert await tickets.resolve(incident, "over")
+        assert await tickets.is_open(incident) is False
+        assert await tickets.is_open(Incident("0" * 32, "INC0")) is None
 
 
 async def test_a_servicenow_that_does_not_answer_is_given_up_in_time() -> None:

@@ -9,8 +9,11 @@ from dataclasses import dataclass, field, replace
 import pytest
 
 from app.incidents.alert import Alert, AlertKind, Severity
-from app.incidents.desk import BACKOFF_MOST, IncidentDesk, Known, Step, decide
+from app.incidents.desk import BACKOFF_MOST, CHECK_SECONDS, IncidentDesk
+from app.incidents.ending import UNREADABLE_MS
 from app.incidents.log_only import LogOnly
+from app.incidents.memory import ProcessMemory
+from app.incidents.pacing import Known, Step, decide
 from app.incidents.tickets import Incident, TicketError
 
 EVERY = 300.0
@@ -21,18 +24,23 @@ RESOLVE = replace(ALERT, kind=AlertKind.RESOLVE, event_id="", message="answers a
 
 @dataclass
 class Tickets:
-    """A ticket system in memory that can be in trouble."""
+    """A ticket system in memory that can be in trouble. ``readable``: whether we have the role to see incidents."""
 
     open: dict[str, Incident] = field(default_factory=dict)
     created: list[Mapping[str, str]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     troubles: list[TicketError] = field(default_factory=list)
-    asked: int = 0
+    resolved: list[str] = field(default_factory=list)
+    readable: bool = True
+    refusing_notes: bool = False
 
     async def find_open(self, correlation_id: str) -> Incident | None:
         self._stumble()
-        self.asked += 1
-        return self.open.get(correlation_id)
+        return self.open.get(correlation_id) if self.readable else None
+
+    async def is_open(self, incident: Incident) -> bool | None:
+        self._stumble()
+        return incident in self.open.values() if self.readable else None
 
     async def create(self, fields: Mapping[str, str]) -> Incident:
         self._stumble()
@@ -43,7 +51,15 @@ class Tickets:
 
     async def add_work_note(self, incident: Incident, text: str) -> None:
         self._stumble()
+        if self.refusing_notes:
+            raise TicketError("HTTP 403", refused=True)
         self.notes.append(text)
+
+    async def resolve(self, incident: Incident, text: str) -> bool:
+        await self.add_work_note(incident, text)
+        self.resolved.append(incident.number)
+        self.open = {key: one for key, one in self.open.items() if one != incident}
+        return True
 
     def _stumble(self) -> None:
         if self.troubles:
@@ -53,8 +69,11 @@ class Tickets:
 class Desk(IncidentDesk):
     """A desk whose clock the test moves and that does not really sleep."""
 
-    def __init__(self, tickets: Tickets, note_every: float = EVERY) -> None:
-        self.now = 1000.0
+    def __init__(
+        self, tickets: Tickets, note_every: float = EVERY, memory: ProcessMemory | None = None, now: float = 1000.0
+    ) -> None:
+        self.now = now
+        self.on: bool | None = None
         self.slept: list[float] = []
         self.results: list[str] = []
         super().__init__(
@@ -62,6 +81,10 @@ class Desk(IncidentDesk):
             GROUP,
             note_every_seconds=note_every,
             assignment_group="Campaign Support",
+            resolve_minutes=30,
+            memory=memory,
+            still_on=lambda fingerprint: self.on,
+            now_ms=lambda: int(self.now * 1000),
             on_result=self.results.append,
             clock=lambda: self.now,
             sleep=self._pass_time,
@@ -104,7 +127,7 @@ async def test_the_first_alert_opens_an_incident_that_says_what_to_do(desk: Desk
     assert fields["correlation_id"] == f"{GROUP}:{ALERT.fingerprint}"
     assert fields["assignment_group"] == "Campaign Support"
     assert "CMT-TIMEOUT" in fields["short_description"]
-    for part in ("No answer in time", "the call is repeated", "3-17", "profile-sync dlq show 3-17", "DE", "2025-11-13"):
+    for part in ("No answer in time", "the call is repeated", "3-17", "profile-sync errors CMT-TIMEOUT", "2025-11-13"):
         assert part in fields["description"]
 
 
@@ -182,16 +205,18 @@ async def test_alerts_that_come_together_open_one_incident(desk: Desk, tickets: 
     assert len(tickets.created) == 1
 
 
-async def test_good_news_becomes_a_note_at_once_and_what_follows_is_news_again(desk: Desk, tickets: Tickets) -> None:
-    await desk.handle(ALERT)
+async def test_good_news_resolves_at_once_and_what_follows_is_news_again(desk: Desk, tickets: Tickets) -> None:
+    await desk.handle(replace(ALERT, since_ms=ALERT.at_ms - 3_600_000))
     await desk.handle(ALERT)
     await desk.handle(RESOLVE)
     await desk.handle(ALERT)
-    assert len(tickets.created) == 1
-    assert tickets.notes[0].startswith("Over since ")
-    assert "1 more alerts came before" in tickets.notes[0]
-    assert tickets.notes[1].startswith("1 more alert of")
-    assert desk.results == ["created", "held", "resolved", "noted"]
+    assert [fields["correlation_id"] for fields in tickets.created] == [f"{GROUP}:{ALERT.fingerprint}"] * 2
+    (note,) = tickets.notes
+    assert note.startswith("Over since 2025-11-13T02:13:20")
+    assert "It began 2025-11-13T01:13:20" in note
+    assert "1 more alerts came before" in note
+    assert tickets.resolved == ["INC1"]
+    assert desk.results == ["created", "held", "resolved", "created"]
 
 
 async def test_good_news_without_an_incident_opens_none(desk: Desk, tickets: Tickets) -> None:
@@ -274,3 +299,126 @@ async def test_without_a_ticket_system_the_log_is_told_as_rarely(capsys: pytest.
         await desk.handle(ALERT)
     await desk.handle(RESOLVE)
     assert results == ["created", *["held"] * 49, "resolved"]
+
+
+async def test_it_says_since_when_and_how_many_events_wait(desk: Desk, tickets: Tickets) -> None:
+    outage = replace(ALERT, severity=Severity.OUTAGE, since_ms=ALERT.at_ms - 90_000, waiting=41)
+    await desk.handle(outage)
+    assert "Since: 2025-11-13T02:11:50" in tickets.created[0]["description"]
+    assert "Events that wait: 41" in tickets.created[0]["description"]
+    desk.now += EVERY
+    await desk.handle(replace(outage, since_ms=ALERT.at_ms, waiting=1234))
+    assert "Since: 2025-11-13T02:11:50" in tickets.notes[0], "the first failure, not the latest flicker"
+    assert "Events that wait: 1234" in tickets.notes[0]
+
+
+async def test_searches_that_come_back_empty_open_no_second_incident(tickets: Tickets) -> None:
+    tickets.readable = False
+    memory = ProcessMemory()
+    desk = Desk(tickets, memory=memory)
+    for _ in range(5):
+        await desk.handle(ALERT)
+        desk.now += EVERY
+    restarted = Desk(tickets, memory=memory, now=desk.now)
+    await restarted.handle(ALERT)
+    assert len(tickets.created) == 1
+    assert len(tickets.notes) == 5
+    await restarted.handle(RESOLVE)
+    assert tickets.resolved == ["INC1"]
+    await restarted.handle(ALERT)
+    assert len(tickets.created) == 2
+
+
+async def test_an_incident_that_may_not_be_read_counts_as_open_for_a_day_at_most(tickets: Tickets) -> None:
+    tickets.readable = False
+    desk = Desk(tickets)
+    await desk.handle(ALERT)
+    desk.now += UNREADABLE_MS / 1000
+    await desk.handle(ALERT)
+    assert len(tickets.created) == 2
+
+
+async def test_a_remembered_incident_that_a_person_closed_is_followed_by_a_new_one(tickets: Tickets) -> None:
+    memory = ProcessMemory()
+    await Desk(tickets, memory=memory).handle(ALERT)
+    tickets.open.clear()
+    await Desk(tickets, memory=memory).handle(ALERT)
+    assert len(tickets.created) == 2
+
+
+async def test_a_refused_note_is_not_repeated_for_ever(desk: Desk, tickets: Tickets) -> None:
+    await desk.handle(ALERT)
+    tickets.refusing_notes = True
+    desk.now += EVERY
+    await desk.handle(ALERT)
+    await desk.handle(RESOLVE)
+    assert desk.slept == []
+    assert desk.results == ["created", "refused", "refused"]
+
+
+async def test_a_bug_on_the_way_to_a_ticket_ends_neither_the_desk_nor_the_sync(desk: Desk, tickets: Tickets) -> None:
+    find_open = tickets.find_open
+
+    async def bug(correlation_id: str) -> Incident | None:
+        if ":pet:" in correlation_id:
+            raise OverflowError("a date of the year 99999999999")
+        return await find_open(correlation_id)
+
+    tickets.find_open = bug  # type: ignore[method-assign]
+    async with asyncio.timeout(10):
+        await desk.handle(replace(ALERT, entity="pet"))
+        await desk.handle(ALERT)
+    assert desk.results[-2:] == ["dropped", "created"]
+
+
+async def test_an_outage_that_is_over_for_one_worker_only_is_not_over(desk: Desk, tickets: Tickets) -> None:
+    outage = replace(ALERT, severity=Severity.OUTAGE)
+    await desk.handle(outage)
+    desk.on = True
+    await desk.handle(replace(outage, kind=AlertKind.RESOLVE))
+    await desk.look_after()
+    assert tickets.resolved == []
+    desk.on = False
+    await desk.look_after()
+    assert tickets.resolved == ["INC1"]
+    assert tickets.notes[0].startswith("Over since ")
+
+
+@pytest.mark.parametrize(
+    ("severity", "on", "resolved"),
+    [
+        (Severity.OUTAGE, False, True),  # the worker that could have said so was killed
+        (Severity.OUTAGE, True, False),
+        (Severity.OUTAGE, None, False),
+        (Severity.THROTTLING, False, True),
+        (Severity.INVALID, None, True),
+        (Severity.FAILED, False, False),  # its dead letters need a person
+    ],
+)
+async def test_what_half_an_hour_without_a_sign_of_the_cause_ends(
+    desk: Desk, tickets: Tickets, severity: Severity, on: bool | None, resolved: bool
+) -> None:
+    await desk.handle(replace(ALERT, severity=severity))
+    desk.on = on
+    desk.now += 29 * 60
+    await desk.look_after()
+    assert tickets.resolved == []
+    await desk.handle(replace(ALERT, severity=severity))
+    desk.now += 29 * 60
+    await desk.look_after()
+    assert tickets.resolved == []
+    desk.now += 60
+    await desk.look_after()
+    assert bool(tickets.resolved) is resolved
+
+
+async def test_what_a_person_closed_is_forgotten(tickets: Tickets) -> None:
+    memory = ProcessMemory()
+    desk = Desk(tickets, memory=memory)
+    await desk.handle(ALERT)
+    tickets.open.clear()
+    await desk.look_after()
+    assert memory.all()
+    desk.now += CHECK_SECONDS
+    await desk.look_after()
+    assert not memory.all()

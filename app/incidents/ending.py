@@ -1,0 +1,40 @@
+"""When an incident is over without anybody having said so. Pure."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from app.incidents.alert import Severity
+from app.incidents.memory import Remembered
+
+# An incident that we may not read counts as open for a day at most.
+UNREADABLE_MS = 24 * 3600 * 1000
+
+
+def why_over(remembered: Remembered, still_on: bool | None, now_ms: int, resolve_ms: float) -> str | None:
+    """Why an incident is over now; None: it is not, as far as can be known.
+
+    Incidents of failed events never end like this: their dead letters need a person.
+
+    Args:
+        still_on: whether a worker says that the cause is still on; None: workers say nothing of such a cause.
+        resolve_ms: a cause that has not shown for so long is gone; 0: never.
+    """
+    if remembered.over_ms is not None and not still_on:
+        return f"Over since {moment(remembered.over_ms)}."
+    if not resolve_ms or now_ms - remembered.seen_ms < resolve_ms:
+        return None
+    if remembered.severity is Severity.INVALID:
+        return f"Over: no more of it since {moment(remembered.seen_ms)}."
+    if still_on is False and remembered.severity in (Severity.OUTAGE, Severity.THROTTLING):
+        return f"Over: no worker has reported it since {moment(remembered.seen_ms)}."
+    return None
+
+
+def moment(ms: int) -> str:
+    """A point in time, for people.
+
+    >>> moment(0)
+    '1970-01-01T00:00:00+00:00'
+    """
+    return datetime.fromtimestamp(ms / 1000, UTC).isoformat(timespec="seconds")

@@ -1,0 +1,128 @@
+"""What must be remembered of an incident, also over a restart: that we opened it, and since when its cause is on.
+
+The ticket system cannot always be asked: a user without the right role gets empty answers to every search.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import orjson
+
+from app.incidents.alert import LAST_MOMENT_MS, Alert, Severity
+from app.incidents.tickets import Incident
+
+FORMAT = 1
+
+
+class UnreadableMemory(ValueError):
+    """The bytes are no remembered incident of this program."""
+
+
+@dataclass(frozen=True, slots=True)
+class Remembered:
+    """An incident that we opened and that was not over when we last looked.
+
+    ``partition``: of the alerts topic; its owner looks after the incident. ``since_ms``: the cause's first failure;
+    ``seen_ms``: its last alert; ``over_ms``: somebody said that it is over, others did not yet. ``waiting``: events.
+    """
+
+    incident: Incident
+    severity: Severity
+    partition: int
+    opened_ms: int
+    since_ms: int
+    seen_ms: int
+    waiting: int = 0
+    over_ms: int | None = None
+
+    def to_bytes(self) -> bytes:
+        """The value of its record."""
+        return orjson.dumps(
+            {
+                "v": FORMAT,
+                "sysId": self.incident.sys_id,
+                "number": self.incident.number,
+                "severity": self.severity.value,
+                "partition": self.partition,
+                "opened": self.opened_ms,
+                "since": self.since_ms,
+                "seen": self.seen_ms,
+                "waiting": self.waiting,
+                "over": self.over_ms,
+            }
+        )
+
+    @classmethod
+    def from_bytes(cls, value: bytes) -> Remembered:
+        """Read the value of a record.
+
+        Raises:
+            UnreadableMemory: it is none.
+        """
+        try:
+            document: Any = orjson.loads(value)
+            if document["v"] != FORMAT:
+                raise UnreadableMemory("another format; was it written by a newer program?")
+            sys_id, number = document["sysId"], document["number"]
+            if not isinstance(sys_id, str) or not isinstance(number, str):
+                raise UnreadableMemory("no incident")
+            times = [document[name] for name in ("partition", "opened", "since", "seen", "waiting")]
+            over = document.get("over")
+            if not all(_is_moment(time) for time in times) or not (over is None or _is_moment(over)):
+                raise UnreadableMemory("no moments in time")
+            partition, opened, since, seen, waiting = times
+            severity = Severity(document["severity"])
+        except UnreadableMemory:
+            raise
+        except (ValueError, KeyError, TypeError) as error:
+            raise UnreadableMemory(type(error).__name__) from None
+        return cls(Incident(sys_id, number), severity, partition, opened, since, seen, waiting, over)
+
+
+def _is_moment(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= LAST_MOMENT_MS
+
+
+class IncidentMemory(Protocol):
+    """Where incidents are remembered, by fingerprint. No method raises: what cannot be kept is logged."""
+
+    def all(self) -> Mapping[str, Remembered]:
+        """Those that are remembered."""
+
+    async def put(self, fingerprint: str, remembered: Remembered | None) -> None:
+        """Remember one, or (None) forget it."""
+
+
+class ProcessMemory:
+    """Remembers for the life of the process."""
+
+    def __init__(self) -> None:
+        self._remembered: dict[str, Remembered] = {}
+
+    def all(self) -> Mapping[str, Remembered]:
+        """Those that are remembered."""
+        return dict(self._remembered)
+
+    async def put(self, fingerprint: str, remembered: Remembered | None) -> None:
+        """Remember one, or (None) forget it."""
+        if remembered is None:
+            self._remembered.pop(fingerprint, None)
+        else:
+            self._remembered[fingerprint] = remembered
+
+
+def remember(incident: Incident, alert: Alert, partition: int, before: Remembered | None, now_ms: int) -> Remembered:
+    """What is to be remembered of the incident of an alert; ``before``: what was."""
+    known = before if before is not None and before.incident == incident else None
+    return Remembered(
+        incident,
+        alert.severity,
+        partition,
+        opened_ms=known.opened_ms if known else now_ms,
+        since_ms=min(known.since_ms, alert.began_ms) if known else alert.began_ms,
+        seen_ms=now_ms,
+        waiting=alert.waiting,
+    )
