@@ -23,6 +23,7 @@ def simulator(
     data_extensions: Annotated[
         Path | None, typer.Option(help="Data extensions to hold, as data-extensions.json; default: the bundled ones.")
     ] = None,
+    time_zone: Annotated[str, typer.Option(help="Time zone of the account's dates: UTC-6, UTC+5:30.")] = "UTC-6",
 ) -> None:
     """A stand-in for Marketing Cloud (tokens, SOAP) and ServiceNow (incidents), in memory, until Ctrl-C."""
     with reported_failures():
@@ -35,9 +36,10 @@ def simulator(
                 client_secret=client_secret,
                 token_ttl=token_ttl,
                 data_extensions=data_extensions,
+                time_zone=time_zone,
             )
             run_simulator(stand_in, typer.echo)
         except DefinitionError as error:
-            raise CommandError(f"{error}. The format is that of schemas/data-extensions.json") from error
+            raise CommandError(f"{error}. docs/simulator.md says what the simulator takes") from error
         except OSError as error:
             raise CommandError(f"cannot listen on {host} port {port}: {error.strerror or error}") from error

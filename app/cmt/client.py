@@ -290,7 +290,7 @@ class CmtClient:
             wait = self._settings.timeout_seconds if given_up else None
             late_seconds = wait if wait is not None and call.operation != "retrieve" else 0.0
             verdict = Verdict(failure.entry, outcome_unknown=failure.sent)
-            raise NoResult(verdict, f"{failure}.", wait, late_seconds) from None
+            raise NoResult(verdict, f"{failure}.{_effect(failure, call.operation)}", wait, late_seconds) from None
         except NoResult as problem:
             outcome = problem.verdict.entry.code
             raise
@@ -302,6 +302,12 @@ class CmtClient:
     def _describe(self, call: _Call[_Result]) -> str:
         names = ", ".join(self._catalog[entity].customer_key for entity in call.entities)
         return f"{call.message.action} of {names}"
+
+
+def _effect(failure: TransportFailed, operation: str) -> str:
+    if not failure.sent:
+        return " Nothing was sent."
+    return "" if operation == "retrieve" else " Whether the write happened is unknown."
 
 
 def _first_problem(results: Sequence[RowResult]) -> str:

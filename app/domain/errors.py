@@ -173,15 +173,22 @@ CMT_AUTH = _entry(
 CMT_TIMEOUT = _entry(
     "CMT-TIMEOUT",
     _T,
-    "No answer in time; whether the write happened is unknown.",
+    "No answer in time.",
     "Wait; the call is repeated.",
     transport=True,
 )
 CMT_CONNECTION = _entry(
     "CMT-CONNECTION",
     _T,
-    "No connection, or it broke; whether the write happened is unknown.",
+    "No connection, or it broke.",
     "Check the network, proxy and CMT_SOAP_URL if it stays.",
+    transport=True,
+)
+CMT_CERTIFICATE = _entry(
+    "CMT-CERTIFICATE",
+    _T,
+    "The certificate of Marketing Cloud, or of the proxy, is not trusted.",
+    "CMT_CA_FILE adds the authority of a proxy that reads TLS; else check the address and the certificate's date.",
     transport=True,
 )
 CMT_UNAVAILABLE = _entry(

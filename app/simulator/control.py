@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Hashable, Mapping
 from typing import Any
 
 import orjson
 from aiohttp import web
 from pydantic import ValidationError
 
-from app.simulator import filters
+from app.simulator.column_types import UNTYPED, ValueRefused, fold
+from app.simulator.definitions import DataExtension
 from app.simulator.faults import FaultRule, Faults, Kind
 from app.simulator.incidents import IncidentTable
 from app.simulator.journal import Journal
+from app.simulator.retrieves import as_read
 from app.simulator.soap_endpoint import SoapEndpoint
-from app.simulator.store import Store
+from app.simulator.store import Store, StoredRow
 from app.simulator.tokens import Tokens
 
 # Long lists are written in parts of so many entries; between two parts other requests have their turn.
@@ -61,6 +64,9 @@ class Control:
                 "name": table.definition.name,
                 "primaryKey": table.definition.primary_key,
                 "columns": table.definition.columns,
+                "types": {
+                    column: kind.field_type for column, kind in table.definition.types.items() if kind is not UNTYPED
+                },
                 "rows": len(table),
             }
             for table in self._store.tables()
@@ -68,21 +74,35 @@ class Control:
         return _json({"dataExtensions": extensions})
 
     async def rows(self, request: web.Request) -> web.StreamResponse:
-        """Rows of a data extension, oldest first; every query parameter is a column and the value it must have."""
+        """Rows of a data extension, oldest first: the texts last sent, or with `as=read` what a Retrieve returns.
+
+        Every other query parameter is a column and the text that must have been sent last.
+        """
         key = request.match_info["data_extension"]
         table = self._store.table(key)
         if table is None:
             return _problem(404, f"there is no data extension {key!r}; GET /_sim/data-extensions lists them")
-        wanted: dict[str, tuple[str, ...]] = {}
+        definition = table.definition
+        wanted: dict[str, set[str]] = {}
+        form = "sent"
         for name, value in request.query.items():
-            column = table.definition.column(name)
-            if column is None:
-                return _problem(400, f"{key} has no column {name!r}; it has {', '.join(table.definition.columns)}")
-            wanted[column] = (*wanted.get(column, ()), value)
-        conditions = tuple(filters.SimpleFilter(column, "IN", values) for column, values in wanted.items())
-        condition = filters.ComplexFilter("AND", conditions)
-        rows = [row for row in table.candidates(wanted) if filters.matches(condition, row)]
-        return await _stream(request, "rows", rows, orjson.dumps)
+            column = definition.column(name)
+            if column is None and name == "as":
+                form = value
+            elif column is None:
+                return _problem(400, f"{key} has no column {name!r}; it has {', '.join(definition.columns)}")
+            else:
+                wanted.setdefault(column, set()).add(value)
+        if form not in ("sent", "read"):
+            return _problem(400, f"as must be sent or read, not {form!r}")
+        found = [
+            row
+            for row in table.candidates(_folded(definition, wanted))
+            if all(row.sent.get(column) in texts for column, texts in wanted.items())
+        ]
+        if form == "read":
+            return await _stream(request, "rows", found, lambda row: orjson.dumps(_as_read(definition, row)))
+        return await _stream(request, "rows", found, lambda row: orjson.dumps(row.sent))
 
     async def calls(self, request: web.Request) -> web.StreamResponse:
         query = request.query
@@ -156,6 +176,19 @@ class Control:
         self._incidents.clear()
         self._tokens.issued = self._tokens.refused = 0
         return _json({"reset": True})
+
+
+def _folded(definition: DataExtension, wanted: Mapping[str, set[str]]) -> dict[str, tuple[Hashable, ...]]:
+    """What the index can look for; a text that is no value of its column was never written."""
+    found: dict[str, tuple[Hashable, ...]] = {}
+    for column, texts in wanted.items():
+        with contextlib.suppress(ValueRefused):
+            found[column] = tuple(fold(definition.types[column].parse(text)) for text in texts)
+    return found
+
+
+def _as_read(definition: DataExtension, row: StoredRow) -> dict[str, str | None]:
+    return as_read(definition, row.values, row.values)
 
 
 async def _stream(

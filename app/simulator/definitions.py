@@ -1,18 +1,25 @@
-"""Which data extensions the simulator holds: keys, names, primary keys, columns."""
+"""Which data extensions the simulator holds: keys, names, primary keys, columns and their types."""
 
 from __future__ import annotations
 
+import re
 import uuid
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta, timezone
 from pathlib import Path
 from typing import Any
 
 import orjson
 
+from app.simulator.column_types import UNTYPED, ColumnType, TypeSpecError, column_type
+
 # Which entity's first key column names the consumer, and what it is called when there is no such entity.
 CONSUMER_ENTITY = "consumer"
 CONSUMER_COLUMN = "ConsumerId"
+
+# Vendor page on time zones: the server's clock is UTC-6 all year.
+SERVER_ZONE = timezone(timedelta(hours=-6))
 
 # Data extension (customer key) and consumer that a call is about, as far as it says so.
 Target = tuple[str | None, str | None]
@@ -24,7 +31,11 @@ class DefinitionError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class DataExtension:
-    """One data extension. Column names are looked up without regard to case, as Marketing Cloud does."""
+    """One data extension. Column names are looked up without regard to case, as Marketing Cloud does.
+
+    `types` has an entry for every column; `complete_rows` are the columns of which a new row must have a value, its own
+    or the default.
+    """
 
     entity: str
     customer_key: str
@@ -33,6 +44,8 @@ class DataExtension:
     columns: tuple[str, ...]
     object_id: str
     by_lower_name: Mapping[str, str] = field(repr=False)
+    types: Mapping[str, ColumnType] = field(repr=False)
+    complete_rows: tuple[str, ...] = field(repr=False)
 
     def column(self, name: str) -> str | None:
         """The defined spelling of a column, None when there is no such column."""
@@ -62,8 +75,10 @@ class Catalogue:
         return iter(self._extensions)
 
 
-def read_catalogue(source: Path | Mapping[str, Any]) -> Catalogue:
-    """Reads the data-extensions format: `{"dataExtensions": {entity: {customerKey, name?, primaryKey, columns}}}`.
+def read_catalogue(source: Path | Mapping[str, Any], zone: timezone = SERVER_ZONE) -> Catalogue:
+    """Reads the data-extensions format: `{"dataExtensions": {entity: {customerKey, name?, primaryKey, columns, ...}}}`.
+
+    A column that `types` does not name is untyped: it takes any text and gives it back as it came.
 
     Raises DefinitionError when the file is missing, is not JSON, or an entry is incomplete.
     """
@@ -78,10 +93,19 @@ def read_catalogue(source: Path | Mapping[str, Any]) -> Catalogue:
     entries = document.get("dataExtensions") if isinstance(document, Mapping) else None
     if not isinstance(entries, Mapping) or not entries:
         raise DefinitionError('data extensions: expected {"dataExtensions": {entity: {customerKey, ...}}}')
-    return Catalogue([_extension(str(entity), entry) for entity, entry in entries.items()])
+    return Catalogue([_extension(str(entity), entry, zone) for entity, entry in entries.items()])
 
 
-def _extension(entity: str, entry: Any) -> DataExtension:
+def read_zone(text: str) -> timezone:
+    """A fixed distance from UTC: `UTC-6`, `UTC+5:30`, `UTC`. Raises DefinitionError."""
+    found = re.fullmatch(r"UTC(?:(?P<sign>[+-])(?P<hours>[0-9]{1,2})(?::(?P<minutes>[0-5][0-9]))?)?", text.strip())
+    if found is None or int(found["hours"] or 0) > 14:
+        raise DefinitionError(f"{text!r} is no time zone such as UTC-6 or UTC+5:30")
+    distance = timedelta(hours=int(found["hours"] or 0), minutes=int(found["minutes"] or 0))
+    return timezone(-distance if found["sign"] == "-" else distance)
+
+
+def _extension(entity: str, entry: Any, zone: timezone) -> DataExtension:
     where = f"data extensions: entity {entity!r}"
     if not isinstance(entry, Mapping):
         raise DefinitionError(f"{where}: expected an object with customerKey, primaryKey and columns")
@@ -93,6 +117,12 @@ def _extension(entity: str, entry: Any) -> DataExtension:
     missing = [column for column in primary_key if column not in columns]
     if missing:
         raise DefinitionError(f"{where}: primary-key columns {missing} are not among the columns")
+    types = entry.get("types", {})
+    if not isinstance(types, Mapping):
+        raise DefinitionError(f"{where}: types must be an object with column names and their types")
+    if unknown := [column for column in types if column not in columns]:
+        raise DefinitionError(f"{where}: types names {unknown}, which are not among the columns")
+    kinds = {column: _type(types.get(column), zone, f"{where}: types: {column}") for column in columns}
     return DataExtension(
         entity=entity,
         customer_key=key,
@@ -101,7 +131,18 @@ def _extension(entity: str, entry: Any) -> DataExtension:
         columns=columns,
         object_id=str(uuid.uuid5(uuid.NAMESPACE_URL, f"data-extension:{key}")),
         by_lower_name={column.lower(): column for column in columns} | {column: column for column in columns},
+        types=kinds,
+        complete_rows=tuple(name for name in columns if kinds[name].required or kinds[name].default is not None),
     )
+
+
+def _type(spec: Any, zone: timezone, where: str) -> ColumnType:
+    if spec is None:
+        return UNTYPED
+    try:
+        return column_type(spec, zone)
+    except TypeSpecError as error:
+        raise DefinitionError(f"{where}: {error}") from None
 
 
 def _names(value: Any, what: str) -> tuple[str, ...]:

@@ -1,24 +1,30 @@
 """Filters of a Retrieve: what a row must hold. Pure.
 
+Values are compared by the type of their column, texts without case and trailing blanks as SQL Server does.
 Operators as in the enumeration SimpleOperators of the Marketing Cloud WSDL. `like` is refused for data-extension
 rows (vendor page "Retrieve Data from a Data Extension"); the anniversary operators are refused too.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import contextlib
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, replace
+from typing import Any
+
+from app.simulator.column_types import Value, ValueRefused, fold
 
 Row = Mapping[str, "str | None"]
+Parse = Callable[[str], "Value | None"]
 
 
 @dataclass(frozen=True, slots=True)
 class SimpleFilter:
-    """`property operator values`."""
+    """`property operator values`: texts as sent, folded values of the column's type after bind()."""
 
     column: str
     operator: str
-    values: tuple[str, ...] = ()
+    values: tuple[Any, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,18 +36,33 @@ class ComplexFilter:
 
 
 Filter = SimpleFilter | ComplexFilter
+_Test = Callable[[Hashable, tuple[Any, ...]], bool]
+_TEXT_OPERATORS = frozenset(
+    {"beginsWith", "endsWith", "contains", "notContains"}
+    | {"existsInString", "existsInStringAsAWord", "notExistsInString"}
+)
 
 
 class FilterError(ValueError):
     """The filter cannot be applied; the text goes into OverallStatus of the answer."""
 
 
-def bind(condition: Filter, column: Callable[[str], str | None]) -> Filter:
-    """The same filter with defined column names. Raises FilterError for unknown columns and refused operators."""
+def as_text(text: str) -> str:
+    """Parses the values of a column without a type."""
+    return text
+
+
+def bind(
+    condition: Filter, column: Callable[[str], str | None], parse: Callable[[str], Parse] = lambda _: as_text
+) -> Filter:
+    """The same filter with defined column names, and values of the columns' types; `parse` gives a column's parser.
+
+    Raises FilterError for unknown columns, values that are none and refused operators.
+    """
     if isinstance(condition, ComplexFilter):
         if condition.operator not in ("AND", "OR"):
             raise FilterError(f"Invalid logical operator '{condition.operator}'.")
-        return replace(condition, operands=tuple(bind(operand, column) for operand in condition.operands))
+        return replace(condition, operands=tuple(bind(operand, column, parse) for operand in condition.operands))
     name = column(condition.column)
     if name is None:
         raise FilterError(f"Invalid column name '{condition.column}'.")
@@ -51,18 +72,25 @@ def bind(condition: Filter, column: Callable[[str], str | None]) -> Filter:
         raise FilterError(f"The filter on '{condition.column}' has no value.")
     if condition.operator == "between" and len(condition.values) != 2:
         raise FilterError(f"The filter between on '{condition.column}' needs two values.")
-    return replace(condition, column=name)
+    # Reported by several tools: one value needs equals.
+    if condition.operator == "IN" and len(condition.values) == 1:
+        raise FilterError(f"The filter IN on '{condition.column}' needs more than one value.")
+    value_of = as_text if condition.operator in _TEXT_OPERATORS else parse(name)
+    try:
+        return replace(condition, column=name, values=tuple(fold(value_of(value)) for value in condition.values))
+    except ValueRefused as error:
+        raise FilterError(f"The value of the filter on '{condition.column}' {error}") from None
 
 
-def matches(condition: Filter, row: Row) -> bool:
-    """Whether the row passes a filter that went through bind()."""
+def matches(condition: Filter, row: Mapping[str, Value | None]) -> bool:
+    """Whether a row's values pass a filter that went through bind()."""
     if isinstance(condition, SimpleFilter):
-        return _OPERATORS[condition.operator](row.get(condition.column), condition.values)
+        return _OPERATORS[condition.operator](fold(row.get(condition.column)), condition.values)
     quantifier = all if condition.operator == "AND" else any
     return quantifier(matches(operand, row) for operand in condition.operands)
 
 
-def required_values(condition: Filter | None) -> dict[str, tuple[str, ...]]:
+def required_values(condition: Filter | None) -> dict[str, tuple[Any, ...]]:
     """Column -> values of which a matching row must hold one: what an index can answer.
 
     >>> required_values(SimpleFilter("ConsumerId", "equals", ("c1",)))
@@ -72,7 +100,7 @@ def required_values(condition: Filter | None) -> dict[str, tuple[str, ...]]:
     """
     if isinstance(condition, SimpleFilter):
         return {condition.column: condition.values} if condition.operator in ("equals", "IN") else {}
-    required: dict[str, tuple[str, ...]] = {}
+    required: dict[str, tuple[Any, ...]] = {}
     if condition is not None and (condition.operator == "AND" or len(condition.operands) == 1):
         for operand in condition.operands:
             for column, values in required_values(operand).items():
@@ -80,32 +108,29 @@ def required_values(condition: Filter | None) -> dict[str, tuple[str, ...]]:
     return required
 
 
-def _compare(left: str | None, right: str) -> int | None:
-    """-1, 0, 1 as numbers when both are, else as text (ISO dates sort as text); None when there is no value."""
-    if left is None:
+def _compare(left: Any, right: Any) -> int | None:
+    """-1, 0, 1 by the type of both; texts as numbers when both are (ISO dates sort as text); None without a value."""
+    if left is None or right is None:
         return None
-    a: float | str = left
-    b: float | str = right
-    try:
-        a, b = float(left), float(right)
-    except ValueError:
-        a, b = left, right
-    return (a > b) - (a < b)  # type: ignore[operator]
+    if isinstance(left, str):
+        with contextlib.suppress(ValueError):
+            left, right = float(left), float(right)
+    return int(left > right) - int(left < right)
 
 
-def _ordered(accept: tuple[int, ...]) -> Callable[[str | None, tuple[str, ...]], bool]:
+def _ordered(accept: tuple[int, ...]) -> _Test:
     return lambda value, wanted: _compare(value, wanted[0]) in accept
 
 
-def _between(value: str | None, wanted: tuple[str, ...]) -> bool:
+def _between(value: Hashable, wanted: tuple[Any, ...]) -> bool:
     return _compare(value, wanted[0]) in (0, 1) and _compare(value, wanted[1]) in (-1, 0)
 
 
-def _text(test: Callable[[str, str], bool]) -> Callable[[str | None, tuple[str, ...]], bool]:
-    return lambda value, wanted: value is not None and any(test(value.lower(), text.lower()) for text in wanted)
+def _text(test: Callable[[str, str], bool]) -> _Test:
+    return lambda value, wanted: value is not None and any(test(str(value).lower(), text) for text in wanted)
 
 
-_OPERATORS: dict[str, Callable[[str | None, tuple[str, ...]], bool]] = {
+_OPERATORS: dict[str, _Test] = {
     "equals": lambda value, wanted: value in wanted,
     "notEquals": lambda value, wanted: value not in wanted,
     "IN": lambda value, wanted: value in wanted,

@@ -77,22 +77,27 @@ def _extensions(definition: DataExtension) -> Iterator[Row]:
 
 def _fields(definition: DataExtension) -> Iterator[Row]:
     for ordinal, column in enumerate(definition.columns):
-        is_key = "true" if column in definition.primary_key else "false"
+        kind = definition.types[column]
+        is_key = column in definition.primary_key
         yield {
             "CreatedDate": _CREATED,
             "ModifiedDate": _CREATED,
             "ObjectID": f"{definition.object_id}-{ordinal}",
             "CustomerKey": f"[{definition.customer_key}].[{column}]",
             "Name": column,
-            "Scale": "0",
-            "DefaultValue": None,
-            "MaxLength": "4000",
-            "IsRequired": is_key,
+            "Scale": str(kind.scale),
+            "DefaultValue": kind.default,
+            "MaxLength": None if kind.max_length is None else str(kind.max_length),
+            "IsRequired": _boolean(is_key or kind.required),
             "Ordinal": str(ordinal),
-            "IsPrimaryKey": is_key,
-            "FieldType": "Text",
+            "IsPrimaryKey": _boolean(is_key),
+            "FieldType": kind.field_type,
             "DataExtension.CustomerKey": definition.customer_key,
         }
+
+
+def _boolean(value: bool) -> str:
+    return "true" if value else "false"
 
 
 def _extension_result(row: Row, asked: Sequence[str]) -> str:
@@ -114,6 +119,8 @@ def _plain(row: Row, asked: Sequence[str], order: Sequence[str]) -> str:
     for name in order:
         if name == "PartnerKey":
             parts.append('<PartnerKey xsi:nil="true" />')
+        elif name == "MaxLength" and row.get(name) is None:
+            continue  # as recorded: a Number has none
         elif name in asked and "." not in name:
             parts.append(element(name, row.get(name)))
         elif name == "ObjectID":

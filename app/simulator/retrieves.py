@@ -8,11 +8,11 @@ from dataclasses import dataclass, replace
 
 from app.simulator import filters
 from app.simulator.definitions import DataExtension, Target
-from app.simulator.filters import FilterError, Row
+from app.simulator.filters import FilterError
 from app.simulator.metadata import OBJECT_TYPES
 from app.simulator.soap_reader import RetrieveRequest
 from app.simulator.soap_writer import new_id, retrieve_payload, row_result
-from app.simulator.store import Store
+from app.simulator.store import Store, Values
 
 # Vendor page "API Limits and Guidelines": page size of a Retrieve.
 PAGE_ROWS = 2500
@@ -29,8 +29,8 @@ class _Page:
     """What is still to be sent of a Retrieve: the results as they were when it began."""
 
     target: Target
-    rest: list[Row]
-    write: Callable[[Row], str]
+    rest: list[Values]
+    write: Callable[[Values], str]
     size: int
 
 
@@ -92,20 +92,23 @@ class Retrieves:
         rows, write = self._metadata(request) if key is None else self._rows(key, request)
         return _Page(target, rows, write, min(PAGE_ROWS, request.batch_size or PAGE_ROWS))
 
-    def _rows(self, key_or_name: str, request: RetrieveRequest) -> tuple[list[Row], Callable[[Row], str]]:
+    def _rows(self, key_or_name: str, request: RetrieveRequest) -> tuple[list[Values], Callable[[Values], str]]:
         table = self._store.table(key_or_name)
         if table is None:
-            raise RetrieveError(f"There is no data extension with the key or name '{key_or_name}'.")
+            raise RetrieveError(f"Data extension does not exist: {key_or_name}")
         # The real endpoint answers OK without rows to a wildcard, and so hides the mistake.
         if "*" in request.properties:
-            return [], lambda row: row_result(row, ())
-        columns = _columns(table.definition, request)
-        condition = filters.bind(request.condition, table.definition.column) if request.condition else None
+            return [], lambda row: row_result({}, ())
+        definition = table.definition
+        columns = _columns(definition, request)
+        condition = request.condition and filters.bind(
+            request.condition, definition.column, lambda column: definition.types[column].parse
+        )
         candidates = table.candidates(filters.required_values(condition))
-        rows = [row for row in candidates if condition is None or filters.matches(condition, row)]
-        return rows, lambda row: row_result(row, columns)
+        rows = [row.values for row in candidates if condition is None or filters.matches(condition, row.values)]
+        return rows, lambda values: row_result(as_read(definition, values, columns), columns)
 
-    def _metadata(self, request: RetrieveRequest) -> tuple[list[Row], Callable[[Row], str]]:
+    def _metadata(self, request: RetrieveRequest) -> tuple[list[Values], Callable[[Values], str]]:
         kind = OBJECT_TYPES.get(request.object_type)
         if kind is None:
             raise RetrieveError(
@@ -116,9 +119,14 @@ class Retrieves:
         condition = None
         if request.condition:
             condition = filters.bind(request.condition, lambda name: name if name in kind.properties else None)
-        every: Iterable[Row] = (row for definition in self._store.catalogue for row in kind.rows(definition))
+        every: Iterable[Values] = (row for definition in self._store.catalogue for row in kind.rows(definition))
         rows = [row for row in every if condition is None or filters.matches(condition, row)]
         return rows, lambda row: kind.result(row, request.properties)
+
+
+def as_read(definition: DataExtension, values: Values, columns: Iterable[str]) -> dict[str, str | None]:
+    """These columns of a row as a Retrieve returns them."""
+    return {column: definition.types[column].shown(values.get(column)) for column in columns}
 
 
 def _row_key(object_type: str) -> str | None:

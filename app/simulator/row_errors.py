@@ -23,8 +23,10 @@ UNEXPECTED = 2
 BATCH_TIMED_OUT = 71000
 VALUE_GENERAL = 70000
 VALUE_NULL = 70001
+VALUE_TOO_LONG = 70002
 INVALID_DATA_EXTENSION = 70003
 VALUE_EMPTY = 70004
+ROW_SKIPPED = 71002
 
 # SQL Server's own text: its ending is all that tells a deadlock from a permanent error.
 DEADLOCK_TEXT = (
@@ -109,6 +111,27 @@ def invalid_value(column: str, value: str, is_key: bool) -> RowError:
     if is_key:
         return RowError(VALIDATION, f"Errors occurred with keys specified. {text}", key_errors=error)
     return RowError(VALIDATION, f"Errors occurred with values specified. {text}", value_errors=error)
+
+
+def refused_values(customer_key: str, keys: list[ColumnError], values: list[ColumnError]) -> RowError:
+    """Columns do not take their values; the messages quote them."""
+    what = "keys" if keys else "values"
+    message = f"Errors occurred with {what} specified for data extension {customer_key}. {(keys or values)[0].message}"
+    return RowError(VALIDATION, message, key_errors=tuple(keys), value_errors=tuple(values))
+
+
+def refused_value(column: str, code: int, value: str, reason: str) -> ColumnError:
+    """`reason` goes on after the value: "is not a valid date."."""
+    return ColumnError(column, code, f"The value '{value}' for column [{column}] {reason}")
+
+
+def null_refused(column: str) -> ColumnError:
+    return ColumnError(column, VALUE_NULL, f"The column [{column}] does not allow null values.")
+
+
+def same_key_twice() -> RowError:
+    """A later row of a request has the key of an earlier one."""
+    return RowError(ROW_SKIPPED, f"The row was skipped. {DUPLICATE_KEY_TEXT}")
 
 
 def deadlock(code: int = PROCESSING) -> RowError:

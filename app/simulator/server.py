@@ -12,7 +12,7 @@ from aiohttp import web
 from app.bundled import schema_path
 from app.simulator.auth_endpoint import AuthEndpoint
 from app.simulator.control import Control
-from app.simulator.definitions import read_catalogue
+from app.simulator.definitions import read_catalogue, read_zone
 from app.simulator.faults import Faults
 from app.simulator.incidents import IncidentTable
 from app.simulator.journal import Journal
@@ -35,9 +35,11 @@ class Simulator:
     """One simulator on one port; an asynchronous context manager.
 
     `port` 0 takes a free one. `latency_ms` is added to every SOAP call. `token_ttl` is in seconds. `data_extensions`
-    is a file in the format of the bundled data-extensions.json. Without `servicenow_credentials` (user, password) the
-    incident table lets everybody in. `seed` makes the probabilities of faults the same on every run.
-    Raises DefinitionError for data extensions that cannot be used, and OSError from start() when the port is taken.
+    is a file in the format of the bundled data-extensions.json, `time_zone` that of its dates. Without
+    `servicenow_credentials` (user, password) the incident table lets everybody in. `seed` makes the probabilities of
+    faults the same on every run.
+    Raises DefinitionError for data extensions or a time zone that cannot be used, and OSError from start() when the
+    port is taken.
     """
 
     def __init__(
@@ -50,6 +52,7 @@ class Simulator:
         client_secret: str = "simulator-secret",  # noqa: S107 - the documented default of a stand-in
         token_ttl: int = 1079,
         data_extensions: Path | None = None,
+        time_zone: str = "UTC-6",
         servicenow_credentials: tuple[str, str] | None = None,
         delete_missing_is_error: bool = DELETE_MISSING_IS_ERROR,
         seed: int = 0,
@@ -60,7 +63,8 @@ class Simulator:
         self._servicenow_login = servicenow_credentials or ("simulator", "simulator")
         self._stopping = asyncio.Event()
         self._runner: web.AppRunner | None = None
-        self.store = Store(read_catalogue(data_extensions or schema_path("data-extensions.json")))
+        zone = read_zone(time_zone)
+        self.store = Store(read_catalogue(data_extensions or schema_path("data-extensions.json"), zone))
         self.tokens = Tokens(client_id, client_secret, token_ttl)
         self.faults = Faults(seed)
         self.journal = Journal()

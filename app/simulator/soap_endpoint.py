@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from aiohttp import web
@@ -29,7 +30,7 @@ from app.simulator.retrieves import Retrieves
 from app.simulator.row_errors import RowError
 from app.simulator.soap_reader import OPERATIONS, NotSoapError, NotXmlError, SoapRequest, read_request
 from app.simulator.soap_writer import SoapFault, describe_payload, new_id, write_payload
-from app.simulator.store import Store
+from app.simulator.store import Key, Store
 from app.simulator.tokens import Tokens, TokenState
 from app.simulator.writes import Write, apply, prepare
 
@@ -156,12 +157,14 @@ class SoapEndpoint:
             return payload, self._record_all(work, "error" if failed_retrieve else "ok")
         if work.operation == "Describe":
             return describe_payload(map(described, work.request.described)), self._record_all(work, "ok")
-        results = [(write.sent, self._write(work, write)) for write in work.writes]
+        results = [(write.sent, self._write(work, write, twice)) for write, twice in _with_twins(work)]
         failed = {write.data_extension for write, (_, error) in zip(work.writes, results, strict=True) if error}
         return write_payload(work.operation, results), self._record_all(work, "ok", failed)
 
-    def _write(self, work: _Work, write: Write) -> RowError | None:
+    def _write(self, work: _Work, write: Write, twice: bool) -> RowError | None:
         rule = self._faults.for_row(work.operation, self._target(write))
+        if twice:
+            return row_errors.same_key_twice()
         if rule is None or rule.after:
             error = apply(write, work.operation, work.request.save_action, self._delete_missing_is_error)
             if rule is None or error is not None:
@@ -199,6 +202,15 @@ class SoapEndpoint:
             response = fault_response(http, soap_fault, work.request)
         self._journal.settle(calls, _ms_since(started))
         return response
+
+
+def _with_twins(work: _Work) -> Iterator[tuple[Write, bool]]:
+    """Each write of a call, and whether an earlier one has the same key: it is skipped then."""
+    seen: set[tuple[str, Key]] = set()
+    for write in work.writes:
+        identity = (write.data_extension, write.key)
+        yield write, write.error is None and work.operation != "Delete" and identity in seen
+        seen.add(identity)
 
 
 def _refused_action(http: web.Request, request: SoapRequest) -> SoapFault | None:

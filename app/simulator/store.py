@@ -2,35 +2,49 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Hashable, Iterator, Mapping
+from typing import NamedTuple
 
+from app.simulator.column_types import Value
 from app.simulator.definitions import Catalogue, DataExtension
 from app.simulator.filters import Row
 
-Key = tuple[str, ...]
+# Folded values of the primary key: two spellings of one key are one row.
+Key = tuple[Hashable, ...]
+Values = Mapping[str, "Value | None"]
+
+
+class StoredRow(NamedTuple):
+    """A row: the text that was last sent for each column, and the values that are held.
+
+    A column that was never set is in neither; one that got its default is in `values` only. None is an explicit null.
+    """
+
+    sent: Row
+    values: Values
 
 
 class Table:
     """Rows of one data extension, oldest first.
 
-    A row is never changed in place: an update puts a new mapping, so that pages of a Retrieve that was begun before
-    stay what they were. A row holds only the columns that were ever set; None is an explicit null.
+    A row is never changed in place: an update puts a new one, so that pages of a Retrieve that was begun before stay
+    what they were.
     """
 
     def __init__(self, definition: DataExtension) -> None:
         self.definition = definition
-        self._rows: dict[Key, Row] = {}
+        self._rows: dict[Key, StoredRow] = {}
         # Key column -> value -> keys of its rows. Built when a column is first asked for, then kept up to date;
         # key values of a row never change, so that updates need not touch it.
-        self._indexes: dict[str, dict[str, dict[Key, None]]] = {}
+        self._indexes: dict[str, dict[Hashable, dict[Key, None]]] = {}
 
     def __len__(self) -> int:
         return len(self._rows)
 
-    def get(self, key: Key) -> Row | None:
+    def get(self, key: Key) -> StoredRow | None:
         return self._rows.get(key)
 
-    def put(self, key: Key, row: Row) -> None:
+    def put(self, key: Key, row: StoredRow) -> None:
         if key not in self._rows:
             for column, index in self._indexes.items():
                 index.setdefault(self._part(key, column), {})[key] = None
@@ -51,10 +65,11 @@ class Table:
         self._rows.clear()
         self._indexes.clear()
 
-    def candidates(self, required: Mapping[str, tuple[str, ...]]) -> Iterator[Row]:
+    def candidates(self, required: Mapping[str, tuple[Hashable, ...]]) -> Iterator[StoredRow]:
         """All rows that can hold one of the required values in every column; at least those, at best no others.
 
-        `required`: column -> values, as filters.required_values() gives them. Columns without an index are ignored.
+        `required`: column -> folded values, as filters.required_values() gives them. Columns without an index are
+        ignored.
         """
         primary_key = self.definition.primary_key
         if all(len(required.get(column, ())) == 1 for column in primary_key):
@@ -70,15 +85,15 @@ class Table:
         for value in dict.fromkeys(required[column]):
             yield from [self._rows[key] for key in index.get(value, ())]
 
-    def _index(self, column: str) -> dict[str, dict[Key, None]]:
+    def _index(self, column: str) -> dict[Hashable, dict[Key, None]]:
         if column not in self._indexes:
-            index: dict[str, dict[Key, None]] = {}
+            index: dict[Hashable, dict[Key, None]] = {}
             for key in self._rows:
                 index.setdefault(self._part(key, column), {})[key] = None
             self._indexes[column] = index
         return self._indexes[column]
 
-    def _part(self, key: Key, column: str) -> str:
+    def _part(self, key: Key, column: str) -> Hashable:
         return key[self.definition.primary_key.index(column)]
 
 

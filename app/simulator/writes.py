@@ -1,28 +1,33 @@
-"""Create, Update and Delete of one row: strict in primary keys and columns, strict in nothing else."""
+"""Create, Update and Delete of one row: strict in primary keys, columns and their types."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from app.simulator import row_errors
+from app.simulator.column_types import Value, ValueRefused, fold
 from app.simulator.definitions import DataExtension
 from app.simulator.filters import Row
-from app.simulator.row_errors import RowError
+from app.simulator.row_errors import ColumnError, RowError
 from app.simulator.soap_reader import WriteObject
-from app.simulator.store import Key, Store, Table
+from app.simulator.store import Key, Store, StoredRow, Table, Values
 
 _SAVE_ACTIONS = {"UpdateAdd", "AddOnly", "UpdateOnly"}
 
 
 @dataclass(frozen=True, slots=True)
 class Write:
-    """One object of a request, looked at but not applied: `error` when it must not be, else `key` and `row`."""
+    """One object of a request, looked at but not applied: `error` when it must not be, else what it would write.
+
+    `row` holds the texts as sent, `values` what they mean to the columns.
+    """
 
     sent: WriteObject
     table: Table | None
-    key: Key
     row: Row
-    error: RowError | None
+    error: RowError | None = None
+    key: Key = ()
+    values: Values = field(default_factory=dict)
 
     @property
     def data_extension(self) -> str:
@@ -34,30 +39,29 @@ class Write:
 
 
 def prepare(store: Store, operation: str, sent: WriteObject) -> Write:
-    """Resolves data extension and columns. A key column may stand in Keys or, except for Delete, in Properties."""
+    """Resolves data extension, columns, values. A key column may stand in Keys or, except for Delete, in Properties."""
     table = store.table(sent.customer_key)
     if sent.object_type != "DataExtensionObject" or table is None:
         row = sent.properties | sent.keys
         if sent.object_type != "DataExtensionObject":
-            return Write(sent, table, (), row, row_errors.unsupported_object(sent.object_type))
-        return Write(sent, table, (), row, row_errors.unknown_data_extension(sent.customer_key))
+            return Write(sent, table, row, row_errors.unsupported_object(sent.object_type))
+        return Write(sent, table, row, row_errors.unknown_data_extension(sent.customer_key))
     definition = table.definition
     properties, unknown_properties = _by_column(definition, sent.properties)
     keys, unknown_keys = _by_column(definition, sent.keys)
     row = properties | keys
-    error: RowError | None = None
     if unknown_keys or unknown_properties:
         unknown = unknown_keys or unknown_properties
         error = row_errors.unknown_columns(definition.customer_key, unknown, in_keys=bool(unknown_keys))
-        row = sent.properties | sent.keys | row
+        return Write(sent, table, sent.properties | sent.keys | row, error)
     identifying = keys if operation == "Delete" else row
-    key: list[str] = []
     for column in definition.primary_key:
-        value = identifying.get(column)
-        if not value and error is None:
-            error = row_errors.without_key(column, value)
-        key.append(value or "")
-    return Write(sent, table, tuple(key), row, error)
+        if not (value := identifying.get(column)):
+            return Write(sent, table, row, row_errors.without_key(column, value))
+    values, refused = _values(definition, identifying if operation == "Delete" else row)
+    if refused is not None:
+        return Write(sent, table, row, refused)
+    return Write(sent, table, row, None, tuple([fold(values[column]) for column in definition.primary_key]), values)
 
 
 def apply(
@@ -77,8 +81,44 @@ def apply(
         return row_errors.already_exists()
     if present is None and action == "UpdateOnly":
         return row_errors.update_target_missing()
-    table.put(key, {**(present or {}), **write.row})
+    if present is not None:
+        # The key stays as it was first spelled.
+        kept = {column: present.values[column] for column in table.definition.primary_key}
+        table.put(key, StoredRow({**present.sent, **write.row}, {**present.values, **write.values, **kept}))
+        return None
+    missing, defaults = _defaults(table.definition, write.values)
+    if missing:
+        return row_errors.refused_values(table.definition.customer_key, [], list(map(row_errors.null_refused, missing)))
+    table.put(key, StoredRow(write.row, {**write.values, **defaults}))
     return None
+
+
+def _values(definition: DataExtension, row: Row) -> tuple[Values, RowError | None]:
+    values: dict[str, Value | None] = {}
+    refused: list[ColumnError] = []
+    for column, text in row.items():
+        kind = definition.types[column]
+        try:
+            values[column] = value = None if text is None else kind.parse(text)
+        except ValueRefused as error:
+            refused.append(row_errors.refused_value(column, error.code, text or "", str(error)))
+            continue
+        if value is None and (kind.required or column in definition.primary_key):
+            refused.append(row_errors.null_refused(column))
+    if not refused:
+        return values, None
+    keys = [error for error in refused if error.column in definition.primary_key]
+    others = [error for error in refused if error.column not in definition.primary_key]
+    return values, row_errors.refused_values(definition.customer_key, keys, others)
+
+
+def _defaults(definition: DataExtension, values: Values) -> tuple[list[str], Values]:
+    """Of a new row: required columns that it leaves out, and what those get that have a default."""
+    if not definition.complete_rows:
+        return [], {}
+    absent = [column for column in definition.complete_rows if column not in values]
+    defaults = {column: kind.parse(kind.default) for column in absent if (kind := definition.types[column]).default}
+    return [column for column in absent if column not in defaults], defaults
 
 
 def _by_column(definition: DataExtension, sent: dict[str, str | None]) -> tuple[dict[str, str | None], list[str]]:

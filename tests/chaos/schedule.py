@@ -97,10 +97,11 @@ DECK: tuple[Blow, ...] = (*Blow, Blow.KILL, Blow.KILL, Blow.STOP, Blow.BROKER_KI
 PASSING: tuple[Rule, ...] = (
     *(
         {"kind": kind, "after": after, "probability": 0.06}
-        for kind in ("server_fault", "reset", "http_503", "row_error_transient")
+        for kind in ("server_fault", "reset", "http_503", "row_error_transient", "deadlock_row")
         for after in (False, True)
     ),
     {"kind": "rate_limited", "probability": 0.06},
+    {"kind": "deadlock_fault", "probability": 0.06},
     {"kind": "html_500", "after": True, "probability": 0.05},
     {"kind": "malformed_xml", "after": True, "probability": 0.05},
     {"kind": "security_fault", "probability": 0.03},

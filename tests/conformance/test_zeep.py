@@ -267,7 +267,7 @@ def test_nothing_found_is_ok_without_results(account: Account, consumer: str) ->
     [
         ("DataExtensionObjekt", ["Name"], "Error: Unable to find a handler for object type: DataExtensionObjekt."),
         ("DataExtension", ["Nam"], "Error: The Request Property(s) Nam do not match with the fields of DataExtension"),
-        ("DataExtensionObject[CMT_Nowhere]", ["Name"], "Error: There is no data extension"),
+        ("DataExtensionObject[CMT_Nowhere]", ["Name"], "Error: Data extension does not exist: CMT_Nowhere"),
     ],
 )
 def test_mistakes_are_told_in_the_overall_status(

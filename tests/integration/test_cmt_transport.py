@@ -55,7 +55,8 @@ async def test_connections_are_kept_and_used_again() -> None:
 async def test_a_certificate_of_an_unknown_authority_is_refused(server_tls: ssl.SSLContext) -> None:
     async with serving(hello, server_tls) as url:
         failure = await failure_of(url)
-    assert (failure.entry.code, failure.sent) == ("CMT-CONNECTION", False)
+    assert (failure.entry.code, failure.sent) == ("CMT-CERTIFICATE", False)
+    assert "is refused (" in str(failure)
     assert "CMT_CA_FILE" in str(failure)
 
 
@@ -71,7 +72,59 @@ async def test_a_certificate_for_another_host_is_refused(authority: trustme.CA, 
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert("elsewhere.example").configure_cert(context)
     async with serving(hello, context) as url:
-        assert (await failure_of(url, ca_file=ca_file)).entry.code == "CMT-CONNECTION"
+        assert (await failure_of(url, ca_file=ca_file)).entry.code == "CMT-CERTIFICATE"
+
+
+async def test_what_is_no_tls_is_no_refused_certificate() -> None:
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(100)
+        writer.write(b"HTTP/1.0 400 Bad Request\r\n\r\n")
+        await writer.drain()
+
+    async with raw_server(talk) as port:
+        failure = await failure_of(f"https://127.0.0.1:{port}/")
+    assert (failure.entry.code, failure.sent) == ("CMT-CONNECTION", False)
+
+
+@pytest.mark.parametrize(
+    ("answer", "write", "said"),
+    [
+        (None, True, "Nothing was sent."),
+        (b"", True, "Whether the write happened is unknown."),
+        (b"", False, "broke."),
+    ],
+    ids=["certificate refused", "write broke", "read broke"],
+)
+async def test_a_message_says_what_is_known_of_the_write(
+    answer: bytes | None, write: bool, said: str, server_tls: ssl.SSLContext, ca_file: Path
+) -> None:
+    """A refused certificate is not an unknown outcome, and a read writes nothing."""
+
+    async def token(request: web.Request) -> web.Response:
+        here = f"https://127.0.0.1:{port}/"
+        return web.json_response({"access_token": "t", "expires_in": 100, "soap_instance_url": here})
+
+    async def breaks(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(100_000)
+
+    authority = trustme.CA()
+    unknown = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(unknown)
+    catalog = parse_catalog(schema_path("data-extensions.json").read_bytes())
+    async with raw_server(breaks, unknown if answer is None else server_tls) as port, serving(token) as url:
+        settings = CmtSettings(auth_url=url, client_id="x", client_secret="y", ca_file=ca_file)  # type: ignore[arg-type]
+        async with CmtClient(settings, catalog) as client:
+            with pytest.raises(CallFailed) as caught:
+                if write:
+                    await client.delete([(EntityType.CONSUMER, {"ConsumerId": "c1"})])
+                else:
+                    await client.retrieve(EntityType.PET, "c1")
+    error = caught.value.error
+    assert error.message.endswith(said)
+    assert (error.code, error.outcome_unknown) == (
+        ("CMT-CERTIFICATE", False) if answer is None else ("CMT-CONNECTION", True)
+    )
+    assert ("unknown" in error.message) == (write and answer is not None)
 
 
 def test_a_ca_file_without_certificates_is_refused_by_name(tmp_path: Path) -> None:

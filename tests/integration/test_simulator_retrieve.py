@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from app.simulator.retrieves import PAGE_ROWS
+from app.simulator.store import StoredRow
 from tests.simulator_wire import PARTNER_API, XSI_TYPE, Wire, row, running, where
 
 CONTACTS = "DataExtensionObject[CMT_Contact]"
@@ -150,7 +151,7 @@ async def test_an_unknown_request_to_continue_is_an_error(wire: Wire) -> None:
             "DataExtensionObject[CMT_Nothing]",
             ["ContactId"],
             "",
-            "Error: There is no data extension with the key or name 'CMT_Nothing'.",
+            "Error: Data extension does not exist: CMT_Nothing",
         ),
         (
             CONTACTS,
@@ -200,7 +201,8 @@ async def test_a_consumer_is_found_without_looking_at_all_rows(wire: Wire) -> No
     table = wire.simulator.store.table("CMT_Contact")
     assert table is not None
     for number in range(200_000):
-        table.put((f"other{number}", "k"), {"ConsumerId": f"other{number}", "ContactId": "k"})
+        row = {"ConsumerId": f"other{number}", "ContactId": "k"}
+        table.put((f"other{number}", "k"), StoredRow(row, row))
     await contacts(wire, "c1", 1)
     asked = where("ConsumerId", "equals", "c1")
 

@@ -80,7 +80,7 @@ class HttpConnection(asyncio.Protocol):
                 self.close()
 
     def close(self) -> None:
-        """Close at once: what is not sent yet is not sent any more."""
+        """Close at once: what is not sent yet is not sent any more, by the kernel neither (see ``dialling``)."""
         self.reusable = False
         if self._transport is not None:
             self._transport.abort()

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
-from typing import cast
+import struct
+from typing import Any, cast
 from urllib.request import getproxies, proxy_bypass
 
 from aiohappyeyeballs import start_connection
@@ -21,10 +22,18 @@ from app.domain import errors as registry
 CONNECT_SECONDS = 10.0
 # When the next address of a host is tried beside one that does not answer (RFC 8305 section 5).
 NEXT_ADDRESS_SECONDS = 0.25
+# SO_LINGER on, for 0 s: however a connection is closed, by this program or by its death, the kernel discards what it
+# still had to send. Otherwise it sends a call that was given up again and again, and the call arrives after newer ones.
+_DISCARD = struct.pack("ii", 1, 0)
 
 
-async def open_connection(origin: Origin, tls: ssl.SSLContext) -> HttpConnection:
+async def open_connection(origin: Origin, tls: ssl.SSLContext, timeout_seconds: float) -> HttpConnection:
     """Connect, for https through the proxy of HTTPS_PROXY unless NO_PROXY names the host; else never through one.
+
+    Args:
+        origin: what to connect to.
+        tls: for https.
+        timeout_seconds: the kernel ends the connection when the other side has acknowledged nothing for so long.
 
     Raises:
         TransportFailed: it cannot be done, or not within ``CONNECT_SECONDS``. Nothing was sent.
@@ -32,9 +41,11 @@ async def open_connection(origin: Origin, tls: ssl.SSLContext) -> HttpConnection
     try:
         async with asyncio.timeout(CONNECT_SECONDS):
             if not origin.tls:
-                return await _to(origin, None)
+                return await _to(origin, None, timeout_seconds)
             proxy = _proxy_for(origin)
-            return await (_to(origin, tls) if proxy is None else _through(proxy, origin, tls))
+            if proxy is None:
+                return await _to(origin, tls, timeout_seconds)
+            return await _through(proxy, origin, tls, timeout_seconds)
     except TimeoutError:
         raise _failed(f"{origin} does not take connections") from None
     except UnicodeError:  # IDNA: a part of a name is empty or too long; a ValueError, which nobody above expects
@@ -43,19 +54,29 @@ async def open_connection(origin: Origin, tls: ssl.SSLContext) -> HttpConnection
         raise _unreachable(str(origin), error) from None
 
 
-async def _to(origin: Origin, tls: ssl.SSLContext | None) -> HttpConnection:
-    opened = await _connected(origin)
+async def _to(origin: Origin, tls: ssl.SSLContext | None, timeout_seconds: float) -> HttpConnection:
+    opened = await _connected(origin, timeout_seconds)
     _, connection = await asyncio.get_running_loop().create_connection(
         HttpConnection, sock=opened, ssl=tls, server_hostname=origin.host if tls else None
     )
     return connection
 
 
-async def _connected(origin: Origin) -> socket.socket:
+async def _connected(origin: Origin, timeout_seconds: float) -> socket.socket:
+    def made(address: tuple[Any, ...]) -> socket.socket:
+        family, kind, protocol, *_ = address
+        made = socket.socket(family, kind, protocol)
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _DISCARD)
+        if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux
+            made.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, max(1, int(timeout_seconds * 1000)))
+        return made
+
     loop = asyncio.get_running_loop()
     addresses = await loop.getaddrinfo(origin.host, origin.port, type=socket.SOCK_STREAM)
     try:
-        return await start_connection(addresses, happy_eyeballs_delay=NEXT_ADDRESS_SECONDS, loop=loop)
+        return await start_connection(
+            addresses, happy_eyeballs_delay=NEXT_ADDRESS_SECONDS, loop=loop, socket_factory=made
+        )
     except RuntimeError as error:  # what uvloop says of a socket that was closed meanwhile
         raise ConnectionError(str(error)) from None
 
@@ -74,12 +95,12 @@ def _proxy_for(origin: Origin) -> URL | None:
     return url
 
 
-async def _through(proxy: URL, origin: Origin, tls: ssl.SSLContext) -> HttpConnection:
+async def _through(proxy: URL, origin: Origin, tls: ssl.SSLContext, timeout_seconds: float) -> HttpConnection:
     """Have a proxy connect (RFC 9110 section 9.3.6), and talk TLS with the origin inside."""
     assert proxy.raw_host is not None and proxy.port is not None
     way = Origin(proxy.raw_host, proxy.port, proxy.scheme == "https")
     try:
-        opened = await _connected(way)
+        opened = await _connected(way, timeout_seconds)
         plain, tunnel = await asyncio.get_running_loop().create_connection(
             _Tunnel, sock=opened, ssl=tls if way.tls else None, server_hostname=way.host if way.tls else None
         )
@@ -142,8 +163,11 @@ class _Tunnel(asyncio.Protocol):
 
 def _unreachable(place: str, error: OSError) -> TransportFailed:
     match error:
+        case ssl.SSLCertVerificationError():
+            reason = f"the certificate of {place} is refused ({error.verify_message}); CMT_CA_FILE adds a CA"
+            return TransportFailed(registry.CMT_CERTIFICATE, reason, sent=False)
         case ssl.SSLError():
-            return _failed(f"no trusted TLS connection to {place}; CMT_CA_FILE adds a CA")
+            return _failed(f"no TLS connection to {place}: {error.reason or 'it was closed'}")
         case socket.gaierror():
             return _failed(f"no connection to {place}: the name is not known")
         case _:

@@ -139,7 +139,7 @@ class HttpTransport:
 
     async def _opened(self, origin: Origin, deadline: float) -> HttpConnection:
         async with asyncio.timeout_at(deadline):
-            return await open_connection(origin, self._tls)
+            return await open_connection(origin, self._tls, self._timeout_seconds)
 
     def _keep(self, origin: Origin, connection: HttpConnection) -> None:
         if connection.reusable:

@@ -106,6 +106,7 @@ KINDS = {
     Kind.EXPIRE_TOKENS: Seen("fault", "CMT-AUTH", repeats=1),
     Kind.ROW_ERROR: Seen("error", "CMT-ROW-INVALID"),
     Kind.ROW_ERROR_TRANSIENT: Seen("error", "CMT-ROW-CONTENTION"),
+    Kind.DEADLOCK_ROW: Seen("error", "CMT-ROW-CONTENTION"),
     Kind.RESET: Seen("dropped", "CMT-CONNECTION", repeats=2),
     Kind.TIMEOUT: Seen("dropped", "CMT-TIMEOUT"),
     Kind.HTTP_503: Seen("fault", "CMT-UNAVAILABLE", repeats=2),
@@ -113,7 +114,7 @@ KINDS = {
     Kind.MALFORMED_XML: Seen("fault", "CMT-MALFORMED", repeats=2),
     Kind.SLOW: Seen("ok", ""),
 }
-ROW_KINDS = (Kind.ROW_ERROR, Kind.ROW_ERROR_TRANSIENT)
+ROW_KINDS = (Kind.ROW_ERROR, Kind.ROW_ERROR_TRANSIENT, Kind.DEADLOCK_ROW)
 
 
 @dataclass(frozen=True, slots=True)
@@ -394,6 +395,8 @@ def test_case(endings: dict[Case, Ending], case: Case) -> None:
 
 def test_every_kind_is_played() -> None:
     apart = {Kind.TOKEN_500, Kind.TOKEN_429, Kind.INCIDENT_500, Kind.INCIDENT_429}
+    # What these come to is shown where answers are read (tests/unit/cmt).
+    apart |= {Kind.DEADLOCK_FAULT, Kind.DUPLICATE_KEY_FAULT, Kind.OK_BUT_UNKNOWN, Kind.ANSWER}
     assert set(KINDS) | apart == set(Kind)
     assert {case.kind for case in CASES} == set(KINDS)
     assert {case.operation for case in CASES} == set(EVENTS)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from app.bundled import schema_path
-from app.simulator.definitions import DefinitionError, read_catalogue
+from app.simulator.definitions import DefinitionError, read_catalogue, read_zone
 
 
 def entry(**changes: Any) -> dict[str, Any]:
@@ -19,6 +20,26 @@ def test_the_bundled_definitions_are_read() -> None:
     catalogue = read_catalogue(schema_path("data-extensions.json"))
     assert len(list(catalogue)) == 7
     assert catalogue.consumer_column == "ConsumerId"
+
+
+def test_a_column_without_a_type_takes_any_text() -> None:
+    catalogue = read_catalogue({"dataExtensions": {"pet": entry(types={"B": "Number"})}})
+    found = catalogue.find("KEY")
+    assert found is not None
+    assert (found.types["A"].parse("x" * 9000), found.types["B"].parse("5")) == ("x" * 9000, 5)
+
+
+@pytest.mark.parametrize(
+    ("text", "hours"), [("UTC-6", -6), ("UTC+5:30", 5.5), ("UTC", 0), (" UTC-0:30 ", -0.5), ("UTC+14", 14)]
+)
+def test_a_zone_is_a_fixed_distance_from_utc(text: str, hours: float) -> None:
+    assert read_zone(text).utcoffset(None) == timedelta(hours=hours)
+
+
+@pytest.mark.parametrize("text", ["", "CST", "UTC-15", "UTC-6:75", "-06:00"])
+def test_another_zone_is_refused(text: str) -> None:
+    with pytest.raises(DefinitionError, match="no time zone"):
+        read_zone(text)
 
 
 def test_an_extension_is_found_by_key_or_name_without_regard_to_case() -> None:
@@ -51,6 +72,9 @@ def test_the_consumer_column_is_the_first_key_of_the_consumer_entity() -> None:
         ({"dataExtensions": {"pet": entry(columns="A")}}, "columns"),
         ({"dataExtensions": {"pet": entry(primaryKey=[])}}, "primaryKey"),
         ({"dataExtensions": {"pet": entry(primaryKey=["C"])}}, "'C'"),
+        ({"dataExtensions": {"pet": entry(types=["Text"])}}, "types must be an object"),
+        ({"dataExtensions": {"pet": entry(types={"C": "Text"})}}, "'C'"),
+        ({"dataExtensions": {"pet": entry(types={"B": "Float"})}}, "types: B: 'Float' is no type"),
     ],
 )
 def test_what_is_wrong_is_named(document: dict[str, Any], reason: str) -> None:

@@ -6,6 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from app.simulator.column_types import column_type
+from app.simulator.definitions import SERVER_ZONE
 from app.simulator.filters import ComplexFilter, Filter, FilterError, SimpleFilter, bind, matches, required_values
 
 COLUMNS = ("A", "B", "C")
@@ -15,7 +17,8 @@ COLUMNS = ("A", "B", "C")
     ("operator", "values", "held", "passes"),
     [
         ("equals", ["x"], "x", True),
-        ("equals", ["x"], "X", False),
+        ("equals", ["x"], "X ", True),
+        ("equals", ["x"], " x", False),
         ("equals", ["x"], None, False),
         ("notEquals", ["x"], "y", True),
         ("notEquals", ["x"], "x", False),
@@ -46,7 +49,25 @@ COLUMNS = ("A", "B", "C")
     ],
 )
 def test_operators(operator: str, values: list[str], held: str | None, passes: bool) -> None:
-    assert matches(SimpleFilter("A", operator, tuple(values)), {"A": held}) is passes
+    bound = bind(SimpleFilter("A", operator, tuple(values)), {"A": "A"}.get)
+    assert matches(bound, {"A": held}) is passes
+
+
+@pytest.mark.parametrize(
+    ("operator", "values", "passes"),
+    [
+        ("equals", ["2026-01-15T12:00:00Z"], True),
+        ("equals", ["1/15/2026 6:00:00 AM"], True),
+        ("greaterThan", ["12/31/2025"], True),
+        ("lessThan", ["2026-02-01"], True),
+        ("between", ["2026-01-16", "2026-02-01"], False),
+        ("IN", ["2026-01-15T06:00", "2026-01-16"], True),
+    ],
+)
+def test_dates_are_compared_as_dates(operator: str, values: list[str], passes: bool) -> None:
+    parse = column_type("Date", SERVER_ZONE).parse
+    bound = bind(SimpleFilter("A", operator, tuple(values)), {"A": "A"}.get, lambda _: parse)
+    assert matches(bound, {"A": parse("2026-01-15 06:00")}) is passes
 
 
 def test_a_column_that_was_never_set_is_null() -> None:
@@ -66,6 +87,7 @@ def test_binding_gives_columns_their_defined_spelling() -> None:
         (SimpleFilter("A", "like", ("1",)), "'like' is not supported"),
         (SimpleFilter("A", "isAnniversary", ("1",)), "'isAnniversary' is not supported"),
         (SimpleFilter("A", "equals"), "has no value"),
+        (SimpleFilter("A", "IN", ("1",)), "needs more than one value"),
         (SimpleFilter("A", "between", ("1",)), "needs two values"),
         (ComplexFilter("XOR", ()), "logical operator 'XOR'"),
     ],

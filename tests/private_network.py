@@ -1,0 +1,92 @@
+"""A network of a test's own, in which the kernel drops packets: no other process notices.
+
+A network namespace belongs to a thread and to what it starts. Linux only, root only, and ``ip`` and ``nft`` must be
+there (Debian: iproute2, nftables).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Coroutine, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pytest
+
+_CLONE_NEWNET = 0x40000000
+_SBIN = "/usr/sbin:/sbin"
+_TABLE = "inet dropped"
+_Result = TypeVar("_Result")
+
+
+class PrivateNetwork:
+    """The loopback interface of a namespace. Use in the thread that made it."""
+
+    @contextmanager
+    def dropping(self, port: int) -> Iterator[None]:
+        """No packet to or from this port arrives: nobody is told, and everybody tries again."""
+        self.drop(port)
+        try:
+            yield
+        finally:
+            self.pass_all()
+
+    def drop(self, port: int) -> None:
+        for rule in (
+            f"add table {_TABLE}",
+            f"add chain {_TABLE} out {{ type filter hook output priority 0; }}",
+            f"add rule {_TABLE} out tcp dport {port} drop",
+            f"add rule {_TABLE} out tcp sport {port} drop",
+        ):
+            _run("nft", rule)
+
+    def pass_all(self) -> None:
+        _run("nft", f"delete table {_TABLE}")
+
+    def unsent(self, port: int) -> int:
+        """Bytes to this port that the kernel keeps and will send again, whoever gave them up."""
+        lines = Path("/proc/thread-self/net/tcp").read_text().splitlines()[1:]
+        fields = [line.split() for line in lines]
+        return sum(int(each[4].partition(":")[0], 16) for each in fields if int(each[2].partition(":")[2], 16) == port)
+
+
+def in_private_network(scenario: Callable[[PrivateNetwork], Coroutine[Any, Any, _Result]]) -> _Result:
+    """Run a coroutine in a thread with a network of its own. Skips where that cannot be, but not in CI."""
+    reason = _why_not()
+    if reason is not None:
+        if os.environ.get("CI"):
+            pytest.fail(reason)
+        pytest.skip(reason)
+
+    def run() -> _Result:
+        if ctypes.CDLL(None, use_errno=True).unshare(_CLONE_NEWNET) != 0:
+            raise OSError(ctypes.get_errno(), "unshare")
+        _run("ip", "link set lo up")
+        return asyncio.run(scenario(PrivateNetwork()))
+
+    with ThreadPoolExecutor(1) as own_thread:
+        return own_thread.submit(run).result()
+
+
+def _why_not() -> str | None:
+    if sys.platform != "linux":
+        return "needs Linux: network namespaces"
+    if os.geteuid() != 0:
+        return "needs root: a network namespace"
+    missing = [tool for tool in ("ip", "nft") if _path(tool) is None]
+    return f"needs {' and '.join(missing)} (Debian: apt-get install iproute2 nftables)" if missing else None
+
+
+def _path(tool: str) -> str | None:
+    return shutil.which(tool, path=f"{os.environ.get('PATH', '')}:{_SBIN}")
+
+
+def _run(tool: str, arguments: str) -> None:
+    subprocess.run([_path(tool) or tool, *arguments.split()], check=True, capture_output=True, text=True)
