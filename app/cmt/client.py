@@ -192,7 +192,7 @@ class CmtClient:
                     self._wire.retrieve(entity, consumer_id, after=next_id),
                     "retrieve",
                     (entity,),
-                    lambda answer: retrieve_page(answer, consumer_id, self._catalog[entity].primary_key),
+                    lambda answer: retrieve_page(answer, consumer_id, self._catalog[entity]),
                     lambda page: OK,
                     Mask(({CONSUMER_ID_COLUMN: consumer_id},), self._names),
                     permit,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TypeVar
@@ -22,8 +22,9 @@ from app.cmt.good_answer import read_good_answer
 from app.cmt.http.answer import Answer
 from app.cmt.reader import ColumnError, RetrieveAnswer, RowAnswer, Unreadable, read_retrieve_answer, read_write_answer
 from app.domain import errors as registry
-from app.domain.entities import CONSUMER_ID_COLUMN, Catalog, Row
+from app.domain.entities import CONSUMER_ID_COLUMN, Catalog, DataExtension, Row
 from app.domain.errors import ErrorEntry
+from app.domain.keys import same_key_text
 from app.domain.masking import mask
 from app.domain.value_class import value_class
 
@@ -48,7 +49,7 @@ class RowResult:
 class Page:
     """One page of rows; ``next_id`` asks for the next one."""
 
-    rows: list[Row]
+    rows: Sequence[Row]
     next_id: str | None
 
 
@@ -119,13 +120,13 @@ def write_results(answer: Answer, operation: str, masked: Mask) -> list[RowResul
     return [_result(ordinal, found.get(ordinal), operation, masked) for ordinal in ordinals]
 
 
-def retrieve_page(answer: Answer, consumer_id: str, primary_key: Sequence[str]) -> Page:
-    """The rows of one page.
+def retrieve_page(answer: Answer, consumer_id: str, table: DataExtension) -> Page:
+    """The rows of one page, columns spelled as in ``table``.
 
     Raises:
         NoResult: a fault, not the expected message, an error in OverallStatus, or rows of another consumer: rows that
-            are found get deleted, so a filter that was not honoured must stop everything. Or rows without their key,
-            which can be told apart by nobody.
+            are found get deleted, so a filter that was not honoured must stop everything, and so must rows of the
+            consumer's ID in another spelling. Or rows without their key, which can be told apart by nobody.
     """
     parsed: RetrieveAnswer = _parse(answer, read_retrieve_answer)
     status = parsed.overall_status
@@ -133,17 +134,22 @@ def retrieve_page(answer: Answer, consumer_id: str, primary_key: Sequence[str]) 
         if not status:
             raise NoResult(Verdict(registry.CMT_MALFORMED), "OverallStatus is missing.")
         raise NoResult(of_retrieve(status), f"OverallStatus: {status}", answer.retry_after)
-    for row in parsed.rows:
+    rows = [row if row.keys() <= table.names else _spelled_as_in(table, row) for row in parsed.rows]
+    other_spelling = False
+    for row in rows:
         owner = row.get(CONSUMER_ID_COLUMN)
         if owner is None:
             raise NoResult(Verdict(registry.CMT_MALFORMED), f"A row has no {CONSUMER_ID_COLUMN}.")
-        if not _same_key(owner, consumer_id):
+        if not same_key_text(owner, consumer_id):
             raise NoResult(Verdict(registry.CMT_FOREIGN_ROWS), "")
-        for column in primary_key:
+        other_spelling = other_spelling or owner != consumer_id
+        for column in table.primary_key:
             if column not in row:
                 raise NoResult(Verdict(registry.CMT_MALFORMED), f"A row has no {column}.")
+    if other_spelling:
+        raise NoResult(Verdict(registry.CMT_CONSUMER_SPELLING), "")
     if status == "OK":
-        return Page(list(parsed.rows), None)
+        return Page(rows, None)
     if not parsed.request_id:
         raise NoResult(Verdict(registry.CMT_MALFORMED), "MoreDataAvailable without a RequestID.")
     return Page(list(parsed.rows), parsed.request_id)
@@ -200,6 +206,5 @@ def _row_message(row: RowAnswer, columns: tuple[ColumnError, ...], masked: Mask)
     return "; ".join(parts)[:LONGEST_MESSAGE] + code
 
 
-def _same_key(found: str, asked: str) -> bool:
-    # Data extensions compare texts without regard to case and trailing blanks, as SQL Server does by default.
-    return found.rstrip().casefold() == asked.rstrip().casefold()
+def _spelled_as_in(table: DataExtension, row: Mapping[str, str | None]) -> dict[str, str | None]:
+    return {table.column(name) or name: value for name, value in row.items()}

@@ -12,8 +12,9 @@ from dataclasses import dataclass, field
 
 from app.domain.entities import CONSUMER_ID_COLUMN, Catalog, EntityType
 from app.domain.event import Operation, ProfileEvent
+from app.domain.keys import Key
 from app.domain.outcome import Outcome
-from app.domain.projection import Key, Rows, TextRow, apply
+from app.domain.projection import Rows, TextRow, apply
 
 # Named of those that differ.
 EXAMPLES = 5

@@ -10,6 +10,7 @@ import orjson
 
 from app.domain import row_list
 from app.domain.counts import RowKey, Settlement
+from app.domain.keys import folded_key
 from app.domain.outcome import Outcome
 from app.domain.state import FORMAT, StateError, state_document
 from app.domain.value_class import value_class
@@ -173,10 +174,13 @@ def _deleted(
     since = -1 if full is None else full.offset
     if not rows and not state.deleted:
         return (), state.deleted_forgotten if state.deleted_forgotten > since else -1
-    newest = {(row.entity, row.key, row.place): row.offset for row in state.deleted}
-    for row in rows:
-        newest[row] = max(offset, newest.get(row, -1))
-    known = sorted((DeletedRow(at, *row) for row, at in newest.items() if at > since), key=lambda row: -row.offset)
+    # Spellings of one key are one row; the newest stands.
+    newest = {(row.entity, folded_key(row.key), row.place): row for row in state.deleted}
+    for entity, key, place in rows:
+        row = (entity, folded_key(key), place)
+        if row not in newest or newest[row].offset <= offset:
+            newest[row] = DeletedRow(offset, entity, key, place)
+    known = sorted((row for row in newest.values() if row.offset > since), key=lambda row: -row.offset)
     sizes = accumulate(sum(map(len, row.key)) for row in known)
     kept = sum(size <= DELETED_CHARACTERS for size in islice(sizes, DELETED_KEPT))
     forgotten = max((state.deleted_forgotten, *(row.offset for row in known[kept:])))
@@ -184,8 +188,10 @@ def _deleted(
 
 
 def deleted_since(state: ConsumerState, offset: int, place: str) -> frozenset[RowKey]:
-    """The rows of a place that were deleted one by one after an offset."""
-    return frozenset((row.entity, row.key) for row in state.deleted if row.offset > offset and row.place in ("", place))
+    """The rows of a place that were deleted one by one after an offset, as ``keys.identity`` names rows."""
+    return frozenset(
+        (row.entity, folded_key(row.key)) for row in state.deleted if row.offset > offset and row.place in ("", place)
+    )
 
 
 def consumer_key(partition: int, epoch: int, consumer_id: str) -> bytes:

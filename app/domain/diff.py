@@ -22,6 +22,9 @@ Marketing Cloud returns every value as text, in a spelling of its own. What it r
 | "3/4/2026"              | "3/4/2026 12:00:00 AM"                         | no: may be April             |
 | "Anna"                  | "anna", "Anna "                                | no                           |
 
+A key column is the same in another case and with other trailing blanks too (``app/domain/keys.py``): "p1" and "P1 " are
+one row, and its values decide whether it is as it is wanted.
+
 When in doubt they differ: an upsert that was not needed does no harm, one that is missing does. So a time with an
 offset is the same only in the same spelling: the server's time zone is UTC-6 or UTC-7 by the tenant's stack, and two
 different instants could look alike.
@@ -36,12 +39,13 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import IntEnum
 
 from app.domain.entities import Catalog, DataExtension, EntityType, Row, Scalar, as_text
+from app.domain.keys import Key, key_of, merged, same_key_text
 
 EntityRow = tuple[EntityType, Row]
 
@@ -57,8 +61,8 @@ class Difference:
     """What has to be done, in writing order; ``upserts`` and ``right`` together are the wanted rows.
 
     right: rows that are held as they are wanted.
-    respelled: primary keys, as they are held, of rows whose key is wanted in another spelling ("P1 " and "p1"). Nobody
-        can say whether Marketing Cloud takes them for one row, so they must be deleted before the upserts.
+    respelled: primary keys, as they are held, of rows whose key may be a wanted one in another spelling ("007" and "7"
+        are one key in a Number column, and two in a Text column). They must be deleted before the upserts.
     vanished: primary keys, as they are held, of the other rows that are not wanted; to be deleted after the upserts.
     """
 
@@ -83,7 +87,7 @@ def diff(
 
     Args:
         held: the rows of each entity type; of a type that is not in it nothing is known, so its rows are upserted.
-        wanted: rows of any types; rows with the same key count as one, later columns over earlier ones.
+        wanted: rows of any types; those of one key (see ``keys.merged``) count as one row.
         anew: entity rows, not the parent, are to be as if they had been deleted and posted: a column that a wanted row
             does not name is emptied, with a null in its upsert. (Not even then is it given its default value.)
     """
@@ -207,60 +211,56 @@ def _kind_of_time(text: str) -> Kind:
             return Kind.UNCHECKED
 
 
-_Key = tuple[str, ...]
+def same_row(held: Row, wanted: Row, table: DataExtension) -> bool:
+    """Whether both certainly have one key."""
+    return all(
+        same_key_text(as_text(held.get(column)) or "", as_text(wanted[column]) or "")
+        or same(held.get(column), wanted[column])
+        for column in table.primary_key
+    )
 
 
 def _diff_of(
     entity: EntityType, table: DataExtension, held: Sequence[Row], wanted: Sequence[Row], *, anew: bool
 ) -> Difference:
-    candidates: dict[_Key, list[Row]] = {}
+    candidates: dict[Key, list[Row]] = {}
     for row in held:
         candidates.setdefault(_loose_key(row, table), []).append(row)
-    merged: dict[_Key, dict[str, Scalar]] = {}
-    for row in wanted:
-        merged.setdefault(_exact_key(row, table), {}).update(row)
-    there: dict[_Key, Row | None] = {
-        key: next((c for c in candidates.get(_loose_key(row, table), ()) if _says(c, row, table.primary_key)), None)
-        for key, row in merged.items()
-    }
-    emptied: dict[_Key, Row] = {
-        key: {
-            column: None for column in table.columns if anew and row and row.get(column) and column not in merged[key]
-        }
-        for key, row in there.items()
-    }
-    right_keys = {
-        key
-        for key, row in there.items()
-        if row is not None and _says(row, merged[key], merged[key]) and not emptied[key]
-    }
-    matched = {id(row) for row in there.values()}
-    unlisted = [row for row in held if id(row) not in matched and not entity.is_parent]
-    doubtful = {_loose_key(row, table) for row in merged.values()}
+    rows = merged(wanted, table)
+    found: set[int] = set()
+    upserts, right = [], []
+    for row in rows:
+        same_rows = [c for c in candidates.get(_loose_key(row, table), ()) if same_row(c, row, table)]
+        found |= {id(c) for c in same_rows}
+        there = same_rows[0] if same_rows else None
+        emptied = (
+            {column: None for column in table.columns if there.get(column) and column not in row}
+            if anew and there
+            else {}
+        )
+        if there is not None and not emptied and _says(there, row, table):
+            right.append((entity, row))
+        else:
+            upserts.append((entity, {**row, **emptied}))
+    unlisted = [row for row in held if id(row) not in found and not entity.is_parent]
+    doubtful = {_loose_key(row, table) for row in rows}
 
     def keys(respelled: bool) -> tuple[EntityRow, ...]:
-        found = (row for row in unlisted if (_loose_key(row, table) in doubtful) is respelled)
-        return tuple((entity, table.key_of(row)) for row in found)
+        of_these = (row for row in unlisted if (_loose_key(row, table) in doubtful) is respelled)
+        return tuple((entity, table.key_of(row)) for row in of_these)
 
-    rows = [(_exact_key(row, table), row) for row in wanted]
     return Difference(
-        upserts=tuple((entity, {**row, **emptied[key]}) for key, row in rows if key not in right_keys),
-        right=tuple((entity, row) for key, row in rows if key in right_keys),
-        respelled=keys(respelled=True),
-        vanished=keys(respelled=False),
+        upserts=tuple(upserts), right=tuple(right), respelled=keys(respelled=True), vanished=keys(respelled=False)
     )
 
 
-def _says(held: Row, wanted: Row, columns: Iterable[str]) -> bool:
-    return all(same(held.get(column), wanted[column]) for column in columns)
+def _says(held: Row, wanted: Row, table: DataExtension) -> bool:
+    """Whether a held row of that key has the wanted values."""
+    return all(same(held.get(column), value) for column, value in wanted.items() if column not in table.primary_key)
 
 
-def _exact_key(row: Row, table: DataExtension) -> _Key:
-    return tuple(as_text(value) or "" for value in table.key_of(row).values())
-
-
-def _loose_key(row: Row, table: DataExtension) -> _Key:
-    return tuple(_loosely(as_text(value) or "") for value in table.key_of(row).values())
+def _loose_key(row: Row, table: DataExtension) -> Key:
+    return tuple(map(_loosely, key_of(row, table)))
 
 
 def _loosely(text: str) -> str:

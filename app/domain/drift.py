@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from app.domain.diff import EntityRow, diff, same
+from app.domain.diff import EntityRow, diff, same, same_row
 from app.domain.entities import (
     CHILD_TYPES,
     CONSUMER_ID_COLUMN,
@@ -14,10 +14,10 @@ from app.domain.entities import (
     DataExtension,
     EntityType,
     Row,
-    Scalar,
     as_text,
 )
-from app.domain.expected_state import Expectation, ParentRow, within_consumer
+from app.domain.expected_state import Expectation, ParentRow
+from app.domain.keys import identity, key_of
 from app.domain.row_digests import Digests
 from app.domain.row_list import ListedRow
 
@@ -87,15 +87,14 @@ def compare(held: Held, expected: Expectation, consumer_id: str, catalog: Catalo
     ]
     difference = diff(held, wanted, catalog, anew=expected.anew)
     matched = Digests(catalog).match(expected.listed, held, consumer_id)
-    upserts = _merged(difference.upserts, catalog)
-    drift = [_wrong(entity, row, held.get(entity, ()), catalog[entity]) for entity, row in upserts]
+    drift = [_wrong(entity, row, held.get(entity, ()), catalog[entity]) for entity, row in difference.upserts]
 
     def to_delete(keys: Iterable[EntityRow]) -> tuple[EntityRow, ...]:
         return tuple(
             (entity, key)
             for entity, key in keys
-            if (entity, _key(key, catalog[entity])) not in matched.found
-            and (expected.complete or (entity.value, within_consumer(key, catalog[entity])) in expected.gone)
+            if (entity, key_of(key, catalog[entity])) not in matched.found
+            and (expected.complete or identity(entity, key, catalog[entity]) in expected.gone)
         )
 
     first, last = to_delete(difference.respelled), to_delete(difference.vanished)
@@ -113,32 +112,32 @@ def compare(held: Held, expected: Expectation, consumer_id: str, catalog: Catalo
     def certain(keys: Iterable[EntityRow]) -> tuple[EntityRow, ...]:
         """Without what may be all that is left of a row that cannot be posted."""
         return tuple(
-            (entity, key) for entity, key in keys if (entity, _key(key, catalog[entity])) not in matched.doubtful
+            (entity, key) for entity, key in keys if (entity, key_of(key, catalog[entity])) not in matched.doubtful
         )
 
     return Comparison(
         tuple(drift),
         certain(first),
-        tuple(upserts),
+        difference.upserts,
         certain(last),
         beyond_repair=lost or bool(matched.missing or matched.different),
     )
 
 
 def _wrong(entity: EntityType, wanted: Row, held: Sequence[Row], table: DataExtension) -> Drift:
-    found, key = _of_key(wanted, held, table), _key(wanted, table)
+    found, key = _of_key(wanted, held, table), key_of(wanted, table)
     if found is None:
         return Drift(entity, DriftKind.MISSING, key)
     columns = [
         ColumnDrift(column, as_text(value), as_text(found.get(column)))
         for column, value in wanted.items()
-        if not same(found.get(column), value)
+        if column not in table.primary_key and not same(found.get(column), value)
     ]
     return Drift(entity, DriftKind.DIFFERENT, key, tuple(columns))
 
 
 def _extra(entity: EntityType, row: Row, table: DataExtension) -> Drift:
-    return Drift(entity, DriftKind.EXTRA, _key(row, table))
+    return Drift(entity, DriftKind.EXTRA, key_of(row, table))
 
 
 def _listed_key(row: ListedRow, consumer_id: str, catalog: Catalog) -> tuple[str, ...]:
@@ -150,18 +149,6 @@ def _listed_key(row: ListedRow, consumer_id: str, catalog: Catalog) -> tuple[str
     return tuple(consumer_id if column == CONSUMER_ID_COLUMN else next(rest, "") for column in columns)
 
 
-def _merged(rows: Iterable[EntityRow], catalog: Catalog) -> list[EntityRow]:
-    """Rows of one key as one, later columns over earlier ones."""
-    merged: dict[tuple[EntityType, tuple[str, ...]], dict[str, Scalar]] = {}
-    for entity, row in rows:
-        merged.setdefault((entity, _key(row, catalog[entity])), {}).update(row)
-    return [(entity, row) for (entity, _), row in merged.items()]
-
-
 def _of_key(wanted: Row, held: Sequence[Row], table: DataExtension) -> Row | None:
     """The held row that certainly has the key of the wanted one."""
-    return next((row for row in held if all(same(row.get(c), wanted[c]) for c in table.primary_key)), None)
-
-
-def _key(row: Row, table: DataExtension) -> tuple[str, ...]:
-    return tuple(as_text(value) or "" for value in table.key_of(row).values())
+    return next((row for row in held if same_row(row, wanted, table)), None)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import StrEnum
 from typing import Any
@@ -54,15 +54,29 @@ CHILD_TYPES: tuple[EntityType, ...] = tuple(entity for entity in EntityType if n
 
 # Every data extension carries it; a child row of an event may leave it out.
 CONSUMER_ID_COLUMN = "ConsumerId"
+_CONSUMER_ID = CONSUMER_ID_COLUMN.casefold()
 
 
 @dataclass(frozen=True, slots=True)
 class DataExtension:
-    """One table of Marketing Cloud: its CustomerKey, its primary key and all its columns."""
+    """One table of Marketing Cloud: its CustomerKey, its primary key and all its columns.
+
+    Column names are matched without regard to case, as Marketing Cloud does; these spellings are used everywhere.
+    """
 
     customer_key: str
     primary_key: tuple[str, ...]
     columns: tuple[str, ...]
+    names: frozenset[str] = field(init=False, repr=False, compare=False)
+    _by_folded_name: Mapping[str, str] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "names", frozenset(self.columns))
+        object.__setattr__(self, "_by_folded_name", {column.casefold(): column for column in self.columns})
+
+    def column(self, name: str) -> str | None:
+        """The column of that name, in whatever case, as it is spelled here; None: there is none."""
+        return name if name in self.names else self._by_folded_name.get(name.casefold())
 
     def key_of(self, row: Row) -> Row:
         """The primary-key columns of a row, in the data extension's order."""
@@ -215,20 +229,23 @@ def _account_id(where: str, entry: Mapping[str, Any]) -> str | None:
 
 
 def _data_extension(where: str, entry: Any) -> DataExtension:
-    def names(field: str) -> tuple[str, ...]:
-        value = entry.get(field)
+    def names(field_name: str) -> tuple[str, ...]:
+        value = entry.get(field_name)
         if not isinstance(value, list) or not value or not all(isinstance(name, str) and name for name in value):
-            raise CatalogError(f'{where}: "{field}" must be a list of column names')
-        if len(set(value)) < len(value):
-            raise CatalogError(f'{where}: "{field}" names a column twice')
-        return tuple(value)
+            raise CatalogError(f'{where}: "{field_name}" must be a list of column names')
+        if len({name.casefold() for name in value}) < len(value):
+            raise CatalogError(f'{where}: "{field_name}" names a column twice')
+        # The one column that every data extension has is called as the program calls it.
+        return tuple(CONSUMER_ID_COLUMN if name.casefold() == _CONSUMER_ID else name for name in value)
 
     if not isinstance(entry, dict):
         raise CatalogError(f"{where}: must be an object")
     customer_key = entry.get("customerKey")
     if not isinstance(customer_key, str) or not customer_key:
         raise CatalogError(f'{where}: "customerKey" must be the CustomerKey of the data extension')
-    primary_key, columns = names("primaryKey"), names("columns")
+    columns = names("columns")
+    spelled = {name.casefold(): name for name in columns}
+    primary_key = tuple(spelled.get(name.casefold(), name) for name in names("primaryKey"))
     if outside := [name for name in (*primary_key, CONSUMER_ID_COLUMN) if name not in columns]:
         raise CatalogError(f"{where}: {', '.join(outside)} is not among the columns")
     return DataExtension(customer_key, primary_key, columns)

@@ -112,6 +112,13 @@ EVENT_UNKNOWN_COLUMN = _entry(
     "A row has a column that its data extension does not have.",
     "Add the column to the data extension and to CMT_DATA_EXTENSIONS, or mend the event; then redrive.",
 )
+EVENT_COLUMN_TWICE = _entry(
+    "EVENT-COLUMN-TWICE",
+    _I,
+    "A row gives a column twice, in two spellings. Marketing Cloud does not tell upper from lower case in names of "
+    "columns, so it is not known which value counts.",
+    "Mend the event at its source; redrive with a mended value.",
+)
 EVENT_MISSING_KEY_COLUMN = _entry(
     "EVENT-MISSING-KEY-COLUMN",
     _I,
@@ -273,6 +280,14 @@ CMT_FOREIGN_ROWS = _entry(
     _P,
     "A Retrieve was answered with rows of other consumers; none of them was touched.",
     "Check that ConsumerId is a text column of the data extension and can be filtered; report it.",
+)
+CMT_CONSUMER_SPELLING = _entry(
+    "CMT-CONSUMER-SPELLING",
+    _P,
+    "Rows are held under another spelling of the consumer's ID (upper or lower case, trailing blanks). Marketing Cloud "
+    "takes both spellings for one consumer, so none of these rows was touched.",
+    "Find out whose rows they are. One person: have the producer use one spelling, publish a DELETE of scope PROFILE "
+    "under the other one, then redrive. Two persons: Marketing Cloud cannot hold both; give one another ID.",
 )
 CMT_NOT_XML_TEXT = _entry(
     "CMT-NOT-XML-TEXT",

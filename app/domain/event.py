@@ -8,10 +8,10 @@ The public description of the format is ``schemas/consumer-profile-event.schema.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from decimal import Decimal
 from enum import StrEnum
-from itertools import chain, islice
+from itertools import islice
 from typing import Annotated, Any, Self
 
 from pydantic import (
@@ -31,19 +31,17 @@ from pydantic.alias_generators import to_camel
 from app.domain.cloud_event import is_structured, structured_data
 from app.domain.entities import CHILD_TYPES, CONSUMER_ID_COLUMN, MARKET_PATTERN, Catalog, EntityType, Row
 from app.domain.errors import (
-    EVENT_FOREIGN_ROW,
     EVENT_KEY_ENCODED,
     EVENT_KEY_MISMATCH,
     EVENT_KEY_NOT_TEXT,
     EVENT_MARKET_UNKNOWN,
-    EVENT_MISSING_KEY_COLUMN,
     EVENT_NO_KEY,
     EVENT_NOT_JSON,
     EVENT_SCHEMA,
     EVENT_TOO_LARGE,
-    EVENT_UNKNOWN_COLUMN,
     ErrorEntry,
 )
+from app.domain.event_rows import RowFault, checked_row, checked_rows
 from app.domain.event_value import UnreadableValue, encoding_of, read_json, shown_name
 from app.domain.record import SourceRecord
 
@@ -142,13 +140,13 @@ class ProfileEvent(BaseModel):
 
     def rows(self) -> list[tuple[EntityType, Row]]:
         """Child rows in writing order, ``ConsumerId`` filled in."""
-        return list(self.each_row()) if self.entities else []
-
-    def each_row(self) -> Iterator[tuple[EntityType, Row]]:
-        """As ``rows``, one by one."""
-        for entity in CHILD_TYPES:
-            for row in self.entities.get(entity, ()):
-                yield entity, {CONSUMER_ID_COLUMN: self.consumer_id, **row}
+        if not self.entities:
+            return []
+        return [
+            (entity, {CONSUMER_ID_COLUMN: self.consumer_id, **row})
+            for entity in CHILD_TYPES
+            for row in self.entities.get(entity, ())
+        ]
 
 
 # What an event's members are called on the wire.
@@ -238,8 +236,7 @@ def _event_of(document: Mapping[str, Any], catalog: Catalog, event_id: str, key:
     tables = catalog.of_market(event.market)
     if tables is None:
         raise InvalidEvent(EVENT_MARKET_UNKNOWN, unknown_market(event.market), **_identity(event))
-    _check_rows(event, tables)
-    return event
+    return _with_checked_rows(event, tables)
 
 
 def unknown_market(market: str) -> str:
@@ -354,22 +351,23 @@ def _describe(error: ValidationError) -> str:
     return "; ".join(found[:FAULTS_NAMED]) + (f"; and {more} more" if more > 0 else "")
 
 
-def _check_rows(event: ProfileEvent, catalog: Catalog) -> None:
-    parent: list[tuple[EntityType, Row]] = [] if event.consumer is None else [(EntityType.CONSUMER, event.consumer)]
-    for entity, row in chain(parent, event.each_row()):
-        table = catalog[entity]
-        if unknown := list(islice((column for column in row if column not in table.columns), FAULTS_NAMED)):
-            names = ", ".join(sorted({shown_name(column) for column in unknown}))
-            raise InvalidEvent(
-                EVENT_UNKNOWN_COLUMN, f"{entity.value}: {table.customer_key} has no column {names}", **_identity(event)
-            )
-        if missing := [column for column in table.primary_key if row.get(column) in (None, "")]:
-            raise InvalidEvent(
-                EVENT_MISSING_KEY_COLUMN,
-                f"{entity.value}: primary key {', '.join(missing)} is missing or empty",
-                **_identity(event),
-            )
-        if str(row.get(CONSUMER_ID_COLUMN)) != event.consumer_id:
-            raise InvalidEvent(
-                EVENT_FOREIGN_ROW, f"{entity.value}: ConsumerId differs from consumerId", **_identity(event)
-            )
+def _with_checked_rows(event: ProfileEvent, catalog: Catalog) -> ProfileEvent:
+    """The event with its rows in one form; see ``event_rows``."""
+    changes: dict[str, Any] = {}
+    try:
+        if event.consumer is not None:
+            table = catalog[EntityType.CONSUMER]
+            parent = checked_row(EntityType.CONSUMER, event.consumer, event.consumer_id, table)
+            if parent is not event.consumer:
+                changes["consumer"] = parent
+        if event.entities:
+            entities = {
+                entity: checked_rows(entity, event.entities[entity], event.consumer_id, catalog[entity])
+                for entity in CHILD_TYPES
+                if entity in event.entities
+            }
+            if any(entities[entity] is not rows for entity, rows in event.entities.items()):
+                changes["entities"] = entities
+    except RowFault as fault:
+        raise InvalidEvent(fault.entry, fault.message, **_identity(event)) from None
+    return event.model_copy(update=changes) if changes else event

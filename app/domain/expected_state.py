@@ -38,15 +38,9 @@ from enum import StrEnum
 from app.domain.consumer_state import RECENT_KEPT, ConsumerState, deleted_since
 from app.domain.counts import RowKey
 from app.domain.diff import EntityRow
-from app.domain.entities import (
-    CONSUMER_ID_COLUMN,
-    Catalog,
-    DataExtension,
-    EntityType,
-    Row,
-    as_text,
-)
+from app.domain.entities import Catalog, EntityType
 from app.domain.event import Operation, ProfileEvent
+from app.domain.keys import identity
 from app.domain.outcome import Outcome
 from app.domain.row_digests import Digests
 from app.domain.row_list import ListedRow, row_list
@@ -105,16 +99,16 @@ def expected_after(event: ProfileEvent, state: ConsumerState, catalog: Catalog) 
     left = what_is_left(event, offset, replace(state, deleted_forgotten=-1), catalog)
     assert not isinstance(left, Superseded), "nothing is newer than the last full state"
     new = event.operation is Operation.NEW
-    rows = [(row, (row[0].value, within_consumer(row[1], catalog[row[0]]))) for row in left.rows()]
+    rows = [(row, identity(row[0], row[1], catalog[row[0]])) for row in left.rows()]
     if state.deleted_forgotten > offset and known is not None and all_known:
         # The list has lost what was deleted, also what is not remembered of it.
-        remaining = {(row.entity.value, row.key) for row in known.rows}
+        remaining = {row.identity for row in known.rows}
         rows = [(row, key) for row, key in rows if key in remaining]
     said = {key for _, key in rows}
     listed = tuple(
         row
         for row in (known.rows if known is not None and new else ())
-        if not row.entity.is_parent and (row.entity.value, row.key) not in said
+        if not row.entity.is_parent and row.identity not in said
     )
     return Expectation(
         ParentRow.THERE,
@@ -174,8 +168,3 @@ def failed_since(state: ConsumerState) -> bool:
             return True
     # Older events than those are not known. Had none failed there would be a list; older programs wrote none.
     return len(state.recent) >= RECENT_KEPT and state.full is not None and not state.rows
-
-
-def within_consumer(row: Row, table: DataExtension) -> tuple[str, ...]:
-    """As ``DeletedRow.key``."""
-    return tuple(as_text(row.get(column)) or "" for column in table.primary_key if column != CONSUMER_ID_COLUMN)

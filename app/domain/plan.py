@@ -43,14 +43,15 @@ def plan_replace(event: ProfileEvent, catalog: Catalog, *, replace_parent: bool 
     """The calls of an event, in order.
 
     NEW: the parent, then each entity row. UPDATE: get the rows of every entity type, delete them one by one (with
-    ``replace_parent`` the parent too), then as NEW. DELETE PROFILE: get and delete all entity rows, then the parent.
-    DELETE ENTITIES: delete the listed rows.
+    ``replace_parent`` the parent too), then as NEW. DELETE PROFILE: get all rows, delete the entity rows, then the
+    parent. DELETE ENTITIES: delete the listed rows. Nothing is deleted unread but what an event lists by its keys: a
+    row may be held under another spelling of the consumer's ID, and is not this consumer's then.
     """
     match event.operation:
         case Operation.NEW:
             return tuple(_posts(event))
         case Operation.UPDATE:
-            steps = _clear(Phase.BEFORE_PARENT)
+            steps = _clear(Phase.BEFORE_PARENT, with_parent=replace_parent)
             if replace_parent:
                 steps.append(_delete_parent(event, catalog, Phase.BEFORE_PARENT))
             return (*steps, *_posts(event))
@@ -59,7 +60,7 @@ def plan_replace(event: ProfileEvent, catalog: Catalog, *, replace_parent: bool 
                 Step(Action.DELETE, entity, Phase.DELETE, catalog[entity].key_of(row)) for entity, row in event.rows()
             )
         case Operation.DELETE:
-            return (*_clear(Phase.DELETE), _delete_parent(event, catalog, Phase.DELETE))
+            return (*_clear(Phase.DELETE, with_parent=True), _delete_parent(event, catalog, Phase.DELETE))
 
 
 def plan_reconcile(event: ProfileEvent, catalog: Catalog) -> tuple[Step, ...]:
@@ -130,9 +131,10 @@ def _types_of(event: ProfileEvent) -> tuple[EntityType, ...]:
     return tuple(entity for entity in CHILD_TYPES if event.entities.get(entity))
 
 
-def _clear(phase: Phase) -> list[Step]:
+def _clear(phase: Phase, *, with_parent: bool) -> list[Step]:
+    read = (*CHILD_TYPES, EntityType.CONSUMER) if with_parent else CHILD_TYPES
     return [
-        *(Step(Action.RETRIEVE, entity, phase) for entity in CHILD_TYPES),
+        *(Step(Action.RETRIEVE, entity, phase) for entity in read),
         *(Step(Action.DELETE, entity, phase) for entity in CHILD_TYPES),
     ]
 

@@ -10,8 +10,8 @@ from collections.abc import Iterable, Mapping
 
 from app.domain.entities import Catalog, EntityType, Row, as_text
 from app.domain.event import DeleteScope, Operation, ProfileEvent
+from app.domain.keys import Key, folded_key
 
-Key = tuple[str, ...]
 TextRow = Mapping[str, str | None]
 # The rows of one consumer, or of all: entity type -> primary key -> row. Values as the wire carries them.
 Rows = dict[EntityType, dict[Key, TextRow]]
@@ -24,9 +24,9 @@ def apply(held: Rows, event: ProfileEvent, catalog: Catalog, *, replace_parent: 
     """
     match event.operation:
         case Operation.DELETE if event.delete_scope is DeleteScope.ENTITIES:
-            gone = {(entity, _key(row, entity, catalog)) for entity, row in event.rows()}
+            gone = {(entity, folded_key(_key(row, entity, catalog))) for entity, row in event.rows()}
             return {
-                entity: {key: row for key, row in rows.items() if (entity, key) not in gone}
+                entity: {key: row for key, row in rows.items() if (entity, folded_key(key)) not in gone}
                 for entity, rows in held.items()
             }
         case Operation.DELETE:
@@ -36,8 +36,12 @@ def apply(held: Rows, event: ProfileEvent, catalog: Catalog, *, replace_parent: 
         case Operation.NEW:
             after = {entity: dict(rows) for entity, rows in held.items()}
     for entity, row in ((EntityType.CONSUMER, event.consumer or {}), *event.rows()):
-        rows, key = after.setdefault(entity, {}), _key(row, entity, catalog)
-        rows[key] = {**rows.get(key, {}), **{column: as_text(value) for column, value in row.items()}}
+        rows = after.setdefault(entity, {})
+        key = _spelled_as_held(_key(row, entity, catalog), rows)
+        texts = {column: as_text(value) for column, value in row.items()}
+        if key in rows:
+            texts |= dict(zip(catalog[entity].primary_key, key, strict=True))
+        rows[key] = {**rows.get(key, {}), **texts}
     return after
 
 
@@ -51,6 +55,14 @@ def expected_rows(events: Iterable[ProfileEvent], catalog: Catalog, *, replace_p
         entity: {key: row for held in consumers.values() for key, row in held.get(entity, {}).items()}
         for entity in EntityType
     }
+
+
+def _spelled_as_held(key: Key, rows: Mapping[Key, TextRow]) -> Key:
+    """A row keeps the spelling of its key under which it came to be."""
+    if key in rows:
+        return key
+    which = folded_key(key)
+    return next((held for held in rows if folded_key(held) == which), key)
 
 
 def _key(row: Row, entity: EntityType, catalog: Catalog) -> Key:

@@ -25,6 +25,7 @@ from app.domain.entities import (
     as_text,
 )
 from app.domain.event import Operation, ProfileEvent
+from app.domain.keys import same_key_text
 from app.domain.row_list import (
     COLUMNS_LENGTH,
     COMPLETE,
@@ -109,12 +110,9 @@ class Digests:
             if not (listed := event.entities.get(entity)):
                 continue
             letter, columns = LETTERS[entity], self._keys[entity]
-            merged: dict[str, Row] = {}
-            for row in listed:
+            for row in listed:  # one for each key, see ``read_event``
                 key = key_text([as_text(row[column]) or "" for column in columns])
-                merged[key] = {**merged[key], **row} if key in merged else row
-            for key, values in merged.items():
-                rows[letter, key] = self._of(entity, values, event, key, anew=anew)
+                rows[letter, key] = self._of(entity, row, event, key, anew=anew)
         return written(anew, self.head, rows)
 
     def match(self, listed: Iterable[ListedRow], held: Mapping[EntityType, Sequence[Row]], consumer_id: str) -> Matched:
@@ -198,6 +196,8 @@ def _key_columns(entity: EntityType, table: DataExtension) -> tuple[str, ...]:
 
 
 def _same_key(held: Scalar, wanted: str, kind: Kind) -> bool:
+    if same_key_text(as_text(held) or "", wanted):
+        return True
     if kind is _UNCHECKED:
         return alike(held, wanted)
     known = _TEXT if kind is _UNNAMED else kind

@@ -36,6 +36,7 @@ from itertools import accumulate, islice
 from app.domain.counts import RowKey, Settlement
 from app.domain.entities import EntityType
 from app.domain.event import Operation
+from app.domain.keys import folded, folded_key
 
 COMPLETE, PART = "+", "~"
 PLACE_LENGTH = COLUMNS_LENGTH = 4
@@ -70,6 +71,11 @@ class ListedRow:
     key: tuple[str, ...]
     kinds: str | None = None
     digest: str | None = None
+
+    @property
+    def identity(self) -> RowKey:
+        """As ``keys.identity``."""
+        return self.entity.value, folded_key(self.key)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +124,7 @@ def after(known: str, settlement: Settlement) -> str:
     rows = _rows(known)
     if known[1:_HEAD] != said[1:_HEAD]:
         rows = dict.fromkeys(rows, ("", ""))
-    return written(known[0] == COMPLETE, said[1:_HEAD], rows | _rows(said))
+    return written(known[0] == COMPLETE, said[1:_HEAD], _over(rows, _rows(said)))
 
 
 def written(complete: bool, head: str, rows: Rows) -> str:
@@ -171,7 +177,22 @@ def _rows(text: str) -> Rows:
     return rows
 
 
+def _over(known: Rows, said: Rows) -> Rows:
+    """Both, the said ones in place of those that are the same row under another spelling of its key."""
+    spelled = {_identity(row): row for row in said}
+    rows: Rows = {}
+    for row, says in known.items():
+        now = spelled.get(_identity(row), row)
+        rows[now] = said.get(now, says)
+    return rows | said
+
+
+def _identity(row: tuple[str, str]) -> tuple[str, str]:
+    letter, key = row
+    return letter, "/".join(map(folded, key.split("/")))
+
+
 def _without(known: str, deleted: Iterable[RowKey]) -> str:
-    gone = {(LETTERS[EntityType(entity)], key_text(key)) for entity, key in deleted}
-    rows = {row: says for row, says in _rows(known).items() if row not in gone}
+    gone = {_identity((LETTERS[EntityType(entity)], key_text(key))) for entity, key in deleted}
+    rows = {row: says for row, says in _rows(known).items() if _identity(row) not in gone}
     return written(known[0] == COMPLETE, known[1:_HEAD], rows)

@@ -25,8 +25,9 @@ from dataclasses import dataclass
 
 from app.domain.consumer_state import ConsumerState, FullState, deleted_since
 from app.domain.counts import RowKey
-from app.domain.entities import CHILD_TYPES, CONSUMER_ID_COLUMN, Catalog, DataExtension, Row, as_text
+from app.domain.entities import CHILD_TYPES, Catalog
 from app.domain.event import Operation, ProfileEvent, has_utf8_form
+from app.domain.keys import identity, key_within_consumer
 from app.domain.row_digests import Digests
 
 
@@ -70,21 +71,18 @@ def deleted_rows(event: ProfileEvent, catalog: Catalog) -> tuple[RowKey, ...]:
     if event.is_full_state:
         return ()
     keys = (
-        (entity.value, _key(catalog[entity], row)) for entity in CHILD_TYPES for row in event.entities.get(entity, ())
+        (entity.value, key_within_consumer(row, catalog[entity]))
+        for entity in CHILD_TYPES
+        for row in event.entities.get(entity, ())
     )
     return tuple((entity, key) for entity, key in keys if all(map(has_utf8_form, key)))
-
-
-def _key(table: DataExtension, row: Row) -> tuple[str, ...]:
-    """A child row's identity within its consumer: the text of its primary key, ``ConsumerId`` left out."""
-    return tuple(as_text(row.get(column)) or "" for column in table.primary_key if column != CONSUMER_ID_COLUMN)
 
 
 def _without(event: ProfileEvent, gone: Collection[RowKey], catalog: Catalog) -> ProfileEvent:
     left = {
         entity: kept
         for entity, rows in event.entities.items()
-        if (kept := tuple(row for row in rows if (entity.value, _key(catalog[entity], row)) not in gone))
+        if (kept := tuple(row for row in rows if identity(entity, row, catalog[entity]) not in gone))
     }
     return event.model_copy(update={"entities": left})
 

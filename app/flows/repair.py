@@ -9,9 +9,10 @@ from app.cmt.client import CmtClient
 from app.cmt.errors import CallFailed
 from app.domain.diff import EntityRow
 from app.domain.drift import Comparison
-from app.domain.entities import Catalog, as_text
+from app.domain.entities import Catalog
 from app.domain.errors import CMT_ROW_ERROR
 from app.domain.findings import Action, Write
+from app.domain.keys import batches, identity, key_of
 
 NOT_SENT = "not sent: one before it failed"
 DRY_RUN = "not sent: SYNC_DRY_RUN"
@@ -30,8 +31,8 @@ async def repair(
         if dry_run or any(write.problem for write in done):
             done += [_write(action, row, tables, DRY_RUN if dry_run else NOT_SENT) for row in rows]
             continue
-        for start in range(0, len(rows), batch_size):
-            done += await _send(action, rows[start : start + batch_size], client, tables)
+        for batch in batches(rows, batch_size, lambda row: identity(row[0], row[1], tables[row[0]])):
+            done += await _send(action, batch, client, tables)
     return tuple(done)
 
 
@@ -59,5 +60,4 @@ async def _send(action: Action, rows: Sequence[EntityRow], client: CmtClient, ta
 
 def _write(action: Action, row: EntityRow, tables: Catalog, problem: str | None = None) -> Write:
     entity, values = row
-    key = tuple(as_text(value) or "" for value in tables[entity].key_of(values).values())
-    return Write(action, entity, key, problem)
+    return Write(action, entity, key_of(values, tables[entity]), problem)

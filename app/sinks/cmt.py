@@ -25,16 +25,18 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import groupby, islice
+from itertools import groupby
 from typing import Protocol
 
 import structlog
 
 from app.cmt.errors import CallError, CallFailed
 from app.cmt.results import RowResult
+from app.domain.counts import RowKey
 from app.domain.entities import Catalog, EntityType, Row
 from app.domain.errors import CMT_ROW_ERROR
 from app.domain.event import Operation, ProfileEvent
+from app.domain.keys import batches, identity
 from app.domain.outcome import Attempt, Failure, NotPermitted, Phase, RecordCount, stops_attempt
 from app.domain.plan import Action, Step, contradiction, deletes_of, narrow, plan_reconcile, plan_replace
 from app.observe.redaction import hash_consumer
@@ -66,8 +68,8 @@ class CmtCalls(Protocol):
 class CmtSink:
     """The sink that writes to Marketing Cloud, with strategy ``replace`` or ``reconcile``.
 
-    ``batch_size`` rows at most go into one call: consecutive ones of the same action and phase. The parent's row always
-    has a call of its own, so that it is written before, and deleted after, all others.
+    ``batch_size`` rows at most go into one call: consecutive ones of the same action and phase, no two of one key. The
+    parent's row always has a call of its own, so that it is written before, and deleted after, all others.
 
     Raises:
         ConfigurationError: the settings contradict each other.
@@ -169,8 +171,10 @@ class CmtSink:
             yield from narrow(steps, found, self._catalog)
             return
         for step in steps:
-            if step.action is Action.DELETE and step.row is None:
-                yield from deletes_of(step.entity, step.phase, found.get(step.entity, ()), self._catalog)
+            rows = found.get(step.entity, ())
+            # A parent that was not found is deleted all the same: a call that was given up may still write it.
+            if step.action is Action.DELETE and (step.row is None or rows):
+                yield from deletes_of(step.entity, step.phase, rows, self._catalog)
             elif step.action is not Action.RETRIEVE:
                 yield step
 
@@ -179,8 +183,11 @@ class CmtSink:
             yield from ((step,) for step in steps)
             return
         for _, run in groupby(steps, key=lambda step: (step.action, step.phase, step.entity.is_parent)):
-            while batch := tuple(islice(run, self._batch_size)):
-                yield batch
+            yield from batches(run, self._batch_size, lambda step: _row_of(step, self._catalog))
+
+
+def _row_of(step: Step, catalog: Catalog) -> RowKey:
+    return identity(step.entity, step.row or {}, catalog[step.entity])
 
 
 def _retrieves(steps: Iterable[Step]) -> list[Step]:

@@ -8,12 +8,12 @@ An event's calls come in phases; within a phase in any order. With ``replace``:
 with ``reconcile``, which writes what differs and nothing else:
 
     NEW               look up the parent; if it is there, the types that the event lists; parent; its entity rows
-    UPDATE            look up all entity types and (or not) the parent; delete rows whose key is another spelling of a
-                      wanted one; parent; its entity rows; delete the rows that it does not list
+    UPDATE            look up all entity types and (or not) the parent; delete rows whose key may be another spelling
+                      of a wanted one; parent; its entity rows; delete the rows that it does not list
 
 and with both:
 
-    DELETE PROFILE    look up all entity types; delete every row there is; delete the parent
+    DELETE PROFILE    look up all entity types and the parent; delete every row there is; delete the parent
     DELETE ENTITIES   delete the listed rows, there or not
 
 A write of ``reconcile`` carries the event's whole row. In an UPDATE, where an entity row begins anew, it also carries a
@@ -102,7 +102,8 @@ class ListedIfThere:
 class Deletes:
     """A delete of every row there is of these data extensions, but of none of ``kept``.
 
-    ``spelled_like``: only of rows whose key differs from one of these in case and blanks alone.
+    ``spelled_like``: only of rows whose key differs from one of these in blanks before it. (In case and in blanks after
+    it they do not differ: these are one row.)
     """
 
     data_extensions: frozenset[str]
@@ -187,7 +188,7 @@ def _deletes(event: ProfileEvent, catalog: Catalog) -> tuple[Phase, ...]:
         return (Listed(frozenset(_call("Delete", *key) for key in keys), AfterFailure.OTHERS),)
     parent = _call("Delete", catalog[EntityType.CONSUMER].customer_key, {CONSUMER_ID_COLUMN: event.consumer_id})
     return (
-        Listed(_lookups(catalog, CHILD_TYPES), AfterFailure.OTHERS),
+        Listed(_lookups(catalog, list(EntityType)), AfterFailure.OTHERS),
         # The parent stays until all its rows are gone.
         Deletes(_extensions(catalog), AfterFailure.NOTHING),
         Listed(frozenset([parent]), AfterFailure.NOTHING),
@@ -263,4 +264,4 @@ def _update(data_extension: str, row: Mapping[str, str | None]) -> Identity:
 
 
 def _loosely(place: Place) -> Place:
-    return place[0], tuple((part or "").strip().casefold() for part in place[1])
+    return place[0], tuple((part or "").lstrip() for part in place[1])

@@ -127,7 +127,8 @@ def _steps(event: ProfileEvent, held: Rows) -> list[_MadeCall]:
     if event.operation is Operation.DELETE:
         if event.delete_scope is DeleteScope.ENTITIES:
             return [("Delete", entity, CATALOG[entity].key_of(row)) for entity, row in event.rows()]
-        return [*lookups, *deletes, ("Delete", EntityType.CONSUMER, {"ConsumerId": event.consumer_id})]
+        parent: _MadeCall = ("Retrieve", EntityType.CONSUMER, {})
+        return [*lookups, parent, *deletes, ("Delete", EntityType.CONSUMER, {"ConsumerId": event.consumer_id})]
     posts = [("Update", EntityType.CONSUMER, event.consumer or {}), *(("Update", *one) for one in event.rows())]
     return [*lookups, *deletes, *posts] if event.operation is Operation.UPDATE else posts
 

@@ -136,7 +136,7 @@ async def test_the_calls_of_each_operation_as_marketing_cloud_sees_them(target: 
         (Operation.NEW, None): posts,
         (Operation.UPDATE, None): [*retrieves, *deletes, *posts],
         (Operation.DELETE, DeleteScope.ENTITIES): deletes,
-        (Operation.DELETE, DeleteScope.PROFILE): [*retrieves, "Delete CMT_Consumer"],
+        (Operation.DELETE, DeleteScope.PROFILE): [*retrieves, "Retrieve CMT_Consumer", "Delete CMT_Consumer"],
     }
 
 

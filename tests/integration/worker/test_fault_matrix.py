@@ -74,7 +74,7 @@ CLEARS = [f"Delete {table}" for table in (CONTACT, PET)]
 PLANS = {
     "NEW": POSTS,
     "UPDATE": [*GETS, *CLEARS, *POSTS],
-    "DELETE PROFILE": [*GETS, *CLEARS, f"Delete {CONSUMER}"],
+    "DELETE PROFILE": [*GETS, f"Retrieve {CONSUMER}", *CLEARS, f"Delete {CONSUMER}"],
     "DELETE ENTITIES": CLEARS,
 }
 # Where faults strike: the first call of each phase, so that what follows it shows what the fault keeps from being done.

@@ -118,7 +118,13 @@ def test_delete_profile_deletes_all_entities_and_then_the_parent(shared: Deploym
     first, last = new(consumer, **ALL_TYPES), delete_profile(consumer)
     published = shared.publish(first, last)
     assert shared.outcome(worker, last)["outcome"] == "synced"
-    assert shared.simulator.said(consumer) == [*POSTS, *RETRIEVES, *DELETES, "Delete CMT_Consumer"]
+    assert shared.simulator.said(consumer) == [
+        *POSTS,
+        *RETRIEVES,
+        "Retrieve CMT_Consumer",
+        *DELETES,
+        "Delete CMT_Consumer",
+    ]
     assert_rows_are_those_of(shared, consumer, *published)
     assert not any(shared.simulator.rows(shared.catalog, consumer).values())
 

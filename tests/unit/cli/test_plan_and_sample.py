@@ -50,6 +50,7 @@ def briefly(event: dict[str, Any]) -> list[str]:
 
 CHILDREN = ["CMT_Contact", "CMT_Child", "CMT_Pet", "CMT_DigitalAsset", "CMT_Interest", "CMT_OptIn"]
 CLEARING = [*(f"retrieve {name}" for name in CHILDREN), *(f"delete {name} each" for name in CHILDREN)]
+CLEARING_ALL = [*CLEARING[:6], "retrieve CMT_Consumer", *CLEARING[6:]]
 
 
 def test_plan_shows_the_data_extensions_of_the_events_market(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -76,12 +77,12 @@ def test_plan_names_every_call_of_each_operation_in_order() -> None:
     ]
     assert briefly(UPDATE) == [*CLEARING, "upsert CMT_Consumer", "upsert CMT_Contact"]
     assert briefly(DELETE_ENTITIES) == ["delete CMT_Contact"]
-    assert briefly(DELETE_PROFILE) == [*CLEARING, "delete CMT_Consumer"]
+    assert briefly(DELETE_PROFILE) == [*CLEARING_ALL, "delete CMT_Consumer"]
 
 
 def test_plan_heeds_that_the_parent_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SYNC_REPLACE_PARENT", "true")
-    assert briefly(UPDATE) == [*CLEARING, "delete CMT_Consumer", "upsert CMT_Consumer", "upsert CMT_Contact"]
+    assert briefly(UPDATE) == [*CLEARING_ALL, "delete CMT_Consumer", "upsert CMT_Consumer", "upsert CMT_Contact"]
 
 
 def test_plan_of_reconcile_names_the_calls_at_most_and_on_what_each_depends(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -98,7 +99,7 @@ def test_plan_of_reconcile_names_the_calls_at_most_and_on_what_each_depends(monk
         *[("retrieve", "parent found")] * 4,
         *[("upsert", "different")] * 5,
     ]
-    assert briefly(DELETE_PROFILE) == [*CLEARING, "delete CMT_Consumer"]
+    assert briefly(DELETE_PROFILE) == [*CLEARING_ALL, "delete CMT_Consumer"]
     assert "upsert if different" in plan(UPDATE).stdout
 
 

@@ -7,7 +7,7 @@ import pytest
 from app.cmt.good_answer import read_good_answer
 from app.cmt.http.answer import Answer
 from app.cmt.results import LONGEST_MESSAGE, Mask, NoResult, call_error, names_of, retrieve_page, write_results
-from app.domain.entities import Catalog, Row
+from app.domain.entities import Catalog, DataExtension, Row
 from tests.unit.cmt.answers import bad, fault, good, retrieved, written
 
 ANN: Row = {"ConsumerId": "ann-4711", "ContactId": "k1", "Type": "Email", "Value": "ann.lee@example.com"}
@@ -158,13 +158,13 @@ def test_answers_without_results(catalog: Catalog, answer: Answer, code: str, re
     assert (caught.value.verdict.entry.code, caught.value.retry_after) == (code, retry_after)
 
 
-KEY = ("ConsumerId", "PetId")
+TABLE = DataExtension("CMT_Pet", ("ConsumerId", "PetId"), ("ConsumerId", "PetId", "Value"))
 
 
 def test_a_page_says_how_to_get_the_next_one() -> None:
     rows: list[dict[str, str | None]] = [{"ConsumerId": "ann-4711", "PetId": "1", "Value": "x"}]
-    assert retrieve_page(Answer(200, retrieved(rows)), "ann-4711", KEY).next_id is None
-    more = retrieve_page(Answer(200, retrieved(rows, "MoreDataAvailable", "id-7")), "ann-4711", KEY)
+    assert retrieve_page(Answer(200, retrieved(rows)), "ann-4711", TABLE).next_id is None
+    more = retrieve_page(Answer(200, retrieved(rows, "MoreDataAvailable", "id-7")), "ann-4711", TABLE)
     assert (more.next_id, more.rows) == ("id-7", rows)
 
 
@@ -175,16 +175,23 @@ def test_a_page_says_how_to_get_the_next_one() -> None:
         (retrieved([], ""), "CMT-MALFORMED"),
         (retrieved([], "MoreDataAvailable", ""), "CMT-MALFORMED"),
         (retrieved([{"Value": "x"}]), "CMT-MALFORMED"),
-        (retrieved([{"ConsumerId": "ann-4711", "PETID": "1"}]), "CMT-MALFORMED"),
+        (retrieved([{"ConsumerId": "ann-4711", "Pet": "1"}]), "CMT-MALFORMED"),
         (retrieved([{"ConsumerId": "ann-4711", "PetId": "1"}, {"ConsumerId": "bob-0815"}]), "CMT-FOREIGN-ROWS"),
+        (retrieved([{"ConsumerId": "ANN-4711", "PetId": "1"}]), "CMT-CONSUMER-SPELLING"),
+        (retrieved([{"ConsumerId": "ann-4711 ", "PetId": "1"}]), "CMT-CONSUMER-SPELLING"),
+        (
+            retrieved([{"ConsumerId": "ANN-4711", "PetId": "1"}, {"ConsumerId": "bob-0815", "PetId": "1"}]),
+            "CMT-FOREIGN-ROWS",
+        ),
     ],
 )
 def test_pages_that_must_not_be_used(body: bytes, code: str) -> None:
     with pytest.raises(NoResult) as caught:
-        retrieve_page(Answer(200, body), "ann-4711", KEY)
+        retrieve_page(Answer(200, body), "ann-4711", TABLE)
     assert caught.value.verdict.entry.code == code
 
 
-def test_a_key_that_differs_in_case_and_trailing_blanks_is_the_same_key() -> None:
-    rows: list[dict[str, str | None]] = [{"ConsumerId": "ANN-4711 ", "PetId": "1"}]
-    assert len(retrieve_page(Answer(200, retrieved(rows)), "ann-4711", KEY).rows) == 1
+def test_columns_come_in_our_spelling_however_marketing_cloud_spells_them() -> None:
+    rows: list[dict[str, str | None]] = [{"CONSUMERID": "ann-4711", "petId": "1", "VALUE": "x", "Extra": "y"}]
+    page = retrieve_page(Answer(200, retrieved(rows)), "ann-4711", TABLE)
+    assert page.rows == [{"ConsumerId": "ann-4711", "PetId": "1", "Value": "x", "Extra": "y"}]

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from app.domain import diff as module
 from app.domain.diff import Difference, Kind, diff, form, same, wanted_form
 from app.domain.entities import Catalog, DataExtension, EntityType, Row, as_text
+from app.domain.keys import folded
 
 CONSUMER, CONTACT, CHILD, PET, ASSET, INTEREST, OPT_IN = EntityType
 
@@ -292,7 +293,7 @@ def test_of_a_type_that_was_not_read_everything_is_upserted(catalog: Catalog) ->
 
 @pytest.mark.parametrize(
     ("there", "asked"),
-    [("P1", "p1"), ("p1 ", "p1"), ("\uff501", "p1"), ("7", "007"), ("007", 7), ("straße", "STRASSE")],
+    [(" p1", "p1"), ("straße", "STRASSE"), ("\uff501", "p1"), ("7", "007"), ("007", 7)],
 )
 def test_a_row_under_another_spelling_of_its_key_is_deleted_first(catalog: Catalog, there: str, asked: Any) -> None:
     """It may be the very row that is posted: deleting it afterwards could delete what was just written."""
@@ -300,13 +301,19 @@ def test_a_row_under_another_spelling_of_its_key_is_deleted_first(catalog: Catal
     assert difference == Difference(upserts=((PET, pet(asked, Name="A")),), respelled=(key(there),))
 
 
-def test_of_two_spellings_that_are_there_the_wanted_one_stays(catalog: Catalog) -> None:
-    difference = diff(held(pet=[pet("P1"), pet("p1")]), wanted(pet("p1")), catalog)
-    assert difference == Difference(right=((PET, pet("p1")),), respelled=(key("P1"),))
+@pytest.mark.parametrize(("there", "asked"), [("P1", "p1"), ("p1 ", "p1"), ("p1", "P1  "), ("ä", "Ä")])
+def test_a_key_in_another_case_or_with_other_trailing_blanks_is_the_same_key(
+    catalog: Catalog, there: str, asked: str
+) -> None:
+    """As SQL Server compares: its values decide, and it is never deleted, which would delete the wanted row."""
+    rows = held(pet=[pet(there, Name="A")])
+    assert diff(rows, wanted(pet(asked, Name="A")), catalog) == Difference(right=((PET, pet(asked, Name="A")),))
+    assert diff(rows, wanted(pet(asked, Name="B")), catalog) == Difference(upserts=((PET, pet(asked, Name="B")),))
 
 
-def test_two_wanted_spellings_that_are_there_both_stay(catalog: Catalog) -> None:
-    assert diff(held(pet=[pet("P1"), pet("p1")]), wanted(pet("p1"), pet("P1")), catalog).empty
+def test_two_wanted_spellings_of_a_key_are_one_row(catalog: Catalog) -> None:
+    difference = diff(held(), wanted(pet("p1", Name="A", Breed="x"), pet("P1 ", Name="B")), catalog)
+    assert difference.upserts == ((PET, pet("P1 ", Name="B", Breed="x")),)
 
 
 @pytest.mark.parametrize(("there", "asked"), [("7.00", 7), ("9/21/2026 12:00:00 AM", "2026-09-21"), ("True", True)])
@@ -316,8 +323,9 @@ def test_a_key_of_another_type_is_compared_as_a_value_of_that_type(catalog: Cata
 
 def test_a_row_that_is_listed_twice_counts_as_one_the_later_columns_over_the_earlier(catalog: Catalog) -> None:
     rows = wanted(pet("1", Name="A", Breed="x"), pet("1", Name="B"))
-    assert diff(held(pet=[pet("1", Name="B", Breed="x")]), rows, catalog).right == tuple(rows)
-    assert diff(held(pet=[pet("1", Name="A", Breed="x")]), rows, catalog).upserts == tuple(rows)
+    one = ((PET, pet("1", Name="B", Breed="x")),)
+    assert diff(held(pet=[pet("1", Name="B", Breed="x")]), rows, catalog).right == one
+    assert diff(held(pet=[pet("1", Name="A", Breed="x")]), rows, catalog).upserts == one
 
 
 def test_rows_of_another_consumer_are_other_rows(catalog: Catalog) -> None:
@@ -341,22 +349,23 @@ def rows_of(values: st.SearchStrategy[Any]) -> st.SearchStrategy[list[dict[str, 
 def test_a_difference_applied_to_what_is_held_gives_what_is_wanted(
     catalog: Catalog, there: list[dict[str, Any]], asked: list[dict[str, Any]], anew: bool
 ) -> None:
-    table = {row["PetId"]: row for row in there}
+    table = {folded(row["PetId"]): row for row in there}
     difference = diff(held(pet=list(table.values())), wanted(*asked), catalog, anew=anew)
-    after = {i: row for i, row in table.items() if key(i) not in difference.respelled}
+    assert difference.respelled == ()
+    after = dict(table)
     for _, row in difference.upserts:
-        after[str(row["PetId"])] = {**after.get(str(row["PetId"]), {}), **row}
+        after[folded(str(row["PetId"]))] = {**after.get(folded(str(row["PetId"])), {}), **row}
     for _, gone in difference.vanished:
-        del after[str(gone["PetId"])]
+        del after[folded(str(gone["PetId"]))]
 
     merged: dict[str, dict[str, Any]] = {}
     for row in asked:
-        merged.setdefault(row["PetId"], {}).update(row)
+        merged.setdefault(folded(row["PetId"]), {}).update(row)
     assert set(after) == set(merged)
     for pet_id, row in merged.items():
-        assert all(same(as_text(after[pet_id].get(column)), value) for column, value in row.items())
+        assert all(same(as_text(after[pet_id].get(c)), value) for c, value in row.items() if c != "PetId")
         for column, value in table.get(pet_id, {}).items():
             if column not in row:
                 assert after[pet_id][column] == (value if not anew or not value else None)
     assert diff(held(pet=list(after.values())), wanted(*asked), catalog, anew=anew).empty
-    assert len(difference.upserts) + len(difference.right) == len(asked)
+    assert len(difference.upserts) + len(difference.right) == len(merged)

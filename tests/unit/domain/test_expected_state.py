@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
@@ -211,11 +212,27 @@ def test_a_value_that_is_spelled_otherwise_is_no_drift() -> None:
     assert judged(there, update, settled(update)) == Comparison()
 
 
-def test_a_key_that_is_spelled_otherwise_is_deleted_before_it_is_posted() -> None:
-    update = event(Operation.UPDATE, [{"PetId": "p1"}])
-    found = judged(held({"PetId": "P1"}), update, settled(update))
-    assert briefly(found) == [("pet", "missing", "c/p1"), ("pet", "extra", "c/P1")]
+def test_a_key_that_may_be_spelled_otherwise_is_deleted_before_it_is_posted() -> None:
+    update = event(Operation.UPDATE, [{"PetId": "7"}])
+    found = judged(held({"PetId": "007"}), update, settled(update))
+    assert briefly(found) == [("pet", "missing", "c/7"), ("pet", "extra", "c/007")]
     assert (len(found.delete_first), len(found.delete_last)) == (1, 0)
+
+
+def test_a_key_in_another_case_or_with_other_trailing_blanks_is_no_drift() -> None:
+    update = event(Operation.UPDATE, [{"PetId": "p1", "Name": "Rex"}])
+    assert judged(held({"PetId": "P1 ", "Name": "Rex"}), update, settled(update)) == Comparison()
+    found = judged(held({"PetId": "P1 ", "Name": "Tom"}), update, settled(update))
+    assert [(drift.kind, [column.column for column in drift.columns]) for drift in found.drift] == [
+        ("different", ["Name"])
+    ]
+
+
+def test_a_row_that_was_deleted_under_another_spelling_of_its_key_is_not_wanted() -> None:
+    update = event(Operation.UPDATE, [{"PetId": "p1"}, TOM])
+    state = replace(settled(update), deleted=(DeletedRow(9, "pet", ("P1 ",)),), offset=9)
+    assert judged(held(TOM), update, state) == Comparison()
+    assert briefly(judged(held({"PetId": "P1"}, TOM), update, state)) == [("pet", "extra", "c/P1")]
 
 
 def test_a_row_that_an_event_lists_twice_counts_once() -> None:

@@ -36,9 +36,9 @@ POSTS = (
 )
 
 
-def clearing(phase: Phase) -> tuple[Step, ...]:
+def clearing(phase: Phase, *also_read: EntityType) -> tuple[Step, ...]:
     return (
-        *(Step(Action.RETRIEVE, entity, phase) for entity in CHILD_TYPES),
+        *(Step(Action.RETRIEVE, entity, phase) for entity in (*CHILD_TYPES, *also_read)),
         *(Step(Action.DELETE, entity, phase) for entity in CHILD_TYPES),
     )
 
@@ -54,17 +54,20 @@ def test_update_clears_every_entity_type_also_those_that_it_does_not_list_then_p
 def test_update_may_replace_the_parent_too(catalog: Catalog) -> None:
     parent = Step(Action.DELETE, CONSUMER, Phase.BEFORE_PARENT, {"ConsumerId": "c"})
     plan = plan_replace(event(Operation.UPDATE), catalog, replace_parent=True)
-    assert plan == (*clearing(Phase.BEFORE_PARENT), parent, *POSTS)
+    assert plan == (*clearing(Phase.BEFORE_PARENT, CONSUMER), parent, *POSTS)
 
 
 @pytest.mark.parametrize("scope", [DeleteScope.PROFILE, None])
 @pytest.mark.parametrize("replace_parent", [False, True])
-def test_delete_profile_clears_all_then_deletes_the_parent(
+def test_delete_profile_reads_all_clears_the_entities_then_deletes_the_parent(
     catalog: Catalog, scope: DeleteScope | None, replace_parent: bool
 ) -> None:
     profile = event(Operation.DELETE, consumer=None, entities={}, delete_scope=scope)
     parent = Step(Action.DELETE, CONSUMER, Phase.DELETE, {"ConsumerId": "c"})
-    assert plan_replace(profile, catalog, replace_parent=replace_parent) == (*clearing(Phase.DELETE), parent)
+    assert plan_replace(profile, catalog, replace_parent=replace_parent) == (
+        *clearing(Phase.DELETE, CONSUMER),
+        parent,
+    )
 
 
 def test_delete_profile_pays_no_heed_to_rows_that_the_event_lists(catalog: Catalog) -> None:
@@ -170,10 +173,15 @@ def test_of_a_parent_that_was_not_read_the_post_is_needed(catalog: Catalog) -> N
     assert narrow(plan_reconcile(event(Operation.UPDATE), catalog), found, catalog)[0] == POSTS[0]
 
 
-def test_a_row_under_another_spelling_of_its_key_is_deleted_before_the_parent_is_written(catalog: Catalog) -> None:
-    writes = narrow(plan_reconcile(event(Operation.UPDATE), catalog), held("K1", "k2"), catalog)
-    assert writes[0] == gone("K1", Phase.BEFORE_PARENT)
+def test_a_row_that_may_be_a_wanted_one_is_deleted_before_the_parent_is_written(catalog: Catalog) -> None:
+    writes = narrow(plan_reconcile(event(Operation.UPDATE), catalog), held(" k1", "k2"), catalog)
+    assert writes[0] == gone(" k1", Phase.BEFORE_PARENT)
     assert POSTS[1] in writes
+
+
+def test_a_row_under_its_key_in_another_case_is_kept(catalog: Catalog) -> None:
+    writes = narrow(plan_reconcile(event(Operation.UPDATE), catalog), held("K1 ", "k2"), catalog)
+    assert [step.action for step in writes if step.entity is CONTACT] == [Action.KEEP, Action.KEEP]
 
 
 def test_a_new_deletes_nothing_whatever_is_there(catalog: Catalog) -> None:

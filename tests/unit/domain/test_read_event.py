@@ -216,7 +216,12 @@ _DEEP = b'{"a":' * 50_000
         (record({**NEW, "consumerId": "c-2"}), errors.EVENT_KEY_MISMATCH),
         (record(key=b"c-1 "), errors.EVENT_KEY_MISMATCH),
         (record({**NEW, "consumer": {"ConsumerId": "c-1", "Shoe": 44}}), errors.EVENT_UNKNOWN_COLUMN),
-        (record({**NEW, "consumer": {"ConsumerId": "c-1", "firstname": "x"}}), errors.EVENT_UNKNOWN_COLUMN),
+        (record({**NEW, "consumer": {"ConsumerId": "c-1", "first_name": "x"}}), errors.EVENT_UNKNOWN_COLUMN),
+        (
+            record({**NEW, "consumer": {"ConsumerId": "c-1", "FirstName": "x", "firstname": "y"}}),
+            errors.EVENT_COLUMN_TWICE,
+        ),
+        (record({**NEW, "entities": {"pet": [{"PetId": "1", "PETID": "1"}]}}), errors.EVENT_COLUMN_TWICE),
         (record({**NEW, "entities": {"pet": [{"PetId": "1", "ChildId": "1"}]}}), errors.EVENT_UNKNOWN_COLUMN),
         (record({**NEW, "consumer": {"FirstName": "x"}}), errors.EVENT_MISSING_KEY_COLUMN),
         (record({**NEW, "entities": {"pet": [{}]}}), errors.EVENT_MISSING_KEY_COLUMN),
@@ -243,6 +248,32 @@ def test_every_code_for_events_is_given_here_or_by_the_dead_letter_writer() -> N
         "EVENT-TOO-LARGE",  # only with a limit, see below
         "EVENT-MARKET-UNKNOWN",  # only with a catalog that lists markets, see below
     }
+
+
+def test_columns_are_matched_without_case_and_get_the_spelling_of_the_data_extension() -> None:
+    event = read_event(
+        record(
+            {
+                **NEW,
+                "consumer": {"CONSUMERID": "c-1", "firstName": "Jana"},
+                "entities": {"pet": [{"petid": "p-1", "NAME": "Rex"}]},
+            }
+        ),
+        CATALOG,
+    )
+    assert event.consumer == {"ConsumerId": "c-1", "FirstName": "Jana"}
+    assert event.rows() == [(EntityType.PET, {"ConsumerId": "c-1", "PetId": "p-1", "Name": "Rex"})]
+
+
+@pytest.mark.parametrize("operation", [{"operation": "UPDATE"}, {"operation": "DELETE", "deleteScope": "ENTITIES"}])
+def test_rows_of_one_key_are_one_row_later_columns_over_earlier_ones(operation: dict[str, Any]) -> None:
+    """SQL Server takes keys that differ in case and trailing blanks for one."""
+    pets = [{"PetId": "p1", "Name": "A", "Breed": "x"}, {"PetId": "p2"}, {"petId": "P1 ", "Name": "B"}, {"PetId": "p1"}]
+    event = read_event(record({**NEW, "entities": {"pet": pets}, **operation}), CATALOG)
+    assert event.rows() == [
+        (EntityType.PET, {"ConsumerId": "c-1", "PetId": "p1", "Name": "B", "Breed": "x"}),
+        (EntityType.PET, {"ConsumerId": "c-1", "PetId": "p2"}),
+    ]
 
 
 def test_consumer_id_as_a_number_in_a_row_is_the_same_consumer() -> None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from app.cmt.errors import CallError, CallFailed
 from app.cmt.results import RowResult
 from app.domain.entities import Catalog, EntityType, Row, as_text
+from app.domain.keys import folded, folded_key
 from app.domain.plan import Action
 
 Key = tuple[str, ...]
@@ -39,7 +40,7 @@ class _Fault:
 
 @dataclass
 class FakeCmt:
-    """Holds rows as text, as the real one does. Use ``fail_row`` and ``fail_call`` to break things.
+    """Holds rows as text, and compares keys, as the real one does. Use ``fail_row`` and ``fail_call`` to break things.
 
     ``retry_after``, ``late_seconds``: what calls that fail as a whole say. ``typed``: retrieves spell values as columns
     of types other than text do. ``at_once``: retrieves that were under way at the same time, at most.
@@ -80,6 +81,7 @@ class FakeCmt:
         def write(entity: EntityType, key: Key, row: Row) -> None:
             held = self.tables[entity].setdefault(key, {})
             held.update({column: as_text(value) for column, value in row.items()})
+            held.update(zip(self.catalog[entity].primary_key, key, strict=True))
 
         return self._write(Action.UPSERT, rows, permit, write)
 
@@ -96,6 +98,9 @@ class FakeCmt:
             self._break_call(Action.RETRIEVE, entity)
         finally:
             self._under_way -= 1
+        owners = {row["ConsumerId"] or "" for row in self.tables[entity].values()}
+        if any(folded(owner) == folded(consumer_id) for owner in owners - {consumer_id}):
+            raise CallFailed(CallError("CMT-CONSUMER-SPELLING", "held under another spelling"))
         columns = set() if not self.typed else set(self.catalog[entity].columns) - set(self.catalog[entity].primary_key)
         return [
             {column: _spelled(value) if column in columns else value for column, value in row.items()}
@@ -119,7 +124,7 @@ class FakeCmt:
         for ordinal, (entity, key, row) in enumerate(keyed):
             fault = self._fault(action, entity, whole_call=False, key=key)
             if fault is None:
-                write(entity, key, row)
+                write(entity, self._as_held(entity, key), row)
                 results.append(RowResult(True, ordinal))
             else:
                 results.append(RowResult(False, ordinal, fault.code, f"row refused: {fault.code}"))
@@ -137,6 +142,10 @@ class FakeCmt:
                 fault.times -= 1
                 return fault
         return None
+
+    def _as_held(self, entity: EntityType, key: Key) -> Key:
+        """SQL Server takes keys that differ in case and trailing blanks for one."""
+        return next((held for held in self.tables[entity] if folded_key(held) == folded_key(key)), key)
 
     def _key(self, entity: EntityType, row: Row) -> Key:
         return tuple(str(as_text(value)) for value in self.catalog[entity].key_of(row).values())

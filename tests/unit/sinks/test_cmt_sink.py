@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import structlog
 
-from app.domain.entities import CHILD_TYPES, Catalog, EntityType
+from app.domain.entities import CHILD_TYPES, Catalog, DataExtension, EntityType
 from app.domain.event import DeleteScope, Operation, ProfileEvent
 from app.domain.outcome import Attempt, NotPermitted, Outcome, RecordCount, Settle, TryAgain, decide
 from app.domain.plan import Action
@@ -118,7 +118,8 @@ async def test_update_keeps_parent_columns_that_it_does_not_name(cmt: FakeCmt) -
 async def test_update_that_replaces_the_parent_deletes_it_after_the_entity_rows(cmt: FakeCmt) -> None:
     fill(cmt)
     await run(cmt, UPDATE, replace_parent=True)
-    assert cmt.log[6:11] == [
+    assert cmt.log[6:12] == [
+        "retrieve consumer c",
         "delete contact c/k0",
         "delete pet c/p0",
         "delete pet c/p1",
@@ -133,6 +134,7 @@ async def test_delete_profile_deletes_all_rows_then_the_parent(cmt: FakeCmt) -> 
     attempt = await run(cmt, DELETE_PROFILE)
     assert cmt.log == [
         *RETRIEVES,
+        "retrieve consumer c",
         "delete contact c/k0",
         "delete pet c/p0",
         "delete pet c/p1",
@@ -357,7 +359,7 @@ async def test_repeating_an_attempt_that_broke_off_ends_with_the_right_rows(cmt:
 async def test_batch_holds_consecutive_rows_of_one_phase_and_the_parent_goes_alone(cmt: FakeCmt) -> None:
     fill(cmt)
     await run(cmt, UPDATE, batch_size=2, replace_parent=True)
-    assert cmt.log[6:] == [
+    assert cmt.log[7:] == [
         "delete contact c/k0, pet c/p0",
         "delete pet c/p1",
         "delete consumer c",
@@ -386,7 +388,7 @@ async def test_update_with_a_refused_delete_in_a_batch_posts_nothing(cmt: FakeCm
     fill(cmt)
     cmt.fail_row(Action.DELETE, CONTACT, PERMANENT)
     attempt = await run(cmt, UPDATE, batch_size=50, replace_parent=True)
-    assert cmt.log[6:] == ["delete contact c/k0, pet c/p0, pet c/p1"]
+    assert cmt.log[7:] == ["delete contact c/k0, pet c/p0, pet c/p1"]
     assert counts(attempt) == {CONTACT: (0, 1)}
 
 
@@ -505,3 +507,47 @@ async def test_dry_run_asks_for_the_permit_before_each_write(cmt: FakeCmt) -> No
     asked: list[int] = []
     await sink(cmt, dry_run=True).apply(NEW, last_attempt=False, permit=lambda: asked.append(1))
     assert len(asked) == 4
+
+
+async def test_no_call_has_a_key_twice_in_whatever_spelling(cmt: FakeCmt) -> None:
+    pets = ({"PetId": "p1", "Name": "A"}, {"PetId": "p2"}, {"PetId": "P1 ", "Name": "B"})
+    await run(cmt, event(Operation.NEW, entities={PET: pets}), batch_size=50)
+    assert cmt.log == ["upsert consumer c", "upsert pet c/p1, pet c/p2", "upsert pet c/P1 "]
+    assert cmt.tables[PET]["c", "p1"]["Name"] == "B"
+
+
+# A consumer ID in another spelling is another consumer's
+
+
+@pytest.mark.parametrize("operation", [Operation.UPDATE, Operation.DELETE])
+@pytest.mark.parametrize("settings", [{}, {"strategy": "reconcile"}, {"replace_parent": True}])
+@pytest.mark.parametrize("other", ["C", "c "])
+async def test_rows_of_a_consumer_id_in_another_spelling_are_not_touched(
+    cmt: FakeCmt, operation: Operation, settings: dict[str, Any], other: str
+) -> None:
+    fill(cmt)
+    cmt.tables[CONSUMER].clear()
+    cmt.hold(CONTACT, ConsumerId=other, ContactId="x")
+    before = {entity: dict(rows) for entity, rows in cmt.tables.items()}
+    what = DELETE_PROFILE if operation is Operation.DELETE else UPDATE
+    attempt = await run(cmt, what, **settings)
+    assert ("CMT-CONSUMER-SPELLING", CONTACT) in codes(attempt)
+    assert decide(attempt, attempts_left=True) == Settle(Outcome.FAILED, attempt.failures[0], True, True)
+    assert cmt.tables[CONTACT] == before[CONTACT]
+    if what is UPDATE:
+        assert cmt.tables == before
+
+
+async def test_a_parent_row_of_a_consumer_id_in_another_spelling_is_not_deleted(cmt: FakeCmt) -> None:
+    cmt.hold(CONSUMER, ConsumerId="C")
+    attempt = await run(cmt, DELETE_PROFILE)
+    assert codes(attempt) == [("CMT-CONSUMER-SPELLING", CONSUMER)]
+    assert holds(cmt) == [("C",)]
+
+
+async def test_a_parent_row_is_deleted_by_the_key_that_was_returned(cmt: FakeCmt) -> None:
+    table = DataExtension("Kunden", ("Market", "ConsumerId"), ("ConsumerId", "Market"))
+    other = FakeCmt(Catalog({**cmt.catalog.data_extensions, CONSUMER: table}))
+    other.hold(CONSUMER, ConsumerId="c", Market="DE")
+    await run(other, DELETE_PROFILE)
+    assert holds(other) == []
