@@ -1,12 +1,13 @@
 from __future__ import annotations
 
+import html
 from decimal import Decimal
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.domain.masking import MASK, mask
+from app.domain.masking import LONGEST_TEXT, MASK, mask
 
 COLUMNS = ("ConsumerId", "EmailAddress", "FirstName", "Name", "BirthDate")
 
@@ -53,6 +54,74 @@ def test_quoted_text_is_masked_although_it_is_cut_short() -> None:
     assert mask("The value 'Anna Maria Lou' exceeds the maximum.", ["Anna Maria Louise"]) == (
         "The value '***' exceeds the maximum."
     )
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("Truncated value: 'Anna Mar", "Anna Maria Louise"),
+        ("Truncated value: Anna Mar", "Anna Maria Louise"),
+        ("Truncated value: Ann", "Anna Maria Louise"),
+        ("The value Anna Ma is too long", "Anna Maria Louise"),
+        ("The value ANNA MARIA LOU... is too long", "Anna Maria Louise"),
+        ("The value Ann... is too long", "Anna Maria Louise"),
+        ("The value Anna… is too long", "Anna Maria Louise"),
+        ("refused: anna.maria@exam", "anna.maria@example.com"),
+        ("refused: anna.mar", "anna.maria@example.com"),
+        ("born 1990-12-", "1990-12-31"),
+        ("M&#252;nchen is too long", "München"),
+        ("M&#xFC;nchen is too long", "München"),
+        ("M&uuml;nchen is too long", "München"),
+        ("M&amp;#252;nchen is too long", "München"),
+        ("M&#252;nchen-Schwa... is too long", "München-Schwabing"),
+        ("Stra&#223;e 5", "straße 5"),
+        ("AT&amp;T is no name", "AT&T"),
+        ("AT&amp;T is no name", "AT&amp;T"),
+        ("AT&T is no name", "AT&amp;T"),
+        ("&lt;b&gt;Anna&lt;/b&gt; is no name", "<b>Anna</b>"),
+        ("O&#39;Brien is no name", "O'Brien"),
+        ("&#39;Anna", "Anna Maria"),
+    ],
+)
+def test_values_are_masked_although_they_are_cut_off_or_escaped(text: str, value: str) -> None:
+    masked = mask(text, [value])
+    assert MASK in masked
+    assert not [
+        part for part in ("ann", "mar", "1990", "nchen", "stra", "at&", "brien", "<b>") if part in masked.lower()
+    ]
+
+
+def test_what_follows_a_quote_that_is_not_closed_is_masked_to_the_end_of_its_line() -> None:
+    assert mask("The value 'Anna Mar\nis refused", []) == "The value '***\nis refused"
+
+
+def test_the_beginning_of_a_value_within_other_words_stays() -> None:
+    assert mask("The contact of the column is invalid", ["act of kindness", "val", "lid on the pot"]) == (
+        "The contact of the column is in***id"
+    )
+    assert mask("error 310007 of 1234567 rows", ["3100071", "310007 12"]) == "error 310007 of *** rows"
+
+
+def test_a_value_that_overlaps_a_kept_word_or_another_value_leaves_no_rest() -> None:
+    assert mask("Anna Maria Louise", ["anna maria", "maria louise"]) == MASK
+    assert mask("FirstName Anna", ["name anna"], ["FirstName"]) == "FirstName***"
+    assert mask("11-1-1 refused", ["1-1"]) == "11-*** refused"
+
+
+@given(st.text(alphabet="abcdeé &;#<'", min_size=7, max_size=30), st.integers(3, 30), st.integers(0, 2))
+def test_no_beginning_of_a_value_survives_at_the_end_of_a_text(value: str, length: int, times: int) -> None:
+    quoted = value[:length].strip()
+    if len(quoted) < 7 or not quoted[0].isalnum():
+        return
+    for _ in range(times):
+        quoted = html.escape(quoted).replace("é", "&#233;")
+    assert mask(f"The value is {quoted}", [value]).replace(" ", "") == f"Thevalueis{MASK}"
+
+
+def test_of_a_very_long_text_the_beginning_is_read() -> None:
+    masked = mask("Anna " * 10_000, ["Anna"])
+    assert len(masked) < LONGEST_TEXT
+    assert "Anna" not in masked
 
 
 def test_apostrophes_are_not_quotes() -> None:

@@ -9,17 +9,21 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Callable
-from typing import Any
+from decimal import Decimal
+from typing import Any, TypeVar
 
 import pytest
 
 from app.bundled import schema_path
 from app.domain.entities import parse_catalog
 from app.domain.event import InvalidEvent, read_event
+from app.domain.masking import mask
 from app.domain.record import SourceRecord
+from app.observe.redaction import mask_text
 from tests.growth import LINEAR_AT_MOST, growth
 
 MEGABYTE = 1_000_000
+_Sized = TypeVar("_Sized", str, bytes)
 CATALOG = parse_catalog(schema_path("data-extensions.json").read_bytes())
 NEW: dict[str, Any] = {
     "eventId": "e-1",
@@ -89,7 +93,7 @@ def test_reading_an_event_is_linear(make: Callable[[int], bytes]) -> None:
     assert growth(make, read, 2000) < LINEAR_AT_MOST
 
 
-def of_a_megabyte(make: Callable[[int], bytes]) -> bytes:
+def of_a_megabyte(make: Callable[[int], _Sized]) -> _Sized:
     few, more = len(make(1000)), len(make(2000))
     value = make(MEGABYTE * 1000 // (more - few))
     assert len(value) > MEGABYTE * 0.9
@@ -104,6 +108,58 @@ def test_a_megabyte_of_the_worst_is_read_and_what_is_said_of_it_is_short(make: C
     except InvalidEvent as invalid:
         assert len(str(invalid)) < 1000
         assert len(invalid.event_id) <= 512
+
+
+# Texts that are masked: what another system said, and what goes into a log.
+TEXTS: dict[str, Callable[[int], str]] = {
+    "one letter": lambda n: "a" * n,
+    "one digit": lambda n: "1" * n,
+    "digits and a letter": lambda n: "1" * n + "a",
+    "digits one by one": lambda n: "1 " * n + "1a",
+    "digits and blanks": lambda n: "+1" + " " * n,
+    "at signs": lambda n: "a@" * n,
+    "words before an at sign": lambda n: "a." * n + "@",
+    "words after an at sign": lambda n: "a@" + "b." * n + "1",
+    "single quotes": lambda n: " 'a" * n,
+    "curved quotes": lambda n: " ‘a “a" * n,
+    "all quotes": lambda n: " 'a \"a ‘a “a" * n,
+    "references": lambda n: "&amp;" * n,
+    "references of references": lambda n: "&" + "amp;" * n,
+    "a reference of many digits": lambda n: "&#" + "1" * n,
+    "ellipses": lambda n: "Ann..." * n,
+    "quoted input": lambda n: "input_value=" * n,
+    "beginnings of tokens": lambda n: "-eyJaaaaaaaa" * n,
+    "beginnings of tokens with dots": lambda n: "eyJaaaaaaaa." * n,
+    "bearers": lambda n: "bearer " * n,
+    "bearer and blanks": lambda n: "bearer" + " " * n,
+    "hexadecimal": lambda n: "0123abcd-" * n,
+    "umlauts": lambda n: "ü" * n,
+    "sharp s": lambda n: "\u0130" * n,
+}
+# What the texts may quote.
+SENT = ["aaaaaaaaaa", "1111111111", "Anna Maria", "a@a.example", "11", "1-1", "a", None, True]
+
+
+@pytest.mark.parametrize("make", TEXTS.values(), ids=TEXTS.keys())
+@pytest.mark.parametrize("masked", [lambda text: mask(text, SENT, ["Name"]), mask_text], ids=["message", "log"])
+def test_masking_is_linear(make: Callable[[int], str], masked: Callable[[str], str]) -> None:
+    assert growth(make, masked, 500) < LINEAR_AT_MOST
+    masked(of_a_megabyte(make))
+
+
+VALUES_SENT: dict[str, Callable[[int], list[object]]] = {
+    "different": lambda n: [f"value {number}" for number in range(n)],
+    "alike": lambda n: ["aaaaaaa" + "a" * (number % 30) for number in range(n)],
+    "numbers": lambda n: list(range(n)),
+    "long": lambda n: ["aaaaaa " + "b" * n, "ü" * n, "1" * n, Decimal("0." + "1" * n)],
+}
+
+
+@pytest.mark.parametrize("make", VALUES_SENT.values(), ids=VALUES_SENT.keys())
+def test_masking_is_linear_in_the_values(make: Callable[[int], list[object]]) -> None:
+    text = "aaaaaaaaaaaaaaaa 1 22 333 value 7..., value 12 " * 20
+    assert growth(make, lambda values: mask(text, values, ["Name"]), 100) < LINEAR_AT_MOST
+    mask(text, make(2000))
 
 
 @pytest.mark.parametrize("size", [3000, 400_000])

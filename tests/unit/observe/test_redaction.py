@@ -19,6 +19,9 @@ from app.observe.redaction import MASK, ConsumerHasher, hash_consumer, mask_text
         "4915112345678",
         "Bearer eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJ4In0.c2ln",
         "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJ4In0.c2ln",
+        "key-eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJ4In0.c2ln",
+        "a.b.eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJ4In0.",
+        "input_value='Ann', input_value='Lee', input_type=str",
     ],
 )
 def test_personal_data_and_tokens_are_masked_wherever_they_stand(text: str) -> None:
