@@ -13,6 +13,7 @@ from rich.table import Table
 
 from app.cli.failing import reported_failures
 from app.cli.read_once import read_models_at_end
+from app.domain.counts import MARKETS_PER_DAY, OTHER_MARKETS
 from app.readmodels import kpi as kpi_rows
 
 _DIMENSIONS = ("day", "market", "outcome")
@@ -43,8 +44,13 @@ def kpi(
         complete = models.caught_up()
     rows = kpi_rows.summed(kpi_rows.daily(states, chosen), dimensions)
     if as_json:
-        typer.echo(json.dumps({"complete": complete, "rows": rows}))
+        note = {"folded": True} if kpi_rows.folded(states, chosen) else {}
+        typer.echo(json.dumps({"complete": complete, **note, "rows": rows}))
         return
+    if kpi_rows.folded(states, chosen):
+        typer.echo(
+            f"More than {MARKETS_PER_DAY} markets on a day: the later ones count as `{OTHER_MARKETS}`.", err=True
+        )
     _show(rows, dimensions, kpi_rows.totals(states))
 
 

@@ -18,7 +18,7 @@ from datetime import date, timedelta
 
 import orjson
 
-from app.domain.counts import Counts, added
+from app.domain.counts import Counts, added, within_limits
 from app.domain.state import FORMAT, PartitionState, StateError
 
 # Key of a document: partition, epoch of its writer, month, and a number that the writer uses once.
@@ -129,5 +129,4 @@ def decode_document(value: bytes | None) -> Counts:
         raise StateError(f"not a document of counts: {error}") from None
     if not isinstance(document, dict) or document.get("v") != FORMAT or not isinstance(document.get("counts"), dict):
         raise StateError(f"not a document of counts of format {FORMAT}; was it written by a newer program?")
-    counts: Counts = document["counts"]
-    return counts
+    return within_limits(document["counts"])

@@ -16,6 +16,11 @@ from app.domain.value_class import value_class
 # What a failure that is not about a record of an entity is filed under (not decodable, no key ...).
 EVENT_ENTITY = "event"
 
+# A producer that invents markets must not fill the record: so many markets of a partition are counted by name on a day,
+# first come first served, what comes later counts as ``OTHER_MARKETS``. Numbers stay exact, only the name is lost.
+MARKETS_PER_DAY = 200
+OTHER_MARKETS = "other"
+
 # A child row within its consumer: entity type and the text of its primary key without ``ConsumerId``.
 RowKey = tuple[str, tuple[str, ...]]
 
@@ -54,7 +59,8 @@ class Settlement:
 
 def fold(counts: Counts, settled: Settlement, sign: int = 1) -> None:
     """Add a settled event to ``counts`` in place; ``sign=-1`` takes it out again (a redrive)."""
-    market = counts.setdefault(settled.day, {}).setdefault(settled.market, {})
+    day = counts.setdefault(settled.day, {})
+    market = day.setdefault(_counted_as(settled.market, day), {})
     _add(market.setdefault("events", {}), settled.outcome.value, sign)
     records = market.setdefault("records", {})
     for record in settled.records:
@@ -65,6 +71,30 @@ def fold(counts: Counts, settled: Settlement, sign: int = 1) -> None:
     failures = market.setdefault("failures", {})
     for failure in settled.failures:
         _add(failures, f"{failure.entity}|{settled.operation}|{failure.reason}", sign * failure.count)
+
+
+def _counted_as(market: str, day: DayCounts) -> str:
+    """The name that an event of a market counts under."""
+    if market in day or len(day) < MARKETS_PER_DAY or _named(day) < MARKETS_PER_DAY:
+        return market
+    return OTHER_MARKETS
+
+
+def _named(day: DayCounts) -> int:
+    return len(day) - (OTHER_MARKETS in day)
+
+
+def is_folded(day: DayCounts) -> bool:
+    """Whether events of some market count as ``OTHER_MARKETS``, so that a market's own numbers may not be all."""
+    return OTHER_MARKETS in day and _named(day) >= MARKETS_PER_DAY
+
+
+def within_limits(counts: Counts) -> Counts:
+    """The same counts with no more markets a day than there may be; records of older programs may have more."""
+    return {
+        day: markets if _named(markets) <= MARKETS_PER_DAY else added({day: {}}, {day: markets})[day]
+        for day, markets in counts.items()
+    }
 
 
 def _add(numbers: dict[str, int | list[int]], key: str, n: int) -> None:
@@ -90,8 +120,9 @@ def added(one: Counts, other: Counts) -> Counts:
     for day in one.keys() & other.keys():
         total[day] = copied(one[day])
         for market, kinds in other[day].items():
+            name = _counted_as(market, total[day])
             for kind, entries in kinds.items():
-                sums = total[day].setdefault(market, {}).setdefault(kind, {})
+                sums = total[day].setdefault(name, {}).setdefault(kind, {})
                 for key, value in entries.items():
                     before = sums.get(key)
                     if isinstance(value, list):

@@ -20,7 +20,7 @@ from typing import Any
 
 import orjson
 
-from app.domain.counts import Counts, FailureCount, Settlement, copied, fold
+from app.domain.counts import Counts, FailureCount, Settlement, copied, fold, within_limits
 from app.domain.entities import EntityType
 from app.domain.outcome import Outcome, RecordCount
 
@@ -169,7 +169,7 @@ class PartitionState:
             forwarded={entry[0]: Forwarded(*entry[1:]) for entry in document["failing"]}
             | {offset: Forwarded(c) for c, offsets in document["waiting"].items() for offset in offsets},
             verdicts={offset: _verdict(verdict) for offset, verdict in document["verdicts"]},
-            counts=document["counts"],
+            counts=within_limits(document["counts"]),
             dead_letters=document["deadLetters"],
             archive={month: (epoch, number) for month, (epoch, number) in document.get("archive", {}).items()},
         )

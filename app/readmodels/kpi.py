@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import date
 from typing import TypedDict
 
-from app.domain.counts import Cell, Counts, cells
+from app.domain.counts import Cell, Counts, cells, is_folded
 from app.domain.outcome import Outcome
 from app.domain.state import PartitionState
 
@@ -46,12 +46,12 @@ class Filter:
         return cls(first, last, market)
 
     def takes(self, cell: Cell) -> bool:
-        """Whether a number is wanted. ISO days sort as text."""
-        return (
-            (self.first is None or cell.day >= self.first)
-            and (self.last is None or cell.day <= self.last)
-            and (self.market is None or cell.market == self.market)
-        )
+        """Whether a number is wanted."""
+        return self.takes_day(cell.day) and (self.market is None or cell.market == self.market)
+
+    def takes_day(self, day: str) -> bool:
+        """Whether a day is wanted. ISO days sort as text."""
+        return (self.first is None or day >= self.first) and (self.last is None or day <= self.last)
 
 
 class RecordRow(TypedDict):
@@ -138,6 +138,16 @@ def failures(states: Mapping[int, PartitionState], chosen: Filter) -> list[Failu
         for (day, market, entity, operation, reason), count in sorted(sums.items())
         if count
     ]
+
+
+def folded(states: Mapping[int, PartitionState], chosen: Filter) -> bool:
+    """Whether there were too many markets on one of the days: events of some then count as market ``other``."""
+    return any(
+        is_folded(markets)
+        for state in states.values()
+        for day, markets in state.counts.items()
+        if chosen.takes_day(day)
+    )
 
 
 def totals(states: Mapping[int, PartitionState]) -> dict[str, int]:

@@ -14,28 +14,28 @@ from app.web.auth import Scope
 from app.web.guard import requires
 from app.web.json_answers import json_answer
 from app.web.problems import Problem
-from app.web.state import STATE, snapshot
+from app.web.state import STATE, Snapshot, snapshot
 
 
 @requires(Scope.KPI_READ)
 async def kpi_daily(request: web.Request) -> web.Response:
     """Events per day and market."""
     chosen, seen = _filter(request), await snapshot(request)
-    return _rows(seen.complete, kpi.daily(seen.partitions, chosen))
+    return _rows(seen, chosen, kpi.daily(seen.partitions, chosen))
 
 
 @requires(Scope.KPI_READ)
 async def kpi_records(request: web.Request) -> web.Response:
     """Records per day, market, entity and operation."""
     chosen, seen = _filter(request), await snapshot(request)
-    return _rows(seen.complete, kpi.records(seen.partitions, chosen))
+    return _rows(seen, chosen, kpi.records(seen.partitions, chosen))
 
 
 @requires(Scope.KPI_READ)
 async def kpi_failures(request: web.Request) -> web.Response:
     """Failures by reason."""
     chosen, seen = _filter(request), await snapshot(request)
-    return _rows(seen.complete, kpi.failures(seen.partitions, chosen))
+    return _rows(seen, chosen, kpi.failures(seen.partitions, chosen))
 
 
 @requires(Scope.KPI_READ)
@@ -70,8 +70,9 @@ def _filter(request: web.Request) -> kpi.Filter:
         raise Problem(HTTPStatus.BAD_REQUEST, str(error)) from None
 
 
-def _rows(complete: bool, rows: list[Any]) -> web.Response:
-    return json_answer({"complete": complete, "rows": rows})
+def _rows(seen: Snapshot, chosen: kpi.Filter, rows: list[Any]) -> web.Response:
+    note = {"folded": True} if kpi.folded(seen.partitions, chosen) else {}
+    return json_answer({"complete": seen.complete, **note, "rows": rows})
 
 
 def _is_text(text: str) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from app import __version__
+from app.domain.counts import MARKETS_PER_DAY, OTHER_MARKETS
 from app.readmodels.kpi import OUTCOMES
 
 _COUNT = {"type": "integer", "minimum": 0}
@@ -20,7 +21,9 @@ def _object(**properties: Any) -> dict[str, Any]:
 
 
 def _rows(row: str) -> dict[str, Any]:
-    return _object(complete=_ref("Complete"), rows={"type": "array", "items": _ref(row)})
+    answer = _object(complete=_ref("Complete"), rows={"type": "array", "items": _ref(row)})
+    answer["properties"]["folded"] = _ref("Folded")
+    return answer
 
 
 def _ref(name: str) -> dict[str, Any]:
@@ -31,6 +34,11 @@ _SCHEMAS: dict[str, Any] = {
     "Complete": {
         "type": "boolean",
         "description": "False while the worker that answers is still catching up with the cluster's state.",
+    },
+    "Folded": {
+        "const": True,
+        "description": f"Present when a day has more than {MARKETS_PER_DAY} markets in a partition: events of later "
+        f"ones count as market `{OTHER_MARKETS}`, so a market's own numbers may not be all.",
     },
     "Outcome": {"type": "string", "enum": list(OUTCOMES)},
     "DailyRow": _object(day=_DAY, market=_TEXT, **dict.fromkeys(OUTCOMES, _COUNT)),

@@ -11,6 +11,7 @@ from typing import Any
 
 from aiohttp import web
 
+from app.domain.counts import MARKETS_PER_DAY
 from app.domain.entities import EntityType
 from app.domain.errors import REGISTRY
 from app.domain.state import PartitionState
@@ -67,6 +68,8 @@ def _counts(seen: Snapshot) -> dict[str, Any]:
         "days": DAYS_SHOWN,
         "outcomes": kpi.OUTCOMES,
         "totals": kpi.totals(seen.partitions),
+        "folded": kpi.folded(seen.partitions, recent),
+        "markets_per_day": MARKETS_PER_DAY,
         "daily": sorted(kpi.daily(seen.partitions, recent), key=lambda row: str(row["day"]), reverse=True),
         "failures": _failures_by_reason(seen.partitions),
         "entities": _records_by_entity(seen.partitions),

@@ -25,6 +25,7 @@ from jwt.algorithms import ECAlgorithm, RSAAlgorithm
 from structlog.testing import capture_logs
 
 from app.domain.consumer_state import consumer_key
+from app.domain.counts import MARKETS_PER_DAY
 from app.domain.outcome import Outcome
 from app.domain.state import partition_key
 from app.kafka import sources
@@ -491,3 +492,20 @@ async def test_a_port_that_is_taken_says_so(site: Site) -> None:
     state = WebState(site.models, site.metrics, lambda: pytest.fail("not asked"))
     with pytest.raises(WebServerError, match=f"WEB_PORT {port}"):
         await WebServer(state, WebSettings(port=port, jwt_secret=SECRET)).start()  # type: ignore[arg-type]
+
+
+async def test_a_day_with_too_many_markets_says_so_in_the_api_and_on_the_page(
+    own_site: Site, kafka: KafkaProbe, kafka_settings: KafkaSettings
+) -> None:
+    assert "folded" not in (await own_site.get("/api/kpi/daily", token())).json
+    markets = [settlement(f"m{number}", day="2026-11-22", market=f"M{number}") for number in range(MARKETS_PER_DAY + 2)]
+    kafka.produce(kafka_settings.state_topic, [(partition_key(2, 1), partition_state(*markets).encode())], partition=2)
+    while not (await own_site.get("/api/kpi/daily?market=other", token())).json["rows"]:
+        await asyncio.sleep(0.02)
+    for kind in ("daily", "records", "failures"):
+        assert (await own_site.get(f"/api/kpi/{kind}?market=M1", token())).json["folded"] is True
+        assert "folded" not in (await own_site.get(f"/api/kpi/{kind}?to=2026-11-21", token())).json
+    assert b"count as <code>other</code>" in (await own_site.get("/", token())).body
+    [row] = (await own_site.get("/api/kpi/daily?market=other", token())).json["rows"]
+    assert row["synced"] == 2
+    assert (await own_site.get("/api/kpi/totals", token())).json["events"] == 4 + MARKETS_PER_DAY + 2

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from app.domain.counts import FailureCount, fold
+from app.domain.counts import MARKETS_PER_DAY, FailureCount, fold
 from app.domain.entities import EntityType
 from app.domain.outcome import Outcome, RecordCount
 from app.domain.state import Forwarded, PartitionState
@@ -161,3 +161,13 @@ def test_rows_can_be_summed_by_outcome() -> None:
         {"day": "2026-11-21", "outcome": "failed", "events": 1},
         {"day": "2026-11-21", "outcome": "invalid", "events": 1},
     ]
+
+
+def test_an_answer_says_when_a_day_has_too_many_markets_to_name_them_all() -> None:
+    states = _states()
+    for number in range(MARKETS_PER_DAY + 1):
+        fold(states[3].counts, settlement("m", day="2026-11-22", market=f"M{number}"))
+    assert kpi.folded(states, ALL)
+    assert kpi.folded(states, kpi.Filter(market="DE")), "events of any market may count as other on such a day"
+    assert not kpi.folded(states, kpi.Filter(last="2026-11-21"))
+    assert kpi.totals(states)["events"] == 6 + MARKETS_PER_DAY + 1
