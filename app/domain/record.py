@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
 
@@ -16,6 +17,9 @@ LATEST_MS = 253_402_300_799_999
 
 DAY_MS = 24 * 3600 * 1000
 
+# 2000-01-01. What is older was not written then: Kafka is not that old, and most wrong units (seconds) end up here.
+EARLIEST_MS = 946_684_800_000
+
 
 @lru_cache(maxsize=64)
 def _day(since_1970: int) -> str:
@@ -24,7 +28,10 @@ def _day(since_1970: int) -> str:
 
 @value_class(frozen=True, slots=True)
 class SourceRecord:
-    """One record of the main topic. ``offset`` is the event's identity within its partition."""
+    """One record of the main topic. ``offset`` is the event's identity within its partition.
+
+    ``counted_day``: the day (ISO 8601, UTC) that it counts under; empty: that of its timestamp.
+    """
 
     topic: str
     partition: int
@@ -33,6 +40,7 @@ class SourceRecord:
     key: bytes | None
     value: bytes | None
     headers: Headers = ()
+    counted_day: str = ""
 
     @property
     def id(self) -> str:
@@ -47,8 +55,16 @@ class SourceRecord:
 
     @property
     def day(self) -> str:
-        """UTC day of the Kafka timestamp (ISO 8601): the same on every replay, so counts never move between days."""
-        return _day(min(max(self.timestamp_ms, 0), LATEST_MS) // DAY_MS)
+        """The day that it counts under. That of the timestamp is the same on every replay, so counts never move."""
+        return self.counted_day or _day(min(max(self.timestamp_ms, 0), LATEST_MS) // DAY_MS)
+
+    def has_possible_time(self, now_ms: int) -> bool:
+        """Whether the timestamp can be right: not before 2000, and not more than a day ahead."""
+        return EARLIEST_MS <= self.timestamp_ms <= now_ms + DAY_MS
+
+    def counted_on(self, day: str) -> SourceRecord:
+        """The same record, counted under this day; empty: that of its timestamp."""
+        return replace(self, counted_day=day) if day != self.counted_day else self
 
     @property
     def time(self) -> datetime:
@@ -65,3 +81,8 @@ class SourceRecord:
                 except UnicodeDecodeError:
                     return None
         return None
+
+
+def day_of(moment_ms: int) -> str:
+    """UTC day (ISO 8601) of a wall clock's time."""
+    return _day(moment_ms // DAY_MS)

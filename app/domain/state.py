@@ -31,6 +31,7 @@ FORMAT = 1
 class Forwarded:
     """One parked event. ``attempts`` = failed so far; 0 = waits behind an earlier one of its consumer. Times in ms.
 
+    ``day``: the day that the event counts under, where its timestamp cannot be right; it was parked on that day first.
     Of a waiting event nothing but consumer and offset is kept: thousands of them may be rewritten many times a second.
     """
 
@@ -41,6 +42,7 @@ class Forwarded:
     first_failed_ms: int = 0
     last_failed_ms: int = 0
     reason: str = ""
+    day: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,10 +135,9 @@ class PartitionState:
         waiting: dict[str, list[int]] = {}
         failing = []
         for o, e in self.forwarded.items():
-            if e.attempts:
-                failing.append(
-                    [o, e.consumer, e.event_id, e.attempts, e.due_ms, e.first_failed_ms, e.last_failed_ms, e.reason]
-                )
+            if e.attempts or e.day:
+                times = (e.due_ms, e.first_failed_ms, e.last_failed_ms)
+                failing.append([o, e.consumer, e.event_id, e.attempts, *times, e.reason, *((e.day,) if e.day else ())])
             elif offsets := waiting.get(e.consumer):
                 offsets.append(o)
             else:

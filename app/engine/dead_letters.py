@@ -20,6 +20,8 @@ def dead_letter(record: SourceRecord, verdict: Verdict, topic: str, group: str) 
         reason=settlement.reason or "",
         message=verdict.message,
     )
+    if record.counted_day:
+        record = record.counted_on(settlement.day)
     error_class = lookup(failing.reason).error_class if failing.reason else "permanent"
     headers = dead_letter_headers(record, failing, group, f"profile_sync.{error_class}.{failing.reason}")
     return Write(topic, record.partition, record.key, record.value, headers)

@@ -19,6 +19,7 @@ SOURCE_TOPIC = "x-sync-source-topic"
 SOURCE_PARTITION = "x-sync-source-partition"
 SOURCE_OFFSET = "x-sync-source-offset"
 SOURCE_TIMESTAMP = "x-sync-source-timestamp"
+DAY = "x-sync-day"  # that the event counts under, where it is not that of its timestamp
 REDRIVE_COUNT = "x-sync-redrive-count"
 VALUE_OMITTED = "x-sync-value-omitted"
 
@@ -66,6 +67,8 @@ def retry_headers(record: SourceRecord, failing: Failing) -> Headers:
         (SOURCE_TIMESTAMP, _text(record.timestamp_ms)),
         (REDRIVE_COUNT, record_redrives(record.headers)),
     ]
+    if record.counted_day:
+        ours.append((DAY, _text(record.counted_day)))
     if failing.reason:
         ours += [
             (FIRST_FAILED_AT, _text(failing.first_failed_ms)),

@@ -33,7 +33,7 @@ from app.domain.counts import Settlement
 from app.domain.errors import EVENT_TOO_LARGE, SYNC_BUG
 from app.domain.event import InvalidEvent
 from app.domain.outcome import Failure, NotPermitted, Settle, TryAgain
-from app.domain.record import SourceRecord
+from app.domain.record import SourceRecord, day_of
 from app.domain.state import Forwarded, Verdict
 from app.engine.context import EngineContext, now_ms
 from app.engine.dead_letters import dead_letter, send_dead_letter
@@ -46,6 +46,9 @@ from app.engine.work import Result, Work
 from app.observe.redaction import hash_consumer
 
 log = structlog.get_logger(__name__)
+
+# Between two warnings of a partition about timestamps: a producer with a wrong unit writes none that is right.
+WARN_AGAIN_MS = 60_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +72,7 @@ class Partition(PartitionTasks):
         self._rejecting: set[int] = set()
         self.wanted: set[int] = set()  # parked events that are read once more from the main topic
         self._seen = self._see_first = -1
+        self._warn_again = 0
         self.journal: Journal = None  # type: ignore[assignment]  # set by the claim, before anything runs
 
     def start(self) -> None:
@@ -142,6 +146,8 @@ class Partition(PartitionTasks):
     def take(self, record: SourceRecord) -> None:
         """A record of the main topic, claimed and undecided, in offset order."""
         self._context.room.enter()
+        if not record.has_possible_time(now := now_ms()):
+            record = self._dated(record, now)
         try:
             work = self._context.flow.read(record)
         except InvalidEvent as problem:
@@ -163,6 +169,18 @@ class Partition(PartitionTasks):
         else:
             self._lanes[work.consumer] = deque((work,))
             self.spawn(self._run_lane(work.consumer))
+
+    def _dated(self, record: SourceRecord, now: int) -> SourceRecord:
+        """A record whose timestamp cannot be right counts under the day on which it was taken."""
+        if now >= self._warn_again:
+            self._warn_again = now + WARN_AGAIN_MS
+            log.warning(
+                "a Kafka timestamp that cannot be right: the event counts under today; look at the producer's clock",
+                partition=self.number,
+                offset=record.offset,
+                timestamp=record.timestamp_ms,
+            )
+        return record.counted_on(day_of(now))
 
     async def _reject(self, record: SourceRecord, problem: InvalidEvent) -> None:
         now = now_ms()
@@ -234,7 +252,7 @@ class Partition(PartitionTasks):
             failing: False: nothing failed; the consumer has more events than its share, or is parked already.
         """
         now = now_ms()
-        entry = Forwarded(work.consumer)
+        entry = Forwarded(work.consumer, day=work.record.counted_day)
         if failure is not None:
             entry = replace(
                 entry,
@@ -309,7 +327,7 @@ class Partition(PartitionTasks):
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(parked.wake.wait(), wait / 1000)
                 continue
-            if await self._run_copy(offset, entry, copy):
+            if await self._run_copy(offset, entry, copy.source.counted_on(entry.day)):
                 self._copies.pop(offset)
                 if copy.retry_offset is not None:
                     self._context.ledger.close((self._context.kafka.retry_topic, self.number), copy.retry_offset)
@@ -317,15 +335,15 @@ class Partition(PartitionTasks):
         if not parked.offsets:
             del self._parked[consumer]
 
-    async def _run_copy(self, offset: int, entry: Forwarded, copy: _Copy) -> bool:
+    async def _run_copy(self, offset: int, entry: Forwarded, source: SourceRecord) -> bool:
         """One attempt of a parked event, or its burial. True: it has its outcome."""
         verdict = self.journal.state.verdicts.get(offset)
         if verdict is None:
             try:
-                work = self._context.flow.read(copy.source)
+                work = self._context.flow.read(source)
             except InvalidEvent as problem:  # the catalog changed since it was parked
                 now = now_ms()
-                settlement = self._context.flow.invalid(copy.source, problem)
+                settlement = self._context.flow.invalid(source, problem)
                 verdict = Verdict(settlement, problem.message, entry.first_failed_ms or now, now, alert=False)
                 await self.journal.give_up(offset, verdict)
             else:
@@ -348,9 +366,9 @@ class Partition(PartitionTasks):
                     if parked := self._parked.get(entry.consumer):
                         self._fails(parked)
                     return False
-                verdict = await self._settle_or_give_up(copy.source, result, entry.first_failed_ms or now)
+                verdict = await self._settle_or_give_up(source, result, entry.first_failed_ms or now)
         if verdict is not None:
-            await self._bury(copy.source, verdict)
+            await self._bury(source, verdict)
         return True
 
     # ---- both ways

@@ -220,7 +220,8 @@ class Worker:
 
     def settled(self, settlement: Settlement, record: SourceRecord) -> None:
         """The engine's observer."""
-        seconds = time.time() - record.timestamp_ms / 1000
+        # A timestamp that cannot be right says nothing of how long it took.
+        seconds = None if record.counted_day else time.time() - record.timestamp_ms / 1000
         self._metrics.event_settled(settlement.outcome.value, settlement.market, seconds)
 
     def _readiness(self) -> Readiness:

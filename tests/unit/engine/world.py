@@ -40,6 +40,7 @@ from tests.unit.engine.fakes import FakeProducer, MemoryStates
 KAFKA = KafkaSettings(bootstrap_servers="127.0.0.1:9", topic="main", group="group", partitions=1)
 MAX_ATTEMPTS = 3
 DAY = "2026-11-21"
+TIME_MS = 1_760_000_000_000  # of every record: a past that any test run agrees on
 
 
 class Lost(Enum):
@@ -151,7 +152,9 @@ class ScriptedFlow:
         return Work(record, consumer, f"event-{record.offset}", Event(consumer, script))
 
     def invalid(self, record: SourceRecord, problem: InvalidEvent) -> Settlement:
-        return Settlement(None, problem.event_id, "-", "-", DAY, Outcome.INVALID, reason=problem.entry.code)
+        return Settlement(
+            None, problem.event_id, "-", "-", record.counted_day or DAY, Outcome.INVALID, reason=problem.entry.code
+        )
 
     def target(self, work: Work, state: ConsumerState | None) -> str:
         """``anna@b`` goes to target ``b``."""
@@ -210,8 +213,9 @@ class ScriptedFlow:
 
     def _settlement(self, work: Work, attempt: int, outcome: Outcome, reason: str | None) -> Settlement:
         failures = (FailureCount("consumer", reason),) if reason else ()
+        day = work.record.counted_day or DAY
         return Settlement(
-            work.consumer, work.event_id, "NEW", "DE", DAY, outcome, reason, attempt, full_state=True, failures=failures
+            work.consumer, work.event_id, "NEW", "DE", day, outcome, reason, attempt, full_state=True, failures=failures
         )
 
 
@@ -239,6 +243,7 @@ class World:
         self.max_parked = max_parked
         self.breaker_failures = breaker_failures
         self.today = date.fromisoformat(DAY)  # a later day moves what is counted into a document
+        self.timestamps: dict[int, int] = {}  # of events that have another one
         self.dropped: set[tuple[str, int]] = set()  # (topic, offset) that Faust loses once
         self.bugs: list[BaseException] = []
         self.observed: list[Outcome] = []
@@ -388,9 +393,8 @@ class World:
                         self.dropped.discard((topic, offset))
                         offset += 1
                         continue
-                    arrived = SourceRecord(
-                        topic, 0, offset, 1_795_000_000_000, record.key, record.value, record.headers
-                    )
+                    time_ms = self.timestamps.get(offset, TIME_MS) if topic == KAFKA.topic else TIME_MS
+                    arrived = SourceRecord(topic, 0, offset, time_ms, record.key, record.value, record.headers)
                     await queue.put((arrived, generation))
                     offset += 1
                 await asyncio.sleep(0)
