@@ -5,18 +5,22 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
-from app.cli.failing import EXIT_FAILURE, reported_failures
+from app.cli.failing import EXIT_FAILURE, CommandError, reported_failures
+from app.domain.pipeline import NEW_GROUP, Pipeline, Role
+from app.flows.adoption import Adoption, AdoptionRefused, look
+from app.flows.adoption import adopt as write_adoption
+from app.flows.identity import FLOW, identity_problems
 from app.kafka import topics as kafka_topics
 from app.kafka.topic_specs import Problem
 from app.settings import KafkaSettings, load
 
-topics = typer.Typer(help="Create or check the topics this program needs.", no_args_is_help=True)
+topics = typer.Typer(help="Create, check or adopt the topics this program needs.", no_args_is_help=True)
 
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON document.")]
 
@@ -42,7 +46,8 @@ def create(as_json: AsJson = False) -> None:
 def check(as_json: AsJson = False) -> None:
     """Name every topic that is missing or not as it must be; exit 1 if there is one."""
     with reported_failures():
-        problems = kafka_topics.check(load(KafkaSettings))
+        settings = load(KafkaSettings)
+        problems = kafka_topics.check(settings) + identity_problems(settings, FLOW)
     if as_json:
         typer.echo(json.dumps({"problems": [asdict(problem) for problem in problems]}, indent=2))
     elif problems:
@@ -51,6 +56,65 @@ def check(as_json: AsJson = False) -> None:
         typer.echo("All topics are there and as they must be.")
     if problems:
         raise typer.Exit(EXIT_FAILURE)
+
+
+@topics.command()
+def adopt(
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Bind the state to a topic that holds the same records at the same offsets as before (restored, linked)."""
+    with reported_failures():
+        settings = load(KafkaSettings)
+        try:
+            adoption = look(settings, FLOW)
+            if as_json:
+                typer.echo(json.dumps(_document(settings, adoption), indent=2))
+            else:
+                _show_adoption(settings, adoption)
+            if unfit := [view for view in adoption.partitions if view.upto >= view.end]:
+                numbers = ", ".join(str(view.partition) for view in unfit)
+                raise CommandError(
+                    f"Partition {numbers} of {settings.topic} ends before what is settled, so these are not the same "
+                    f"records: {NEW_GROUP}."
+                )
+            if not adoption.needed:
+                typer.echo("The state is about this topic already; nothing to do.", err=as_json)
+                return
+            if not yes and not typer.confirm("Are these the same records at the same offsets?", err=as_json):
+                raise CommandError("Nothing was changed.")
+            write_adoption(settings, adoption)
+        except AdoptionRefused as error:
+            raise CommandError(str(error)) from None
+    typer.echo(f"The state of group {settings.group} is about {settings.topic} now; start its workers.", err=as_json)
+
+
+def _document(settings: KafkaSettings, adoption: Adoption) -> dict[str, Any]:
+    recorded = adoption.recorded
+    return {
+        "group": settings.group,
+        "needed": adoption.needed,
+        "from": None if recorded is None else recorded.to_json(),
+        "to": adoption.running.to_json(),
+        "partitions": [asdict(view) | {"trouble": view.trouble} for view in adoption.partitions],
+    }
+
+
+def _show_adoption(settings: KafkaSettings, adoption: Adoption) -> None:
+    recorded, running = adoption.recorded, adoption.running
+    was = "names no topic" if recorded is None else _named(recorded)
+    typer.echo(f"State of group {settings.group}: {was}")
+    typer.echo(f"Topic now: {_named(running)}")
+    table = Table("partition", "begin", "end", "upto", "parked", "")
+    for view in adoption.partitions:
+        numbers = (view.partition, view.begin, view.end, view.upto, view.parked)
+        table.add_row(*map(str, numbers), view.trouble or "")
+    Console().print(table)
+    typer.echo("upto: everything up to this offset is settled or parked and will not be done again.")
+
+
+def _named(pipeline: Pipeline) -> str:
+    return f"{pipeline.topic} (ID {pipeline.ids.get(Role.SOURCE, 'not known')})"
 
 
 def _show(problems: Sequence[Problem]) -> None:

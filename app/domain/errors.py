@@ -352,6 +352,12 @@ SYNC_SUPERSEDED = _entry(
     "A later event of the consumer has been written: this older one would overwrite it, so it was not sent.",
     "Nothing to do.",
 )
+SYNC_CUT_OFF = _entry(
+    "SYNC-CUT-OFF",
+    _P,
+    "Kafka's retention deleted events of the main topic before they were read.",
+    "Publish their consumers' state again from the database, and raise retention.ms of the main topic.",
+)
 SYNC_OPERATOR = _entry("SYNC-OPERATOR", _P, "Discarded by an operator.", "Nothing to do.")
 
 

@@ -23,6 +23,7 @@ import orjson
 from app.domain.counts import Counts, FailureCount, Settlement, copied, fold, within_limits
 from app.domain.entities import EntityType
 from app.domain.outcome import Outcome, RecordCount
+from app.domain.pipeline import Pipeline
 
 FORMAT = 1
 
@@ -68,6 +69,9 @@ class PartitionState:
     dead_letters: dict[str, int] = field(default_factory=dict)  # reason -> open ones
     # Closed days are counted in documents, see archive.py: month -> (epoch, number) of the one that counts.
     archive: dict[str, tuple[int, int]] = field(default_factory=dict)
+    pipeline: Pipeline | None = None  # whose record this is; None: written before records said so
+    # The copies of all that is parked stand at or above this offset of the retry topic; None: not known.
+    retry_from: int | None = None
     # Days of ``counts`` that are this object's own; those of the object that it was copied from must not be changed.
     _own_days: set[str] = field(default_factory=set, repr=False, compare=False)
 
@@ -81,6 +85,8 @@ class PartitionState:
             dict(self.counts),
             dict(self.dead_letters),
             dict(self.archive),
+            self.pipeline,
+            self.retry_from,
         )
 
     def decided(self, offset: int) -> bool:
@@ -153,6 +159,8 @@ class PartitionState:
                 "counts": self.counts,
                 "deadLetters": self.dead_letters,
                 "archive": self.archive,
+                "pipeline": self.pipeline.to_json() if self.pipeline else None,
+                "retryFrom": self.retry_from,
             }
         )
 
@@ -173,6 +181,8 @@ class PartitionState:
             counts=within_limits(document["counts"]),
             dead_letters=document["deadLetters"],
             archive={month: (epoch, number) for month, (epoch, number) in document.get("archive", {}).items()},
+            pipeline=Pipeline.from_json(document["pipeline"]) if document.get("pipeline") else None,
+            retry_from=document.get("retryFrom"),
         )
 
 

@@ -4,7 +4,8 @@ Written against faust-streaming 0.15.3 and aiokafka 0.14.0, both pinned; what is
 Why each override is there:
 
 * ``_getmany``: opens offsets in the ledger before Faust can drop a message; fetches nothing of a generation that has
-  not taken over; undoes a fetch that straddles a rebalance; goes back to what was lost on the way.
+  not taken over; undoes a fetch that straddles a rebalance; goes back to what was lost on the way; notices when a
+  position was not there any more.
 * ``_drain_messages``: hands records to the agents one after the other. Faust's own loop drops one when a rebalance
   begins, and starts two tasks for each. Records go straight into the agents' queues: Faust's own way there decodes what
   is raw, and counts who has acknowledged what.
@@ -68,6 +69,7 @@ class LedgerConsumer(AiokafkaConsumer):  # type: ignore[misc]
         self._ownership = ownership
         self._inboxes = inboxes
         self._ledger = ownership.context.ledger
+        self._positions: dict[TP, int] = {}  # the next offset to come, in this generation
         self._asked: dict[TP, int] = {}  # the last offsets that were to be committed in this generation
         self._rebalancing = asyncio.Lock()
         self._left = False
@@ -84,7 +86,9 @@ class LedgerConsumer(AiokafkaConsumer):  # type: ignore[misc]
         changelogs = {tp for tp in active if self._is_changelog_tp(tp)}
         # Nothing is under way to the agents from here, so no record from before a seek can arrive after it.
         if rewinds := self._ownership.healing.rewinds():
-            await self.seek_wait({TP(topic, number): offset for (topic, number), offset in rewinds.items()})
+            positions = {TP(topic, number): offset for (topic, number), offset in rewinds.items()}
+            await self.seek_wait(positions)
+            self._positions.update(positions)
         wanted = changelogs | self._ownership.fetchable(active - changelogs)
         if not wanted:
             await asyncio.sleep(IDLE_SECONDS)
@@ -96,10 +100,19 @@ class LedgerConsumer(AiokafkaConsumer):  # type: ignore[misc]
                 kept[tp] = batch
             elif session is not self._ownership.session:
                 await self._undo(tp, batch[0].offset)
-            elif batch:
+            elif batch and (tp not in self._thread.was_reset or await self._may_go_on(tp, batch[0].offset, session)):
                 self._ledger.fetched((tp.topic, tp.partition), [r.offset for r in batch], map(_size, batch))
+                self._positions[tp] = batch[-1].offset + 1
                 kept[tp] = batch
         return kept
+
+    async def _may_go_on(self, tp: TP, first: int, session: object) -> bool:
+        """Whether the records after a position that was not there are those that come next."""
+        self._thread.was_reset.discard(tp)
+        position = self._positions.get(tp, first)
+        if first != position and not await self._ownership.was_reset((tp.topic, tp.partition), position, first):
+            return False
+        return session is self._ownership.session
 
     async def _drain_messages(self, fetcher: Any) -> None:
         try:
@@ -246,6 +259,7 @@ class LedgerConsumer(AiokafkaConsumer):  # type: ignore[misc]
         """What was known of offsets holds for one generation: before the next one others may have gone on."""
         self._ledger.forget()
         self._asked.clear()
+        self._positions.clear()
         self._committed_offset.clear()
 
     async def leave(self) -> None:
@@ -274,7 +288,14 @@ class LedgerConsumer(AiokafkaConsumer):  # type: ignore[misc]
 
     async def take_over(self, generation: int) -> None:
         """Recovery and seek are done: claim and open the gate."""
-        await self._ownership.take_over(generation, self.assignment(), lambda: self._belongs_to(generation), self._ends)
+        await self._ownership.take_over(
+            generation,
+            self.assignment(),
+            lambda: self._belongs_to(generation),
+            self._ends,
+            lambda tp: self.fetched_upto(TP(*tp)),
+        )
+        self._thread.was_reset.clear()
 
     def _belongs_to(self, generation: int) -> bool:
         return not self._left and generation == self.app.consumer_generation_id

@@ -6,6 +6,8 @@ Why each override is there:
 * heartbeats: every acknowledged one renews the lease with the time it was sent, once a commit has shown that heartbeats
   may be believed.
 * ``_fetch_records``: fetching is fair, and leaves out what a transaction aborted.
+* ``_update_fetch_positions`` of the fetcher: positions that the topic does not have are noted, because aiokafka goes on
+  at its beginning without a word.
 * ``on_thread_stop``: a stop amid a rebalance, or without a broker.
 """
 
@@ -42,6 +44,7 @@ class HeartbeatThread(AIOKafkaConsumerThread):  # type: ignore[misc]
     """The consumer's thread, with heartbeats that renew the lease."""
 
     lease: Lease
+    was_reset: set[TP]  # partitions whose position was not there, or not known yet
     _proven: int | None = None  # the generation for which a commit was accepted
 
     def _create_consumer(self, loop: asyncio.AbstractEventLoop) -> Any:
@@ -54,7 +57,17 @@ class HeartbeatThread(AIOKafkaConsumerThread):  # type: ignore[misc]
         """Connect, then put the lease between the group coordinator and its heartbeats."""
         await super().on_start()
         consumer = self._ensure_consumer()
-        consumer._fetcher._fetch_max_wait_ms = FETCH_WAIT_MS
+        fetcher = consumer._fetcher
+        fetcher._fetch_max_wait_ms = FETCH_WAIT_MS
+        self.was_reset = set()
+        update = fetcher._update_fetch_positions
+
+        async def update_fetch_positions(assignment: Any, node_id: int, tps: list[TP]) -> bool:
+            self.was_reset.update(TP(tp.topic, tp.partition) for tp in tps)
+            woken: bool = await update(assignment, node_id, tps)
+            return woken
+
+        fetcher._update_fetch_positions = update_fetch_positions
         coordinator = consumer._coordinator
         send = coordinator._do_heartbeat
 

@@ -15,7 +15,7 @@ from app.engine.lease import Lease
 from app.engine.ledger import Ledger
 from app.engine.producer import DurableProducer
 from app.engine.turns import Turns
-from app.engine.work import ConsumerStates, Flow, Observer
+from app.engine.work import ConsumerStates, Flow, NoTopics, Observer, Topics
 from app.settings import KafkaSettings, SyncSettings
 
 
@@ -120,6 +120,8 @@ class EngineContext:
     slots: asyncio.Semaphore
     room: Room
     crash: Callable[[BaseException], None]  # a bug of the engine itself: the worker must not go on
+    topics: Topics = field(default_factory=NoTopics)
+    flow_name: str = "consumers"
     random: Callable[[], float] = field(default=random.random)
     kpi_keep_days: int = 400
     today: Callable[[], date] = field(default=utc_today)

@@ -81,6 +81,10 @@ class Healing:
                 self._context.ledger.release(suspect.tp, suspect.offset)
             self._rewind(suspect.tp, suspect.offset)
 
+    def start_at(self, positions: Mapping[TopicPartition, int]) -> None:
+        """A generation begins: fetching goes on there."""
+        self._rewinds.update(positions)
+
     def rewinds(self) -> dict[TopicPartition, int]:
         """What is to be fetched again, and from where; told once."""
         rewinds, self._rewinds = self._rewinds, {}

@@ -135,6 +135,7 @@ class Journal:
     Args:
         decided_upto: given the decided offsets above the record's ``upto``, the highest offset of the main topic with
             nothing undecided at or below it (None: nothing fetched yet).
+        retry_from: nothing of the retry topic below this offset is still needed (None: nothing fetched yet).
         table: the state table's memory, kept equal to its log.
         closing: when and what of the counts leaves the record.
         turn: this partition's among all of the worker.
@@ -152,6 +153,7 @@ class Journal:
         consumers_topic: str,
         consumers: ConsumerRecords,
         decided_upto: Callable[[Collection[int]], int | None],
+        retry_from: Callable[[], int | None],
         table: MutableMapping[bytes, bytes],
         closing: Closing,
         turn: Turn,
@@ -165,6 +167,7 @@ class Journal:
         self._state_topic = state_topic
         self._consumers_topic = consumers_topic
         self._decided_upto = decided_upto
+        self._retry_from = retry_from
         self._table = table
         self._closing = closing
         self._turn = turn
@@ -235,6 +238,8 @@ class Journal:
         await self._put_consumers(batch)
         if (upto := self._decided_upto(state.done)) is not None:
             state.advance(upto)
+        if (retry_from := self._retry_from()) is not None:
+            state.retry_from = retry_from
         move = self._closing.due(state, self._partition, self._epoch, self._table.get)
         if move is not None:
             await self._put_all(move.documents)

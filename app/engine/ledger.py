@@ -66,6 +66,10 @@ class Ledger:
                 partition.unclaimed.append(offset)
                 partition.high = offset
 
+    def begin(self, tp: TopicPartition, offset: int) -> None:
+        """Nothing was fetched yet; everything below ``offset`` is decided, and so may be committed."""
+        self._partitions[tp] = _Partition(high=offset - 1)
+
     def overtaken(self, tp: TopicPartition, offset: int) -> int | None:
         """The lowest fetched offset before this one that never arrived; None: all is in order."""
         partition = self._partitions.get(tp)

@@ -6,6 +6,7 @@ A generation of the consumer group begins with ``shut`` (nothing is fetched), an
 Order of a take-over, each step proving the one before:
  1. the state table was read to its end (Faust's recovery);
  2. a heartbeat *sent* after that was acknowledged: no other worker took over meanwhile;
+    and the record is about the topics that there are (``claims.py``);
  3. the follower of the consumers' records has read its end;
  4. the record is written under a higher epoch, acknowledged: writes of an earlier owner, however late, lose;
  5. the gate opens. Exactly once per generation: a second claim would outrank the record that is being written.
@@ -14,13 +15,16 @@ Order of a take-over, each step proving the one before:
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping, Sequence
 
 import structlog
 
 from app.domain.archive import document_keys, parse_document_key
+from app.domain.pipeline import NEW_GROUP
 from app.domain.state import PartitionState, parse_partition_key, partition_key
+from app.engine.claims import Claims, Position
 from app.engine.context import EngineContext, EngineStopped, now_ms
 from app.engine.healing import STALL_SECONDS, Healing
 from app.engine.holds import OF_PARTITION, holds
@@ -29,6 +33,7 @@ from app.engine.ledger import TopicPartition
 from app.engine.partition import Partition
 from app.engine.producer import Write
 from app.engine.turns import Turn
+from app.engine.work import TopicsUnknown
 
 log = structlog.get_logger(__name__)
 
@@ -37,6 +42,10 @@ HEARTBEAT_POLL_SECONDS = 0.02
 
 # After the drain's deadline tasks are cancelled; they end at their next await.
 CANCEL_SECONDS = 2.0
+
+
+def _at_the_start(_: TopicPartition) -> int:
+    return 0
 
 
 class Ownership:
@@ -66,6 +75,7 @@ class Ownership:
         self._taken_over: int | None = None
         self._told_holds: dict[TopicPartition, str] = {}
         self.healing = Healing(context, stall_seconds)
+        self._claims = Claims(context)
         kafka = context.kafka
         self._sources = (kafka.topic, kafka.retry_topic)
 
@@ -151,6 +161,7 @@ class Ownership:
         owned: Iterable[TopicPartition],
         is_current: Callable[[], bool],
         ends: Callable[[Iterable[TopicPartition]], Awaitable[Mapping[TopicPartition, int]]],
+        position: Position = _at_the_start,
     ) -> None:
         """Claim the owned partitions, then open the gate.
 
@@ -158,6 +169,7 @@ class Ownership:
             owned: all assigned topic partitions.
             is_current: whether ``generation`` still is the group's; checked after every wait.
             ends: looks up the end offsets of topic partitions.
+            position: where the group would go on in a topic partition.
 
         Raises:
             EngineStopped: the topics cannot be worked with.
@@ -178,21 +190,46 @@ class Ownership:
             await asyncio.sleep(HEARTBEAT_POLL_SECONDS)
             if not is_current():
                 return
+        seen = await self._claims.look(is_current)
+        if seen is None:
+            return
         consumers, source = context.kafka.consumers_topic, context.kafka.topic
         found = await ends([(topic, number) for number in main for topic in (consumers, source)])
-        partitions = {}
+        fresh = [(source, number) for number in main if not self._records(number)[0]]
+        positions = await self._claims.positions(
+            position, [(topic, number) for number in main for topic in self._sources], fresh, is_current
+        )
+        if not is_current():
+            return
+        partitions: dict[int, Partition] = {}
+        starts: dict[TopicPartition, int] = {}
         for number in sorted(main):
             await context.states.catch_up(number, found[consumers, number])
-            partitions[number] = await self._claim(number, generation, found[source, number])
+            records, documents = self._records(number)
+            newest = max(records, default=-1)
+            state = PartitionState.decode(records[newest]) if records else None
+            claim = await self._claims.prepare(number, state, seen, found[source, number], positions)
+            # Generations start again at 1 when a group was deleted; an epoch never goes back.
+            epoch = max(generation, newest + 1)
+            outdated = [partition_key(number, old) for old in records]
+            outdated += documents - document_keys(number, claim.state)
+            partitions[number] = await self._claim(number, generation, epoch, claim.state, outdated)
+            partitions[number].wanted |= claim.wanted
+            starts |= claim.starts
         if session is self.session and is_current():
             self.partitions = partitions
             self.session = self._open_session = object()
             self.gate = frozenset(tp for tp in owned if tp[0] in (*self._sources, context.kafka.alerts_topic))
+            starts = {tp: offset for tp, offset in starts.items() if tp in self.gate}
+            self.healing.start_at(starts)
+            for tp, offset in starts.items():
+                context.ledger.begin(tp, offset)
             for partition in partitions.values():
                 partition.start()
             log.info("took over", generation=generation, partitions=sorted(partitions), parked=context.room.parked)
 
-    async def _claim(self, number: int, generation: int, end: int) -> Partition:
+    def _records(self, number: int) -> tuple[dict[int, bytes], set[bytes]]:
+        """The partition's records by epoch, and the keys of its closed days."""
         found: dict[int, bytes] = {}
         documents = set()
         for key, value in list(self._table.items()):
@@ -203,18 +240,12 @@ class Ownership:
             owner, epoch = parse_partition_key(key)
             if owner == number:
                 found[epoch] = value
-        newest = max(found, default=-1)
-        state = PartitionState.decode(found[newest]) if found else PartitionState()
-        if state.upto >= end:
-            kafka = self.context.kafka
-            raise EngineStopped(
-                f"partition {number} of {kafka.topic} ends at offset {end}, but everything up to {state.upto} counts "
-                "as settled: new events would be skipped. If the topic was made anew, delete what belongs to the old "
-                f"one: the topics {kafka.retry_topic}, {kafka.state_topic} and {kafka.consumers_topic}, and "
-                f"the offsets of group {kafka.group}"
-            )
-        # Generations start again at 1 when a group was deleted; an epoch never goes back.
-        epoch = max(generation, newest + 1)
+        return found, documents
+
+    async def _claim(
+        self, number: int, generation: int, epoch: int, state: PartitionState, outdated: Sequence[bytes]
+    ) -> Partition:
+        """Write the record under its new epoch, then remove what it replaces."""
         partition = Partition(number, generation, self.context)
         context, kafka = self.context, self.context.kafka
         partition.journal = Journal(
@@ -226,18 +257,50 @@ class Ownership:
             consumers_topic=kafka.consumers_topic,
             consumers=ConsumerRecords(number, epoch, context.states),
             decided_upto=lambda done: context.ledger.settled_upto((kafka.topic, number), done),
+            retry_from=lambda: context.ledger.committable((kafka.retry_topic, number)),
             table=self._table,
             closing=Closing(context.kpi_keep_days, context.archive_seconds, context.today),
             turn=Turn(context.turns),
             spawn=partition.spawn,
         )
         await partition.journal.claim()
-        old = [partition_key(number, epoch) for epoch in found]
-        old += documents - document_keys(number, state)
-        await context.producer.write([Write(kafka.state_topic, number, key, None) for key in old])
-        for key in old:
+        await context.producer.write([Write(kafka.state_topic, number, key, None) for key in outdated])
+        for key in outdated:
             self._table.pop(key, None)
         return partition
+
+    async def check(self, position: Position = _at_the_start) -> None:
+        """Whether the topics still are those that the records are about; once a minute or so.
+
+        Args:
+            position: the next offset to fetch.
+
+        Raises:
+            EngineStopped: they are not.
+            TopicsUnknown: the brokers do not answer.
+        """
+        owned = {number: partition.journal.state for number, partition in self.partitions.items()}
+        await self._claims.check(owned, position)
+
+    async def was_reset(self, tp: TopicPartition, position: int, first: int) -> bool:
+        """A fetch at ``position`` was out of range and fetching went on at ``first``; False: stop, its records are not
+        those that were to be read."""
+        partition = self.partitions.get(tp[1])
+        if partition is None or tp[0] != self.context.kafka.topic:
+            return True
+        if first < position:
+            try:
+                with contextlib.suppress(TopicsUnknown):
+                    await self.check()
+                raise EngineStopped(
+                    f"partition {tp[1]} of {tp[0]} lost records that had been read: offset {position}, where the work "
+                    f"was to go on, is not there. New events would be skipped as settled: {NEW_GROUP}"
+                )
+            except EngineStopped as error:
+                self.context.crash(error)
+            return False
+        self._claims.cut_off(tp[1], partition.journal.state, position, first)
+        return True
 
     async def drain(self) -> None:
         """No new work; what is under way gets its deadline; the rest is cancelled, its outcome not being durable. Also

@@ -19,11 +19,17 @@ from app.engine.context import EngineContext
 from app.engine.headers import NotOurCopy, source_of
 from app.engine.ledger import TopicPartition
 from app.engine.ownership import Ownership
+from app.engine.work import TopicsUnknown
 
 log = structlog.get_logger(__name__)
 
 # Between two looks for offsets that nobody works on.
 LOOK_SECONDS = 1.0
+
+# Between two comparisons of the topics with what the state is about; the first one comes soon, because two workers that
+# began at the same time may work on two topics.
+COMPARE_SECONDS = 60.0
+FIRST_COMPARISON_SECONDS = 5.0
 
 # Records that an agent takes before others may run.
 TAKEN_AT_A_TIME = 100
@@ -57,7 +63,7 @@ class Stream:
         kafka = context.kafka
         self._context = context
         self._on_alert = on_alert
-        self._looking: asyncio.Task[None] | None = None
+        self._watching: list[asyncio.Task[None]] = []
         self._inboxes: dict[str, asyncio.Queue[Arrival]] = {}
         self.app = app = faust.App(
             kafka.group,
@@ -127,14 +133,18 @@ class Stream:
     async def start(self) -> None:
         """Join the group; returns when the state was recovered for the first time."""
         self.app.finalize()
-        self._looking = asyncio.create_task(self._look_for_stalls(), name="stalls")
+        self._watching = [
+            asyncio.create_task(self._look_for_stalls(), name="stalls"),
+            asyncio.create_task(self._compare_topics(), name="topics"),
+        ]
         await self.app.start()
 
     async def stop(self) -> None:
         """Drain, commit, leave the group."""
-        if self._looking is not None:
-            self._looking.cancel()
-            await asyncio.wait([self._looking])
+        for task in self._watching:
+            task.cancel()
+        if self._watching:
+            await asyncio.wait(self._watching)
         try:
             if self.app._consumer is not None:
                 await self.app.consumer.leave()
@@ -153,6 +163,22 @@ class Stream:
     def _fetched_upto(self, tp: TopicPartition) -> int:
         consumer = self.app._consumer
         return -1 if consumer is None else int(consumer.fetched_upto(TP(*tp)))
+
+    async def _compare_topics(self) -> None:
+        wait = FIRST_COMPARISON_SECONDS
+        while True:
+            await asyncio.sleep(wait)
+            wait = COMPARE_SECONDS
+            if not self.ownership.ready:
+                wait = FIRST_COMPARISON_SECONDS
+                continue
+            try:
+                await self.ownership.check(self._fetched_upto)
+            except TopicsUnknown as error:
+                log.warning("cannot compare the topics with the state, trying on", reason=str(error))
+            except Exception as error:  # noqa: BLE001 - other topics, or a bug: nothing may be skipped unseen
+                self._context.crash(error)
+                return
 
     def _read_to_end(self, tp: TopicPartition) -> bool:
         """Whether everything that stands in a partition has been fetched, as of the last fetch."""

@@ -5,7 +5,7 @@ The engine moves events, keeps their order and their counts; a flow says what an
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, Protocol
 
 from app.domain.consumer_state import ConsumerState
@@ -13,6 +13,7 @@ from app.domain.counts import Settlement
 from app.domain.errors import ErrorEntry
 from app.domain.event import InvalidEvent
 from app.domain.outcome import Settle, TryAgain
+from app.domain.pipeline import Pipeline, Role
 from app.domain.record import SourceRecord
 from app.domain.state import Verdict
 from app.domain.value_class import value_class
@@ -93,8 +94,53 @@ class ConsumerStates(Protocol):
         """Everything below this offset of the topic's partition has been read."""
 
 
+class TopicsUnknown(Exception):
+    """The brokers do not say what the topics are; the text says why."""
+
+
+@value_class(frozen=True, slots=True)
+class Seen:
+    """What the brokers say of the topics: IDs (none where they give none), and where each partition of the source topic
+    begins and ends."""
+
+    ids: Mapping[Role, str]
+    state_id: str
+    begins: Mapping[int, int]
+    ends: Mapping[int, int]
+
+
+class Topics(Protocol):
+    """The topics of the pipeline as the brokers see them."""
+
+    async def look(self) -> Seen:
+        """Ask them.
+
+        Raises:
+            TopicsUnknown: no answer, or a topic is missing.
+        """
+
+    def recorded(self) -> Collection[Pipeline | None]:
+        """What the newest record of every partition of the group is about, as far as the follower has read."""
+
+
+class NoTopics:
+    """Knows nothing: every record is adopted."""
+
+    async def look(self) -> Seen:
+        """Nothing."""
+        return Seen({}, "", {}, {})
+
+    def recorded(self) -> Collection[Pipeline | None]:
+        """Nothing."""
+        return ()
+
+
 class Observer(Protocol):
     """What happens in the engine, for metrics."""
 
     def settled(self, settlement: Settlement, record: SourceRecord) -> None:
         """An event has its final, durable outcome."""
+
+    def cut_off(self, partition: int, first: int, begin: int, events: int) -> None:
+        """Retention deleted events of the main topic before they were read: at most so many, from offset ``first`` on;
+        the partition begins at ``begin`` now."""

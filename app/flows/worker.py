@@ -24,11 +24,14 @@ from app.engine.stream import Stream
 from app.flows.accounts import Accounts
 from app.flows.catalog import load_catalog
 from app.flows.consumer_sync import ConsumerSync
+from app.flows.cut_off import CutOffReports
+from app.flows.identity import FLOW, state_gone
 from app.flows.outage import OutageWatch
+from app.flows.pipeline_topics import PipelineTopics
 from app.flows.states import ReadModelStates
 from app.incidents.desk import open_desk
 from app.kafka import topics
-from app.kafka.admin import KafkaAccessError
+from app.kafka.admin import Admin, KafkaAccessError
 from app.kafka.clients import aiokafka_producer_config, faust_connection
 from app.kafka.limits import copy_bytes
 from app.kafka.start_offsets import place_group
@@ -82,6 +85,7 @@ class Worker:
         self._stop = asyncio.Event()
         self._failure: BaseException | None = None
         self._stream: Stream | None = None
+        self._cut_off: CutOffReports | None = None
         self._waiting_for: Reason | None = Reason(Kind.KAFKA, "starting")
 
     async def run(self) -> None:
@@ -133,6 +137,7 @@ class Worker:
         producer = DurableProducer(aiokafka_producer_config(kafka), largest)
         await producer.start()
         stack.push_async_callback(producer.stop)
+        self._cut_off = CutOffReports(kafka, self._metrics, None if sync.dry_run else producer)
         lease_seconds = kafka.session_timeout_seconds - settings.cmt.timeout_seconds - LEASE_SLACK_SECONDS
         context = EngineContext(
             kafka=kafka,
@@ -143,6 +148,8 @@ class Worker:
             lease=Lease(lease_seconds),
             states=ReadModelStates(kafka, self._read_models),
             observer=self,
+            topics=PipelineTopics(kafka, self._read_models),
+            flow_name=FLOW,
             breakers=accounts.breakers,
             slots=asyncio.Semaphore(sync.concurrency + sync.concurrency // READY_PER_SLOT),
             room=Room(TAKEN_PER_SLOT * sync.concurrency, sync.max_parked),
@@ -197,6 +204,9 @@ class Worker:
         kafka = self._settings.kafka
         while not self._stop.is_set():
             try:
+                # Before anything is made: an empty state topic would look like that of a new group.
+                if gone := await asyncio.to_thread(lambda: state_gone(kafka, Admin(kafka))):
+                    raise WorkerFailed(gone.message)
                 report = await asyncio.to_thread(topics.create, kafka)
                 placed = await asyncio.to_thread(place_group, kafka)
             except KafkaAccessError as error:
@@ -223,6 +233,11 @@ class Worker:
         # A timestamp that cannot be right says nothing of how long it took.
         seconds = None if record.counted_day else time.time() - record.timestamp_ms / 1000
         self._metrics.event_settled(settlement.outcome.value, settlement.market, seconds)
+
+    def cut_off(self, partition: int, first: int, begin: int, events: int) -> None:
+        """The engine's observer."""
+        if self._cut_off is not None:
+            self._cut_off.report(partition, first, begin, events)
 
     def _readiness(self) -> Readiness:
         stream = self._stream

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from typing import TypeVar
 
-from confluent_kafka import KafkaError, KafkaException, TopicCollection
-from confluent_kafka.admin import AdminClient, TopicDescription
+from confluent_kafka import KafkaError, KafkaException, TopicCollection, TopicPartition
+from confluent_kafka.admin import AdminClient, OffsetSpec, TopicDescription
 
 from app.kafka.clients import admin_config, bootstrap_servers
 from app.settings import KafkaSettings
@@ -99,6 +99,21 @@ class Admin:
                 if error.code != KafkaError.UNKNOWN_TOPIC_OR_PART:
                     raise
         return found
+
+    def offsets(self, wanted: Mapping[TopicPartition, OffsetSpec]) -> dict[tuple[str, int], int]:
+        """Where partitions begin or end.
+
+        Raises:
+            KafkaAccessError: no answer for one of them.
+        """
+        if not wanted:
+            return {}
+        with self.named_errors("ask for offsets"):
+            answers = self.client.list_offsets(dict(wanted), request_timeout=self.timeout_seconds)
+        return {
+            (tp.topic, tp.partition): self.result(answer, "ask for the offsets of topic", tp.topic).offset
+            for tp, answer in answers.items()
+        }
 
     def _message(self, error: KafkaError, action: str, on: str) -> str:
         where = f"Kafka at {self._addresses}"

@@ -6,10 +6,16 @@ A producer chooses the codec of its records, a topic's ``compression.type`` may 
 
 from __future__ import annotations
 
+import logging
 from functools import cache
 
 from aiokafka import codec as aiokafka_codec
 from confluent_kafka import KafkaException, Producer
+
+# That no broker is named is no news.
+_silent = logging.getLogger(__name__)
+_silent.addHandler(logging.NullHandler())
+_silent.propagate = False
 
 # Apache Kafka 4: all there are.
 CODECS = ("gzip", "snappy", "lz4", "zstd")
@@ -28,7 +34,7 @@ def _aiokafka_reads(codec: str) -> bool:
 def _librdkafka_reads(codec: str) -> bool:
     try:
         # librdkafka refuses the setting when it was built without the codec. Nothing is connected to.
-        Producer({"compression.type": codec})
+        Producer({"compression.type": codec}, logger=_silent)
     except KafkaException:
         return False
     return True

@@ -13,9 +13,9 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from app.kafka.admin import TIMEOUT_SECONDS, KafkaAccessError
 from app.kafka.clients import consumer_config
+from app.kafka.group import NO_OFFSET, PLACED
 from app.settings import KafkaSettings
 
-_NO_OFFSET = -1001
 # A broker that has just started, or taken a group over, says so for a moment.
 _COORDINATOR_COMES = (
     KafkaError.NOT_COORDINATOR,
@@ -58,10 +58,10 @@ def _place(consumer: Consumer, settings: KafkaSettings) -> dict[int, int]:
     partitions = [TopicPartition(topic, number) for number in range(settings.partitions)]
     alerts = [TopicPartition(settings.alerts_topic, number) for number in range(settings.partitions)]
     known = consumer.committed(partitions + alerts, timeout=TIMEOUT_SECONDS)
-    if any(tp.offset != _NO_OFFSET for tp in known if tp.topic == topic):
+    if any(tp.offset != NO_OFFSET for tp in known if tp.topic == topic):
         return {}
     ends = []
-    if all(tp.offset == _NO_OFFSET for tp in known):
+    if all(tp.offset == NO_OFFSET for tp in known):
         ends = [TopicPartition(tp.topic, tp.partition, _end(consumer, tp)) for tp in alerts]
     if settings.start == "earliest":
         if ends:
@@ -79,7 +79,7 @@ def _place(consumer: Consumer, settings: KafkaSettings) -> dict[int, int]:
             raise KafkaException(tp.error)
         # No record at or after the moment (a negative offset): the end.
         starts[tp.partition] = tp.offset if tp.offset >= 0 else _end(consumer, tp)
-    offsets = [TopicPartition(topic, number, offset) for number, offset in starts.items()]
+    offsets = [TopicPartition(topic, number, offset, metadata=PLACED) for number, offset in starts.items()]
     consumer.commit(offsets=[*offsets, *ends], asynchronous=False)
     return starts
 

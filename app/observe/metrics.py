@@ -82,6 +82,7 @@ class Metrics:
         self._account_tokens = counter("account_token_refreshes", "Token requests, by account.", "account", "result")
         self._incidents = counter("incidents", "Requests to the ticket system.", "result")
         self._unreadable = counter("state_records_unreadable", "Skipped records of the state topics.", "topic")
+        self._cut_off = counter("events_cut_off", "Events that retention deleted before they were read.", "partition")
         self._call_seconds = Durations(
             PREFIX + "cmt_call_duration_seconds", "Time of a SOAP call.", _CALL_SECONDS, self.registry
         )
@@ -123,6 +124,10 @@ class Metrics:
     def unreadable_state_record(self, topic: str) -> None:
         """Count a record of a state topic that could not be read and was skipped."""
         self._unreadable.labels(topic).inc()
+
+    def cut_off(self, partition: int, events: int) -> None:
+        """Count events that retention deleted before they were read."""
+        self._cut_off.labels(str(partition)).inc(events)
 
     def render(self) -> bytes:
         """The text that Prometheus reads (``CONTENT_TYPE``)."""

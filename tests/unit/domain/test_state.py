@@ -22,6 +22,7 @@ from app.domain.consumer_state import (
 from app.domain.counts import Counts, FailureCount, Settlement, fold
 from app.domain.entities import EntityType
 from app.domain.outcome import Outcome, RecordCount
+from app.domain.pipeline import Pipeline, Role
 from app.domain.state import FORMAT, Forwarded, PartitionState, StateError, Verdict, parse_partition_key, partition_key
 
 _ids = st.text(st.characters(exclude_categories=("Cs",)), min_size=1, max_size=12)
@@ -64,6 +65,9 @@ partitions = st.builds(
     st.dictionaries(_offsets, failing | waiting, max_size=5),
     st.dictionaries(_offsets, verdicts, max_size=3),
     counts(),
+    pipeline=st.none()
+    | st.builds(Pipeline, _codes, _codes, st.dictionaries(st.sampled_from(Role), _codes, max_size=4)),
+    retry_from=st.none() | _offsets,
 )
 recents = st.builds(RecentEvent, _ids, _codes, _codes, st.none() | _codes, st.integers(1, 9), _times)
 consumers = st.builds(
@@ -131,6 +135,20 @@ def test_what_is_no_consumer_key_is_refused(key: bytes) -> None:
 def test_the_format_is_stated_in_every_record() -> None:
     assert orjson.loads(PartitionState().encode())["v"] == FORMAT
     assert orjson.loads(ConsumerState(0, "DE").encode())["v"] == FORMAT
+
+
+def test_a_record_of_a_version_that_named_no_pipeline_is_read() -> None:
+    document = orjson.loads(PartitionState(upto=4).encode())
+    for name in ("pipeline", "retryFrom", "archive"):
+        del document[name]
+    state = PartitionState.decode(orjson.dumps(document))
+    assert (state.upto, state.pipeline, state.retry_from) == (4, None, None)
+
+
+def test_a_role_of_a_newer_version_is_left_out() -> None:
+    document = orjson.loads(PartitionState(pipeline=Pipeline("consumers", "t", {Role.SOURCE: "a"})).encode())
+    document["pipeline"]["ids"]["golden"] = "b"
+    assert PartitionState.decode(orjson.dumps(document)).pipeline == Pipeline("consumers", "t", {Role.SOURCE: "a"})
 
 
 def test_waiting_events_cost_little() -> None:

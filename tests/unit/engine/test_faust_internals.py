@@ -58,6 +58,7 @@ FINGERPRINTS = {
     "aiokafka.consumer.group_coordinator:GroupCoordinator._do_commit_offsets": "c3a3ea5613f39cac",
     "aiokafka.consumer.group_coordinator:GroupCoordinator._do_heartbeat": "dc1d6632aaa68e96",
     "aiokafka.consumer.fetcher:Fetcher.fetched_records": "be4348896b9b66af",
+    "aiokafka.consumer.fetcher:Fetcher._update_fetch_positions": "d7774d8241dc6a7e",
     "aiokafka.consumer.subscription_state:Assignment.state_value": "183fea82ef48f3e6",
     "aiokafka.consumer.subscription_state:TopicPartitionState": "2b83334afadf6d98",
     "aiokafka.consumer.group_coordinator:GroupCoordinator.commit_offsets": "5cbe31af28d6cc06",

@@ -150,7 +150,7 @@ async def test_a_full_parking_does_not_keep_away_what_its_events_wait_for() -> N
 async def test_parked_events_do_not_wait_for_ever_for_older_ones_that_were_deleted() -> None:
     world = await crashed_with_a_lane_and_its_tail_parked([Event("hot")] * 40)
     parked = sorted(world.state().forwarded)
-    world.committed[KAFKA.topic] = len(world.events)  # retention, or a hand: they are not read again
+    world.begin = len(world.events)  # retention, or a hand: they are not read again
     await world.start()
     for _ in range(4):
         await settle_down()

@@ -46,6 +46,7 @@ class Setup:
             consumers_topic=CONSUMERS,
             consumers=ConsumerRecords(2, 7, states or MemoryStates()),
             decided_upto=self._decided_upto,
+            retry_from=lambda: None,
             table=self.table,
             closing=Closing(400, 0.0, lambda: self.today),
             turn=Turn(turns or Turns()),

@@ -33,7 +33,7 @@ from app.engine.ownership import Ownership
 from app.engine.partition import Partition
 from app.engine.producer import TooLarge, Write
 from app.engine.stream import Stream
-from app.engine.work import Permit, Result, Work
+from app.engine.work import Permit, Result, Seen, Work
 from app.settings import KafkaSettings, SyncSettings
 from tests.unit.engine.fakes import FakeProducer, MemoryStates
 
@@ -129,6 +129,19 @@ class SteadyLease(Lease):
 
     def renewed_since(self, generation: int, moment: float) -> bool:
         return True
+
+
+@dataclass(frozen=True, slots=True)
+class _Brokers:
+    """The topics as the brokers see them."""
+
+    world: World
+
+    async def look(self) -> Seen:
+        return Seen({}, "", {0: self.world.begin}, {})
+
+    def recorded(self) -> tuple[()]:
+        return ()
 
 
 @dataclass
@@ -247,6 +260,7 @@ class World:
         self.dropped: set[tuple[str, int]] = set()  # (topic, offset) that Faust loses once
         self.bugs: list[BaseException] = []
         self.observed: list[Outcome] = []
+        self.begin = 0  # of the main topic: retention may have deleted what stood before
 
     # An owner's life
 
@@ -276,6 +290,7 @@ class World:
             lease=self.lease,
             states=self._states(),
             observer=self,
+            topics=_Brokers(self),
             breakers=self.breakers,
             slots=asyncio.Semaphore(self.concurrency),
             room=Room(4 * self.concurrency, self.max_parked),
@@ -404,8 +419,9 @@ class World:
         return SimpleNamespace(channel=SimpleNamespace(queue=queue))
 
     def _rewound(self, topic: str, offset: int) -> int:
-        self.rewound = self.rewound or bool(self.ownership.healing._rewinds)
-        self._rewinds |= {tp[0]: to for tp, to in self.ownership.healing.rewinds().items()}
+        rewinds = {tp[0]: to for tp, to in self.ownership.healing.rewinds().items()}
+        self.rewound = self.rewound or any(to < self.committed[name] for name, to in rewinds.items())
+        self._rewinds |= rewinds
         return self._rewinds.pop(topic, offset)
 
     def look(self) -> None:
@@ -443,6 +459,9 @@ class World:
     def settled(self, settlement: Settlement, record: SourceRecord) -> None:
         """The engine's observer."""
         self.observed.append(settlement.outcome)
+
+    def cut_off(self, partition: int, first: int, begin: int, events: int) -> None:
+        """The engine's observer."""
 
     def state(self) -> PartitionState:
         """The durable record that counts."""

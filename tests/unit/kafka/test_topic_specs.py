@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.kafka.codecs import readable_codecs
+from app.kafka.codecs import CODECS, readable_codecs
 from app.kafka.limits import STATE_RECORD_BYTES, copy_bytes
 from app.kafka.topic_specs import (
     LONGEST_OUTAGE_MS,
@@ -129,6 +129,12 @@ def test_one_wrong_property_is_one_problem(spec: TopicSpec, setting: str, value:
 @pytest.mark.parametrize("codec", ["producer", "uncompressed", "gzip", "snappy", "lz4", "zstd"])
 def test_every_codec_of_kafka_is_fine_with_a_whole_installation(codec: str) -> None:
     assert compare(MAIN, _with(MAIN, compression_type=codec), readable_codecs(), foreign=True) == []
+
+
+def test_looking_for_codecs_says_nothing_by_itself(capfd: pytest.CaptureFixture[str]) -> None:
+    readable_codecs.cache_clear()
+    assert readable_codecs() == set(CODECS)
+    assert capfd.readouterr() == ("", "")
 
 
 @pytest.mark.parametrize("codec", ["producer", "zstd", "brotli"])

@@ -1,0 +1,234 @@
+"""What a partition's durable record must say before its partition is worked on, and where the work goes on.
+
+The record names the topic that its offsets belong to (``app/domain/pipeline.py``). It is compared at every claim and
+every minute after that; a record of another topic is refused, because new events would be skipped as settled.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+
+import structlog
+
+from app.domain.pipeline import NEW_GROUP, Pipeline, Role, compare, refusal
+from app.domain.resume import resume, undecided
+from app.domain.state import PartitionState
+from app.engine.context import EngineContext, EngineStopped
+from app.engine.ledger import TopicPartition
+from app.engine.work import Seen, TopicsUnknown
+
+log = structlog.get_logger(__name__)
+
+# Between two tries to ask the brokers about the topics.
+AGAIN_SECONDS = 1.0
+# How long a partition of the same topic may end before what is settled: after a leader died, its successor may say so
+# for a while (KIP-207).
+END_SECONDS = 30.0
+# Where the group would go on is known as soon as its offsets were fetched. With a record that is for the log only.
+POSITION_SECONDS = 1.0
+POSITION_POLL_SECONDS = 0.02
+
+# The offset that the group would go on at; -1: not known yet.
+Position = Callable[[TopicPartition], int]
+
+
+@dataclass(slots=True)
+class Claim:
+    """What is to be claimed: the record as it will be written, and where fetching goes on.
+
+    ``wanted``: parked events whose copies are read from the main topic again.
+    """
+
+    state: PartitionState
+    starts: dict[TopicPartition, int] = field(default_factory=dict)
+    wanted: set[int] = field(default_factory=set)
+
+
+class Claims:
+    """Compares records with the topics that there are."""
+
+    def __init__(self, context: EngineContext) -> None:
+        self._context = context
+        self._state_id = ""
+        self._begins: dict[int, int] = {}  # what is missing below these offsets was reported
+
+    async def look(self, is_current: Callable[[], bool]) -> Seen | None:
+        """What the brokers say of the topics; None: the generation is over."""
+        while is_current():
+            try:
+                seen = await self._context.topics.look()
+            except TopicsUnknown as error:
+                log.warning("cannot compare the topics with the state yet, trying on", reason=str(error))
+                await asyncio.sleep(AGAIN_SECONDS)
+                continue
+            self._state_id = seen.state_id or self._state_id
+            return seen
+        return None
+
+    async def positions(
+        self,
+        position: Position,
+        tps: Iterable[TopicPartition],
+        needed: Iterable[TopicPartition],
+        still: Callable[[], bool],
+    ) -> dict[TopicPartition, int]:
+        """Where the group would go on. Waits for those that are ``needed`` as long as the generation lasts."""
+        wanted, needed = list(tps), set(needed)
+        waited = 0.0
+        while True:
+            known = {tp: offset for tp in wanted if (offset := position(tp)) >= 0}
+            late = set(wanted) - known.keys()
+            if not late or (waited >= POSITION_SECONDS and not late & needed) or not still():
+                return known
+            await asyncio.sleep(POSITION_POLL_SECONDS)
+            waited += POSITION_POLL_SECONDS
+
+    async def prepare(
+        self,
+        number: int,
+        state: PartitionState | None,
+        seen: Seen,
+        end: int,
+        positions: Mapping[TopicPartition, int],
+    ) -> Claim:
+        """The claim of one partition.
+
+        Args:
+            state: its newest record; None: there is none.
+            end: where the partition of the main topic ends.
+            positions: where the group would go on, as far as that is known.
+
+        Raises:
+            EngineStopped: the record is not about this topic.
+        """
+        kafka = self._context.kafka
+        main, retry, alerts = ((topic, number) for topic in (kafka.topic, kafka.retry_topic, kafka.alerts_topic))
+        group = positions.get(main)
+        begin = self._begins[number] = seen.begins.get(number, 0)
+        running = self._running(seen)
+        if state is None:
+            # Written before anything is read, so that a later owner begins where this one did.
+            return Claim(PartitionState(upto=(group or 0) - 1, pipeline=running))
+        comparison = compare(state.pipeline, running)
+        if comparison.difference is not None and state.pipeline is not None:
+            raise EngineStopped(refusal(comparison.difference, state.pipeline, running, kafka.group))
+        if comparison.adopted:
+            log.info(
+                "the state is bound to this topic from now on", topic=kafka.topic, partition=number, ids=running.ids
+            )
+        if state.pipeline is None and state.upto < 0 and not (state.done or state.forwarded or state.counts):
+            state.upto = (group or 0) - 1  # an earlier version claimed it, and nothing was decided
+        await self._end_reached(number, state, end, same=bool(running.ids) and state.pipeline is not None)
+        state.pipeline = comparison.pipeline
+        claim = Claim(state)
+        if Role.RETRY in comparison.anew and state.forwarded:
+            claim.wanted = set(state.forwarded)
+            log.warning(
+                "the retry topic was made anew: parked events are read from the main topic again",
+                topic=kafka.retry_topic,
+                partition=number,
+                events=len(claim.wanted),
+            )
+        self._go_on(number, claim, group, begin)
+        if Role.RETRY in comparison.anew:
+            claim.starts[retry] = 0
+            state.retry_from = None
+        elif state.forwarded and state.retry_from is not None and positions.get(retry, 0) > state.retry_from:
+            claim.starts[retry] = state.retry_from
+        if Role.ALERTS in comparison.anew:
+            claim.starts[alerts] = 0
+        return claim
+
+    def _go_on(self, number: int, claim: Claim, group: int | None, begin: int) -> None:
+        kafka, state = self._context.kafka, claim.state
+        go_on = resume(state, group, begin, copies_lost=bool(claim.wanted))
+        claim.starts[kafka.topic, number] = go_on.position
+        if go_on.settled:
+            log.info(
+                "settled already, not done again",
+                topic=kafka.topic,
+                partition=number,
+                first=go_on.settled[0],
+                last=go_on.settled[-1],
+            )
+        if go_on.skipped:
+            log.warning(
+                "the group's offset would skip events; going on where the state says",
+                topic=kafka.topic,
+                partition=number,
+                offset=group,
+                going_on_at=go_on.position,
+                events=go_on.skipped,
+            )
+        if go_on.cut_off:
+            self._context.observer.cut_off(number, state.upto + 1, begin, go_on.cut_off)
+            state.advance(begin - 1)
+
+    async def _end_reached(self, number: int, state: PartitionState, end: int, *, same: bool) -> None:
+        """Return when the partition is as long as its record says."""
+        kafka, clock = self._context.kafka, asyncio.get_running_loop().time
+        deadline = clock() + (END_SECONDS if same else 0.0)
+        while state.upto >= end:
+            if clock() >= deadline:
+                raise EngineStopped(
+                    f"partition {number} of {kafka.topic} ends at offset {end}, but everything up to {state.upto} "
+                    "counts as settled: new events would be skipped. The topic was made anew, or it lost records: "
+                    f"{NEW_GROUP}"
+                )
+            await asyncio.sleep(AGAIN_SECONDS)
+            try:
+                end = (await self._context.topics.look()).ends.get(number, end)
+            except TopicsUnknown:
+                continue
+
+    def _running(self, seen: Seen) -> Pipeline:
+        return Pipeline(self._context.flow_name, self._context.kafka.topic, seen.ids)
+
+    async def check(self, owned: Mapping[int, PartitionState], position: Position) -> None:
+        """Compare again, while the work goes on: what the brokers say, and what others of the group wrote.
+
+        Args:
+            position: the next offset to fetch.
+
+        Raises:
+            EngineStopped: the topics are others, or another worker of the group works on another topic.
+            TopicsUnknown: the brokers do not answer.
+        """
+        kafka = self._context.kafka
+        seen = await self._context.topics.look()
+        running = self._running(seen)
+        for state in owned.values():
+            comparison = compare(state.pipeline, running)
+            if comparison.difference is not None and state.pipeline is not None:
+                raise EngineStopped(refusal(comparison.difference, state.pipeline, running, kafka.group))
+            if comparison.anew:
+                names = {Role.RETRY: kafka.retry_topic, Role.ALERTS: kafka.alerts_topic}
+                topics = ", ".join(sorted(names[role] for role in comparison.anew))
+                raise EngineStopped(f"{topics}: made anew while this worker ran. Nothing is lost; start it again.")
+        if self._state_id and seen.state_id and seen.state_id != self._state_id:
+            raise EngineStopped(
+                f"{kafka.state_topic}, which holds the state of group {kafka.group}, was made anew while this worker "
+                f"ran. Restore it; or {NEW_GROUP}."
+            )
+        for recorded in self._context.topics.recorded():
+            comparison = compare(recorded, running)
+            if recorded is not None and comparison.difference is not None:
+                raise EngineStopped(
+                    refusal(comparison.difference, recorded, running, kafka.group)
+                    + " Another worker of this group writes such records right now."
+                )
+
+        for number, state in owned.items():
+            begin = seen.begins.get(number, 0)
+            if 0 <= (at := position((kafka.topic, number))) < begin:
+                self.cut_off(number, state, at, begin)
+
+    def cut_off(self, number: int, state: PartitionState, position: int, begin: int) -> None:
+        """Retention has deleted what was to be fetched next, at ``position``."""
+        main = (self._context.kafka.topic, number)
+        first = max(position, self._context.ledger.high(main) + 1, self._begins.get(number, 0))
+        if events := undecided(state, first, begin):
+            self._begins[number] = begin
+            self._context.observer.cut_off(number, first, begin, events)

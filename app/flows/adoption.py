@@ -1,0 +1,140 @@
+"""`topics adopt`: the state is bound to a topic that holds the same records at the same offsets as the one before."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from confluent_kafka import KafkaError, Producer, TopicPartition
+from confluent_kafka.admin import OffsetSpec
+
+from app.domain.pipeline import Pipeline, compare
+from app.domain.state import partition_key
+from app.flows.identity import running_pipeline
+from app.kafka.admin import Admin, KafkaAccessError
+from app.kafka.clients import producer_config
+from app.kafka.group import members
+from app.kafka.limits import STATE_RECORD_BYTES
+from app.readmodels.partition_records import PartitionRecords, read_partition_records
+from app.settings import KafkaSettings
+
+WRITE_SECONDS = 30.0
+
+
+class AdoptionRefused(Exception):
+    """The topic cannot be adopted; the text says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class PartitionView:
+    """One partition: where the topic begins and ends, and up to where everything is settled or parked."""
+
+    partition: int
+    begin: int
+    end: int
+    upto: int
+    parked: int
+
+    @property
+    def trouble(self) -> str | None:
+        """Why this cannot be, or may not be, the same topic; None: nothing speaks against it."""
+        if self.upto >= self.end:
+            return "ends before what is settled"
+        if self.begin > self.upto + 1:
+            return "unread events are missing"
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class Adoption:
+    """What is to be adopted. ``recorded``: what the state is about now; None: it does not say."""
+
+    recorded: Pipeline | None
+    running: Pipeline
+    partitions: tuple[PartitionView, ...]
+    needed: bool
+    records: PartitionRecords
+
+
+def look(settings: KafkaSettings, flow: str) -> Adoption:
+    """What would be adopted.
+
+    Raises:
+        AdoptionRefused: workers run, there is no state, or it is another pipeline's.
+        KafkaAccessError: the broker cannot be reached, or refused.
+        StateError: a record of a newer program.
+    """
+    admin = Admin(settings)
+    _nobody_works(admin, settings)
+    if settings.topic not in (found := admin.topics([settings.topic])):
+        raise AdoptionRefused(f"The topic {settings.topic} does not exist.")
+    records = read_partition_records(settings, admin)
+    if not records:
+        raise AdoptionRefused(f"There is no state of group {settings.group}: nothing to adopt, a worker may start.")
+    running = running_pipeline(admin, settings, flow)
+    recorded = [state.pipeline for _, state in records.values()]
+    if others := {one.flow for one in recorded if one is not None and one.flow != flow}:
+        raise AdoptionRefused(
+            f"The state of group {settings.group} belongs to the pipeline {', '.join(sorted(others))}."
+        )
+    tps = [TopicPartition(settings.topic, partition.id) for partition in found[settings.topic].partitions]
+    begins = admin.offsets({tp: OffsetSpec.earliest() for tp in tps})
+    ends = admin.offsets({tp: OffsetSpec.latest() for tp in tps})
+    if missing := sorted(records.keys() - {tp.partition for tp in tps}):
+        raise AdoptionRefused(f"{settings.topic} has no partitions {', '.join(map(str, missing))}; the state has.")
+    views = tuple(
+        PartitionView(
+            number, begins[settings.topic, number], ends[settings.topic, number], state.upto, len(state.forwarded)
+        )
+        for number, (_, state) in sorted(records.items())
+    )
+    differ = [one for one in recorded if (found_now := compare(one, running)).difference or found_now.anew]
+    named = differ[0] if differ else recorded[0]
+    return Adoption(named, running, views, bool(differ) or None in recorded, records)
+
+
+def adopt(settings: KafkaSettings, adoption: Adoption) -> None:
+    """Write every record anew, about this topic, under a higher epoch.
+
+    Raises:
+        AdoptionRefused: workers run.
+        KafkaAccessError: the broker cannot be reached, or refused.
+    """
+    _nobody_works(Admin(settings), settings)
+    problems: list[KafkaError] = []
+    producer = Producer(dict(producer_config(settings) | {"message.max.bytes": STATE_RECORD_BYTES}))
+
+    def write(number: int, key: bytes, value: bytes | None) -> None:
+        producer.produce(
+            settings.state_topic,
+            key=key,
+            value=value,
+            partition=number,
+            on_delivery=lambda error, _: problems.append(error) if error is not None else None,
+        )
+
+    for number, (epoch, state) in adoption.records.items():
+        state.pipeline = adoption.running
+        # The copies of parked events stand in a topic whose offsets may be others too: it is read from its beginning.
+        state.retry_from = 0
+        write(number, partition_key(number, epoch + 1), state.encode())
+    _flush(producer, problems)
+    # Only once the new ones are there.
+    for number, keys in adoption.records.keys_of.items():
+        for key in keys:
+            write(number, key, None)
+    _flush(producer, problems)
+
+
+def _flush(producer: Producer, problems: list[KafkaError]) -> None:
+    left = producer.flush(WRITE_SECONDS)
+    if problems or left:
+        why = problems[0].str() if problems else f"no answer within {WRITE_SECONDS:g} s"
+        raise KafkaAccessError(f"the state could not be written: {why}. Run it again.")
+
+
+def _nobody_works(admin: Admin, settings: KafkaSettings) -> None:
+    if found := members(admin, settings.group):
+        raise AdoptionRefused(
+            f"Group {settings.group} has members: {', '.join(found)}. Stop its workers first; one that was killed "
+            f"leaves after its session timeout ({settings.session_timeout_seconds:g} s)."
+        )

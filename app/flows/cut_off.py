@@ -1,0 +1,74 @@
+"""Events that Kafka's retention deleted before they were read: told in the log, as a metric and as an incident."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+import structlog
+
+from app.domain.counts import EVENT_ENTITY
+from app.domain.errors import SYNC_CUT_OFF
+from app.engine.producer import DurableProducer, Write
+from app.incidents.alert import Alert, Severity
+from app.observe.metrics import Metrics
+from app.settings import KafkaSettings
+
+log = structlog.get_logger(__name__)
+
+
+class CutOffReports:
+    """Where the engine tells of such events.
+
+    Args:
+        producer: None: no incidents.
+    """
+
+    def __init__(self, kafka: KafkaSettings, metrics: Metrics, producer: DurableProducer | None) -> None:
+        self._kafka = kafka
+        self._metrics = metrics
+        self._producer = producer
+        self._sending: set[asyncio.Task[None]] = set()
+
+    def report(self, partition: int, first: int, begin: int, events: int) -> None:
+        """At most so many events, from offset ``first`` on, are gone; the partition begins at ``begin``."""
+        topic = self._kafka.topic
+        log.warning(
+            "events were deleted by Kafka's retention before they were read",
+            topic=topic,
+            partition=partition,
+            first=first,
+            begins_at=begin,
+            events=events,
+        )
+        self._metrics.cut_off(partition, events)
+        if self._producer is None:
+            return
+        message = (
+            f"Kafka's retention deleted {events} events of {topic}, partition {partition}, before they were read "
+            f"(offsets {first} to {begin - 1}). {SYNC_CUT_OFF.remedy}"
+        )
+        now = int(time.time() * 1000)
+        alert = Alert(
+            reason=SYNC_CUT_OFF.code,
+            entity=EVENT_ENTITY,
+            operation="-",
+            market="-",
+            event_id=f"{partition}-{first}",
+            consumer="",
+            message=message,
+            at_ms=now,
+            severity=Severity.FAILED,
+            since_ms=now,
+        )
+        # Beside the take-over, which must not wait for an incident.
+        task = asyncio.get_running_loop().create_task(self._send(self._producer, alert))
+        self._sending.add(task)
+        task.add_done_callback(self._sending.discard)
+
+    async def _send(self, producer: DurableProducer, alert: Alert) -> None:
+        write = Write(self._kafka.alerts_topic, None, alert.fingerprint.encode(), alert.to_bytes())
+        try:
+            await producer.write_one(write)
+        except Exception as error:  # noqa: BLE001 - log and metric have it
+            log.warning("no incident for events that are gone", error=type(error).__name__)

@@ -1,0 +1,90 @@
+"""Whether the state of the group is about these topics: what `topics check` and a starting worker look at."""
+
+from __future__ import annotations
+
+from confluent_kafka import TopicPartition
+from confluent_kafka.admin import OffsetSpec
+
+from app.domain.pipeline import NEW_GROUP, Pipeline, Role, compare, refusal
+from app.flows.pipeline_topics import topics_by_role
+from app.kafka.admin import Admin
+from app.kafka.group import read_upto
+from app.kafka.topic_ids import topic_id
+from app.kafka.topic_specs import Problem
+from app.readmodels.partition_records import read_partition_records
+from app.settings import KafkaSettings
+
+# The setting that a problem with the state is about.
+STATE = "state"
+
+# The pipeline that workers run; its records say so.
+FLOW = "consumers"
+
+
+def running_pipeline(admin: Admin, settings: KafkaSettings, flow: str) -> Pipeline:
+    """The pipeline as the broker and the settings have it."""
+    roles = topics_by_role(settings)
+    found = admin.topics(list(roles.values()))
+    ids = {role: topic_id(found[name]) for role, name in roles.items() if name in found}
+    return Pipeline(flow, settings.topic, {role: known for role, known in ids.items() if known})
+
+
+def identity_problems(settings: KafkaSettings, flow: str) -> list[Problem]:
+    """What keeps the state from being about these topics, each kind once.
+
+    Raises:
+        KafkaAccessError: the broker cannot be reached, or refused.
+        StateError: a record of a newer program.
+    """
+    admin = Admin(settings)
+    if gone := state_gone(settings, admin):
+        return [gone]
+    records = read_partition_records(settings, admin)
+    running = running_pipeline(admin, settings, flow)
+    problems = {}
+    for _, state in records.values():
+        difference = compare(state.pipeline, running).difference
+        if difference is not None and state.pipeline is not None:
+            text = refusal(difference, state.pipeline, running, settings.group)
+            found = state.pipeline.ids.get(Role.SOURCE, "") if state.pipeline.topic == settings.topic else ""
+            wanted = running.ids.get(Role.SOURCE, "")
+            problems[difference] = Problem(
+                settings.topic,
+                STATE,
+                f"about {state.pipeline.flow}, {state.pipeline.topic} {found}".rstrip(),
+                f"about {flow}, {settings.topic} {wanted}".rstrip(),
+                text,
+            )
+    return list(problems.values())
+
+
+def state_gone(settings: KafkaSettings, admin: Admin) -> Problem | None:
+    """The state topics are gone, or empty, while the group has read from the main topic."""
+    found = admin.topics([settings.topic, settings.state_topic, settings.consumers_topic])
+    if settings.topic not in found:
+        return None
+    read = read_upto(settings, [partition.id for partition in found[settings.topic].partitions])
+    if not read:
+        return None
+    kept = _with_records(admin, settings.state_topic) if settings.state_topic in found else set()
+    if lost := sorted(read.keys() - kept):
+        topic, found_text = settings.state_topic, f"empty for partitions {', '.join(map(str, lost))}"
+    elif settings.consumers_topic not in found:
+        topic, found_text = settings.consumers_topic, "missing"
+    else:
+        return None
+    offsets = f"kafka-consumer-groups.sh --delete-offsets --group {settings.group} --topic {settings.topic}"
+    remedy = (
+        f"Group {settings.group} has read from {settings.topic}, but what it has done is not known any more. Restore "
+        f"the topic; or {NEW_GROUP}. To go on with this group without its state: {offsets}; it then begins at "
+        "KAFKA_START, and counts begin at 0."
+    )
+    return Problem(topic, STATE, found_text, "there", remedy)
+
+
+def _with_records(admin: Admin, topic: str) -> set[int]:
+    """The partitions of a compacted topic that hold anything."""
+    numbers = [partition.id for partition in admin.topics([topic])[topic].partitions]
+    begins = admin.offsets({TopicPartition(topic, number): OffsetSpec.earliest() for number in numbers})
+    ends = admin.offsets({TopicPartition(topic, number): OffsetSpec.latest() for number in numbers})
+    return {number for (_, number), end in ends.items() if end > begins[topic, number]}

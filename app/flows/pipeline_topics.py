@@ -1,0 +1,70 @@
+"""The topics of a pipeline as the brokers see them, for the engine's comparison with the state."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection, Iterable
+
+from confluent_kafka import TopicPartition
+from confluent_kafka.admin import OffsetSpec
+
+from app.domain.pipeline import Pipeline, Role
+from app.engine.work import Seen, TopicsUnknown
+from app.kafka.admin import Admin, KafkaAccessError
+from app.kafka.topic_ids import topic_id
+from app.readmodels import ReadModels, ReadModelUnavailable
+from app.settings import KafkaSettings
+
+
+def topics_by_role(kafka: KafkaSettings) -> dict[Role, str]:
+    """The topics whose offsets, or whose content, the state is about."""
+    return {
+        Role.SOURCE: kafka.topic,
+        Role.RETRY: kafka.retry_topic,
+        Role.ALERTS: kafka.alerts_topic,
+        Role.CONSUMERS: kafka.consumers_topic,
+    }
+
+
+class PipelineTopics:
+    """``Topics`` of the engine. Keeps its connection, since it asks at every claim and every minute."""
+
+    def __init__(self, kafka: KafkaSettings, read_models: ReadModels) -> None:
+        self._kafka = kafka
+        self._read_models = read_models
+        self._admin: Admin | None = None
+
+    async def look(self) -> Seen:
+        """Ask the brokers.
+
+        Raises:
+            TopicsUnknown: no answer, or a topic is missing.
+        """
+        try:
+            return await asyncio.to_thread(self._look)
+        except KafkaAccessError as error:
+            raise TopicsUnknown(str(error)) from error
+
+    def recorded(self) -> Collection[Pipeline | None]:
+        """What the newest record of every partition is about, as far as the follower has read."""
+        try:
+            return [state.pipeline for state in self._read_models.partitions().values()]
+        except ReadModelUnavailable:
+            return ()
+
+    def _look(self) -> Seen:
+        admin = self._admin = self._admin or Admin(self._kafka)
+        roles = topics_by_role(self._kafka)
+        state_topic, source = self._kafka.state_topic, self._kafka.topic
+        found = admin.topics([*roles.values(), state_topic])
+        if missing := [name for name in (*roles.values(), state_topic) if name not in found]:
+            raise KafkaAccessError(f"no such topic: {', '.join(missing)}")
+        ids = {role: known for role, name in roles.items() if (known := topic_id(found[name]))}
+        numbers = [partition.id for partition in found[source].partitions]
+        begins = _offsets(admin, source, numbers, OffsetSpec.earliest())
+        return Seen(ids, topic_id(found[state_topic]), begins, _offsets(admin, source, numbers, OffsetSpec.latest()))
+
+
+def _offsets(admin: Admin, topic: str, numbers: Iterable[int], spec: OffsetSpec) -> dict[int, int]:
+    found = admin.offsets({TopicPartition(topic, number): spec for number in numbers})
+    return {number: offset for (_, number), offset in found.items()}

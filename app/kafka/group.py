@@ -1,0 +1,53 @@
+"""The consumer group as the broker knows it: who is in it, and what it has committed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+
+from app.kafka.admin import TIMEOUT_SECONDS, Admin, KafkaAccessError
+from app.kafka.clients import consumer_config
+from app.settings import KafkaSettings
+
+NO_OFFSET = -1001
+# What a commit carries that only places a new group (``start_offsets``): nothing has been read up to there.
+PLACED = "placed by KAFKA_START"
+
+
+def members(admin: Admin, group: str) -> list[str]:
+    """Client and host of every member.
+
+    Raises:
+        KafkaAccessError: the broker cannot be reached, or refused.
+    """
+    with admin.named_errors("look at group", group):
+        answers = admin.client.describe_consumer_groups([group], request_timeout=admin.timeout_seconds)
+    try:
+        found = admin.result(answers[group], "look at group", group)
+    except KafkaAccessError as error:
+        if error.code == KafkaError.GROUP_ID_NOT_FOUND:  # Kafka 4: it has neither members nor offsets
+            return []
+        raise
+    return [f"{member.client_id} ({member.host})" for member in found.members]
+
+
+def read_upto(settings: KafkaSettings, numbers: Iterable[int]) -> dict[int, int]:
+    """The committed offset of each partition of the main topic from which the group has read.
+
+    Raises:
+        KafkaAccessError: the broker cannot be reached, or refused.
+    """
+    consumer = Consumer(consumer_config(settings, settings.group))
+    try:
+        known = consumer.committed(
+            [TopicPartition(settings.topic, number) for number in numbers], timeout=TIMEOUT_SECONDS
+        )
+    except KafkaException as error:
+        cause = error.args[0]
+        raise KafkaAccessError(
+            f"cannot ask for the offsets of group {settings.group}: {cause.str()}", cause.code()
+        ) from error
+    finally:
+        consumer.close()
+    return {tp.partition: tp.offset for tp in known if tp.offset > 0 and tp.metadata != PLACED}

@@ -1,0 +1,81 @@
+"""The partitions' records, read once: for commands that look at the state without following it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+from confluent_kafka.admin import OffsetSpec
+
+from app.domain.archive import parse_document_key
+from app.domain.state import PartitionState, parse_partition_key
+from app.kafka.admin import Admin, KafkaAccessError
+from app.kafka.clients import consumer_config
+from app.settings import KafkaSettings
+
+READ_SECONDS = 30.0
+
+
+class PartitionRecords(dict[int, tuple[int, PartitionState]]):
+    """Partition -> (epoch, record) of the record that counts. ``keys_of``: every key that a partition has."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.keys_of: dict[int, set[bytes]] = {}
+
+
+def read_partition_records(settings: KafkaSettings, admin: Admin) -> PartitionRecords:
+    """What the state topic says of every partition; empty when there is no such topic.
+
+    Raises:
+        KafkaAccessError: the broker cannot be reached, or refused.
+        StateError: a record of a newer program.
+    """
+    topic = settings.state_topic
+    if topic not in (found := admin.topics([topic])):
+        return PartitionRecords()
+    numbers = [partition.id for partition in found[topic].partitions]
+    ends = admin.offsets({TopicPartition(topic, number): OffsetSpec.latest() for number in numbers})
+    values: dict[bytes, bytes] = {}
+    for key, value in _records(settings, {number: end for (_, number), end in ends.items() if end}):
+        if value is None:
+            values.pop(key, None)
+        else:
+            values[key] = value
+    records = PartitionRecords()
+    for key, value in values.items():
+        if parse_document_key(key) is not None:
+            continue
+        number, epoch = parse_partition_key(key)
+        records.keys_of.setdefault(number, set()).add(key)
+        if number not in records or records[number][0] < epoch:
+            records[number] = (epoch, PartitionState.decode(value))
+    return records
+
+
+def _records(settings: KafkaSettings, ends: dict[int, int]) -> Iterator[tuple[bytes, bytes | None]]:
+    consumer = Consumer(dict(consumer_config(settings, settings.group)))
+    left = set(ends)
+    deadline = time.monotonic() + READ_SECONDS
+    try:
+        consumer.assign([TopicPartition(settings.state_topic, number, 0) for number in ends])
+        while left:
+            if time.monotonic() > deadline:
+                raise KafkaAccessError(f"{settings.state_topic} could not be read within {READ_SECONDS:g} s; try again")
+            message = consumer.poll(0.5)
+            if message is None:
+                continue
+            error = message.error()
+            if error is None:
+                key, value = message.key(), message.value()
+                if isinstance(key, bytes):
+                    yield key, value if isinstance(value, bytes) else None
+            elif error.code() == KafkaError._PARTITION_EOF:
+                left.discard(message.partition())
+            else:
+                raise KafkaAccessError(f"cannot read {settings.state_topic}: {error.str()}", error.code())
+    except KafkaException as error:
+        raise KafkaAccessError(f"cannot read {settings.state_topic}: {error.args[0].str()}") from error
+    finally:
+        consumer.close()

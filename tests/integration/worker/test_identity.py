@@ -1,0 +1,130 @@
+"""The state is about one topic: another one, or the same name made anew, is refused, and nothing is skipped."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Sequence
+
+from app.flows.identity import FLOW, identity_problems
+from tests.integration.worker.deployment import Deploy, Deployment, Published
+from tests.integration.worker.profiles import Event, fresh_consumer, new
+from tests.integration.worker.topic_changes import TopicChanges
+from tests.integration.worker.worker_process import WorkerProcess, plain_environment, wait_for
+
+FIRST, SECOND = 24, 40
+
+
+def events(number: int) -> list[Event]:
+    return [new(fresh_consumer()) for _ in range(number)]
+
+
+def said(worker: WorkerProcess) -> str:
+    """What a worker that ended by itself says to people: one line."""
+    assert worker.ended(90) == 1, worker.log_tail()
+    [line] = [line for line in worker.log_text().splitlines() if not line.startswith("{")]
+    return line
+
+
+def adopt(deployment: Deployment, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "app", "topics", "adopt", *arguments],
+        env=plain_environment() | dict(deployment.settings),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def publish_again(deployment: Deployment, published: Sequence[Published]) -> None:
+    """The same records at the same offsets."""
+    for number in range(deployment.kafka.partitions):
+        records = [(one.key, one.value, None) for one in published if one.partition == number]
+        deployment.publish_raw(records, partition=number)
+
+
+def test_a_topic_that_was_made_anew_is_refused_and_a_new_group_does_all_of_it(deploy: Deploy) -> None:
+    deployment = deploy()
+    worker = deployment.worker().ready()
+    deployment.publish(*events(FIRST))
+    deployment.settled(worker, FIRST)
+    assert identity_problems(deployment.kafka, FLOW) == []
+    worker.terminate()
+    TopicChanges(deployment).make_anew(deployment.kafka.topic)
+    assert "ends before what is settled" in adopt(deployment, "--yes").stderr
+    deployment.publish(*events(SECOND))
+
+    refused = said(deployment.worker())
+    assert f"Topic {deployment.kafka.topic} is not the one" in refused
+    assert "KAFKA_GROUP" in refused
+    assert "topics adopt" in refused
+    [problem] = identity_problems(deployment.kafka, FLOW)
+    assert (problem.topic, problem.remedy) == (deployment.kafka.topic, refused)
+
+    other = deployment.worker(KAFKA_GROUP=f"{deployment.kafka.group}-2").ready()
+    assert deployment.settled(other, SECOND)["synced"] == SECOND
+
+
+def test_a_topic_that_is_made_anew_while_a_worker_runs_ends_it(deploy: Deploy) -> None:
+    deployment = deploy()
+    worker = deployment.worker().ready()
+    deployment.publish(*events(FIRST))
+    deployment.settled(worker, FIRST)
+    TopicChanges(deployment).make_anew(deployment.kafka.topic)
+    deployment.publish(*events(SECOND))
+    assert "KAFKA_GROUP" in said(worker)
+
+
+def test_restored_topics_are_adopted_and_the_work_goes_on(deploy: Deploy) -> None:
+    deployment = deploy()
+    worker = deployment.worker().ready()
+    published = deployment.publish(*events(FIRST))
+    totals = deployment.settled(worker, FIRST)
+    running = adopt(deployment, "--yes")
+    assert running.returncode == 1
+    assert "has members" in running.stderr
+    worker.terminate()
+    TopicChanges(deployment).make_anew(deployment.kafka.topic)
+    publish_again(deployment, published)
+
+    looked = adopt(deployment, "--json")
+    assert looked.returncode == 1, "nobody answered the question"
+    document = json.loads(looked.stdout)
+    ends = deployment.ends(deployment.kafka.topic)
+    assert {view["partition"]: view["end"] for view in document["partitions"]} == ends
+    assert {view["partition"]: view["upto"] + 1 for view in document["partitions"]} == ends
+    adopted = adopt(deployment, "--yes")
+    assert adopted.returncode == 0, adopted.stderr
+    assert identity_problems(deployment.kafka, FLOW) == []
+    assert "nothing to do" in adopt(deployment).stdout
+
+    second = deployment.worker().ready()
+    assert second.totals() == totals
+    deployment.publish(*events(3))
+    assert deployment.settled(second, FIRST + 3)["synced"] == FIRST + 3
+
+
+def test_another_topic_under_the_same_group_is_refused_and_the_first_worker_goes_on(deploy: Deploy) -> None:
+    deployment, other = deploy(), deploy()
+    worker = deployment.worker().ready()
+    deployment.publish(*events(FIRST))
+    deployment.settled(worker, FIRST)
+    line = said(deployment.worker(KAFKA_TOPIC=other.kafka.topic))
+    assert deployment.kafka.topic in line
+    assert other.kafka.topic in line
+    deployment.publish(*events(3))
+    deployment.settled(worker, FIRST + 3)
+
+
+def test_two_topics_under_one_new_group_at_the_same_time_are_noticed(deploy: Deploy) -> None:
+    deployment, other = deploy(), deploy()
+    workers = [deployment.worker(), deployment.worker(KAFKA_TOPIC=other.kafka.topic)]
+    deployment.publish(*events(SECOND))
+    other.publish(*events(SECOND))
+    # Whichever is refused says so; the other's events are left to another group.
+    wait_for(lambda: any(not worker.running for worker in workers), lambda: "one of them ends", 45)
+    for worker in workers:
+        if not worker.running:
+            assert "use another KAFKA_GROUP" in said(worker)

@@ -1,0 +1,50 @@
+"""What operators and retention do to topics and offsets."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from confluent_kafka import ConsumerGroupTopicPartitions, TopicPartition
+from confluent_kafka.admin import AdminClient
+
+from app.kafka import topics
+from tests.integration.worker.deployment import Deployment
+from tests.integration.worker.worker_process import wait_for
+
+
+class TopicChanges:
+    """Of one installation."""
+
+    def __init__(self, deployment: Deployment) -> None:
+        self._kafka = deployment.kafka
+        self._admin = AdminClient({"bootstrap.servers": self._kafka.bootstrap_servers})
+
+    def delete(self, *names: str) -> None:
+        """Delete topics, and see them gone."""
+        for answer in self._admin.delete_topics(list(names), operation_timeout=30).values():
+            answer.result(30)
+        wait_for(lambda: not set(names) & self._admin.list_topics(timeout=10).topics.keys(), lambda: "deleted", 20)
+
+    def make_anew(self, *names: str) -> None:
+        """Delete topics and make them again, empty."""
+        self.delete(*names)
+        report = topics.create(self._kafka)
+        assert set(names) <= set(report.created)
+
+    def delete_records(self, topic: str, before: Mapping[int, int]) -> None:
+        """As retention does: everything below an offset, by partition."""
+        wanted = [TopicPartition(topic, number, offset) for number, offset in before.items()]
+        for answer in self._admin.delete_records(wanted).values():
+            answer.result(20)
+
+    def forget_offsets(self) -> None:
+        """As a broker does with a group that was away for long."""
+        for answer in self._admin.delete_consumer_groups([self._kafka.group]).values():
+            answer.result(20)
+
+    def place(self, topic: str, offsets: Mapping[int, int]) -> None:
+        """As ``kafka-consumer-groups.sh --reset-offsets`` does."""
+        wanted = [TopicPartition(topic, number, offset) for number, offset in offsets.items()]
+        request = ConsumerGroupTopicPartitions(self._kafka.group, wanted)
+        for answer in self._admin.alter_consumer_group_offsets([request]).values():
+            answer.result(20)

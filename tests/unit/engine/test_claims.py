@@ -1,0 +1,208 @@
+"""A record is compared with the topics at every claim and again while the work goes on."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection
+from dataclasses import dataclass, field
+
+import pytest
+
+from app.domain.pipeline import Pipeline, Role
+from app.domain.state import Forwarded, PartitionState, partition_key
+from app.engine import claims
+from app.engine.context import EngineStopped
+from app.engine.ownership import Ownership
+from app.engine.work import Seen, TopicsUnknown
+from tests.unit.engine.test_ownership import MAIN, OWNED, RETRY, ends_at
+from tests.unit.engine.world import KAFKA, Event, World
+
+IDS = {Role.SOURCE: "s", Role.RETRY: "r", Role.ALERTS: "a", Role.CONSUMERS: "c"}
+OURS = Pipeline("consumers", KAFKA.topic, IDS)
+
+
+@dataclass
+class Brokers:
+    """``Topics`` that say what a test wants; ``away``: how often they do not answer first."""
+
+    ids: dict[Role, str] = field(default_factory=lambda: dict(IDS))
+    state_id: str = "state"
+    begin: int = 0
+    end: int = 100
+    away: int = 0
+    others: Collection[Pipeline | None] = ()
+
+    async def look(self) -> Seen:
+        if self.away:
+            self.away -= 1
+            raise TopicsUnknown("away")
+        return Seen(self.ids, self.state_id, {0: self.begin}, {0: self.end})
+
+    def recorded(self) -> Collection[Pipeline | None]:
+        return self.others
+
+
+@dataclass
+class Case:
+    world: World
+    brokers: Brokers
+    cut_off: list[tuple[int, int, int, int]]
+
+    async def take_over(self, state: PartitionState | None, group: int = 0, copies: int = 0) -> Ownership:
+        """Claim a partition with this record, of a group that stands at these offsets of main and retry topic."""
+        table = {} if state is None else {partition_key(0, 3): state.encode()}
+        ownership = self.world.ownership = Ownership(self.world.context, table, drain_seconds=0.2)
+        positions = {MAIN: group, RETRY: copies}
+        await ownership.take_over(4, OWNED, lambda: True, ends_at(self.brokers.end), lambda tp: positions.get(tp, 0))
+        return ownership
+
+    def written(self) -> PartitionState:
+        return PartitionState.decode(self.world.producer.of(KAFKA.state_topic)[0].value or b"")
+
+
+@pytest.fixture
+async def case(monkeypatch: pytest.MonkeyPatch) -> Case:
+    monkeypatch.setattr(claims, "AGAIN_SECONDS", 0.0)
+    world = World([Event("a")])
+    await world.start()
+    for task in world.tasks:
+        task.cancel()
+    await asyncio.gather(*world.tasks, return_exceptions=True)
+    brokers, cut_off = Brokers(), []
+    world.producer.written.clear()
+    world.context.topics = brokers
+    world.cut_off = lambda *told: cut_off.append(told)  # type: ignore[method-assign]
+    return Case(world, brokers, cut_off)
+
+
+async def test_a_new_group_writes_whose_record_it_is_and_where_it_began(case: Case) -> None:
+    ownership = await case.take_over(None, group=40)
+    assert case.written() == PartitionState(upto=39, pipeline=OURS)
+    assert ownership.healing.rewinds() == {}
+
+
+async def test_a_record_without_a_pipeline_is_adopted(case: Case) -> None:
+    await case.take_over(PartitionState(upto=9))
+    assert case.written() == PartitionState(upto=9, pipeline=OURS)
+
+
+async def test_a_record_of_an_earlier_version_that_decided_nothing_keeps_the_groups_place(case: Case) -> None:
+    await case.take_over(PartitionState(), group=40)
+    assert case.written().upto == 39
+
+
+@pytest.mark.parametrize(
+    "recorded", [Pipeline("consumers", "another"), Pipeline("consumers", KAFKA.topic, {Role.SOURCE: "x"})]
+)
+async def test_a_record_of_another_topic_is_refused_and_nothing_is_written(case: Case, recorded: Pipeline) -> None:
+    with pytest.raises(EngineStopped, match="KAFKA_GROUP"):
+        await case.take_over(PartitionState(upto=9, pipeline=recorded))
+    assert case.world.producer.written == []
+
+
+async def test_brokers_that_do_not_answer_are_asked_again(case: Case) -> None:
+    case.brokers.away = 3
+    assert (await case.take_over(PartitionState(upto=9, pipeline=OURS))).ready
+
+
+@pytest.mark.parametrize("group", [0, 50])
+async def test_the_record_decides_where_to_go_on(case: Case, group: int) -> None:
+    ownership = await case.take_over(PartitionState(upto=9, done={12}, pipeline=OURS), group=group)
+    assert ownership.healing.rewinds() == {MAIN: 10}
+    assert case.world.ledger.committable(MAIN) == 10
+
+
+async def test_copies_of_parked_events_are_read_from_where_the_first_may_stand(case: Case) -> None:
+    state = PartitionState(upto=9, forwarded={3: Forwarded("c")}, pipeline=OURS, retry_from=5)
+    ownership = await case.take_over(state, copies=30)
+    assert ownership.healing.rewinds() == {MAIN: 10, RETRY: 5}
+    ownership = await case.take_over(state, copies=4)
+    assert ownership.healing.rewinds() == {MAIN: 10}
+
+
+async def test_a_retry_topic_made_anew_has_parked_events_read_from_the_main_topic(case: Case) -> None:
+    case.brokers.ids[Role.RETRY] = "another"
+    state = PartitionState(upto=9, forwarded={3: Forwarded("c"), 7: Forwarded("d")}, pipeline=OURS, retry_from=5)
+    ownership = await case.take_over(state, copies=30)
+    assert ownership.healing.rewinds() == {MAIN: 3, RETRY: 0}
+    assert ownership.partitions[0].wanted == {3, 7}
+    assert case.written().retry_from is None
+
+
+async def test_an_alerts_topic_made_anew_is_read_from_its_beginning(case: Case) -> None:
+    case.brokers.ids[Role.ALERTS] = "another"
+    ownership = await case.take_over(PartitionState(upto=9, pipeline=OURS))
+    assert ownership.healing.rewinds() == {MAIN: 10, (KAFKA.alerts_topic, 0): 0}
+
+
+async def test_unread_events_that_are_gone_are_told_once(case: Case) -> None:
+    case.brokers.begin = 20
+    ownership = await case.take_over(PartitionState(upto=9, done={12}, pipeline=OURS))
+    assert case.cut_off == [(0, 10, 20, 9)]
+    assert case.written().upto == 19
+    assert ownership.healing.rewinds() == {MAIN: 20}
+    # While it runs: nothing was fetched, and more is gone; then the fetch goes on behind that.
+    case.brokers.begin = 30
+    await ownership.check(lambda tp: 20)
+    assert await ownership.was_reset(MAIN, 20, 33)
+    assert case.cut_off == [(0, 10, 20, 9), (0, 20, 30, 10), (0, 30, 33, 3)]
+
+
+async def test_what_was_fetched_before_is_not_counted_as_gone(case: Case) -> None:
+    ownership = await case.take_over(PartitionState(upto=9, pipeline=OURS))
+    case.world.ledger.fetched(MAIN, range(10, 30))
+    assert await ownership.was_reset(MAIN, 15, 40)  # gone back to, for a parked event
+    assert case.cut_off == [(0, 30, 40, 10)]
+
+
+@pytest.mark.parametrize("source", ["s", "another"])
+async def test_a_topic_that_goes_on_before_what_was_read_stops_the_worker(case: Case, source: str) -> None:
+    ownership = await case.take_over(PartitionState(upto=9, pipeline=OURS))
+    case.brokers.ids[Role.SOURCE] = source
+    assert not await ownership.was_reset(MAIN, 10, 0)
+    [error] = case.world.bugs
+    assert isinstance(error, EngineStopped)
+    assert ("lost records" if source == "s" else "made anew") in str(error)
+
+
+async def test_the_same_topic_may_seem_too_short_for_a_while_after_a_leader_died(case: Case) -> None:
+    case.brokers.end = 5
+    taking = asyncio.create_task(case.take_over(PartitionState(upto=9, pipeline=OURS)))
+    await asyncio.sleep(0.02)
+    assert not taking.done()
+    case.brokers.end = 10
+    assert (await taking).ready
+
+
+async def test_the_same_topic_that_stays_too_short_has_lost_records(
+    case: Case, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(claims, "END_SECONDS", 0.01)
+    case.brokers.end = 5
+    with pytest.raises(EngineStopped, match="ends at offset 5, but everything up to 9"):
+        await case.take_over(PartitionState(upto=9, pipeline=OURS))
+
+
+@pytest.mark.parametrize("role", Role)
+async def test_topics_that_change_while_the_worker_runs_stop_it(case: Case, role: Role) -> None:
+    ownership = await case.take_over(PartitionState(upto=9, pipeline=OURS))
+    await ownership.check()
+    case.brokers.ids[role] = "another"
+    with pytest.raises(EngineStopped):
+        await ownership.check()
+
+
+async def test_a_state_topic_made_anew_stops_the_worker(case: Case) -> None:
+    ownership = await case.take_over(PartitionState(upto=9, pipeline=OURS))
+    case.brokers.state_id = "another"
+    with pytest.raises(EngineStopped, match=KAFKA.state_topic):
+        await ownership.check()
+
+
+async def test_records_of_a_worker_with_another_topic_stop_the_worker(case: Case) -> None:
+    ownership = await case.take_over(PartitionState(upto=9, pipeline=OURS))
+    case.brokers.others = [None, OURS]
+    await ownership.check()
+    case.brokers.others = [OURS, Pipeline("consumers", "another")]
+    with pytest.raises(EngineStopped, match="Another worker of this group"):
+        await ownership.check()
