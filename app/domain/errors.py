@@ -346,6 +346,13 @@ SYNC_BUG = _entry(
     "The program hit an error of its own on this event.",
     "Report it with the worker's log; then redrive.",
 )
+SYNC_COPY_LOST = _entry(
+    "SYNC-COPY-LOST",
+    _P,
+    "The event was parked, and its record is gone from the retry topic and from the main topic: it was deleted, by "
+    "retention or by hand, before the event could be settled. The dead letter has no value.",
+    "Have the producer send the consumer's current state; run `topics check`, which compares retention times.",
+)
 SYNC_SUPERSEDED = _entry(
     "SYNC-SUPERSEDED",
     _P,

@@ -8,6 +8,7 @@ in the topics, so what is suspicious is looked at again and again, and only what
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 
 import structlog
@@ -18,6 +19,10 @@ from app.engine.partition import Partition
 from app.engine.stalls import Stalls, Suspect
 
 log = structlog.get_logger(__name__)
+
+# Rounds in which the main topic was read once more from a lost copy's offset on. After so many without it the event is
+# lost: nothing that is read can bring it back, and its consumer's later events wait.
+LOST_AFTER_ROUNDS = 3
 
 # Work that takes long is in a lane or parked, and does not count; what is on its way to an agent takes milliseconds.
 STALL_SECONDS = 30.0
@@ -34,6 +39,7 @@ class Healing:
         self._context = context
         self._stalls = Stalls(stall_seconds)
         self._rewinds: dict[TopicPartition, int] = {}
+        self._rounds: Counter[Suspect] = Counter()
 
     @property
     def stalled_seconds(self) -> float:
@@ -43,6 +49,7 @@ class Healing:
     def forget(self) -> None:
         """The partitions go; whatever was lost will be fetched by the next owner."""
         self._rewinds.clear()
+        self._rounds.clear()
         self._stalls.look(())
 
     def overtakes(self, tp: TopicPartition, offset: int) -> bool:
@@ -66,8 +73,15 @@ class Healing:
         """
         suspects = {suspect for p in partitions.values() for suspect in self._suspects(p, read_to_end)}
         suspects.update(self._waiting_alerts(alerts))
+        self._rounds = Counter({suspect: n for suspect, n in self._rounds.items() if suspect in suspects})
         for suspect in self._stalls.look(suspects):
             topic, number = suspect.tp
+            if suspect.why == NOT_IN_RETRY and self._is_lost(suspect, partitions[number], read_to_end):
+                log.error(
+                    "a parked event is lost: its record is gone", topic=topic, partition=number, offset=suspect.offset
+                )
+                partitions[number].lose(suspect.offset)
+                continue
             log.error(
                 "an offset stalls; fetching it again",
                 topic=topic,
@@ -84,6 +98,18 @@ class Healing:
     def start_at(self, positions: Mapping[TopicPartition, int]) -> None:
         """A generation begins: fetching goes on there."""
         self._rewinds.update(positions)
+
+    def _is_lost(self, suspect: Suspect, partition: Partition, read_to_end: Callable[[TopicPartition], bool]) -> bool:
+        """Whether the main topic was read often enough from a parked event's offset on, and it is not there.
+
+        Only a round counts in which something behind the event came once more, or all there is was read: while nothing
+        is fetched (an outage, no room) nothing is known.
+        """
+        tp = suspect.tp
+        if suspect.offset in partition.wanted:
+            read_all = tp not in self._rewinds and self._context.ledger.waiting(tp) is None and read_to_end(tp)
+            self._rounds[suspect] += partition.wanted.passed(suspect.offset) or read_all
+        return self._rounds[suspect] >= LOST_AFTER_ROUNDS
 
     def rewinds(self) -> dict[TopicPartition, int]:
         """What is to be fetched again, and from where; told once."""

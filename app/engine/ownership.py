@@ -214,7 +214,8 @@ class Ownership:
             outdated = [partition_key(number, old) for old in records]
             outdated += documents - document_keys(number, claim.state)
             partitions[number] = await self._claim(number, generation, epoch, claim.state, outdated)
-            partitions[number].wanted |= claim.wanted
+            for offset in claim.wanted:
+                partitions[number].wanted.add(offset)
             starts |= claim.starts
         if session is self.session and is_current():
             self.partitions = partitions

@@ -36,12 +36,13 @@ from app.domain.outcome import Failure, NotPermitted, Settle, TryAgain
 from app.domain.record import SourceRecord, day_of
 from app.domain.state import Forwarded, Verdict
 from app.engine.context import EngineContext, now_ms
-from app.engine.dead_letters import dead_letter, send_dead_letter
+from app.engine.dead_letters import dead_letter, send_dead_letter, without_value
 from app.engine.headers import Failing, retry_headers
 from app.engine.journal import Journal
 from app.engine.parked import ParkedConsumer
 from app.engine.partition_tasks import Abandoned, PartitionTasks
 from app.engine.producer import TooLarge, Write
+from app.engine.wanted import Wanted
 from app.engine.work import Result, Work
 from app.observe.redaction import hash_consumer
 
@@ -53,10 +54,14 @@ WARN_AGAIN_MS = 60_000
 
 @dataclass(frozen=True, slots=True)
 class _Copy:
-    """A parked event as read back: from the retry topic, or (``retry_offset`` None) once more from the main topic."""
+    """A parked event as read back: from the retry topic, or (``retry_offset`` None) once more from the main topic.
+
+    ``lost``: it is in neither; the source has no value.
+    """
 
     source: SourceRecord
     retry_offset: int | None
+    lost: bool = False
 
 
 class Partition(PartitionTasks):
@@ -70,7 +75,7 @@ class Partition(PartitionTasks):
         self._forwarding: dict[int, str] = {}  # main offset -> consumer
         self._copies: dict[int, _Copy] = {}
         self._rejecting: set[int] = set()
-        self.wanted: set[int] = set()  # parked events that are read once more from the main topic
+        self.wanted = Wanted()
         self._seen = self._see_first = -1
         self._warn_again = 0
         self.journal: Journal = None  # type: ignore[assignment]  # set by the claim, before anything runs
@@ -315,6 +320,18 @@ class Partition(PartitionTasks):
         """Whether everything in the main topic before a parked event was seen in this generation or is decided."""
         return offset <= self._seen or offset <= self.journal.state.upto or not self.catching_up
 
+    def lose(self, offset: int) -> None:
+        """The record of a parked event is gone from both topics: it fails when its turn comes."""
+        self.wanted.discard(offset)
+        entry = self.journal.state.forwarded.get(offset)
+        if entry is None or offset in self._copies:
+            return
+        key = entry.consumer.encode(errors="replace")
+        source = SourceRecord(self._context.kafka.topic, self.number, offset, now_ms(), key, None)
+        self._copies[offset] = _Copy(source, None, lost=True)
+        if parked := self._parked.get(entry.consumer):
+            parked.wake.set()
+
     async def _run_parked(self, consumer: str, parked: ParkedConsumer) -> None:
         while parked.offsets and not self.draining:
             offset = parked.lowest
@@ -327,7 +344,8 @@ class Partition(PartitionTasks):
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(parked.wake.wait(), wait / 1000)
                 continue
-            if await self._run_copy(offset, entry, copy.source.counted_on(entry.day)):
+            source = copy.source.counted_on(entry.day)
+            if await (self._run_lost if copy.lost else self._run_copy)(offset, entry, source):
                 self._copies.pop(offset)
                 if copy.retry_offset is not None:
                     self._context.ledger.close((self._context.kafka.retry_topic, self.number), copy.retry_offset)
@@ -369,6 +387,18 @@ class Partition(PartitionTasks):
                 verdict = await self._settle_or_give_up(source, result, entry.first_failed_ms or now)
         if verdict is not None:
             await self._bury(source, verdict)
+        return True
+
+    async def _run_lost(self, offset: int, entry: Forwarded, source: SourceRecord) -> bool:
+        verdict = self.journal.state.verdicts.get(offset)
+        if verdict is None:
+            found = await self.journal.consumers.find(entry.consumer)
+            state = None if found is None else found[1]
+            await self._lease()
+            result = self._context.flow.lost(source, entry.consumer, entry.event_id, state, entry.attempts)
+            verdict = await self._settle_or_give_up(source, result, entry.first_failed_ms or now_ms())
+        if verdict is not None:
+            await self._bury(source, verdict, omit_value=True)
         return True
 
     # ---- both ways
@@ -450,12 +480,11 @@ class Partition(PartitionTasks):
         await self.journal.give_up(record.offset, verdict)
         return verdict
 
-    async def _bury(self, record: SourceRecord, verdict: Verdict) -> None:
+    async def _bury(self, record: SourceRecord, verdict: Verdict, *, omit_value: bool = False) -> None:
         """Send the dead letter and the alert of a durable verdict, then settle. Repeated as a whole after a crash."""
         context = self._context
-        await send_dead_letter(
-            context.producer, dead_letter(record, verdict, context.kafka.dlq_topic, context.kafka.group)
-        )
+        letter = dead_letter(record, verdict, context.kafka.dlq_topic, context.kafka.group)
+        await send_dead_letter(context.producer, without_value(letter) if omit_value else letter)
         if verdict.alert:
             key, value = context.flow.alert(record, verdict)
             await context.producer.write_one(Write(context.kafka.alerts_topic, None, key, value))

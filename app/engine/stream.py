@@ -230,7 +230,9 @@ class Stream:
             if offset in partition.wanted:
                 partition.wanted.discard(offset)
                 partition.take_copy(record, None)
-            if context.ledger.claim((topic, number), offset):
+            if not context.ledger.claim((topic, number), offset):
+                partition.wanted.read_again(offset)
+            else:
                 if partition.journal.state.decided(offset):
                     context.ledger.close((topic, number), offset)
                 else:

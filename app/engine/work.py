@@ -66,6 +66,11 @@ class Flow(Protocol):
     def gave_up(self, work: Work, entry: ErrorEntry, message: str, attempt: int) -> Result:
         """How an event counts that the engine itself had to give up."""
 
+    def lost(
+        self, record: SourceRecord, consumer: str, event_id: str, state: ConsumerState | None, attempt: int
+    ) -> Result:
+        """How a parked event counts whose record is gone; ``record`` has no value, ``state`` is the consumer's."""
+
     def alert(self, record: SourceRecord, verdict: Verdict) -> tuple[bytes, bytes]:
         """Key and value of the record in the alerts topic that makes an incident of a verdict."""
 

@@ -19,7 +19,7 @@ import structlog
 from app.domain.consumer_state import ConsumerState
 from app.domain.counts import EVENT_ENTITY, FailureCount, Settlement
 from app.domain.entities import OWN_ACCOUNT, Catalog, EntityType
-from app.domain.errors import SYNC_SUPERSEDED, ErrorEntry
+from app.domain.errors import SYNC_COPY_LOST, SYNC_SUPERSEDED, ErrorEntry
 from app.domain.event import UNKNOWN_MARKET, InvalidEvent, ProfileEvent, read_event
 from app.domain.outcome import Attempt, Failure, Outcome, Phase, RecordCount, Settle, TryAgain, decide
 from app.domain.record import SourceRecord
@@ -137,6 +137,26 @@ class ConsumerSync:
         records = (RecordCount(EntityType.CONSUMER, 0, 1),)
         decision = self._alerting(Settle(Outcome.FAILED, failure, dead_letter=True, alert=True))
         return Result(decision, self._settlement(event, work.record, decision, Attempt((failure,), records), attempt))
+
+    def lost(
+        self, record: SourceRecord, consumer: str, event_id: str, state: ConsumerState | None, attempt: int
+    ) -> Result:
+        """Failed, with an incident; all that is known is whose event it was."""
+        message = "its record is gone from the retry topic and from the main topic"
+        failure = Failure(SYNC_COPY_LOST.code, message, EntityType.CONSUMER, Phase.BEFORE_PARENT)
+        decision = self._alerting(Settle(Outcome.FAILED, failure, dead_letter=True, alert=True))
+        settlement = Settlement(
+            consumer_id=consumer,
+            event_id=event_id or record.id,
+            operation="-",
+            market=UNKNOWN_MARKET if state is None else state.market,
+            day=record.day,
+            outcome=Outcome.FAILED,
+            reason=SYNC_COPY_LOST.code,
+            attempts=attempt,
+            failures=(FailureCount(EntityType.CONSUMER.value, SYNC_COPY_LOST.code),),
+        )
+        return Result(decision, settlement)
 
     def _alerting(self, decision: Settle) -> Settle:
         """With an alert, unless nothing is really done: the topic may be that of a group that does it."""

@@ -20,7 +20,7 @@ from app.domain.archive import decode_document, document_keys, parse_document_ke
 from app.domain.consumer_state import ConsumerState, parse_consumer_key
 from app.domain.counts import Counts, FailureCount, Settlement, added, cells
 from app.domain.entities import EntityType
-from app.domain.errors import CMT_ROW_INVALID, CMT_SERVER_FAULT, EVENT_NOT_JSON, ErrorEntry
+from app.domain.errors import CMT_ROW_INVALID, CMT_SERVER_FAULT, EVENT_NOT_JSON, SYNC_COPY_LOST, ErrorEntry
 from app.domain.event import InvalidEvent
 from app.domain.outcome import Failure, NotPermitted, Outcome, Phase, Settle, TryAgain
 from app.domain.record import SourceRecord
@@ -217,6 +217,12 @@ class ScriptedFlow:
     def gave_up(self, work: Work, entry: ErrorEntry, message: str, attempt: int) -> Result:
         return self._settled(work, attempt, Failure(entry.code, message, EntityType.CONSUMER, Phase.PARENT))
 
+    def lost(
+        self, record: SourceRecord, consumer: str, event_id: str, state: ConsumerState | None, attempt: int
+    ) -> Result:
+        work = Work(record, consumer, event_id, Event(consumer))
+        return self.gave_up(work, SYNC_COPY_LOST, "gone", attempt)
+
     def alert(self, record: SourceRecord, verdict: Verdict) -> tuple[bytes, bytes]:
         return b"fingerprint", record.id.encode()
 
@@ -256,6 +262,7 @@ class World:
         self.max_parked = max_parked
         self.breaker_failures = breaker_failures
         self.today = date.fromisoformat(DAY)  # a later day moves what is counted into a document
+        self.deleted: set[int] = set()  # events that are gone from the main topic
         self.timestamps: dict[int, int] = {}  # of events that have another one
         self.dropped: set[tuple[str, int]] = set()  # (topic, offset) that Faust loses once
         self.bugs: list[BaseException] = []
@@ -402,6 +409,9 @@ class World:
                 log = self.topics.setdefault(topic, [])
                 offset = self.positions[topic] = self._rewound(topic, offset)
                 if offset < len(log) and (topic, 0) in self.ownership.fetchable([(topic, 0)]):
+                    if topic == KAFKA.topic and offset in self.deleted:
+                        offset += 1
+                        continue
                     record = log[offset]
                     self.ledger.fetched((topic, 0), [offset])
                     if (topic, offset) in self.dropped:
