@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+from collections.abc import Iterator
 
 
 class Wanted:
@@ -11,6 +12,9 @@ class Wanted:
     def __init__(self) -> None:
         self._passed: dict[int, bool] = {}
         self._ahead: list[int] = []  # a heap: those that nothing has passed yet
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._passed)
 
     def __contains__(self, offset: int) -> bool:
         return offset in self._passed
