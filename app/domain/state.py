@@ -72,6 +72,7 @@ class PartitionState:
     pipeline: Pipeline | None = None  # whose record this is; None: written before records said so
     # The copies of all that is parked stand at or above this offset of the retry topic; None: not known.
     retry_from: int | None = None
+    dry_run: bool | None = None  # whether nothing is really written (SYNC_DRY_RUN); None: not known
     # Days of ``counts`` that are this object's own; those of the object that it was copied from must not be changed.
     _own_days: set[str] = field(default_factory=set, repr=False, compare=False)
 
@@ -87,6 +88,7 @@ class PartitionState:
             dict(self.archive),
             self.pipeline,
             self.retry_from,
+            self.dry_run,
         )
 
     def decided(self, offset: int) -> bool:
@@ -161,6 +163,7 @@ class PartitionState:
                 "archive": self.archive,
                 "pipeline": self.pipeline.to_json() if self.pipeline else None,
                 "retryFrom": self.retry_from,
+                "dryRun": self.dry_run,
             }
         )
 
@@ -183,6 +186,7 @@ class PartitionState:
             archive={month: (epoch, number) for month, (epoch, number) in document.get("archive", {}).items()},
             pipeline=Pipeline.from_json(document["pipeline"]) if document.get("pipeline") else None,
             retry_from=document.get("retryFrom"),
+            dry_run=document.get("dryRun"),
         )
 
 

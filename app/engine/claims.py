@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 import structlog
 
+from app.domain.dry_run import refusal as dry_run_refusal
 from app.domain.pipeline import NEW_GROUP, Pipeline, Role, compare, refusal
 from app.domain.resume import resume, undecided
 from app.domain.state import PartitionState
@@ -101,19 +102,23 @@ class Claims:
             positions: where the group would go on, as far as that is known.
 
         Raises:
-            EngineStopped: the record is not about this topic.
+            EngineStopped: the record is not about this topic, or is that of a dry run and the worker does none.
         """
         kafka = self._context.kafka
         main, retry, alerts = ((topic, number) for topic in (kafka.topic, kafka.retry_topic, kafka.alerts_topic))
         group = positions.get(main)
         begin = self._begins[number] = seen.begins.get(number, 0)
         running = self._running(seen)
+        dry_run = self._context.sync.dry_run
         if state is None:
             # Written before anything is read, so that a later owner begins where this one did.
-            return Claim(PartitionState(upto=(group or 0) - 1, pipeline=running))
+            return Claim(PartitionState(upto=(group or 0) - 1, pipeline=running, dry_run=dry_run))
         comparison = compare(state.pipeline, running)
         if comparison.difference is not None and state.pipeline is not None:
             raise EngineStopped(refusal(comparison.difference, state.pipeline, running, kafka.group))
+        if (why_not := dry_run_refusal(state, dry_run=dry_run, group=kafka.group)) is not None:
+            raise EngineStopped(why_not)
+        state.dry_run = dry_run
         if comparison.adopted:
             log.info(
                 "the state is bound to this topic from now on", topic=kafka.topic, partition=number, ids=running.ids

@@ -77,13 +77,13 @@ async def case(monkeypatch: pytest.MonkeyPatch) -> Case:
 
 async def test_a_new_group_writes_whose_record_it_is_and_where_it_began(case: Case) -> None:
     ownership = await case.take_over(None, group=40)
-    assert case.written() == PartitionState(upto=39, pipeline=OURS)
+    assert case.written() == PartitionState(upto=39, pipeline=OURS, dry_run=False)
     assert ownership.healing.rewinds() == {}
 
 
 async def test_a_record_without_a_pipeline_is_adopted(case: Case) -> None:
     await case.take_over(PartitionState(upto=9))
-    assert case.written() == PartitionState(upto=9, pipeline=OURS)
+    assert case.written() == PartitionState(upto=9, pipeline=OURS, dry_run=False)
 
 
 async def test_a_record_of_an_earlier_version_that_decided_nothing_keeps_the_groups_place(case: Case) -> None:

@@ -261,6 +261,7 @@ class World:
         self.concurrency = concurrency
         self.max_parked = max_parked
         self.breaker_failures = breaker_failures
+        self.dry_run = False
         self.today = date.fromisoformat(DAY)  # a later day moves what is counted into a document
         self.deleted: set[int] = set()  # events that are gone from the main topic
         self.timestamps: dict[int, int] = {}  # of events that have another one
@@ -290,6 +291,7 @@ class World:
                 backoff_base_seconds=0,
                 concurrency=self.concurrency,
                 max_parked=self.max_parked,
+                dry_run=self.dry_run,
             ),
             flow=self.flow,
             producer=self.producer,  # type: ignore[arg-type]
