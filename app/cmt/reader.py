@@ -8,17 +8,25 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 
 from lxml import etree
 
 from app.cmt.errors import Fault
 
+# What is read of an answer's errors: texts are masked and cut to some hundred characters later.
+LONGEST_TEXT = 4000
+COLUMN_ERRORS_MOST = 20
 _NIL = "{http://www.w3.org/2001/XMLSchema-instance}nil"
 
 # No entities, no network: an answer must not make us read anything else.
 _PARSER = etree.XMLParser(
     resolve_entities=False, no_network=True, load_dtd=False, remove_comments=True, remove_pis=True, huge_tree=False
 )
+
+
+# Codes and ordinals have six digits at most.
+_DIGITS_MOST = 9
 
 
 class Unreadable(Exception):
@@ -135,8 +143,10 @@ def _fault(element: etree._Element) -> Fault:
                 text = _text(part)
             case "apifault" if (found := _child(part, "Code")) is not None:
                 api_code = _integer(_text(found))
-                if (said := _child(part, "Message")) is not None and _text(said) not in text:
-                    text = f"{text}: {_text(said)}" if text else _text(said)
+                if (said := _child(part, "Message")) is not None and len(text) <= LONGEST_TEXT:
+                    message = _text(said)
+                    if message not in text:
+                        text = f"{text}: {message}" if text else message
     # SOAP 1.2 calls them Receiver and Sender.
     return Fault({"Receiver": "Server", "Sender": "Client"}.get(code, code), text, api_code)
 
@@ -158,7 +168,8 @@ def _row_answer(element: etree._Element) -> RowAnswer:
             case "ErrorMessage":
                 error_message = _text(part)
             case "KeyErrors" | "ValueErrors":
-                column_errors.extend(_column_error(entry) for entry in _elements(part))
+                room = COLUMN_ERRORS_MOST - len(column_errors)
+                column_errors.extend(_column_error(entry) for entry in islice(_elements(part), room))
     return RowAnswer(status, message, ordinal, error_code, error_message, tuple(column_errors))
 
 
@@ -196,11 +207,11 @@ def _child(element: etree._Element, name: str) -> etree._Element | None:
 
 
 def _text(element: etree._Element) -> str:
-    return (element.text or "").strip()
+    return (element.text or "")[:LONGEST_TEXT].strip()
 
 
 def _integer(text: str) -> int | None:
     try:
-        return int(text)
+        return int(text) if len(text) <= _DIGITS_MOST else None
     except ValueError:
         return None

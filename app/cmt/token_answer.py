@@ -28,6 +28,9 @@ EARLY_SECONDS_MOST = 300.0
 # For an answer without expires_in and a token that does not say: half of the documented 20 minutes.
 LIFE_WHEN_UNKNOWN = 600.0
 
+# Real answers have one or two KiB. A longer one would only take memory: JSON unpacks to twenty times its size.
+LONGEST_ANSWER = 64 * 1024
+
 _ERROR_NAME = re.compile(r"[a-z_]{1,40}")
 
 
@@ -88,9 +91,11 @@ def read_token(answer: Answer, asked_at: float, soap_url: str | None) -> Token:
 
 
 def _json_object(body: bytes) -> dict[str, Any]:
+    if len(body) > LONGEST_ANSWER:
+        return {}
     try:
         document = json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return document if isinstance(document, dict) else {}
 
@@ -106,7 +111,7 @@ def _life(expires_in: Any, token: str) -> float:
         expires_in = own or LIFE_WHEN_UNKNOWN
     try:
         life = float(expires_in)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         life = math.nan
     if not 0 < life < math.inf:
         raise token_failed(registry.CMT_TOKEN_MALFORMED, "expires_in is not a number of seconds above 0.")
@@ -114,14 +119,14 @@ def _life(expires_in: Any, token: str) -> float:
 
 
 def _jwt_life(token: str) -> float | None:
-    """None: no plain JWT, without ``exp``, or past it already, which only a clock that is wrong can mean."""
+    """None: no plain JWT, without a usable ``exp``, or past it already, which only a clock that is wrong can mean."""
     try:
         # Not ours to verify: the account that issued it will.
         claims = jwt.decode(token, options={"verify_signature": False, "verify_exp": False})
         life = float(claims["exp"]) - time.time()
-    except (jwt.PyJWTError, KeyError, TypeError, ValueError):
+    except (jwt.PyJWTError, KeyError, TypeError, ValueError, OverflowError, RecursionError):
         return None
-    return life if life > 0 else None
+    return life if 0 < life < math.inf else None
 
 
 def _refusal(answer: Answer, document: dict[str, Any]) -> CallFailed:

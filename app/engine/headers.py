@@ -118,6 +118,8 @@ def source_of(copy: SourceRecord) -> SourceRecord:
         timestamp = int(copy.header(SOURCE_TIMESTAMP) or "")
     except ValueError:
         raise NotOurCopy("source headers are missing or no numbers") from None
+    if not (0 <= partition < 2**31 and 0 <= offset < 2**63 and -(2**63) <= timestamp < 2**63):
+        raise NotOurCopy("source headers hold numbers that Kafka does not have")
     if not topic:
         raise NotOurCopy("source topic is missing")
     return SourceRecord(topic, partition, offset, timestamp, copy.key, copy.value, original(copy.headers))

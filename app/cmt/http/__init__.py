@@ -4,5 +4,6 @@ A SOAP call is one POST, and there are millions of them: with a general client (
 than everything else that happens to an event (docs/benchmarks.md). So only what such calls need is here, around
 httptools' parser: no streaming, no redirects, no cookies, no pipelining.
 
-``address`` says where, ``dialling`` opens connections, ``connection`` sends and reads, ``transport`` keeps them.
+``address`` says where, ``dialling`` opens connections, ``connection`` sends and reads within ``limits``, ``transport``
+keeps the connections.
 """

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import gzip
 import time
-import zlib
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import cast
@@ -13,6 +11,7 @@ from typing import cast
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
 from app.cmt.http.answer import Answer
+from app.cmt.http.limits import BODY_BYTES, HEADER_BYTES, AnswerTooLarge, unpacked
 from app.domain.retry_after import retry_after_seconds
 
 
@@ -47,6 +46,7 @@ class HttpConnection(asyncio.Protocol):
         self._parser.set_dangerous_leniencies(lenient_headers=True)
         self._body: list[bytes] = []
         self._retry_after: str | None = None
+        self._received = self._header_bytes = 0
         self._gzip = self._framed = self._headers_complete = False
 
     async def exchange(self, request: bytes, deadline: float, on_answer: Callable[[int], None] = _ignored) -> Answer:
@@ -62,6 +62,7 @@ class HttpConnection(asyncio.Protocol):
             TimeoutError: the deadline has passed.
             ConnectionBroke: there is no connection any more.
             NotHttp: the answer makes no sense.
+            AnswerTooLarge: there is more of it than is read.
         """
         if self._transport is None or not self.reusable:
             raise ConnectionBroke
@@ -69,6 +70,7 @@ class HttpConnection(asyncio.Protocol):
         loop = asyncio.get_running_loop()
         waiting: asyncio.Future[Answer] = loop.create_future()
         self._waiting, self._on_answer = waiting, on_answer
+        self._received = self._header_bytes = 0
         timer = loop.call_at(deadline, self._give_up, waiting)
         self._transport.write(request)
         try:
@@ -94,13 +96,18 @@ class HttpConnection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Part of an answer; without a request there is nothing to answer."""
-        if self._waiting is None:
+        if self._waiting is None or self._waiting.done():
             self.close()
             return
+        self._received += len(data)
         try:
             self._parser.feed_data(data)
         except (HttpParserError, HttpParserUpgrade):
             self._end(NotHttp())
+        # Also what no callback is told of: a line without an end, the framing of chunks, interim answers.
+        most = HEADER_BYTES + (BODY_BYTES if self._headers_complete else 0)
+        if self._received > most and self._waiting is not None:
+            self._end(AnswerTooLarge(f"more than {most:,} bytes"))
 
     def eof_received(self) -> None:
         """The other side will not answer another request."""
@@ -123,6 +130,9 @@ class HttpConnection(asyncio.Protocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """A header; also one after a chunked body."""
+        self._header_bytes += len(name) + len(value)
+        if self._header_bytes > HEADER_BYTES:
+            self._end(AnswerTooLarge(f"headers of more than {HEADER_BYTES:,} bytes"))
         match name.strip().lower():
             case b"content-length" | b"transfer-encoding":
                 self._framed = True
@@ -155,8 +165,11 @@ class HttpConnection(asyncio.Protocol):
         body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
         if self._gzip:
             try:
-                body = gzip.decompress(body)
-            except (OSError, EOFError, zlib.error):
+                body = unpacked(body)
+            except AnswerTooLarge as error:
+                self._end(error)
+                return
+            except ValueError:
                 self._end(NotHttp())
                 return
         wait = None if self._retry_after is None else retry_after_seconds(self._retry_after, datetime.now(UTC))

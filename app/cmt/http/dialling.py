@@ -16,6 +16,7 @@ from yarl import URL
 from app.cmt.http.address import Origin, basic
 from app.cmt.http.answer import TransportFailed
 from app.cmt.http.connection import HttpConnection
+from app.cmt.http.limits import HEADER_BYTES
 from app.domain import errors as registry
 
 # A host that does not even take the connection is down; there is no point in waiting for the whole timeout.
@@ -129,6 +130,7 @@ class _Tunnel(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._status: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self._parser = HttpResponseParser(self)
+        self._received = 0
 
     async def ask(self, origin: Origin, authorization: str | None) -> int:
         """The status of the proxy's answer."""
@@ -143,10 +145,13 @@ class _Tunnel(asyncio.Protocol):
         self._transport = cast(asyncio.Transport, transport)
 
     def data_received(self, data: bytes) -> None:
+        self._received += len(data)
         try:
             self._parser.feed_data(data)
         except (HttpParserError, HttpParserUpgrade):
             self._end(ConnectionError("its answer is not HTTP"))
+        if self._received > HEADER_BYTES:
+            self._end(ConnectionError("its answer is too large"))
 
     def on_headers_complete(self) -> None:
         status = self._parser.get_status_code()

@@ -19,6 +19,7 @@ from app.cmt.http.address import Address, Origin, address_of
 from app.cmt.http.answer import Answer, TransportFailed
 from app.cmt.http.connection import ConnectionBroke, HttpConnection, NotHttp
 from app.cmt.http.dialling import open_connection
+from app.cmt.http.limits import AnswerTooLarge
 from app.domain import errors as registry
 from app.settings import ConfigurationError
 
@@ -124,6 +125,10 @@ class HttpTransport:
         except ConnectionBroke:
             raise TransportFailed(
                 registry.CMT_CONNECTION, f"the connection to {address.origin} broke", sent=True
+            ) from None
+        except AnswerTooLarge as error:
+            raise TransportFailed(
+                registry.CMT_MALFORMED, f"the answer of {address.origin} is too large: {error}", sent=True
             ) from None
         except NotHttp:
             raise TransportFailed(

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from app.cmt.http.answer import Answer
 from app.cmt.http.connection import ConnectionBroke, HttpConnection, NotHttp
+from app.cmt.http.limits import BODY_BYTES, HEADER_BYTES, AnswerTooLarge
 
 BODY = b"<Envelope>\xc3\xa4</Envelope>"
 # Without a time stamp: pytest-xdist wants the same test names in every worker.
@@ -137,6 +138,105 @@ async def test_what_makes_no_sense_is_no_answer_and_closes_the_connection(answer
     with pytest.raises(NotHttp):
         await task
     assert wire.cut and not connection.reusable
+
+
+def chunk(data: bytes) -> bytes:
+    return b"%x\r\n%b\r\n" % (len(data), data)
+
+
+CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+GZIPPED = b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\n"
+BOMB = gzip.compress(b" " * (BODY_BYTES + 1), mtime=0)
+
+
+@pytest.mark.parametrize(
+    ("begin", "more"),
+    [
+        (b"HTTP/1.1 200 ", b"O" * 1000),
+        (b"HTTP/1.1 200 OK\r\nX: ", b"x" * 1000),
+        (b"HTTP/1.1 200 OK\r\n", b"X: x\r\n" * 100),
+        (b"", b"HTTP/1.1 103 Early Hints\r\nLink: <x>\r\n\r\n" * 20),
+        (b"HTTP/1.1 200 OK\r\n\r\n", b"x" * 100_000),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % 10**12, b"x" * 100_000),
+        (CHUNKED, chunk(b"x" * 100_000)),
+        (CHUNKED, b"1\r\nx\r\n" * 10_000),
+        (CHUNKED, b"1;" + b"e" * 100_000 + b"\r\nx\r\n"),
+        (CHUNKED + chunk(b"x") + b"0\r\n", b"X: x\r\n" * 100),
+    ],
+    ids=[
+        "reason",
+        "one header",
+        "headers",
+        "interim",
+        "body",
+        "length",
+        "chunks",
+        "small chunks",
+        "extensions",
+        "trailers",
+    ],
+)
+async def test_an_answer_without_an_end_is_given_up_when_it_is_larger_than_is_read(begin: bytes, more: bytes) -> None:
+    connection, wire, task = await started()
+    connection.data_received(begin or more)
+    received = len(begin)
+    while not wire.cut and received < 2 * (BODY_BYTES + HEADER_BYTES):
+        connection.data_received(more)
+        received += len(more)
+        await asyncio.sleep(0)
+    assert wire.cut
+    assert received < BODY_BYTES + 2 * HEADER_BYTES + len(more)
+    with pytest.raises(AnswerTooLarge):
+        await task
+    assert not connection.reusable
+
+
+async def test_headers_that_come_at_once_are_limited_too() -> None:
+    connection, wire, task = await started()
+    connection.data_received(b"HTTP/1.1 200 OK\r\n" + b"X: x\r\n" * HEADER_BYTES + b"Content-Length: 0\r\n\r\n")
+    with pytest.raises(AnswerTooLarge, match="headers"):
+        await task
+    assert wire.cut
+
+
+async def test_the_limit_is_one_of_each_answer() -> None:
+    connection, _, task = await started()
+    for _ in range(5):
+        body = b"x" * (BODY_BYTES // 2)
+        connection.data_received(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body))
+        connection.data_received(body)
+        assert (await task).body == body
+        task = asyncio.create_task(connection.exchange(b"request", in_seconds(60)))
+        await asyncio.sleep(0)
+    task.cancel()
+
+
+@pytest.mark.parametrize(
+    ("body", "error"),
+    [
+        (BOMB, AnswerTooLarge),
+        (ZIPPED * 11, AnswerTooLarge),
+        (gzip.compress(b"", mtime=0) * 1000, AnswerTooLarge),
+        (ZIPPED + ZIPPED[:-1], NotHttp),
+        (ZIPPED[:-1], NotHttp),
+        (ZIPPED[:-8] + b"12345678", NotHttp),
+        (ZIPPED + b"x", NotHttp),
+    ],
+    ids=["bomb", "members", "empty members", "half a member", "cut off", "wrong sum", "rest"],
+)
+async def test_a_gzip_body_is_unpacked_within_limits(body: bytes, error: type[Exception]) -> None:
+    connection, wire, task = await started()
+    connection.data_received(GZIPPED + b"Content-Length: %d\r\n\r\n" % len(body) + body)
+    with pytest.raises(error):
+        await task
+    assert wire.cut
+
+
+@pytest.mark.parametrize(("body", "holds"), [(b"", b""), (ZIPPED * 3, BODY * 3), (ZIPPED + b"\0" * 9, BODY)])
+async def test_a_gzip_body_may_have_members_and_zeros_at_its_end(body: bytes, holds: bytes) -> None:
+    connection, _, task = await started()
+    connection.data_received(GZIPPED + b"Content-Length: %d\r\n\r\n" % len(body) + body)
+    assert (await task).body == holds
 
 
 async def test_a_header_may_be_folded_over_lines() -> None:

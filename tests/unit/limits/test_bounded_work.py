@@ -15,12 +15,17 @@ from typing import Any, TypeVar
 import pytest
 
 from app.bundled import schema_path
+from app.cmt.errors import CallFailed
+from app.cmt.http.answer import Answer
+from app.cmt.results import Mask, NoResult, call_error, names_of, retrieve_page, write_results
+from app.cmt.token_answer import read_token
 from app.domain.entities import parse_catalog
 from app.domain.event import InvalidEvent, read_event
 from app.domain.masking import mask
 from app.domain.record import SourceRecord
 from app.observe.redaction import mask_text
 from tests.growth import LINEAR_AT_MOST, growth
+from tests.unit.cmt.answers import bad, envelope, fault, good, retrieved, written
 
 MEGABYTE = 1_000_000
 _Sized = TypeVar("_Sized", str, bytes)
@@ -160,6 +165,82 @@ def test_masking_is_linear_in_the_values(make: Callable[[int], list[object]]) ->
     text = "aaaaaaaaaaaaaaaa 1 22 333 value 7..., value 12 " * 20
     assert growth(make, lambda values: mask(text, values, ["Name"]), 100) < LINEAR_AT_MOST
     mask(text, make(2000))
+
+
+# Answers of Marketing Cloud to a write and to a Retrieve, and of the token endpoint.
+ROW = {"ConsumerId": "c-1", "ContactId": "k-1", "Value": "Anna Maria Louise"}
+MASKED = Mask([ROW], names_of(CATALOG))
+VALUE_ERROR = "<ValueError><Name>Value</Name><ErrorCode>1</ErrorCode><ErrorMessage>Anna</ErrorMessage></ValueError>"
+APIFAULT = "<apifault><Code>17</Code><Message>m%d</Message></apifault>"
+WRITES: dict[str, Callable[[int], bytes]] = {
+    "good rows": lambda n: written("".join(map(good, range(n)))),
+    "good rows without an end": lambda n: written(good() * n)[:-40],
+    "rows with errors": lambda n: written(bad(2, "Anna") * n),
+    "one row with many errors": lambda n: written(
+        bad(2, "Anna", column=("Value", 1, "Anna")).replace("</ValueErrors>", VALUE_ERROR * n + "</ValueErrors>")
+    ),
+    "a long message": lambda n: written(bad(2, "a" * n)),
+    "an overall status": lambda n: written("", "a 'a" * n),
+    "a code of many digits": lambda n: written(bad(2, "x")).replace(b">2<", b">" + b"2" * n + b"<"),
+    "faults": lambda n: envelope(f"<Fault><detail>{''.join(APIFAULT % index for index in range(n))}</detail></Fault>"),
+    "a long fault": lambda n: fault("Server", "a 'a" * n),
+    "elements": lambda n: written("<a/>" * n),
+    "deep elements": lambda n: written("<a>" * n),
+    "attributes": lambda n: written("<a " + " ".join(f"a{index}=''" for index in range(n)) + "/>"),
+    "namespaces": lambda n: written("<a " + " ".join(f"xmlns:a{index}='u'" for index in range(n)) + "/>"),
+    "blanks": lambda n: b" " * n,
+    "beginnings": lambda n: b"<a:Envelope " * n,
+    "objects": lambda n: written("<Results><StatusCode>OK</StatusCode>" + "<Object>" * n),
+    "html": lambda n: b"<html><body>" + b"<p>busy" * n,
+}
+READS: dict[str, Callable[[int], bytes]] = {
+    "rows": lambda n: retrieved([ROW] * n),
+    "columns": lambda n: retrieved([ROW | {f"c{index}": "x" for index in range(n)}]),
+    "a value": lambda n: retrieved([ROW | {"Value": "x" * n}]),
+    "a status": lambda n: retrieved([], "Error: " + "a 'a" * n),
+    "a consumer": lambda n: retrieved([{"ConsumerId": "c-1" + " " * n}]),
+}
+TOKENS: dict[str, Callable[[int], bytes]] = {
+    "lists in lists": lambda n: b"[" * n,
+    "members": lambda n: braced(members(n, "1")).encode(),
+    "a number": lambda n: b'{"access_token":"t","expires_in":' + b"9" * n + b"}",
+    "a token": lambda n: b'{"access_token":"' + b"e.e" * n + b'"}',
+    "an address": lambda n: b'{"access_token":"t","soap_instance_url":"https://' + b"a." * n + b'"}',
+    "an error": lambda n: b'{"error":"' + b"e" * n + b'"}',
+}
+
+
+def read_write(body: bytes, status: int = 200) -> None:
+    try:
+        write_results(Answer(status, body), "Update", MASKED)
+    except NoResult as problem:
+        call_error(problem, "Update", MASKED)
+
+
+def read_page(body: bytes) -> None:
+    try:
+        retrieve_page(Answer(200, body), "c-1", ["ConsumerId"])
+    except NoResult as problem:
+        call_error(problem, "Retrieve", MASKED)
+
+
+def read_token_answer(body: bytes) -> None:
+    for status in (200, 401, 500):
+        with contextlib.suppress(CallFailed):
+            read_token(Answer(status, body), 0.0, None)
+
+
+ANSWERS = [
+    *[pytest.param(make, read_write, id=f"write-{kind}") for kind, make in WRITES.items()],
+    *[pytest.param(make, read_page, id=f"retrieve-{kind}") for kind, make in READS.items()],
+    *[pytest.param(make, read_token_answer, id=f"token-{kind}") for kind, make in TOKENS.items()],
+]
+
+
+@pytest.mark.parametrize(("make", "reader"), ANSWERS)
+def test_reading_an_answer_is_linear(make: Callable[[int], bytes], reader: Callable[[bytes], None]) -> None:
+    assert growth(make, reader, 500) < LINEAR_AT_MOST
+    reader(of_a_megabyte(make))
 
 
 @pytest.mark.parametrize("size", [3000, 400_000])
