@@ -152,7 +152,7 @@ def retrieve_page(answer: Answer, consumer_id: str, table: DataExtension) -> Pag
         return Page(rows, None)
     if not parsed.request_id:
         raise NoResult(Verdict(registry.CMT_MALFORMED), "MoreDataAvailable without a RequestID.")
-    return Page(list(parsed.rows), parsed.request_id)
+    return Page(rows, parsed.request_id)
 
 
 def refused_row(ordinal: int, entry: ErrorEntry, column: str) -> RowResult:

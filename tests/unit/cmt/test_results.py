@@ -194,4 +194,6 @@ def test_pages_that_must_not_be_used(body: bytes, code: str) -> None:
 def test_columns_come_in_our_spelling_however_marketing_cloud_spells_them() -> None:
     rows: list[dict[str, str | None]] = [{"CONSUMERID": "ann-4711", "petId": "1", "VALUE": "x", "Extra": "y"}]
     page = retrieve_page(Answer(200, retrieved(rows)), "ann-4711", TABLE)
+    first_of_more = retrieve_page(Answer(200, retrieved(rows, "MoreDataAvailable", "id-7")), "ann-4711", TABLE)
+    assert first_of_more.rows == page.rows
     assert page.rows == [{"ConsumerId": "ann-4711", "PetId": "1", "Value": "x", "Extra": "y"}]

@@ -19,7 +19,7 @@ from app.cmt.errors import CallFailed
 from app.cmt.http.answer import Answer
 from app.cmt.results import Mask, NoResult, call_error, names_of, retrieve_page, write_results
 from app.cmt.token_answer import read_token
-from app.domain.entities import parse_catalog
+from app.domain.entities import EntityType, parse_catalog
 from app.domain.event import InvalidEvent, read_event
 from app.domain.masking import mask
 from app.domain.record import SourceRecord
@@ -219,7 +219,7 @@ def read_write(body: bytes, status: int = 200) -> None:
 
 def read_page(body: bytes) -> None:
     try:
-        retrieve_page(Answer(200, body), "c-1", ["ConsumerId"])
+        retrieve_page(Answer(200, body), "c-1", CATALOG[EntityType.CONTACT])
     except NoResult as problem:
         call_error(problem, "Retrieve", MASKED)
 

@@ -21,7 +21,7 @@ from app.cmt.http.limits import AnswerTooLarge, unpacked
 from app.cmt.results import LONGEST_MESSAGE, Mask, NoResult, call_error, names_of, retrieve_page, write_results
 from app.cmt.token_answer import LIFE_WHEN_UNKNOWN, read_token, service_url
 from app.domain import errors as registry
-from app.domain.entities import Row, parse_catalog
+from app.domain.entities import EntityType, Row, parse_catalog
 from app.domain.event import InvalidEvent, read_event
 from app.domain.record import SourceRecord
 from app.domain.retry_after import LONGEST_SECONDS, retry_after_seconds
@@ -77,7 +77,7 @@ def test_an_answer_to_a_write(body: bytes, status: int, operation: str) -> None:
 @given(changed(*READS), STATUSES)
 def test_an_answer_to_a_retrieve(body: bytes, status: int) -> None:
     try:
-        page = retrieve_page(Answer(status, body), "c-1", ["ConsumerId", "ContactId"])
+        page = retrieve_page(Answer(status, body), "c-1", CATALOG[EntityType.CONTACT])
     except NoResult as problem:
         short_and_whole(call_error(problem, "Retrieve", MASKED).message)
     else:
