@@ -119,6 +119,11 @@ class KafkaSettings(_Group):
     start: str = "earliest"
     max_message_bytes: Annotated[int, Field(ge=1024)] = 1024 * 1024
 
+    @property
+    def request_seconds(self) -> float:
+        """What a broker gets for an answer: its silence must be noticed, and another one found, within a session."""
+        return min(max(self.session_timeout_seconds / 2, 2.0), 20.0)
+
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if self.security_protocol.startswith("SASL"):

@@ -15,7 +15,8 @@ Why each override is there:
 * ``on_partitions_revoked``: drain, then commit, before Faust forgets what was acknowledged.
 * ``leave``, ``on_stop``: a stop amid a rebalance, or without a broker. In Faust the thread waits for the callback of
   the rebalance, and the callback for a commit by the thread; a minute long.
-* ``_commit``: notes what was asked for, which is what the commit that proves membership may repeat.
+* ``_commit``: notes what was asked for, which is what the commit that proves membership may repeat, and what was not
+  accepted: Faust would not ask again.
 
 What runs in the consumer's own thread is in ``consumer_thread.py``.
 """
@@ -23,6 +24,7 @@ What runs in the consumer's own thread is in ``consumer_thread.py``.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -32,9 +34,10 @@ from faust.transport.drivers.aiokafka import Consumer as AiokafkaConsumer
 from faust.types import TP
 
 from app.domain.record import SourceRecord
-from app.engine.consumer_thread import HeartbeatThread
+from app.engine.consumer_thread import End, HeartbeatThread
 from app.engine.ledger import TopicPartition
 from app.engine.ownership import Ownership
+from app.engine.rights import ASK_AGAIN_SECONDS
 
 log = structlog.get_logger(__name__)
 
@@ -71,17 +74,21 @@ class LedgerConsumer(AiokafkaConsumer):  # type: ignore[misc]
         self._ledger = ownership.context.ledger
         self._positions: dict[TP, int] = {}  # the next offset to come, in this generation
         self._asked: dict[TP, int] = {}  # the last offsets that were to be committed in this generation
+        self._not_accepted: set[TP] = set()  # those of them that were not
+        self.turned = time.monotonic()  # when the loop that fetches last came round
         self._rebalancing = asyncio.Lock()
         self._left = False
         super().__init__(*args, **kwargs)
 
     def _new_consumer_thread(self) -> HeartbeatThread:
         thread = HeartbeatThread(self, loop=self.loop, beacon=self.beacon)
-        thread.lease = self._ownership.context.lease
+        context = self._ownership.context
+        thread.lease, thread.rights = context.lease, context.rights
+        thread.request_seconds = context.kafka.request_seconds
         return thread
 
     async def _getmany(self, active_partitions: set[TP] | None, timeout: float) -> dict[TP, list[Any]]:  # noqa: ASYNC109
-        session = self._ownership.session
+        session, self.turned = self._ownership.session, time.monotonic()
         active = active_partitions or set()
         changelogs = {tp for tp in active if self._is_changelog_tp(tp)}
         # Nothing is under way to the agents from here, so no record from before a seek can arrive after it.
@@ -205,7 +212,13 @@ class LedgerConsumer(AiokafkaConsumer):  # type: ignore[misc]
 
     async def _commit(self, offsets: Mapping[TP, int]) -> bool:
         self._asked.update(offsets)
-        return bool(await super()._commit(offsets))
+        accepted = bool(await super()._commit(offsets))
+        # Faust takes what it has asked for as committed.
+        self._not_accepted = self._not_accepted - offsets.keys() if accepted else self._not_accepted | offsets.keys()
+        return accepted
+
+    def _should_commit(self, tp: TP, offset: int) -> bool:
+        return tp in self._not_accepted or bool(super()._should_commit(tp, offset))
 
     def fetched_upto(self, tp: TP) -> int:
         """The next offset to fetch; -1: not known yet, or not ours."""
@@ -213,6 +226,17 @@ class LedgerConsumer(AiokafkaConsumer):  # type: ignore[misc]
         assignment = subscription.assignment if subscription is not None else None
         state = assignment.state_value(tp) if assignment is not None else None
         return int(state.position) if state is not None and state.has_valid_position else -1
+
+    def end(self, tp: TP) -> End | None:
+        """Where a partition ends, as its broker has said lately."""
+        found: End | None = self._thread.end(tp)
+        return found
+
+    @property
+    def ends(self) -> Mapping[TP, End]:
+        """As ``end``, whenever it was said."""
+        known: Mapping[TP, End] = self._thread.ends
+        return known
 
     def ack(self, message: Any) -> bool:
         """Faust's way to say that a message is done; agents here close offsets in the ledger themselves."""
@@ -260,6 +284,7 @@ class LedgerConsumer(AiokafkaConsumer):  # type: ignore[misc]
         self._ledger.forget()
         self._asked.clear()
         self._positions.clear()
+        self._not_accepted.clear()
         self._committed_offset.clear()
 
     async def leave(self) -> None:
@@ -287,7 +312,13 @@ class LedgerConsumer(AiokafkaConsumer):  # type: ignore[misc]
             log.warning("last commit before leaving failed", error=type(error).__name__)
 
     async def take_over(self, generation: int) -> None:
-        """Recovery and seek are done: claim and open the gate."""
+        """Recovery and seek are done: claim and open the gate. Partitions of a topic that the brokers do not show went
+        to nobody; when they show it the group is joined anew."""
+        while unseen := self._thread.unseen():
+            log.warning("taking nothing over without all topics", topics=unseen)
+            await asyncio.sleep(ASK_AGAIN_SECONDS)
+            if not self._belongs_to(generation):
+                return
         await self._ownership.take_over(
             generation,
             self.assignment(),

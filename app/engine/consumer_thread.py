@@ -5,9 +5,13 @@ Why each override is there:
 
 * heartbeats: every acknowledged one renews the lease with the time it was sent, once a commit has shown that heartbeats
   may be believed.
-* ``_fetch_records``: fetching is fair, and leaves out what a transaction aborted.
+* ``_fetch_records``: fetching is fair, and leaves out what a transaction aborted. A right that is missing for one
+  partition must not take the records of another with it, nor end Faust's fetcher for good.
 * ``_update_fetch_positions`` of the fetcher: positions that the topic does not have are noted, because aiokafka goes on
   at its beginning without a word.
+* ``_commit``: a right that is missing is waited for, and so is a coordinator, though not for ever: a rebalance waits
+  for the last commit. In Faust, the one ends the consumer, and the other holds up everything.
+* ``_watch``: aiokafka's own tasks end without a word, or wait for somebody to ask what is wrong, and Faust never does.
 * ``on_thread_stop``: a stop amid a rebalance, or without a broker.
 """
 
@@ -15,16 +19,39 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import structlog
-from aiokafka.errors import GroupCoordinatorNotAvailableError, KafkaError, for_code
+from aiokafka.consumer.fetcher import READ_COMMITTED, READ_UNCOMMITTED, OffsetResetStrategy
+from aiokafka.errors import (
+    CommitFailedError,
+    ConsumerStoppedError,
+    CorruptRecordException,
+    GroupAuthorizationFailedError,
+    GroupCoordinatorNotAvailableError,
+    IllegalStateError,
+    KafkaError,
+    NoError,
+    NoOffsetForPartitionError,
+    RecordTooLargeError,
+    TopicAuthorizationFailedError,
+    UnsupportedCodecError,
+    for_code,
+)
 from aiokafka.protocol.group import LeaveGroupRequest
+from aiokafka.protocol.offset import OffsetRequest
 from aiokafka.structs import OffsetAndMetadata
-from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread
+from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread, ensure_aiokafka_TP
 from faust.types import TP
+from mode import Service
 
+from app.engine.broker_calls import make_impatient
+from app.engine.context import EngineStopped
 from app.engine.lease import Lease
+from app.engine.rights import ASK_AGAIN_SECONDS, Rights
 
 log = structlog.get_logger(__name__)
 
@@ -39,18 +66,58 @@ LAST_WORD_SECONDS = 1.0
 # offsets that a take-over asks for wait behind a fetch; Faust's own 1.5 s made every take-over so much longer.
 FETCH_WAIT_MS = 200
 
+# A join waits for all members; the broker lets them have the rebalance timeout.
+JOIN_SLACK_SECONDS = 30.0
+
+# Requests that a commit may take: its own, and some to find another coordinator.
+COMMIT_REQUESTS = 1.5
+
+# Between two looks at aiokafka's tasks, and between two questions where the partitions end.
+WATCH_SECONDS = 0.5
+ASK_ENDS_SECONDS = 2.0
+# What a broker said about an end counts for so long.
+END_COUNTS_SECONDS = 10.0
+
+_REFUSALS = (TopicAuthorizationFailedError, GroupAuthorizationFailedError)
+# aiokafka would skip a record, or read the same ones for ever.
+_UNREADABLE = (CorruptRecordException, RecordTooLargeError, UnsupportedCodecError, NoOffsetForPartitionError)
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """Where a partition ends: for those who read committed records only (the last stable offset), and the log itself.
+
+    ``at``: monotonic seconds.
+    """
+
+    stable: int
+    log: int
+    at: float
+
 
 class HeartbeatThread(AIOKafkaConsumerThread):  # type: ignore[misc]
-    """The consumer's thread, with heartbeats that renew the lease."""
+    """The consumer's thread. ``lease`` and ``rights`` are told what the brokers say; ``request_seconds`` is what each
+    of them gets for an answer."""
 
     lease: Lease
+    rights: Rights
+    request_seconds: float
     was_reset: set[TP]  # partitions whose position was not there, or not known yet
+
     _proven: int | None = None  # the generation for which a commit was accepted
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.ends: Mapping[TP, End] = {}  # replaced as a whole, so that other threads may look
+        self._asking: dict[int, asyncio.Task[None]] = {}  # by broker
+        self._refused_until: dict[str, float] = {}  # by topic
 
     def _create_consumer(self, loop: asyncio.AbstractEventLoop) -> Any:
         consumer = super()._create_consumer(loop)
         # What a transactional producer aborted has never happened (KIP-98); Faust reads it all the same.
         consumer._isolation_level = "read_committed"
+        join_seconds = self.app.conf.broker_rebalance_timeout + JOIN_SLACK_SECONDS
+        make_impatient(consumer._client, self.request_seconds, join_seconds)
         return consumer
 
     async def on_start(self) -> None:
@@ -81,6 +148,181 @@ class HeartbeatThread(AIOKafkaConsumerThread):  # type: ignore[misc]
             return alive
 
         coordinator._do_heartbeat = heartbeat
+
+    # ---- the tasks of aiokafka
+
+    @Service.task  # type: ignore[untyped-decorator]
+    async def _watch(self) -> None:
+        asked = metadata = time.monotonic()
+        while not self.should_stop:
+            await self.sleep(WATCH_SECONDS)
+            consumer, now = self._consumer, time.monotonic()
+            if consumer is None or self.should_stop:
+                continue
+            self._look_after_tasks(consumer)
+            if self.unseen() and now - metadata >= ASK_AGAIN_SECONDS:
+                metadata = now
+                consumer._client.force_metadata_update()
+            if now - asked >= ASK_ENDS_SECONDS:
+                asked = now
+                self._ask_ends(consumer)
+
+    def _look_after_tasks(self, consumer: Any) -> None:
+        """Take an error that the coordinator holds from it, so that it goes on. A task that has ended is the end."""
+        coordinator = consumer._coordinator
+        for name, task in (
+            ("fetcher", consumer._fetcher._fetch_task),
+            ("group coordinator", coordinator._coordination_task),
+            ("metadata", consumer._client._sync_task),
+        ):
+            if task is not None and task.done() and not self.should_stop:
+                cause = None if task.cancelled() else task.exception()
+                raise EngineStopped(
+                    f"the {name} task of the Kafka client has ended ({cause!r}): nothing more would be read. "
+                    "Start the worker again; if it comes back, report it with the log"
+                ) from cause
+        try:
+            coordinator.check_errors()
+        except _REFUSALS as error:
+            self._refused(error)
+        except KafkaError as error:
+            log.warning("the consumer group refused something; joining it again", error=repr(error))
+        else:
+            return
+        # Its heartbeats have ended with the error, and begin again with the next join.
+        coordinator.request_rejoin()
+
+    def unseen(self) -> list[str]:
+        """The topics that the brokers do not show us; noted as a missing right."""
+        consumer = self._ensure_consumer()
+        client, wanted = consumer._client, consumer._subscription.topics
+        if client._md_update_fut is not None:
+            return []  # being asked for
+        unseen = sorted(topic for topic in wanted if not client.cluster.partitions_for_topic(topic))
+        for topic in unseen:
+            if topic in client.cluster.unauthorized_topics:
+                self.rights.refused("DESCRIBE", f"topic {topic}")
+            else:
+                self.rights.absent(topic)
+        return unseen
+
+    def _refused(self, error: KafkaError) -> None:
+        what = "group" if isinstance(error, GroupAuthorizationFailedError) else "topic"
+        for argument in error.args:
+            for name in [argument] if isinstance(argument, str) else sorted(argument):
+                self.rights.refused("READ", f"{what} {name}")
+
+    # ---- where the partitions end
+
+    def _ask_ends(self, consumer: Any) -> None:
+        """Ask every broker for the ends of the partitions that it leads, none of them waiting for another."""
+        subscription = consumer._subscription.subscription
+        assignment = subscription.assignment if subscription is not None else None
+        tps = assignment.tps if assignment is not None else frozenset()
+        self.ends = {tp: end for tp, end in self.ends.items() if tp in tps}
+        by_leader: dict[int, list[Any]] = {}
+        for tp in tps:
+            leader = consumer._client.cluster.leader_for_partition(tp)
+            if leader is not None and leader >= 0:
+                by_leader.setdefault(leader, []).append(tp)
+        for leader, led in by_leader.items():
+            asked = self._asking.get(leader)
+            if asked is None or asked.done():
+                self._asking[leader] = asyncio.create_task(self._ask_leader(consumer._client, leader, led))
+
+    async def _ask_leader(self, client: Any, leader: int, tps: list[Any]) -> None:
+        at = time.monotonic()
+        topics: dict[str, list[tuple[int, int]]] = {}
+        for tp in tps:
+            topics.setdefault(tp.topic, []).append((tp.partition, OffsetResetStrategy.LATEST))
+        with contextlib.suppress(KafkaError):  # an end that is not known is a reason of its own
+            stable = _offsets(await client.send(leader, OffsetRequest(-1, READ_COMMITTED, list(topics.items()))))
+            last = _offsets(await client.send(leader, OffsetRequest(-1, READ_UNCOMMITTED, list(topics.items()))))
+            found = {tp: End(stable[tp], last[tp], at) for tp in stable.keys() & last.keys()}
+            self.ends = {**self.ends, **found}
+
+    def end(self, tp: TP) -> End | None:
+        """What the broker has said about a partition lately. From any thread."""
+        end = self.ends.get(tp)
+        return end if end is not None and time.monotonic() - end.at < END_COUNTS_SECONDS else None
+
+    # ---- fetching and committing
+
+    async def _fetch_records(
+        self,
+        consumer: Any,
+        active_partitions: set[TP],
+        timeout: float | None = None,  # noqa: ASYNC109
+        max_records: int | None = None,
+    ) -> dict[TP, list[Any]]:
+        """A fair share of every partition. aiokafka's own way empties one prefetched batch before it looks at the next:
+        a backlog in the main topic would keep parked events waiting for their copies."""
+        if not self.consumer.flow_active:
+            return {}
+        fetcher = consumer._fetcher
+        active = self._not_refused(active_partitions)
+        drained: dict[TP, list[Any]] = {}
+        with fetcher._subscriptions.fetch_context():
+            for tp in active:
+                with self._named_errors(tp):
+                    drained.update(await fetcher.fetched_records((tp,), timeout=0, max_records=FAIR_SHARE))
+        if not drained and active:
+            with self._named_errors(None):
+                drained = await super()._fetch_records(consumer, active, timeout, max_records)
+        elif not active:
+            await asyncio.sleep(timeout or 0.0)
+        return drained
+
+    def _not_refused(self, tps: set[TP]) -> set[TP]:
+        if not self._refused_until:
+            return tps
+        now = time.monotonic()
+        self._refused_until = {topic: until for topic, until in self._refused_until.items() if until > now}
+        return {tp for tp in tps if tp.topic not in self._refused_until}
+
+    @contextlib.contextmanager
+    def _named_errors(self, tp: TP | None) -> Iterator[None]:
+        """What a fetch may fail with. Records that other partitions have handed over are not lost by it."""
+        try:
+            yield
+        except ConsumerStoppedError:
+            raise
+        except _REFUSALS as error:
+            self._refused(error)
+            if isinstance(error, TopicAuthorizationFailedError):
+                self._refused_until[error.args[0]] = time.monotonic() + ASK_AGAIN_SECONDS
+        except Exception as error:
+            if isinstance(error, KafkaError) and not isinstance(error, _UNREADABLE):
+                return  # the coordinator's, which ``_look_after_tasks`` takes from it
+            where = "a partition" if tp is None else f"partition {tp.partition} of {tp.topic}"
+            raise EngineStopped(
+                f"records of {where} cannot be read ({error!r}), and nothing behind them would ever be. Look at the "
+                "next record after the group's committed offset with Kafka's own tools; the worker stops rather than "
+                "skip it"
+            ) from error
+
+    async def _commit(self, offsets: Mapping[TP, int]) -> bool:
+        """Commit; False: not accepted. What is safe is committed again with the next offsets, or by the next owner."""
+        consumer, assigned = self._ensure_consumer(), self.assignment()
+        wanted = {
+            ensure_aiokafka_TP(tp): OffsetAndMetadata(offset, "") for tp, offset in offsets.items() if tp in assigned
+        }
+        try:
+            async with asyncio.timeout(COMMIT_REQUESTS * self.request_seconds):
+                await consumer.commit(wanted)
+        except _REFUSALS as error:
+            self._refused(error)
+        except TimeoutError:
+            log.warning("offsets could not be committed: the group's coordinator does not answer; trying on")
+        except (CommitFailedError, IllegalStateError) as error:
+            log.info("offsets were not committed: the group has gone on meanwhile", error=type(error).__name__)
+        except Exception as error:  # noqa: BLE001 - the stream's look at Faust's services ends the worker
+            await self.crash(error)
+        else:
+            return True
+        return False
+
+    # ---- the end
 
     async def on_thread_stop(self) -> None:
         """Leave the group, soon: a join waits for all other members, one that is stuck included, and the broker answers
@@ -147,20 +389,12 @@ class HeartbeatThread(AIOKafkaConsumerThread):  # type: ignore[misc]
         self._proven = generation
         return True
 
-    async def _fetch_records(
-        self,
-        consumer: Any,
-        active_partitions: set[TP],
-        timeout: float | None = None,  # noqa: ASYNC109
-        max_records: int | None = None,
-    ) -> dict[TP, list[Any]]:
-        """A fair share of every partition. aiokafka's own way empties one prefetched batch before it looks at the next:
-        a backlog in the main topic would keep parked events waiting for their copies."""
-        if not self.consumer.flow_active:
-            return {}
-        fetcher = consumer._fetcher
-        drained: dict[TP, list[Any]] = {}
-        with fetcher._subscriptions.fetch_context():
-            for tp in active_partitions:
-                drained.update(await fetcher.fetched_records((tp,), timeout=0, max_records=FAIR_SHARE))
-        return drained or await super()._fetch_records(consumer, active_partitions, timeout, max_records)
+
+def _offsets(response: Any) -> dict[TP, int]:
+    """The offsets of a ListOffsets answer; a partition that was refused is left out."""
+    return {
+        TP(topic, partition): offset
+        for topic, partitions in response.topics
+        for partition, code, _, offset in partitions
+        if for_code(code) is NoError
+    }

@@ -14,6 +14,7 @@ from app.engine.breaker import Breaker
 from app.engine.lease import Lease
 from app.engine.ledger import Ledger
 from app.engine.producer import DurableProducer
+from app.engine.rights import Rights
 from app.engine.turns import Turns
 from app.engine.work import ConsumerStates, Flow, NoTopics, Observer, Topics
 from app.settings import KafkaSettings, SyncSettings
@@ -126,6 +127,7 @@ class EngineContext:
     kpi_keep_days: int = 400
     today: Callable[[], date] = field(default=utc_today)
     archive_seconds: float = 60.0  # between two moves of closed days out of a partition's record
+    rights: Rights = field(default_factory=Rights)  # those that are missing now
     turns: Turns = field(default_factory=Turns)  # whose group commit may go out
     in_flight: int = 0  # events being worked on
 

@@ -32,6 +32,7 @@ class Lease:
         self._clock = clock
         # One tuple, replaced as a whole: the heartbeat is acknowledged in the consumer's thread.
         self._last: tuple[int, float] = (-1, float("-inf"))
+        self._began = clock()
 
     def now(self) -> float:
         """The lease's own clock, for ``renewed_since``."""
@@ -40,6 +41,10 @@ class Lease:
     def renew(self, generation: int, sent: float) -> None:
         """A heartbeat of ``generation`` that was sent at ``sent`` was acknowledged."""
         self._last = (generation, sent)
+
+    def silent_seconds(self) -> float:
+        """For how long no heartbeat was acknowledged."""
+        return self._clock() - max(self._last[1], self._began)
 
     def holds(self, generation: int) -> bool:
         """Whether a call may start now."""

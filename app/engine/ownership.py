@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping, Sequence
 
@@ -39,6 +40,9 @@ log = structlog.get_logger(__name__)
 
 # Look for the acknowledged heartbeat this often.
 HEARTBEAT_POLL_SECONDS = 0.02
+
+# A topic that was away for a moment makes the group divide its partitions again, within this time.
+DIVIDED_AGAIN_SECONDS = 60.0
 
 # After the drain's deadline tasks are cancelled; they end at their next await.
 CANCEL_SECONDS = 2.0
@@ -179,11 +183,18 @@ class Ownership:
         self._taken_over = generation
         context, session = self.context, self.session
         owned = frozenset((tp[0], tp[1]) for tp in owned)
-        main, retry = ({p for topic, p in owned if topic == name} for name in self._sources)
-        if main != retry:
+        names = (*self._sources, context.kafka.state_topic)
+        main, retry, kept = (frozenset(p for topic, p in owned if topic == name) for name in names)
+        if not main == retry == kept:
+            # Who divides the partitions may not have seen all topics yet; then it does so again.
+            deadline = time.monotonic() + DIVIDED_AGAIN_SECONDS
+            while time.monotonic() < deadline:
+                await asyncio.sleep(HEARTBEAT_POLL_SECONDS)
+                if not is_current():
+                    return
             raise EngineStopped(
-                f"partitions of {self._sources[0]} and {self._sources[1]} came to different workers; "
-                "both topics need the same number of partitions: run `profile-sync topics check`"
+                f"partitions of {', '.join(names)} came to different workers; "
+                "these topics need the same number of partitions: run `profile-sync topics check`"
             )
         since = context.lease.now()
         while not context.lease.renewed_since(generation, since):

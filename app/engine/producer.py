@@ -19,12 +19,17 @@ from aiokafka.structs import RecordMetadata
 
 from app.domain.record import Headers
 from app.domain.value_class import value_class
+from app.engine.broker_calls import make_impatient
 
 log = structlog.get_logger(__name__)
 
 # Far below what aiokafka lets into a batch, so that none is ever full.
 BATCH_BYTES = 200_000
 RECORD_OVERHEAD = 100
+
+# aiokafka's own, for options that do not say otherwise.
+REQUEST_MS = 40_000
+ANSWER_SECONDS = 1.0
 
 # How long a stop waits for the broker.
 STOP_SECONDS = 3.0
@@ -40,6 +45,10 @@ class Write:
     key: bytes | None
     value: bytes | None
     headers: Headers = ()
+
+
+class ProducerEnded(Exception):
+    """Nothing more would be written, without a word."""
 
 
 class TooLarge(Exception):
@@ -70,12 +79,29 @@ class DurableProducer:
             aiokafka.errors.KafkaError: the broker cannot be reached.
         """
         producer = AIOKafkaProducer(**self._options)
+        # A leader that waits for its replicas says so after the same time: its answer must not come too late.
+        seconds = self._options.get("request_timeout_ms", REQUEST_MS) / 1000 + ANSWER_SECONDS
+        make_impatient(producer.client, seconds, seconds)
         try:
             await producer.start()
         except BaseException:
             await producer.stop()
             raise
         self._producer = producer
+
+    def check(self) -> None:
+        """See that its tasks still run.
+
+        Raises:
+            ProducerEnded: one has; writes would wait for ever.
+        """
+        if self._producer is None:
+            return
+        tasks = {"sender": self._producer._sender.sender_task, "metadata": self._producer.client._sync_task}
+        for name, task in tasks.items():
+            if task is not None and task.done():
+                cause = None if task.cancelled() else task.exception()
+                raise ProducerEnded(f"the {name} task of the Kafka producer has ended ({cause!r})") from cause
 
     async def stop(self) -> None:
         """Send what is buffered and disconnect. Without a broker that could take for ever: idempotent batches never

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import faust
 import structlog
-from aiokafka.errors import IllegalStateError
 from faust.types import TP
 
 from app.engine.consumer import Arrival, LedgerConsumer
@@ -19,6 +17,7 @@ from app.engine.context import EngineContext
 from app.engine.headers import NotOurCopy, source_of
 from app.engine.ledger import TopicPartition
 from app.engine.ownership import Ownership
+from app.engine.watch import Watch
 from app.engine.work import TopicsUnknown
 
 log = structlog.get_logger(__name__)
@@ -48,6 +47,7 @@ class Stream:
         drain_seconds: what work under way gets when partitions go away.
         on_alert: handles one record of the alerts topic; returns when it is safe.
         data_dir: where Faust keeps its (few) files.
+        checks: what else is looked at every second; each raises when something has ended that must not.
     """
 
     def __init__(
@@ -59,6 +59,7 @@ class Stream:
         drain_seconds: float,
         on_alert: AlertHandler,
         data_dir: Path,
+        checks: Sequence[Callable[[], None]] = (),
     ) -> None:
         kafka = context.kafka
         self._context = context
@@ -83,7 +84,9 @@ class Stream:
             consumer_group_instance_id=kafka.instance_id,
             consumer_auto_offset_reset="earliest",
             broker_session_timeout=kafka.session_timeout_seconds,
-            broker_request_timeout=max(90.0, kafka.session_timeout_seconds + 10.0),
+            # How long a recovery may wait for Kafka: Faust's task would end without a word. What a broker gets for
+            # one answer is in broker_calls.py.
+            broker_request_timeout=WEEK_SECONDS,
             broker_rebalance_timeout=max(60.0, drain_seconds + 30.0),
             broker_heartbeat_interval=heartbeat_seconds,
             # During an outage nothing is fetched for hours; that must not look like a stuck worker.
@@ -105,6 +108,7 @@ class Stream:
         # The type bytes makes Faust's serializers "raw": keys and values are ours, as they stand in the log.
         table = app.Table("partitions", key_type=bytes, value_type=bytes, partitions=kafka.partitions)
         self.ownership = Ownership(context, table.data, drain_seconds)
+        self.watch = Watch(context, app, self.ownership, checks)
         app.transport.Consumer = partial(LedgerConsumer, ownership=self.ownership, inboxes=self._inboxes)
         self._claim_after_recovery()
         for topic, handler in (
@@ -112,7 +116,7 @@ class Stream:
             (kafka.retry_topic, self._retry),
             (kafka.alerts_topic, self._alerts),
         ):
-            app.agent(app.topic(topic, allow_empty=True, **raw), name=f"app.engine.{topic}")(handler)
+            app.agent(app.topic(topic, allow_empty=True, **raw), name=f"app.engine.{topic}")(self._guarded(handler))
 
     def _claim_after_recovery(self) -> None:
         # Not in perform_seek: that has a second caller. Recovery ends with this method, once per generation.
@@ -134,7 +138,7 @@ class Stream:
         """Join the group; returns when the state was recovered for the first time."""
         self.app.finalize()
         self._watching = [
-            asyncio.create_task(self._look_for_stalls(), name="stalls"),
+            asyncio.create_task(self._look(), name="look after the worker"),
             asyncio.create_task(self._compare_topics(), name="topics"),
         ]
         await self.app.start()
@@ -151,10 +155,11 @@ class Stream:
         finally:
             await self.app.stop()
 
-    async def _look_for_stalls(self) -> None:
+    async def _look(self) -> None:
         while True:
             await asyncio.sleep(LOOK_SECONDS)
             try:
+                self.watch.look()
                 self.ownership.look(self._read_to_end, self._fetched_upto)
             except Exception as error:  # noqa: BLE001 - a bug; a worker that does not watch itself must not go on
                 self._context.crash(error)
@@ -181,25 +186,38 @@ class Stream:
                 return
 
     def _read_to_end(self, tp: TopicPartition) -> bool:
-        """Whether everything that stands in a partition has been fetched, as of the last fetch."""
+        """Whether everything that can be read of a partition has been fetched."""
         consumer = self.app._consumer
-        end = None
-        with contextlib.suppress(AssertionError, IllegalStateError):  # a rebalance took it away meanwhile
-            end = consumer.highwater(TP(*tp)) if consumer is not None else None
-        return end is not None and consumer.fetched_upto(TP(*tp)) >= end
+        end = consumer.end(TP(*tp)) if consumer is not None else None
+        return end is not None and consumer.fetched_upto(TP(*tp)) >= end.stable
 
     def lag(self) -> dict[int, float]:
-        """Records of the main topic behind the committed offset, per owned partition, as of the last fetch."""
-        topic, lag = self._context.kafka.topic, {}
-        for number in list(self.ownership.partitions):
-            committable = self._context.ledger.committable((topic, number))
-            with contextlib.suppress(AssertionError, IllegalStateError):  # a rebalance took it away meanwhile
-                end = self.app.consumer.highwater(TP(topic, number))
-                if end is not None and committable is not None:
-                    lag[number] = float(max(0, end - committable))
+        """Records of the main topic without an outcome, per owned partition: up to the end that the broker names, not
+        that of the last fetch. What nobody will receive (aborted transactions, their markers) stops counting when it
+        is passed over."""
+        consumer, topic, lag = self.app._consumer, self._context.kafka.topic, {}
+        for number in list(self.ownership.partitions) if consumer is not None else ():
+            end = consumer.ends.get(TP(topic, number))
+            done = self._context.ledger.settled_upto((topic, number))
+            begin = consumer.fetched_upto(TP(topic, number))
+            if done is not None and done < self._context.ledger.high((topic, number)):
+                begin = done + 1
+            if end is not None and begin >= 0:
+                lag[number] = float(max(0, end.stable - begin))
         return lag
 
     # Agents. An exception must never leave one: Faust would go on without the event.
+
+    def _guarded(self, handler: Callable[[Any], Awaitable[None]]) -> Callable[[Any], Awaitable[None]]:
+        async def guarded(stream: Any) -> None:
+            try:
+                await handler(stream)
+            except asyncio.CancelledError:
+                raise
+            except Exception as error:  # noqa: BLE001 - a bug; stop loudly rather than lose the event
+                self._context.crash(error)
+
+        return guarded
 
     async def _arrivals(self, topic: str, stream: Any) -> AsyncIterator[Arrival]:
         """What comes for an agent. Straight from the queue: a stream's own iteration acknowledges, counts and tracks

@@ -164,6 +164,7 @@ class Worker:
             drain_seconds=kafka.session_timeout_seconds / 3,
             on_alert=desk.handle_record,
             data_dir=settings.general.data_dir / "faust",
+            checks=(self._read_models.check,),
         )
         self._metrics.watch(
             Gauges(
@@ -245,6 +246,7 @@ class Worker:
         return Readiness.of(
             self._waiting_for,
             None if owned else Reason(Kind.KAFKA, "partitions are not taken over yet"),
+            *(Reason(Kind.KAFKA, text) for text in (stream.watch.reasons() if stream is not None else ())),
             self._read_model_trouble(),
         )
 

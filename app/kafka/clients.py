@@ -106,6 +106,7 @@ def librdkafka_config(settings: KafkaSettings) -> ClientConfig:
             "bootstrap.servers": ",".join(bootstrap_servers(settings)),
             "security.protocol": settings.security_protocol,
             "client.id": "profile-sync",
+            "socket.timeout.ms": int(settings.request_seconds * 1000),
         }
     )
     if ssl_context(settings) is not None:  # librdkafka's own words for a bad file say less
@@ -188,6 +189,7 @@ def aiokafka_producer_config(settings: KafkaSettings) -> ClientConfig:
         | {
             "acks": "all",
             "enable_idempotence": True,
+            "request_timeout_ms": int(settings.request_seconds * 1000),
             "max_request_size": max(copy_bytes(settings), STATE_RECORD_BYTES),
             "max_batch_size": min(_AIOKAFKA_BATCH_BYTES, settings.max_message_bytes),
         }

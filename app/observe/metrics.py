@@ -169,7 +169,7 @@ class _GaugeCollector(Collector):
         labelled: tuple[tuple[str, str, str, Mapping[str, float]], ...] = (
             (
                 "consumer_lag",
-                "Records of the main topic that are not committed yet.",
+                "Records of the main topic without an outcome, as its brokers count.",
                 "partition",
                 {str(partition): lag for partition, lag in gauges.consumer_lag().items()},
             ),

@@ -143,6 +143,15 @@ class ReadModels:
         """Why nothing new arrives, in plain words; None while following."""
         return self._trouble
 
+    def check(self) -> None:
+        """See that the thread lives.
+
+        Raises:
+            RuntimeError: it has ended; the answers would grow old.
+        """
+        if self._thread is not None and not self._thread.is_alive() and not self._stop.is_set():
+            raise RuntimeError("the thread that follows the state topics has ended")
+
     @property
     def trouble_is_own(self) -> bool:
         """Whether the trouble lies in the file or in this program, not in Kafka."""

@@ -61,6 +61,7 @@ class Consumer(LedgerConsumer):
         self._ledger.fetched((MAIN.topic, MAIN.partition), [17, 18, 19])
         self._asked = {}
         self._positions = {}
+        self._not_accepted = set()
         self._rebalancing = asyncio.Lock()
         self._left = False
         self._commit_fut = None

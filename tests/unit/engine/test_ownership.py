@@ -18,6 +18,7 @@ from tests.unit.engine.world import KAFKA, Event, World
 
 MAIN, RETRY, ALERTS = (KAFKA.topic, 0), (KAFKA.retry_topic, 0), (KAFKA.alerts_topic, 0)
 OWNED = [MAIN, RETRY, ALERTS]
+ASSIGNED = [*OWNED, (KAFKA.state_topic, 0)]
 
 
 async def no_ends(tps: Iterable[TopicPartition]) -> Mapping[TopicPartition, int]:
@@ -47,7 +48,7 @@ async def test_nothing_is_fetched_before_the_take_over_and_everything_owned_afte
     ownership = world.ownership
     assert ownership.fetchable(OWNED) == set()
     assert not ownership.ready
-    await ownership.take_over(3, OWNED, lambda: True, no_ends)
+    await ownership.take_over(3, ASSIGNED, lambda: True, no_ends)
     assert ownership.fetchable([*OWNED, ("foreign", 0), (KAFKA.topic, 1)]) == set(OWNED)
     assert ownership.ready
     ownership.shut()
@@ -69,7 +70,7 @@ async def test_the_claim_waits_for_a_heartbeat_and_then_for_the_follower(world: 
         return dict.fromkeys(tps, 17)
 
     world.context.states.catch_up = catch_up  # type: ignore[method-assign]
-    taking = asyncio.create_task(world.ownership.take_over(1, OWNED, lambda: True, ends))
+    taking = asyncio.create_task(world.ownership.take_over(1, ASSIGNED, lambda: True, ends))
     await asyncio.sleep(0.05)
     assert steps == []
     beat.set()
@@ -83,7 +84,7 @@ async def test_the_claim_waits_for_a_heartbeat_and_then_for_the_follower(world: 
 
 async def test_the_gate_opens_only_once_the_claim_is_acknowledged(world: World) -> None:
     world.producer.hold()
-    taking = asyncio.create_task(world.ownership.take_over(1, OWNED, lambda: True, no_ends))
+    taking = asyncio.create_task(world.ownership.take_over(1, ASSIGNED, lambda: True, no_ends))
     await asyncio.sleep(0.02)
     assert world.ownership.gate == frozenset()
     world.producer.release()
@@ -92,9 +93,9 @@ async def test_the_gate_opens_only_once_the_claim_is_acknowledged(world: World) 
 
 
 async def test_one_claim_for_each_generation(world: World) -> None:
-    await world.ownership.take_over(1, OWNED, lambda: True, no_ends)
+    await world.ownership.take_over(1, ASSIGNED, lambda: True, no_ends)
     first = world.ownership.partitions[0]
-    await world.ownership.take_over(1, OWNED, lambda: True, no_ends)
+    await world.ownership.take_over(1, ASSIGNED, lambda: True, no_ends)
     assert world.ownership.partitions[0] is first
     assert len(world.producer.of(KAFKA.state_topic)) == 1
 
@@ -102,14 +103,14 @@ async def test_one_claim_for_each_generation(world: World) -> None:
 @pytest.mark.parametrize("over_after", [0, 1])
 async def test_a_generation_that_is_over_opens_nothing(world: World, over_after: int) -> None:
     asked = iter([True] * over_after)
-    await world.ownership.take_over(1, OWNED, lambda: next(asked, False), no_ends)
+    await world.ownership.take_over(1, ASSIGNED, lambda: next(asked, False), no_ends)
     assert world.ownership.partitions == {}
     assert world.ownership.gate == frozenset()
 
 
 async def test_a_rebalance_in_the_middle_of_a_take_over_keeps_the_gate_shut(world: World) -> None:
     world.producer.hold()
-    taking = asyncio.create_task(world.ownership.take_over(1, OWNED, lambda: True, no_ends))
+    taking = asyncio.create_task(world.ownership.take_over(1, ASSIGNED, lambda: True, no_ends))
     await asyncio.sleep(0.02)
     world.ownership.shut()
     world.producer.release()
@@ -129,7 +130,7 @@ async def test_the_claim_outranks_every_record_there_is_and_goes_on_from_the_hig
     table = {partition_key(0, epoch): PartitionState(upto=epoch).encode() for epoch in epochs}
     table[partition_key(1, 99)] = PartitionState(upto=99).encode()
     ownership = Ownership(world.context, table, drain_seconds=0.2)
-    await ownership.take_over(generation, OWNED, lambda: True, ends_at(10))
+    await ownership.take_over(generation, ASSIGNED, lambda: True, ends_at(10))
     written = world.producer.of(KAFKA.state_topic)
     assert written[0].key == partition_key(0, claimed)
     assert PartitionState.decode(written[0].value or b"").upto == max(epochs, default=-1)
@@ -139,16 +140,36 @@ async def test_the_claim_outranks_every_record_there_is_and_goes_on_from_the_hig
     assert set(table) == {partition_key(0, claimed), partition_key(1, 99)}
 
 
-async def test_main_and_retry_partitions_at_different_workers_are_a_mistake_that_is_told(world: World) -> None:
+@pytest.mark.parametrize(
+    "assigned",
+    [
+        [MAIN, (KAFKA.retry_topic, 1), (KAFKA.state_topic, 0)],
+        [MAIN, (KAFKA.retry_topic, 0)],
+        [(KAFKA.retry_topic, 0), (KAFKA.state_topic, 0)],
+    ],
+    ids=["other partitions of retry", "no state", "no main topic"],
+)
+async def test_partitions_that_do_not_belong_together_are_a_mistake_that_is_told(
+    world: World, monkeypatch: pytest.MonkeyPatch, assigned: list[TopicPartition]
+) -> None:
+    monkeypatch.setattr("app.engine.ownership.DIVIDED_AGAIN_SECONDS", 0.05)
     with pytest.raises(EngineStopped, match="topics check"):
-        await world.ownership.take_over(1, [MAIN, (KAFKA.retry_topic, 1)], lambda: True, no_ends)
+        await world.ownership.take_over(1, assigned, lambda: True, no_ends)
+    assert world.ownership.partitions == {}
+
+
+async def test_partitions_that_are_divided_again_soon_are_waited_for(world: World) -> None:
+    asked = iter((True, True, True))
+    # Claimed without its state, a partition would begin anew.
+    await world.ownership.take_over(1, [MAIN, (KAFKA.retry_topic, 0)], lambda: next(asked, False), no_ends)
+    assert not world.ownership.ready
 
 
 async def test_a_topic_that_ends_before_what_is_settled_is_another_topic_and_nothing_is_skipped(world: World) -> None:
     table = {partition_key(0, 3): PartitionState(upto=7).encode()}
     ownership = Ownership(world.context, table, drain_seconds=0.2)
     with pytest.raises(EngineStopped, match=r"ends at offset 7, but everything up to 7 counts .*new KAFKA_GROUP"):
-        await ownership.take_over(4, OWNED, lambda: True, ends_at(7))
+        await ownership.take_over(4, ASSIGNED, lambda: True, ends_at(7))
     assert ownership.gate == frozenset()
     assert world.producer.written == []
 
@@ -156,7 +177,7 @@ async def test_a_topic_that_ends_before_what_is_settled_is_another_topic_and_not
 async def test_parked_events_are_read_back_only_while_memory_lasts_unless_that_would_stop_the_work(
     world: World,
 ) -> None:
-    await world.ownership.take_over(1, OWNED, lambda: True, no_ends)
+    await world.ownership.take_over(1, ASSIGNED, lambda: True, no_ends)
     partition, most = world.ownership.partitions[0], world.context.sync.max_parked
     partition.journal.state.forwarded = {offset: Forwarded("c") for offset in range(most + 1)}
     partition.journal.state.upto = most
@@ -175,7 +196,7 @@ async def test_a_worker_without_partitions_is_ready(world: World) -> None:
 
 
 async def test_messages_of_another_generation_or_partition_find_no_owner(world: World) -> None:
-    await world.ownership.take_over(2, OWNED, lambda: True, no_ends)
+    await world.ownership.take_over(2, ASSIGNED, lambda: True, no_ends)
     partition = world.ownership.partitions[0]
     assert world.ownership.current(0, 2) is partition
     assert world.ownership.current(0, 1) is None
@@ -185,7 +206,7 @@ async def test_messages_of_another_generation_or_partition_find_no_owner(world: 
 
 
 async def test_a_topic_whose_records_wait_unclaimed_is_not_fetched_further(world: World) -> None:
-    await world.ownership.take_over(1, OWNED, lambda: True, no_ends)
+    await world.ownership.take_over(1, ASSIGNED, lambda: True, no_ends)
     world.ledger.fetched(MAIN, range(FETCH_AHEAD + 1))
     assert world.ownership.fetchable(OWNED) == {RETRY, ALERTS}
     world.ledger.claim(MAIN, 0)
@@ -193,13 +214,13 @@ async def test_a_topic_whose_records_wait_unclaimed_is_not_fetched_further(world
 
 
 async def test_too_many_parked_events_stop_the_main_topic_but_not_the_way_out(world: World) -> None:
-    await world.ownership.take_over(1, OWNED, lambda: True, no_ends)
+    await world.ownership.take_over(1, ASSIGNED, lambda: True, no_ends)
     world.context.room.parked = world.context.sync.max_parked
     assert world.ownership.fetchable(OWNED) == {RETRY, ALERTS}
 
 
 async def test_a_drain_gives_work_its_time_and_then_cuts_it_off(world: World) -> None:
-    await world.ownership.take_over(1, OWNED, lambda: True, no_ends)
+    await world.ownership.take_over(1, ASSIGNED, lambda: True, no_ends)
     partition = world.ownership.partitions[0]
     quick, slow = asyncio.Event(), asyncio.Event()
     ended: list[str] = []

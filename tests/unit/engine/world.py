@@ -311,7 +311,7 @@ class World:
         self.tasks = [asyncio.create_task(self._take_over_and_read())]
 
     async def _take_over_and_read(self) -> None:
-        owned = [(KAFKA.topic, 0), (KAFKA.retry_topic, 0)]
+        owned = [(KAFKA.topic, 0), (KAFKA.retry_topic, 0), (KAFKA.state_topic, 0)]
 
         async def ends(tps: Iterable[tuple[str, int]]) -> dict[tuple[str, int], int]:
             return {tp: len(self.topics.get(tp[0], [])) for tp in tps}

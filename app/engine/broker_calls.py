@@ -1,0 +1,170 @@
+"""One silent broker must not hold up the others: how long aiokafka's client waits for an answer, and for whose.
+
+Written against aiokafka 0.14.0, pinned; what is replaced here is internal to it. As it is, the client knows one timeout
+for everything, and it must be longer than a rebalance, because JoinGroup and SyncGroup are answered when all members
+have come. A broker that is frozen, or whose packets are lost, then costs a minute or two with each request that meets
+it. So:
+
+* every other request has its own, short timeout;
+* while a join waits, its broker is asked on another connection whether it is still there;
+* a broker that was silent is left alone for a moment, and is not chosen where any will do: connections are made one at
+  a time, and a silent one would be in the way of those to healthy brokers;
+* the kernel gives up unacknowledged bytes after the same time (TCP_USER_TIMEOUT).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import socket
+import time
+from collections.abc import Callable
+from typing import Any
+
+from aiokafka.client import AIOKafkaClient, ConnectionGroup
+from aiokafka.conn import CloseReason
+from aiokafka.errors import KafkaError, NodeNotReadyError, RequestTimedOutError, UnknownTopicOrPartitionError
+from aiokafka.protocol.group import JoinGroupRequest, SyncGroupRequest
+from aiokafka.protocol.metadata import MetadataRequest
+
+# Answered only when all members of the group have come.
+WAIT_FOR_OTHERS = (JoinGroupRequest, SyncGroupRequest)
+
+# Between two requests for metadata because of a silent broker: that its partitions have moved must be noticed soon.
+METADATA_SECONDS = 1.0
+
+# How long a producer waits for a topic that no broker knows: it may just be made, or its leaders be elected.
+TOPIC_SECONDS = 40.0
+
+# Not on every system.
+_TCP_USER_TIMEOUT = getattr(socket, "TCP_USER_TIMEOUT", None)
+
+
+class Silence:
+    """Brokers that let a request time out, and until when each is left alone.
+
+    Args:
+        seconds: for how long.
+        clock: monotonic seconds.
+    """
+
+    def __init__(self, seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self._seconds = seconds
+        self._clock = clock
+        self._until: dict[Any, float] = {}
+
+    def noticed(self, node: Any) -> None:
+        """A broker did not answer in time."""
+        self._until[node] = self._clock() + self._seconds
+
+    def broken(self, node: Any) -> None:
+        """A broker answered."""
+        self._until.pop(node, None)
+
+    def holds(self, node: Any) -> bool:
+        """Whether a broker is left alone."""
+        return self._until.get(node, float("-inf")) > self._clock()
+
+
+def make_impatient(
+    client: AIOKafkaClient,
+    request_seconds: float,
+    join_seconds: float,
+    clock: Callable[[], float] = time.monotonic,
+) -> None:
+    """Replace the client's ways to connect, to send and to choose a broker; before it is started.
+
+    Args:
+        request_seconds: what a broker gets for an answer.
+        join_seconds: the same for JoinGroup and SyncGroup; longer than the group's rebalance timeout.
+    """
+    silence = Silence(request_seconds, clock)
+    connect, send, wait_on_metadata = client._get_conn, client.send, client._wait_on_metadata
+    client._request_timeout_ms = int(request_seconds * 1000)
+    next_metadata = clock()
+
+    def alone(node: Any) -> bool:
+        # With one broker there is nobody else to turn to.
+        return silence.holds(node) and len(client.cluster.brokers()) > 1
+
+    async def get_conn(node: Any, *, group: ConnectionGroup = ConnectionGroup.DEFAULT, no_hint: bool = False) -> Any:
+        nonlocal next_metadata
+        known = client._conns.get((node, group))
+        if known is not None and known.connected():
+            return known
+        if alone(node):
+            if clock() >= next_metadata:
+                next_metadata = clock() + METADATA_SECONDS
+                client.force_metadata_update()
+            return None
+        began = clock()
+        made = await connect(node, group=group, no_hint=no_hint)
+        if made is not None:
+            silence.broken(node)
+            _limit_unacknowledged(made, request_seconds)
+        elif clock() - began >= request_seconds:
+            silence.noticed(node)
+        return made
+
+    async def is_there(node: Any) -> bool:
+        try:
+            await send(node, MetadataRequest([]))
+        except KafkaError:
+            return False
+        return True
+
+    async def send_join(node: Any, request: Any, group: ConnectionGroup) -> Any:
+        connection = await client._get_conn(node, group=group)
+        if connection is None:
+            raise NodeNotReadyError(f"broker {node} cannot be reached")
+        short, connection._request_timeout = connection._request_timeout, join_seconds
+        try:
+            waiting = connection.send(request)
+        finally:
+            connection._request_timeout = short
+        answer = asyncio.ensure_future(waiting)
+        try:
+            while not (await asyncio.wait((answer,), timeout=request_seconds))[0]:
+                if not await is_there(node):
+                    # The answer is now an error, and the group's coordinator is looked for anew.
+                    connection.close(reason=CloseReason.CONNECTION_TIMEOUT)
+            return answer.result()
+        except TimeoutError as error:
+            connection.close(reason=CloseReason.CONNECTION_TIMEOUT)
+            raise RequestTimedOutError from error
+        finally:
+            answer.cancel()
+
+    async def send_timely(node: Any, request: Any, *, group: ConnectionGroup = ConnectionGroup.DEFAULT) -> Any:
+        try:
+            if isinstance(request, WAIT_FOR_OTHERS):
+                return await send_join(node, request, group)
+            return await send(node, request, group=group)
+        except RequestTimedOutError:
+            silence.noticed(node)
+            raise
+
+    def any_node() -> Any:
+        nodes = [broker.nodeId for broker in client.cluster.brokers()]
+        heard = [node for node in nodes if not silence.holds(node)]
+        return random.choice(heard or nodes) if nodes else None  # noqa: S311 - spreads load
+
+    async def wait_for_topic(topic: str) -> Any:
+        # aiokafka takes the timeout of a request for this as well.
+        began = clock()
+        while True:
+            try:
+                return await wait_on_metadata(topic)
+            except UnknownTopicOrPartitionError:
+                if clock() - began >= TOPIC_SECONDS:
+                    raise
+
+    client._get_conn, client.send, client.get_random_node = get_conn, send_timely, any_node
+    client._wait_on_metadata = wait_for_topic
+
+
+def _limit_unacknowledged(connection: Any, seconds: float) -> None:
+    writer = connection._writer
+    sock = writer.get_extra_info("socket") if writer is not None else None
+    if sock is not None and _TCP_USER_TIMEOUT is not None:
+        sock.setsockopt(socket.IPPROTO_TCP, _TCP_USER_TIMEOUT, int(seconds * 1000))

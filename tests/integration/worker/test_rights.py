@@ -1,0 +1,75 @@
+"""Rights that are taken from a running worker: it says which is missing, waits, and goes on when it has it again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from confluent_kafka.admin import AclOperation, ResourceType
+
+from app.domain.entities import Catalog
+from app.settings import KafkaSettings
+from tests.integration.worker.deployment import Deployment, deployed
+from tests.integration.worker.profiles import fresh_consumer, new
+from tests.integration.worker.simulator_probe import SimulatorProbe
+from tests.integration.worker.worker_process import WorkerProcess, wait_for
+from tests.rights import GuardedBroker, guarded_broker
+
+# aiokafka looks at its topics anew this often at least while one of them is missing; the rest is a rebalance.
+NOTICED_SECONDS = 60.0
+
+
+@pytest.fixture(scope="module")
+def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GuardedBroker]:
+    with guarded_broker(tmp_path_factory.mktemp("rights")) as broker:
+        yield broker
+
+
+@pytest.fixture
+def deployment(
+    guarded: GuardedBroker, simulator: SimulatorProbe, catalog: Catalog, tmp_path: Path
+) -> Iterator[Deployment]:
+    with deployed(guarded.bootstrap_servers, simulator, catalog, tmp_path, **guarded.login()) as made:
+        yield made
+
+
+@dataclass(frozen=True)
+class Taken:
+    """What is taken: ``operations`` of a resource, all of them when there are none."""
+
+    resource: Callable[[KafkaSettings], str]
+    operations: tuple[AclOperation, ...] = ()
+    kind: ResourceType = ResourceType.TOPIC
+
+
+TAKEN = {
+    "reading the main topic": Taken(lambda kafka: kafka.topic, (AclOperation.READ,)),
+    "seeing the main topic": Taken(lambda kafka: kafka.topic),
+    "reading the retry topic": Taken(lambda kafka: kafka.retry_topic, (AclOperation.READ,)),
+    "the group": Taken(lambda kafka: kafka.group, kind=ResourceType.GROUP),
+}
+
+
+def reasons(worker: WorkerProcess) -> str:
+    status, document = worker.status("/readyz")
+    return " | ".join(document["reasons"]) if status == 503 else str(status)
+
+
+@pytest.mark.parametrize("taken", TAKEN.values(), ids=TAKEN)
+def test_work_goes_on_when_a_right_is_given_back(guarded: GuardedBroker, deployment: Deployment, taken: Taken) -> None:
+    worker = deployment.worker().ready()
+    deployment.publish(new(fresh_consumer()))
+    deployment.settled(worker, 1)
+    name = taken.resource(deployment.kafka)
+    guarded.deny(name, *taken.operations, kind=taken.kind)
+    try:
+        wait_for(lambda: name in reasons(worker), lambda: f"{reasons(worker)}\n{worker.log_tail()}", NOTICED_SECONDS)
+        deployment.publish(*(new(fresh_consumer()) for _ in range(5)))
+    finally:
+        guarded.permit(name, kind=taken.kind)
+    deployment.settled(worker, 6, within=NOTICED_SECONDS)
+    worker.ready()
+    lost = [entry for entry in worker.log_entries() if entry["event"] == "a right is missing; waiting for it"]
+    assert any(name in str(entry) for entry in lost), worker.log_tail()
