@@ -70,6 +70,7 @@ class LocalBroker:
         self._secure = tuple(secure)
         self._heap_mb = heap_mb
         self._start_seconds = start_seconds
+        self._cluster_id = urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
         self._data: Path | None = None
         self._scratch: ScratchFolder | None = None
         self._ports: Ports | None = None
@@ -245,8 +246,7 @@ class LocalBroker:
         self._process = process
 
     def _format(self, command: Sequence[str], config: Path) -> None:
-        cluster = urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
-        line = [*command, "kafka.tools.StorageTool", "format", f"--cluster-id={cluster}", "-c", str(config)]
+        line = [*command, "kafka.tools.StorageTool", "format", f"--cluster-id={self._cluster_id}", "-c", str(config)]
         for listener in self._secure:
             for credential in listener.scram_credentials():
                 line += ["--add-scram", credential]

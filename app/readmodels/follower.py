@@ -47,6 +47,10 @@ IDENTITY_SECONDS = 10.0
 # hold what was deleted meanwhile; half of that is safe.
 STALE_AFTER_SECONDS = 12 * 3600.0
 
+# A topic that ends before what was read of it: for so long its brokers may still be finding out how far they are. If it
+# stays so it was truncated, and the data is of no use.
+LOWER_END_SECONDS = 60.0
+
 # librdkafka's own lines repeat for as long as a broker is away; what they say is in the follower's message.
 _silent = logging.getLogger(f"{__name__}.librdkafka")
 _silent.addHandler(logging.NullHandler())
@@ -57,6 +61,10 @@ class SessionOver(Exception):
     """The topics are not what they were at the start of the session: begin a new one."""
 
 
+class EndBehind(Exception):
+    """A topic ends before what was read of it, for now."""
+
+
 class Follower:
     """Reads both state topics into a store. Used by one thread; ``stopped`` tells it to come back.
 
@@ -65,13 +73,20 @@ class Follower:
     """
 
     def __init__(
-        self, kafka: KafkaSettings, progress: Progress, stopped: Callable[[], bool], unreadable: Callable[[str], None]
+        self,
+        kafka: KafkaSettings,
+        progress: Progress,
+        stopped: Callable[[], bool],
+        unreadable: Callable[[str], None],
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._kafka = kafka
         self._topics = (kafka.state_topic, kafka.consumers_topic)
         self._progress = progress
         self._stopped = stopped
         self._unreadable = unreadable
+        self._clock = clock
+        self._behind_since: float | None = None
 
     def follow(self, store: Store, started: Callable[[], None]) -> None:
         """Follow until stopped; ``started`` is called once the broker has answered.
@@ -80,6 +95,7 @@ class Follower:
             TopicMissing: a state topic does not exist.
             KafkaAccessError: the broker cannot be reached, or refuses.
             SessionOver: call again.
+            EndBehind: call again soon; what is known stays.
             sqlite3.Error: the store cannot be written.
         """
         access = Admin(self._kafka, timeout_seconds=REQUEST_SECONDS)
@@ -116,6 +132,7 @@ class Follower:
 
     def _positions(self, store: Store, facts: Mapping[str, TopicFacts]) -> dict[TopicPartition, int]:
         positions: dict[TopicPartition, int] = {}
+        self._wait_for_ends(store, facts)
         for topic, fact in facts.items():
             known, stored = store.known_topic(topic), store.positions(topic)
             if reason := _why_anew(known, stored, fact):
@@ -128,6 +145,27 @@ class Follower:
                 self._progress.build([topic], _ends({topic: fact}))
             positions |= {(topic, p): stored.get(p, begin) for p, begin in fact.begin.items()}
         return positions
+
+    def _wait_for_ends(self, store: Store, facts: Mapping[str, TopicFacts]) -> None:
+        """See that no topic ends before what was read of it; only one that keeps doing so was truncated."""
+        behind = [
+            topic
+            for topic, fact in facts.items()
+            if (known := store.known_topic(topic)) is not None
+            and known[0] == fact.id
+            and fact.ends_before(store.positions(topic))
+        ]
+        if not behind:
+            self._behind_since = None
+            return
+        now = self._clock()
+        self._behind_since = now if self._behind_since is None else self._behind_since
+        if now - self._behind_since < LOWER_END_SECONDS:
+            self._progress.lost_sight()
+            raise EndBehind(
+                f"{' and '.join(behind)} ends before what was read of it: a broker has just taken it over, or records "
+                "are lost; what is known is kept meanwhile"
+            )
 
     def _gather(self, consumer: Consumer) -> Batch:
         batch = Batch(self._kafka.state_topic)

@@ -23,7 +23,7 @@ from app.domain.consumer_state import ConsumerState
 from app.domain.counts import Counts, added
 from app.domain.state import PartitionState, StateError
 from app.kafka.admin import KafkaAccessError
-from app.readmodels.follower import Follower, SessionOver
+from app.readmodels.follower import EndBehind, Follower, SessionOver
 from app.readmodels.progress import Progress
 from app.readmodels.slot import Slot, SlotError, take_slot
 from app.readmodels.state_topics import Stopped, TopicMissing
@@ -289,6 +289,8 @@ class ReadModels:
             except SessionOver as change:
                 log.info("following anew", reason=str(change))
                 continue
+            except EndBehind as behind:
+                self._say(str(behind))
             except TopicMissing as missing:
                 self._say(f"topic {missing} does not exist; `profile-sync topics create` makes it")
             except KafkaAccessError as error:

@@ -69,6 +69,11 @@ class Progress:
             self._look = (at, dict(ends))
             self._settle_look()
 
+    def lost_sight(self) -> None:
+        """Whether what is known is all there is cannot be told any more."""
+        with self._lock:
+            self._fresh_as_of = self._look = None
+
     def _settle_look(self) -> None:
         if self._look is not None:
             at, ends = self._look

@@ -47,6 +47,16 @@ class TopicFacts:
             self.begin[partition] <= position <= self.end[partition] for partition, position in positions.items()
         )
 
+    def ends_before(self, positions: Mapping[int, int]) -> bool:
+        """Whether the topic ends before a position, and nothing else is wrong with them.
+
+        A broker that has just taken a partition over may name a lower end for a moment, until its replicas have told
+        how far they are.
+        """
+        return positions.keys() <= self.end.keys() and any(
+            position > self.end[partition] for partition, position in positions.items()
+        )
+
 
 def inspect(admin: AdminClient, topics: Iterable[str], stopped: Callable[[], bool]) -> dict[str, TopicFacts]:
     """The facts of every topic.

@@ -157,6 +157,10 @@ class Deployment:
         assert left == 0, f"{left} records not acknowledged within {DEADLINE_SECONDS:g} s"
         return [done[number] for number in range(len(given))]
 
+    def forget_producers(self) -> None:
+        """Connect anew for the next event: a producer that waits for a silent broker does so for a minute."""
+        self._producers.clear()
+
     # What came of them
 
     def settled(self, worker: WorkerProcess, events: int, within: float = SETTLE_SECONDS) -> dict[str, Any]:
@@ -321,6 +325,7 @@ def deployed(
         topic=environment["KAFKA_TOPIC"],
         group=environment["KAFKA_GROUP"],
         partitions=int(environment["KAFKA_PARTITIONS"]),
+        replication=int(environment.get("KAFKA_REPLICATION", "1")),
         max_message_bytes=int(environment.get("KAFKA_MAX_MESSAGE_BYTES", 1024 * 1024)),
     )
     report = topics.create(kafka)

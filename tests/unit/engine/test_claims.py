@@ -14,7 +14,7 @@ from app.engine import claims
 from app.engine.context import EngineStopped
 from app.engine.ownership import Ownership
 from app.engine.work import Seen, TopicsUnknown
-from tests.unit.engine.test_ownership import MAIN, OWNED, RETRY, ends_at
+from tests.unit.engine.test_ownership import ASSIGNED, MAIN, RETRY, ends_at
 from tests.unit.engine.world import KAFKA, Event, World
 
 IDS = {Role.SOURCE: "s", Role.RETRY: "r", Role.ALERTS: "a", Role.CONSUMERS: "c"}
@@ -53,7 +53,7 @@ class Case:
         table = {} if state is None else {partition_key(0, 3): state.encode()}
         ownership = self.world.ownership = Ownership(self.world.context, table, drain_seconds=0.2)
         positions = {MAIN: group, RETRY: copies}
-        await ownership.take_over(4, OWNED, lambda: True, ends_at(self.brokers.end), lambda tp: positions.get(tp, 0))
+        await ownership.take_over(4, ASSIGNED, lambda: True, ends_at(self.brokers.end), lambda tp: positions.get(tp, 0))
         return ownership
 
     def written(self) -> PartitionState:

@@ -55,6 +55,15 @@ def test_an_empty_list_of_brokers_is_a_problem() -> None:
         clients.bootstrap_servers(_settings(bootstrap_servers=" , "))
 
 
+@pytest.mark.parametrize(("session", "seconds"), [(1.0, 2.0), (6.0, 3.0), (45.0, 20.0), (300.0, 20.0)])
+def test_a_broker_that_does_not_answer_is_given_up_within_the_session(session: float, seconds: float) -> None:
+    settings = _settings(session_timeout_seconds=session)
+
+    assert settings.request_seconds == seconds
+    assert clients.librdkafka_config(settings)["socket.timeout.ms"] == seconds * 1000
+    assert clients.aiokafka_producer_config(settings)["request_timeout_ms"] == seconds * 1000
+
+
 def test_plain_text_needs_nothing_but_the_brokers() -> None:
     settings = _settings()
 
@@ -62,6 +71,7 @@ def test_plain_text_needs_nothing_but_the_brokers() -> None:
         "bootstrap.servers": "one:9092,two:9093",
         "security.protocol": "PLAINTEXT",
         "client.id": "profile-sync",
+        "socket.timeout.ms": 20_000,
     }
     assert clients.aiokafka_config(settings)["ssl_context"] is None
     assert clients.faust_connection(settings).credentials is None

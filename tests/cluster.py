@@ -1,0 +1,117 @@
+"""Three brokers that replicate to each other, for tests in which one of them dies or falls silent."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from base64 import urlsafe_b64encode
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from confluent_kafka.admin import AdminClient
+
+from app.kafka.broker_config import Ports
+from app.kafka.distribution import BrokerStartError
+from app.kafka.free_port import free_port
+from app.kafka.local_broker import LocalBroker
+from tests.brokers import needed
+
+NODES = 3
+START_SECONDS = 120.0
+
+# All topics stand on all three, and two are enough to write.
+REPLICATED = {
+    "default.replication.factor": "3",
+    "min.insync.replicas": "2",
+    "offsets.topic.replication.factor": "3",
+    "transaction.state.log.replication.factor": "3",
+    "transaction.state.log.min.isr": "2",
+    "share.coordinator.state.topic.replication.factor": "3",
+    "share.coordinator.state.topic.min.isr": "2",
+    # As Kafka has it: so long does the controller wait before it gives a silent broker's partitions to others.
+    "broker.session.timeout.ms": "9000",
+    "broker.heartbeat.interval.ms": "2000",
+}
+
+
+@dataclass
+class Cluster:
+    """``nodes`` by ID, 1 to 3, each of them broker and controller; freeze, kill and restart them as one likes."""
+
+    nodes: dict[int, LocalBroker]
+    _admin: AdminClient | None = field(default=None, repr=False)
+
+    @property
+    def bootstrap_servers(self) -> str:
+        return ",".join(node.bootstrap_servers for node in self.nodes.values())
+
+    def leader(self, topic: str, partition: int = 0) -> int:
+        """ID of the broker that leads a partition."""
+        described = self.admin.list_topics(topic, timeout=20).topics[topic]
+        return int(described.partitions[partition].leader)
+
+    def coordinator(self, group: str) -> int:
+        """ID of the broker that coordinates a group."""
+        described = self.admin.describe_consumer_groups([group])[group].result(20)
+        return int(described.coordinator.id)
+
+    @property
+    def admin(self) -> AdminClient:
+        if self._admin is None:
+            self._admin = AdminClient({"bootstrap.servers": self.bootstrap_servers, "socket.timeout.ms": 3000})
+        return self._admin
+
+    def wait_for_all(self) -> None:
+        """Return when all three are in."""
+        deadline = time.monotonic() + START_SECONDS
+        while len(self.admin.list_topics(timeout=20).brokers) < NODES:
+            if time.monotonic() > deadline:
+                raise BrokerStartError(f"Not all {NODES} brokers found each other within {START_SECONDS:g} s")
+            time.sleep(0.05)
+
+    def thaw(self) -> None:
+        """Let all go on."""
+        for node in self.nodes.values():
+            node.thaw()
+
+
+class _Node(LocalBroker):
+    """One of them: a port for clients and one for the controllers, kept for life."""
+
+    def __init__(self, node: int, cluster_id: str, clients: dict[int, int], controllers: dict[int, int]) -> None:
+        voters = ",".join(f"{one}@127.0.0.1:{port}" for one, port in controllers.items())
+        own = {"node.id": str(node), "controller.quorum.voters": voters}
+        super().__init__(clients[node], extra_config=REPLICATED | own, heap_mb=256, start_seconds=START_SECONDS)
+        self._cluster_id = cluster_id
+        self._own_ports = Ports(clients[node], controllers[node])
+
+    def _pick_ports(self) -> Ports:
+        return self._own_ports
+
+
+@contextmanager
+def three_brokers() -> Iterator[Cluster]:
+    """Running for the length of a ``with`` block."""
+    with needed(_running()) as cluster:
+        yield cluster
+
+
+@contextmanager
+def _running() -> Iterator[Cluster]:
+    ids = range(1, NODES + 1)
+    clients, controllers = {one: free_port() for one in ids}, {one: free_port() for one in ids}
+    cluster_id = urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+    nodes: dict[int, LocalBroker] = {one: _Node(one, cluster_id, clients, controllers) for one in ids}
+    try:
+        # None of them is ready before two are there.
+        with ThreadPoolExecutor(NODES) as pool:
+            for started in [pool.submit(node.start) for node in nodes.values()]:
+                started.result()
+        cluster = Cluster(nodes)
+        cluster.wait_for_all()
+        yield cluster
+    finally:
+        for node in nodes.values():
+            node.close()

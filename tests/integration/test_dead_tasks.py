@@ -1,0 +1,86 @@
+"""A worker in this process, whose tasks are ended one at a time: it ends too, and says what has ended."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from app.engine.stream import Stream
+from app.flows.worker import Worker, WorkerFailed
+from app.settings import WorkerSettings
+from tests.integration.worker.worker_process import plain_environment
+from tests.kafka_probe import MakeKafkaSettings
+
+WITHIN_SECONDS = 60.0
+
+Victim = Callable[[Stream], asyncio.Task[Any]]
+
+
+def _task_of_faust(service: Any, name: str) -> asyncio.Task[Any]:
+    found = next(future for future in service._futures if future.__wrapped__.__name__ == name)
+    assert isinstance(found, asyncio.Task)
+    return found
+
+
+def _kafka(stream: Stream) -> Any:
+    return stream.app.consumer._thread._consumer
+
+
+VICTIMS: dict[str, tuple[Victim, str]] = {
+    "aiokafka's fetcher": (lambda stream: _kafka(stream)._fetcher._fetch_task, "fetcher task"),
+    "aiokafka's coordinator": (lambda stream: _kafka(stream)._coordinator._coordination_task, "coordinator task"),
+    "aiokafka's metadata": (lambda stream: _kafka(stream)._client._sync_task, "metadata task"),
+    "the producer's sender": (lambda stream: stream._context.producer._producer._sender.sender_task, "sender task"),
+    "the producer's metadata": (lambda stream: stream._context.producer._producer.client._sync_task, "metadata task"),
+    "Faust's fetcher": (lambda stream: _task_of_faust(stream.app._fetcher, "_fetcher"), "_fetcher"),
+    "Faust's recovery": (lambda stream: _task_of_faust(stream.app.tables.recovery, "_restart_recovery"), "_restart"),
+    "Faust's commits": (lambda stream: _task_of_faust(stream.app.consumer, "_commit_handler"), "_commit_handler"),
+}
+
+
+@pytest.mark.parametrize(("victim", "named"), VICTIMS.values(), ids=VICTIMS)
+async def test_a_task_that_ends_ends_the_worker_with_its_name(
+    make_kafka_settings: MakeKafkaSettings,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    victim: Victim,
+    named: str,
+) -> None:
+    worker = Worker(_settings(make_kafka_settings, tmp_path, monkeypatch))
+    running = asyncio.create_task(worker.run())
+    async with asyncio.timeout(WITHIN_SECONDS):
+        while not worker._readiness().ready:
+            assert not running.done(), running.exception()
+            await asyncio.sleep(0.05)
+        assert worker._stream is not None
+        task = victim(worker._stream)
+        task.get_loop().call_soon_threadsafe(task.cancel)
+        with pytest.raises(WorkerFailed, match=named):
+            await running
+
+
+def _settings(make: MakeKafkaSettings, folder: Path, monkeypatch: pytest.MonkeyPatch) -> WorkerSettings:
+    kafka = make(partitions=1)
+    for name in os.environ.keys() - plain_environment().keys():
+        monkeypatch.delenv(name)
+    for name, value in {
+        "KAFKA_BOOTSTRAP_SERVERS": kafka.bootstrap_servers,
+        "KAFKA_TOPIC": kafka.topic,
+        "KAFKA_GROUP": kafka.group,
+        "KAFKA_PARTITIONS": "1",
+        "KAFKA_SESSION_TIMEOUT_SECONDS": "6",
+        "CMT_TIMEOUT_SECONDS": "2",
+        "CMT_AUTH_URL": "http://127.0.0.1:9",
+        "CMT_CLIENT_ID": "id",
+        "CMT_CLIENT_SECRET": "secret",
+        "WEB_AUTH": "off",
+        "WEB_PORT": "0",
+        "DATA_DIR": str(folder),
+    }.items():
+        monkeypatch.setenv(name, value)
+    return WorkerSettings()
