@@ -165,6 +165,11 @@ class KafkaSettings(_Group):
         return f"{self.topic}.alerts"
 
     @property
+    def status_topic(self) -> str:
+        """What workers say of themselves, and what a restart must remember; one partition."""
+        return f"{self.group}.status"
+
+    @property
     def state_topic(self) -> str:
         """Changelog of the partition records (Faust names it after the group and the table)."""
         return f"{self.group}-partitions-changelog"

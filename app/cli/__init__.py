@@ -16,6 +16,7 @@ from app.cli.plan import plan
 from app.cli.publish import publish
 from app.cli.sample import sample
 from app.cli.simulator import simulator
+from app.cli.status import status
 from app.cli.token import token
 from app.cli.topics import topics
 from app.cli.verify import verify
@@ -56,6 +57,7 @@ cli.add_typer(topics, name="topics")
 cli.command()(publish)
 cli.command()(sample)
 cli.command()(plan)
+cli.command()(status)
 cli.command()(kpi)
 cli.command()(consumer)
 cli.command()(verify)

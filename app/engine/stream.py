@@ -35,7 +35,7 @@ TAKEN_AT_A_TIME = 100
 
 WEEK_SECONDS = 7 * 24 * 3600.0
 
-AlertHandler = Callable[[bytes | None, bytes | None], Awaitable[None]]
+AlertHandler = Callable[[bytes | None, bytes | None, int], Awaitable[None]]
 
 
 class Stream:
@@ -45,7 +45,7 @@ class Stream:
         connection: Faust's broker settings (``broker``, ``broker_credentials``).
         heartbeat_seconds: interval of the group's heartbeats; several must fit into the lease.
         drain_seconds: what work under way gets when partitions go away.
-        on_alert: handles one record of the alerts topic; returns when it is safe.
+        on_alert: handles one record of the alerts topic (key, value, partition); returns when it is safe.
         data_dir: where Faust keeps its (few) files.
         checks: what else is looked at every second; each raises when something has ended that must not.
     """
@@ -288,7 +288,7 @@ class Stream:
             if not context.ledger.claim((topic, number), offset):
                 continue
             try:
-                await self._on_alert(record.key, record.value)
+                await self._on_alert(record.key, record.value, number)
             except asyncio.CancelledError:
                 raise
             except Exception as error:  # noqa: BLE001 - a bug; the alert stays open and is read again after a restart

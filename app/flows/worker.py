@@ -27,6 +27,7 @@ from app.flows.consumer_sync import ConsumerSync
 from app.flows.cut_off import CutOffReports
 from app.flows.identity import FLOW, state_gone
 from app.flows.outage import OutageWatch
+from app.flows.own_status import OwnStatus
 from app.flows.pipeline_topics import PipelineTopics
 from app.flows.states import ReadModelStates
 from app.incidents.desk import open_desk
@@ -86,6 +87,7 @@ class Worker:
         self._failure: BaseException | None = None
         self._stream: Stream | None = None
         self._cut_off: CutOffReports | None = None
+        self._status = OwnStatus(settings, self._accounts, self._readiness)
         self._waiting_for: Reason | None = Reason(Kind.KAFKA, "starting")
 
     async def run(self) -> None:
@@ -100,7 +102,8 @@ class Worker:
         async with AsyncExitStack() as stack:
             self._read_models.start()
             stack.callback(self._read_models.stop)
-            web = WebServer(WebState(self._read_models, self._metrics, self._readiness), self._settings.web)
+            state = WebState(self._read_models, self._metrics, self._readiness, self._status.judgement)
+            web = WebServer(state, self._settings.web)
             await web.start()
             stack.push_async_callback(web.stop)
             while await self._until_kafka_is_there():
@@ -130,14 +133,22 @@ class Worker:
     async def _start(self, stack: AsyncExitStack) -> None:
         settings, kafka, sync = self._settings, self._settings.kafka, self._settings.sync
         accounts = await stack.enter_async_context(self._accounts)
-        desk = await stack.enter_async_context(
-            open_desk(settings.servicenow, kafka.group, on_result=self._metrics.incident)
-        )
         largest = dict.fromkeys((kafka.retry_topic, kafka.dlq_topic), copy_bytes(kafka))
         producer = DurableProducer(aiokafka_producer_config(kafka), largest)
         await producer.start()
         stack.push_async_callback(producer.stop)
         self._cut_off = CutOffReports(kafka, self._metrics, None if sync.dry_run else producer)
+        board = await stack.enter_async_context(self._status.board(producer))
+        desk = await stack.enter_async_context(
+            open_desk(
+                settings.servicenow,
+                kafka.group,
+                memory=board,
+                owns=self._owns_alerts,
+                still_on=board.still_on,
+                on_result=self._metrics.incident,
+            )
+        )
         lease_seconds = kafka.session_timeout_seconds - settings.cmt.timeout_seconds - LEASE_SLACK_SECONDS
         context = EngineContext(
             kafka=kafka,
@@ -166,6 +177,7 @@ class Worker:
             data_dir=settings.general.data_dir / "faust",
             checks=(self._read_models.check,),
         )
+        self._status.watch(stream)
         self._metrics.watch(
             Gauges(
                 parked_consumers=stream.ownership.parked_consumers,
@@ -231,6 +243,7 @@ class Worker:
 
     def settled(self, settlement: Settlement, record: SourceRecord) -> None:
         """The engine's observer."""
+        self._status.settled(settlement)
         # A timestamp that cannot be right says nothing of how long it took.
         seconds = None if record.counted_day else time.time() - record.timestamp_ms / 1000
         self._metrics.event_settled(settlement.outcome.value, settlement.market, seconds)
@@ -239,6 +252,10 @@ class Worker:
         """The engine's observer."""
         if self._cut_off is not None:
             self._cut_off.report(partition, first, begin, events)
+
+    def _owns_alerts(self, partition: int) -> bool:
+        stream = self._stream
+        return stream is not None and (self._settings.kafka.alerts_topic, partition) in stream.ownership.gate
 
     def _readiness(self) -> Readiness:
         stream = self._stream
@@ -279,6 +296,8 @@ def _spare_the_collector() -> None:
 
 
 def _is_fatal(problem: Problem, kafka: KafkaSettings) -> bool:
+    if problem.topic == kafka.status_topic:
+        return False  # events come first
     """Whether a worker cannot work with a topic like this. The main topic's size limit is its owner's affair: what does
     not fit into ours becomes a dead letter without its value; ours must take what we write (see DurableProducer)."""
     too_small = problem.setting == "max.message.bytes" and problem.topic != kafka.topic

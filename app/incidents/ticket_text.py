@@ -41,6 +41,7 @@ def new_incident(correlation: str, alerts: Sequence[Alert], count: int, assignme
         *([f"Alerts so far: {count}"] if count > 1 else []),
         *_events(alerts),
         f"More about the code: profile-sync errors {alert.reason}" if entry else "",
+        "What is wrong now: profile-sync status",
         "More of the same become work notes of this incident.",
         _DEAD_LETTERS if alert.severity is Severity.FAILED else _RESOLVED_BY_ITSELF,
     ]
@@ -88,7 +89,7 @@ def over_by_itself(why: str, remembered: Remembered) -> str:
     return f"{why} It began {moment(remembered.since_ms)}.\n{_AFTERWARDS}"
 
 
-_AFTERWARDS = "Dead letters, if there are any, still need a person."
+_AFTERWARDS = "Dead letters, if there are any, still need a person: profile-sync status counts them."
 
 
 def _message(alert: Alert) -> str:

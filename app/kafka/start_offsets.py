@@ -17,7 +17,7 @@ from app.kafka.group import NO_OFFSET, PLACED
 from app.settings import KafkaSettings
 
 # A broker that has just started, or taken a group over, says so for a moment.
-_COORDINATOR_COMES = (
+COORDINATOR_COMES = (
     KafkaError.NOT_COORDINATOR,
     KafkaError.COORDINATOR_NOT_AVAILABLE,
     KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
@@ -45,7 +45,7 @@ def place_group(settings: KafkaSettings) -> dict[int, int]:
                 code = error.args[0].code()
                 if code in (KafkaError.UNKNOWN_MEMBER_ID, KafkaError.ILLEGAL_GENERATION):
                     return {}  # another worker of the group was faster, and has members by now
-                if code not in _COORDINATOR_COMES or time.monotonic() > deadline:
+                if code not in COORDINATOR_COMES or time.monotonic() > deadline:
                     reason = error.args[0].str()
                     raise KafkaAccessError(f"KAFKA_START: cannot place group {settings.group}: {reason}") from error
             time.sleep(AGAIN_SECONDS)

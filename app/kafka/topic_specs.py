@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from app.kafka.codecs import CODECS
 from app.kafka.limits import BATCH_ROOM_BYTES, STATE_RECORD_BYTES, copy_bytes
@@ -13,6 +13,8 @@ _HOUR = 3_600_000
 _DAY = 24 * _HOUR
 _FOREVER = 2**63 - 1
 UNLIMITED = -1
+# Of the topic of workers' status: all of it is read by everybody.
+ONE_PARTITION = 1
 
 # A week: Marketing Cloud or this program may be away over a holiday weekend and the days until somebody looks.
 LONGEST_OUTAGE_MS = 7 * _DAY
@@ -91,7 +93,7 @@ def min_insync_replicas(replication: int) -> int:
 
 
 def topic_specs(settings: KafkaSettings, main: TopicState | None = None) -> tuple[TopicSpec, ...]:
-    """All topics of this program, the main topic first; all have the same number of partitions.
+    """All topics of this program, the main topic first; all but the status have the same number of partitions.
 
     ``main``: what the main topic is like where it exists already (often somebody else's): copies must be taken and
     kept by the other topics whatever it lets in and however long it keeps it.
@@ -134,6 +136,7 @@ def topic_specs(settings: KafkaSettings, main: TopicState | None = None) -> tupl
         ),
         _state(settings, settings.state_topic),
         _state(settings, settings.consumers_topic),
+        replace(_state(settings, settings.status_topic), partitions=ONE_PARTITION),
     )
 
 
@@ -284,6 +287,9 @@ def _unreadable(topic: str, found: str, unreadable: Sequence[str], readable: Col
 
 
 def _partitions_problem(spec: TopicSpec, state: TopicState) -> Problem:
+    if spec.partitions == ONE_PARTITION:
+        remedy = "Delete it, then run profile-sync topics create: it holds nothing that is not told anew."
+        return Problem(spec.name, "partitions", str(state.partitions), str(spec.partitions), remedy)
     remedy = (
         f"Set KAFKA_PARTITIONS={state.partitions} if the other topics have that many too. Adding partitions to a topic "
         "in use sends consumers to other partitions and breaks their order: create a new topic instead."

@@ -20,7 +20,7 @@ from app.web.auth import Scope, forbidden
 from app.web.forms import csrf_token, with_csrf
 from app.web.guard import page_claims
 from app.web.rendering import render
-from app.web.state import Snapshot, snapshot
+from app.web.state import STATE, Snapshot, snapshot
 
 DAYS_SHOWN = 14
 REFRESH_SECONDS = 5
@@ -41,8 +41,10 @@ async def dashboard(request: web.Request) -> web.Response:
         return web.Response(status=HTTPStatus.SEE_OTHER, headers={"Location": "/login"})
     if Scope.KPI_READ not in claims.scopes:
         raise forbidden(Scope.KPI_READ)
-    token = csrf_token(request)
-    return with_csrf(request, render(request, "dashboard.html", **_counts(await snapshot(request)), csrf=token), token)
+    token, seen = csrf_token(request), await snapshot(request)
+    judgement = request.app[STATE].judge(seen.complete, _open_dead_letters(seen))
+    page = render(request, "dashboard.html", **_counts(seen), judgement=judgement, csrf=token)
+    return with_csrf(request, page, token)
 
 
 async def static_file(request: web.Request) -> web.Response:
@@ -56,6 +58,13 @@ async def static_file(request: web.Request) -> web.Response:
         charset="utf-8",
         headers={"Cache-Control": "public, max-age=300"},
     )
+
+
+def _open_dead_letters(seen: Snapshot) -> dict[str, int]:
+    letters: Counter[str] = Counter()
+    for state in seen.partitions.values():
+        letters.update(state.dead_letters)
+    return dict(letters)
 
 
 def _counts(seen: Snapshot) -> dict[str, Any]:

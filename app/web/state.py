@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from aiohttp import web
 
+from app.domain.cluster_status import CATCHING_UP, Judgement
 from app.domain.state import PartitionState
 from app.observe.health import Readiness
 from app.observe.metrics import Metrics
@@ -15,14 +16,23 @@ from app.readmodels import ReadModels
 from app.settings import WebSettings
 from app.web.auth import TokenVerifier
 
+# Whether all is well: given whether the counts are complete, and the open dead letters by reason.
+Judge = Callable[[bool, Mapping[str, int]], Judgement]
+
+
+def judge_nothing(complete: bool, dead_letters: Mapping[str, int]) -> Judgement:
+    """Where no pipeline runs behind the pages: the counts only."""
+    return Judgement(() if complete else (CATCHING_UP,))
+
 
 @dataclass(frozen=True, slots=True)
 class WebState:
-    """``readiness`` is asked with every request for ``/readyz``; it must not wait."""
+    """``readiness`` is asked with every request for ``/readyz``, ``judge`` with every page; they must not wait."""
 
     read_models: ReadModels
     metrics: Metrics
     readiness: Callable[[], Readiness]
+    judge: Judge = judge_nothing
 
 
 @dataclass(frozen=True, slots=True)

@@ -78,6 +78,7 @@ def test_all_topics_are_created_with_the_same_partitions_and_nothing_is_wrong_wi
         settings.alerts_topic,
         settings.state_topic,
         settings.consumers_topic,
+        settings.status_topic,
     )
 
     report = topics.create(settings)
@@ -86,7 +87,7 @@ def test_all_topics_are_created_with_the_same_partitions_and_nothing_is_wrong_wi
     assert report.existing == ()
     assert report.problems == ()
     found = admin.partitions()
-    assert {name: found.get(name) for name in names} == dict.fromkeys(names, 3)
+    assert {name: found.get(name) for name in names} == dict.fromkeys(names, 3) | {settings.status_topic: 1}
     assert topics.check(settings) == []
 
 
@@ -108,7 +109,7 @@ def test_creating_again_changes_nothing(kafka_settings: KafkaSettings) -> None:
     report = topics.create(kafka_settings)
 
     assert report.created == ()
-    assert len(report.existing) == 6
+    assert len(report.existing) == 7
     assert report.problems == ()
 
 
@@ -169,7 +170,7 @@ def test_too_few_replicas_are_named_for_every_topic(kafka_settings: KafkaSetting
     wanted = kafka_settings.model_copy(update={"replication": 2})
 
     assert {setting for _, setting in _found(wanted)} == {"replication"}
-    assert len(_found(wanted)) == 6
+    assert len(_found(wanted)) == 7
 
 
 def test_more_replicas_than_brokers_is_a_clear_error(make_kafka_settings: MakeKafkaSettings) -> None:

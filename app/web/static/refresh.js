@@ -20,6 +20,8 @@
     } catch {
       const away = document.getElementById("away");
       if (away) away.hidden = false;
+      const badge = document.querySelector(".badge");
+      if (badge) [badge.className, badge.textContent] = ["badge bad", "no answer"];
     }
   };
   setInterval(refresh, seconds * 1000);

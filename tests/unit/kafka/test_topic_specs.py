@@ -24,7 +24,7 @@ from app.kafka.topic_specs import (
 from app.settings import HEADER_ROOM_BYTES, KafkaSettings
 
 SETTINGS = KafkaSettings(bootstrap_servers="one:9092", topic="t", group="g", partitions=8, replication=3)
-MAIN, RETRY, DLQ, ALERTS, STATE, CONSUMERS = topic_specs(SETTINGS)
+MAIN, RETRY, DLQ, ALERTS, STATE, CONSUMERS, STATUS = topic_specs(SETTINGS)
 
 
 def _as_specified(spec: TopicSpec) -> TopicState:
@@ -36,7 +36,7 @@ def _with(spec: TopicSpec, **config: str) -> TopicState:
     return replace(state, config=dict(state.config) | {name.replace("_", "."): value for name, value in config.items()})
 
 
-def test_six_topics_with_equal_partitions() -> None:
+def test_seven_topics_all_but_one_with_equal_partitions() -> None:
     specs = topic_specs(SETTINGS)
 
     assert [spec.name for spec in specs] == [
@@ -46,8 +46,11 @@ def test_six_topics_with_equal_partitions() -> None:
         "t.alerts",
         "g-partitions-changelog",
         "g-consumers-changelog",
+        "g.status",
     ]
-    assert {spec.partitions for spec in specs} == {8}
+    assert {spec.partitions for spec in specs[:-1]} == {8}
+    assert STATUS.partitions == 1
+    assert STATUS.exact["cleanup.policy"] == "compact"
     assert {spec.replication for spec in specs} == {3}
 
 
@@ -207,3 +210,10 @@ def test_another_partition_count_names_the_setting_to_change() -> None:
 @pytest.mark.parametrize(("replication", "in_sync"), [(1, 1), (2, 1), (3, 2), (5, 2)])
 def test_one_broker_may_be_away_without_stopping_writes(replication: int, in_sync: int) -> None:
     assert min_insync_replicas(replication) == in_sync
+
+
+def test_a_status_topic_with_more_partitions_is_made_anew_not_matched() -> None:
+    (problem,) = compare(STATUS, replace(_as_specified(STATUS), partitions=8))
+    assert (problem.found, problem.wanted) == ("8", "1")
+    assert "Delete it" in problem.remedy
+    assert "KAFKA_PARTITIONS" not in problem.remedy

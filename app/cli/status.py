@@ -1,0 +1,63 @@
+"""``profile-sync status``: one screen for the person on call, read from Kafka; no worker has to run."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import Counter
+from typing import Annotated
+
+import typer
+
+from app.cli.failing import EXIT_FAILURE, reported_failures
+from app.cli.read_once import read_models_at_end
+from app.cli.status_report import Seen, document, lines
+from app.domain.cluster_status import Facts, judge
+from app.flows.status_records import open_incidents, read_workers
+from app.kafka.group_lag import group_lag
+from app.readmodels.status_topic import read_status_once
+from app.settings import KafkaSettings, load
+
+# The topic is small; a broker that is slow gets time.
+READ_SECONDS = 15.0
+
+
+def status(as_json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False) -> None:
+    """Show how the pipeline is: workers, lag, parked events, accounts, dead letters, today's counts.
+
+    Exits 1 when something needs a person. Needs KAFKA_* only.
+    """
+    with reported_failures():
+        kafka = load(KafkaSettings)
+        lag = group_lag(kafka)
+        records = read_status_once(kafka, READ_SECONDS)
+        with read_models_at_end() as models:
+            partitions, complete = models.partitions(), models.caught_up()
+    now_ms = int(time.time() * 1000)
+    letters: Counter[str] = Counter()
+    for state in partitions.values():
+        letters.update(state.dead_letters)
+    facts = Facts(
+        workers=sorted(read_workers(records).values(), key=lambda worker: worker.worker),
+        partitions=list(lag),
+        incidents=open_incidents(records),
+        dead_letters={reason: number for reason, number in letters.items() if number},
+        complete=complete,
+        waiting_since_ms=min((one.since_ms for one in lag.values() if one.since_ms is not None), default=None),
+    )
+    seen = Seen(
+        topic=kafka.topic,
+        group=kafka.group,
+        facts=facts,
+        judgement=judge(facts, now_ms),
+        lag=sum(one.records for one in lag.values()),
+        partitions=partitions,
+        now_ms=now_ms,
+    )
+    if as_json:
+        typer.echo(json.dumps(document(seen)))
+    else:
+        for line in lines(seen):
+            typer.echo(line)
+    if seen.judgement.needs_a_person:
+        raise typer.Exit(EXIT_FAILURE)

@@ -1,0 +1,195 @@
+"""What ``profile-sync status`` prints. Pure."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from app import __version__
+from app.domain.cluster_status import Facts, Finding, Judgement, Level, ago, clock, live_workers, ranges, silent_workers
+from app.domain.state import PartitionState
+from app.domain.worker_status import AccountState, WorkerStatus
+from app.readmodels import kpi
+
+WIDTH = 80
+_NAME = 14
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """All that there is to show. ``lag``: records of the main topic that are not committed."""
+
+    topic: str
+    group: str
+    facts: Facts
+    judgement: Judgement
+    lag: int
+    partitions: Mapping[int, PartitionState]
+    now_ms: int
+
+    @property
+    def live(self) -> list[WorkerStatus]:
+        """Workers that spoke lately."""
+        return live_workers(self.facts.workers, self.now_ms)
+
+    @property
+    def silent(self) -> list[WorkerStatus]:
+        """Workers that went without a goodbye."""
+        return silent_workers(self.facts.workers, self.now_ms)
+
+    @property
+    def last_success_ms(self) -> int | None:
+        """When an event was last written to the target, as far as workers say."""
+        said = [worker.last_success for worker in self.facts.workers if worker.last_success is not None]
+        return max(said, default=None)
+
+    @property
+    def today(self) -> dict[str, int]:
+        """Outcomes of today's events (UTC day of their Kafka timestamp)."""
+        day = datetime.fromtimestamp(self.now_ms / 1000, UTC).date().isoformat()
+        rows = kpi.daily(self.partitions, kpi.Filter(first=day, last=day))
+        return {outcome: sum(int(row[outcome]) for row in rows) for outcome in kpi.OUTCOMES}
+
+    @property
+    def parked(self) -> dict[str, Any]:
+        """Events that wait in the retry topic, their consumers, and the first failure among them."""
+        entries = [entry for state in self.partitions.values() for entry in state.forwarded.values()]
+        failed = [entry.first_failed_ms for entry in entries if entry.attempts and entry.first_failed_ms]
+        consumers = len({entry.consumer for entry in entries})
+        return {"events": len(entries), "consumers": consumers, "since": min(failed, default=None)}
+
+
+def document(seen: Seen) -> dict[str, Any]:
+    """What ``--json`` prints; times are RFC 3339 or null."""
+    judgement, parked = seen.judgement, seen.parked
+    return {
+        "version": __version__,
+        "at": _time(seen.now_ms),
+        "topic": seen.topic,
+        "group": seen.group,
+        "level": judgement.level.value,
+        "headline": judgement.badge,
+        "needsPerson": judgement.needs_a_person,
+        "complete": seen.facts.complete,
+        "dryRun": any(worker.dry_run for worker in seen.live),
+        "findings": [
+            {"kind": f.kind.value, "level": f.level.value, "text": f.text, "needsPerson": f.person}
+            for f in judgement.findings
+        ],
+        "workers": [_worker(worker, seen) for worker in (*seen.live, *seen.silent)],
+        "lag": {"records": seen.lag, "waitingSince": _time(seen.facts.waiting_since_ms)},
+        "parked": {**parked, "since": _time(parked["since"])},
+        "deadLetters": dict(seen.facts.dead_letters or {}),
+        "today": seen.today,
+        "totals": kpi.totals(seen.partitions),
+        "lastSuccess": _time(seen.last_success_ms),
+        "incidents": [
+            {
+                "fingerprint": one.fingerprint,
+                "number": one.number,
+                "severity": one.severity,
+                "since": _time(one.since_ms),
+                "waiting": one.waiting,
+            }
+            for one in seen.facts.incidents
+        ],
+    }
+
+
+def lines(seen: Seen) -> Iterator[str]:
+    """One screen of 80 columns. Nothing is cut: what is longer goes on in the next line."""
+    yield from _wrapped("profile-sync", f"{__version__}, {clock(seen.now_ms)}")
+    yield from _wrapped("state", _verdict(seen.judgement))
+    for finding in seen.judgement.findings:
+        yield from _wrapped(f"  {_mark(finding)}", finding.text, 4)
+    yield ""
+    for name, text in zip(("pipeline", ""), _pipeline(seen), strict=True):
+        yield from _wrapped(name, text)
+    yield from _wrapped("workers", str(len(seen.live)))
+    for worker in (*seen.live, *seen.silent):
+        yield from _wrapped("", _worker_line(worker, seen))
+    yield from _wrapped("lag", _lag(seen))
+    parked = seen.parked
+    since = f", the first failed {ago(parked['since'], seen.now_ms)} ago" if parked["since"] else ""
+    yield from _wrapped("parked", f"{parked['events']:,} events of {parked['consumers']:,} consumers{since}")
+    yield from _wrapped("accounts", "; ".join(_accounts(seen)) or "not known")
+    letters = seen.facts.dead_letters or {}
+    kinds = ", ".join(f"{reason} {number:,}" for reason, number in sorted(letters.items(), key=lambda item: -item[1]))
+    yield from _wrapped("dead letters", f"{sum(letters.values()):,}" + (f": {kinds}" if kinds else ""))
+    today = ", ".join(f"{name} {number:,}" for name, number in seen.today.items() if number)
+    yield from _wrapped("today (UTC)", today or "no event settled yet")
+    last = seen.last_success_ms
+    told = f"{clock(last)}, {ago(last, seen.now_ms)} ago" if last is not None else "none since the workers started"
+    yield from _wrapped("last success", told)
+
+
+def _verdict(judgement: Judgement) -> str:
+    if judgement.level is not Level.GOOD:
+        return judgement.badge.upper() + (", NEEDS A PERSON" if judgement.needs_a_person else "")
+    return "works, NEEDS A PERSON" if judgement.needs_a_person else "all is well"
+
+
+def _mark(finding: Finding) -> str:
+    return "!" if finding.person else "-"
+
+
+def _pipeline(seen: Seen) -> Iterator[str]:
+    worker = next(iter((*seen.live, *seen.silent)), None)
+    yield seen.topic if worker is None else f"{worker.pipeline}: {seen.topic} -> {worker.target}"
+    strategy = f", strategy {worker.strategy}" if worker is not None else ""
+    yield f"group {seen.group}{strategy}{', DRY RUN' if any(one.dry_run for one in seen.live) else ''}"
+
+
+def _worker_line(worker: WorkerStatus, seen: Seen) -> str:
+    if worker in seen.silent:
+        return f"{worker.worker}: silent for {ago(worker.at, seen.now_ms)}"
+    state = "ready" if worker.ready else "NOT READY"
+    up = ago(worker.started, seen.now_ms)
+    return f"{worker.worker}: {state}, partitions {ranges(worker.partitions)}, up for {up}, {worker.version}"
+
+
+def _lag(seen: Seen) -> str:
+    since = seen.facts.waiting_since_ms
+    if not seen.lag or since is None:
+        return f"{seen.lag:,} events"
+    return f"{seen.lag:,} events, the oldest waits for {ago(since, seen.now_ms)}"
+
+
+def _accounts(seen: Seen) -> Iterator[str]:
+    worst: dict[str, tuple[int, str]] = {}
+    for worker in seen.live:
+        for account in worker.accounts:
+            since = f" for {ago(account.since, seen.now_ms)}" if account.since is not None else ""
+            cause = f" ({account.cause})" if account.cause else ""
+            said = (list(AccountState).index(account.state), f"{account.name}: {account.state.value}{since}{cause}")
+            worst[account.name] = max(said, worst.get(account.name, said))
+    return (text for _, text in worst.values())
+
+
+def _worker(worker: WorkerStatus, seen: Seen) -> dict[str, Any]:
+    return worker.model_dump(mode="json", by_alias=True, exclude={"v", "invalid"}) | {
+        "at": _time(worker.at),
+        "started": _time(worker.started),
+        "lastSuccess": _time(worker.last_success),
+        "silent": worker in seen.silent,
+        "accounts": [
+            {"name": a.name, "state": a.state.value, "cause": a.cause or None, "since": _time(a.since)}
+            for a in worker.accounts
+        ],
+    }
+
+
+def _time(ms: int | None) -> str | None:
+    if ms is None:
+        return None
+    return datetime.fromtimestamp(ms / 1000, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
+def _wrapped(name: str, text: str, column: int = _NAME) -> Iterator[str]:
+    safe = "".join(c if c.isprintable() else "?" for c in text)
+    yield from textwrap.wrap(
+        safe, WIDTH, initial_indent=f"{name:<{column}}", subsequent_indent=" " * column, break_on_hyphens=False
+    )

@@ -1,0 +1,115 @@
+"""What a worker says of itself, at changes and every few seconds: one record in ``<group>.status``. Pure."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic.alias_generators import to_camel
+
+FORMAT = 1
+PREFIX = "worker|"
+
+# Anybody may write into the topic: what is larger is not ours.
+LARGEST_BYTES = 200_000
+
+Ms = Annotated[int, Field(ge=0, le=32_503_680_000_000)]
+Number = Annotated[int, Field(ge=0, le=2**53)]
+Text = Annotated[str, Field(max_length=1000)]
+
+
+class UnreadableStatus(ValueError):
+    """The bytes are no status of a worker of this program."""
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(
+        frozen=True, extra="ignore", alias_generator=to_camel, validate_by_name=True, validate_by_alias=True
+    )
+
+
+class AccountState(StrEnum):
+    """How an account of the target is, as a worker sees it."""
+
+    UP = "up"
+    THROTTLED = "throttled"
+    OUTAGE = "outage"
+
+
+class AccountStatus(_Part):
+    """One account: how it is, for what reason (a registry code) and since when."""
+
+    name: Text
+    state: AccountState = AccountState.UP
+    cause: Text = ""
+    since: Ms | None = None
+
+
+class ReasonStatus(_Part):
+    """Why a worker is not ready; kinds as in ``app/observe/health.py``."""
+
+    kind: Text
+    text: Text
+
+
+class InvalidCount(_Part):
+    """Invalid events of one reason in the last minutes, and when the first of them came."""
+
+    count: Number
+    since: Ms
+
+
+class WorkerStatus(_Part):
+    """One worker. Times in ms since 1970 (UTC); fields are added with a default, so that older records are read."""
+
+    v: int = FORMAT
+    worker: Text
+    at: Ms
+    started: Ms
+    version: Text = ""
+    pipeline: Text = ""
+    topic: Text = ""
+    group: Text = ""
+    target: Text = ""
+    strategy: Text = ""
+    dry_run: bool = False
+    ready: bool = False
+    reasons: tuple[ReasonStatus, ...] = ()
+    partitions: tuple[Number, ...] = ()
+    lag: Number = 0
+    accounts: tuple[AccountStatus, ...] = ()
+    last_success: Ms | None = None
+    invalid: dict[Text, InvalidCount] = {}
+    warnings: tuple[Text, ...] = ()
+
+    @property
+    def key(self) -> bytes:
+        """The key of its record."""
+        return f"{PREFIX}{self.worker}".encode()
+
+    def to_bytes(self) -> bytes:
+        """The value of its record."""
+        return self.model_dump_json(by_alias=True).encode()
+
+    @property
+    def essence(self) -> WorkerStatus:
+        """Without what changes all the time: when this is another one, the world should know at once."""
+        return self.model_copy(update={"at": 0, "lag": 0, "last_success": None, "invalid": {}})
+
+
+def read_worker_status(value: bytes) -> WorkerStatus:
+    """Read the value of a record.
+
+    Raises:
+        UnreadableStatus: it is none.
+    """
+    if len(value) > LARGEST_BYTES:
+        raise UnreadableStatus("too large")
+    try:
+        status = WorkerStatus.model_validate_json(value)
+    except ValidationError:
+        raise UnreadableStatus("not the status of a worker") from None
+    if status.v != FORMAT:
+        raise UnreadableStatus("another format; was it written by a newer program?")
+    return status

@@ -1,0 +1,176 @@
+"""How this worker is: for its record in the status topic, for its page, and for incidents of broken producers."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import socket
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from urllib.parse import urlsplit
+
+import structlog
+
+from app import __version__
+from app.domain.cluster_status import Facts, Judgement, judge
+from app.domain.counts import EVENT_ENTITY, Settlement
+from app.domain.errors import REGISTRY
+from app.domain.invalid_window import WINDOW_MS, InvalidWindow
+from app.domain.outcome import Outcome
+from app.domain.worker_status import AccountState, AccountStatus, ReasonStatus, WorkerStatus
+from app.engine.producer import DurableProducer, Write
+from app.engine.stream import Stream
+from app.flows.accounts import Account, Accounts
+from app.flows.identity import FLOW
+from app.flows.status_board import StatusBoard
+from app.incidents.alert import Alert, Severity
+from app.observe.health import Readiness
+from app.readmodels.status_topic import StatusFollower
+from app.settings import WorkerSettings
+
+log = structlog.get_logger(__name__)
+
+_TEXT_LENGTH = 1000
+
+
+class OwnStatus:
+    """Gathers what there is to say of this worker."""
+
+    def __init__(self, settings: WorkerSettings, accounts: Accounts, readiness: Callable[[], Readiness]) -> None:
+        self._settings = settings
+        self._accounts = accounts
+        self._readiness = readiness
+        self._started_ms = _now_ms()
+        self._invalid = InvalidWindow()
+        self._last_success_ms: int | None = None
+        self._stream: Stream | None = None
+        self._board: StatusBoard | None = None
+        name = settings.kafka.instance_id or socket.gethostname()
+        # Two workers of one name, or one that was started again, must not be taken for each other.
+        self.worker = f"{name[:100]}-{secrets.token_hex(2)}"
+
+    def settled(self, settlement: Settlement) -> None:
+        """An event has its outcome."""
+        if settlement.outcome is Outcome.SYNCED or settlement.outcome is Outcome.PARTIAL:
+            self._last_success_ms = _now_ms()
+        elif settlement.outcome is Outcome.INVALID:
+            self._invalid.saw(settlement.reason or "", _now_ms())
+
+    def watch(self, stream: Stream) -> None:
+        """From now on partitions and lag are asked for here."""
+        self._stream = stream
+
+    @asynccontextmanager
+    async def board(self, producer: DurableProducer) -> AsyncIterator[StatusBoard]:
+        """This worker's share in the status topic, while the ``with`` block runs."""
+        kafka, tasks = self._settings.kafka, set[asyncio.Task[None]]()
+
+        def looked(others: list[WorkerStatus]) -> None:
+            for task in self._report_invalid(others, producer):
+                tasks.add(task)
+                task.add_done_callback(tasks.discard)
+
+        follower = StatusFollower(kafka)
+        follower.start()
+        try:
+            async with StatusBoard(kafka, producer, follower, self.describe, looked) as board:
+                self._board = board
+                yield board
+        finally:
+            self._board = None
+            for task in tasks:
+                task.cancel()
+            await asyncio.to_thread(follower.stop)
+
+    def describe(self) -> WorkerStatus:
+        """How this worker is now."""
+        settings, readiness, stream = self._settings, self._readiness(), self._stream
+        kafka, now = settings.kafka, _now_ms()
+        return WorkerStatus(
+            worker=self.worker,
+            at=now,
+            started=self._started_ms,
+            version=__version__,
+            pipeline=FLOW,
+            topic=kafka.topic,
+            group=kafka.group,
+            target=target_of(settings),
+            strategy=settings.sync.strategy,
+            dry_run=settings.sync.dry_run,
+            ready=readiness.ready,
+            reasons=tuple(
+                ReasonStatus(kind=reason.kind.value, text=reason.text[:_TEXT_LENGTH]) for reason in readiness.reasons
+            ),
+            partitions=tuple(sorted(stream.ownership.partitions)) if stream is not None else (),
+            lag=int(sum(stream.lag().values())) if stream is not None and stream.ownership.partitions else 0,
+            accounts=tuple(_account(account, now) for account in self._accounts),
+            last_success=self._last_success_ms,
+            invalid=self._invalid.counts(now),
+        )
+
+    def judgement(self, complete: bool, dead_letters: Mapping[str, int]) -> Judgement:
+        """Whether all is well with the pipeline, as far as this worker knows."""
+        board = self._board
+        facts = Facts(
+            workers=board.workers() if board is not None else [self.describe()],
+            partitions=range(self._settings.kafka.partitions),
+            incidents=board.incidents() if board is not None else (),
+            dead_letters=dead_letters,
+            complete=complete,
+        )
+        return judge(facts, _now_ms())
+
+    def _report_invalid(self, others: list[WorkerStatus], producer: DurableProducer) -> list[asyncio.Task[None]]:
+        # A dry run makes no incidents.
+        if self._settings.sync.dry_run:
+            return []
+        now = _now_ms()
+        return [
+            asyncio.create_task(self._alert(producer, invalid_alert(reason, count.count, count.since, now)))
+            for reason, count in self._invalid.to_report(others, now).items()
+        ]
+
+    async def _alert(self, producer: DurableProducer, alert: Alert) -> None:
+        topic = self._settings.kafka.alerts_topic
+        try:
+            await producer.write_one(Write(topic, None, alert.fingerprint.encode(), alert.to_bytes()))
+        except Exception as error:  # noqa: BLE001 - whatever Kafka says: it is told again in a minute
+            log.error("an alert could not be written", topic=topic, reason=alert.reason, problem=str(error))
+
+
+def invalid_alert(reason: str, count: int, since_ms: int, now_ms: int) -> Alert:
+    """The alert that a producer is broken."""
+    remedy = REGISTRY[reason].remedy if reason in REGISTRY else ""
+    return Alert(
+        reason=reason,
+        entity=EVENT_ENTITY,
+        operation="-",
+        market="-",
+        event_id="",
+        consumer="",
+        message=f"{count} invalid events within {WINDOW_MS // 60_000} minutes: a producer is broken. {remedy}",
+        at_ms=now_ms,
+        severity=Severity.INVALID,
+        since_ms=since_ms,
+    )
+
+
+def target_of(settings: WorkerSettings) -> str:
+    """The host that profiles go to; the address that comes with the token is of the same tenant."""
+    return urlsplit(settings.cmt.soap_url or settings.cmt.auth_url).hostname or ""
+
+
+def _account(account: Account, now_ms: int) -> AccountStatus:
+    if not account.breaker.is_open:
+        return AccountStatus(name=account.name)
+    return AccountStatus(
+        name=account.name,
+        state=AccountState.OUTAGE,
+        cause=account.health.trouble.code if account.health.trouble else "",
+        since=now_ms - int(account.breaker.open_seconds * 1000),
+    )
+
+
+def _now_ms() -> int:
+    return int(time.time() * 1000)

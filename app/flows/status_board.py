@@ -1,0 +1,140 @@
+"""``<group>.status`` as a worker uses it: says how it is, hears how the others are, remembers incidents."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping
+from types import TracebackType
+from typing import Self
+
+import structlog
+
+from app.domain.cluster_status import FORGOTTEN_MS, OpenIncident, live_workers
+from app.domain.counts import EVENT_ENTITY
+from app.domain.entities import OWN_ACCOUNT
+from app.domain.errors import CMT_OUTAGE
+from app.domain.worker_status import AccountState, WorkerStatus
+from app.engine.producer import DurableProducer, Write
+from app.flows.status_records import INCIDENT_PREFIX, open_incidents, read_incidents, read_workers
+from app.incidents.memory import Remembered
+from app.readmodels.status_topic import StatusFollower
+from app.settings import KafkaSettings
+
+log = structlog.get_logger(__name__)
+
+# How often a worker looks whether something about it has changed, and how often it speaks in any case.
+LOOK_SECONDS = 1.0
+SPEAK_SECONDS = 10.0
+# What a write gets; in an outage of Kafka the next one is tried then.
+WRITE_SECONDS = 10.0
+GOODBYE_SECONDS = 2.0
+# Between two looks for workers that went without a goodbye.
+CLEAN_SECONDS = 600.0
+
+
+class StatusBoard:
+    """One worker's share in the topic. Use as an async context manager; it is also an ``IncidentMemory``.
+
+    Args:
+        describe: how this worker is, asked once a second.
+        looked: called after each look, with the other live workers.
+    """
+
+    def __init__(
+        self,
+        kafka: KafkaSettings,
+        producer: DurableProducer,
+        follower: StatusFollower,
+        describe: Callable[[], WorkerStatus],
+        looked: Callable[[list[WorkerStatus]], object] = lambda others: None,
+    ) -> None:
+        self._topic = kafka.status_topic
+        self._producer = producer
+        self._follower = follower
+        self._describe = describe
+        self._looked = looked
+        self._task: asyncio.Task[None] | None = None
+        self._said: WorkerStatus | None = None
+        self._said_at = self._cleaned_at = float("-inf")
+
+    async def __aenter__(self) -> Self:
+        self._task = asyncio.create_task(self._run(), name="status")
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait([self._task])
+        await self._write(self._describe().key.decode(), None, GOODBYE_SECONDS)
+
+    def workers(self) -> list[WorkerStatus]:
+        """What all workers said last; of this one, how it is now."""
+        own = self._describe()
+        others = read_workers(self._follower.records())
+        return [own, *(status for name, status in others.items() if name != own.worker)]
+
+    def incidents(self) -> list[OpenIncident]:
+        """Incidents that are open, as far as is known."""
+        return open_incidents(self._follower.records())
+
+    def all(self) -> Mapping[str, Remembered]:
+        """The remembered incidents, by fingerprint."""
+        return read_incidents(self._follower.records())
+
+    async def put(self, fingerprint: str, remembered: Remembered | None) -> None:
+        """Remember an incident, or forget it."""
+        value = None if remembered is None else remembered.to_bytes()
+        await self._write(INCIDENT_PREFIX + fingerprint, value, WRITE_SECONDS)
+
+    def still_on(self, fingerprint: str) -> bool | None:
+        """Whether a live worker says that the cause of an incident is on; None: workers say nothing of such causes."""
+        reason, entity, _ = fingerprint.split(":")
+        if reason != CMT_OUTAGE.code:
+            return None
+        account = OWN_ACCOUNT if entity == EVENT_ENTITY else entity.removeprefix("account-")
+        return any(
+            one.name == account and one.state is AccountState.OUTAGE
+            for worker in live_workers(self.workers(), _now_ms())
+            for one in worker.accounts
+        )
+
+    async def look(self) -> None:
+        """Speak if there is something to say."""
+        status, now = self._describe(), time.monotonic()
+        changed = self._said is None or status.essence != self._said.essence
+        if changed or now - self._said_at >= SPEAK_SECONDS:
+            await self._write(status.key.decode(), status.to_bytes(), WRITE_SECONDS)
+            self._said, self._said_at = status, now
+        others = [one for one in read_workers(self._follower.records()).values() if one.worker != status.worker]
+        self._looked(live_workers(others, _now_ms()))
+        if now - self._cleaned_at >= CLEAN_SECONDS:
+            self._cleaned_at = now
+            for other in others:
+                if _now_ms() - other.at > FORGOTTEN_MS:
+                    await self._write(other.key.decode(), None, WRITE_SECONDS)
+
+    async def _run(self) -> None:
+        while True:
+            try:
+                await self.look()
+            except Exception as error:
+                # A worker that cannot say how it is must not stop for it.
+                log.error("the worker's status could not be told", exc_info=error)
+            await asyncio.sleep(LOOK_SECONDS)
+
+    async def _write(self, key: str, value: bytes | None, seconds: float) -> None:
+        self._follower.put(key, value)
+        try:
+            async with asyncio.timeout(seconds):
+                await self._producer.write_one(Write(self._topic, 0, key.encode(), value))
+        except TimeoutError:
+            log.info("the broker has not taken a record of the status topic yet", topic=self._topic)
+        except Exception as error:  # noqa: BLE001 - whatever Kafka says: status is not worth an event
+            log.warning("a record of the status topic could not be written", topic=self._topic, problem=str(error))
+
+
+def _now_ms() -> int:
+    return int(time.time() * 1000)

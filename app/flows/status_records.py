@@ -1,0 +1,43 @@
+"""What stands in ``<group>.status``: workers (``worker|id``) and remembered incidents (``incident|fingerprint``)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from app.domain.cluster_status import OpenIncident
+from app.domain.worker_status import PREFIX, UnreadableStatus, WorkerStatus, read_worker_status
+from app.incidents.memory import Remembered, UnreadableMemory
+
+INCIDENT_PREFIX = "incident|"
+
+
+def read_workers(records: Mapping[str, bytes]) -> dict[str, WorkerStatus]:
+    """The workers among the records of the topic; what is no status of a worker is left out."""
+    found = {}
+    for key, value in records.items():
+        if key.startswith(PREFIX):
+            try:
+                found[key.removeprefix(PREFIX)] = read_worker_status(value)
+            except UnreadableStatus:
+                continue
+    return found
+
+
+def read_incidents(records: Mapping[str, bytes]) -> dict[str, Remembered]:
+    """The remembered incidents among the records of the topic, by fingerprint."""
+    found = {}
+    for key, value in records.items():
+        if key.startswith(INCIDENT_PREFIX):
+            try:
+                found[key.removeprefix(INCIDENT_PREFIX)] = Remembered.from_bytes(value)
+            except UnreadableMemory:
+                continue
+    return found
+
+
+def open_incidents(records: Mapping[str, bytes]) -> list[OpenIncident]:
+    """The same in the form that the judgement takes."""
+    return [
+        OpenIncident(fingerprint, one.incident.number, one.severity.value, one.since_ms, one.waiting)
+        for fingerprint, one in read_incidents(records).items()
+    ]
