@@ -28,6 +28,8 @@ Change = Callable[[PartitionState], None]
 # So many consumer records are kept at hand; those written lately, until the follower has certainly read them.
 _RECENT_CONSUMERS = 2_000
 _ONLY_READ = -1
+# The follower may be so many records behind what is written here. Then the partition waits for it: they stay in memory.
+_MOST_RECENT = 20_000
 
 
 @value_class(frozen=True, slots=True)
@@ -49,6 +51,8 @@ class ConsumerRecords:
 
     async def find(self, consumer_id: str) -> tuple[int, ConsumerState] | None:
         """(epoch, state), the newest there is: nobody else writes the records of a partition that is ours."""
+        if len(self._recent) >= _MOST_RECENT:
+            await self._make_room()
         if known := self._recent.get(consumer_id):
             return known.record
         while True:
@@ -67,9 +71,18 @@ class ConsumerRecords:
         """A record was acknowledged at ``offset`` of its topic."""
         self._keep(consumer_id, _Known((self._epoch, state), offset))
 
+    async def _make_room(self) -> None:
+        """Return when the follower has read the older half of what was written."""
+        written = sorted(known.offset for known in self._recent.values())
+        await self._states.catch_up(self._partition, written[len(written) // 2] + 1)
+        self._let_go()
+
     def _keep(self, consumer_id: str, known: _Known) -> None:
         self._recent[consumer_id] = known
         self._recent.move_to_end(consumer_id)
+        self._let_go()
+
+    def _let_go(self) -> None:
         applied = None
         while len(self._recent) > _RECENT_CONSUMERS:
             oldest, held = next(iter(self._recent.items()))

@@ -35,7 +35,7 @@ from app.domain.event import InvalidEvent
 from app.domain.outcome import Failure, NotPermitted, Settle, TryAgain
 from app.domain.record import SourceRecord, day_of
 from app.domain.state import Forwarded, Verdict
-from app.engine.context import EngineContext, now_ms
+from app.engine.context import EngineContext, EngineStopped, now_ms
 from app.engine.dead_letters import dead_letter, send_dead_letter, without_value
 from app.engine.headers import Failing, retry_headers
 from app.engine.journal import Journal
@@ -421,6 +421,8 @@ class Partition(PartitionTasks):
                 found = await self.journal.consumers.find(work.consumer)
                 state = None if found is None else found[1]
                 breaker = context.breakers[context.flow.target(work, state)]
+            except EngineStopped:
+                raise
             except Exception as error:  # noqa: BLE001 - logged, and it has an outcome
                 await self._lease()
                 return self._met_a_bug(work, attempt, error)

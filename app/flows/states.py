@@ -7,6 +7,7 @@ import asyncio
 import structlog
 
 from app.domain.consumer_state import ConsumerState
+from app.engine.context import EngineStopped
 from app.engine.work import StatesUnavailable
 from app.readmodels import ReadModels, ReadModelUnavailable
 from app.settings import KafkaSettings
@@ -15,6 +16,9 @@ log = structlog.get_logger(__name__)
 
 # A take-over that waits longer than this for the read model says so in the log.
 PATIENCE_SECONDS = 10.0
+# A read model that cannot be written (its disk is full or read-only) may keep work waiting for so long. Then the worker
+# ends: its partitions go to others, which have a disk of their own.
+BROKEN_SECONDS = 30.0
 # Whoever found the file damaged tells the follower's thread, which needs a moment to throw it away.
 NOTICE_SECONDS = 0.5
 
@@ -27,10 +31,20 @@ class ReadModelStates:
         self._read_models = read_models
 
     async def catch_up(self, partition: int, end: int) -> None:
-        """Return when the follower has read everything below ``end`` of the topic's partition."""
-        topic = self._kafka.consumers_topic
+        """Return when the follower has read everything below ``end`` of the topic's partition.
+
+        Raises:
+            EngineStopped: it cannot, for want of a file that can be written.
+        """
+        topic, waited = self._kafka.consumers_topic, 0.0
         while not await self._read_models.wait_until(topic, partition, end, PATIENCE_SECONDS):
+            waited += PATIENCE_SECONDS
             log.warning("waiting for the read model", partition=partition, reason=self._read_models.trouble())
+            if waited >= BROKEN_SECONDS and (why := self._read_models.broken()) is not None:
+                raise EngineStopped(
+                    f"the read model in DATA_DIR cannot be kept: {why}. Give DATA_DIR space, or another folder; it is "
+                    "built again from Kafka"
+                )
 
     def get(self, partition: int, consumer_id: str) -> tuple[int, ConsumerState] | None:
         """(epoch, state) of a consumer.

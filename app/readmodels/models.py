@@ -9,6 +9,7 @@ from __future__ import annotations
 import sqlite3
 import tempfile
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -36,6 +37,8 @@ log = structlog.stdlib.get_logger(__name__)
 RETRY_SECONDS = 1.0
 # An answer counts as complete when it holds everything that stood in the topics at most this long ago.
 FRESH_SECONDS = 5.0
+# A trouble of its own counts for so long: between two tries it connects, reads and fails again.
+BROKEN_FOR_SECONDS = 10.0
 # The thread needs this long at most to notice a stop and to leave the broker.
 _STOP_SECONDS = 15.0
 
@@ -86,6 +89,7 @@ class ReadModels:
         self._store: Store | None = None
         self._trouble: str | None = "not started"
         self._own_trouble = False
+        self._failed: tuple[float, str] | None = None  # the last trouble of its own: when (monotonic), and what
         self._kind: str | None = self._trouble
         self._decoded: dict[int, _Decoded] = {}
         self._closed: dict[int, tuple[frozenset[bytes], Counts]] = {}
@@ -141,7 +145,12 @@ class ReadModels:
 
     def trouble(self) -> str | None:
         """Why nothing new arrives, in plain words; None while following."""
-        return self._trouble
+        return self.broken() or self._trouble
+
+    def broken(self) -> str | None:
+        """Why the file cannot be written or this program cannot follow, if a try failed for that just now."""
+        failed = self._failed
+        return failed[1] if failed is not None and time.monotonic() - failed[0] < BROKEN_FOR_SECONDS else None
 
     def check(self) -> None:
         """See that the thread lives.
@@ -155,7 +164,7 @@ class ReadModels:
     @property
     def trouble_is_own(self) -> bool:
         """Whether the trouble lies in the file or in this program, not in Kafka."""
-        return self._own_trouble
+        return self._own_trouble or self.broken() is not None
 
     async def wait_until(self, topic: str, partition: int, offset: int, timeout: float) -> bool:  # noqa: ASYNC109
         """Whether everything below ``offset`` of a state topic's partition was applied within ``timeout`` seconds."""
@@ -276,6 +285,8 @@ class ReadModels:
 
     # The thread.
     def _interrupted(self) -> bool:
+        if self._kind is not None and self._trouble is None and self.broken() is None:
+            self._say(None)  # it lasts: what it writes arrives
         return self._stop.is_set() or self._damaged.is_set()
 
     def _run(self) -> None:
@@ -309,8 +320,12 @@ class ReadModels:
         self, trouble: str | None, cause: BaseException | None = None, *, own: bool = False, traceback: bool = False
     ) -> None:
         """Log a change of state once, though its wording may differ from try to try."""
-        before, self._kind = self._kind, _kind(trouble, cause)
         self._trouble, self._own_trouble = trouble, own
+        if own and trouble is not None:
+            self._failed = time.monotonic(), trouble
+        elif trouble is None and self.broken() is not None:
+            return  # it connects before each try that fails
+        before, self._kind = self._kind, _kind(trouble, cause)
         if self._kind == before:
             return
         if trouble is None:

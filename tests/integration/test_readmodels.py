@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from confluent_kafka import TopicPartition
 from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, NewTopic
+from structlog.testing import capture_logs
 
 from app.domain.archive import document_key, encode_document
 from app.domain.consumer_state import ConsumerState, consumer_key
@@ -19,7 +20,9 @@ from app.domain.counts import Counts
 from app.domain.state import PartitionState, partition_key
 from app.kafka.local_broker import LocalBroker
 from app.readmodels import ReadModels, ReadModelUnavailable
+from app.readmodels.batch import Batch
 from app.readmodels.kpi import Filter, daily
+from app.readmodels.store import Store
 from app.settings import KafkaSettings
 from tests.kafka_probe import Eventually, KafkaProbe, MakeKafkaSettings
 from tests.unit.readmodels.records import consumer_state, partition_state, settlement
@@ -446,3 +449,38 @@ def test_a_long_history_is_read_to_its_end(
     eventually(models.caught_up, "caught up")
     assert sorted(models.partitions()) == [0, 1, 2, 3]
     assert all(models.consumer_record(p, f"C-{n}") is not None for p in range(4) for n in (0, 777, 1_999))
+
+
+def test_a_full_disk_is_told_once_and_nothing_is_thrown_away_or_missed(
+    kafka_settings: KafkaSettings, states: States, start: Start, eventually: Eventually, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.readmodels.models.BROKEN_FOR_SECONDS", 3.0)  # longer than a try, as the real one
+    states.partition(0, 1, _numbered(1))
+    models = start(kafka_settings)
+    eventually(models.caught_up, "caught up")
+    store = models._store
+    assert store is not None
+    pages = store._writer.execute("PRAGMA page_count").fetchone()[0]
+    tries = 0
+
+    def apply(batch: Batch) -> None:
+        nonlocal tries
+        tries += 1
+        store._writer.execute(f"PRAGMA max_page_count = {pages}")  # SQLite's own SQLITE_FULL
+        Store.apply(store, batch)
+
+    store.apply = apply  # type: ignore[method-assign]
+    with capture_logs() as lines:
+        for number in range(50):
+            states.consumer(0, 1, f"C-{number}" + "x" * 3_000, consumer_state(number, 1_795_000_000_000))
+        eventually(lambda: tries >= 3, "several tries")
+        assert models.trouble() == "the read model's file cannot be written: database or disk is full"
+        assert (models.trouble_is_own, models.broken()) == (True, models.trouble())
+        assert _upto(models) == {0: 1}, "what was read is still there"
+        del store.apply
+        store._writer.execute("PRAGMA max_page_count = 1073741823")
+        eventually(lambda: len(models.consumer_ids()) == 50, "all consumers")
+        eventually(lambda: lines[-1]["event"] == "following the state topics", "that it is over is told")
+        assert models.trouble() is None
+    said = [line["event"] for line in lines if "following the state topics" in line["event"]]
+    assert said == ["not following the state topics, trying on", "following the state topics"]

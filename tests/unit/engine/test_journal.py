@@ -13,6 +13,7 @@ from app.domain.consumer_state import ConsumerState, FullState, consumer_key, pa
 from app.domain.counts import Settlement
 from app.domain.outcome import Outcome
 from app.domain.state import Forwarded, PartitionState, Verdict, partition_key
+from app.engine import journal
 from app.engine.journal import Closing, ConsumerRecords, Journal
 from app.engine.turns import AT_A_TIME, ENOUGH, Turn, Turns
 from app.engine.work import StatesUnavailable
@@ -279,3 +280,26 @@ async def test_what_was_only_read_makes_room_and_what_was_written_stays_until_th
         await records.find(f"d{number}")
     assert await records.find("mine") is None
     assert len(records._recent) <= 2_001
+
+
+async def test_records_in_memory_are_bounded_when_the_follower_stands_still(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(journal, "_RECENT_CONSUMERS", 4)
+    monkeypatch.setattr(journal, "_MOST_RECENT", 10)
+    states, caught_up = MemoryStates(), asyncio.Event()
+    ends: list[int] = []
+
+    async def catch_up(partition: int, end: int) -> None:
+        ends.append(end)
+        await caught_up.wait()
+        states.applied_upto = end
+
+    monkeypatch.setattr(states, "catch_up", catch_up)
+    records = ConsumerRecords(0, 1, states)
+    for offset in range(10):
+        records.remember(f"c{offset}", ConsumerState(offset, "DE"), offset)
+    finding = asyncio.create_task(records.find("c9"))
+    await asyncio.sleep(0.01)
+    assert (finding.done(), ends) == (False, [6]), "it waits for the older half"
+    caught_up.set()
+    assert await finding == (1, ConsumerState(9, "DE"))
+    assert len(records._recent) < 10

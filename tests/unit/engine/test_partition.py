@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from app.domain.archive import parse_document_key
 from app.domain.record import SourceRecord
 from app.engine.breaker import WAITING_TO_PROBE
-from app.engine.context import now_ms
+from app.engine.context import EngineStopped, now_ms
 from app.engine.headers import Failing, retry_headers
 from app.engine.producer import Write
 from tests.unit.engine.world import DAY, KAFKA, MAX_ATTEMPTS, Event, Lost, World
@@ -546,6 +546,20 @@ async def test_a_bug_of_the_engine_stops_the_worker() -> None:
     await until(lambda: world.bugs)
     assert isinstance(world.bugs[0], ZeroDivisionError)
     assert world.ledger.committable((KAFKA.topic, 0)) == 0
+    await world.die()
+
+
+async def test_a_worker_that_cannot_keep_the_records_of_consumers_stops_and_gives_nothing_up() -> None:
+    world = World([Event("a")])
+
+    def full(partition: int, consumer_id: str) -> None:
+        raise EngineStopped("the disk is full")
+
+    await world.start()
+    world.context.states.get = full  # type: ignore[method-assign,assignment]
+    await until(lambda: world.bugs)
+    assert isinstance(world.bugs[0], EngineStopped)
+    assert (world.outcomes(), world.dead_letters()) == ({}, [])
     await world.die()
 
 
