@@ -45,6 +45,57 @@ class Forwarded:
     reason: str = ""
     day: str = ""
 
+    @property
+    def only_waits(self) -> bool:
+        """Whether nothing but its offset has to be kept."""
+        return not (self.attempts or self.day)
+
+
+@dataclass(slots=True)
+class _Grouped:
+    """The parked events as they stand in the record. Kept up to date with each change: a hot consumer may have
+    thousands of them, and all would be looked at for each of its events.
+
+    ``about``: the dict that this groups. A consumer's list in ``waiting`` may be changed when it is in ``own``, else it
+    is shared with the record that this one was copied from.
+    """
+
+    about: dict[int, Forwarded]
+    failing: dict[int, Forwarded] = field(default_factory=dict)
+    waiting: dict[str, list[int]] = field(default_factory=dict)
+    own: set[str] = field(default_factory=set)
+
+    @classmethod
+    def of(cls, forwarded: dict[int, Forwarded]) -> _Grouped:
+        grouped = cls(forwarded)
+        for offset, entry in forwarded.items():
+            grouped.add(offset, entry)
+        return grouped
+
+    def copy(self, forwarded: dict[int, Forwarded]) -> _Grouped:
+        return _Grouped(forwarded, dict(self.failing), dict(self.waiting))
+
+    def add(self, offset: int, entry: Forwarded) -> None:
+        if entry.only_waits:
+            self._own(entry.consumer).append(offset)
+        else:
+            self.failing[offset] = entry
+
+    def remove(self, offset: int, entry: Forwarded) -> None:
+        if not entry.only_waits:
+            self.failing.pop(offset, None)
+            return
+        offsets = self._own(entry.consumer)
+        offsets.remove(offset)  # almost always the first
+        if not offsets:
+            del self.waiting[entry.consumer]
+
+    def _own(self, consumer: str) -> list[int]:
+        if consumer not in self.own:
+            self.own.add(consumer)
+            self.waiting[consumer] = list(self.waiting.get(consumer, ()))
+        return self.waiting.setdefault(consumer, [])
+
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
@@ -75,10 +126,11 @@ class PartitionState:
     dry_run: bool | None = None  # whether nothing is really written (SYNC_DRY_RUN); None: not known
     # Days of ``counts`` that are this object's own; those of the object that it was copied from must not be changed.
     _own_days: set[str] = field(default_factory=set, repr=False, compare=False)
+    _grouped: _Grouped | None = field(default=None, repr=False, compare=False)
 
     def copy(self) -> PartitionState:
         """A copy that may be changed without touching this one (counts are copied where they are changed)."""
-        return PartitionState(
+        copy = PartitionState(
             self.upto,
             set(self.done),
             dict(self.forwarded),
@@ -90,6 +142,21 @@ class PartitionState:
             self.retry_from,
             self.dry_run,
         )
+        copy._grouped = self._groups().copy(copy.forwarded)
+        return copy
+
+    def _groups(self) -> _Grouped:
+        if self._grouped is None or self._grouped.about is not self.forwarded:
+            self._grouped = _Grouped.of(self.forwarded)
+        return self._grouped
+
+    def _set_forwarded(self, offset: int, entry: Forwarded | None) -> None:
+        groups = self._groups()
+        if (before := self.forwarded.pop(offset, None)) is not None:
+            groups.remove(offset, before)
+        if entry is not None:
+            self.forwarded[offset] = entry
+            groups.add(offset, entry)
 
     def decided(self, offset: int) -> bool:
         """Whether the main topic's part of the event is over: settled, or parked in the retry topic."""
@@ -108,7 +175,8 @@ class PartitionState:
         """Settle and count an event; it leaves the parking and the verdicts. ``dead_letter``: one stands in the DLQ."""
         if offset > self.upto:  # of a parked event it is below
             self.done.add(offset)
-        self.forwarded.pop(offset, None)
+        if offset in self.forwarded:
+            self._set_forwarded(offset, None)
         self.verdicts.pop(offset, None)
         if settlement.day not in self._own_days:
             self._own_days.add(settlement.day)
@@ -121,12 +189,12 @@ class PartitionState:
     def forward(self, offset: int, entry: Forwarded) -> None:
         """Park an event whose copy is acknowledged in the retry topic."""
         self.done.add(offset)
-        self.forwarded[offset] = entry
+        self._set_forwarded(offset, entry)
 
     def tried(self, offset: int, entry: Forwarded) -> None:
         """Note another failed attempt of a parked event."""
         if offset in self.forwarded:
-            self.forwarded[offset] = entry
+            self._set_forwarded(offset, entry)
 
     def give_up(self, offset: int, verdict: Verdict) -> None:
         """Note that an event will go to the dead-letter topic."""
@@ -140,23 +208,18 @@ class PartitionState:
 
     def encode(self) -> bytes:
         """JSON, compact: the record is rewritten with every group commit."""
-        waiting: dict[str, list[int]] = {}
+        groups = self._groups()
         failing = []
-        for o, e in self.forwarded.items():
-            if e.attempts or e.day:
-                times = (e.due_ms, e.first_failed_ms, e.last_failed_ms)
-                failing.append([o, e.consumer, e.event_id, e.attempts, *times, e.reason, *((e.day,) if e.day else ())])
-            elif offsets := waiting.get(e.consumer):
-                offsets.append(o)
-            else:
-                waiting[e.consumer] = [o]
+        for o, e in groups.failing.items():
+            times = (e.due_ms, e.first_failed_ms, e.last_failed_ms)
+            failing.append([o, e.consumer, e.event_id, e.attempts, *times, e.reason, *((e.day,) if e.day else ())])
         return orjson.dumps(
             {
                 "v": FORMAT,
                 "upto": self.upto,
                 "done": list(self.done),
                 "failing": failing,
-                "waiting": waiting,
+                "waiting": groups.waiting,
                 "verdicts": [[o, asdict(v)] for o, v in self.verdicts.items()],
                 "counts": self.counts,
                 "deadLetters": self.dead_letters,

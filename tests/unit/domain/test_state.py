@@ -290,3 +290,36 @@ def test_an_event_of_unknown_market_leaves_the_known_one() -> None:
     before = after_settling(None, 1, settled(market="PL"), 10)
     assert after_settling(before, 2, settled("e2", market="-"), 20).market == "PL"
     assert after_settling(None, 2, settled("e2", market="-"), 20).market == "-"
+
+
+parked_changes = st.lists(
+    st.tuples(
+        st.sampled_from(["park", "fail", "wait", "settle", "copy", "read"]), st.integers(0, 12), st.sampled_from("ab")
+    ),
+    max_size=40,
+)
+
+
+@given(parked_changes)
+def test_what_is_written_of_parked_events_is_what_is_parked_after_any_changes(
+    changes: list[tuple[str, int, str]],
+) -> None:
+    state = PartitionState()
+    earlier: list[tuple[PartitionState, dict[int, Forwarded]]] = []
+    for change, offset, consumer in changes:
+        if change == "park":
+            state.forward(offset, Forwarded(consumer, "e", 1, reason="CMT-TIMEOUT"))
+        elif change == "wait":
+            state.forward(offset, Forwarded(consumer))
+        elif change == "fail":
+            state.tried(offset, Forwarded(consumer, "e", 2, day="2026-11-21"))
+        elif change == "settle":
+            state.finish(offset, settled())
+        elif change == "copy":
+            earlier.append((state, dict(state.forwarded)))
+            state = state.copy()
+        else:
+            state = PartitionState.decode(state.encode())
+        assert PartitionState.decode(state.encode()).forwarded == state.forwarded
+    for before, forwarded in earlier:
+        assert PartitionState.decode(before.encode()).forwarded == forwarded, "a copy changed what it was copied from"
