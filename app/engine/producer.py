@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -71,6 +72,9 @@ class DurableProducer:
         self._options = options
         self._largest = largest or {}
         self._producer: AIOKafkaProducer | None = None
+        self._pending: dict[
+            object, tuple[float, Sequence[Write]]
+        ] = {}  # writes without an answer: since when, and what
 
     async def start(self) -> None:
         """Connect.
@@ -126,14 +130,23 @@ class DurableProducer:
         Raises:
             TooLarge: a record is larger than its topic takes.
         """
+        runs, token = list(_runs(records)), object()
+        self._pending[token] = time.monotonic(), [run[0] for run in runs]
         try:
-            pending = [(await self._send(run), len(run)) for run in _runs(records)]
+            pending = [(await self._send(run), len(run)) for run in runs]
             done = [await asyncio.shield(acknowledged) for acknowledged, _ in pending]
         except MessageSizeTooLargeError as error:
             raise TooLarge(str(error)) from error
+        finally:
+            del self._pending[token]
         return [
             metadata.offset + at for metadata, (_, length) in zip(done, pending, strict=True) for at in range(length)
         ]
+
+    def unanswered(self, seconds: float) -> set[str]:
+        """Topics with writes that the broker has not acknowledged for so long."""
+        before = time.monotonic() - seconds
+        return {write.topic for since, writes in self._pending.values() if since < before for write in writes}
 
     async def _send(self, run: Sequence[Write]) -> asyncio.Future[RecordMetadata]:
         """Send records of one partition."""
