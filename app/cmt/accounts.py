@@ -31,6 +31,7 @@ class AccountClients:
 
     Args:
         observe: where the metrics of an account's calls go, by its name.
+        patience: see ``CmtClient``.
 
     Raises:
         ConfigurationError: a client cannot be made of the settings.
@@ -43,6 +44,7 @@ class AccountClients:
         *,
         concurrency: int,
         observe: Callable[[str], CallObserver | None] = lambda _account: None,
+        patience: float | None = None,
     ) -> None:
         self._catalog = catalog
         self._clients: dict[str, CmtClient] = {}
@@ -56,7 +58,7 @@ class AccountClients:
                 client = self._clients[name].for_catalog(tables)
             else:
                 settings = cmt if tables.account_id is None else cmt.for_account(tables.account_id)
-                client = CmtClient(settings, tables, concurrency=concurrency, observe=observe(name))
+                client = CmtClient(settings, tables, concurrency=concurrency, observe=observe(name), patience=patience)
                 self._clients[name] = client
             self._destinations.append(Destination(name, client, tables))
         # By the identity of a market's part of the catalog, which lives as long as the catalog.

@@ -3,7 +3,8 @@
 What happens inside a call, so that callers need not care: tokens are fetched and renewed; a call that was refused
 because of its token is repeated once with a new one; a call whose connection broke or whose answer was no SOAP message
 is repeated at once, at most twice (all three operations may safely be repeated); calls keep to the configured rate,
-and fewer are under way at a time while Marketing Cloud throttles.
+and fewer are under way at a time while Marketing Cloud throttles; a throttled call waits and is sent again, if asked
+for (``patience``).
 Everything else is for the caller to decide: a failed call raises ``CallFailed``, a failed row is a ``RowResult``.
 """
 
@@ -26,12 +27,16 @@ from app.cmt.in_flight import InFlight
 from app.cmt.prepared import PreparedWire
 from app.cmt.rate import RateLimit
 from app.cmt.results import Mask, NoResult, RowResult, call_error, names_of, refused_row, retrieve_page, write_results
+from app.cmt.rights import Right
+from app.cmt.throttled import Throttled, wait_seconds
 from app.cmt.token_answer import Token
 from app.cmt.tokens import TokenClient
 from app.cmt.values import is_xml_text, unsendable
 from app.cmt.wire import Message
 from app.domain import errors as registry
 from app.domain.entities import CONSUMER_ID_COLUMN, Catalog, EntityType, Row
+from app.domain.errors import ErrorClass
+from app.domain.permit import Permit
 from app.domain.value_class import value_class
 from app.settings import CmtSettings
 
@@ -40,13 +45,13 @@ REPEATS = 2
 REPEAT_SECONDS = 0.2
 # After a timeout the wait has been long enough: the next attempt is the caller's.
 REPEATED = frozenset({registry.CMT_CONNECTION.code, registry.CMT_UNAVAILABLE.code, registry.CMT_MALFORMED.code})
+THROTTLED_ROW = registry.CMT_RATE_LIMITED.code
 # 2,500 rows a page: no consumer has as many; a server that always says "more" must not keep us forever.
 PAGES_MOST = 100
 
 # Labels of metrics: a call that went well, and one with rows of several entity types.
 OK, MIXED = "ok", "mixed"
 
-Permit = Callable[[], None]
 _Result = TypeVar("_Result")
 
 
@@ -57,6 +62,9 @@ class CallObserver(Protocol):
 
     def token(self, result: str) -> None: ...
 
+    def right(self, right: Right, entity: str, data_extension: str, *, granted: bool) -> None:
+        """A right was missing, or is there again."""
+
 
 class _Unobserved:
     def call(self, operation: str, entity: str, result: str, seconds: float) -> None:
@@ -65,9 +73,22 @@ class _Unobserved:
     def token(self, result: str) -> None:
         """Nobody is interested."""
 
+    def right(self, right: Right, entity: str, data_extension: str, *, granted: bool) -> None:
+        """Nobody is interested."""
 
-def always() -> None:
+
+class _Always:
     """The permit of a caller that needs none."""
+
+    def __call__(self) -> None:
+        """Go on."""
+
+    async def wait(self, seconds: float) -> None:
+        """Wait."""
+        await asyncio.sleep(seconds)
+
+
+always: Permit = _Always()
 
 
 @value_class(frozen=True, slots=True)
@@ -91,6 +112,8 @@ class CmtClient:
         catalog: the data extensions.
         concurrency: how many calls the caller makes at the same time.
         observe: where metrics go.
+        patience: a throttled call is sent again and again; for so many seconds if others get through meanwhile. None:
+            it fails at once.
 
     Raises:
         ConfigurationError: the WSDL or the CA file cannot be used.
@@ -103,14 +126,18 @@ class CmtClient:
         *,
         concurrency: int = 64,
         observe: CallObserver | None = None,
+        patience: float | None = None,
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
     ) -> None:
         self._settings = settings
         self._catalog = catalog
         self._observe: CallObserver = observe or _Unobserved()
         self._sleep = sleep
+        self._patience = patience
+        self._denied: set[tuple[Right, str]] = set()  # rights that were missing when they were needed last
         self._names = names_of(catalog)
         self._wire = PreparedWire(catalog, settings.wsdl)
+        self._concurrency = concurrency
         self._in_flight = InFlight(concurrency)
         self._rate = RateLimit(settings.rate_per_second, sleep=sleep)
         # One more for the token, so that calls that wait for it do not keep it from being fetched.
@@ -144,6 +171,11 @@ class CmtClient:
     def calls_allowed(self) -> float:
         """How many calls may be under way now: ``concurrency``, or fewer when Marketing Cloud throttles."""
         return self._in_flight.limit
+
+    @property
+    def is_throttled(self) -> bool:
+        """Whether fewer calls are allowed than usual."""
+        return self._in_flight.limit < self._concurrency
 
     async def token(self) -> Token:
         """A token, for a check of the configuration.
@@ -219,28 +251,47 @@ class CmtClient:
         sent = [pair for ordinal, pair in enumerate(rows) if ordinal not in refused] if refused else rows
         if not sent:
             return list(refused.values())
-        message = build(sent)
-        masked = Mask([row for _, row in sent], self._names)
-        answered = await self._send(
+        answered = await self._write_all(label, sent, build, permit)
+        if not refused:
+            return answered
+        answers = iter(answered)
+        return [refused.get(ordinal) or replace(next(answers), ordinal=ordinal) for ordinal in range(len(rows))]
+
+    async def _write_all(
+        self,
+        label: str,
+        rows: Sequence[tuple[EntityType, Row]],
+        build: Callable[[Sequence[tuple[EntityType, Row]]], Message],
+        permit: Permit,
+    ) -> list[RowResult]:
+        """The results of rows that can be sent. Rows that are throttled alone are sent again without the others."""
+        message = build(rows)
+        masked = Mask([row for _, row in rows], self._names)
+        results = await self._send(
             _Call(
                 message,
                 label,
-                tuple(dict.fromkeys([entity for entity, _ in sent])),
+                tuple(dict.fromkeys([entity for entity, _ in rows])),
                 lambda answer: write_results(answer, message.action, masked),
                 _first_problem,
                 masked,
                 permit,
             )
         )
-        if not refused:
-            return answered
-        answers = iter(answered)
-        return [refused.get(ordinal) or replace(next(answers), ordinal=ordinal) for ordinal in range(len(rows))]
+        again = [] if self._patience is None else [result.ordinal for result in results if result.code == THROTTLED_ROW]
+        if not again:
+            return results
+        await permit.wait(wait_seconds(0, None, random.random()))  # noqa: S311 - spreads load, guards nothing
+        repeated = await self._write_all(label, [rows[ordinal] for ordinal in again], build, permit)
+        for ordinal, result in zip(again, repeated, strict=True):
+            results[ordinal] = replace(result, ordinal=ordinal)
+        return results
 
     async def _send(self, call: _Call[_Result]) -> _Result:
         """Send a call until it has an answer or must be given up."""
         began = time.monotonic()
         repeats, renewed = 0, False
+        throttled: Throttled | None = None
         while True:
             try:
                 async with self._in_flight.call() as under_way:
@@ -249,10 +300,11 @@ class CmtClient:
                     try:
                         result = await self._attempt(call, token, under_way.over)
                     except NoResult as problem:
-                        if problem.verdict.entry.error_class is registry.ErrorClass.THROTTLED:
-                            under_way.throttled()
+                        if problem.verdict.entry.error_class is ErrorClass.THROTTLED and under_way.throttled():
+                            self._rate.throttled()
                         raise
                     under_way.went_well()
+                    self._rate.went_well()
             except NoResult as problem:
                 error = call_error(problem, self._describe(call), call.masked)
                 if problem.verdict.token_refused:
@@ -261,14 +313,33 @@ class CmtClient:
                         raise CallFailed(error) from None
                     renewed = True
                     continue
-                in_time = time.monotonic() - began < self._settings.timeout_seconds
-                if repeats == REPEATS or not in_time or error.code not in REPEATED or error.retry_after is not None:
-                    raise CallFailed(error) from None
-                repeats += 1
-                await self._sleep(random.uniform(0, REPEAT_SECONDS))  # noqa: S311 - spreads load, guards nothing
+            except CallFailed as no_token:
+                error = no_token.error
             else:
                 self._tokens.accepted(token)
                 return result
+            if self._patience is not None and registry.lookup(error.code).error_class is ErrorClass.THROTTLED:
+                throttled = throttled or Throttled(self._patience, time.monotonic(), self._in_flight.answered)
+                await self._until_let(throttled, error, call.permit)
+                began, repeats = time.monotonic(), 0
+                continue
+            in_time = time.monotonic() - began < self._settings.timeout_seconds
+            if repeats == REPEATS or not in_time or error.code not in REPEATED or error.retry_after is not None:
+                raise CallFailed(error)
+            repeats += 1
+            await self._sleep(random.uniform(0, REPEAT_SECONDS))  # noqa: S311 - spreads load, guards nothing
+
+    async def _until_let(self, throttled: Throttled, error: CallError, permit: Permit) -> None:
+        """Wait as long as a throttled call has to; raises ``CallFailed`` when it is left to its event."""
+        wait = throttled.again(
+            time.monotonic(),
+            self._in_flight.answered,
+            error.retry_after,
+            random.random(),  # noqa: S311 - spreads load, guards nothing
+        )
+        if wait is None:
+            raise CallFailed(error)
+        await permit.wait(wait)
 
     async def _attempt(self, call: _Call[_Result], token: Token, on_good_answer: Callable[[], None]) -> _Result:
         """One request and its answer; raises ``NoResult``. The observer learns of it, unless it was cancelled."""
@@ -298,6 +369,19 @@ class CmtClient:
             if outcome:
                 entity = call.entities[0].value if len(call.entities) == 1 else MIXED
                 self._observe.call(call.operation, entity, outcome, time.perf_counter() - started)
+                if self._denied or outcome == registry.CMT_PERMISSION.code:
+                    self._note_rights(call, outcome)
+
+    def _note_rights(self, call: _Call[_Result], outcome: str) -> None:
+        right = Right.READ if call.operation == "retrieve" else Right.WRITE
+        for entity in call.entities:
+            place = right, self._catalog[entity].customer_key
+            if outcome == registry.CMT_PERMISSION.code:
+                self._denied.add(place)
+                self._observe.right(right, entity.value, place[1], granted=False)
+            elif outcome == OK and place in self._denied:
+                self._denied.discard(place)
+                self._observe.right(right, entity.value, place[1], granted=True)
 
     def _describe(self, call: _Call[_Result]) -> str:
         names = ", ".join(self._catalog[entity].customer_key for entity in call.entities)

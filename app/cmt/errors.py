@@ -19,7 +19,7 @@ _FAULT_CODES = {
     8: registry.CMT_MAINTENANCE,
     9: registry.CMT_MAINTENANCE,
     10: registry.CMT_MAINTENANCE,
-    11: registry.CMT_AUTH,
+    11: registry.CMT_PERMISSION,
     12: registry.CMT_AUTH,
     17: registry.CMT_RATE_LIMITED,
     _THROTTLED: registry.CMT_RATE_LIMITED,
@@ -37,7 +37,7 @@ _UNEXPECTED = 2
 _ROW_CODES = {
     **dict.fromkeys((_UNEXPECTED, 13, *_UNFINISHED), registry.CMT_ROW_ABORTED),
     **dict.fromkeys((9, 10), registry.CMT_MAINTENANCE),
-    11: registry.CMT_AUTH,
+    11: registry.CMT_PERMISSION,
     12: registry.CMT_AUTH,
     **dict.fromkeys((17, _THROTTLED), registry.CMT_RATE_LIMITED),
     _BLOCKED: registry.CMT_BLOCKED,
@@ -103,6 +103,8 @@ def of_fault(fault: Fault) -> Verdict:
     passing = texts.passing(text)
     if passing in (registry.CMT_ROW_CONTENTION, registry.CMT_RATE_LIMITED, registry.CMT_BLOCKED):
         return Verdict(passing)
+    if texts.permission_failed(text):
+        return Verdict(registry.CMT_PERMISSION)
     if fault.code == "Security":
         return Verdict(registry.CMT_AUTH, token_refused=True)
     if fault.code in _CLIENT_FAULTS and passing is None:
@@ -116,7 +118,7 @@ def _of_refusal(fault: Fault) -> Verdict:
     if texts.bad_token(text):
         return Verdict(registry.CMT_AUTH, token_refused=True)
     if texts.no_right(text):
-        return Verdict(registry.CMT_AUTH, token_refused=True)
+        return Verdict(registry.CMT_PERMISSION, token_refused=True)
     if fault.code == "Security":
         return Verdict(registry.CMT_AUTH, token_refused=True)
     if (entry := texts.passing(text)) is not None:
@@ -168,7 +170,7 @@ def of_row(error_code: int | None, said: tuple[str, ...], *, column_errors: bool
     if any(texts.timed_out(text) for text in said):
         return registry.CMT_ROW_ABORTED
     if any(texts.no_right(text) for text in said):
-        return registry.CMT_AUTH
+        return registry.CMT_PERMISSION
     return next((entry for text in said if (entry := _of_row_text(text)) is not None), registry.CMT_ROW_ERROR)
 
 
@@ -194,7 +196,7 @@ def of_retrieve(overall_status: str) -> Verdict:
     if texts.bad_token(overall_status):
         return Verdict(registry.CMT_AUTH, token_refused=True)
     if texts.no_right(overall_status):
-        return Verdict(registry.CMT_AUTH)
+        return Verdict(registry.CMT_PERMISSION)
     if texts.wrong_request(overall_status):
         return Verdict(registry.CMT_RETRIEVE_ERROR)
     return Verdict(texts.passing(overall_status) or registry.CMT_RETRIEVE_FAILED)
@@ -205,6 +207,6 @@ def of_no_results(overall_status: str) -> Verdict:
     if texts.bad_token(overall_status):
         return Verdict(registry.CMT_AUTH, token_refused=True)
     if texts.no_right(overall_status):
-        return Verdict(registry.CMT_AUTH)
+        return Verdict(registry.CMT_PERMISSION)
     entry = texts.passing(overall_status) or registry.CMT_MALFORMED
     return Verdict(entry, outcome_unknown=True)

@@ -26,6 +26,12 @@ class InFlight:
         self._running = 0
         self._waiting: deque[asyncio.Future[None]] = deque()
         self._halvings = 0
+        self._answered = 0
+
+    @property
+    def answered(self) -> int:
+        """Calls that went well until now."""
+        return self._answered
 
     @property
     def limit(self) -> float:
@@ -61,13 +67,16 @@ class InFlight:
                 self._running += 1
                 turn.set_result(None)
 
-    def _throttled(self, sent_after: int, *, over: bool) -> None:
-        if sent_after == self._halvings:
-            self._halvings += 1
-            # Half of what was really under way: a limit that nobody reaches would shrink without any effect.
-            self._limit = max(1.0, min(self._limit, float(self._running + over)) / 2)
+    def _throttled(self, sent_after: int, *, over: bool) -> bool:
+        if sent_after != self._halvings:
+            return False
+        self._halvings += 1
+        # Half of what was really under way: a limit that nobody reaches would shrink without any effect.
+        self._limit = max(1.0, min(self._limit, float(self._running + over)) / 2)
+        return True
 
     def _went_well(self) -> None:
+        self._answered += 1
         if self._limit < self._most:
             self._limit = min(self._most, self._limit + 1 / self._limit)
             self._wake()
@@ -94,9 +103,9 @@ class _Call:
         self._over = True
         self._limit._leave()
 
-    def throttled(self) -> None:
-        """The answer was that there are too many calls."""
-        self._limit._throttled(self._sent_after, over=self._over)
+    def throttled(self) -> bool:
+        """The answer was that there are too many calls. True: that is news, as it was sent after the last halving."""
+        return self._limit._throttled(self._sent_after, over=self._over)
 
     def went_well(self) -> None:
         """It was answered."""

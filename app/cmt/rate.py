@@ -1,10 +1,15 @@
-"""Keeps calls apart in time, so that no more than ``CMT_RATE_PER_SECOND`` start in a second."""
+"""Keeps calls apart in time, so that no more than ``CMT_RATE_PER_SECOND`` start in a second; fewer while throttled."""
 
 from __future__ import annotations
 
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+
+# The share of the rate that is left when an account is throttled again and again.
+LEAST_SHARE = 0.25
+# So many seconds' worth of good answers at the full rate bring all of it back.
+RECOVERY_SECONDS = 20.0
 
 
 class RateLimit:
@@ -21,6 +26,7 @@ class RateLimit:
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
     ) -> None:
         self._interval = 1.0 / per_second if per_second else 0.0
+        self._share = 1.0
         self._clock = clock
         self._sleep = sleep
         self._next = float("-inf")
@@ -31,6 +37,20 @@ class RateLimit:
             return
         now = self._clock()
         start = max(now, self._next)
-        self._next = start + self._interval
+        self._next = start + self._interval / self._share
         if start > now:
             await self._sleep(start - now)
+
+    @property
+    def share(self) -> float:
+        """The share of the rate that is used now."""
+        return self._share
+
+    def throttled(self) -> None:
+        """The account is throttled: half of the rate."""
+        self._share = max(LEAST_SHARE, self._share / 2)
+
+    def went_well(self) -> None:
+        """A call got through: a little more again."""
+        if self._share < 1.0:
+            self._share = min(1.0, self._share + self._interval / RECOVERY_SECONDS)

@@ -117,7 +117,10 @@ def write_results(answer: Answer, operation: str, masked: Mask) -> list[RowResul
     found: dict[int, RowAnswer] = {}
     for position, row in enumerate(parsed.rows):
         found.setdefault(position if row.ordinal is None else row.ordinal, row)
-    return [_result(ordinal, found.get(ordinal), operation, masked) for ordinal in ordinals]
+    results = [_result(ordinal, found.get(ordinal), operation, masked) for ordinal in ordinals]
+    if all(result.code == registry.CMT_RATE_LIMITED.code for result in results):
+        raise NoResult(Verdict(registry.CMT_RATE_LIMITED), parsed.rows[0].message, answer.retry_after)
+    return results
 
 
 def retrieve_page(answer: Answer, consumer_id: str, table: DataExtension) -> Page:

@@ -36,6 +36,10 @@ _NO_RIGHT = re.compile(
     r"not authori[sz]ed|unauthori[sz]ed|authori[sz]ation",
     re.IGNORECASE,
 )
+# The same, in a fault that blames the server: it may be in trouble with its own authorisation.
+_PERMISSION_FAILED = re.compile(
+    r"permission (?:failed|denied)|(?:no|insufficient) (?:permission|privilege)", re.IGNORECASE
+)
 # A fresh token may help.
 _BAD_TOKEN = re.compile(
     r"token (?:has |is |was )?(?:expired|invalid|revoked)|(?:expired|invalid|missing) (?:\w+ )?token|"
@@ -79,6 +83,11 @@ def passing(text: str) -> ErrorEntry | None:
 def no_right(text: str) -> bool:
     """Whether a right is missing."""
     return _NO_RIGHT.search(text, 0, LONGEST) is not None
+
+
+def permission_failed(text: str) -> bool:
+    """Whether a right is missing, in so many words."""
+    return _PERMISSION_FAILED.search(text, 0, LONGEST) is not None
 
 
 def bad_token(text: str) -> bool:

@@ -228,6 +228,20 @@ CMT_BLOCKED = _entry(
     "Ask the vendor's support what it takes; work resumes by itself when the block is lifted.",
     every_call=True,
 )
+CMT_PERMISSION = _entry(
+    "CMT-PERMISSION",
+    _P,
+    "The account may not read or write this data extension.",
+    "Give the installed package the right on the data extension that the message names; then redrive, or run "
+    "`verify --repair` for events that ended as partial.",
+)
+CMT_NOT_ALLOWED = _entry(
+    "CMT-NOT-ALLOWED",
+    _A,
+    "A right is missing without which an operation cannot be carried out at all.",
+    "Give the installed package the right that the message names, on all data extensions; the events wait, and work "
+    "resumes by itself.",
+)
 CMT_MAINTENANCE = _entry(
     "CMT-MAINTENANCE", _T, "Marketing Cloud is under maintenance (fault 8, 9, 10).", "Wait.", transport=True
 )

@@ -7,13 +7,16 @@ let through; if the target answers it the breaker closes. Row errors say that th
 blocked its caller is asked more and more rarely: the wait doubles up to ``RARE_PROBE_SECONDS``.
 
 Few events make few failures: an event that is about to be given up opens the breaker too, unless something succeeded
-while it was tried. While open, a few events are still taken so that several take turns to probe: an event that the
-target can never answer must not keep the breaker open for all others.
+while it was tried. But failures of one or two consumers' events may be the events' own fault: before they open
+anything, ``check`` asks whether something else gets through. While open, a few events are still taken so that several
+take turns to probe: an event that the target can never answer must not keep the breaker open for all others.
+
+Throttling opens nothing: a throttled call waits where it is (``Throttle``) and is sent again.
 
 States and what changes them:
 
     closed --threshold failures in a row--> open --probe_seconds--> probing --success--> closed
-                                              ^-------------failure----------'
+             and nothing else gets through    ^-------------failure----------'
 
 Used from the event loop's thread only.
 """
@@ -22,14 +25,22 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from app.domain.outcome import NotPermitted
+from app.engine.throttle import Throttle
 
 # Events that are taken while the breaker is open; they wait for their turn to probe.
 WAITING_TO_PROBE = 16
 # The longest wait between two probes of a target that does not want to be asked.
 RARE_PROBE_SECONDS = 300.0
+
+
+# With failures of so many consumers' events in a row it is not the events' fault.
+SEVERAL = 3
+
+# Makes a call that has nothing to do with any event; whether it got through.
+Check = Callable[[], Awaitable[bool]]
 
 
 class TargetDown(NotPermitted):
@@ -40,14 +51,29 @@ class Breaker:
     """One target's breaker; ``threshold`` 0 = never opens.
 
     Args:
+        most_throttled: events that wait because the target throttles them; with so many hardly another one begins.
+        check: asked before the failures of fewer than ``SEVERAL`` consumers open it; None: they do.
         clock: monotonic seconds.
     """
 
-    def __init__(self, threshold: int, probe_seconds: float, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        threshold: int,
+        probe_seconds: float,
+        *,
+        most_throttled: int = 64,
+        check: Check | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._threshold = threshold
         self._probe_seconds = probe_seconds
         self._clock = clock
+        self._check = check
+        self._checking: asyncio.Task[bool] | None = None
+        self._opening: asyncio.Task[None] | None = None
         self._failures = 0
+        self._suspects: set[str] = set()  # consumers whose events failed since the last answer, at most SEVERAL
+        self._failing_since: float | None = None
         self._answered_ms = 0
         self._opened_at: float | None = None
         self._next_probe = 0.0
@@ -55,11 +81,31 @@ class Breaker:
         self._rarely = False
         self._waiting = 0
         self._changed = asyncio.Event()
+        self.throttle = Throttle(most_throttled, probe_seconds, clock=clock)
+
+    @property
+    def is_held(self) -> bool:
+        """Whether no event may begin: the target is down, or as many as may wait for it are throttled."""
+        return self.is_open or self.throttle.is_crowded
 
     @property
     def is_open(self) -> bool:
         """Whether the target is held to be down (also while it is being probed)."""
         return self._opened_at is not None
+
+    @property
+    def never_opens(self) -> bool:
+        """Whether there is no breaker: outages use up attempts."""
+        return self._threshold == 0
+
+    @property
+    def failing_since(self) -> float | None:
+        """When the first failure since the last answer was, by its own clock; None: there was none."""
+        return self._failing_since
+
+    def now(self) -> float:
+        """The breaker's own clock."""
+        return self._clock()
 
     @property
     def open_seconds(self) -> float:
@@ -73,8 +119,11 @@ class Breaker:
 
     def succeeded(self) -> None:
         """The target answered: with a result, or with an error about the row or the request."""
-        self._failures = 0
         self._answered_ms = int(time.time() * 1000)
+        if self._failing_since is None:
+            return
+        self._failures, self._failing_since = 0, None
+        self._suspects.clear()
         if self._opened_at is not None:
             self._opened_at = None
             self.probe_rarely(False)
@@ -82,15 +131,47 @@ class Breaker:
 
     def failed(self) -> None:
         """The target did not answer, or answered that it cannot work."""
+        self.in_trouble()
         self._failures += 1
         if self._failures >= self._threshold:
+            self._open_if_several()
+
+    def event_failed(self, consumer: str) -> None:
+        """An event of a consumer failed for want of the target."""
+        self.in_trouble()
+        if len(self._suspects) < SEVERAL:
+            self._suspects.add(consumer)
+            if self._failures >= self._threshold:
+                self._open_if_several()
+
+    def in_trouble(self) -> None:
+        """Something is wrong, whether or not it counts."""
+        if self._failing_since is None:
+            self._failing_since = self._clock()
+
+    def _open_if_several(self) -> None:
+        if self._check is None or len(self._suspects) >= SEVERAL:
             self.trip()
+        elif self._threshold and self._opened_at is None and (self._opening is None or self._opening.done()):
+            self._opening = asyncio.get_running_loop().create_task(self.confirm())
 
     def trip(self) -> None:
-        """Open at once: what happened meets every call alike."""
+        """Open at once."""
         if self._threshold and self._opened_at is None:
+            self.in_trouble()
             self._opened_at = self._clock()
             self._next_probe = self._opened_at + self._probe_wait
+
+    async def confirm(self) -> None:
+        """Open, unless something else gets through. With several consumers' events failing, nothing does."""
+        if not self._threshold or self._opened_at is not None:
+            return
+        if self._check is not None and len(self._suspects) < SEVERAL:
+            if self._checking is None or self._checking.done():
+                self._checking = asyncio.get_running_loop().create_task(_asked(self._check))
+            if await asyncio.shield(self._checking):
+                return
+        self.trip()
 
     def probe_rarely(self, rarely: bool) -> None:
         """Whether the wait between two probes doubles each time: the target has blocked its caller."""
@@ -98,13 +179,13 @@ class Breaker:
         if not rarely:
             self._probe_wait = self._probe_seconds
 
-    def last_attempt_failed(self, first_failed_ms: int) -> None:
-        """An event failed for want of the target as often as it may.
+    def unanswered_since(self, first_failed_ms: int) -> bool:
+        """Whether nothing was answered since an event's first failure (Unix time).
 
-        With nothing answered since its first failure (Unix time) that is an outage, however few failures it made.
+        An event that failed for want of the target as often as it may makes an outage then, however few failures those
+        were.
         """
-        if self._answered_ms < first_failed_ms:
-            self.trip()
+        return self._answered_ms < first_failed_ms
 
     def may_probe(self) -> bool:
         """True for one caller per wait between probes while open: that one may try."""
@@ -134,3 +215,7 @@ class Breaker:
     def _ring(self) -> None:
         changed, self._changed = self._changed, asyncio.Event()
         changed.set()
+
+
+async def _asked(check: Check) -> bool:
+    return await check()

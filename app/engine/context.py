@@ -11,6 +11,7 @@ from datetime import UTC, date, datetime
 
 from app.domain.backoff import delay_seconds
 from app.engine.breaker import Breaker
+from app.engine.gates import Gates
 from app.engine.lease import Lease
 from app.engine.ledger import Ledger
 from app.engine.producer import DurableProducer
@@ -74,6 +75,10 @@ class Room:
         self.taken = self.parked = 0
         self._look()
 
+    def waiting(self) -> int:
+        """How many events have no outcome yet: taken or parked."""
+        return self.taken + self.parked
+
     @property
     def full_of_parked(self) -> bool:
         """Whether nothing more may be parked."""
@@ -128,12 +133,13 @@ class EngineContext:
     today: Callable[[], date] = field(default=utc_today)
     archive_seconds: float = 60.0  # between two moves of closed days out of a partition's record
     rights: Rights = field(default_factory=Rights)  # those that are missing now
+    gates: Gates = field(default_factory=lambda: Gates(5.0))
     turns: Turns = field(default_factory=Turns)  # whose group commit may go out
     in_flight: int = 0  # events being worked on
 
     def others_are_up(self, breaker: Breaker) -> bool:
-        """Whether this target is down and another one is not."""
-        return breaker.is_open and any(not other.is_open for other in self.breakers.values())
+        """Whether no event of this target may begin, and those of another one may."""
+        return breaker.is_held and any(not other.is_held for other in self.breakers.values())
 
     @property
     def all_down(self) -> bool:

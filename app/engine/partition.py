@@ -6,7 +6,8 @@ The life of an event here:
  3. Settled: counted, durably; then its offset is closed.
  4. Given up: the verdict is durable first, then the dead letter and the alert are sent, then it is settled.
  5. Failed for a reason that may pass: it and everything behind it is *parked* at once, with no await in between.
-    So is, without an attempt, what goes to a target that is down while others are up: it would take their room.
+    So is, without an attempt, what goes to a target that is down while others are up (it would take their room), and
+    what needs a right that is missing (``Gates``).
     And so is what comes when its consumer's lane holds the consumer's share of the room already (``Room.share``).
     A parked event is copied to the retry topic (same partition), noted as forwarded, and its main offset closed.
  6. Parked events of a consumer run lowest offset first, each when it is due and its copy was read back, after those in
@@ -25,7 +26,6 @@ import asyncio
 import contextlib
 from collections import deque
 from dataclasses import dataclass, replace
-from functools import partial
 
 import structlog
 
@@ -35,6 +35,7 @@ from app.domain.event import InvalidEvent
 from app.domain.outcome import Failure, NotPermitted, Settle, TryAgain
 from app.domain.record import SourceRecord, day_of
 from app.domain.state import Forwarded, Verdict
+from app.engine.call_permit import CallPermit
 from app.engine.context import EngineContext, EngineStopped, now_ms
 from app.engine.dead_letters import dead_letter, send_dead_letter, without_value
 from app.engine.headers import Failing, retry_headers
@@ -394,7 +395,7 @@ class Partition(PartitionTasks):
         if verdict is None:
             found = await self.journal.consumers.find(entry.consumer)
             state = None if found is None else found[1]
-            await self._lease()
+            await self.until_lease()
             result = self._context.flow.lost(source, entry.consumer, entry.event_id, state, entry.attempts)
             verdict = await self._settle_or_give_up(source, result, entry.first_failed_ms or now_ms())
         if verdict is not None:
@@ -408,7 +409,8 @@ class Partition(PartitionTasks):
     ) -> Result | None:
         """Run an event once, while this worker is the owner and there is a free slot.
 
-        None, where it may step aside: it was not run to its end, because its target is down while others are up.
+        None, where it may step aside: it was not run to its end, because its target is down while others are up, or
+        because a right is missing that it needs.
 
         Raises:
             Abandoned: the partition is gone; whether anything was done is unknown.
@@ -420,17 +422,20 @@ class Partition(PartitionTasks):
             try:
                 found = await self.journal.consumers.find(work.consumer)
                 state = None if found is None else found[1]
-                breaker = context.breakers[context.flow.target(work, state)]
+                target = context.flow.target(work, state)
+                breaker = context.breakers[target]
+                gate = context.gates.of(target, context.flow.kind(work, state)) if context.gates else None
             except EngineStopped:
                 raise
             except Exception as error:  # noqa: BLE001 - logged, and it has an outcome
-                await self._lease()
+                await self.until_lease()
                 return self._met_a_bug(work, attempt, error)
-            if may_step_aside and context.others_are_up(breaker):
-                await self._lease()
+            if may_step_aside and (gate is not None or context.others_are_up(breaker)):
+                await self.until_lease()
                 return None
-            probe = await self._admitted(breaker)
+            probe = await self._admitted(breaker, gate)
             context.in_flight += 1
+            permit = CallPermit(self, breaker, context.slots, probe=probe)
             result, late_seconds = None, 0.0
             try:
                 result = await context.flow.run(
@@ -438,7 +443,7 @@ class Partition(PartitionTasks):
                     attempt=attempt,
                     last=attempt >= context.sync.max_attempts,
                     state=state,
-                    permit=partial(self._permit, breaker, probe),
+                    permit=permit,
                 )
             except NotPermitted as stop:
                 late_seconds = stop.late_seconds
@@ -448,16 +453,23 @@ class Partition(PartitionTasks):
                 result = self._met_a_bug(work, attempt, error)
             finally:
                 context.in_flight -= 1
-                context.slots.release()
+                permit.end()
             if result is None:
                 await self._until_nothing_is_late(late_seconds)
                 continue
             if self.dead or not context.lease.holds(self.generation):
-                await self._lease()  # the answer counts only if nobody else can have taken over meanwhile
-            if result.target_down:
-                breaker.trip()
-            elif result.target_failed and attempt >= context.sync.max_attempts:
-                breaker.last_attempt_failed(first_failed_ms)
+                await self.until_lease()  # the answer counts only if nobody else can have taken over meanwhile
+            if result.blocked:
+                context.gates.shut(target, context.flow.kind(work, state))
+                await self._until_nothing_is_late(result.late_seconds)
+                if may_step_aside:
+                    return None
+                continue
+            if gate is not None and not result.target_failed:
+                context.gates.reopen(target, context.flow.kind(work, state))
+            if result.target_failed:
+                last = attempt >= context.sync.max_attempts
+                await self._look_for_an_outage(breaker, work.consumer, result, first_failed_ms if last else None)
             outage = result.target_failed and breaker.is_open
             if outage or isinstance(result.decision, Settle):
                 await self._until_nothing_is_late(result.late_seconds)

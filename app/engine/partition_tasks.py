@@ -9,6 +9,7 @@ from collections.abc import Coroutine, Iterator
 from app.engine.breaker import Breaker, TargetDown
 from app.engine.context import EngineContext
 from app.engine.lease import LeaseLost
+from app.engine.work import Result
 
 # How often a worker whose lease ran out looks whether a heartbeat brought it back.
 LEASE_POLL_SECONDS = 0.05
@@ -33,14 +34,15 @@ class PartitionTasks:
         self._tasks: set[asyncio.Task[None]] = set()
         self._idle: set[asyncio.Task[None]] = set()  # those of them that wait to start
 
-    def _permit(self, breaker: Breaker, probe: bool) -> None:
+    def check(self, breaker: Breaker, probe: bool) -> None:
+        """Raise when no call may go out to this target now: ``LeaseLost``, or ``TargetDown`` unless it is the probe."""
         if self.dead or not self._context.lease.holds(self.generation):
             raise LeaseLost
         if breaker.is_open and not probe:
             raise TargetDown
 
     @contextlib.contextmanager
-    def _not_started(self) -> Iterator[None]:
+    def not_started(self) -> Iterator[None]:
         """Around waits in which nothing is under way: a drain ends them at once."""
         if self.draining:
             raise Abandoned
@@ -52,26 +54,44 @@ class PartitionTasks:
         finally:
             self._idle.discard(task)
 
-    async def _admitted(self, breaker: Breaker) -> bool:
+    async def _admitted(self, breaker: Breaker, gate: Breaker | None = None) -> bool:
         """Wait for a free slot, taken on return, while this is the owner; whether this is the breaker's probe.
 
-        Who waits for a breaker holds no slot: events of other targets run meanwhile.
+        Whoever waits for a breaker, or because the target is throttled, holds no slot: events of others run meanwhile.
         """
         context = self._context
         if self.draining:
             raise Abandoned
-        if not breaker.is_open and not context.slots.locked() and context.lease.holds(self.generation):
-            await context.slots.acquire()  # without waiting, as there is one
+        throttle, slots = breaker.throttle, context.slots
+        if (
+            gate is None
+            and not (breaker.is_open or throttle.is_crowded or slots.locked())
+            and context.lease.holds(self.generation)
+        ):
+            await slots.acquire()  # without waiting, as there is one
             return False
-        with self._not_started():
+        with self.not_started():
+            if gate is not None:
+                await gate.pass_or_probe()
+            await throttle.room()
             probe = await breaker.pass_or_probe()
-            await context.slots.acquire()
+            await slots.acquire()
             try:
-                await self._lease()
+                await self.until_lease()
             except BaseException:
-                context.slots.release()
+                slots.release()
                 raise
         return probe
+
+    async def _look_for_an_outage(
+        self, breaker: Breaker, consumer: str, result: Result, first_failed_ms: int | None
+    ) -> None:
+        """An event failed for want of its target. ``first_failed_ms``: its first failure, if it has no attempt left."""
+        breaker.event_failed(consumer)
+        unanswered = first_failed_ms is not None and breaker.unanswered_since(first_failed_ms)
+        if (result.target_down or unanswered) and not breaker.is_open:
+            with self.not_started():
+                await breaker.confirm()
 
     async def _until_nothing_is_late(self, seconds: float) -> None:
         """Wait until no call of an attempt will be carried out any more, over what the consumer's next event writes.
@@ -79,11 +99,12 @@ class PartitionTasks:
         A drain ends the wait, and the next owner runs the event again.
         """
         if seconds:
-            with self._not_started():
+            with self.not_started():
                 await asyncio.sleep(seconds)
-                await self._lease()
+                await self.until_lease()
 
-    async def _lease(self) -> None:
+    async def until_lease(self) -> None:
+        """Return when a call may start, as far as the lease goes; raises ``Abandoned``."""
         while not self._context.lease.holds(self.generation):
             if self.dead:
                 raise Abandoned

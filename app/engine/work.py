@@ -5,7 +5,7 @@ The engine moves events, keeps their order and their counts; a flow says what an
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, Protocol
 
 from app.domain.consumer_state import ConsumerState
@@ -13,14 +13,13 @@ from app.domain.counts import Settlement
 from app.domain.errors import ErrorEntry
 from app.domain.event import InvalidEvent
 from app.domain.outcome import Settle, TryAgain
+from app.domain.permit import Permit
 from app.domain.pipeline import Pipeline, Role
 from app.domain.record import SourceRecord
 from app.domain.state import Verdict
 from app.domain.value_class import value_class
 
-# Called right before anything is sent for an event; raises LeaseLost when the partition may have a new owner, and
-# TargetDown when the breaker of its target has opened.
-Permit = Callable[[], None]
+__all__ = ["ConsumerStates", "Flow", "Observer", "Permit", "Result", "StatesUnavailable", "Work"]
 
 
 @value_class(frozen=True, slots=True)
@@ -41,6 +40,7 @@ class Result:
     settlement: Settlement | None = None  # present when the decision is to settle
     target_failed: bool = False  # a call failed because of the target's health, not because of the event
     target_down: bool = False  # it failed in a way that meets every call alike
+    blocked: bool = False  # a right is missing that every event of its kind needs
     late_seconds: float = 0.0  # a call that was given up may still be carried out for so long
 
 
@@ -59,6 +59,9 @@ class Flow(Protocol):
 
     def target(self, work: Work, state: ConsumerState | None) -> str:
         """Where the event goes: the breaker of that name is asked first. ``state`` is the consumer's record."""
+
+    def kind(self, work: Work, state: ConsumerState | None) -> str:
+        """What it takes to run the event: the same for events that need the same rights of their target."""
 
     async def run(self, work: Work, *, attempt: int, last: bool, state: ConsumerState | None, permit: Permit) -> Result:
         """Do what the event asks for; ``state`` is the consumer's record. Raises only what ``permit`` raises."""

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from types import TracebackType
 from typing import Self
 
 from app.cmt.accounts import AccountClients
+from app.cmt.canary import gets_through
 from app.cmt.client import CmtClient
 from app.domain.entities import Catalog, EntityType
 from app.domain.errors import EVENT_MARKET_UNKNOWN
@@ -35,6 +37,11 @@ class Account:
     breaker: Breaker
     health: TargetHealth
 
+    @property
+    def is_throttled(self) -> bool:
+        """Whether calls wait, or may not be as many as usual, because it was throttled."""
+        return self.breaker.throttle.waiting > 0 or self.client.is_throttled
+
 
 class Accounts:
     """All accounts that a catalog names, as one sink. Use as an async context manager.
@@ -48,11 +55,18 @@ class Accounts:
         breakers: dict[str, Breaker] = {}
 
         def observe(name: str) -> TargetHealth:
-            breakers[name] = Breaker(sync.breaker_failures, sync.breaker_probe_seconds)
+            breakers[name] = Breaker(
+                sync.breaker_failures,
+                sync.breaker_probe_seconds,
+                most_throttled=sync.concurrency,
+                check=partial(self._gets_through, name),
+            )
             health[name] = TargetHealth(breakers[name], metrics, name)
             return health[name]
 
-        self._clients = AccountClients(cmt, catalog, concurrency=sync.concurrency, observe=observe)
+        # Without a breaker everything uses up attempts, as in a system that knows neither.
+        patience = sync.breaker_alert_seconds if sync.breaker_failures else None
+        self._clients = AccountClients(cmt, catalog, concurrency=sync.concurrency, observe=observe, patience=patience)
         self._accounts = {
             name: Account(name, client, breakers[name], health[name])
             for name, client in self._clients.by_account.items()
@@ -62,6 +76,9 @@ class Accounts:
         self._sinks: dict[int, Sink] = dict(sinks)
         # Nothing is sent for an event of an unknown market, so it does not matter whose breaker it passes.
         self._any = next(iter(self._accounts))
+
+    async def _gets_through(self, account: str) -> bool:
+        return await gets_through(self._accounts[account].client)
 
     async def __aenter__(self) -> Self:
         await self._clients.__aenter__()

@@ -19,7 +19,7 @@ import structlog
 from app.domain.consumer_state import ConsumerState
 from app.domain.counts import EVENT_ENTITY, FailureCount, Settlement
 from app.domain.entities import OWN_ACCOUNT, Catalog, EntityType
-from app.domain.errors import SYNC_COPY_LOST, SYNC_SUPERSEDED, ErrorEntry
+from app.domain.errors import CMT_NOT_ALLOWED, CMT_PERMISSION, SYNC_COPY_LOST, SYNC_SUPERSEDED, ErrorEntry
 from app.domain.event import UNKNOWN_MARKET, InvalidEvent, ProfileEvent, read_event
 from app.domain.outcome import Attempt, Failure, Outcome, Phase, RecordCount, Settle, TryAgain, decide
 from app.domain.record import SourceRecord
@@ -58,6 +58,7 @@ class ConsumerSync:
         self._account_of = account_of
         self._failures_to_dlq = settings.child_failure == "dlq"
         self._dry_run = settings.dry_run
+        self._may_wait = settings.breaker_failures > 0
         # By the identity of a market's part of the catalog, which lives as long as the catalog.
         self._digests = {id(tables): Digests(tables) for tables in (catalog, *catalog.destinations())}
 
@@ -87,6 +88,11 @@ class ConsumerSync:
     def target(self, work: Work, state: ConsumerState | None) -> str:
         """The account of the event's market."""
         return self._account_of(_event_of(work, state).market)
+
+    def kind(self, work: Work, state: ConsumerState | None) -> str:
+        """Events of an operation need the same rights, on the data extensions of their market."""
+        event = _event_of(work, state)
+        return f"{event.operation}:{event.delete_scope or '-'}:{self._tables(event)[EntityType.CONSUMER].customer_key}"
 
     async def run(self, work: Work, *, attempt: int, last: bool, state: ConsumerState | None, permit: Permit) -> Result:
         """Run the event's calls once and decide what follows. Raises only what ``permit`` raises."""
@@ -121,6 +127,7 @@ class ConsumerSync:
             settlement,
             target_failed=any(failure.entry.transport for failure in outcome.failures),
             target_down=any(failure.entry.every_call for failure in outcome.failures),
+            blocked=self._may_wait and any(failure.code == CMT_NOT_ALLOWED.code for failure in outcome.failures),
             late_seconds=outcome.late_seconds,
         )
 
@@ -168,7 +175,8 @@ class ConsumerSync:
         alert = Alert(
             reason=settlement.reason or "",
             entity=settlement.failures[0].entity if settlement.failures else EVENT_ENTITY,
-            operation=settlement.operation,
+            # A missing right is one incident, whatever needed it.
+            operation="-" if settlement.reason == CMT_PERMISSION.code else settlement.operation,
             market=settlement.market,
             event_id=record.id,
             consumer=hash_consumer(settlement.consumer_id or ""),

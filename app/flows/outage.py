@@ -1,19 +1,38 @@
-"""What an outage of an account of Marketing Cloud leads to: its breaker hears of every call, one incident says so."""
+"""What trouble with an account of Marketing Cloud leads to: its breaker hears of every call, one incident says so.
+
+Three kinds: an outage (its breaker is open), throttling, and missing rights. Trouble that comes and goes is one
+``Episode``: its incident counts from the first failure, and is over when all has been well for a while.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import math
 import time
+from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
 import structlog
 
+from app.cmt.rights import Right
 from app.domain.counts import EVENT_ENTITY
 from app.domain.entities import OWN_ACCOUNT
-from app.domain.errors import CMT_BLOCKED, CMT_OUTAGE, ErrorClass, ErrorEntry, lookup
+from app.domain.errors import (
+    CMT_BLOCKED,
+    CMT_NOT_ALLOWED,
+    CMT_OUTAGE,
+    CMT_PERMISSION,
+    CMT_RATE_LIMITED,
+    CMT_TOKEN_THROTTLED,
+    ErrorClass,
+    ErrorEntry,
+    lookup,
+)
 from app.engine.breaker import Breaker
 from app.engine.producer import DurableProducer, Write
+from app.flows.episode import Episode
+from app.flows.missing_rights import MissingRights
 from app.incidents.alert import Alert, AlertKind, Severity
 from app.observe.metrics import Metrics
 from app.settings import KafkaSettings
@@ -33,6 +52,8 @@ class TargetHealth:
     def __init__(self, breaker: Breaker, metrics: Metrics, account: str) -> None:
         self.breaker = breaker
         self.trouble: ErrorEntry | None = None
+        self.rights = MissingRights(breaker.now)
+        self.throttled_at: float | None = None  # the last throttled answer, by the breaker's clock
         self._metrics = metrics
         self._account = account
 
@@ -40,7 +61,11 @@ class TargetHealth:
         """A SOAP call ended; ``result`` is "ok" or a registry code."""
         self._metrics.call(operation, entity, result, seconds, self._account)
         entry = None if result == OK else lookup(result)
-        if entry is not None and entry.transport:
+        if entry is not None and entry.error_class is ErrorClass.THROTTLED:
+            # The call waits and is sent again: neither an outage nor the end of one.
+            self.trouble = entry
+            self.throttled_at = self.breaker.now()
+        elif entry is not None and entry.transport:
             self._is_in_trouble(entry)
             self.breaker.failed()
         else:
@@ -51,8 +76,18 @@ class TargetHealth:
         """A token request ended. The breaker hears of those that failed by the events that failed for want of one: a
         refresh ahead of time may fail without harm."""
         self._metrics.token(result, self._account)
-        if result != OK:
+        if result == CMT_TOKEN_THROTTLED.code:
+            self.trouble, self.throttled_at = CMT_TOKEN_THROTTLED, self.breaker.now()
+        elif result != OK:
             self._is_in_trouble(lookup(result))
+            self.breaker.in_trouble()
+
+    def right(self, right: Right, entity: str, data_extension: str, *, granted: bool) -> None:
+        """A right was missing, or is there again."""
+        if granted:
+            self.rights.granted(right, data_extension)
+        else:
+            self.rights.denied(right, entity, data_extension)
 
     def _is_in_trouble(self, entry: ErrorEntry) -> None:
         self.trouble = entry
@@ -60,7 +95,13 @@ class TargetHealth:
 
 
 class OutageWatch:
-    """Reports an account's open breaker: at once in the log, as an incident after ``alert_seconds``, and its end."""
+    """Reports the trouble of an account: an open breaker at once in the log, what lasts as an incident with its end.
+
+    Args:
+        alert_seconds: what lasts so long becomes an incident.
+        waiting: how many events wait.
+        blocked_since: since when events of an account are held up for want of a right, by the breaker's clock.
+    """
 
     def __init__(
         self,
@@ -69,13 +110,22 @@ class OutageWatch:
         producer: DurableProducer,
         kafka: KafkaSettings,
         alert_seconds: float,
+        waiting: Callable[[], int] = lambda: 0,
+        blocked_since: Callable[[str], float | None] = lambda account: None,
     ) -> None:
         self._account = account
         self._health = health
         self._breaker = health.breaker
         self._producer = producer
         self._kafka = kafka
-        self._alert_seconds = alert_seconds
+        self._waiting = waiting
+        self._outage = Episode(alert_seconds)
+        self._throttling = Episode(alert_seconds)
+        self._blocked_since = blocked_since
+        self._blocked = Episode(alert_seconds)
+        self._missing: dict[str, float] = {}  # entities whose missing right is an incident, and since when
+        self._tells = alert_seconds < math.inf
+        self._throttled_at: float | None = None  # the last throttled answer when it was looked at
         self._task: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
@@ -90,40 +140,104 @@ class OutageWatch:
             await asyncio.wait([self._task])
 
     async def _watch(self) -> None:
-        logged = alerted = False
+        logged = False
         while True:
-            if self._breaker.is_open:
-                if not logged:
-                    log.warning(
-                        "circuit breaker opened: no event of this account is worked on until it answers",
-                        account=self._account,
-                        reason=self._health.trouble.code if self._health.trouble else None,
-                    )
-                    logged = True
-                if not alerted and self._breaker.open_seconds >= self._alert_seconds:
-                    await self._report(AlertKind.OPEN, outage_message(self._account, self._health.trouble))
-                    alerted = True
-            elif logged:
-                log.info("circuit breaker closed: Marketing Cloud answers again", account=self._account)
-                if alerted:
-                    await self._report(
-                        AlertKind.RESOLVE, f"account {self._account}: Marketing Cloud answers again; work has resumed"
-                    )
-                logged = alerted = False
+            if self._breaker.is_open is not logged:
+                logged = self._log()
+            await self._look_for_an_outage()
+            await self._look_for_throttling()
+            await self._look_for_missing_rights()
             await asyncio.sleep(LOOK_SECONDS)
 
-    async def _report(self, kind: AlertKind, message: str) -> None:
+    def _log(self) -> bool:
+        if self._breaker.is_open:
+            log.warning(
+                "circuit breaker opened: no event of this account is worked on until it answers",
+                account=self._account,
+                reason=self._health.trouble.code if self._health.trouble else None,
+            )
+        else:
+            log.info("circuit breaker closed: Marketing Cloud answers again", account=self._account)
+        return self._breaker.is_open
+
+    async def _look_for_an_outage(self) -> None:
+        breaker, trouble = self._breaker, self._health.trouble
+        since = self._outage.since
+        said = self._outage.look(breaker.now(), breaker.failing_since if breaker.is_open else None)
+        if said is AlertKind.OPEN:
+            message = outage_message(self._account, trouble)
+            await self._report(said, CMT_OUTAGE, Severity.OUTAGE, message, self._outage.since)
+        elif said is AlertKind.RESOLVE:
+            message = f"account {self._account}: Marketing Cloud answers again; work has resumed"
+            await self._report(said, CMT_OUTAGE, Severity.OUTAGE, message, since)
+
+    async def _look_for_throttling(self) -> None:
+        if self._breaker.never_opens:
+            return  # every throttled call uses up an attempt, and what is given up is an incident of its own
+        now, last, since = self._breaker.now(), self._health.throttled_at, self._throttling.since
+        failing_since = last if last != self._throttled_at else None
+        if failing_since is None and self._breaker.throttle.waiting > 0:
+            failing_since = now
+        self._throttled_at = last
+        said = self._throttling.look(now, failing_since)
+        if said is AlertKind.OPEN:
+            message = throttling_message(self._account, self._breaker.throttle.waiting)
+            log.warning("account is throttled", account=self._account, waiting=self._breaker.throttle.waiting)
+            await self._report(said, CMT_RATE_LIMITED, Severity.THROTTLING, message, self._throttling.since)
+        elif said is AlertKind.RESOLVE:
+            message = f"account {self._account}: no longer throttled"
+            log.info("account is no longer throttled", account=self._account)
+            await self._report(said, CMT_RATE_LIMITED, Severity.THROTTLING, message, since)
+
+    async def _look_for_missing_rights(self) -> None:
+        rights, now, since = self._health.rights, self._breaker.now(), self._blocked.since
+        blocked_since = self._blocked_since(self._account)
+        said = self._blocked.look(now, blocked_since)
+        if said is AlertKind.OPEN:
+            log.error("a right is missing, events wait for it", account=self._account, missing=rights.text())
+            message = blocked_message(self._account, rights.text())
+            await self._report(said, CMT_NOT_ALLOWED, Severity.OUTAGE, message, self._blocked.since)
+        elif said is AlertKind.RESOLVE:
+            message = f"account {self._account}: the right is there, work has resumed"
+            await self._report(said, CMT_NOT_ALLOWED, Severity.OUTAGE, message, since)
+        if not self._tells:
+            return
+        # Younger ones may turn out to be missing as a whole.
+        missing = rights.of_children(before=now - 2 * LOOK_SECONDS, whole_account=blocked_since is not None)
+        for entity, (first, text) in missing.items():
+            if entity not in self._missing:
+                self._missing[entity] = first
+                message = f"account {self._account}: {CMT_PERMISSION.meaning} It {text}."
+                await self._report(AlertKind.OPEN, CMT_PERMISSION, Severity.FAILED, message, first, entity)
+        for entity in [entity for entity in self._missing if entity not in rights.entities()]:
+            first = self._missing.pop(entity)
+            message = f"account {self._account}: the right is there again"
+            await self._report(AlertKind.RESOLVE, CMT_PERMISSION, Severity.FAILED, message, first, entity)
+
+    async def _report(
+        self,
+        kind: AlertKind,
+        reason: ErrorEntry,
+        severity: Severity,
+        message: str,
+        since: float | None,
+        entity: str | None = None,
+    ) -> None:
+        now_ms = int(time.time() * 1000)
+        ago_ms = 0 if since is None else int((self._breaker.now() - since) * 1000)
         alert = Alert(
-            reason=CMT_OUTAGE.code,
-            entity=outage_entity(self._account),
+            reason=reason.code,
+            entity=entity or outage_entity(self._account),
             operation="-",
             market="-",
             event_id="",
             consumer="",
             message=message,
-            at_ms=int(time.time() * 1000),
+            at_ms=now_ms,
             kind=kind,
-            severity=Severity.OUTAGE,
+            severity=severity,
+            since_ms=now_ms - ago_ms,
+            waiting=self._waiting(),
         )
         await self._producer.write_one(
             Write(self._kafka.alerts_topic, None, alert.fingerprint.encode(), alert.to_bytes())
@@ -142,3 +256,20 @@ def outage_message(account: str, trouble: ErrorEntry | None) -> str:
     if trouble is not None and trouble.error_class is ErrorClass.AUTH:
         return f"account {account}: {said} {waits}; work resumes when this is mended."
     return f"account {account}: {said} {waits}; work resumes by itself."
+
+
+def blocked_message(account: str, missing: str) -> str:
+    """What is missing, and what follows."""
+    return (
+        f"account {account}: {CMT_NOT_ALLOWED.code}: it {missing}. The events that need this wait, no attempt is used "
+        f"up; others go on as long as no more than SYNC_MAX_PARKED events wait. {CMT_NOT_ALLOWED.remedy}"
+    )
+
+
+def throttling_message(account: str, waiting: int) -> str:
+    """What throttling means, and what may be done about it."""
+    said = f"{CMT_RATE_LIMITED.code}: {CMT_RATE_LIMITED.meaning} {waiting} events are waiting to send their calls again"
+    return (
+        f"account {account}: {said}, no attempt is used up. If it stays, lower CMT_RATE_PER_SECOND or "
+        "SYNC_CONCURRENCY, or look who else calls this account."
+    )

@@ -17,6 +17,7 @@ from aiokafka.errors import KafkaError
 from app.domain.counts import Settlement
 from app.domain.record import SourceRecord
 from app.engine.context import EngineContext, EngineStopped, Room
+from app.engine.gates import Gates
 from app.engine.lease import Lease
 from app.engine.ledger import Ledger
 from app.engine.producer import DurableProducer
@@ -166,6 +167,7 @@ class Worker:
             room=Room(TAKEN_PER_SLOT * sync.concurrency, sync.max_parked),
             crash=self._crash,
             kpi_keep_days=settings.general.kpi_keep_days,
+            gates=Gates(sync.breaker_probe_seconds),
         )
         connection = self._connection
         self._stream = stream = Stream(
@@ -189,12 +191,23 @@ class Worker:
                 dead_letters_open=stream.ownership.open_dead_letters,
                 readmodel_behind=self._read_models.behind_seconds,
                 calls_allowed=lambda: accounts.calls_allowed,
+                throttled=lambda: {account.name: float(account.is_throttled) for account in accounts},
             )
         )
         # A dry run makes no incidents: it may run beside a group that works on the same topics in earnest.
         alert_seconds = math.inf if sync.dry_run else sync.breaker_alert_seconds
         for account in accounts:
-            await stack.enter_async_context(OutageWatch(account.name, account.health, producer, kafka, alert_seconds))
+            await stack.enter_async_context(
+                OutageWatch(
+                    account.name,
+                    account.health,
+                    producer,
+                    kafka,
+                    alert_seconds,
+                    context.room.waiting,
+                    context.gates.shut_since,
+                )
+            )
         stack.push_async_callback(stream.stop)
         self._waiting_for = Reason(Kind.STATE, "the state is being recovered")
         started = asyncio.ensure_future(stream.start())

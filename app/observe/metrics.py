@@ -46,8 +46,8 @@ class Gauges:
     """Where the gauges get their values when they are read; called in the thread that serves ``/metrics``.
 
     ``oldest_parked``: seconds since the first failure of the longest-parked event. ``commit_stall``: seconds for which
-    an offset has been open that nobody works on, so that nothing behind it is committed. ``breaker_open`` (0 or 1) and
-    ``calls_allowed``: per account.
+    an offset has been open that nobody works on, so that nothing behind it is committed. ``breaker_open`` and
+    ``throttled`` (0 or 1) and ``calls_allowed``: per account.
     """
 
     parked_consumers: Callable[[], float] = _zero
@@ -59,6 +59,7 @@ class Gauges:
     dead_letters_open: Callable[[], Mapping[str, float]] = _nothing
     readmodel_behind: Callable[[], float] = _zero
     calls_allowed: Callable[[], Mapping[str, float]] = _nothing
+    throttled: Callable[[], Mapping[str, float]] = _nothing
 
 
 class Metrics:
@@ -179,6 +180,12 @@ class _GaugeCollector(Collector):
                 "SOAP calls that may be under way in an account; fewer while throttled.",
                 "account",
                 gauges.calls_allowed(),
+            ),
+            (
+                "throttled",
+                "1 while an account is throttled: calls wait, or fewer may be under way.",
+                "account",
+                gauges.throttled(),
             ),
             ("dead_letters_open", "Dead letters nobody has dealt with.", "reason", gauges.dead_letters_open()),
         )

@@ -6,6 +6,8 @@ they are about the plan as a whole:
 * ``replace``: UPDATE posts nothing until every row that was found is deleted.
 * ``reconcile``: nothing is written until everything that had to be read is read; reads go out together.
 * DELETE PROFILE leaves the parent's row while any entity row could not be found or deleted.
+* A right that only a child's data extension lacks costs the child: the event is ``partial`` (a DELETE fails). A right
+  that the account lacks as a whole keeps the event from being run: nothing of it is written, if that can be helped.
 * A row is deleted by exactly the key that Marketing Cloud returned for it, whatever the event says.
 
 How records are counted: a record is one row that an event wants written (NEW, UPDATE) or gone (DELETE), and it counts
@@ -25,16 +27,19 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from itertools import groupby
 from typing import Protocol
 
 import structlog
 
+from app.cmt.canary import allows
 from app.cmt.errors import CallError, CallFailed
 from app.cmt.results import RowResult
+from app.cmt.rights import Right
 from app.domain.counts import RowKey
 from app.domain.entities import Catalog, EntityType, Row
-from app.domain.errors import CMT_ROW_ERROR
+from app.domain.errors import CMT_NOT_ALLOWED, CMT_PERMISSION, CMT_ROW_ERROR
 from app.domain.event import Operation, ProfileEvent
 from app.domain.keys import batches, identity
 from app.domain.outcome import Attempt, Failure, NotPermitted, Phase, RecordCount, stops_attempt
@@ -102,6 +107,7 @@ class CmtSink:
         else:
             steps = plan_replace(event, self._catalog, replace_parent=self._replace_parent)
             found = await self._read_in_turn(event, steps, permit, tally)
+        await self._judge(Right.READ, permit, tally)
         for batch in self._batches(self._writes(event, steps, found)):
             if tally.stopped:
                 break
@@ -110,6 +116,20 @@ class CmtSink:
             await self._write(batch, permit, tally)
             if self._reconciles and batch[0].phase is Phase.PARENT and not tally.failures:
                 self._parents.note(event.consumer_id, batch[0].row or {})
+        await self._judge(Right.WRITE, permit, tally)
+
+    async def _judge(self, right: Right, permit: Permit, tally: _Tally) -> None:
+        """A right was missing at children's data extensions: is it there at all?"""
+        if right not in tally.denied or right in tally.shown:
+            return
+        if tally.stopped or tally.is_blocked:
+            tally.forget_denials()  # another attempt will show
+            return
+        try:
+            if not await allows(self._client, self._catalog, right, permit):
+                tally.block()
+        except CallFailed as failed:
+            tally.give_up(failed.error)
 
     async def _read_in_turn(self, event: ProfileEvent, steps: Sequence[Step], permit: Permit, tally: _Tally) -> _Found:
         # A plan has all its retrieves before its first write.
@@ -144,6 +164,7 @@ class CmtSink:
                 raise answer
             else:
                 found[step.entity] = answer
+                tally.shown.add(Right.READ)
         return found
 
     async def _write(self, batch: Sequence[Step], permit: Permit, tally: _Tally) -> None:
@@ -162,8 +183,11 @@ class CmtSink:
         for step, result in zip(batch, results, strict=True):
             if result.ok:
                 tally.succeed(step)
+                tally.shown.add(Right.WRITE)
             else:
                 code, message = result.code or CMT_ROW_ERROR.code, result.message or CMT_ROW_ERROR.meaning
+                if code == CMT_PERMISSION.code:
+                    message = f"{step.action} in {self._catalog[step.entity].customer_key}: {message}"
                 tally.fail(step, CallError(code, message))
 
     def _writes(self, event: ProfileEvent, steps: Sequence[Step], found: _Found) -> Iterator[Step]:
@@ -204,6 +228,8 @@ class _Tally:
     def __init__(self, last_attempt: bool) -> None:
         self.failures: list[Failure] = []
         self.stopped = False
+        self.denied: set[Right] = set()  # at data extensions of children
+        self.shown: set[Right] = set()  # anywhere
         self._last_attempt = last_attempt
         self._counts: dict[EntityType, list[int]] = {}  # records synced, and failed
 
@@ -212,10 +238,45 @@ class _Tally:
             self._counts.setdefault(step.entity, [0, 0])[0] += 1
 
     def fail(self, step: Step, error: CallError) -> None:
-        failure = Failure(error.code, error.message, step.entity, step.phase, error.retry_after, error.late_seconds)
+        code, phase = error.code, step.phase
+        if code == CMT_PERMISSION.code:
+            if step.entity.is_parent:
+                code = CMT_NOT_ALLOWED.code
+            else:
+                self.denied.add(Right.READ if step.action is Action.RETRIEVE else Right.WRITE)
+                phase = Phase.CHILD if phase is Phase.BEFORE_PARENT else phase
+        failure = Failure(code, error.message, step.entity, phase, error.retry_after, error.late_seconds)
         self.failures.append(failure)
         self._counts.setdefault(step.entity, [0, 0])[1] += 1
         self.stopped = self.stopped or stops_attempt(failure, last_attempt=self._last_attempt)
+
+    @property
+    def is_blocked(self) -> bool:
+        """Whether a right is missing that nothing of the event can do without."""
+        return any(failure.code == CMT_NOT_ALLOWED.code for failure in self.failures)
+
+    def forget_denials(self) -> None:
+        """Nobody knows yet whether what children's data extensions refused is their own affair."""
+        self.failures = [failure for failure in self.failures if failure.code != CMT_PERMISSION.code]
+        self.stopped = True
+
+    def block(self) -> None:
+        """What was missing at children's data extensions is missing as a whole."""
+        self.failures = [
+            replace(failure, code=CMT_NOT_ALLOWED.code) if failure.code == CMT_PERMISSION.code else failure
+            for failure in self.failures
+        ]
+        self.stopped = True
+
+    def give_up(self, error: CallError) -> None:
+        """Whether a right is missing could not be found out; another attempt may."""
+        self.failures = [
+            replace(failure, code=error.code, message=error.message, retry_after=error.retry_after)
+            if failure.code == CMT_PERMISSION.code
+            else failure
+            for failure in self.failures
+        ]
+        self.stopped = True
 
     def attempt(self) -> Attempt:
         counts = self._counts

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Protocol
 
 from app.domain.event import ProfileEvent
 from app.domain.outcome import Attempt
+from app.domain.permit import Permit
 
-# Called right before every call goes out; raises ``NotPermitted`` when it must not, because the partition of the event
-# may have a new owner, say.
-Permit = Callable[[], None]
+__all__ = ["Permit", "Sink"]
 
 
 class Sink(Protocol):

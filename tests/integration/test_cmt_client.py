@@ -13,10 +13,12 @@ import aiohttp
 import pytest
 
 from app.bundled import schema_path
+from app.cmt import canary
 from app.cmt import client as cmt_client
 from app.cmt.client import CmtClient
 from app.cmt.errors import CallError, CallFailed
 from app.cmt.results import write_results
+from app.cmt.rights import Right
 from app.domain.entities import Catalog, EntityType, Row, parse_catalog
 from app.domain.errors import lookup
 from app.settings import CmtSettings
@@ -35,6 +37,7 @@ class Target:
         self.seen: list[tuple[str, str, str]] = []
         self.seconds: list[float] = []
         self.tokens: list[str] = []
+        self.rights: list[tuple[Right, str, bool]] = []
         self._http = http
 
     def call(self, operation: str, entity: str, result: str, seconds: float) -> None:
@@ -43,6 +46,9 @@ class Target:
 
     def token(self, result: str) -> None:
         self.tokens.append(result)
+
+    def right(self, right: Right, entity: str, data_extension: str, *, granted: bool) -> None:
+        self.rights.append((right, data_extension, granted))
 
     async def fault(self, kind: str, **rule: Any) -> None:
         async with self._http.post(f"{self.url}/_sim/faults", json={"kind": kind, **rule}) as response:
@@ -81,14 +87,14 @@ async def target() -> AsyncIterator[Target]:
 async def connect(target: Target, catalog: Catalog) -> AsyncIterator[Connect]:
     async with AsyncExitStack() as stack:
 
-        async def make(**settings: Any) -> CmtClient:
+        async def make(patience: float | None = None, **settings: Any) -> CmtClient:
             given = {
                 "auth_url": target.url,
                 "client_id": "simulator",
                 "client_secret": "simulator-secret",
                 "timeout_seconds": 5.0,
             } | settings
-            client = CmtClient(CmtSettings.model_validate(given), catalog, observe=target)
+            client = CmtClient(CmtSettings.model_validate(given), catalog, observe=target, patience=patience)
             return await stack.enter_async_context(client)
 
         yield make
@@ -453,6 +459,152 @@ async def test_a_throttled_client_makes_fewer_calls_at_a_time_and_more_again_whe
     for _ in range(6):
         await client.upsert([(CONSUMER, ANN)])
     assert 1 < client.calls_allowed < most
+
+
+class Waits:
+    """A permit that notes how long it is asked to wait, and does not."""
+
+    def __init__(self, meanwhile: Callable[[], Awaitable[object]] | None = None) -> None:
+        self.asked = 0
+        self.waits: list[float] = []
+        self._meanwhile = meanwhile
+
+    def __call__(self) -> None:
+        self.asked += 1
+
+    async def wait(self, seconds: float) -> None:
+        self.waits.append(seconds)
+        if self._meanwhile is not None:
+            await self._meanwhile()
+
+
+@pytest.mark.parametrize("operation", ["upsert", "delete", "retrieve"])
+async def test_a_throttled_call_waits_and_is_sent_again(target: Target, connect: Connect, operation: str) -> None:
+    client = await connect(patience=60)
+    await target.fault("rate_limited", times=7)
+    permit = Waits()
+    if operation == "retrieve":
+        assert await client.retrieve(CONSUMER, "c-ann", permit=permit) == []
+    else:
+        call = client.upsert if operation == "upsert" else client.delete
+        assert [result.ok for result in await call([(CONSUMER, ANN)], permit=permit)] == [True]
+    assert (permit.asked, len(permit.waits)) == (8, 7), "the permit is asked again each time"
+    assert all(1 <= wait <= 60 for wait in permit.waits)
+    assert permit.waits[6] > permit.waits[0]
+    assert client._in_flight._running == 0
+
+
+async def test_how_long_a_throttled_call_waits_is_for_marketing_cloud_to_say(target: Target, connect: Connect) -> None:
+    client = await connect(patience=60)
+    await target.fault("answer", status=429, headers={"Retry-After": "40"}, times=1)
+    permit = Waits()
+    assert (await client.upsert([(CONSUMER, ANN)], permit=permit))[0].ok
+    assert 40 <= permit.waits[0] <= 44
+
+
+async def test_a_call_that_waits_for_a_throttled_token_is_throttled_itself(target: Target, connect: Connect) -> None:
+    client = await connect(patience=60)
+    await target.fault("token_429", times=1)
+    waits: list[float] = []
+
+    async def later() -> None:
+        waits.append(permit.waits[-1])
+        client._tokens._held_until = 0.0  # time flies
+
+    permit = Waits(later)
+    assert (await client.upsert([(CONSUMER, ANN)], permit=permit))[0].ok
+    assert len(waits) == 1
+
+
+async def test_only_the_rows_that_were_throttled_are_sent_again(target: Target, connect: Connect) -> None:
+    client = await connect(patience=60)
+    await target.fault("answer", dataExtension="CMT_Pet", rowCode=17, rowMessage="Rate Limited", times=2)
+    rows: list[tuple[EntityType, Row]] = [(PET, {"ConsumerId": "c1", "PetId": pet}) for pet in "abcd"]
+    permit = Waits()
+    results = await client.upsert(rows, permit=permit)
+    assert [(result.ok, result.ordinal) for result in results] == [(True, number) for number in range(4)]
+    assert len(permit.waits) == 1
+    assert sorted(row["PetId"] for row in await target.rows("CMT_Pet")) == list("abcd")
+
+
+async def test_a_call_that_is_throttled_while_others_are_not_is_left_to_its_event(
+    target: Target, connect: Connect
+) -> None:
+    client = await connect(patience=0)
+    await target.fault("rate_limited", consumerId="c-ann")
+    nobody_else = Waits()
+    alone = asyncio.create_task(client.upsert([(CONSUMER, ANN)], permit=nobody_else))
+    while len(nobody_else.waits) < 20:
+        await asyncio.sleep(0.001)
+    assert not alone.done(), "the whole account is throttled"
+    assert (await client.upsert([(CONSUMER, {"ConsumerId": "c-bob"})]))[0].ok
+    assert (await error_of(alone)).code == "CMT-RATE-LIMITED"
+
+
+@pytest.mark.parametrize(
+    ("fault", "gets_through"),
+    [
+        ({"kind": "http_503"}, False),
+        ({"kind": "server_fault"}, False),
+        ({"kind": "answer", "status": 403}, False),
+        ({"kind": "rate_limited"}, True),
+        ({"kind": "answer", "operation": "Retrieve", "overallStatus": "Error: never seen"}, True),
+        ({"kind": "http_503", "consumerId": "c-ann"}, True),
+    ],
+)
+async def test_whether_something_gets_through(
+    target: Target, connect: Connect, fault: dict[str, Any], gets_through: bool
+) -> None:
+    client = await connect(patience=60)
+    await target.fault(**fault)
+    assert await canary.gets_through(client) is gets_through
+
+
+NO_PERMISSION = "Error: API Permission Failed. Object: DataExtensionObject"
+
+
+@pytest.mark.parametrize("denied", ["Retrieve", "Update", "Delete"])
+async def test_what_an_account_may_do_is_found_out(
+    target: Target, connect: Connect, catalog: Catalog, denied: str
+) -> None:
+    client = await connect()
+    how = {"overallStatus": NO_PERMISSION} if denied == "Retrieve" else {"rowCode": 4711, "rowMessage": NO_PERMISSION}
+    await target.fault("answer", operation=denied, **how)
+    found = {right: await canary.allows(client, catalog, right, cmt_client.always) for right in Right}
+    assert found == {Right.READ: denied != "Retrieve", Right.WRITE: denied != "Delete"}
+
+
+async def test_a_missing_right_is_told_and_also_when_it_is_there_again(target: Target, connect: Connect) -> None:
+    client = await connect()
+    await target.fault("answer", operation="Retrieve", dataExtension="CMT_Pet", overallStatus=NO_PERMISSION, times=2)
+    for _ in range(2):
+        assert (await error_of(client.retrieve(PET, "c-1"))).code == "CMT-PERMISSION"
+    await client.retrieve(CONTACT, "c-1")
+    await client.retrieve(PET, "c-1")
+    assert target.rights == [
+        (Right.READ, "CMT_Pet", False),
+        (Right.READ, "CMT_Pet", False),
+        (Right.READ, "CMT_Pet", True),
+    ]
+
+
+@pytest.mark.parametrize("side", ["Client", "Security"])
+async def test_a_fault_about_authorisation_is_no_wrong_wsdl_and_worth_a_new_token(
+    target: Target, connect: Connect, side: str
+) -> None:
+    client = await connect()
+    await target.fault("answer", faultCode=side, faultMessage="The request is not authorized.", times=1)
+    assert await client.retrieve(PET, "c-1") == []
+    await target.fault("answer", faultCode=side, faultMessage="The request is not authorized.")
+    assert (await error_of(client.retrieve(PET, "c-1"))).code == "CMT-PERMISSION"
+
+
+async def test_without_patience_a_throttled_call_fails_at_once(target: Target, connect: Connect) -> None:
+    client = await connect()
+    await target.fault("rate_limited", times=1)
+    permit = Waits()
+    assert (await error_of(client.upsert([(CONSUMER, ANN)], permit=permit))).code == "CMT-RATE-LIMITED"
+    assert permit.waits == []
 
 
 async def test_while_a_good_answer_is_read_the_next_call_may_be_under_way(

@@ -61,3 +61,19 @@ async def test_without_a_rate_nobody_waits() -> None:
     for _ in range(1000):
         await rate.turn()
     assert clock.now == 100.0
+
+
+async def test_while_throttled_fewer_calls_start_and_all_of_them_again_when_it_goes_well() -> None:
+    clock = Clock()
+    rate = RateLimit(10.0, clock=clock, sleep=clock.sleep)
+    rate.throttled()
+    began = clock.now
+    for _ in range(11):
+        await rate.turn()
+    assert round(clock.now - began, 6) == 2.0
+    for _ in range(20):
+        rate.throttled()
+    assert rate.share == 0.25, "never none"
+    for _ in range(10 * 20):
+        rate.went_well()
+    assert rate.share == 1.0

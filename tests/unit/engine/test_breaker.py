@@ -114,3 +114,83 @@ async def test_of_those_who_wait_one_becomes_the_probe() -> None:
 @pytest.mark.parametrize("threshold", [0, 1, 20])
 async def test_a_closed_breaker_lets_everybody_pass_at_once(threshold: int) -> None:
     assert await Breaker(threshold, 5.0).pass_or_probe() is False
+
+
+# Failures of one event
+
+
+class Canary:
+    """A call that has nothing to do with any event."""
+
+    def __init__(self, gets_through: bool) -> None:
+        self.gets_through = gets_through
+        self.asked = 0
+
+    async def __call__(self) -> bool:
+        self.asked += 1
+        await asyncio.sleep(0)
+        return self.gets_through
+
+
+async def settle() -> None:
+    for _ in range(10):
+        await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize("gets_through", [True, False])
+async def test_failures_of_one_consumer_open_it_only_if_nothing_else_gets_through(gets_through: bool) -> None:
+    canary = Canary(gets_through)
+    breaker = Breaker(3, 5.0, check=canary)
+    for _ in range(4):
+        breaker.failed()
+        breaker.event_failed("anna")
+    assert not breaker.is_open
+    await settle()
+    assert canary.asked == 1
+    assert breaker.is_open is not gets_through
+
+
+@pytest.mark.parametrize("gets_through", [True, False])
+async def test_an_event_that_is_about_to_be_given_up_makes_an_outage_only_if_nothing_else_gets_through(
+    gets_through: bool,
+) -> None:
+    canary = Canary(gets_through)
+    breaker = Breaker(20, 5.0, check=canary)
+    breaker.failed()
+    breaker.event_failed("anna")
+    await asyncio.gather(*(breaker.confirm() for _ in range(5)))
+    assert canary.asked == 1
+    assert breaker.is_open is not gets_through
+
+
+async def test_when_events_of_several_consumers_fail_nobody_is_asked() -> None:
+    canary = Canary(True)
+    breaker = Breaker(3, 5.0, check=canary)
+    for consumer in ("anna", "berta", "clara"):
+        breaker.failed()
+        breaker.event_failed(consumer)
+    assert breaker.is_open
+    assert canary.asked == 0
+
+
+async def test_an_answer_clears_who_was_suspected() -> None:
+    breaker = Breaker(3, 5.0, check=Canary(True))
+    for consumer in ("anna", "berta", "clara"):
+        breaker.failed()
+        breaker.event_failed(consumer)
+        breaker.succeeded()
+    for _ in range(3):
+        breaker.failed()
+    assert not breaker.is_open
+
+
+def test_trouble_is_counted_from_the_first_failure_since_the_last_answer() -> None:
+    clock = Clock()
+    breaker = Breaker(3, 5.0, clock=clock)
+    breaker.failed()
+    breaker.succeeded()
+    assert breaker.failing_since is None
+    for _ in range(5):
+        breaker.failed()
+        clock.now += 1
+    assert breaker.failing_since == 100.0

@@ -20,13 +20,21 @@ from app.domain.archive import decode_document, document_keys, parse_document_ke
 from app.domain.consumer_state import ConsumerState, parse_consumer_key
 from app.domain.counts import Counts, FailureCount, Settlement, added, cells
 from app.domain.entities import EntityType
-from app.domain.errors import CMT_ROW_INVALID, CMT_SERVER_FAULT, EVENT_NOT_JSON, SYNC_COPY_LOST, ErrorEntry
+from app.domain.errors import (
+    CMT_NOT_ALLOWED,
+    CMT_ROW_INVALID,
+    CMT_SERVER_FAULT,
+    EVENT_NOT_JSON,
+    SYNC_COPY_LOST,
+    ErrorEntry,
+)
 from app.domain.event import InvalidEvent
 from app.domain.outcome import Failure, NotPermitted, Outcome, Phase, Settle, TryAgain
 from app.domain.record import SourceRecord
 from app.domain.state import PartitionState, Verdict, parse_partition_key
-from app.engine.breaker import Breaker
+from app.engine.breaker import Breaker, Check
 from app.engine.context import EngineContext, Room
+from app.engine.gates import Gates
 from app.engine.lease import Lease
 from app.engine.ledger import Ledger
 from app.engine.ownership import Ownership
@@ -56,7 +64,8 @@ class Lost(Enum):
 class Event:
     """``script``: what becomes of it: ``ok``, ``once`` and ``twice`` (failing attempts), ``never`` (gets through),
     ``unanswered`` (the target fails on it), ``refused``, ``refused once`` (a second run would succeed), ``partial``,
-    ``stopped`` (by the permit, the first time), ``bug``, ``invalid``."""
+    ``stopped`` (by the permit, the first time), ``needs`` (a right that may be missing), ``throttled`` (its call
+    waits), ``bug``, ``invalid``."""
 
     consumer: str
     script: str = "ok"
@@ -153,8 +162,10 @@ class ScriptedFlow:
     gate: asyncio.Event | None = None  # a test may hold back what is under way
     gated_from: int = 1  # attempts before this one pass
     retry_after: float | None = None  # what failing attempts ask for
+    throttled_seconds: float = 3600.0  # what calls of ``throttled`` events wait for
     late_seconds: float = 0.0  # for how long a call of an attempt that was not answered may still be carried out
     breakers: Mapping[str, Breaker] = field(default_factory=dict)  # each hears of three calls an attempt
+    right_is_there: bool = True  # that ``needs`` events need
     target_is_up: bool = True  # of all targets
     down: set[str] = field(default_factory=set)  # some of them
 
@@ -173,6 +184,10 @@ class ScriptedFlow:
         """``anna@b`` goes to target ``b``."""
         return target_of(work.consumer)
 
+    def kind(self, work: Work, state: ConsumerState | None) -> str:
+        """Whether it needs the right."""
+        return "needs" if work.payload.script == "needs" else "other"
+
     async def run(self, work: Work, *, attempt: int, last: bool, state: ConsumerState | None, permit: Permit) -> Result:
         permit()
         self.under_way[work.consumer] += 1
@@ -182,6 +197,9 @@ class ScriptedFlow:
             await asyncio.sleep(0)
             if self.gate is not None and attempt >= self.gated_from:
                 await self.gate.wait()
+            if work.payload.script == "throttled":
+                await permit.wait(self.throttled_seconds)
+                permit()
             if work.payload.script == "stopped" and self.late_seconds:
                 stop = NotPermitted()
                 stop.late_seconds, self.late_seconds = self.late_seconds, 0.0
@@ -201,6 +219,9 @@ class ScriptedFlow:
                 result = self._settled(work, attempt, failure) if last else Result(TryAgain(failure))
                 return replace(result, target_failed=True, late_seconds=self.late_seconds)
             breaker.succeeded()
+        if script == "needs" and not self.right_is_there:
+            failure = Failure(CMT_NOT_ALLOWED.code, "no right", EntityType.CONSUMER, Phase.BEFORE_PARENT)
+            return Result(TryAgain(failure), blocked=True)
         if script == "bug":
             raise RuntimeError("a bug of the flow")
         failing = {"once": 1, "twice": 2, "never": MAX_ATTEMPTS}.get(script, 0)
@@ -247,7 +268,14 @@ class World:
     """Topics that outlive owners, and at most one owner at a time."""
 
     def __init__(
-        self, events: Sequence[Event], *, concurrency: int = 4, max_parked: int = 1_000, breaker_failures: int = 0
+        self,
+        events: Sequence[Event],
+        *,
+        concurrency: int = 4,
+        max_parked: int = 1_000,
+        breaker_failures: int = 0,
+        most_throttled: int = 64,
+        probe_seconds: float = 0.001,
     ) -> None:
         self.events = list(events)
         self.topics: dict[str, list[Write]] = {
@@ -262,6 +290,9 @@ class World:
         self.max_parked = max_parked
         self.breaker_failures = breaker_failures
         self.dry_run = False
+        self.most_throttled = most_throttled
+        self.probe_seconds = probe_seconds
+        self.check: Check | None = None
         self.today = date.fromisoformat(DAY)  # a later day moves what is counted into a document
         self.deleted: set[int] = set()  # events that are gone from the main topic
         self.timestamps: dict[int, int] = {}  # of events that have another one
@@ -282,7 +313,12 @@ class World:
         self.producer = MortalProducer(self.topics)
         self.producer.dies_at, self.producer.lost = dies_at, lost
         targets = {"target"} if self.breaker_failures == 0 else {target_of(event.consumer) for event in self.events}
-        self.breakers = {name: Breaker(self.breaker_failures, 0.001) for name in sorted(targets)}
+        self.breakers = {
+            name: Breaker(
+                self.breaker_failures, self.probe_seconds, most_throttled=self.most_throttled, check=self.check
+            )
+            for name in sorted(targets)
+        }
         self.flow.breakers = self.breakers if self.breaker_failures else {}
         self.context = EngineContext(
             kafka=KAFKA,
@@ -306,6 +342,7 @@ class World:
             crash=self.bugs.append,
             today=lambda: self.today,
             archive_seconds=0.0,
+            gates=Gates(self.probe_seconds),
         )
         self.ownership = Ownership(self.context, self._table(), drain_seconds=5.0, stall_seconds=1e-9)
         self.tasks = [asyncio.create_task(self._take_over_and_read())]

@@ -7,10 +7,12 @@ from collections.abc import Callable
 
 import pytest
 
+from app.cmt.rights import Right
 from app.engine.breaker import Breaker
+from app.engine.gates import Gates
 from app.flows import outage
 from app.flows.outage import OutageWatch, TargetHealth
-from app.incidents.alert import Alert, AlertKind
+from app.incidents.alert import Alert, AlertKind, Severity
 from app.observe.metrics import Metrics
 from app.settings import KafkaSettings
 from tests.unit.engine.fakes import FakeProducer
@@ -39,13 +41,24 @@ async def until(condition: Callable[[], object]) -> None:
             await asyncio.sleep(0.005)
 
 
-@pytest.mark.parametrize("result", ["CMT-TIMEOUT", "CMT-SERVER-FAULT", "CMT-RATE-LIMITED"])
+@pytest.mark.parametrize("result", ["CMT-TIMEOUT", "CMT-SERVER-FAULT", "CMT-UNAVAILABLE"])
 def test_calls_that_fail_for_the_targets_health_open_the_breaker(result: str) -> None:
     breaker = Breaker(3, 1.0)
     health = TargetHealth(breaker, Metrics(), "default")
     for _ in range(3):
         assert not breaker.is_open
         health.call("upsert", "pet", result, 0.1)
+    assert breaker.is_open
+
+
+def test_throttling_neither_opens_nor_closes_the_breaker() -> None:
+    breaker = Breaker(2, 1.0)
+    health = TargetHealth(breaker, Metrics(), "default")
+    for _ in range(50):
+        health.call("upsert", "pet", "CMT-RATE-LIMITED", 0.1)
+    assert not breaker.is_open
+    breaker.trip()
+    health.call("upsert", "pet", "CMT-RATE-LIMITED", 0.1)
     assert breaker.is_open
 
 
@@ -84,6 +97,10 @@ async def test_one_alert_says_that_it_lasts_and_one_that_it_is_over(monkeypatch:
         await until(lambda: producer.written)
         await asyncio.sleep(0.05)
         breaker.succeeded()
+        clock.now += 29
+        await asyncio.sleep(0.05)
+        assert len(producer.written) == 1, "it may come back"
+        clock.now += 2
         await until(lambda: len(producer.written) == 2)
     alerts = [Alert.from_bytes(record.value) for record in producer.of(KAFKA.alerts_topic)]
     assert [alert.kind for alert in alerts] == [AlertKind.OPEN, AlertKind.RESOLVE]
@@ -101,6 +118,76 @@ async def test_a_short_outage_makes_no_alert_at_all(monkeypatch: pytest.MonkeyPa
             clock.now += 30
             await asyncio.sleep(0.02)
             breaker.succeeded()
+            await asyncio.sleep(0.02)
+            clock.now += 31
+            await asyncio.sleep(0.02)
+    assert producer.written == []
+
+
+async def test_an_outage_that_flickers_is_one_from_its_first_failure_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(outage, "LOOK_SECONDS", 0.005)
+    clock, producer = Clock(), FakeProducer()
+    breaker = Breaker(2, 5.0, clock=clock)
+    async with watching(breaker, producer):
+        for _ in range(4):
+            breaker.failed()
+            clock.now += 5
+            breaker.failed()
+            await asyncio.sleep(0.02)
+            clock.now += 10
+            breaker.succeeded()
+            await asyncio.sleep(0.02)
+            clock.now += 1
+        breaker.failed()
+        breaker.failed()
+        await until(lambda: producer.written)
+        await asyncio.sleep(0.02)
+    (record,) = producer.written
+    alert = Alert.from_bytes(record.value)
+    assert alert.at_ms - alert.began_ms == pytest.approx(64_000, abs=500)
+
+
+async def test_throttling_that_lasts_is_one_incident_of_its_own_and_says_how_many_wait(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(outage, "LOOK_SECONDS", 0.005)
+    clock, producer = Clock(), FakeProducer()
+    breaker = Breaker(2, 5.0, clock=clock)
+    health = TargetHealth(breaker, Metrics(), "default")
+    watch = OutageWatch("default", health, producer, KAFKA, alert_seconds=60, waiting=lambda: 17)  # type: ignore[arg-type]
+    async with watch:
+        for _ in range(7):
+            health.call("upsert", "pet", "CMT-RATE-LIMITED", 0.1)
+            health.call("upsert", "pet", "ok", 0.1)
+            await asyncio.sleep(0.02)
+            clock.now += 10
+        assert not breaker.is_open
+        health.call("upsert", "pet", "CMT-RATE-LIMITED", 0.1)
+        await until(lambda: producer.written)
+        breaker.throttle.enter()  # one call is asked to wait for long
+        clock.now += 3600
+        await asyncio.sleep(0.05)
+        breaker.throttle.leave()
+        await asyncio.sleep(0.05)
+        assert len(producer.written) == 1
+        clock.now += 31
+        await until(lambda: len(producer.written) == 2)
+    opened, over = [Alert.from_bytes(record.value) for record in producer.written]
+    assert (opened.kind, over.kind) == (AlertKind.OPEN, AlertKind.RESOLVE)
+    assert opened.fingerprint == over.fingerprint == "CMT-RATE-LIMITED:event:-"
+    assert (opened.severity, opened.waiting) == (Severity.THROTTLING, 17)
+    assert opened.at_ms - opened.began_ms == pytest.approx(60_000, abs=500)
+
+
+async def test_a_few_throttled_calls_are_no_incident(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(outage, "LOOK_SECONDS", 0.005)
+    clock, producer = Clock(), FakeProducer()
+    health = TargetHealth(Breaker(2, 5.0, clock=clock), Metrics(), "default")
+    async with watching(health.breaker, producer, health=health):
+        for _ in range(5):
+            health.call("upsert", "pet", "CMT-RATE-LIMITED", 0.1)
+            await asyncio.sleep(0.02)
+            clock.now += 31
             await asyncio.sleep(0.02)
     assert producer.written == []
 
@@ -146,3 +233,64 @@ def test_trouble_is_what_was_said_last() -> None:
     assert health.trouble is not None, "a token is no answer to a call"
     health.call("upsert", "pet", "CMT-ROW-INVALID", 0.1)
     assert health.trouble is None
+
+
+async def test_a_right_that_a_childs_data_extension_lacks_is_one_incident_that_names_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(outage, "LOOK_SECONDS", 0.005)
+    clock, producer = Clock(), FakeProducer()
+    health = TargetHealth(Breaker(2, 5.0, clock=clock), Metrics(), "default")
+    async with watching(health.breaker, producer, health=health):
+        for _ in range(3):
+            health.right(Right.WRITE, "pet", "CMT_Pet", granted=False)
+            clock.now += 1
+            await asyncio.sleep(0.02)
+        health.right(Right.WRITE, "pet", "CMT_Pet", granted=True)
+        await until(lambda: len(producer.written) == 2)
+    opened, over = [Alert.from_bytes(record.value) for record in producer.written]
+    assert (opened.kind, over.kind) == (AlertKind.OPEN, AlertKind.RESOLVE)
+    assert opened.fingerprint == over.fingerprint == "CMT-PERMISSION:pet:-"
+    assert opened.severity is Severity.FAILED
+    assert "may not write CMT_Pet" in opened.message
+
+
+async def test_a_right_that_is_missing_as_a_whole_is_one_outage_that_names_right_and_data_extensions(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(outage, "LOOK_SECONDS", 0.005)
+    clock, producer = Clock(), FakeProducer()
+    health = TargetHealth(Breaker(2, 5.0, clock=clock), Metrics(), "default")
+    gates = Gates(5.0, clock=clock)
+    watch = OutageWatch(
+        "default",
+        health,
+        producer,  # type: ignore[arg-type]
+        KAFKA,
+        alert_seconds=60,
+        waiting=lambda: 12,
+        blocked_since=gates.shut_since,
+    )
+    async with watch:
+        for entity in ("contact", "pet", "consumer"):
+            health.right(Right.READ, entity, f"CMT_{entity}", granted=False)
+        gates.shut("default", "UPDATE")
+        gates.shut("default", "DELETE")
+        for _ in range(62):
+            clock.now += 1
+            await asyncio.sleep(0.006)
+        await until(lambda: producer.written)
+        health.right(Right.READ, "contact", "CMT_contact", granted=True)
+        health.right(Right.READ, "pet", "CMT_pet", granted=True)
+        gates.reopen("default", "UPDATE")
+        gates.reopen("default", "DELETE")
+        clock.now += 1
+        await asyncio.sleep(0.02)
+        clock.now += 60
+        await until(lambda: len(producer.written) == 2)
+        await asyncio.sleep(0.02)
+    opened, over = [Alert.from_bytes(record.value) for record in producer.written]
+    assert (opened.kind, over.kind) == (AlertKind.OPEN, AlertKind.RESOLVE)
+    assert opened.fingerprint == over.fingerprint == "CMT-NOT-ALLOWED:event:-"
+    assert (opened.severity, opened.waiting) == (Severity.OUTAGE, 12)
+    assert "may not read CMT_consumer, CMT_contact, CMT_pet" in opened.message

@@ -1,0 +1,157 @@
+"""A right that is missing at one data extension costs a child; one that is missing as a whole makes an event wait."""
+
+from __future__ import annotations
+
+import pytest
+
+from app.cmt.canary import NOBODY
+from app.domain.entities import Catalog, EntityType
+from app.domain.event import Operation, ProfileEvent
+from app.domain.outcome import Attempt, Outcome, Phase, Settle, TryAgain, decide
+from app.domain.plan import Action
+from app.settings import SyncSettings
+from app.sinks.cmt import CmtSink
+from tests.unit.sinks.fake_cmt import FakeCmt
+
+CONSUMER, CONTACT, CHILD, PET, ASSET, INTEREST, OPT_IN = EntityType
+CHILDREN = (CONTACT, CHILD, PET, ASSET, INTEREST, OPT_IN)
+DENIED, BLOCKED = "CMT-PERMISSION", "CMT-NOT-ALLOWED"
+STRATEGIES = ["replace", "reconcile"]
+
+
+def event(operation: Operation, **changes: object) -> ProfileEvent:
+    values: dict[str, object] = {
+        "event_id": "e-1",
+        "operation": operation,
+        "consumer_id": "c-1",
+        "market": "DE",
+        "occurred_at": "2026-01-01T00:00:00Z",
+        "consumer": {"ConsumerId": "c-1", "FirstName": "Jana"},
+        "entities": {CONTACT: ({"ContactId": "k-1", "Value": "x"},), PET: ({"PetId": "p-1", "Name": "Bello"},)},
+    }
+    return ProfileEvent(**{**values, **changes})  # type: ignore[arg-type]
+
+
+NEW, UPDATE = event(Operation.NEW), event(Operation.UPDATE)
+DELETE = event(Operation.DELETE, consumer=None, entities={}, delete_scope="PROFILE")
+
+
+async def run(cmt: FakeCmt, catalog: Catalog, what: ProfileEvent, strategy: str, *, last: bool = False) -> Attempt:
+    sink = CmtSink(cmt, catalog, SyncSettings(strategy=strategy))  # type: ignore[arg-type]
+    return await sink.apply(what, last_attempt=last, permit=lambda: None)  # type: ignore[arg-type]
+
+
+def held(cmt: FakeCmt) -> None:
+    cmt.hold(CONSUMER, ConsumerId="c-1")
+    cmt.hold(CONTACT, ConsumerId="c-1", ContactId="old")
+    cmt.hold(PET, ConsumerId="c-1", PetId="old")
+
+
+def codes(attempt: Attempt) -> list[tuple[str, EntityType]]:
+    return [(failure.code, failure.entity) for failure in attempt.failures]
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+@pytest.mark.parametrize("what", [NEW, UPDATE], ids=["NEW", "UPDATE"])
+async def test_a_childs_data_extension_that_may_not_be_written_makes_the_event_partial(
+    cmt: FakeCmt, catalog: Catalog, what: ProfileEvent, strategy: str
+) -> None:
+    held(cmt)
+    for action in (Action.UPSERT, Action.DELETE):
+        cmt.fail_row(action, PET, DENIED)
+    attempt = await run(cmt, catalog, what, strategy)
+    assert {code for code, _ in codes(attempt)} == {DENIED}
+    decision = decide(attempt, attempts_left=True)
+    assert isinstance(decision, Settle)
+    assert decision.outcome is Outcome.PARTIAL
+    assert ("c-1", "k-1") in cmt.tables[CONTACT], "the rest is written"
+    assert "CMT_Pet" in attempt.failures[0].message
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+async def test_a_childs_data_extension_that_may_not_be_read_makes_an_update_partial(
+    cmt: FakeCmt, catalog: Catalog, strategy: str
+) -> None:
+    held(cmt)
+    cmt.fail_call(Action.RETRIEVE, PET, DENIED)
+    attempt = await run(cmt, catalog, UPDATE, strategy)
+    assert codes(attempt) == [(DENIED, PET)]
+    assert attempt.failures[0].phase is Phase.CHILD
+    decision = decide(attempt, attempts_left=True)
+    assert isinstance(decision, Settle)
+    assert decision.outcome is Outcome.PARTIAL
+    assert set(cmt.tables[CONTACT]) == {("c-1", "k-1")}
+    assert set(cmt.tables[PET]) == {("c-1", "old"), ("c-1", "p-1")}, "nobody knows what to delete"
+
+
+@pytest.mark.parametrize("action", [Action.RETRIEVE, Action.DELETE])
+async def test_an_erasure_that_a_childs_data_extension_does_not_allow_has_failed(
+    cmt: FakeCmt, catalog: Catalog, action: Action
+) -> None:
+    held(cmt)
+    cmt.fail_call(action, PET, DENIED)
+    attempt = await run(cmt, catalog, DELETE, "replace")
+    decision = decide(attempt, attempts_left=True)
+    assert isinstance(decision, Settle)
+    assert (decision.outcome, decision.dead_letter, decision.alert) == (Outcome.FAILED, True, True)
+    assert cmt.tables[CONTACT] == {}, "as much as possible is erased"
+    assert cmt.tables[CONSUMER], "the parent stays"
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+@pytest.mark.parametrize("what", [UPDATE, DELETE], ids=["UPDATE", "DELETE"])
+async def test_without_the_right_to_read_nothing_is_written_and_the_event_waits(
+    cmt: FakeCmt, catalog: Catalog, what: ProfileEvent, strategy: str
+) -> None:
+    held(cmt)
+    for entity in EntityType:
+        cmt.fail_call(Action.RETRIEVE, entity, DENIED)
+    attempt = await run(cmt, catalog, what, strategy)
+    assert BLOCKED in {code for code, _ in codes(attempt)}
+    assert isinstance(decide(attempt, attempts_left=True), TryAgain)
+    assert {call.action for call in cmt.calls} == {Action.RETRIEVE}
+    parent_was_read = strategy == "reconcile" or what is DELETE
+    assert (f"retrieve consumer {NOBODY}" in cmt.log) is not parent_was_read
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+@pytest.mark.parametrize("what", [NEW, UPDATE, DELETE], ids=["NEW", "UPDATE", "DELETE"])
+async def test_without_the_right_to_write_the_event_waits(
+    cmt: FakeCmt, catalog: Catalog, what: ProfileEvent, strategy: str
+) -> None:
+    held(cmt)
+    before = {entity: dict(table) for entity, table in cmt.tables.items()}
+    for entity in EntityType:
+        for action in (Action.UPSERT, Action.DELETE):
+            cmt.fail_call(action, entity, DENIED)
+    attempt = await run(cmt, catalog, what, strategy)
+    assert BLOCKED in {code for code, _ in codes(attempt)}
+    assert isinstance(decide(attempt, attempts_left=True), TryAgain)
+    assert cmt.tables == before
+
+
+async def test_whether_a_right_is_missing_as_a_whole_is_asked_only_if_nothing_has_shown_it(
+    cmt: FakeCmt, catalog: Catalog
+) -> None:
+    held(cmt)
+    cmt.fail_call(Action.RETRIEVE, PET, DENIED)
+    await run(cmt, catalog, UPDATE, "replace")
+    assert not any(NOBODY in line for line in cmt.log)
+    cmt.heal()
+    cmt.fail_call(Action.DELETE, PET, DENIED)
+    cmt.tables[CONTACT].clear()
+    await run(cmt, catalog, DELETE, "replace")
+    assert [line for line in cmt.log if NOBODY in line] == [f"delete consumer {NOBODY}"]
+
+
+@pytest.mark.parametrize("what", [UPDATE, DELETE], ids=["UPDATE", "DELETE"])
+async def test_when_that_cannot_be_found_out_the_event_is_tried_again(
+    cmt: FakeCmt, catalog: Catalog, what: ProfileEvent
+) -> None:
+    held(cmt)
+    for entity in CHILDREN:
+        cmt.fail_call(Action.RETRIEVE, entity, DENIED)
+    cmt.fail_call(Action.RETRIEVE, CONSUMER, "CMT-UNAVAILABLE")
+    attempt = await run(cmt, catalog, what, "replace")
+    assert {code for code, _ in codes(attempt)} == {"CMT-UNAVAILABLE"}
+    assert isinstance(decide(attempt, attempts_left=True), TryAgain)
