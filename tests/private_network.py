@@ -22,12 +22,11 @@ import pytest
 
 _CLONE_NEWNET = 0x40000000
 _SBIN = "/usr/sbin:/sbin"
-_TABLE = "inet dropped"
 _Result = TypeVar("_Result")
 
 
 class PrivateNetwork:
-    """The loopback interface of a namespace. Use in the thread that made it."""
+    """The loopback interface of a namespace. Use in a thread that is in it."""
 
     @contextmanager
     def dropping(self, port: int) -> Iterator[None]:
@@ -36,19 +35,20 @@ class PrivateNetwork:
         try:
             yield
         finally:
-            self.pass_all()
+            self.pass_all(port)
 
     def drop(self, port: int) -> None:
+        table = f"inet dropped{port}"
         for rule in (
-            f"add table {_TABLE}",
-            f"add chain {_TABLE} out {{ type filter hook output priority 0; }}",
-            f"add rule {_TABLE} out tcp dport {port} drop",
-            f"add rule {_TABLE} out tcp sport {port} drop",
+            f"add table {table}",
+            f"add chain {table} out {{ type filter hook output priority 0; }}",
+            f"add rule {table} out tcp dport {port} drop",
+            f"add rule {table} out tcp sport {port} drop",
         ):
             _run("nft", rule)
 
-    def pass_all(self) -> None:
-        _run("nft", f"delete table {_TABLE}")
+    def pass_all(self, port: int) -> None:
+        _run("nft", f"delete table inet dropped{port}")
 
     def unsent(self, port: int) -> int:
         """Bytes to this port that the kernel keeps and will send again, whoever gave them up."""
@@ -57,31 +57,42 @@ class PrivateNetwork:
         return sum(int(each[4].partition(":")[0], 16) for each in fields if int(each[2].partition(":")[2], 16) == port)
 
 
-def in_private_network(scenario: Callable[[PrivateNetwork], Coroutine[Any, Any, _Result]]) -> _Result:
-    """Run a coroutine in a thread with a network of its own. Skips where that cannot be, but not in CI."""
-    reason = _why_not()
+def needed() -> None:
+    """Skips where there can be no private network, but not in CI."""
+    reason = why_not()
     if reason is not None:
         if os.environ.get("CI"):
             pytest.fail(reason)
         pytest.skip(reason)
 
+
+def in_private_network(scenario: Callable[[PrivateNetwork], Coroutine[Any, Any, _Result]]) -> _Result:
+    """Run a coroutine in a thread with a network of its own; skips as ``needed``."""
+    needed()
+
     def run() -> _Result:
         if ctypes.CDLL(None, use_errno=True).unshare(_CLONE_NEWNET) != 0:
             raise OSError(ctypes.get_errno(), "unshare")
-        _run("ip", "link set lo up")
+        loopback_up()
         return asyncio.run(scenario(PrivateNetwork()))
 
     with ThreadPoolExecutor(1) as own_thread:
         return own_thread.submit(run).result()
 
 
-def _why_not() -> str | None:
+def why_not() -> str | None:
+    """Why there can be no private network here."""
     if sys.platform != "linux":
         return "needs Linux: network namespaces"
     if os.geteuid() != 0:
         return "needs root: a network namespace"
     missing = [tool for tool in ("ip", "nft") if _path(tool) is None]
     return f"needs {' and '.join(missing)} (Debian: apt-get install iproute2 nftables)" if missing else None
+
+
+def loopback_up() -> None:
+    """A new network has its loopback interface down."""
+    _run("ip", "link set lo up")
 
 
 def _path(tool: str) -> str | None:

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import argparse
+import os
 import secrets
 import signal
 import sys
 import traceback
 from collections.abc import Sequence
 
-from app.kafka.distribution import BrokerStartError
+from app.kafka.distribution import BrokerStartError, libraries
+from tests import private_network
 from tests.chaos.event_calls import STRATEGIES, Strategy
 from tests.chaos.report import Line, describe, print_table
 from tests.chaos.run import Run, carry_out
+from tests.chaos.schedule import DECK, SURROUNDINGS, Blow
+from tests.chaos.surroundings import apart, is_apart
 
 # A machine of two cores settles more than twice as many: the other half is for catching up after a blow.
 EVENTS_PER_SECOND = 50.0
@@ -27,6 +31,8 @@ def plan_of(
     strategies: Sequence[Strategy] = STRATEGIES,
     faults: Sequence[bool] = (False, True),
     pace: float = EVENTS_PER_SECOND,
+    surroundings: bool = False,
+    deck: Sequence[Blow] | None = None,
 ) -> Run:
     """Run ``number`` of several: with and without faults of the CMT in turn, with one strategy after the other.
 
@@ -37,13 +43,24 @@ def plan_of(
     seconds = max(LEAST_SECONDS, events / pace)
     down = min(DOWN_SECONDS, seconds / 3) if with_faults else 0.0
     consumers = min(300, max(30, events // 10))
-    return Run(seed + number, events, seconds + down, down_seconds=down, consumers=consumers, strategy=strategy)
+    return Run(
+        seed + number,
+        events,
+        seconds + down,
+        down_seconds=down,
+        consumers=consumers,
+        strategy=strategy,
+        deck=deck or (SURROUNDINGS if surroundings else DECK),
+        surroundings=surroundings,
+    )
 
 
 def again(run: Run, pace: float = EVENTS_PER_SECOND) -> str:
     """The command that does this run alone."""
     faults = "on" if run.down_seconds else "off"
     options = f"--runs 1 --events {run.events} --seed {run.seed} --strategy {run.strategy} --faults {faults}"
+    if run.surroundings:
+        options += " --deck surroundings"
     if pace != EVENTS_PER_SECOND:
         options += f" --pace {pace:g}"
     return f"python -m tests.chaos {options}"
@@ -62,7 +79,25 @@ def main() -> int:
         "--faults", choices=["on", "off", "both"], default="both", help="of the CMT, in every other run"
     )
     parser.add_argument("--pace", type=float, default=EVENTS_PER_SECOND, help="events published per second")
+    parser.add_argument(
+        "--deck", choices=["processes", "surroundings"], default="processes", help="what is hit: see tests/chaos"
+    )
+    parser.add_argument("--blows", default="", help="only these blows of the deck, separated by commas")
     chosen = parser.parse_args()
+    surroundings = chosen.deck == "surroundings"
+    known = SURROUNDINGS if surroundings else DECK
+    deck = tuple(Blow(name) for name in chosen.blows.split(",") if name) or known
+    if not set(deck) <= set(known):
+        parser.error(f"the deck has {', '.join(dict.fromkeys(known))}")
+    if surroundings and not is_apart():
+        if (reason := private_network.why_not()) is not None:
+            print(f"The deck surroundings {reason}", file=sys.stderr)
+            return 1
+        libraries()  # in the new network there is nowhere to fetch them from
+        command = apart([sys.executable, "-m", "tests.chaos", *sys.argv[1:]])
+        os.execvp(command[0], command)
+    if surroundings:
+        private_network.loopback_up()
     if chosen.runs < 1 or chosen.events < 100 or chosen.pace <= 0:
         parser.error("at least 1 run of 100 events, at some pace")
     strategies = [one for one in STRATEGIES if chosen.strategy in (one, "both")]
@@ -74,7 +109,7 @@ def main() -> int:
     lines: list[Line] = []
     without_verdict = 0
     for number in range(chosen.runs):
-        run = plan_of(number, seed, chosen.events, strategies, faults, chosen.pace)
+        run = plan_of(number, seed, chosen.events, strategies, faults, chosen.pace, surroundings, deck)
         kind = (
             f"with faults, CMT down for {run.down_seconds:.0f} s" if run.down_seconds else "without faults of the CMT"
         )

@@ -10,7 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from app.kafka.local_broker import LocalBroker
-from tests.chaos.schedule import SLOTS, Act, Deed, Schedule
+from tests.chaos.schedule import SLOTS, Act, Blow, Deed, Schedule
+from tests.chaos.surroundings import Surroundings
 from tests.integration.worker.deployment import Deployment
 from tests.integration.worker.worker_process import WorkerProcess
 
@@ -38,11 +39,13 @@ class Blows:
     schedule: Schedule
     done: list[Done] = field(default_factory=list)
     remarks: list[str] = field(default_factory=list)
+    surroundings: Surroundings | None = None
     _workers: dict[int, WorkerProcess] = field(default_factory=dict)
     _up: set[int] = field(default_factory=set)
     _frozen: set[int] = field(default_factory=set)
     _stopping: set[int] = field(default_factory=set)
     _faults: dict[int, str] = field(default_factory=dict)
+    _rested: list[int] = field(default_factory=list)
 
     def begin(self) -> None:
         """Set the lasting rules and start the first workers; returns when all are ready."""
@@ -66,6 +69,8 @@ class Blows:
 
     def end(self) -> None:
         """Everybody thawed and mended; workers that were asked to stop have ended."""
+        if self.surroundings is not None:
+            self.surroundings.give_all()
         self.broker.thaw()
         if not self.broker.running:
             self.broker.start()
@@ -122,6 +127,8 @@ class Blows:
             Deed.BROKER_FREEZE: broker.freeze,
             Deed.BROKER_THAW: broker.thaw,
             Deed.FAULT: lambda: self._fault(act.fault),
+            Deed.TAKE: lambda: self._take(act.what),
+            Deed.GIVE: lambda: self._give(act.what),
         }[act.deed]
 
     def _start(self, slot: int) -> None:
@@ -162,6 +169,25 @@ class Blows:
     def _thaw(self, slot: int) -> None:
         self._workers[slot].signal(signal.SIGCONT)
         self._frozen.discard(slot)
+
+    def _take(self, what: Blow | None) -> None:
+        assert what is not None and self.surroundings is not None
+        if what is Blow.NO_OFFSETS:
+            # A group's offsets go only when nobody is in it: as when it slept for longer than they are kept.
+            self._rested = sorted(self._up)
+            for slot in self._rested:
+                self._thaw(slot)
+                self._terminate(slot)
+            for slot in self._rested:
+                self._await_end(slot)
+        self.surroundings.take(what)
+
+    def _give(self, what: Blow | None) -> None:
+        assert what is not None and self.surroundings is not None
+        self.surroundings.give(what)
+        if what is Blow.NO_OFFSETS:
+            for slot in self._rested:
+                self._start(slot)
 
     def _add_rule(self, rule: dict[str, object]) -> str:
         kind = str(rule.pop("kind"))

@@ -61,12 +61,12 @@ def permanent_consumers(seed: int, consumers: int) -> list[str]:
     return consumer_ids(seed, consumers)[-PERMANENT_CONSUMERS:]
 
 
-def drafts(seed: int, count: int, consumers: int) -> Iterator[Draft]:
+def drafts(seed: int, count: int, consumers: int, hot_percent: int = HOT_PERCENT) -> Iterator[Draft]:
     """``count`` records in publishing order; about 4.5 calls each, some hot consumers, some records invalid."""
     rng = random.Random(seed)
     people = [_Consumer(one, rng.choice(MARKETS)) for one in consumer_ids(seed, consumers)]
     for _ in range(count):
-        hot = rng.randrange(100) < HOT_PERCENT
+        hot = rng.randrange(100) < hot_percent
         person = people[rng.randrange(HOT_CONSUMERS) if hot else rng.randrange(consumers)]
         yield _next(rng, person)
 

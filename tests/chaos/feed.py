@@ -23,7 +23,9 @@ DELIVERY_SECONDS = 180.0
 
 
 class Feed(threading.Thread):
-    """``per_second`` events until all are published. ``awake``: workers that can be asked how far they are."""
+    """``per_second`` events until all are published. ``awake``: workers that can be asked how far they are. ``codecs``:
+    compression of the records, drawn for each burst.
+    """
 
     def __init__(
         self,
@@ -33,24 +35,29 @@ class Feed(threading.Thread):
         per_second: float,
         seed: int,
         awake: Callable[[], Mapping[int, WorkerProcess]],
+        codecs: Sequence[str] = ("none",),
     ) -> None:
         super().__init__(name="feed", daemon=True)
         self.published: list[tuple[bytes | None, bytes | None]] = []
         self.error: BaseException | None = None
         self.stop = threading.Event()
         self._topic = kafka.topic
-        self._producer = Producer(
-            {
-                "bootstrap.servers": kafka.bootstrap_servers,
-                "enable.idempotence": True,
-                "partitioner": "murmur2_random",
-                "linger.ms": 1,
-                "delivery.timeout.ms": int(DELIVERY_SECONDS * 1000),
-                "reconnect.backoff.max.ms": 1000,
-                # A broker that goes away is what happens here all the time.
-                "log_level": 0,
-            }
-        )
+        self._producers = [
+            Producer(
+                {
+                    "bootstrap.servers": kafka.bootstrap_servers,
+                    "enable.idempotence": True,
+                    "partitioner": "murmur2_random",
+                    "compression.type": codec,
+                    "linger.ms": 1,
+                    "delivery.timeout.ms": int(DELIVERY_SECONDS * 1000),
+                    "reconnect.backoff.max.ms": 1000,
+                    # A broker that goes away is what happens here all the time.
+                    "log_level": 0,
+                }
+            )
+            for codec in codecs
+        ]
         self._drafts = drafts
         self._per_second = per_second
         self._random = random.Random(seed)
@@ -88,9 +95,10 @@ class Feed(threading.Thread):
             if error is not None:
                 errors.append(error)
 
+        producer = self._random.choice(self._producers) if len(self._producers) > 1 else self._producers[0]
         for draft in chunk:
-            self._producer.produce(self._topic, draft.value, draft.key, on_delivery=delivered)
-        left = self._producer.flush(DELIVERY_SECONDS)
+            producer.produce(self._topic, draft.value, draft.key, on_delivery=delivered)
+        left = producer.flush(DELIVERY_SECONDS)
         if errors:
             raise KafkaException(errors[0])
         if left:

@@ -19,7 +19,18 @@ from tests.chaos.event_calls import Strategy
 from tests.chaos.evidence import Evidence, collect
 from tests.chaos.feed import Feed
 from tests.chaos.report import Line, keep
-from tests.chaos.schedule import DECK, GAP_SECONDS, SESSION_SECONDS, Blow, Rule, Schedule, make_schedule
+from tests.chaos.schedule import (
+    DECK,
+    GAP_SECONDS,
+    ODD,
+    PASSING,
+    SESSION_SECONDS,
+    Blow,
+    Rule,
+    Schedule,
+    make_schedule,
+)
+from tests.chaos.surroundings import AUTHORIZER, CODECS, Surroundings, mounted_disks
 from tests.chaos.verdict import judge
 from tests.integration.worker.deployment import deployed
 from tests.integration.worker.simulator_probe import running_simulator
@@ -38,6 +49,8 @@ SETTINGS = {
 }
 # Of every call in a run with faults.
 SLOW_MS = 25
+# Of every 100 events that come from a few consumers, where the surroundings are hit.
+HOT = 50
 # What a run may take to come to rest after the last event and the last blow.
 REST_SECONDS = 120.0
 
@@ -56,6 +69,8 @@ class Run:
     workers_at_first: int | None = None
     rest_seconds: float = REST_SECONDS
     strategy: Strategy = "replace"
+    # Rights, disks, networks, codecs, odd answers; needs namespaces of its own.
+    surroundings: bool = False
 
     def schedule(self) -> Schedule:
         """The blows: a pure function of the run."""
@@ -70,6 +85,7 @@ class Run:
             deck=self.deck,
             gap=self.gap,
             workers_at_first=self.workers_at_first,
+            passing=ODD if self.surroundings else PASSING,
         )
 
 
@@ -103,19 +119,23 @@ def _evidence(run: Run, schedule: Schedule, folder: Path) -> Evidence:
     catalog = parse_catalog(schema_path("data-extensions.json").read_bytes())
     began = time.monotonic()
     settings = SETTINGS | {"SYNC_STRATEGY": run.strategy}
+    if run.surroundings:
+        mounted_disks(folder)
     with (
-        LocalBroker() as broker,
+        LocalBroker(extra_config=AUTHORIZER if run.surroundings else None) as broker,
         running_simulator(folder / "simulator.log") as simulator,
         deployed(broker.bootstrap_servers, simulator, catalog, folder, **settings) as deployment,
     ):
-        blows = Blows(deployment, broker, schedule)
+        around = Surroundings(deployment, folder) if run.surroundings else None
+        blows = Blows(deployment, broker, schedule, surroundings=around)
         blows.begin()
         feed = Feed(
             deployment.kafka,
-            events.drafts(run.seed, run.events, run.consumers),
+            events.drafts(run.seed, run.events, run.consumers, HOT if run.surroundings else events.HOT_PERCENT),
             per_second=run.events / max(1.0, run.seconds - run.down_seconds),
             seed=run.seed,
             awake=blows.awake,
+            codecs=CODECS if run.surroundings else ("none",),
         )
         feed.start()
         failed = threading.Event()

@@ -36,6 +36,13 @@ class Blow(StrEnum):
     BROKER_KILL = "broker kill"
     BROKER_RESTART = "broker restart"
     BROKER_FREEZE = "broker freeze"
+    # What happens around the processes: see ``surroundings``.
+    NO_READ = "no right to read"
+    NO_LETTERS = "no right to write dead letters"
+    NO_OFFSETS = "offsets deleted"
+    DISK_FULL = "disk full"
+    CMT_DROPPED = "packets to the CMT dropped"
+    KAFKA_DROPPED = "packets to Kafka dropped"
 
 
 class Deed(StrEnum):
@@ -53,6 +60,8 @@ class Deed(StrEnum):
     BROKER_THAW = "broker thaw"
     FAULT = "fault"
     END_FAULT = "end of fault"
+    TAKE = "take"
+    GIVE = "give"
 
 
 Rule = Mapping[str, object]
@@ -60,7 +69,9 @@ Rule = Mapping[str, object]
 
 @dataclass(frozen=True, slots=True)
 class Act:
-    """``at``: seconds since the first event. ``opens``: the blow that begins with it. ``fault``: number of its rule."""
+    """``at``: seconds since the first event. ``opens``: the blow that begins with it. ``fault``: number of its rule.
+    ``what``: of the surroundings, taken or given back.
+    """
 
     at: float
     deed: Deed
@@ -68,6 +79,7 @@ class Act:
     opens: str | None = None
     fault: int | None = None
     down: bool = False
+    what: Blow | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,8 +102,25 @@ class Schedule:
         return Counter(act.opens for act in self.acts if act.opens)
 
 
-# Every blow at least once, the ones that promises are about more often.
-DECK: tuple[Blow, ...] = (*Blow, Blow.KILL, Blow.KILL, Blow.STOP, Blow.BROKER_KILL)
+# How long something of the surroundings is away. Packets: longer than CMT_TIMEOUT_SECONDS, so that calls are given up.
+AROUND: Mapping[Blow, tuple[float, float]] = {
+    Blow.NO_READ: (4.0, 15.0),
+    Blow.NO_LETTERS: (4.0, 12.0),
+    Blow.NO_OFFSETS: (1.0, 4.0),
+    Blow.DISK_FULL: (4.0, 12.0),
+    Blow.CMT_DROPPED: (4.0, 9.0),
+    Blow.KAFKA_DROPPED: (4.0, 12.0),
+}
+# Every blow at a process at least once, the ones that promises are about more often.
+DECK: tuple[Blow, ...] = (
+    *(blow for blow in Blow if blow not in AROUND),
+    Blow.KILL,
+    Blow.KILL,
+    Blow.STOP,
+    Blow.BROKER_KILL,
+)
+# What happens around the processes, and a crash now and then.
+SURROUNDINGS: tuple[Blow, ...] = (*AROUND, Blow.CMT_DROPPED, Blow.KILL)
 
 # Kinds of fault that pass, with how likely one call meets them. Those that every call meets alike trip the breaker.
 PASSING: tuple[Rule, ...] = (
@@ -117,6 +146,28 @@ PASSING: tuple[Rule, ...] = (
     {"kind": "incident_500", "times": 3},
     {"kind": "incident_429", "times": 3},
 )
+# What is reported from live tenants, and what no tenant should say.
+ODD: tuple[Rule, ...] = (
+    {"kind": "answer", "operation": "Retrieve", "overallStatus": "Error: Timeout expired.", "probability": 0.1},
+    {"kind": "answer", "rowCode": 71006, "rowMessage": "Aborted before starting.", "probability": 0.05},
+    {"kind": "answer", "rowCode": 71001, "rowMessage": "Aborted.", "after": True, "probability": 0.05},
+    {"kind": "answer", "faultCode": 13, "faultMessage": "Database problems.", "probability": 0.05},
+    {"kind": "answer", "faultCode": "Security", "faultMessage": "Token Expired", "probability": 0.03},
+    {"kind": "answer", "status": 502, "body": "<html>Bad Gateway</html>", "after": True, "probability": 0.05},
+    {"kind": "answer", "body": "", "probability": 0.05},
+    {"kind": "answer", "body": "[" * 100_000, "after": True, "probability": 0.03},
+    {"kind": "answer", "operation": "Token", "body": "[" * 200_000, "times": 3},
+    {"kind": "answer", "operation": "Token", "body": '{"access_token":"x","expires_in":' + "9" * 400 + "}", "times": 2},
+    {"kind": "answer", "operation": "Incident", "status": 503, "times": 3}
+    | {"headers": {"Retry-After": "Mon, 01 Jan 99999999999 00:00:00 GMT"}},
+    {"kind": "answer", "operation": "Incident", "status": 200, "body": "[" * 100_000, "times": 3},
+    {"kind": "ok_but_unknown", "probability": 0.05},
+    {"kind": "ok_but_unknown", "after": True, "probability": 0.05},
+    {"kind": "duplicate_key_fault", "probability": 0.05},
+    {"kind": "deadlock_row", "probability": 0.1},
+    {"kind": "deadlock_fault", "after": True, "probability": 0.1},
+    {"kind": "rate_limited", "probability": 0.5},
+)
 # Down: nothing gets through. Without a token there is no call at all, so the tokens in use must go first.
 DOWN: tuple[Rule, ...] = ({"kind": "http_503"}, {"kind": "reset"}, {"kind": "token_500"})
 
@@ -131,10 +182,11 @@ def make_schedule(
     deck: Sequence[Blow] = DECK,
     gap: tuple[float, float] = GAP_SECONDS,
     workers_at_first: int | None = None,
+    passing: Sequence[Rule] = PASSING,
 ) -> Schedule:
     """Blows for ``seconds``; with ``down_seconds`` also faults of every kind, and the CMT down for so long.
 
-    ``faulty_consumers``: some rules concern only these. ``workers_at_first``: else 1 to 3.
+    ``faulty_consumers``: some rules concern only these. ``workers_at_first``: else 1 to 3. ``passing``: the faults.
     """
     rng = random.Random(seed)
     drawn = rng.randint(1, SLOTS)
@@ -142,7 +194,7 @@ def make_schedule(
     acts = _process_acts(rng, seconds, set(workers), deck, gap)
     rules: list[Rule] = []
     if down_seconds:
-        acts += _fault_acts(rng, seconds, down_seconds, faulty_consumers, rules)
+        acts += _fault_acts(rng, seconds, down_seconds, faulty_consumers, rules, passing)
     return Schedule(seed, seconds, workers, tuple(sorted(acts, key=lambda a: a.at)), tuple(rules), tuple(lasting))
 
 
@@ -193,6 +245,9 @@ def _process_acts(
                 took = rng.uniform(*BROKER_FREEZE_SECONDS)
                 acts += [Act(now, Deed.BROKER_FREEZE, opens=blow), Act(now + took, Deed.BROKER_THAW)]
                 broker_back = now + took
+            case _ if blow in AROUND:
+                took = rng.uniform(*AROUND[blow])
+                acts += [Act(now, Deed.TAKE, opens=blow, what=blow), Act(now + took, Deed.GIVE, what=blow)]
             case _:  # not now: another card
                 now += 0.2
                 continue
@@ -201,7 +256,12 @@ def _process_acts(
 
 
 def _fault_acts(
-    rng: random.Random, seconds: float, down_seconds: float, faulty: Sequence[str], rules: list[Rule]
+    rng: random.Random,
+    seconds: float,
+    down_seconds: float,
+    faulty: Sequence[str],
+    rules: list[Rule],
+    passing: Sequence[Rule],
 ) -> list[Act]:
     acts: list[Act] = []
 
@@ -216,7 +276,7 @@ def _fault_acts(
         in_force({"kind": "expire_tokens", "times": 1}, down_at, down_at, None)
     in_force(rule, down_at, down_at + down_seconds, f"down ({rule['kind']})", down=True)
     # Every kind has its turn, several at a time.
-    for rule in rng.sample(PASSING, len(PASSING)):
+    for rule in rng.sample(list(passing), len(passing)):
         start = rng.uniform(0.5, max(1.0, seconds - FAULT_SECONDS[1]))
         chosen: dict[str, object] = dict(rule)
         if faulty and "probability" in rule and rng.random() < 0.3:

@@ -1,0 +1,162 @@
+"""What happens around the processes: rights, offsets, disks and networks that are taken and given back.
+
+Everything runs in a network namespace of its own, and data folders lie on small disks of their own: root only.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from confluent_kafka.admin import (
+    AclBinding,
+    AclBindingFilter,
+    AclOperation,
+    AclPermissionType,
+    AdminClient,
+    ResourcePatternType,
+    ResourceType,
+)
+
+from tests.chaos.schedule import SLOTS, Blow
+from tests.integration.worker.deployment import Deployment
+from tests.integration.worker.worker_process import wait_for
+from tests.private_network import PrivateNetwork
+
+WITHIN_SECONDS = 30.0
+DISK_MEGABYTES = 16
+# Where no rule names a resource, everybody may do everything with it.
+AUTHORIZER = {
+    "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
+    "allow.everyone.if.no.acl.found": "true",
+}
+_MARK = "TORTURE_APART"
+CODECS = ("none", "gzip", "snappy", "lz4", "zstd")
+
+
+@dataclass
+class Surroundings:
+    """``take`` makes something go wrong, ``give`` makes it right again. ``disks``: one for each slot."""
+
+    deployment: Deployment
+    disks: Path
+    _taken: set[Blow] = field(default_factory=set)
+    _network: PrivateNetwork = field(default_factory=PrivateNetwork)
+
+    def take(self, what: Blow) -> None:
+        self._taken.add(what)
+        self._acts()[what][0]()
+
+    def give(self, what: Blow) -> None:
+        if what in self._taken:
+            self._taken.discard(what)
+            self._acts()[what][1]()
+
+    def give_all(self) -> None:
+        for what in list(self._taken):
+            self.give(what)
+
+    def _acts(self) -> dict[Blow, tuple[Callable[[], None], Callable[[], None]]]:
+        kafka = self.deployment.kafka
+        cmt = int(self.deployment.simulator.url.rpartition(":")[2])
+        broker = int(kafka.bootstrap_servers.rpartition(":")[2])
+        drop, allow = self._network.drop, self._network.pass_all
+        return {
+            Blow.NO_READ: (lambda: self._deny(kafka.topic, AclOperation.READ), lambda: self._allow(kafka.topic)),
+            Blow.NO_LETTERS: (
+                lambda: self._deny(kafka.dlq_topic, AclOperation.WRITE),
+                lambda: self._allow(kafka.dlq_topic),
+            ),
+            Blow.NO_OFFSETS: (self._delete_offsets, lambda: None),
+            Blow.DISK_FULL: (self._fill, self._free),
+            Blow.CMT_DROPPED: (lambda: drop(cmt), lambda: allow(cmt)),
+            Blow.KAFKA_DROPPED: (lambda: drop(broker), lambda: allow(broker)),
+        }
+
+    def _admin(self) -> AdminClient:
+        return AdminClient({"bootstrap.servers": self.deployment.kafka.bootstrap_servers})
+
+    def _deny(self, topic: str, operation: AclOperation) -> None:
+        rules = [
+            _rule(topic, operation, AclPermissionType.DENY),
+            # A topic that a rule names is closed to all whom no rule allows.
+            _rule(topic, AclOperation.ALL, AclPermissionType.ALLOW),
+        ]
+        for answer in self._admin().create_acls(rules).values():
+            answer.result(WITHIN_SECONDS)
+
+    def _allow(self, topic: str) -> None:
+        every = AclBindingFilter(
+            ResourceType.TOPIC,
+            topic,
+            ResourcePatternType.LITERAL,
+            None,
+            None,
+            AclOperation.ANY,
+            AclPermissionType.ANY,
+        )
+        for answer in self._admin().delete_acls([every]).values():
+            answer.result(WITHIN_SECONDS)
+
+    def _delete_offsets(self) -> None:
+        """Once the broker has noticed that everybody is gone."""
+        group = self.deployment.kafka.group
+
+        def gone() -> bool:
+            try:
+                self._admin().delete_consumer_groups([group])[group].result(WITHIN_SECONDS)
+            except Exception as error:  # noqa: BLE001 - KafkaException: still members in it
+                self._last_refusal = str(error)
+                return "GROUP_ID_NOT_FOUND" in self._last_refusal
+            return True
+
+        wait_for(gone, lambda: f"the group is empty: {self._last_refusal}", WITHIN_SECONDS)
+
+    _last_refusal: str = ""
+
+    def _fill(self) -> None:
+        for slot in range(SLOTS):
+            with (_disk(self.disks, slot) / "filling").open("wb") as file:
+                try:
+                    while True:
+                        file.write(b"\0" * 65536)
+                        file.flush()
+                except OSError:
+                    continue
+
+    def _free(self) -> None:
+        for slot in range(SLOTS):
+            (_disk(self.disks, slot) / "filling").unlink(missing_ok=True)
+
+
+def mounted_disks(folder: Path) -> None:
+    """A small disk for the data of each worker. The mounts end with the namespace that they were made in."""
+    for slot in range(SLOTS):
+        disk = _disk(folder, slot)
+        disk.mkdir(parents=True)
+        size = f"size={DISK_MEGABYTES}m"
+        subprocess.run(["mount", "-t", "tmpfs", "-o", size, "none", str(disk)], check=True, capture_output=True)
+
+
+def apart(command: list[str]) -> list[str]:
+    """The command in namespaces of its own: network and mounts."""
+    return ["env", f"{_MARK}=1", "unshare", "--net", "--mount", *command]
+
+
+def is_apart() -> bool:
+    """Whether this process was started so."""
+    return _MARK in os.environ
+
+
+def _disk(folder: Path, slot: int) -> Path:
+    """Where ``Deployment.worker`` puts the data of this worker."""
+    return folder / f"data-{slot}"
+
+
+def _rule(topic: str, operation: AclOperation, permission: AclPermissionType) -> AclBinding:
+    return AclBinding(
+        ResourceType.TOPIC, topic, ResourcePatternType.LITERAL, "User:ANONYMOUS", "*", operation, permission
+    )
