@@ -83,8 +83,9 @@ docs: setup ## Write the generated pages (docs/errors.md)
 bench: setup ## Measure speed and memory, a quarter of an hour; a part of it: ARGS=paths, engines, clients, updates, memory, profile
 	$(BIN)/python -m bench $(ARGS)
 
-torture: setup ## Kill, stop, freeze and fail for RUNS (5) runs of EVENTS (10000); 1 if anything was lost or overtaken
+torture: setup ## Kill, stop, freeze and fail for RUNS (5) runs of EVENTS (10000), then again what is around (root): 1 if anything was lost
 	$(BIN)/python -m tests.chaos --runs $(RUNS) --events $(EVENTS) $(if $(SEED),--seed $(SEED)) $(ARGS)
+	$(BIN)/python -m tests.chaos --deck surroundings --runs $(RUNS) --events $(EVENTS) $(if $(SEED),--seed $(SEED)) $(ARGS)
 
 lock: setup ## Solve the dependencies again (ARGS=--upgrade for newer versions)
 	$(COMPILE) $(ARGS) --extra container -o requirements.lock pyproject.toml

@@ -9,13 +9,14 @@ import signal
 import sys
 import traceback
 from collections.abc import Sequence
+from dataclasses import replace
 
 from app.kafka.distribution import BrokerStartError, libraries
 from tests import private_network
 from tests.chaos.event_calls import STRATEGIES, Strategy
 from tests.chaos.report import Line, describe, print_table
 from tests.chaos.run import Run, carry_out
-from tests.chaos.schedule import DECK, SURROUNDINGS, Blow
+from tests.chaos.schedule import DECK, GAP_SECONDS, SURROUNDINGS, Blow
 from tests.chaos.surroundings import apart, is_apart
 
 # A machine of two cores settles more than twice as many: the other half is for catching up after a blow.
@@ -31,8 +32,6 @@ def plan_of(
     strategies: Sequence[Strategy] = STRATEGIES,
     faults: Sequence[bool] = (False, True),
     pace: float = EVENTS_PER_SECOND,
-    surroundings: bool = False,
-    deck: Sequence[Blow] | None = None,
 ) -> Run:
     """Run ``number`` of several: with and without faults of the CMT in turn, with one strategy after the other.
 
@@ -43,16 +42,7 @@ def plan_of(
     seconds = max(LEAST_SECONDS, events / pace)
     down = min(DOWN_SECONDS, seconds / 3) if with_faults else 0.0
     consumers = min(300, max(30, events // 10))
-    return Run(
-        seed + number,
-        events,
-        seconds + down,
-        down_seconds=down,
-        consumers=consumers,
-        strategy=strategy,
-        deck=deck or (SURROUNDINGS if surroundings else DECK),
-        surroundings=surroundings,
-    )
+    return Run(seed + number, events, seconds + down, down_seconds=down, consumers=consumers, strategy=strategy)
 
 
 def again(run: Run, pace: float = EVENTS_PER_SECOND) -> str:
@@ -82,6 +72,7 @@ def main() -> int:
     parser.add_argument(
         "--deck", choices=["processes", "surroundings"], default="processes", help="what is hit: see tests/chaos"
     )
+    parser.add_argument("--gap", type=float, nargs=2, default=GAP_SECONDS, help="seconds between two blows")
     parser.add_argument("--blows", default="", help="only these blows of the deck, separated by commas")
     chosen = parser.parse_args()
     surroundings = chosen.deck == "surroundings"
@@ -109,7 +100,8 @@ def main() -> int:
     lines: list[Line] = []
     without_verdict = 0
     for number in range(chosen.runs):
-        run = plan_of(number, seed, chosen.events, strategies, faults, chosen.pace, surroundings, deck)
+        run = plan_of(number, seed, chosen.events, strategies, faults, chosen.pace)
+        run = replace(run, deck=deck, gap=tuple(chosen.gap), surroundings=surroundings)
         kind = (
             f"with faults, CMT down for {run.down_seconds:.0f} s" if run.down_seconds else "without faults of the CMT"
         )

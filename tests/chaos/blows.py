@@ -188,6 +188,8 @@ class Blows:
         if what is Blow.NO_OFFSETS:
             for slot in self._rested:
                 self._start(slot)
+            for slot in self._rested:
+                self._workers[slot].ready()
 
     def _add_rule(self, rule: dict[str, object]) -> str:
         kind = str(rule.pop("kind"))

@@ -33,8 +33,9 @@ from tests.chaos.schedule import (
 from tests.chaos.surroundings import AUTHORIZER, CODECS, Surroundings, mounted_disks
 from tests.chaos.verdict import judge
 from tests.integration.worker.deployment import deployed
-from tests.integration.worker.simulator_probe import running_simulator
+from tests.integration.worker.simulator_probe import SimulatorProbe, running_simulator
 from tests.integration.worker.worker_process import WorkerProcess, wait_for
+from tests.private_network import HOST
 
 SETTINGS = {
     "KAFKA_SESSION_TIMEOUT_SECONDS": f"{SESSION_SECONDS:g}",
@@ -123,10 +124,12 @@ def _evidence(run: Run, schedule: Schedule, folder: Path) -> Evidence:
         mounted_disks(folder)
     with (
         LocalBroker(extra_config=AUTHORIZER if run.surroundings else None) as broker,
-        running_simulator(folder / "simulator.log") as simulator,
+        running_simulator(folder / "simulator.log", *(("--host", "0.0.0.0") if run.surroundings else ())) as simulator,
         deployed(broker.bootstrap_servers, simulator, catalog, folder, **settings) as deployment,
     ):
         around = Surroundings(deployment, folder) if run.surroundings else None
+        if run.surroundings:  # the run itself can talk to it while its packets are dropped
+            deployment.simulator = SimulatorProbe(simulator.url.replace(HOST, "127.0.0.2"))
         blows = Blows(deployment, broker, schedule, surroundings=around)
         blows.begin()
         feed = Feed(

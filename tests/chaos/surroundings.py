@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import (
     AclBinding,
     AclBindingFilter,
@@ -45,6 +46,8 @@ class Surroundings:
     disks: Path
     _taken: set[Blow] = field(default_factory=set)
     _network: PrivateNetwork = field(default_factory=PrivateNetwork)
+    _client: AdminClient | None = field(default=None, repr=False)
+    _last_refusal: str = ""
 
     def take(self, what: Blow) -> None:
         self._taken.add(what)
@@ -77,7 +80,10 @@ class Surroundings:
         }
 
     def _admin(self) -> AdminClient:
-        return AdminClient({"bootstrap.servers": self.deployment.kafka.bootstrap_servers})
+        # One that is kept: the answers of a client that is gone never come.
+        if self._client is None:
+            self._client = AdminClient({"bootstrap.servers": self.deployment.kafka.bootstrap_servers})
+        return self._client
 
     def _deny(self, topic: str, operation: AclOperation) -> None:
         rules = [
@@ -108,14 +114,12 @@ class Surroundings:
         def gone() -> bool:
             try:
                 self._admin().delete_consumer_groups([group])[group].result(WITHIN_SECONDS)
-            except Exception as error:  # noqa: BLE001 - KafkaException: still members in it
+            except KafkaException as error:  # there is still somebody in it
                 self._last_refusal = str(error)
-                return "GROUP_ID_NOT_FOUND" in self._last_refusal
+                return error.args[0].code() == KafkaError.GROUP_ID_NOT_FOUND
             return True
 
         wait_for(gone, lambda: f"the group is empty: {self._last_refusal}", WITHIN_SECONDS)
-
-    _last_refusal: str = ""
 
     def _fill(self) -> None:
         for slot in range(SLOTS):

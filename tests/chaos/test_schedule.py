@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -15,7 +16,8 @@ from app.simulator.faults import FaultRule, Kind
 from tests.chaos.__main__ import plan_of
 from tests.chaos.events import drafts
 from tests.chaos.made_up import CATALOG
-from tests.chaos.schedule import SESSION_SECONDS, SLOTS, Blow, Deed, Schedule
+from tests.chaos.schedule import ODD, PASSING, SESSION_SECONDS, SLOTS, SURROUNDINGS, Blow, Deed, Schedule
+from tests.chaos.test_surroundings import BLOWS, OPTIONS
 
 
 def schedules() -> st.SearchStrategy[Schedule]:
@@ -87,6 +89,31 @@ def test_a_run_with_faults_has_every_kind_and_rules_that_the_simulator_takes() -
 def test_a_run_without_faults_has_every_other_blow() -> None:
     blows = plan_of(0, 4, 10_000).schedule().blows()
     assert set(blows) >= {Blow.KILL, Blow.TERM, Blow.STOP, Blow.PAUSE, Blow.BROKER_KILL, Blow.BROKER_FREEZE}
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_surroundings_are_given_back_as_often_as_taken_and_odd_answers_are_taken(seed: int) -> None:
+    run = replace(plan_of(1, seed, 10_000), deck=SURROUNDINGS, surroundings=True)
+    schedule = run.schedule()
+    assert set(schedule.blows()) >= set(SURROUNDINGS)
+    taken: list[Blow] = []
+    for act in schedule.acts:
+        if act.deed is Deed.TAKE and act.what:
+            assert act.what not in taken
+            taken.append(act.what)
+        elif act.deed is Deed.GIVE and act.what:
+            taken.remove(act.what)
+    assert taken == []
+    for rule in schedule.rules:
+        FaultRule.model_validate(rule)
+    assert {rule["kind"] for rule in (*ODD, *PASSING)} | {"slow", "row_error"} == set(Kind)
+
+
+def test_the_short_form_has_every_blow_that_it_names() -> None:
+    options = dict(zip(OPTIONS.split()[::2], OPTIONS.split()[1::2], strict=False))
+    deck = tuple(Blow(name) for name in BLOWS.split(","))
+    run = plan_of(0, int(options["--seed"]), int(options["--events"]), faults=[True])
+    assert set(replace(run, deck=deck, gap=(1.5, 3.0), surroundings=True).schedule().blows()) >= set(deck)
 
 
 def test_the_events_are_a_function_of_the_seed() -> None:
