@@ -16,11 +16,13 @@ JOBS := 3
 RUNS := 5
 EVENTS := 10000
 SEED :=
+# How long `soak` goes on.
+MINUTES := 60
 COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-emit-find-links --no-header
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format docs bench torture lock clean
+.PHONY: help setup demo test lint format docs bench torture soak lock clean
 .DELETE_ON_ERROR:
 
 help: ## List the targets
@@ -86,6 +88,9 @@ bench: setup ## Measure speed and memory, a quarter of an hour; a part of it: AR
 torture: setup ## Kill, stop, freeze and fail for RUNS (5) runs of EVENTS (10000), then again what is around (root): 1 if anything was lost
 	$(BIN)/python -m tests.chaos --runs $(RUNS) --events $(EVENTS) $(if $(SEED),--seed $(SEED)) $(ARGS)
 	$(BIN)/python -m tests.chaos --deck surroundings --runs $(RUNS) --events $(EVENTS) $(if $(SEED),--seed $(SEED)) $(ARGS)
+
+soak: setup ## Every kind of trouble at random over a steady stream for MINUTES (60); root: 1 if anything was lost, grew or was silent
+	$(BIN)/python -m tests.chaos.soak --minutes $(MINUTES) $(if $(SEED),--seed $(SEED)) $(ARGS)
 
 lock: setup ## Solve the dependencies again (ARGS=--upgrade for newer versions)
 	$(COMPILE) $(ARGS) --extra container -o requirements.lock pyproject.toml

@@ -30,6 +30,7 @@ from tests.chaos.schedule import (
     Schedule,
     make_schedule,
 )
+from tests.chaos.soak_watch import SoakWatch
 from tests.chaos.surroundings import AUTHORIZER, CODECS, Surroundings, mounted_disks
 from tests.chaos.verdict import judge
 from tests.integration.worker.deployment import deployed
@@ -72,6 +73,11 @@ class Run:
     strategy: Strategy = "replace"
     # Rights, disks, networks, codecs, odd answers; needs namespaces of its own.
     surroundings: bool = False
+    # The faults of the CMT; None: those of the deck.
+    passing: Sequence[Rule] | None = None
+    hot_percent: int | None = None
+    # Whether memory and standstills are watched.
+    soaked: bool = False
 
     def schedule(self) -> Schedule:
         """The blows: a pure function of the run."""
@@ -86,7 +92,7 @@ class Run:
             deck=self.deck,
             gap=self.gap,
             workers_at_first=self.workers_at_first,
-            passing=ODD if self.surroundings else PASSING,
+            passing=self.passing or (ODD if self.surroundings else PASSING),
         )
 
 
@@ -134,12 +140,15 @@ def _evidence(run: Run, schedule: Schedule, folder: Path) -> Evidence:
         blows.begin()
         feed = Feed(
             deployment.kafka,
-            events.drafts(run.seed, run.events, run.consumers, HOT if run.surroundings else events.HOT_PERCENT),
+            events.drafts(run.seed, run.events, run.consumers, _hot_percent(run)),
             per_second=run.events / max(1.0, run.seconds - run.down_seconds),
             seed=run.seed,
             awake=blows.awake,
             codecs=CODECS if run.surroundings else ("none",),
         )
+        watch = SoakWatch(blows.awake, lambda: len(feed.published))
+        if run.soaked:
+            watch.start()
         feed.start()
         failed = threading.Event()
         try:
@@ -147,6 +156,7 @@ def _evidence(run: Run, schedule: Schedule, folder: Path) -> Evidence:
             blows.end()
             feed.join(run.rest_seconds)
         finally:
+            watch.stop()
             feed.stop.set()
             feed.join(run.rest_seconds)
         if feed.error is not None:
@@ -154,6 +164,7 @@ def _evidence(run: Run, schedule: Schedule, folder: Path) -> Evidence:
         if not blows.awake():
             raise AssertionError("no worker runs at the end of the schedule")
         _come_to_rest(blows, run)
+        blows.remarks += watch.remarks()
         shutil.copy(broker.log_file, folder / "broker.log")
         return collect(
             deployment,
@@ -165,6 +176,12 @@ def _evidence(run: Run, schedule: Schedule, folder: Path) -> Evidence:
             remarks=blows.remarks,
             wall_seconds=time.monotonic() - began,
         )
+
+
+def _hot_percent(run: Run) -> int:
+    if run.hot_percent is not None:
+        return run.hot_percent
+    return HOT if run.surroundings else events.HOT_PERCENT
 
 
 def _come_to_rest(blows: Blows, run: Run) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import subprocess
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -28,7 +29,7 @@ from tests.integration.worker.worker_process import wait_for
 from tests.private_network import PrivateNetwork
 
 WITHIN_SECONDS = 30.0
-DISK_MEGABYTES = 16
+DISK_MEGABYTES = 64
 # Where no rule names a resource, everybody may do everything with it.
 AUTHORIZER = {
     "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
@@ -123,13 +124,9 @@ class Surroundings:
 
     def _fill(self) -> None:
         for slot in range(SLOTS):
-            with (_disk(self.disks, slot) / "filling").open("wb") as file:
-                try:
-                    while True:
-                        file.write(b"\0" * 65536)
-                        file.flush()
-                except OSError:
-                    continue
+            with suppress(OSError), (_disk(self.disks, slot) / "filling").open("wb", buffering=0) as file:
+                while True:
+                    file.write(bytes(65536))
 
     def _free(self) -> None:
         for slot in range(SLOTS):

@@ -15,7 +15,7 @@ import pytest
 from app.kafka.distribution import BrokerStartError, libraries
 from tests import private_network
 
-BLOWS = "packets to the CMT dropped,offsets deleted,packets to Kafka dropped"
+BLOWS = "packets to the CMT dropped,offsets deleted,packets to Kafka dropped,no right to read"
 OPTIONS = "--runs 1 --events 800 --seed 11 --strategy replace --faults on --gap 1.5 3 --deck surroundings --blows {}"
 
 

@@ -84,6 +84,11 @@ class WorkerProcess:
     def exit_code(self) -> int | None:
         return None if self._process is None else self._process.poll()
 
+    @property
+    def pid(self) -> int | None:
+        """While it runs."""
+        return self._process.pid if self._process is not None and self.running else None
+
     def signal(self, number: signal.Signals) -> None:
         assert self._process is not None, "not started"
         self._process.send_signal(number)
