@@ -6,9 +6,11 @@ have come. A broker that is frozen, or whose packets are lost, then costs a minu
 it. So:
 
 * every other request has its own, short timeout;
+* commits of offsets have a connection of their own: a broker answers a connection's requests in their order, and takes
+  up to 5 s for a commit when a replica is silent (offsets.commit.timeout.ms); heartbeats must not wait behind it;
 * while a join waits, its broker is asked on another connection whether it is still there;
-* a broker that was silent is left alone for a moment, and is not chosen where any will do: connections are made one at
-  a time, and a silent one would be in the way of those to healthy brokers;
+* a broker that was silent is left alone for a moment, is not chosen where any will do until it has answered again, and
+  is dialled beside the others: aiokafka makes one connection at a time;
 * the kernel gives up unacknowledged bytes after the same time (TCP_USER_TIMEOUT).
 """
 
@@ -24,11 +26,16 @@ from typing import Any
 from aiokafka.client import AIOKafkaClient, ConnectionGroup
 from aiokafka.conn import CloseReason
 from aiokafka.errors import KafkaError, NodeNotReadyError, RequestTimedOutError, UnknownTopicOrPartitionError
+from aiokafka.protocol.commit import OffsetCommitRequest
 from aiokafka.protocol.group import JoinGroupRequest, SyncGroupRequest
 from aiokafka.protocol.metadata import MetadataRequest
 
 # Answered only when all members of the group have come.
 WAIT_FOR_OTHERS = (JoinGroupRequest, SyncGroupRequest)
+
+# The connection of commits, beside aiokafka's own two, and what a broker may take for one beyond an answer's time.
+COMMITS: Any = "commits"
+COMMIT_SECONDS = 5.0
 
 # Between two requests for metadata because of a silent broker: that its partitions have moved must be noticed soon.
 METADATA_SECONDS = 1.0
@@ -65,6 +72,10 @@ class Silence:
         """Whether a broker is left alone."""
         return self._until.get(node, float("-inf")) > self._clock()
 
+    def lasts(self, node: Any) -> bool:
+        """Whether a broker has not answered since."""
+        return node in self._until
+
 
 def make_impatient(
     client: AIOKafkaClient,
@@ -82,6 +93,14 @@ def make_impatient(
     connect, send, wait_on_metadata = client._get_conn, client.send, client._wait_on_metadata
     client._request_timeout_ms = int(request_seconds * 1000)
     next_metadata = clock()
+    dialling: dict[Any, asyncio.Lock] = {}
+
+    def speaks(node: Any) -> bool:
+        # One request may take long for a reason of its own.
+        return any(
+            which == node and connection.connected() and time.monotonic() - connection._last_action < request_seconds
+            for (which, _), connection in client._conns.items()
+        )
 
     def alone(node: Any) -> bool:
         # With one broker there is nobody else to turn to.
@@ -98,9 +117,13 @@ def make_impatient(
                 client.force_metadata_update()
             return None
         began = clock()
+        # Taken by aiokafka before anything else can run: a lock for each connection, where it has one for all.
+        client._get_conn_lock_value = dialling.setdefault((node, group), asyncio.Lock())
         made = await connect(node, group=group, no_hint=no_hint)
         if made is not None:
             silence.broken(node)
+            if group == COMMITS:
+                made._request_timeout += COMMIT_SECONDS
             _limit_unacknowledged(made, request_seconds)
         elif clock() - began >= request_seconds:
             silence.noticed(node)
@@ -139,14 +162,17 @@ def make_impatient(
         try:
             if isinstance(request, WAIT_FOR_OTHERS):
                 return await send_join(node, request, group)
+            if isinstance(request, OffsetCommitRequest):
+                group = COMMITS
             return await send(node, request, group=group)
         except RequestTimedOutError:
-            silence.noticed(node)
+            if not speaks(node):
+                silence.noticed(node)
             raise
 
     def any_node() -> Any:
         nodes = [broker.nodeId for broker in client.cluster.brokers()]
-        heard = [node for node in nodes if not silence.holds(node)]
+        heard = [node for node in nodes if not silence.lasts(node)]
         return random.choice(heard or nodes) if nodes else None  # noqa: S311 - spreads load
 
     async def wait_for_topic(topic: str) -> Any:

@@ -48,7 +48,7 @@ from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread, ensure_aiok
 from faust.types import TP
 from mode import Service
 
-from app.engine.broker_calls import make_impatient
+from app.engine.broker_calls import COMMIT_SECONDS, make_impatient
 from app.engine.context import EngineStopped
 from app.engine.lease import Lease
 from app.engine.rights import ASK_AGAIN_SECONDS, Rights
@@ -69,8 +69,12 @@ FETCH_WAIT_MS = 200
 # A join waits for all members; the broker lets them have the rebalance timeout.
 JOIN_SLACK_SECONDS = 30.0
 
-# Requests that a commit may take: its own, and some to find another coordinator.
-COMMIT_REQUESTS = 1.5
+# How long a heartbeat waits for the commit that shows whether it may be believed; the next one must not be late.
+PROOF_SECONDS = 0.5
+
+# Two workers of one name push each other out with each heartbeat or so. Once may be a restart; twice within this time
+# is a mistake.
+REPLACED_SECONDS = 300.0
 
 # Between two looks at aiokafka's tasks, and between two questions where the partitions end.
 WATCH_SECONDS = 0.5
@@ -105,6 +109,9 @@ class HeartbeatThread(AIOKafkaConsumerThread):  # type: ignore[misc]
     was_reset: set[TP]  # partitions whose position was not there, or not known yet
 
     _proven: int | None = None  # the generation for which a commit was accepted
+    _replaced_at: float | None = None  # when another member took our name
+    _failure: EngineStopped | None = None  # why this worker must end
+    _proof: asyncio.Task[None] | None = None  # such a commit under way
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -140,14 +147,38 @@ class HeartbeatThread(AIOKafkaConsumerThread):  # type: ignore[misc]
 
         async def heartbeat() -> bool:
             # The broker counts from when it received this, which is later: the lease errs on the safe side.
-            sent, generation = self.lease.now(), coordinator.generation
+            sent, generation, member = self.lease.now(), coordinator.generation, coordinator.member_id
             alive: bool = await send()
+            if not alive and member and not coordinator.member_id:
+                self._expelled(coordinator._group_instance_id)
             # An announced rebalance counts as alive too: until we rejoin, the partitions are ours.
-            if alive and await self._is_member(coordinator, generation):
-                self.lease.renew(generation, sent)
+            if alive:
+                if self._proof is None or self._proof.done():
+                    self._proof = asyncio.create_task(self._prove(coordinator, generation, sent))
+                await asyncio.wait((self._proof,), timeout=PROOF_SECONDS)
             return alive
 
         coordinator._do_heartbeat = heartbeat
+
+    async def _prove(self, coordinator: Any, generation: int, sent: float) -> None:
+        """Renew the lease for a heartbeat that may be believed. It takes a commit, which may outlast an interval."""
+        if await self._is_member(coordinator, generation):
+            self.lease.renew(generation, sent)
+
+    def _expelled(self, instance: str | None) -> None:
+        """The group does not know us any more. Within a session only another member of our name can have done that."""
+        now = time.monotonic()
+        if instance is None or self.lease.silent_seconds() >= self.app.conf.broker_session_timeout:
+            return
+        twice = self._replaced_at is not None and now - self._replaced_at < REPLACED_SECONDS
+        self._replaced_at = now
+        what = f"another worker has joined the group under the name of this one, KAFKA_INSTANCE_ID={instance}"
+        if twice:
+            self._failure = EngineStopped(
+                f"{what}: they push each other out, and neither gets anything done. Give each one its own name, or none"
+            )
+        else:
+            log.error("pushed out of the group; joining again", reason=what, remedy="give each worker its own name")
 
     # ---- the tasks of aiokafka
 
@@ -159,6 +190,8 @@ class HeartbeatThread(AIOKafkaConsumerThread):  # type: ignore[misc]
             consumer, now = self._consumer, time.monotonic()
             if consumer is None or self.should_stop:
                 continue
+            if self._failure is not None:
+                raise self._failure
             self._look_after_tasks(consumer)
             if self.unseen() and now - metadata >= ASK_AGAIN_SECONDS:
                 metadata = now
@@ -308,7 +341,7 @@ class HeartbeatThread(AIOKafkaConsumerThread):  # type: ignore[misc]
             ensure_aiokafka_TP(tp): OffsetAndMetadata(offset, "") for tp, offset in offsets.items() if tp in assigned
         }
         try:
-            async with asyncio.timeout(COMMIT_REQUESTS * self.request_seconds):
+            async with asyncio.timeout(self.request_seconds + COMMIT_SECONDS):
                 await consumer.commit(wanted)
         except _REFUSALS as error:
             self._refused(error)

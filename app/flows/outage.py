@@ -34,6 +34,7 @@ from app.engine.producer import DurableProducer, Write
 from app.flows.episode import Episode
 from app.flows.missing_rights import MissingRights
 from app.incidents.alert import Alert, AlertKind, Severity
+from app.observe.background import must_run
 from app.observe.metrics import Metrics
 from app.settings import KafkaSettings
 
@@ -138,6 +139,10 @@ class OutageWatch:
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait([self._task])
+
+    def check(self) -> None:
+        """See that the task runs (``must_run``)."""
+        must_run(self._task)
 
     async def _watch(self) -> None:
         logged = False

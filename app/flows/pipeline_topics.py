@@ -43,6 +43,8 @@ class PipelineTopics:
         try:
             return await asyncio.to_thread(self._look)
         except KafkaAccessError as error:
+            # Connect anew: this one may go on asking a broker that has fallen silent.
+            self._admin = None
             raise TopicsUnknown(str(error)) from error
 
     def recorded(self) -> Collection[Pipeline | None]:
@@ -53,7 +55,7 @@ class PipelineTopics:
             return ()
 
     def _look(self) -> Seen:
-        admin = self._admin = self._admin or Admin(self._kafka)
+        admin = self._admin = self._admin or Admin(self._kafka, timeout_seconds=self._kafka.request_seconds)
         roles = topics_by_role(self._kafka)
         state_topic, source = self._kafka.state_topic, self._kafka.topic
         found = admin.topics([*roles.values(), state_topic])

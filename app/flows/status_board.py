@@ -18,6 +18,7 @@ from app.domain.worker_status import AccountState, WorkerStatus
 from app.engine.producer import DurableProducer, Write
 from app.flows.status_records import INCIDENT_PREFIX, open_incidents, read_incidents, read_workers
 from app.incidents.memory import Remembered
+from app.observe.background import must_run
 from app.readmodels.status_topic import StatusFollower
 from app.settings import KafkaSettings
 
@@ -69,6 +70,10 @@ class StatusBoard:
             self._task.cancel()
             await asyncio.wait([self._task])
         await self._write(self._describe().key.decode(), None, GOODBYE_SECONDS)
+
+    def check(self) -> None:
+        """See that the task runs (``must_run``)."""
+        must_run(self._task)
 
     def workers(self) -> list[WorkerStatus]:
         """What all workers said last; of this one, how it is now."""

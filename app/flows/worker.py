@@ -26,6 +26,7 @@ from app.flows.accounts import Accounts
 from app.flows.catalog import load_catalog
 from app.flows.consumer_sync import ConsumerSync
 from app.flows.cut_off import CutOffReports
+from app.flows.descriptors import TooFewDescriptors, allow_descriptors, descriptors_needed
 from app.flows.identity import FLOW, state_gone
 from app.flows.outage import OutageWatch
 from app.flows.own_status import OwnStatus
@@ -97,6 +98,10 @@ class Worker:
         Raises:
             WorkerFailed: it could not start, or met a bug that must not be passed over.
         """
+        try:
+            allow_descriptors(descriptors_needed(self._settings, len(list(self._accounts))))
+        except TooFewDescriptors as error:
+            raise WorkerFailed(str(error)) from error
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._on_signal, number)
@@ -170,6 +175,7 @@ class Worker:
             gates=Gates(sync.breaker_probe_seconds),
         )
         connection = self._connection
+        checks = [self._read_models.check, board.check, desk.check]
         self._stream = stream = Stream(
             context,
             connection={"broker": connection.broker, "broker_credentials": connection.credentials},
@@ -177,7 +183,7 @@ class Worker:
             drain_seconds=kafka.session_timeout_seconds / 3,
             on_alert=desk.handle_record,
             data_dir=settings.general.data_dir / "faust",
-            checks=(self._read_models.check,),
+            checks=checks,
         )
         self._status.watch(stream)
         self._metrics.watch(
@@ -197,17 +203,16 @@ class Worker:
         # A dry run makes no incidents: it may run beside a group that works on the same topics in earnest.
         alert_seconds = math.inf if sync.dry_run else sync.breaker_alert_seconds
         for account in accounts:
-            await stack.enter_async_context(
-                OutageWatch(
-                    account.name,
-                    account.health,
-                    producer,
-                    kafka,
-                    alert_seconds,
-                    context.room.waiting,
-                    context.gates.shut_since,
-                )
+            watch = OutageWatch(
+                account.name,
+                account.health,
+                producer,
+                kafka,
+                alert_seconds,
+                context.room.waiting,
+                context.gates.shut_since,
             )
+            checks.append((await stack.enter_async_context(watch)).check)
         stack.push_async_callback(stream.stop)
         self._waiting_for = Reason(Kind.STATE, "the state is being recovered")
         started = asyncio.ensure_future(stream.start())

@@ -32,6 +32,7 @@ from app.incidents.pacing import Known, Step, decide, is_due
 from app.incidents.servicenow import ServiceNow
 from app.incidents.ticket_text import more_of_the_same, new_incident, over, over_by_itself
 from app.incidents.tickets import Incident, TicketError, TicketSystem
+from app.observe.background import must_run
 from app.settings import ServiceNowSettings
 
 log = structlog.get_logger(__name__)
@@ -119,6 +120,10 @@ class IncidentDesk:
             log.warning("the last notes of incidents are not written: the ticket system does not answer")
         except Exception as bug:
             log.error("the last notes of incidents are not written because of a bug", exc_info=bug)
+
+    def check(self) -> None:
+        """See that the task runs (``must_run``)."""
+        must_run(self._flusher)
 
     async def handle_record(self, key: bytes | None, value: bytes | None, partition: int = 0) -> None:
         """One record of the alerts topic. What is no alert is logged and dropped: nobody could make a ticket of it."""

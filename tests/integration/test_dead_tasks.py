@@ -27,6 +27,10 @@ def _task_of_faust(service: Any, name: str) -> asyncio.Task[Any]:
     return found
 
 
+def _named(name: str) -> asyncio.Task[Any]:
+    return next(task for task in asyncio.all_tasks() if task.get_name() == name)
+
+
 def _kafka(stream: Stream) -> Any:
     return stream.app.consumer._thread._consumer
 
@@ -37,6 +41,8 @@ VICTIMS: dict[str, tuple[Victim, str]] = {
     "aiokafka's metadata": (lambda stream: _kafka(stream)._client._sync_task, "metadata task"),
     "the producer's sender": (lambda stream: stream._context.producer._producer._sender.sender_task, "sender task"),
     "the producer's metadata": (lambda stream: stream._context.producer._producer.client._sync_task, "metadata task"),
+    "the outage watch": (lambda stream: _named("outage watch"), "outage watch"),
+    "the status": (lambda stream: _named("status"), "status"),
     "Faust's fetcher": (lambda stream: _task_of_faust(stream.app._fetcher, "_fetcher"), "_fetcher"),
     "Faust's recovery": (lambda stream: _task_of_faust(stream.app.tables.recovery, "_restart_recovery"), "_restart"),
     "Faust's commits": (lambda stream: _task_of_faust(stream.app.consumer, "_commit_handler"), "_commit_handler"),

@@ -88,3 +88,6 @@ def test_events_of_an_aborted_transaction_are_not_worked_on(deploy: Deploy) -> N
     assert deployment.settled(worker, 1)["synced"] == 1
     assert worker.consumer(aborted["consumerId"]) is None
     assert deployment.simulator.calls(aborted["consumerId"]) == []
+    # Its records and the markers of both transactions stand in the topic, and are nothing to wait for.
+    no_lag = 'profile_sync_consumer_lag{partition="0"} 0.0'
+    wait_for(lambda: no_lag in worker.text("/metrics"), lambda: worker.text("/metrics"), 20)

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 from aiokafka.client import AIOKafkaClient, ConnectionGroup
 from aiokafka.errors import KafkaConnectionError, NodeNotReadyError, RequestTimedOutError
-from aiokafka.protocol.group import JoinGroupRequest, SyncGroupRequest
+from aiokafka.protocol.commit import OffsetCommitRequest
+from aiokafka.protocol.group import HeartbeatRequest, JoinGroupRequest, SyncGroupRequest
 from aiokafka.protocol.metadata import MetadataRequest
 from aiokafka.structs import BrokerMetadata
 
@@ -29,9 +30,11 @@ class Connection:
         self._request_timeout = timeout
         self._answers = answers
         self._writer = None
+        self._last_action = float("-inf")
         self._pending: list[asyncio.Future[str]] = []
         self.open = True
         self.timeouts: list[float] = []
+        self.sent: list[type] = []
 
     def connected(self) -> bool:
         return self.open
@@ -50,6 +53,7 @@ def sending(connection: Connection) -> Any:
     def send(request: Any, expect_response: bool = True) -> Any:
         timeout = connection._request_timeout
         connection.timeouts.append(timeout)
+        connection.sent.append(type(request))
         answer: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         connection._pending.append(answer)
         after = connection._answers.get(type(request), 0.0)
@@ -125,6 +129,42 @@ async def test_a_broker_that_lets_nobody_connect_is_left_alone_too(monkeypatch: 
         assert cluster.dialled[SILENT] == 1
 
 
+async def test_a_broker_that_answers_other_requests_is_not_silent(monkeypatch: pytest.MonkeyPatch) -> None:
+    cluster = Cluster(monkeypatch)
+    cluster.answers[HEALTHY][HeartbeatRequest] = None
+    async with impatient() as client:
+        assert await client.send(HEALTHY, MetadataRequest([])) == "answer"
+        cluster.connections[0]._last_action = float("inf")
+        with pytest.raises(RequestTimedOutError):
+            await client.send(HEALTHY, HeartbeatRequest("g", 1, "m"), group=ConnectionGroup.COORDINATION)
+        assert await client.ready(HEALTHY, group=ConnectionGroup.COORDINATION)
+
+
+async def test_a_silent_broker_is_dialled_beside_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    cluster = Cluster(monkeypatch)
+    cluster.refuses[SILENT] = 3600.0
+    async with impatient() as client:
+        dialling = asyncio.create_task(client.ready(SILENT))
+        while not cluster.dialled[SILENT]:
+            await asyncio.sleep(0)
+        async with asyncio.timeout(5):
+            assert await client.ready(HEALTHY)
+        assert not dialling.done()
+        dialling.cancel()
+
+
+async def test_a_broker_that_was_silent_is_not_chosen_before_it_has_answered(monkeypatch: pytest.MonkeyPatch) -> None:
+    Cluster(monkeypatch)
+    silence = Silence(0.0)
+    monkeypatch.setattr("app.engine.broker_calls.Silence", lambda *_: silence)
+    async with impatient() as client:
+        silence.noticed(SILENT)
+        assert not silence.holds(SILENT)
+        assert {client.get_random_node() for _ in range(50)} == {HEALTHY}
+        assert await client.ready(SILENT)
+        assert {client.get_random_node() for _ in range(50)} == {SILENT, HEALTHY}
+
+
 async def test_the_only_broker_is_asked_again_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     cluster = Cluster(monkeypatch)
     cluster.answers[SILENT][MetadataRequest] = None
@@ -133,6 +173,17 @@ async def test_the_only_broker_is_asked_again_at_once(monkeypatch: pytest.Monkey
             with pytest.raises(RequestTimedOutError):
                 await client.send(SILENT, MetadataRequest([]))
             assert cluster.dialled[SILENT] == dialled
+
+
+async def test_a_slow_commit_is_waited_for_and_holds_up_no_heartbeat(monkeypatch: pytest.MonkeyPatch) -> None:
+    cluster = Cluster(monkeypatch)
+    cluster.answers[HEALTHY][OffsetCommitRequest] = SHORT * 5
+    async with impatient() as client:
+        await client.send(HEALTHY, HeartbeatRequest("g", 1, "m"), group=ConnectionGroup.COORDINATION)
+        request = OffsetCommitRequest.__new__(OffsetCommitRequest)
+        assert await client.send(HEALTHY, request, group=ConnectionGroup.COORDINATION) == "answer"
+        heartbeats, commits = cluster.connections
+        assert (heartbeats.sent, commits.sent) == ([HeartbeatRequest], [OffsetCommitRequest])
 
 
 async def test_a_join_waits_as_long_as_its_broker_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
