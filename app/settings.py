@@ -54,6 +54,12 @@ def _safe_url(url: str) -> str:
     return url.rstrip("/")
 
 
+def _time_zone(text: str) -> str:
+    if not re.fullmatch(r"UTC(?:[+-](?:0?[0-9]|1[0-4])(?::[0-5][0-9])?)?", text):
+        raise ValueError("must be a distance from UTC such as UTC-6, UTC+5:30 or UTC")
+    return text
+
+
 def _empty_is_none(value: Any) -> Any:
     return None if value == "" else value
 
@@ -192,6 +198,7 @@ class CmtSettings(_Group):
     soap_url: OptionalUrl = None
     wsdl: OptionalFile = None
     timeout_seconds: Annotated[float, Field(gt=0)] = 30.0
+    time_zone: Annotated[str, AfterValidator(_time_zone)] = "UTC-6"
     ca_file: OptionalFile = None
     batch_size: Annotated[int, Field(ge=1, le=50)] = 1
     rate_per_second: Annotated[float, Field(gt=0)] | None = None

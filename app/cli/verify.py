@@ -48,7 +48,7 @@ def verify(
     since_ms = None if since is None else since_time(since, datetime.now(UTC))
     with reported_failures():
         kafka, cmt, dry_run = load(KafkaSettings), load(CmtSettings), load(SyncSettings).dry_run
-        catalog = load_catalog(cmt.data_extensions)
+        catalog = load_catalog(cmt.data_extensions, cmt.time_zone)
         # Here, because it takes longer to import than most commands take to run.
         from app.flows.market_clients import AccountUnavailable
         from app.flows.verification import Repair

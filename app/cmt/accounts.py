@@ -13,13 +13,18 @@ from types import TracebackType
 from typing import Self
 
 from app.cmt.client import CallObserver, CmtClient
-from app.domain.entities import OWN_ACCOUNT, Catalog
+from app.domain.catalog_check import learned_types, mismatches
+from app.domain.column_types import ColumnTypes, Field
+from app.domain.entities import CONSUMER_ID_COLUMN, OWN_ACCOUNT, Catalog, EntityType
 from app.settings import CmtSettings
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Destination:
-    """Where the rows of a market go: the account's name, its client for these data extensions, the data extensions."""
+    """Where the rows of a market go: the account's name, its client for these data extensions, the data extensions.
+
+    ``tables`` gets the types of columns when they have been learned.
+    """
 
     account: str
     client: CmtClient
@@ -49,6 +54,7 @@ class AccountClients:
         self._catalog = catalog
         self._clients: dict[str, CmtClient] = {}
         self._destinations: list[Destination] = []
+        self._by_tables: dict[int, Destination] = {}
         for tables in catalog.destinations():
             name = tables.account_id or cmt.account_id or OWN_ACCOUNT
             alike = next((d for d in self._destinations if d.account == name and _alike(d.tables, tables)), None)
@@ -60,9 +66,10 @@ class AccountClients:
                 settings = cmt if tables.account_id is None else cmt.for_account(tables.account_id)
                 client = CmtClient(settings, tables, concurrency=concurrency, observe=observe(name), patience=patience)
                 self._clients[name] = client
-            self._destinations.append(Destination(name, client, tables))
-        # By the identity of a market's part of the catalog, which lives as long as the catalog.
-        self._by_tables = {id(known.tables): known for known in self._destinations}
+            known = Destination(name, client, tables)
+            self._destinations.append(known)
+            # By the identity of a market's part of the catalog, which lives as long as the catalog.
+            self._by_tables[id(tables)] = known
         self._open = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
@@ -86,6 +93,42 @@ class AccountClients:
     def of(self, market: str) -> Destination | None:
         """None: the market is not known here."""
         return self._by_tables.get(id(self._catalog.of_market(market)))
+
+    def typed(self, tables: Catalog) -> Catalog:
+        """A market's part of the catalog, with the types of its columns as far as they have been learned."""
+        known = self._by_tables.get(id(tables))
+        return tables if known is None else known.tables
+
+    async def learn_types(self, account: str) -> list[str]:
+        """Ask an account for the columns of its data extensions; from then on the types stand in ``tables``.
+
+        Returns:
+            What differs from the configuration, one line each.
+
+        Raises:
+            CallFailed: they could not be had; nothing has changed.
+        """
+        learned: list[tuple[Destination, Catalog]] = []
+        warnings: dict[str, None] = {}
+        asked: dict[tuple[str, str | None], list[Field]] = {}
+        for destination in self._destinations:
+            if destination.account != account:
+                continue
+            types: dict[EntityType, ColumnTypes] = {}
+            consumer_id_length: int | None = None
+            for entity in EntityType:
+                table = destination.tables[entity]
+                where = (table.customer_key, table.shared_from)
+                if where not in asked:
+                    asked[where] = await destination.client.fields(entity)
+                types[entity] = learned_types(table, asked[where])
+                warnings |= dict.fromkeys(mismatches(table, asked[where], consumer_id_length))
+                if entity.is_parent and (kind := types[entity].get(CONSUMER_ID_COLUMN)) is not None:
+                    consumer_id_length = kind.length
+            learned.append((destination, destination.tables.typed(types)))
+        for destination, tables in learned:
+            destination.tables = tables
+        return list(warnings)
 
 
 def _alike(one: Catalog, other: Catalog) -> bool:

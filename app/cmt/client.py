@@ -26,14 +26,25 @@ from app.cmt.http.transport import HttpTransport
 from app.cmt.in_flight import InFlight
 from app.cmt.prepared import PreparedWire
 from app.cmt.rate import RateLimit
-from app.cmt.results import Mask, NoResult, RowResult, call_error, names_of, refused_row, retrieve_page, write_results
+from app.cmt.results import (
+    Mask,
+    NoResult,
+    RowResult,
+    call_error,
+    field_page,
+    names_of,
+    refused_row,
+    retrieve_page,
+    write_results,
+)
 from app.cmt.rights import Right
 from app.cmt.throttled import Throttled, wait_seconds
 from app.cmt.token_answer import Token
 from app.cmt.tokens import TokenClient
-from app.cmt.values import is_xml_text, unsendable
+from app.cmt.values import character_named, is_xml_text, unsendable
 from app.cmt.wire import Message
 from app.domain import errors as registry
+from app.domain.column_types import Field
 from app.domain.entities import CONSUMER_ID_COLUMN, Catalog, EntityType, Row
 from app.domain.errors import ErrorClass
 from app.domain.permit import Permit
@@ -49,8 +60,9 @@ THROTTLED_ROW = registry.CMT_RATE_LIMITED.code
 # 2,500 rows a page: no consumer has as many; a server that always says "more" must not keep us forever.
 PAGES_MOST = 100
 
-# Labels of metrics: a call that went well, and one with rows of several entity types.
+# Labels of metrics: a call that went well, one with rows of several entity types, and one that asks for columns.
 OK, MIXED = "ok", "mixed"
+FIELDS = "fields"
 
 _Result = TypeVar("_Result")
 
@@ -215,7 +227,9 @@ class CmtClient:
             CallFailed: not all rows could be had.
         """
         if not is_xml_text(consumer_id):
-            raise CallFailed(CallError(registry.CMT_NOT_XML_TEXT.code, registry.CMT_NOT_XML_TEXT.meaning))
+            entry, table = registry.CMT_NOT_XML_TEXT, self._catalog[entity]
+            where = f"Retrieve of {table.customer_key}, column {CONSUMER_ID_COLUMN}: {character_named(consumer_id)}."
+            raise CallFailed(CallError(entry.code, f"{entry.meaning} {where}"))
         rows: list[Row] = []
         next_id: str | None = None
         for _ in range(PAGES_MOST):
@@ -235,6 +249,22 @@ class CmtClient:
             if next_id is None:
                 return rows
         raise CallFailed(CallError(registry.CMT_MALFORMED.code, f"Retrieve: no end after {PAGES_MOST} pages."))
+
+    async def fields(self, entity: EntityType) -> list[Field]:
+        """The columns of an entity's data extension as Marketing Cloud describes them; none: it shows no such one.
+
+        Raises:
+            CallFailed: they could not be had.
+        """
+        fields, next_id = await self._send(
+            _Call(
+                self._wire.fields(entity), FIELDS, (entity,), field_page, lambda page: OK, Mask((), self._names), always
+            )
+        )
+        if next_id is not None:
+            problem = f"Retrieve: more columns of {self._catalog[entity].customer_key} than fit on a page."
+            raise CallFailed(CallError(registry.CMT_MALFORMED.code, problem))
+        return fields
 
     async def _write(
         self,

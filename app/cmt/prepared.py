@@ -29,7 +29,9 @@ _OPEN, _CLOSE = "<[^/<>][^<>]*>", "</[^<>]+>"
 _PROPERTY_FORM = re.compile(f"({_OPEN}{_OPEN}){_COLUMN}({_CLOSE}{_OPEN}){_VALUE}({_CLOSE}{_CLOSE})")
 _NULL_FORM = re.compile(f"({_OPEN}{_OPEN}){_NULL}({_CLOSE}{_CLOSE})")
 _KEY_FORM = re.compile(f"({_OPEN}{_OPEN}){_KEY}({_CLOSE}{_OPEN}){_KEY_VALUE}({_CLOSE}{_CLOSE})")
-_OBJECT_FORM = re.compile(rf"<(?P<name>[^\s<>/]+)(?:\s[^<>]*)?>{_OPEN}(?P<table>{_TABLE}).*</(?P=name)>")
+# What may stand between: the account that shares the data extension.
+_OWNER = f"(?:{_OPEN}{_OPEN}[0-9]+{_CLOSE}{_CLOSE})?"
+_OBJECT_FORM = re.compile(rf"<(?P<name>[^\s<>/]+)(?:\s[^<>]*)?>{_OWNER}{_OPEN}(?P<table>{_TABLE}).*</(?P=name)>")
 
 # A carriage return written as such would be read as a line feed (XML 1.0, 2.11).
 _REFERENCES = {"\r": "&#13;"}
@@ -106,21 +108,26 @@ class PreparedWire:
     def __init__(self, catalog: Catalog, wsdl: Path | None = None) -> None:
         self._catalog = catalog
         wire = Wire(catalog, wsdl)
-        sample = DataExtension(_TABLE, (_KEY,), (_KEY, _COLUMN, _NULL))
-        sampler = Wire(Catalog(dict.fromkeys(EntityType, sample)), wsdl)
-        row: Row = {_KEY: _KEY_VALUE, _COLUMN: _VALUE, _NULL: None}
-        upsert = sampler.upsert([(EntityType.CONSUMER, row)])
+        upsert, delete = _samples(wire, None)
         self._property, self._null = _property_forms(upsert)
         self._upsert = _form(upsert)
-        self._delete = _form(sampler.delete([(EntityType.CONSUMER, row)]))
+        self._delete = _form(delete)
         tables = {entity: catalog[entity] for entity in EntityType}
+        # An object of a data extension that a parent account shares begins with that account.
+        owners = {table.shared_from for table in tables.values()}
+        forms = {owner: tuple(map(_form, _samples(wire, owner))) for owner in owners}
         before, between, self._after_value = self._property
         self._values, self._nulls = _Columns(before, between), _Columns(*self._null)
-        self._upserts = {entity: self._upsert.shape(table) for entity, table in tables.items()}
-        self._deletes = {entity: self._delete.shape(table) for entity, table in tables.items()}
+        self._upserts = {entity: forms[table.shared_from][0].shape(table) for entity, table in tables.items()}
+        self._deletes = {entity: forms[table.shared_from][1].shape(table) for entity, table in tables.items()}
         self._first_pages = {entity: wire.retrieve(entity, _CONSUMER) for entity in EntityType}
         self._next_pages = {entity: wire.retrieve(entity, _CONSUMER, after=_AFTER) for entity in EntityType}
+        self._fields = {entity: wire.fields(entity) for entity in EntityType}
         self._compare_with(wire)
+
+    def fields(self, entity: EntityType) -> Message:
+        """Asks for the columns of a data extension."""
+        return self._fields[entity]
 
     def upsert(self, rows: Sequence[tuple[EntityType, Row]]) -> Message:
         """Writes rows, inserting those that are not there; they may be of several data extensions."""
@@ -168,6 +175,14 @@ class PreparedWire:
             ):
                 if canonical(ours) != canonical(zeeps):
                     _cannot(f"a prepared {ours.action} of {table.customer_key} differs from zeep's")
+
+
+def _samples(wire: Wire, owner: str | None) -> tuple[Message, Message]:
+    """An upsert and a delete with marked places."""
+    table = DataExtension(_TABLE, (_KEY,), (_KEY, _COLUMN, _NULL), shared_from=owner)
+    sampler = wire.for_catalog(Catalog(dict.fromkeys(EntityType, table)))
+    row: Row = {_KEY: _KEY_VALUE, _COLUMN: _VALUE, _NULL: None}
+    return sampler.upsert([(EntityType.CONSUMER, row)]), sampler.delete([(EntityType.CONSUMER, row)])
 
 
 def canonical(message: Message) -> bytes:

@@ -6,13 +6,14 @@ here: ``app.cmt.errors`` does.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 
 from lxml import etree
 
 from app.cmt.errors import Fault
+from app.cmt.lenient_xml import made_readable
 
 # What is read of an answer's errors: texts are masked and cut to some hundred characters later.
 LONGEST_TEXT = 4000
@@ -96,6 +97,10 @@ def read_retrieve_answer(body: bytes) -> RetrieveAnswer | Fault:
     Raises:
         Unreadable: not XML, not SOAP, or another message.
     """
+    return _retrieve_answer(body, _row)
+
+
+def _retrieve_answer(body: bytes, read: Callable[[etree._Element], dict[str, str | None]]) -> RetrieveAnswer | Fault:
     payload = _payload(body, "RetrieveResponseMsg")
     if isinstance(payload, Fault):
         return payload
@@ -103,7 +108,7 @@ def read_retrieve_answer(body: bytes) -> RetrieveAnswer | Fault:
     for element in payload:
         match _local(element):
             case "Results":
-                rows.append(_row(element))
+                rows.append(read(element))
             case "OverallStatus":
                 status = _text(element)
             case "RequestID":
@@ -111,12 +116,17 @@ def read_retrieve_answer(body: bytes) -> RetrieveAnswer | Fault:
     return RetrieveAnswer(status, request_id, tuple(rows))
 
 
+def read_objects_answer(body: bytes) -> RetrieveAnswer | Fault:
+    """Read the answer to a Retrieve of anything else: the texts of each object's own elements.
+
+    Raises:
+        Unreadable: not XML, not SOAP, or another message.
+    """
+    return _retrieve_answer(body, _object)
+
+
 def _payload(body: bytes, expected: str) -> etree._Element | Fault:
-    try:
-        root = etree.fromstring(body, _PARSER)
-    except etree.XMLSyntaxError:
-        # The parser's own words quote the document.
-        raise Unreadable("the answer is not well-formed XML") from None
+    root = _root(body)
     if _local(root) != "Envelope":
         raise Unreadable("the answer is XML, but no SOAP envelope")
     soap_body = _child(root, "Body")
@@ -129,6 +139,20 @@ def _payload(body: bytes, expected: str) -> etree._Element | Fault:
     if name != expected:
         raise Unreadable(f"the answer is not a {expected}")
     return payload
+
+
+def _root(body: bytes) -> etree._Element:
+    try:
+        return etree.fromstring(body, _PARSER)
+    except etree.XMLSyntaxError:
+        readable = made_readable(body)
+    if readable is not body:
+        try:
+            return etree.fromstring(readable, _PARSER)
+        except etree.XMLSyntaxError:
+            pass
+    # The parser's own words quote the document.
+    raise Unreadable("the answer is not well-formed XML")
 
 
 def _fault(element: etree._Element) -> Fault:
@@ -191,6 +215,10 @@ def _row(element: etree._Element) -> dict[str, str | None]:
                     value = part.text or ""
         row[name] = value
     return row
+
+
+def _object(element: etree._Element) -> dict[str, str | None]:
+    return {_local(part): None if part.get(_NIL) in ("true", "1") else _text(part) for part in _elements(element)}
 
 
 def _elements(element: etree._Element) -> Iterator[etree._Element]:

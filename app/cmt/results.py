@@ -18,10 +18,21 @@ from app.cmt.errors import (
     of_status,
     unfinished,
 )
+from app.cmt.field_answer import fields_of
 from app.cmt.good_answer import read_good_answer
 from app.cmt.http.answer import Answer
-from app.cmt.reader import ColumnError, RetrieveAnswer, RowAnswer, Unreadable, read_retrieve_answer, read_write_answer
+from app.cmt.lenient_xml import stand_in_of
+from app.cmt.reader import (
+    ColumnError,
+    RetrieveAnswer,
+    RowAnswer,
+    Unreadable,
+    read_objects_answer,
+    read_retrieve_answer,
+    read_write_answer,
+)
 from app.domain import errors as registry
+from app.domain.column_types import Field
 from app.domain.entities import CONSUMER_ID_COLUMN, Catalog, DataExtension, Row
 from app.domain.errors import ErrorEntry
 from app.domain.keys import same_key_text
@@ -30,6 +41,7 @@ from app.domain.value_class import value_class
 
 # Messages stand in Kafka headers, tickets and log lines.
 LONGEST_MESSAGE = 600
+MORE = "MoreDataAvailable"
 
 _Parsed = TypeVar("_Parsed")
 
@@ -131,12 +143,7 @@ def retrieve_page(answer: Answer, consumer_id: str, table: DataExtension) -> Pag
             are found get deleted, so a filter that was not honoured must stop everything, and so must rows of the
             consumer's ID in another spelling. Or rows without their key, which can be told apart by nobody.
     """
-    parsed: RetrieveAnswer = _parse(answer, read_retrieve_answer)
-    status = parsed.overall_status
-    if status not in ("OK", "MoreDataAvailable"):
-        if not status:
-            raise NoResult(Verdict(registry.CMT_MALFORMED), "OverallStatus is missing.")
-        raise NoResult(of_retrieve(status), f"OverallStatus: {status}", answer.retry_after)
+    parsed = _retrieved(answer, read_retrieve_answer)
     rows = [row if row.keys() <= table.names else _spelled_as_in(table, row) for row in parsed.rows]
     other_spelling = False
     for row in rows:
@@ -149,18 +156,39 @@ def retrieve_page(answer: Answer, consumer_id: str, table: DataExtension) -> Pag
         for column in table.primary_key:
             if column not in row:
                 raise NoResult(Verdict(registry.CMT_MALFORMED), f"A row has no {column}.")
+            if (character := stand_in_of(row[column] or "")) is not None:
+                where = f"A row that is held has {character} in its key (column {column}), so it cannot be addressed"
+                raise NoResult(Verdict(registry.CMT_NOT_XML_TEXT), f"{where}: delete it in Marketing Cloud.")
     if other_spelling:
         raise NoResult(Verdict(registry.CMT_CONSUMER_SPELLING), "")
-    if status == "OK":
-        return Page(rows, None)
-    if not parsed.request_id:
+    return Page(rows, parsed.request_id if parsed.overall_status == MORE else None)
+
+
+def field_page(answer: Answer) -> tuple[list[Field], str | None]:
+    """The columns on one page, and what asks for the next one.
+
+    Raises:
+        NoResult: a fault, not the expected message, or an error in OverallStatus.
+    """
+    parsed = _retrieved(answer, read_objects_answer)
+    return fields_of(parsed), parsed.request_id if parsed.overall_status == MORE else None
+
+
+def _retrieved(answer: Answer, read: Callable[[bytes], RetrieveAnswer | Fault]) -> RetrieveAnswer:
+    parsed = _parse(answer, read)
+    status = parsed.overall_status
+    if status not in ("OK", MORE):
+        if not status:
+            raise NoResult(Verdict(registry.CMT_MALFORMED), "OverallStatus is missing.")
+        raise NoResult(of_retrieve(status), f"OverallStatus: {status}", answer.retry_after)
+    if status == MORE and not parsed.request_id:
         raise NoResult(Verdict(registry.CMT_MALFORMED), "MoreDataAvailable without a RequestID.")
-    return Page(rows, parsed.request_id)
+    return parsed
 
 
-def refused_row(ordinal: int, entry: ErrorEntry, column: str) -> RowResult:
-    """The result of a row that is not sent at all."""
-    return RowResult(False, ordinal, entry.code, f"{entry.meaning} Column: {column}")
+def refused_row(ordinal: int, entry: ErrorEntry, where: str) -> RowResult:
+    """The result of a row that is not sent at all; ``where``: data extension, column and character."""
+    return RowResult(False, ordinal, entry.code, f"{entry.meaning} {where}")
 
 
 def _parse(answer: Answer, read: Callable[[bytes], _Parsed | Fault]) -> _Parsed:

@@ -11,6 +11,7 @@ import re
 import time
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import urlsplit, urlunsplit
 
 import jwt
 
@@ -57,11 +58,20 @@ def token_url(auth_url: str) -> str:
 def service_url(soap_url: str) -> str:
     """The SOAP endpoint of an instance address, which may already be the endpoint.
 
+    What people copy is understood too: the address of the WSDL, a query, a service without a path.
+
     >>> service_url("https://x.soap.example/"), service_url("https://x.soap.example/service.asmx")
     ('https://x.soap.example/Service.asmx', 'https://x.soap.example/service.asmx')
+    >>> service_url("https://x.soap.example/Service.asmx?wsdl"), service_url("https://x.soap.example/etframework.wsdl")
+    ('https://x.soap.example/Service.asmx', 'https://x.soap.example/Service.asmx')
     """
-    address = soap_url.rstrip("/")
-    return address if address.lower().endswith(".asmx") else f"{address}/Service.asmx"
+    parts = urlsplit(soap_url)
+    path = parts.path.rstrip("/")
+    if path.lower().endswith(".wsdl"):
+        path = path.rpartition("/")[0]
+    if not path.lower().endswith(".asmx"):
+        path = f"{path}/Service.asmx"
+    return urlunsplit((parts.scheme, parts.netloc, path, "", ""))
 
 
 def read_token(answer: Answer, asked_at: float, soap_url: str | None) -> Token:

@@ -17,8 +17,18 @@ def is_xml_text(text: str) -> bool:
     return _NOT_XML.search(text) is None
 
 
+def character_named(text: str) -> str:
+    """The first character of a text that XML cannot carry.
+
+    >>> character_named("a\x1fb")
+    'U+001F'
+    """
+    found = _NOT_XML.search(text)
+    return "" if found is None else f"U+{ord(found[0]):04X}"
+
+
 def unsendable(table: DataExtension, row: Row, *, keys_only: bool) -> tuple[ErrorEntry, str] | None:
-    """Why a row must not be sent, and because of which column; None when it can be.
+    """Why a row must not be sent, and where the reason is; None when it can be.
 
     Every primary-key column needs a value: a key with a hole could address another row, or all of them.
 
@@ -30,7 +40,7 @@ def unsendable(table: DataExtension, row: Row, *, keys_only: bool) -> tuple[Erro
     for column in table.primary_key:
         value = row.get(column)
         if value is None or value == "":
-            return registry.CMT_ROW_MISSING_KEY, column
+            return registry.CMT_ROW_MISSING_KEY, f"{table.customer_key}, column {column}."
     columns = table.primary_key if keys_only else row
     # One look at all of them together: almost every row is fine.
     if is_xml_text("".join([value for column in columns if isinstance(value := row[column], str)])):
@@ -38,5 +48,5 @@ def unsendable(table: DataExtension, row: Row, *, keys_only: bool) -> tuple[Erro
     for column in columns:
         value = row[column]
         if isinstance(value, str) and not is_xml_text(value):
-            return registry.CMT_NOT_XML_TEXT, column
+            return registry.CMT_NOT_XML_TEXT, f"{table.customer_key}, column {column}: {character_named(value)}."
     return None

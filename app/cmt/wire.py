@@ -7,6 +7,7 @@ vendor pages "Manage Data in Data Extensions", "SaveOption" and "Retrieve Data f
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
@@ -15,6 +16,7 @@ from xml.sax.saxutils import escape
 
 import zeep
 import zeep.exceptions
+import zeep.xsd
 from lxml import etree
 from zeep.transports import Transport
 
@@ -29,6 +31,19 @@ _TOKEN_NAMESPACES: Any = {None: "http://exacttarget.com"}  # the type stubs know
 _TOKEN_SLOT = "token-goes-here"  # noqa: S105 - a place, not a token
 # What zeep raises on a file that is no WSDL, or not this service's.
 _UNUSABLE = (OSError, etree.XMLSyntaxError, zeep.exceptions.Error, LookupError, AttributeError, TypeError, ValueError)
+_FAULT_SCHEMA_NAME = "etframeworkfault.xsd"
+_FAULT_SCHEMA = b"""<schema xmlns="http://www.w3.org/2001/XMLSchema" xmlns:own="urn:fault.partner.exacttarget.com"
+    targetNamespace="urn:fault.partner.exacttarget.com" elementFormDefault="qualified">
+  <element name="apifault" type="own:ApiFault"/>
+  <complexType name="ApiFault">
+    <sequence>
+      <element name="Code" type="int"/>
+      <element name="Message" type="string" minOccurs="0"/>
+    </sequence>
+  </complexType>
+</schema>"""
+# What is asked of a column.
+FIELD_PROPERTIES = ("Name", "FieldType", "MaxLength", "Scale", "IsRequired", "IsPrimaryKey", "DefaultValue")
 _UPSERT = ("DataExtensionObject", "UpdateAdd")
 
 
@@ -46,10 +61,15 @@ class Message:
 
 
 class _Offline(Transport):  # type: ignore[misc]  # zeep has no types
-    """Loads the WSDL file and nothing else: what it imports must be a file too."""
+    """Loads the WSDL file and nothing else: what it imports must be a file too.
+
+    But for the one import of the vendor's own WSDL, the schema of a fault's detail, which no request needs.
+    """
 
     def load(self, url: str) -> bytes:
         if urlsplit(url).scheme in ("http", "https"):
+            if urlsplit(url).path.rpartition("/")[2].lower() == _FAULT_SCHEMA_NAME:
+                return _FAULT_SCHEMA
             _fail(f"it imports {url}; inline the schema, nothing is fetched at run time")
         content: bytes = super().load(url)
         return content
@@ -57,6 +77,14 @@ class _Offline(Transport):  # type: ignore[misc]  # zeep has no types
 
 def _fail(reason: str) -> NoReturn:
     raise ConfigurationError([f"CMT_WSDL: {reason}"])
+
+
+def _owner(table: DataExtension, element: str) -> dict[str, Any]:
+    """Names the account that shares a data extension (ClientID, ID); nothing for one of the own account."""
+    if table.shared_from is None:
+        return {}
+    owner = {"ID": int(table.shared_from)}
+    return {element: [owner] if element == "ClientIDs" else owner}
 
 
 class Wire:
@@ -81,6 +109,12 @@ class Wire:
         except _UNUSABLE as error:
             _fail(f"{path} is not a usable WSDL of Marketing Cloud: {str(error)[:200]}")
 
+    def for_catalog(self, catalog: Catalog) -> Wire:
+        """The same WSDL for other data extensions."""
+        other = copy.copy(self)
+        other._catalog = catalog
+        return other
+
     def upsert(self, rows: Sequence[tuple[EntityType, Row]]) -> Message:
         """Writes rows, inserting those that are not there; they may be of several data extensions."""
         objects = [self._object(self._catalog[entity], row) for entity, row in rows]
@@ -89,7 +123,9 @@ class Wire:
     def delete(self, keys: Sequence[tuple[EntityType, Row]]) -> Message:
         """Deletes rows by their primary keys; other columns are left out."""
         objects = [
-            self._types.DataExtensionObject(CustomerKey=table.customer_key, Keys={"Key": self._keys(table, row)})
+            self._types.DataExtensionObject(
+                CustomerKey=table.customer_key, Keys={"Key": self._keys(table, row)}, **_owner(table, "Client")
+            )
             for table, row in ((self._catalog[entity], row) for entity, row in keys)
         ]
         return self._message("Delete", Options=self._delete_options, Objects=objects)
@@ -110,6 +146,22 @@ class Wire:
                 Property=CONSUMER_ID_COLUMN, SimpleOperator="equals", Value=[consumer_id]
             ),
             ContinueRequest=after,
+            **_owner(table, "ClientIDs"),
+        )
+        return self._message("Retrieve", RetrieveRequest=request)
+
+    def fields(self, entity: EntityType) -> Message:
+        """Asks for the columns of a data extension and their types."""
+        table = self._catalog[entity]
+        request = self._types.RetrieveRequest(
+            ObjectType="DataExtensionField",
+            Properties=list(FIELD_PROPERTIES),
+            Filter=self._types.SimpleFilterPart(
+                Property="DataExtension.CustomerKey",
+                SimpleOperator="equals",
+                Value=[table.customer_key],
+            ),
+            **_owner(table, "ClientIDs"),
         )
         return self._message("Retrieve", RetrieveRequest=request)
 
@@ -127,6 +179,7 @@ class Wire:
             CustomerKey=table.customer_key,
             Properties={"Property": [self._property(column, row[column]) for column in columns]},
             Keys={"Key": self._keys(table, row)},
+            **_owner(table, "Client"),
         )
 
     def _keys(self, table: DataExtension, row: Row) -> list[Any]:
@@ -135,7 +188,8 @@ class Wire:
     def _property(self, name: str, value: Scalar) -> Any:
         text = as_text(value)
         if text is None:
-            return self._types.NullAPIProperty(Name=name)
+            # By the vendor's WSDL a property has a Value; one without is what its own page shows for a null.
+            return self._types.NullAPIProperty(Name=name, Value=zeep.xsd.SkipValue)
         return self._types.APIProperty(Name=name, Value=text)
 
     def _message(self, operation: str, **parts: Any) -> Message:

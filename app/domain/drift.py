@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from app.domain.diff import EntityRow, diff, same, same_row
+from app.domain.diff import EntityRow, diff, same_row
 from app.domain.entities import (
     CHILD_TYPES,
     CONSUMER_ID_COLUMN,
@@ -20,6 +20,7 @@ from app.domain.expected_state import Expectation, ParentRow
 from app.domain.keys import identity, key_of
 from app.domain.row_digests import Digests
 from app.domain.row_list import ListedRow
+from app.domain.values import same_value
 
 Held = Mapping[EntityType, Sequence[Row]]
 
@@ -86,7 +87,7 @@ def compare(held: Held, expected: Expectation, consumer_id: str, catalog: Catalo
         if entity.is_parent or not expected.may_miss or _of_key(row, held.get(entity, ()), catalog[entity]) is not None
     ]
     difference = diff(held, wanted, catalog, anew=expected.anew)
-    matched = Digests(catalog).match(expected.listed, held, consumer_id)
+    matched = (expected.digests or Digests(catalog)).match(expected.listed, held, consumer_id)
     drift = [_wrong(entity, row, held.get(entity, ()), catalog[entity]) for entity, row in difference.upserts]
 
     def to_delete(keys: Iterable[EntityRow]) -> tuple[EntityRow, ...]:
@@ -131,7 +132,7 @@ def _wrong(entity: EntityType, wanted: Row, held: Sequence[Row], table: DataExte
     columns = [
         ColumnDrift(column, as_text(value), as_text(found.get(column)))
         for column, value in wanted.items()
-        if column not in table.primary_key and not same(found.get(column), value)
+        if column not in table.primary_key and not same_value(found.get(column), value, column, table)
     ]
     return Drift(entity, DriftKind.DIFFERENT, key, tuple(columns))
 

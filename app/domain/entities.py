@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import timezone
 from decimal import Decimal
 from enum import StrEnum
 from typing import Any
+
+from app.domain.column_types import DEFAULT_TIME_ZONE, ColumnType, ColumnTypes, FieldType, column_type, time_zone
 
 Scalar = str | int | float | Decimal | bool | None
 Row = Mapping[str, Scalar]
@@ -52,6 +55,7 @@ class EntityType(StrEnum):
 
 CHILD_TYPES: tuple[EntityType, ...] = tuple(entity for entity in EntityType if not entity.is_parent)
 
+_DEFAULT_ZONE = time_zone(DEFAULT_TIME_ZONE)
 # Every data extension carries it; a child row of an event may leave it out.
 CONSUMER_ID_COLUMN = "ConsumerId"
 _CONSUMER_ID = CONSUMER_ID_COLUMN.casefold()
@@ -62,11 +66,18 @@ class DataExtension:
     """One table of Marketing Cloud: its CustomerKey, its primary key and all its columns.
 
     Column names are matched without regard to case, as Marketing Cloud does; these spellings are used everywhere.
+    ``types``: of the columns, as far as they have been learned; ``zone``: that of the dates which its account returns;
+    ``declared``: the types that the configuration names, for comparison with the real ones only; ``shared_from``: the
+    MID of the parent account that shares it.
     """
 
     customer_key: str
     primary_key: tuple[str, ...]
     columns: tuple[str, ...]
+    types: ColumnTypes = field(default_factory=dict, hash=False)
+    zone: timezone = _DEFAULT_ZONE
+    declared: ColumnTypes = field(default_factory=dict, hash=False)
+    shared_from: str | None = None
     names: frozenset[str] = field(init=False, repr=False, compare=False)
     _by_folded_name: Mapping[str, str] = field(init=False, repr=False, compare=False)
 
@@ -78,6 +89,18 @@ class DataExtension:
         """The column of that name, in whatever case, as it is spelled here; None: there is none."""
         return name if name in self.names else self._by_folded_name.get(name.casefold())
 
+    @property
+    def has_date_in_key(self) -> bool:
+        """Whether a column of the primary key is known to be a Date."""
+        return any(
+            (kind := self.types.get(column)) is not None and kind.field_type is FieldType.DATE
+            for column in self.primary_key
+        )
+
+    def typed(self, types: ColumnTypes) -> DataExtension:
+        """The same with the types of its columns; columns of unknown types are not in it."""
+        return replace(self, types=types)
+
     def key_of(self, row: Row) -> Row:
         """The primary-key columns of a row, in the data extension's order."""
         return {column: row[column] for column in self.primary_key}
@@ -85,6 +108,7 @@ class DataExtension:
 
 # What an event may call its market.
 MARKET_PATTERN = r"^[A-Za-z0-9-]{1,16}$"
+_MARKET_NAMES = frozenset(("accountId", "dataExtensions", "timeZone"))
 # Goes into the token request, metric labels and the fingerprint of incidents; real ones are numbers of nine digits.
 ACCOUNT_PATTERN = r"^[A-Za-z0-9_.-]{1,20}$"
 # The account of CMT_ACCOUNT_ID (or the package's own, without it) is called this where it has no ID of its own.
@@ -114,6 +138,16 @@ class Catalog:
             return self
         return self.markets.get(market, self.other_markets)
 
+    def typed(self, types: Mapping[EntityType, ColumnTypes]) -> Catalog:
+        """The same with types of columns."""
+        tables = {entity: table.typed(types.get(entity, {})) for entity, table in self.data_extensions.items()}
+        return replace(self, data_extensions=tables)
+
+    @property
+    def has_types(self) -> bool:
+        """Whether the types of any columns are known."""
+        return any(table.types for table in self.data_extensions.values())
+
     def destinations(self) -> Iterator[Catalog]:
         """Everything that ``of_market`` may answer; markets that are alike may be named more than once."""
         if self.markets is None:
@@ -137,8 +171,8 @@ class _Object(dict[str, Any]):
         self.twice = sorted({name for name in names if names.count(name) > 1})
 
 
-def parse_catalog(text: str | bytes) -> Catalog:
-    """Read a data-extensions file.
+def parse_catalog(text: str | bytes, zone: str = DEFAULT_TIME_ZONE) -> Catalog:
+    """Read a data-extensions file. ``zone``: of the dates of markets that do not name one.
 
     Raises:
         CatalogError: not JSON, an entity type missing or unknown, a primary key outside the columns, or a market that
@@ -154,7 +188,10 @@ def parse_catalog(text: str | bytes) -> Catalog:
     _refuse_unknown_entities(tables)
     if missing := [entity.value for entity in EntityType if entity not in tables]:
         raise CatalogError(f"entity type {', '.join(missing)} is missing")
-    general = {entity: _data_extension(entity.value, tables[entity.value]) for entity in EntityType}
+    of_all = time_zone(zone)
+    general = {
+        entity: replace(_data_extension(entity.value, tables[entity.value]), zone=of_all) for entity in EntityType
+    }
     _refuse_misspelt(document)
     if "markets" not in document:
         if "defaultMarket" in document:
@@ -192,8 +229,8 @@ def _market(where: str, entry: Any, general: Mapping[EntityType, DataExtension])
     """A market: what it does not say is as in general."""
     if not isinstance(entry, dict):
         raise CatalogError(f'{where}: must be an object, with "accountId" or "dataExtensions" where it differs')
-    if unknown := sorted(set(entry) - {"accountId", "dataExtensions"}):
-        raise CatalogError(f'{where}: unknown {", ".join(unknown)}; there are "accountId" and "dataExtensions"')
+    if unknown := sorted(set(entry) - _MARKET_NAMES):
+        raise CatalogError(f"{where}: unknown {', '.join(unknown)}; there are {', '.join(sorted(_MARKET_NAMES))}")
     tables = entry.get("dataExtensions", {})
     if not isinstance(tables, dict):
         raise CatalogError(f'{where}: "dataExtensions" must be an object with the entity types that differ')
@@ -205,7 +242,7 @@ def _market(where: str, entry: Any, general: Mapping[EntityType, DataExtension])
         changes, place = tables[entity.value], f"{where}: {entity.value}"
         if not isinstance(changes, dict):
             raise CatalogError(f"{place}: must be an object")
-        known = {"customerKey", "primaryKey", "columns"}
+        known = {"customerKey", "primaryKey", "columns", "types", "sharedFrom"}
         if unknown := sorted(set(changes) - known):
             raise CatalogError(f"{place}: unknown {', '.join(unknown)}; there are {', '.join(sorted(known))}")
         table = general[entity]
@@ -213,9 +250,21 @@ def _market(where: str, entry: Any, general: Mapping[EntityType, DataExtension])
             "customerKey": table.customer_key,
             "primaryKey": list(table.primary_key),
             "columns": list(table.columns),
+            "sharedFrom": table.shared_from,
+            "types": {column: str(kind) for column, kind in table.declared.items()},
         }
-        own[entity] = _data_extension(place, as_in_general | dict(changes))
+        own[entity] = replace(_data_extension(place, as_in_general | dict(changes)), zone=table.zone)
+    if "timeZone" in entry:
+        zone = _time_zone(where, entry["timeZone"])
+        own = {entity: replace(table, zone=zone) for entity, table in own.items()}
     return Catalog(own, _account_id(where, entry))
+
+
+def _time_zone(where: str, value: Any) -> timezone:
+    try:
+        return time_zone(value)
+    except (TypeError, ValueError):
+        raise CatalogError(f'{where}: "timeZone" must be a distance from UTC such as "UTC-6" or "UTC+5:30"') from None
 
 
 def _account_id(where: str, entry: Mapping[str, Any]) -> str | None:
@@ -248,4 +297,35 @@ def _data_extension(where: str, entry: Any) -> DataExtension:
     primary_key = tuple(spelled.get(name.casefold(), name) for name in names("primaryKey"))
     if outside := [name for name in (*primary_key, CONSUMER_ID_COLUMN) if name not in columns]:
         raise CatalogError(f"{where}: {', '.join(outside)} is not among the columns")
-    return DataExtension(customer_key, primary_key, columns)
+    return DataExtension(
+        customer_key,
+        primary_key,
+        columns,
+        declared=_declared(where, entry.get("types", {}), spelled),
+        shared_from=_shared_from(where, entry.get("sharedFrom")),
+    )
+
+
+def _shared_from(where: str, value: Any) -> str | None:
+    if value is None:
+        return None
+    text = str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+    # A number in the SOAP API (ClientID/ID), where an account ID may be any text.
+    if not isinstance(text, str) or not re.fullmatch(r"[0-9]{1,9}", text):
+        raise CatalogError(f'{where}: "sharedFrom" must be the MID of the account that shares it, such as "510001234"')
+    return text
+
+
+def _declared(where: str, types: Any, spelled: Mapping[str, str]) -> ColumnTypes:
+    if not isinstance(types, Mapping):
+        raise CatalogError(f'{where}: "types" must be an object with column names and their types')
+    found: dict[str, ColumnType] = {}
+    for name, spec in types.items():
+        text: Any = spec.get("type") if isinstance(spec, Mapping) else spec
+        try:
+            kind = column_type(text)
+        except (TypeError, ValueError):
+            raise CatalogError(f'{where}: "types": {name}: no type such as "Text(200)", "Date" or "Number"') from None
+        if (column := spelled.get(name.casefold())) is not None:
+            found[column] = kind
+    return found

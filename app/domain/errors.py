@@ -332,6 +332,13 @@ CMT_ROW_EXISTS = _entry(
 CMT_ROW_NOT_FOUND = _entry(
     "CMT-ROW-NOT-FOUND", _P, "The row does not exist.", "Nothing to do for deletes, which tolerate it."
 )
+CMT_ROW_KEPT = _entry(
+    "CMT-ROW-KEPT",
+    _P,
+    "A row is still there after its delete. Its key has a Date column: Marketing Cloud returns no fractions of a "
+    "second, so the key that it returned is not the key of the row.",
+    "Delete the row in Marketing Cloud, then redrive. Better: a text column as the key.",
+)
 CMT_ROW_CONTENTION = _entry(
     "CMT-ROW-CONTENTION", _T, "The row was locked or in a deadlock.", "Wait; lower SYNC_CONCURRENCY if it stays."
 )

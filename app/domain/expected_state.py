@@ -42,7 +42,7 @@ from app.domain.entities import Catalog, EntityType
 from app.domain.event import Operation, ProfileEvent
 from app.domain.keys import identity
 from app.domain.outcome import Outcome
-from app.domain.row_digests import Digests
+from app.domain.row_digests import Digests, digests_of
 from app.domain.row_list import ListedRow, row_list
 from app.domain.supersedes import Superseded, what_is_left
 
@@ -68,8 +68,9 @@ class Expectation:
     """What should be held.
 
     ``wanted``: rows that must be there, as their event says; ``anew``: see ``diff``. ``listed``: others that must be,
-    known by key and digest. ``complete``: no other entity row may be there. ``gone``: rows that must not be there in
-    any case. ``may_miss``: entity rows may be missing. ``in_part``: why not everything can be checked; None: it can.
+    known by key and digest, compared by ``digests``. ``complete``: no other entity row may be there. ``gone``: rows
+    that must not be there in any case. ``may_miss``: entity rows may be missing. ``in_part``: why not everything can be
+    checked; None: it can.
     """
 
     parent: ParentRow
@@ -80,6 +81,7 @@ class Expectation:
     in_part: str | None = None
     anew: bool = False
     listed: tuple[ListedRow, ...] = ()
+    digests: Digests | None = None
 
 
 def expected_after(event: ProfileEvent, state: ConsumerState, catalog: Catalog) -> Expectation:
@@ -92,7 +94,7 @@ def expected_after(event: ProfileEvent, state: ConsumerState, catalog: Catalog) 
     if event.operation is Operation.DELETE:
         return Expectation(ParentRow.GONE, complete=True)
     offset = state.offset if state.full is None else state.full.offset
-    digests = Digests(catalog)
+    digests = digests_of(state.rows, catalog)
     known = row_list(state.rows, digests.head)
     all_known = known is not None and known.complete
     forgotten = state.deleted_forgotten > offset and not all_known
@@ -117,16 +119,17 @@ def expected_after(event: ProfileEvent, state: ConsumerState, catalog: Catalog) 
         gone=deleted_since(state, offset, digests.place),
         may_miss=forgotten,
         in_part=_in_part(
-            (IN_PART_NEW, new and not all_known), (IN_PART_FORGOTTEN, forgotten), *_unchecked(listed, catalog)
+            (IN_PART_NEW, new and not all_known), (IN_PART_FORGOTTEN, forgotten), *_unchecked(listed, digests)
         ),
         anew=not new,
         listed=listed,
+        digests=digests,
     )
 
 
 def expected_without_event(state: ConsumerState, catalog: Catalog) -> Expectation:
     """As ``expected_after`` when the event cannot be read any more, or there never was one."""
-    digests = Digests(catalog)
+    digests = digests_of(state.rows, catalog)
     if state.full is None:
         gone = deleted_since(state, -1, digests.place)
         return Expectation(ParentRow.UNKNOWN, gone=gone, in_part=IN_PART_NOTHING)
@@ -141,8 +144,9 @@ def expected_without_event(state: ConsumerState, catalog: Catalog) -> Expectatio
         ParentRow.THERE,
         complete=known.complete,
         gone=gone,
-        in_part=_in_part((IN_PART_NEW if new else IN_PART_MANY, not known.complete), *_unchecked(known.rows, catalog)),
+        in_part=_in_part((IN_PART_NEW if new else IN_PART_MANY, not known.complete), *_unchecked(known.rows, digests)),
         listed=known.rows,
+        digests=digests,
     )
 
 
@@ -150,9 +154,8 @@ def _in_part(*notes: tuple[str, bool]) -> str | None:
     return "; ".join(note for note, holds in notes if holds) or None
 
 
-def _unchecked(listed: Sequence[ListedRow], catalog: Catalog) -> tuple[tuple[str, bool], ...]:
+def _unchecked(listed: Sequence[ListedRow], digests: Digests) -> tuple[tuple[str, bool], ...]:
     """Why not all values of listed rows can be checked."""
-    digests = Digests(catalog)
     return (
         (IN_PART_COLUMNS, any(row.kinds is None for row in listed)),
         (IN_PART_SPELLING, any(row.kinds is not None and not digests.checks_all(row) for row in listed)),

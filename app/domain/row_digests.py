@@ -10,10 +10,11 @@ from __future__ import annotations
 from binascii import b2a_base64
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timezone
 from functools import cached_property, lru_cache
 from hashlib import blake2b
 
-from app.domain.diff import Kind, alike, form, wanted_form
+from app.domain.column_types import ColumnType
 from app.domain.entities import (
     CHILD_TYPES,
     CONSUMER_ID_COLUMN,
@@ -34,8 +35,18 @@ from app.domain.row_list import (
     PLACE_LENGTH,
     ListedRow,
     Rows,
+    columns_of,
     key_text,
     written,
+)
+from app.domain.values import (
+    Kind,
+    alike,
+    form,
+    loosely_alike,
+    same_key_value,
+    typed_form,
+    wanted_form,
 )
 
 _DIGITS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
@@ -71,8 +82,16 @@ class Digests:
     def head(self) -> str:
         """The fingerprints of place and columns, as lists begin with them."""
         tables = [self.catalog[entity] for entity in EntityType]
-        place = (self.catalog.account_id, *((table.customer_key, table.primary_key) for table in tables))
-        columns = [table.columns for table in tables]
+        place: tuple[object, ...] = (
+            self.catalog.account_id,
+            *((table.customer_key, table.primary_key) for table in tables),
+            *(table.shared_from for table in tables if table.shared_from),
+        )
+        columns: object = [table.columns for table in tables]
+        if self.catalog.has_types:
+            # What types make of values is another form of them, so lists of before say nothing of values any more.
+            types = [sorted((name, str(kind)) for name, kind in table.types.items()) for table in tables]
+            columns = (columns, types, [str(table.zone) for table in tables])
         return _hash(repr(place))[:PLACE_LENGTH] + _hash(repr(columns))[:COLUMNS_LENGTH]
 
     @property
@@ -81,11 +100,11 @@ class Digests:
         return self.head[:PLACE_LENGTH]
 
     @cached_property
-    def _columns(self) -> Mapping[EntityType, tuple[tuple[str, bool], ...]]:
-        """The columns of each data extension, and whether the digest is over them."""
+    def _columns(self) -> Mapping[EntityType, tuple[tuple[str, bool, ColumnType | None], ...]]:
+        """The columns of each data extension, whether the digest is over them, and their types if they are known."""
         return {
             entity: tuple(
-                (column, column not in _key_columns(entity, self.catalog[entity])) for column in table.columns
+                (column, column not in _key_columns(entity, table), table.types.get(column)) for column in table.columns
             )
             for entity, table in self.catalog.data_extensions.items()
         }
@@ -140,10 +159,10 @@ class Digests:
         """Whether a held row of that key has the listed values; True when they cannot be checked."""
         if listed.kinds is None or listed.digest is None:
             return True
-        columns = self._columns[listed.entity]
+        columns, zone = self._columns[listed.entity], self.catalog[listed.entity].zone
         forms = [
-            form(held.get(column), kind)
-            for (column, counts), kind in zip(columns, _kinds(listed.kinds), strict=False)
+            form(held.get(column), kind) if known is None else _typed(held.get(column), known, zone)
+            for (column, counts, known), kind in zip(columns, _kinds(listed.kinds), strict=False)
             if counts and kind not in (_UNNAMED, _UNCHECKED)
         ]
         return _digest(consumer_id, listed.entity, key_text(listed.key), forms) == listed.digest
@@ -157,14 +176,22 @@ class Digests:
         table = self.catalog[listed.entity]
         wanted = dict(zip(self._keys[listed.entity], listed.key, strict=False)) | {CONSUMER_ID_COLUMN: consumer_id}
         if listed.kinds is None:
-            return all(alike(held.get(column), wanted[column]) for column in table.primary_key)
+            return self._may_be_key_of(listed, held) and alike(held.get(CONSUMER_ID_COLUMN), consumer_id)
         kinds = dict(zip(table.columns, _kinds(listed.kinds), strict=False))
-        return all(_same_key(held.get(column), wanted[column], kinds[column]) for column in table.primary_key)
+        return all(
+            same_key_value(held.get(column), wanted[column], column, table)
+            if column in table.types
+            else _same_key(held.get(column), wanted[column], kinds[column])
+            for column in table.primary_key
+        )
 
     def _may_be_key_of(self, listed: ListedRow, held: Row) -> bool:
         """Whether a held row may be the listed one under another spelling of its key."""
-        columns = self._keys[listed.entity]
-        return all(alike(held.get(column), text) for column, text in zip(columns, listed.key, strict=False))
+        table, columns = self.catalog[listed.entity], self._keys[listed.entity]
+        return all(
+            loosely_alike(held.get(column), column, table) == loosely_alike(text, column, table)
+            for column, text in zip(columns, listed.key, strict=False)
+        )
 
     def _key(self, entity: EntityType, row: Row) -> tuple[str, ...]:
         return tuple(as_text(value) or "" for value in self.catalog[entity].key_of(row).values())
@@ -172,12 +199,16 @@ class Digests:
     def _of(self, entity: EntityType, row: Row, event: ProfileEvent, key: str, *, anew: bool) -> tuple[str, str]:
         kinds: list[Kind] = []
         forms: list[str] = []
-        for column, counts in self._columns[entity]:
+        zone = self.catalog[entity].zone
+        for column, counts, known in self._columns[entity]:
             if column not in row:
                 if not anew:
                     kinds.append(_UNNAMED)
                     continue
                 kind, text = _TEXT, "="
+            elif known is not None:
+                formed = typed_form(row[column], known, zone)
+                kind, text = (_UNCHECKED, "") if formed is None else (_TEXT, formed)
             else:
                 value = row[column]
                 if type(value) is str and value[4:5] != "-":  # as ``wanted_form`` says, without the call
@@ -193,6 +224,22 @@ class Digests:
 def _key_columns(entity: EntityType, table: DataExtension) -> tuple[str, ...]:
     """Those that a list has in clear, and so not in the digest. A parent row needs no more than its consumer ID."""
     return (CONSUMER_ID_COLUMN,) if entity.is_parent else (CONSUMER_ID_COLUMN, *table.primary_key)
+
+
+def digests_of(text: str, catalog: Catalog) -> Digests:
+    """The digests that can check a list: made without types when it was written before they were known."""
+    digests = Digests(catalog)
+    if catalog.has_types and columns_of(text) != columns_of(COMPLETE + digests.head):
+        untyped = Digests(catalog.typed({}))
+        if columns_of(text) == columns_of(COMPLETE + untyped.head):
+            return untyped
+    return digests
+
+
+def _typed(held: Scalar, kind: ColumnType, zone: timezone) -> str:
+    """As what was wanted; a value that is none of the column's type is like none of them."""
+    formed = typed_form(held, kind, zone)
+    return f"?{as_text(held)}" if formed is None else formed
 
 
 def _same_key(held: Scalar, wanted: str, kind: Kind) -> bool:

@@ -7,7 +7,7 @@ There may be millions of records, so the text is compact and is taken apart only
     |  |   |   |  |      digest, 8 characters; the parent row has no key
     |  |   |   |  kinds of the values, two columns a character, in the data extension's order; 0: not named
     |  |   |   entity type, see ``LETTERS``; without kinds the rows have keys only
-    |  |   columns: fingerprint of the column lists; when it is another one the digests say nothing
+    |  |   columns: fingerprint of columns, types and zone; when it is another one the digests say nothing
     |  place: fingerprint of account, data extensions and primary keys; when it is another one, neither do the keys
     "+": no other entity row should be held; "~": nothing is known of others
 
@@ -92,6 +92,11 @@ def place_of(text: str) -> str:
     return text[1 : 1 + PLACE_LENGTH]
 
 
+def columns_of(text: str) -> str:
+    """The fingerprint of the columns that a list is about, and of their types and zone if those were known."""
+    return text[1 + PLACE_LENGTH : _HEAD]
+
+
 def row_list(text: str, head: str) -> RowList | None:
     """What a text lists; None: nothing that can be used with the catalog whose fingerprints are ``head``."""
     if not _usable(text, head):
@@ -106,7 +111,7 @@ def row_list(text: str, head: str) -> RowList | None:
         )
         for (letter, key), (kinds, digest) in _rows(text).items()
     )
-    return RowList(text[0] == COMPLETE, text[1 + PLACE_LENGTH : _HEAD], rows)
+    return RowList(text[0] == COMPLETE, columns_of(text), rows)
 
 
 def after(known: str, settlement: Settlement) -> str:

@@ -7,15 +7,20 @@ extensions differ.
 
 from __future__ import annotations
 
+import asyncio
+import random
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from types import TracebackType
 from typing import Self
 
+import structlog
+
 from app.cmt.accounts import AccountClients
 from app.cmt.canary import gets_through
 from app.cmt.client import CmtClient
+from app.cmt.errors import CallFailed
 from app.domain.entities import Catalog, EntityType
 from app.domain.errors import EVENT_MARKET_UNKNOWN
 from app.domain.event import ProfileEvent, unknown_market
@@ -26,6 +31,12 @@ from app.observe.metrics import Metrics
 from app.settings import CmtSettings, SyncSettings
 from app.sinks import Permit, Sink
 from app.sinks.cmt import CmtSink
+
+log = structlog.get_logger(__name__)
+
+# Between two tries to learn the types of columns; doubles up to the longest.
+LEARN_AGAIN_SECONDS = 30.0
+LEARN_AGAIN_MOST_SECONDS = 600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +85,8 @@ class Accounts:
         # One sink for each client: what it remembers of parent rows goes with the data extensions.
         sinks = {id(d.client): CmtSink(d.client, d.tables, sync, cmt.batch_size) for d in self._clients}
         self._sinks: dict[int, Sink] = dict(sinks)
+        self._learning: list[asyncio.Task[None]] = []
+        self._warnings: dict[str, tuple[str, ...]] = {}
         # Nothing is sent for an event of an unknown market, so it does not matter whose breaker it passes.
         self._any = next(iter(self._accounts))
 
@@ -82,12 +95,51 @@ class Accounts:
 
     async def __aenter__(self) -> Self:
         await self._clients.__aenter__()
+        for name in self._accounts:
+            self._learning.append(asyncio.create_task(self._learn_types(name), name=f"types of columns of {name}"))
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        for task in self._learning:
+            task.cancel()
+        if self._learning:
+            await asyncio.wait(self._learning)
+        self._learning.clear()
         await self._clients.__aexit__(kind, error, trace)
+
+    async def _learn_types(self, account: str) -> None:
+        """Ask once what columns there are, and again until it is known: nothing else waits for it."""
+        wait = LEARN_AGAIN_SECONDS
+        while True:
+            try:
+                found = await self._clients.learn_types(account)
+                break
+            except CallFailed as failed:
+                log.info("types of columns are not known yet", account=account, reason=failed.error.code)
+            await asyncio.sleep(wait * random.uniform(0.5, 1))  # noqa: S311 - spreads load, guards nothing
+            wait = min(2 * wait, LEARN_AGAIN_MOST_SECONDS)
+        for destination in self._clients:
+            if destination.account == account and isinstance(sink := self._sinks[id(destination.client)], CmtSink):
+                sink.learned(destination.tables)
+        self._warnings[account] = tuple(found)
+        for warning in found:
+            log.warning("a data extension is not as it is configured", account=account, problem=warning)
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """Where data extensions are not as they are configured, one line each; empty until that is known."""
+        named = len(self._accounts) > 1
+        return tuple(
+            f"account {account}: {line}" if named else line
+            for account, lines in self._warnings.items()
+            for line in lines
+        )
+
+    def typed(self, tables: Catalog) -> Catalog:
+        """A market's part of the catalog, with the types of its columns as far as they have been learned."""
+        return self._clients.typed(tables)
 
     def __iter__(self) -> Iterator[Account]:
         return iter(self._accounts.values())

@@ -40,6 +40,7 @@ class ConsumerSync:
 
     Args:
         account_of: the account that a market belongs to; its breaker is asked before an event runs.
+        typed: a market's part of the catalog, with the types of columns as far as they are known.
         largest: bytes of the largest record that is parsed (``KAFKA_MAX_MESSAGE_BYTES``).
     """
 
@@ -50,6 +51,7 @@ class ConsumerSync:
         settings: SyncSettings,
         account_of: Callable[[str], str] = lambda market: OWN_ACCOUNT,
         *,
+        typed: Callable[[Catalog], Catalog] = lambda tables: tables,
         largest: int | None = None,
     ) -> None:
         self._largest = largest
@@ -59,8 +61,9 @@ class ConsumerSync:
         self._failures_to_dlq = settings.child_failure == "dlq"
         self._dry_run = settings.dry_run
         self._may_wait = settings.breaker_failures > 0
-        # By the identity of a market's part of the catalog, which lives as long as the catalog.
-        self._digests = {id(tables): Digests(tables) for tables in (catalog, *catalog.destinations())}
+        self._typed = typed
+        # By the identity of a market's part of the catalog, which lives as long as the digests.
+        self._digests: dict[int, Digests] = {}
 
     def read(self, record: SourceRecord) -> Work:
         """Decode and check; the market of a null value (delete the profile) is filled in when it runs.
@@ -206,8 +209,15 @@ class ConsumerSync:
             failures=tuple(_grouped(attempt.failures, first=decision.failure)) if attempt.failures else (),
             # Of others it would only make the partition's record larger, and a key that no target takes unwritable.
             deleted=deleted_rows(event, tables) if reached else (),
-            rows=self._digests[id(tables)].of_event(event) if reached else "",
+            rows=self._digests_of(tables).of_event(event) if reached else "",
         )
+
+    def _digests_of(self, tables: Catalog) -> Digests:
+        typed = self._typed(tables)
+        known = self._digests.get(id(typed))
+        if known is None:
+            known = self._digests[id(typed)] = Digests(typed)
+        return known
 
     def _tables(self, event: ProfileEvent) -> Catalog:
         """The data extensions of the event's market; a profile to delete in an unknown one names no rows."""

@@ -99,6 +99,15 @@ class MarketClients:
     ) -> None:
         await self._clients.__aexit__(kind, error, trace)
 
+    async def learn_types(self) -> None:
+        """Learn the types of columns from every account; without them values are compared as well as can be."""
+        for name, account in self._accounts.items():
+            try:
+                await account.ready()
+                await self._clients.learn_types(name)
+            except (AccountUnavailable, CallFailed):
+                continue  # told when it is needed
+
     @property
     def one_account(self) -> bool:
         """Whether there is one account for all markets."""

@@ -15,6 +15,7 @@ from typing import Self
 
 import structlog
 
+from app.cmt.client import FIELDS
 from app.cmt.rights import Right
 from app.domain.counts import EVENT_ENTITY
 from app.domain.entities import OWN_ACCOUNT
@@ -61,6 +62,8 @@ class TargetHealth:
     def call(self, operation: str, entity: str, result: str, seconds: float) -> None:
         """A SOAP call ended; ``result`` is "ok" or a registry code."""
         self._metrics.call(operation, entity, result, seconds, self._account)
+        if operation == FIELDS:
+            return  # no event needs it, so it says nothing of whether events get through
         entry = None if result == OK else lookup(result)
         if entry is not None and entry.error_class is ErrorClass.THROTTLED:
             # The call waits and is sent again: neither an outage nor the end of one.

@@ -109,6 +109,7 @@ async def verify(
         with SettledEvents(kafka) as events:
             run = Verifier(catalog, models, events, markets, mend)
             await run.look_at_unsettled()
+            await markets.learn_types()
             places = run.places([consumer_id] if consumer_id is not None else models.consumer_ids(), since_ms)
             on_total(len(places))
             findings: list[Finding] = []

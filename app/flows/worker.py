@@ -77,7 +77,7 @@ class Worker:
 
     def __init__(self, settings: WorkerSettings) -> None:
         self._settings = settings
-        self._catalog = load_catalog(settings.cmt.data_extensions)
+        self._catalog = load_catalog(settings.cmt.data_extensions, settings.cmt.time_zone)
         self._metrics = Metrics()
         self._read_models = ReadModels(
             settings.kafka, settings.general.data_dir, unreadable=self._metrics.unreadable_state_record
@@ -159,7 +159,14 @@ class Worker:
         context = EngineContext(
             kafka=kafka,
             sync=sync,
-            flow=ConsumerSync(accounts, self._catalog, sync, accounts.account_of, largest=kafka.max_message_bytes),
+            flow=ConsumerSync(
+                accounts,
+                self._catalog,
+                sync,
+                accounts.account_of,
+                typed=accounts.typed,
+                largest=kafka.max_message_bytes,
+            ),
             producer=producer,
             ledger=Ledger(),
             lease=Lease(lease_seconds),

@@ -8,6 +8,7 @@ they are about the plan as a whole:
 * DELETE PROFILE leaves the parent's row while any entity row could not be found or deleted.
 * A right that only a child's data extension lacks costs the child: the event is ``partial`` (a DELETE fails). A right
   that the account lacks as a whole keeps the event from being run: nothing of it is written, if that can be helped.
+* A delete is verified by another retrieve where a key has a Date column, as soon as types are known.
 * A row is deleted by exactly the key that Marketing Cloud returned for it, whatever the event says.
 
 How records are counted: a record is one row that an event wants written (NEW, UPDATE) or gone (DELETE), and it counts
@@ -38,8 +39,9 @@ from app.cmt.errors import CallError, CallFailed
 from app.cmt.results import RowResult
 from app.cmt.rights import Right
 from app.domain.counts import RowKey
+from app.domain.diff import same_row
 from app.domain.entities import Catalog, EntityType, Row
-from app.domain.errors import CMT_NOT_ALLOWED, CMT_PERMISSION, CMT_ROW_ERROR
+from app.domain.errors import CMT_NOT_ALLOWED, CMT_PERMISSION, CMT_ROW_ERROR, CMT_ROW_KEPT
 from app.domain.event import Operation, ProfileEvent
 from app.domain.keys import batches, identity
 from app.domain.outcome import Attempt, Failure, NotPermitted, Phase, RecordCount, stops_attempt
@@ -85,10 +87,15 @@ class CmtSink:
             raise ConfigurationError([problem])
         self._client: CmtCalls = _DryRun(client, catalog) if settings.dry_run else client
         self._catalog = catalog
+        self._dry_run = settings.dry_run
         self._reconciles = settings.strategy == "reconcile"
         self._replace_parent = settings.replace_parent
         self._batch_size = batch_size
         self._parents = SeenParents()
+
+    def learned(self, catalog: Catalog) -> None:
+        """The same catalog with the types of columns: from now on values are compared by type."""
+        self._catalog = catalog
 
     async def apply(self, event: ProfileEvent, *, last_attempt: bool, permit: Permit) -> Attempt:
         """Run an event once; see ``Sink.apply``."""
@@ -113,7 +120,7 @@ class CmtSink:
                 break
             if _deletes_profile_row(batch[0]) and tally.failures:
                 continue
-            await self._write(batch, permit, tally)
+            await self._write(batch, event.consumer_id, permit, tally)
             if self._reconciles and batch[0].phase is Phase.PARENT and not tally.failures:
                 self._parents.note(event.consumer_id, batch[0].row or {})
         await self._judge(Right.WRITE, permit, tally)
@@ -167,7 +174,7 @@ class CmtSink:
                 tally.shown.add(Right.READ)
         return found
 
-    async def _write(self, batch: Sequence[Step], permit: Permit, tally: _Tally) -> None:
+    async def _write(self, batch: Sequence[Step], consumer_id: str, permit: Permit, tally: _Tally) -> None:
         if batch[0].action is Action.KEEP:
             for step in batch:
                 tally.succeed(step)
@@ -180,8 +187,11 @@ class CmtSink:
             for step in batch:
                 tally.fail(step, failed.error)
             return
-        for step, result in zip(batch, results, strict=True):
-            if result.ok:
+        kept = await self._kept(batch, consumer_id, permit) if batch[0].action is Action.DELETE else {}
+        for number, (step, result) in enumerate(zip(batch, results, strict=True)):
+            if result.ok and (problem := kept.get(number)) is not None:
+                tally.fail(step, problem)
+            elif result.ok:
                 tally.succeed(step)
                 tally.shown.add(Right.WRITE)
             else:
@@ -189,6 +199,27 @@ class CmtSink:
                 if code == CMT_PERMISSION.code:
                     message = f"{step.action} in {self._catalog[step.entity].customer_key}: {message}"
                 tally.fail(step, CallError(code, message))
+
+    async def _kept(self, batch: Sequence[Step], consumer_id: str, permit: Permit) -> dict[int, CallError]:
+        """The rows of a batch that may be there after all, by their places: a delete of a key that is not found is
+        answered as if the row had been gone already, and a key with a Date may not be found."""
+        if self._dry_run:
+            return {}
+        doubtful = {step.entity for step in batch if self._catalog[step.entity].has_date_in_key}
+        problems: dict[int, CallError] = {}
+        for entity in doubtful:
+            table = self._catalog[entity]
+            places = [number for number, step in enumerate(batch) if step.entity is entity]
+            try:
+                held = await self._client.retrieve(entity, consumer_id, permit=permit)
+            except CallFailed as failed:
+                problems |= dict.fromkeys(places, failed.error)
+                continue
+            kept = CallError(CMT_ROW_KEPT.code, f"Delete of {table.customer_key}: {CMT_ROW_KEPT.meaning}")
+            problems |= {
+                number: kept for number in places if any(same_row(row, batch[number].row or {}, table) for row in held)
+            }
+        return problems
 
     def _writes(self, event: ProfileEvent, steps: Sequence[Step], found: _Found) -> Iterator[Step]:
         if self._reconciles and event.operation is not Operation.DELETE:

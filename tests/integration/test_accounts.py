@@ -25,6 +25,9 @@ from app.settings import CmtSettings, SyncSettings
 from app.simulator.server import Simulator
 
 BUNDLED = json.loads(schema_path("data-extensions.json").read_bytes())
+BUNDLED["dataExtensions"]["consumer"]["types"] = {"BirthDate": "Date", "CreatedAt": "Date"}
+BUNDLED["dataExtensions"]["contact"]["types"] = {"Value": "Text(200)"}
+BUNDLED["dataExtensions"]["pet"]["types"] = {"WeightKg": "Decimal(8,2)"}
 TOKEN = re.compile(rb">([^<>]*)</(?:\w+:)?fueloauth>")
 DATA_EXTENSION = re.compile(rb"<(?:\w+:)?CustomerKey>([^<]*)<|DataExtensionObject\[([^\]]*)\]")
 BREAKER_FAILURES = 3
@@ -39,6 +42,7 @@ class Front:
         self.down: set[str | None] = set()
         self.refused: set[str | None] = set()
         self.calls: list[tuple[str | None, str]] = []
+        self.learned_from: list[str | None] = []
         self.tokens: Counter[str | None] = Counter()
         self._account_of: dict[bytes, str | None] = {}
         self._http = http
@@ -58,11 +62,17 @@ class Front:
         body = await request.read()
         found, table = TOKEN.search(body), DATA_EXTENSION.search(body)
         assert found is not None
-        assert table is not None
         account = self._account_of[found[1]]
+        if b">DataExtensionField<" in body:
+            self.learned_from.append(account)
+            return await self._passed_on(request, body)
+        assert table is not None
         self.calls.append((account, (table[1] or table[2]).decode()))
         if account in self.down:
             return web.Response(status=503)
+        return await self._passed_on(request, body)
+
+    async def _passed_on(self, request: web.Request, body: bytes) -> web.Response:
         headers = {name: request.headers[name] for name in ("Content-Type", "SOAPAction")}
         async with self._http.post(f"{self.simulator.url}/Service.asmx", data=body, headers=headers) as answer:
             return web.Response(status=answer.status, body=await answer.read(), content_type="text/xml")
@@ -102,8 +112,12 @@ def catalog_of(markets: dict[str, Any] | None, **more: Any) -> Catalog:
 async def accounts_of(
     front: Front, catalog: Catalog, *, metrics: Metrics | None = None, **settings: Any
 ) -> AsyncIterator[Accounts]:
-    given = {"auth_url": front.url, "client_id": "simulator", "client_secret": "simulator-secret"} | settings
-    sync = SyncSettings(breaker_failures=BREAKER_FAILURES)
+    given: dict[str, Any] = {
+        "auth_url": front.url,
+        "client_id": "simulator",
+        "client_secret": "simulator-secret",
+    } | settings
+    sync = SyncSettings(breaker_failures=BREAKER_FAILURES, strategy=given.pop("strategy", "replace"))
     async with Accounts(CmtSettings.model_validate(given), sync, catalog, metrics or Metrics()) as accounts:
         yield accounts
 
@@ -173,7 +187,7 @@ async def test_an_account_named_once_more_is_the_same_account(front: Front) -> N
     assert front.tokens == {"510000": 1}
 
 
-async def test_an_account_that_is_not_used_is_never_asked(front: Front) -> None:
+async def test_an_account_that_no_market_belongs_to_is_never_asked(front: Front) -> None:
     async with accounts_of(front, catalog_of({"DE": {"accountId": "510001"}}), account_id="510000") as accounts:
         await write(accounts, "DE")
         assert list(accounts.breakers) == ["510001"]
@@ -252,3 +266,65 @@ async def test_how_many_calls_are_allowed_is_said_of_each_account(front: Front) 
     async with accounts_of(front, catalog_of({"DE": {"accountId": "1"}, "PL": {}})) as accounts:
         most = SyncSettings().concurrency
         assert accounts.calls_allowed == {"1": most, "default": most}
+
+
+# Types of columns
+
+
+async def learned(accounts: Accounts, catalog: Catalog, market: str = "-") -> Catalog:
+    """The market's data extensions when their types are known."""
+    tables = catalog.of_market(market)
+    assert tables is not None
+    async with asyncio.timeout(20):
+        while not accounts.typed(tables).has_types:
+            await asyncio.sleep(0.01)
+    return accounts.typed(tables)
+
+
+async def test_the_types_of_columns_are_learned_once_from_every_account(front: Front) -> None:
+    markets = {"DE": {"accountId": "11", "dataExtensions": GERMAN_TABLES}, "AT": {"accountId": "11"}, "PL": {}}
+    catalog = catalog_of(markets)
+    async with accounts_of(front, catalog) as accounts:
+        german, polish = await learned(accounts, catalog, "DE"), await learned(accounts, catalog, "PL")
+        assert str(german[EntityType.PET].types["WeightKg"]) == "Decimal(8,2)"
+        assert str(polish[EntityType.CONSUMER].types["BirthDate"]) == "Date"
+        assert accounts.warnings == ()
+    assert Counter(front.learned_from) == {"11": 14, None: 7}
+
+
+async def test_what_differs_from_the_configuration_is_a_warning_and_work_goes_on(front: Front) -> None:
+    tables = json.loads(json.dumps(BUNDLED["dataExtensions"]))
+    tables["pet"]["columns"].append("Colour")
+    tables["child"]["customerKey"] = "CMT_Kid"
+    tables["contact"]["types"]["Value"] = "Text(4000)"
+    catalog = parse_catalog(json.dumps({"dataExtensions": tables}))
+    async with accounts_of(front, catalog) as accounts:
+        async with asyncio.timeout(20):
+            while len(accounts.warnings) < 3:
+                await asyncio.sleep(0.01)
+        assert [line.split(" ")[0].strip(":") for line in accounts.warnings] == ["CMT_Contact", "CMT_Kid", "CMT_Pet"]
+        assert (await write(accounts, "DE")).failures == ()
+
+
+async def test_while_an_account_cannot_be_asked_there_are_no_types_and_no_breaker_opens(front: Front) -> None:
+    front.refused.add(None)
+    catalog = catalog_of(None)
+    async with accounts_of(front, catalog) as accounts:
+        async with asyncio.timeout(20):
+            while not front.tokens[None]:
+                await asyncio.sleep(0.01)
+        assert not accounts.typed(catalog).has_types
+        assert not any(breaker.is_open for breaker in accounts.breakers.values())
+
+
+async def test_a_time_with_an_offset_is_not_written_again_when_types_are_known(front: Front) -> None:
+    row = {"ConsumerId": "c-1", "CreatedAt": "2026-09-21T14:05:00.5Z", "BirthDate": "1990-02-01"}
+    catalog = catalog_of(None)
+    async with accounts_of(front, catalog, strategy="reconcile") as accounts:
+        await learned(accounts, catalog)
+        await asyncio.sleep(0)
+        for _ in range(2):
+            assert (await write(accounts, "DE", consumer=row)).failures == ()
+    async with aiohttp.ClientSession() as http, http.get(f"{front.simulator.url}/_sim/calls?consumer=c-1") as answer:
+        calls = [call["operation"] for call in (await answer.json())["calls"]]
+    assert calls.count("Update") == 1

@@ -86,9 +86,9 @@ def test_a_wsdl_whose_messages_come_out_differently_is_refused(catalog: Catalog,
     # A default that zeep fills in between name and value: the known form of a property is gone.
     odd.write_text(
         text.replace(
-            '<xsd:element name="Value" type="xsd:string" minOccurs="0" nillable="true"/>',
+            '<xsd:element name="Value" type="xsd:string" minOccurs="0"/>',
             '<xsd:element name="Unit" type="xsd:string" default="none"/>'
-            '<xsd:element name="Value" type="xsd:string" minOccurs="0" nillable="true"/>',
+            '<xsd:element name="Value" type="xsd:string" minOccurs="0"/>',
             1,
         )
     )

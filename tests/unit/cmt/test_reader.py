@@ -10,6 +10,7 @@ import zeep
 
 from app.bundled import schema_path
 from app.cmt.errors import Fault
+from app.cmt.lenient_xml import made_readable, stand_in_of
 from app.cmt.reader import (
     ColumnError,
     RetrieveAnswer,
@@ -154,3 +155,37 @@ def test_entities_of_an_answer_are_not_resolved(tmp_path: Any) -> None:
 def test_the_operation_names_the_answer(operation: str) -> None:
     answer = read_write_answer(written(good(), operation=operation), operation)
     assert isinstance(answer, WriteAnswer)
+
+
+# What XML cannot carry
+
+
+@pytest.mark.parametrize(
+    "value", ["&#x1F;", "&#31;", "&#x0;", "&#xD800;", "&#xFFFE;", "&#x110000;", "\x1f", "\x00", "\ufffe"]
+)
+def test_a_value_that_xml_cannot_carry_does_not_make_the_rows_unreadable(value: str) -> None:
+    body = retrieved([{"ConsumerId": "c", "PetId": "1", "Name": "a-value-b"}, {"ConsumerId": "c", "PetId": "2"}])
+    answer = read_retrieve_answer(body.replace(b"-value-", value.encode("utf-8", "surrogatepass")))
+    assert isinstance(answer, RetrieveAnswer)
+    assert [row["PetId"] for row in answer.rows] == ["1", "2"]
+    name = answer.rows[0]["Name"] or ""
+    assert (name[0], name[-1], len(name)) == ("a", "b", 3)
+
+
+def test_a_message_that_quotes_such_a_value_is_read_too() -> None:
+    body = written(bad(70000, "The value a-b is wrong")).replace(b"a-b", b"a&#x1F;b")
+    answer = read_write_answer(body, "Update")
+    assert isinstance(answer, WriteAnswer)
+    assert stand_in_of(answer.rows[0].message) == "U+001F"
+
+
+def test_whatever_else_is_wrong_stays_wrong() -> None:
+    body = retrieved([{"ConsumerId": "c", "Name": "a&#x1F;b"}])
+    for broken in (body[:-20], body.replace(b"</Name>", b"", 1), body + b"<x>"):
+        with pytest.raises(Unreadable):
+            read_retrieve_answer(broken)
+
+
+def test_a_document_without_such_characters_is_left_as_it_is() -> None:
+    body = retrieved([{"ConsumerId": "c", "Name": "a&#xA;&#65;\u00e4\ud7ff\ue000\U0001f600"}])
+    assert made_readable(body) is body

@@ -6,9 +6,19 @@ import pytest
 
 from app.cmt.good_answer import read_good_answer
 from app.cmt.http.answer import Answer
-from app.cmt.results import LONGEST_MESSAGE, Mask, NoResult, call_error, names_of, retrieve_page, write_results
+from app.cmt.results import (
+    LONGEST_MESSAGE,
+    Mask,
+    NoResult,
+    call_error,
+    field_page,
+    names_of,
+    retrieve_page,
+    write_results,
+)
+from app.domain.column_types import ColumnType, Field, FieldType
 from app.domain.entities import Catalog, DataExtension, Row
-from tests.unit.cmt.answers import bad, fault, good, retrieved, written
+from tests.unit.cmt.answers import bad, envelope, fault, good, retrieved, written
 
 ANN: Row = {"ConsumerId": "ann-4711", "ContactId": "k1", "Type": "Email", "Value": "ann.lee@example.com"}
 BOB: Row = {"ConsumerId": "bob-0815", "ContactId": "k2", "Type": "Phone", "Value": "+49 151 2345678"}
@@ -197,3 +207,35 @@ def test_columns_come_in_our_spelling_however_marketing_cloud_spells_them() -> N
     first_of_more = retrieve_page(Answer(200, retrieved(rows, "MoreDataAvailable", "id-7")), "ann-4711", TABLE)
     assert first_of_more.rows == page.rows
     assert page.rows == [{"ConsumerId": "ann-4711", "PetId": "1", "Value": "x", "Extra": "y"}]
+
+
+def test_a_row_whose_key_xml_cannot_carry_cannot_be_addressed() -> None:
+    """Nor skipped: an erasure would leave it. A value that no key has does not matter."""
+    rows: list[dict[str, str | None]] = [{"ConsumerId": "ann-4711", "PetId": "a-b", "Value": "c-d"}]
+    body = retrieved(rows)
+    assert len(retrieve_page(Answer(200, body.replace(b"c-d", b"c&#x1F;d")), "ann-4711", TABLE).rows) == 1
+    with pytest.raises(NoResult) as caught:
+        retrieve_page(Answer(200, body.replace(b"a-b", b"a&#x1F;b")), "ann-4711", TABLE)
+    assert caught.value.verdict.entry.code == "CMT-NOT-XML-TEXT"
+    assert "U+001F in its key (column PetId)" in caught.value.detail
+
+
+def test_columns_of_a_data_extension() -> None:
+    described = (
+        '<RetrieveResponseMsg xmlns="http://exacttarget.com/wsdl/partnerAPI"><OverallStatus>OK</OverallStatus>'
+        '<RequestID>x</RequestID><Results xsi:type="DataExtensionField"><PartnerKey xsi:nil="true" />'
+        "<Name>WeightKg</Name><Scale>2</Scale><DefaultValue /><MaxLength>8</MaxLength><IsRequired>false</IsRequired>"
+        "<IsPrimaryKey>false</IsPrimaryKey><FieldType>Decimal</FieldType></Results>"
+        "<Results><Name>PetId</Name><MaxLength>254</MaxLength><IsRequired>true</IsRequired>"
+        "<IsPrimaryKey>true</IsPrimaryKey><FieldType>text</FieldType><DefaultValue>x</DefaultValue></Results>"
+        "<Results><Name>Odd</Name><MaxLength>99999999999999999999</MaxLength><FieldType>Image</FieldType></Results>"
+        "<Results><MaxLength>1</MaxLength></Results></RetrieveResponseMsg>"
+    )
+    assert field_page(Answer(200, envelope(described))) == (
+        [
+            Field("WeightKg", ColumnType(FieldType.DECIMAL, 8, 2)),
+            Field("PetId", ColumnType(FieldType.TEXT, 254), required=True, primary_key=True, has_default=True),
+            Field("Odd", None),
+        ],
+        None,
+    )

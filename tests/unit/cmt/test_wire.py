@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from lxml import etree
 
 from app.bundled import schema_path
-from app.cmt.prepared import PreparedWire
+from app.cmt.prepared import PreparedWire, canonical
 from app.cmt.values import is_xml_text, unsendable
 from app.cmt.wire import Wire
 from app.domain.entities import Catalog, EntityType, Row, as_text
@@ -141,7 +142,10 @@ def test_characters_that_xml_cannot_hold_are_found_before_anything_is_sent(catal
     table = catalog[EntityType.CONSUMER]
     problem = unsendable(table, {"ConsumerId": "c1", "FirstName": text}, keys_only=False)
     assert problem is not None
-    assert (problem[0].code, problem[1]) == ("CMT-NOT-XML-TEXT", "FirstName")
+    assert (problem[0].code, problem[1]) == (
+        "CMT-NOT-XML-TEXT",
+        f"CMT_Consumer, column FirstName: U+{ord(text.strip('ab')):04X}.",
+    )
 
 
 @pytest.mark.parametrize("value", [None, "", ...])
@@ -150,7 +154,7 @@ def test_a_row_without_its_whole_key_is_never_sent(catalog: Catalog, value: Any)
     for keys_only in (True, False):
         problem = unsendable(catalog[EntityType.PET], row, keys_only=keys_only)
         assert problem is not None
-        assert (problem[0].code, problem[1]) == ("CMT-ROW-MISSING-KEY", "PetId")
+        assert (problem[0].code, problem[1]) == ("CMT-ROW-MISSING-KEY", "CMT_Pet, column PetId.")
 
 
 def test_a_delete_is_not_stopped_by_columns_it_does_not_send(catalog: Catalog) -> None:
@@ -215,3 +219,79 @@ def test_a_wsdl_that_lacks_an_operation_is_refused_at_the_start(catalog: Catalog
     path.write_text(schema_path("cmt.wsdl").read_text().replace('name="Delete"', 'name="Erase"'))
     with pytest.raises(ConfigurationError, match="not a usable WSDL"):
         Wire(catalog, path)
+
+
+# The vendor's own form
+
+
+def vendor_like(text: str) -> str:
+    """Our WSDL in the form of the vendor's: another default namespace, the schema of faults imported from a host,
+    and every property with a Value."""
+    start = text.index("    <!-- Detail of a server fault. -->")
+    end = text.index('    <xsd:schema targetNamespace="http://exacttarget.com/wsdl/partnerAPI"')
+    text = text[:start] + text[end:]
+    opening = '<xsd:schema targetNamespace="http://exacttarget.com/wsdl/partnerAPI" elementFormDefault="qualified">'
+    fault = (
+        '<xsd:import id="APIFault" namespace="urn:fault.partner.exacttarget.com" '
+        'schemaLocation="https://webservice.exacttarget.com/ETFrameworkFault.xsd"/>'
+    )
+    assert opening in text
+    text = text.replace(opening, opening + fault)
+    for name in ("Name", "Value"):
+        optional = f'<xsd:element name="{name}" type="xsd:string" minOccurs="0"/>'
+        assert optional in text
+        text = text.replace(optional, f'<xsd:element name="{name}" type="xsd:string"/>', 1)
+    return text.replace(
+        '<xsd:element name="Options" type="UpdateOptions" minOccurs="0"/>',
+        '<xsd:element name="Options" type="UpdateOptions"/>',
+    )
+
+
+@pytest.fixture
+def vendors(tmp_path: Path) -> Path:
+    path = tmp_path / "etframework.wsdl"
+    path.write_text(vendor_like(schema_path("cmt.wsdl").read_text()))
+    return path
+
+
+@pytest.mark.parametrize("shared_from", [None, "510001234"])
+def test_the_vendors_wsdl_serves_as_it_is_and_gives_the_same_messages(
+    catalog: Catalog, vendors: Path, shared_from: str | None
+) -> None:
+    """Nothing is fetched, and a null can be built although a property has a Value there."""
+    pet = replace(catalog[EntityType.PET], shared_from=shared_from)
+    tables = Catalog({**catalog.data_extensions, EntityType.PET: pet})
+    ours, theirs = PreparedWire(tables), PreparedWire(tables, vendors)
+    row: Row = {"ConsumerId": "c1", "PetId": "p1", "Name": None, "Breed": ""}
+    for one, other in (
+        (ours.upsert([(EntityType.PET, row)]), theirs.upsert([(EntityType.PET, row)])),
+        (ours.delete([(EntityType.PET, row)]), theirs.delete([(EntityType.PET, row)])),
+        (ours.retrieve(EntityType.PET, "c1"), theirs.retrieve(EntityType.PET, "c1")),
+        (ours.fields(EntityType.PET), theirs.fields(EntityType.PET)),
+    ):
+        assert canonical(one) == canonical(other)
+        owners = texts(read(one.with_token("t")), ".//p:Client/p:ID | .//p:ClientIDs/p:ID")
+        assert owners == ([] if shared_from is None else [shared_from])
+
+
+def test_ours_and_the_vendors_make_the_same_client_code() -> None:
+    """What is nillable and optional becomes another type in generated code (JAXBElement in Java)."""
+    document = etree.parse(str(schema_path("cmt.wsdl")))
+    schema = {"x": "http://www.w3.org/2001/XMLSchema"}
+    nillable = document.xpath("//x:element[@nillable='true']/@name", namespaces=schema)
+    # In the vendor's file: of every object.
+    assert sorted(set(nillable)) == ["ModifiedDate", "ObjectID", "PartnerKey"]
+    assert len(nillable) == 3
+
+
+def test_a_data_extension_that_a_parent_account_shares_is_addressed_in_its_account(catalog: Catalog) -> None:
+    pet = replace(catalog[EntityType.PET], shared_from="510001234")
+    wire = PreparedWire(Catalog({**catalog.data_extensions, EntityType.PET: pet}))
+    rows: list[tuple[EntityType, Row]] = [
+        (EntityType.CONTACT, {"ConsumerId": "c1", "ContactId": "k"}),
+        (EntityType.PET, {"ConsumerId": "c1", "PetId": "p"}),
+    ]
+    for message in (wire.upsert(rows), wire.delete(rows)):
+        contact, shared = read(message.with_token("t")).xpath("//p:Objects", namespaces=NAMES)
+        assert texts(contact, "p:Client/p:ID") == []
+        assert texts(shared, "p:Client/p:ID") == ["510001234"]

@@ -142,7 +142,7 @@ def test_a_market_that_is_not_listed_is_known_only_with_a_default(unknown: str) 
         (with_markets({"D" * 17: {}}), f"market '{'D' * 17}': not a market's name"),
         (with_markets({"DE": "510001"}), "market DE: must be an object"),
         (with_markets({"DE": None}), "market DE: must be an object"),
-        (with_markets({"DE": {"account": "1"}}), 'market DE: unknown account; there are "accountId"'),
+        (with_markets({"DE": {"account": "1"}}), "market DE: unknown account; there are accountId"),
         (with_markets({"DE": {"accountId": ""}}), 'market DE: "accountId" must be the MID'),
         (with_markets({"DE": {"accountId": None}}), 'market DE: "accountId" must be the MID'),
         (with_markets({"DE": {"accountId": True}}), 'market DE: "accountId" must be the MID'),

@@ -43,7 +43,8 @@ class FakeCmt:
     """Holds rows as text, and compares keys, as the real one does. Use ``fail_row`` and ``fail_call`` to break things.
 
     ``retry_after``, ``late_seconds``: what calls that fail as a whole say. ``typed``: retrieves spell values as columns
-    of types other than text do. ``at_once``: retrieves that were under way at the same time, at most.
+    of types other than text do. ``returned``: how single values come back. ``at_once``: retrieves that were under way
+    at the same time, at most.
     """
 
     catalog: Catalog
@@ -55,6 +56,7 @@ class FakeCmt:
     late_seconds: float = 0.0
     typed: bool = False
     at_once: int = 0
+    returned: dict[str, str] = field(default_factory=dict)
     _under_way: int = 0
     _faults: list[_Fault] = field(default_factory=list)
 
@@ -103,7 +105,10 @@ class FakeCmt:
             raise CallFailed(CallError("CMT-CONSUMER-SPELLING", "held under another spelling"))
         columns = set() if not self.typed else set(self.catalog[entity].columns) - set(self.catalog[entity].primary_key)
         return [
-            {column: _spelled(value) if column in columns else value for column, value in row.items()}
+            {
+                column: _spelled(value) if column in columns else self.returned.get(value or "", value)
+                for column, value in row.items()
+            }
             for row in self.tables[entity].values()
             if row["ConsumerId"] == consumer_id
         ]

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 import structlog
 
+from app.domain.column_types import ColumnType, FieldType
 from app.domain.entities import CHILD_TYPES, Catalog, DataExtension, EntityType
 from app.domain.event import DeleteScope, Operation, ProfileEvent
 from app.domain.outcome import Attempt, NotPermitted, Outcome, RecordCount, Settle, TryAgain, decide
@@ -551,3 +553,44 @@ async def test_a_parent_row_is_deleted_by_the_key_that_was_returned(cmt: FakeCmt
     other.hold(CONSUMER, ConsumerId="c", Market="DE")
     await run(other, DELETE_PROFILE)
     assert holds(other) == []
+
+
+# A key with a Date
+
+
+def dated(cmt: FakeCmt) -> FakeCmt:
+    """Pets whose key has a date with a fraction of a second, which is not returned."""
+    table = cmt.catalog[PET]
+    key = replace(table, primary_key=("ConsumerId", "BirthDate"), types={"BirthDate": ColumnType(FieldType.DATE)})
+    other = FakeCmt(Catalog({**cmt.catalog.data_extensions, PET: key}))
+    other.hold(PET, ConsumerId="c", BirthDate="2026-09-21 14:05:00.5")
+    other.returned = {"2026-09-21 14:05:00.5": "9/21/2026 2:05:00 PM"}
+    return other
+
+
+@pytest.mark.parametrize("what", [UPDATE, DELETE_PROFILE], ids=["UPDATE", "DELETE"])
+@pytest.mark.parametrize("batch_size", [1, 50])
+async def test_a_row_that_its_delete_did_not_find_is_a_failure(
+    cmt: FakeCmt, what: ProfileEvent, batch_size: int
+) -> None:
+    other = dated(cmt)
+    attempt = await run(other, what.model_copy(update={"entities": {}}), batch_size=batch_size)
+    assert codes(attempt) == [("CMT-ROW-KEPT", PET)]
+    assert decide(attempt, attempts_left=True) == Settle(Outcome.FAILED, attempt.failures[0], True, True)
+    assert not any(call.startswith(("delete consumer", "upsert")) for call in other.log)
+
+
+async def test_a_row_with_a_date_in_its_key_that_is_gone_is_synced(cmt: FakeCmt) -> None:
+    other = dated(cmt)
+    other.returned.clear()
+    attempt = await run(other, DELETE_PROFILE)
+    assert (attempt.failures, holds(other)) == ((), [])
+    assert other.log.count("retrieve pet c") == 2
+
+
+async def test_a_delete_is_not_verified_while_types_are_not_known_or_in_a_dry_run(cmt: FakeCmt) -> None:
+    other = dated(cmt)
+    assert (await run(other, DELETE_PROFILE, dry_run=True)).failures == ()
+    fill(cmt)
+    await run(cmt, DELETE_PROFILE)
+    assert cmt.log.count("retrieve pet c") == 1
