@@ -38,9 +38,6 @@ from app.engine.work import TopicsUnknown
 
 log = structlog.get_logger(__name__)
 
-# A write that is not acknowledged for so long is worth a line: it takes milliseconds, and a new leader some seconds.
-UNANSWERED_SECONDS = 15.0
-
 # Look for the acknowledged heartbeat this often.
 HEARTBEAT_POLL_SECONDS = 0.02
 
@@ -81,7 +78,6 @@ class Ownership:
         self._draining = asyncio.Lock()
         self._taken_over: int | None = None
         self._told_holds: dict[TopicPartition, str] = {}
-        self._told_unanswered: set[str] = set()
         self.healing = Healing(context, stall_seconds)
         self._claims = Claims(context)
         kafka = context.kafka
@@ -140,26 +136,12 @@ class Ownership:
             read_to_end: whether everything that stands in a topic partition has been fetched.
             fetched_upto: the next offset to fetch.
         """
-        self._tell_unanswered()
         if self.gate:
             for partition in self.partitions.values():
                 if partition.catching_up:
                     partition.look_back(fetched_upto((self.context.kafka.topic, partition.number)))
             self.healing.look(self.partitions, read_to_end, self.context.kafka.alerts_topic)
             self._tell_holds()
-
-    def _tell_unanswered(self) -> None:
-        """Say once that the broker takes no writes of a topic; whatever needs them waits, and nothing is lost."""
-        topics = self.context.producer.unanswered(UNANSWERED_SECONDS)
-        if new := sorted(topics - self._told_unanswered):
-            log.error(
-                "the broker does not take what is written: is it away, its disk full, a partition without a leader?",
-                topics=new,
-                seconds=UNANSWERED_SECONDS,
-            )
-        if self._told_unanswered and not topics:
-            log.info("the broker takes writes again", topics=sorted(self._told_unanswered))
-        self._told_unanswered = topics
 
     def _tell_holds(self) -> None:
         """Say once that a partition waits for itself, and once that it goes on."""
@@ -342,6 +324,8 @@ class Ownership:
     async def _drain(self) -> None:
         partitions, self.partitions = list(self.partitions.values()), {}
         tasks = [task for partition in partitions for task in partition.stop_taking()]
+        for task in self.context.producer.waiting.intersection(tasks):
+            task.cancel()  # its topic does not take writes, and will hardly do so in this time
         late: set[asyncio.Task[None]] = set()
         if tasks:
             _, late = await asyncio.wait(tasks, timeout=self._drain_seconds)

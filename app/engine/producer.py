@@ -8,19 +8,20 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import structlog
 from aiokafka import AIOKafkaProducer
-from aiokafka.errors import MessageSizeTooLargeError
+from aiokafka.errors import KafkaError, MessageSizeTooLargeError
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
 from aiokafka.structs import RecordMetadata
 
 from app.domain.record import Headers
 from app.domain.value_class import value_class
 from app.engine.broker_calls import make_impatient
+from app.engine.produce_answers import Answers
+from app.engine.writability import Writability
 
 log = structlog.get_logger(__name__)
 
@@ -61,9 +62,10 @@ class DurableProducer:
 
     Args:
         options: arguments for ``AIOKafkaProducer``; they must ask for idempotence, see above.
-        largest: topic -> bytes that a record may have there, batch header included. The broker must never be the one
-            to refuse a record: aiokafka has used up its sequence number by then, and every later write to that
-            partition fails (OutOfOrderSequenceNumber). Compressed records of the main topic may be of any size.
+        largest: topic -> bytes that a record may have there, batch header included: what is larger is refused here.
+            Compressed records of the main topic may be of any size.
+
+    A topic that may not be written, is missing, or refuses what is written: its writes wait, see ``refusals.py``.
     """
 
     def __init__(self, options: Mapping[str, Any], largest: Mapping[str, int] | None = None) -> None:
@@ -72,9 +74,9 @@ class DurableProducer:
         self._options = options
         self._largest = largest or {}
         self._producer: AIOKafkaProducer | None = None
-        self._pending: dict[
-            object, tuple[float, Sequence[Write]]
-        ] = {}  # writes without an answer: since when, and what
+        self._answers: Answers | None = None
+        self._watching: asyncio.Task[None] | None = None
+        self.writability = Writability(lambda topic: self._answers.tried_on.get(topic) if self._answers else None)
 
     async def start(self) -> None:
         """Connect.
@@ -91,7 +93,8 @@ class DurableProducer:
         except BaseException:
             await producer.stop()
             raise
-        self._producer = producer
+        self._producer, self._answers = producer, Answers(producer)
+        self._watching = asyncio.create_task(self.writability.watch(), name="writability")
 
     def check(self) -> None:
         """See that its tasks still run.
@@ -112,6 +115,8 @@ class DurableProducer:
         expire. Whoever stops has no use for writes that nobody waits for any more."""
         if self._producer is None:
             return
+        if self._watching is not None:
+            self._watching.cancel()
         try:
             async with asyncio.timeout(STOP_SECONDS):
                 await self._producer.stop()
@@ -129,24 +134,50 @@ class DurableProducer:
 
         Raises:
             TooLarge: a record is larger than its topic takes.
+            KafkaError: the producer cannot go on.
         """
-        runs, token = list(_runs(records)), object()
-        self._pending[token] = time.monotonic(), [run[0] for run in runs]
+        runs = list(_runs(records))
+        if not runs:
+            return []
+        token = self.writability.begin({run[0].topic for run in runs})
         try:
-            pending = [(await self._send(run), len(run)) for run in runs]
-            done = [await asyncio.shield(acknowledged) for acknowledged, _ in pending]
+            pending = [(run, await self._begin(run)) for run in runs]
+            done = [(await self._finish(run, begun), len(run)) for run, begun in pending]
         except MessageSizeTooLargeError as error:
             raise TooLarge(str(error)) from error
         finally:
-            del self._pending[token]
-        return [
-            metadata.offset + at for metadata, (_, length) in zip(done, pending, strict=True) for at in range(length)
-        ]
+            self.writability.end(token)
+        return [metadata.offset + at for metadata, length in done for at in range(length)]
 
-    def unanswered(self, seconds: float) -> set[str]:
-        """Topics with writes that the broker has not acknowledged for so long."""
-        before = time.monotonic() - seconds
-        return {write.topic for since, writes in self._pending.values() if since < before for write in writes}
+    async def _begin(self, run: Sequence[Write]) -> asyncio.Future[RecordMetadata] | KafkaError | None:
+        """Send records of one partition; why they were not sent; None: their topic refused the last write."""
+        if self.writability.is_closed(run[0].topic):
+            return None
+        try:
+            return await self._send(run)
+        except KafkaError as error:
+            return error
+
+    async def _finish(
+        self, run: Sequence[Write], begun: asyncio.Future[RecordMetadata] | KafkaError | None
+    ) -> RecordMetadata:
+        """Wait for the acknowledgement, and for a topic that does not take the records."""
+        refused = begun if isinstance(begun, KafkaError) else None
+        if begun is not None and refused is None:
+            try:
+                return await asyncio.shield(begun)
+            except KafkaError as error:
+                refused = error
+
+        async def again() -> RecordMetadata:
+            return await asyncio.shield(await self._send(run))
+
+        return await self.writability.until_written(run[0].topic, again, refused)
+
+    @property
+    def waiting(self) -> frozenset[asyncio.Task[object]]:
+        """Tasks whose writes wait for a topic that does not take them; nothing of theirs is under way."""
+        return self.writability.waiting
 
     async def _send(self, run: Sequence[Write]) -> asyncio.Future[RecordMetadata]:
         """Send records of one partition."""

@@ -129,7 +129,7 @@ class Watch:
         now = self._clock()
         moved = (self._ownership.session, self._app.consumer_generation_id, self._read())
         before, since = self._taking_over
-        if moved != before or self._known_trouble() is not None:
+        if moved != before or self._known_trouble() is not None or self._context.producer.waiting:
             self._taking_over = (moved, now)
         elif now - since >= TAKE_OVER_SECONDS:
             raise EngineStopped(f"partitions could not be taken over for {now - since:.0f} s. {WHAT_TO_DO}")

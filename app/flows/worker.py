@@ -8,6 +8,7 @@ import math
 import os
 import signal
 import time
+from collections.abc import Callable, Iterable
 from contextlib import AsyncExitStack
 
 import structlog
@@ -21,6 +22,7 @@ from app.engine.gates import Gates
 from app.engine.lease import Lease
 from app.engine.ledger import Ledger
 from app.engine.producer import DurableProducer
+from app.engine.refusals import what_to_do
 from app.engine.stream import Stream
 from app.flows.accounts import Accounts
 from app.flows.catalog import load_catalog
@@ -90,6 +92,7 @@ class Worker:
         self._stream: Stream | None = None
         self._cut_off: CutOffReports | None = None
         self._status = OwnStatus(settings, self._accounts, self._readiness)
+        self._closed_topics: Callable[[], Iterable[str]] = tuple  # why topics of ours do not take writes
         self._waiting_for: Reason | None = Reason(Kind.KAFKA, "starting")
 
     async def run(self) -> None:
@@ -129,8 +132,10 @@ class Worker:
             try:
                 await self._start(stack)
             except KafkaError as error:
-                self._waiting_for = Reason(Kind.KAFKA, f"Kafka went away during the start ({type(error).__name__})")
-                log.warning("Kafka went away during the start, starting again", error=type(error).__name__)
+                reason = what_to_do(error, "") or f"Kafka went away during the start ({type(error).__name__})"
+                self._waiting_for = Reason(Kind.KAFKA, reason)
+                log.warning("starting again", reason=reason, error=type(error).__name__)
+                await self._stopped_within(KAFKA_RETRY_SECONDS)
                 return False
             await self._stop.wait()
             self._waiting_for = Reason(Kind.STATE, "stopping")
@@ -142,6 +147,7 @@ class Worker:
         largest = dict.fromkeys((kafka.retry_topic, kafka.dlq_topic), copy_bytes(kafka))
         producer = DurableProducer(aiokafka_producer_config(kafka), largest)
         await producer.start()
+        self._closed_topics = lambda: producer.writability.reasons().values()
         stack.push_async_callback(producer.stop)
         self._cut_off = CutOffReports(kafka, self._metrics, None if sync.dry_run else producer)
         board = await stack.enter_async_context(self._status.board(producer))
@@ -250,11 +256,9 @@ class Worker:
             except KafkaAccessError as error:
                 self._waiting_for = Reason(Kind.KAFKA, str(error))
                 log.warning("Kafka is not there yet, trying on", reason=str(error))
-                try:
-                    await asyncio.wait_for(self._stop.wait(), KAFKA_RETRY_SECONDS)
-                except TimeoutError:
-                    continue
-                return False
+                if await self._stopped_within(KAFKA_RETRY_SECONDS):
+                    return False
+                continue
             if report.created:
                 log.info("created topics", topics=list(report.created))
             if placed:
@@ -265,6 +269,13 @@ class Worker:
                 raise WorkerFailed("\n".join(fatal))
             return True
         return False
+
+    async def _stopped_within(self, seconds: float) -> bool:
+        try:
+            await asyncio.wait_for(self._stop.wait(), seconds)
+        except TimeoutError:
+            return False
+        return True
 
     def settled(self, settlement: Settlement, record: SourceRecord) -> None:
         """The engine's observer."""
@@ -289,6 +300,7 @@ class Worker:
             self._waiting_for,
             None if owned else Reason(Kind.KAFKA, "partitions are not taken over yet"),
             *(Reason(Kind.KAFKA, text) for text in (stream.watch.reasons() if stream is not None else ())),
+            *(Reason(Kind.KAFKA, text) for text in self._closed_topics()),
             self._read_model_trouble(),
         )
 

@@ -89,16 +89,33 @@ class Admin:
         Raises:
             KafkaAccessError: the broker cannot be reached, or does not let us look.
         """
+        found, denied = self.look_at_topics(names)
+        for error in denied.values():
+            raise error
+        return found
+
+    def look_at_topics(self, names: Sequence[str]) -> tuple[dict[str, TopicDescription], dict[str, KafkaAccessError]]:
+        """As ``topics``, with what we may do there; and those that we may not look at.
+
+        Raises:
+            KafkaAccessError: the broker cannot be reached.
+        """
         with self.named_errors("look at the topics"):
-            answers = self.client.describe_topics(TopicCollection(list(names)), request_timeout=self.timeout_seconds)
-        found = {}
+            answers = self.client.describe_topics(
+                TopicCollection(list(names)),
+                include_authorized_operations=True,
+                request_timeout=self.timeout_seconds,
+            )
+        found, denied = {}, {}
         for name, answer in answers.items():
             try:
                 found[name] = self.result(answer, "look at topic", name)
             except KafkaAccessError as error:
-                if error.code != KafkaError.UNKNOWN_TOPIC_OR_PART:
+                if error.code == KafkaError.TOPIC_AUTHORIZATION_FAILED:
+                    denied[name] = error
+                elif error.code != KafkaError.UNKNOWN_TOPIC_OR_PART:
                     raise
-        return found
+        return found, denied
 
     def offsets(self, wanted: Mapping[TopicPartition, OffsetSpec]) -> dict[tuple[str, int], int]:
         """Where partitions begin or end.

@@ -6,11 +6,20 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from aiokafka.errors import KafkaError as AioKafkaError
 from confluent_kafka import KafkaError, TopicPartition
-from confluent_kafka.admin import ConfigResource, NewTopic, OffsetSpec, ResourceType, TopicDescription
+from confluent_kafka.admin import (
+    AclOperation,
+    ConfigResource,
+    NewTopic,
+    OffsetSpec,
+    ResourceType,
+    TopicDescription,
+)
 
 from app.kafka.admin import TIMEOUT_SECONDS, Admin, KafkaAccessError
 from app.kafka.codecs import readable_codecs
+from app.kafka.rights import create_problem, other_problems, topic_problems
 from app.kafka.topic_specs import Problem, TopicSpec, TopicState, compare_all, partition_problems, topic_specs
 from app.settings import KafkaSettings
 
@@ -38,14 +47,15 @@ class CreateReport:
 
 
 def check(settings: KafkaSettings, *, timeout_seconds: float = TIMEOUT_SECONDS) -> list[Problem]:
-    """What is missing or wrong among our topics; an empty list = all is well.
+    """What is missing or wrong among our topics and our rights; an empty list = all is well.
 
     Raises:
-        KafkaAccessError: the broker cannot be reached, or does not let us look.
+        KafkaAccessError: the broker cannot be reached.
         ConfigurationError: the settings name no usable broker or TLS files.
     """
     admin = Admin(settings, timeout_seconds=timeout_seconds)
-    return compare_all(settings, _states(admin, settings), readable_codecs())
+    look = _look(admin, settings)
+    return [*_problems(settings, look), *_create_problems(admin, settings, look), *_other_rights(admin, settings)]
 
 
 def create(settings: KafkaSettings, *, timeout_seconds: float = TIMEOUT_SECONDS) -> CreateReport:
@@ -59,16 +69,21 @@ def create(settings: KafkaSettings, *, timeout_seconds: float = TIMEOUT_SECONDS)
         ConfigurationError: the settings name no usable broker or TLS files.
     """
     admin = Admin(settings, timeout_seconds=timeout_seconds)
-    before = _states(admin, settings)
+    look = _look(admin, settings)
+    for topic, denied in look.denied.items():
+        # Dead letters wait for their topic, and all other work goes on without it.
+        if topic != settings.dlq_topic:
+            raise denied
+    before = look.states
     specs = topic_specs(settings, before.get(settings.topic))
     existing = tuple(spec.name for spec in specs if spec.name in before)
     if unequal := partition_problems(specs, before):
         return CreateReport(created=(), existing=existing, problems=tuple(unequal))
-    missing = [spec for spec in specs if spec.name not in before]
+    missing = [spec for spec in specs if spec.name not in before and spec.name not in look.denied]
     created = tuple(_create(admin, missing)) if missing else ()
     if missing:
         _wait_until_served(admin, missing)
-    problems = tuple(compare_all(settings, _states(admin, settings), readable_codecs()))
+    problems = tuple(_problems(settings, _look(admin, settings)))
     return CreateReport(
         created=created, existing=tuple(s.name for s in specs if s.name not in created), problems=problems
     )
@@ -96,22 +111,72 @@ def _create(admin: Admin, specs: Iterable[TopicSpec]) -> list[str]:
     return created
 
 
-def _states(admin: Admin, settings: KafkaSettings) -> dict[str, TopicState]:
-    found = admin.topics([spec.name for spec in topic_specs(settings)])
-    configs = _configs(admin, found)
-    return {
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """What the broker says of our topics. ``allowed``: what we may do, where it says so; ``denied``: not even look."""
+
+    states: Mapping[str, TopicState]
+    allowed: Mapping[str, Iterable[AclOperation] | None]
+    denied: Mapping[str, KafkaAccessError]
+
+
+def _look(admin: Admin, settings: KafkaSettings) -> _Look:
+    found, denied = admin.look_at_topics([spec.name for spec in topic_specs(settings)])
+    allowed = {name: topic.authorized_operations for name, topic in found.items()} | dict.fromkeys(denied, ())
+    # A broker that does not say what we may do is asked, and says no.
+    hidden = {
+        name for name, given in allowed.items() if given is not None and AclOperation.DESCRIBE_CONFIGS not in given
+    }
+    configs = _configs(admin, found.keys() - hidden)
+    states = {
         name: TopicState(
             name=name,
             partitions=len(topic.partitions),
             replication=min((len(partition.replicas) for partition in topic.partitions), default=0),
-            config=configs[name],
+            config=configs.get(name, {}),
         )
         for name, topic in found.items()
     }
+    return _Look(states, allowed, denied)
+
+
+def _problems(settings: KafkaSettings, look: _Look) -> list[Problem]:
+    rights = topic_problems(settings, look.allowed)
+    compared = compare_all(settings, look.states, readable_codecs())
+    return rights + [problem for problem in compared if problem.topic not in look.denied]
+
+
+def _create_problems(admin: Admin, settings: KafkaSettings, look: _Look) -> list[Problem]:
+    """Missing topics that we may not create; nothing is created."""
+    specs = topic_specs(settings, look.states.get(settings.topic))
+    wanted = [
+        NewTopic(spec.name, spec.partitions, spec.replication)
+        for spec in specs
+        if spec.name not in look.states and spec.name not in look.denied
+    ]
+    if not wanted:
+        return []
+    with admin.named_errors("ask whether topics may be created"):
+        answers = admin.client.create_topics(wanted, validate_only=True, request_timeout=admin.timeout_seconds)
+    refused = []
+    for name, answer in answers.items():
+        try:
+            admin.result(answer, "create topic", name)
+        except KafkaAccessError as error:
+            if error.code in (KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.CLUSTER_AUTHORIZATION_FAILED):
+                refused.append(create_problem(settings, name))
+    return refused
+
+
+def _other_rights(admin: Admin, settings: KafkaSettings) -> list[Problem]:
+    try:
+        return other_problems(settings, admin.timeout_seconds)
+    except (AioKafkaError, TimeoutError) as error:
+        raise KafkaAccessError(f"cannot ask for rights on group and cluster: {error or 'no answer in time'}") from error
 
 
 def _configs(admin: Admin, names: Iterable[str]) -> dict[str, dict[str, str]]:
-    resources = [ConfigResource(ResourceType.TOPIC, name) for name in names]
+    resources = [ConfigResource(ResourceType.TOPIC, name) for name in sorted(names)]
     if not resources:
         return {}
     with admin.named_errors("read the configuration of the topics"):

@@ -15,12 +15,9 @@ class FakeProducer:
     def __init__(self) -> None:
         self.written: list[Write] = []
         self.refused_topics: set[str] = set()
-        self.stuck: set[str] = set()  # topics that take no writes
+        self.waiting: frozenset[asyncio.Task[object]] = frozenset()
         self._go = asyncio.Event()
         self._go.set()
-
-    def unanswered(self, seconds: float) -> set[str]:
-        return self.stuck
 
     def hold(self) -> None:
         self._go.clear()

@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 
 import pytest
-from structlog.testing import capture_logs
 
 from app.domain.record import SourceRecord
 from app.domain.state import Forwarded, PartitionState, partition_key
@@ -246,15 +245,3 @@ async def test_a_drain_gives_work_its_time_and_then_cuts_it_off(world: World) ->
     assert partition.dead
     assert partition._tasks == set()
     assert world.context.room.parked == 0
-
-
-async def test_that_the_broker_takes_no_writes_is_told_once_also_before_the_take_over(world: World) -> None:
-    with capture_logs() as lines:
-        for stuck in ({"a"}, {"a"}, {"a", "b"}, set(), set()):
-            world.producer.stuck = stuck
-            world.ownership.look(lambda tp: False, lambda tp: 0)
-    assert [(line["log_level"], line["topics"]) for line in lines] == [
-        ("error", ["a"]),
-        ("error", ["b"]),
-        ("info", ["a", "b"]),
-    ]

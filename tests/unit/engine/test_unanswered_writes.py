@@ -7,6 +7,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from app.engine.producer import DurableProducer, Write
+from app.engine.writability import SLOW_SECONDS, Writability
 
 
 class SilentBroker:
@@ -21,16 +22,19 @@ class SilentBroker:
 
 
 async def test_a_write_counts_from_its_beginning_to_its_answer() -> None:
+    now = 0.0
     producer, broker = DurableProducer({"enable_idempotence": True}), SilentBroker()
     producer._producer = broker  # type: ignore[assignment]
+    producer.writability = Writability(lambda _: None, clock=lambda: now)
     one, other = (asyncio.create_task(producer.write_one(Write(topic, 0, b"k", b"v"))) for topic in ("state", "retry"))
     while len(broker.answers) < 2:
         await asyncio.sleep(0)
-    assert producer.unanswered(60) == set()
-    assert producer.unanswered(-1) == {"state", "retry"}
+    assert producer.writability.reasons() == {}
+    now = SLOW_SECONDS
+    assert producer.writability.reasons().keys() == {"state", "retry"}
     broker.answers[0].set_result(SimpleNamespace(offset=7))
     assert await one == 7
-    assert producer.unanswered(-1) == {"retry"}
+    assert producer.writability.reasons().keys() == {"retry"}
     other.cancel()
     await asyncio.gather(other, return_exceptions=True)
-    assert producer.unanswered(-1) == set()
+    assert producer.writability.reasons() == {}

@@ -1,0 +1,77 @@
+"""Which errors of a write pass once somebody has done something, and what that is. Pure.
+
+Waited for: a right that is missing, a topic that is missing, and what a topic's settings or a policy refuse. Events
+that need the topic wait; nothing is lost, and a restart would change nothing. Everything else ends the worker: errors
+of the producer itself, and those that leave open whether a record was written.
+"""
+
+from __future__ import annotations
+
+from aiokafka import errors
+
+
+class RecordRefused(errors.BrokerResponseError):  # type: ignore[misc]
+    """INVALID_RECORD: the broker does not take this record. aiokafka has no name for it."""
+
+    errno = 87
+    message = "INVALID_RECORD"
+
+
+_SETTINGS = (
+    "topic {topic} refuses what this worker writes ({error}), by its settings or by a policy of the cluster: "
+    "run `profile-sync topics check`"
+)
+_MISSING = "topic {topic} does not exist or has no leader: run `profile-sync topics check`"
+
+_WAITS: dict[type[errors.KafkaError], str] = {
+    errors.TopicAuthorizationFailedError: (
+        "the right WRITE on topic {topic} is missing; give this worker's user the ACL, the work goes on by itself"
+    ),
+    errors.ClusterAuthorizationFailedError: (
+        "the right IDEMPOTENT_WRITE on the cluster is missing; give this worker's user the ACL, the work goes on by "
+        "itself"
+    ),
+    errors.UnknownTopicOrPartitionError: _MISSING,
+    errors.InvalidTopicError: _MISSING,
+    errors.NotLeaderForPartitionError: _MISSING,
+    errors.LeaderNotAvailableError: _MISSING,
+    errors.NotEnoughReplicasError: (
+        "topic {topic} has fewer replicas in sync than min.insync.replicas asks for: start the brokers that are away"
+    ),
+    errors.NotEnoughReplicasAfterAppendError: (
+        "topic {topic} has fewer replicas in sync than min.insync.replicas asks for: start the brokers that are away"
+    ),
+    errors.PolicyViolationError: _SETTINGS,
+    errors.InvalidTimestampError: _SETTINGS,
+    errors.UnsupportedForMessageFormatError: _SETTINGS,
+    errors.RecordListTooLargeError: _SETTINGS,
+    RecordRefused: _SETTINGS,
+}
+
+# With these the broker has not written the batch; with any other it may have.
+NOT_WRITTEN: tuple[type[errors.KafkaError], ...] = (
+    errors.TopicAuthorizationFailedError,
+    errors.ClusterAuthorizationFailedError,
+    errors.UnknownTopicOrPartitionError,
+    errors.InvalidTopicError,
+    errors.NotLeaderForPartitionError,
+    errors.LeaderNotAvailableError,
+    errors.NotEnoughReplicasError,
+    errors.PolicyViolationError,
+    errors.InvalidTimestampError,
+    errors.UnsupportedForMessageFormatError,
+    errors.RecordListTooLargeError,
+    errors.MessageSizeTooLargeError,
+    RecordRefused,
+)
+
+
+def what_to_do(error: BaseException, topic: str) -> str | None:
+    """What is wrong with writing to a topic, and what to do; None: it does not pass.
+
+    >>> what_to_do(errors.NotEnoughReplicasError(), "t")[:31]
+    'topic t has fewer replicas in s'
+    >>> what_to_do(errors.OutOfOrderSequenceNumber(), "t")
+    """
+    text = _WAITS.get(type(error))
+    return None if text is None else text.format(topic=topic, error=type(error).__name__)

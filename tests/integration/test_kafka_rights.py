@@ -1,0 +1,85 @@
+"""`topics check` asks for every right that a worker needs, names those that are missing, and leaves no trace."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from confluent_kafka.admin import AclOperation, AdminClient, ResourceType
+
+from app.kafka import topics
+from app.kafka.topic_specs import topic_specs
+from app.settings import KafkaSettings
+from tests.kafka_probe import KafkaProbe
+from tests.rights import USER, GuardedBroker, guarded_broker
+
+
+@pytest.fixture(scope="module")
+def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GuardedBroker]:
+    with guarded_broker(tmp_path_factory.mktemp("rights")) as broker:
+        yield broker
+
+
+def settings_of(guarded: GuardedBroker) -> KafkaSettings:
+    """As the user whose rights come and go."""
+    given = {name.removeprefix("KAFKA_").lower(): value for name, value in guarded.login().items()}
+    return KafkaSettings.model_validate({"topic": "guarded", "group": "guards", "partitions": 2} | given)
+
+
+def missing(settings: KafkaSettings) -> dict[str, str]:
+    """Topic, group or cluster -> what is missing there, as the remedy says it."""
+    problems = topics.check(settings)
+    assert {problem.setting for problem in problems} <= {"rights"}, problems
+    assert all(f"User:{USER}" in problem.remedy for problem in problems)
+    return {problem.topic: problem.remedy.removeprefix("Missing: ").partition(" on ")[0] for problem in problems}
+
+
+def test_every_missing_right_is_named_and_nothing_is_left_behind(guarded: GuardedBroker) -> None:
+    settings = settings_of(guarded)
+    denied = [
+        (settings.topic, (AclOperation.READ,), ResourceType.TOPIC),
+        (settings.retry_topic, (AclOperation.READ, AclOperation.WRITE), ResourceType.TOPIC),
+        (settings.dlq_topic, (AclOperation.WRITE,), ResourceType.TOPIC),
+        (settings.alerts_topic, (AclOperation.DESCRIBE_CONFIGS,), ResourceType.TOPIC),
+        (settings.state_topic, (), ResourceType.TOPIC),  # all of them
+        (settings.group, (AclOperation.READ,), ResourceType.GROUP),
+    ]
+    guarded.deny("kafka-cluster", AclOperation.CREATE, kind=ResourceType.BROKER)
+    guarded.deny(settings.state_topic, AclOperation.CREATE)
+    assert missing_topics(settings)[settings.state_topic] == "Create"
+    guarded.permit("kafka-cluster", kind=ResourceType.BROKER)
+    guarded.permit(settings.state_topic)
+
+    topics.create(settings)
+    assert missing(settings) == {}
+    for name, operations, kind in denied:
+        guarded.deny(name, *operations, kind=kind)
+    assert missing(settings) == {
+        settings.topic: "Read",
+        settings.retry_topic: "Read, Write",
+        settings.dlq_topic: "Write",
+        settings.alerts_topic: "DescribeConfigs",
+        settings.state_topic: "Describe, DescribeConfigs, Read, Write",
+        settings.group: "Read",
+    }
+    for name, _, kind in denied:
+        guarded.permit(name, kind=kind)
+
+    guarded.deny("*", AclOperation.WRITE)
+    guarded.deny("kafka-cluster", AclOperation.IDEMPOTENT_WRITE, kind=ResourceType.BROKER)
+    assert missing(settings)["cluster"] == "IdempotentWrite"
+    guarded.permit("*")
+    guarded.permit("kafka-cluster", kind=ResourceType.BROKER)
+    assert missing(settings) == {}
+
+    probe = KafkaProbe(guarded.bootstrap_servers)
+    assert [record for spec in topic_specs(settings) for record in probe.read_all(spec.name)] == []
+    admin = AdminClient({"bootstrap.servers": guarded.bootstrap_servers})
+    assert settings.group not in {group.group_id for group in admin.list_consumer_groups().result(20).valid}
+    assert probe.committed(settings.group, settings.topic) == {}
+
+
+def missing_topics(settings: KafkaSettings) -> dict[str, str]:
+    """As ``missing``, while there are no topics."""
+    rights = [problem for problem in topics.check(settings) if problem.setting == "rights"]
+    return {problem.topic: problem.remedy.removeprefix("Missing: ").partition(" on ")[0] for problem in rights}
