@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -85,6 +86,9 @@ class DurableProducer:
             aiokafka.errors.KafkaError: the broker cannot be reached.
         """
         producer = AIOKafkaProducer(**self._options)
+        # Without a leader for the request timeout aiokafka would fail what waits, which ends the worker, although the
+        # leader may come back any moment (a broker restarts, its disk is full): writes wait, and the log says so.
+        producer._message_accumulator._batch_ttl = math.inf
         # A leader that waits for its replicas says so after the same time: its answer must not come too late.
         seconds = self._options.get("request_timeout_ms", REQUEST_MS) / 1000 + ANSWER_SECONDS
         make_impatient(producer.client, seconds, seconds)

@@ -6,6 +6,10 @@ import asyncio
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
+from aiokafka import AIOKafkaProducer, TopicPartition
+from aiokafka.producer.message_accumulator import MessageBatch
+
 from app.engine.producer import DurableProducer, Write
 from app.engine.writability import SLOW_SECONDS, Writability
 
@@ -38,3 +42,14 @@ async def test_a_write_counts_from_its_beginning_to_its_answer() -> None:
     other.cancel()
     await asyncio.gather(other, return_exceptions=True)
     assert producer.writability.reasons() == {}
+
+
+async def test_writes_wait_for_a_partition_without_a_leader_however_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(AIOKafkaProducer, "start", lambda self: asyncio.sleep(0))
+    producer = DurableProducer({"enable_idempotence": True, "request_timeout_ms": 1})
+    await producer.start()
+    made: Any = producer._producer
+    batches = made._message_accumulator
+    batch = MessageBatch(TopicPartition("state", 0), batches.create_builder(), batches._batch_ttl, 0)
+    batch._ctime -= 7 * 24 * 3600
+    assert not batch.expired()
