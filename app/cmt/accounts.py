@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
-from app.cmt.client import CallObserver, CmtClient
+from app.cmt.client import CmtClient
+from app.cmt.observer import CallObserver
 from app.domain.catalog_check import learned_types, mismatches
 from app.domain.column_types import ColumnTypes, Field
 from app.domain.entities import CONSUMER_ID_COLUMN, OWN_ACCOUNT, Catalog, EntityType

@@ -18,12 +18,13 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from types import TracebackType
-from typing import Generic, Protocol, Self, TypeVar
+from typing import Generic, Self, TypeVar
 
 from app.cmt.errors import CallError, CallFailed, Verdict
 from app.cmt.http.answer import Answer, TransportFailed
 from app.cmt.http.transport import HttpTransport
 from app.cmt.in_flight import InFlight
+from app.cmt.observer import CallObserver, Unobserved
 from app.cmt.prepared import PreparedWire
 from app.cmt.rate import RateLimit
 from app.cmt.results import (
@@ -65,28 +66,6 @@ OK, MIXED = "ok", "mixed"
 FIELDS = "fields"
 
 _Result = TypeVar("_Result")
-
-
-class CallObserver(Protocol):
-    """Told about every request that was sent; ``result`` is "ok" or a registry code (of the first failed row)."""
-
-    def call(self, operation: str, entity: str, result: str, seconds: float) -> None: ...
-
-    def token(self, result: str) -> None: ...
-
-    def right(self, right: Right, entity: str, data_extension: str, *, granted: bool) -> None:
-        """A right was missing, or is there again."""
-
-
-class _Unobserved:
-    def call(self, operation: str, entity: str, result: str, seconds: float) -> None:
-        """Nobody is interested."""
-
-    def token(self, result: str) -> None:
-        """Nobody is interested."""
-
-    def right(self, right: Right, entity: str, data_extension: str, *, granted: bool) -> None:
-        """Nobody is interested."""
 
 
 class _Always:
@@ -143,7 +122,7 @@ class CmtClient:
     ) -> None:
         self._settings = settings
         self._catalog = catalog
-        self._observe: CallObserver = observe or _Unobserved()
+        self._observe: CallObserver = observe or Unobserved()
         self._sleep = sleep
         self._patience = patience
         self._denied: set[tuple[Right, str]] = set()  # rights that were missing when they were needed last

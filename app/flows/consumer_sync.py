@@ -27,6 +27,7 @@ from app.domain.row_digests import Digests
 from app.domain.state import Verdict
 from app.domain.supersedes import Superseded, deleted_rows, what_is_left
 from app.engine.work import Permit, Result, Work
+from app.flows.outage import right_entity
 from app.incidents.alert import Alert, Severity
 from app.observe.redaction import hash_consumer
 from app.settings import SyncSettings
@@ -175,11 +176,15 @@ class ConsumerSync:
     def alert(self, record: SourceRecord, verdict: Verdict) -> tuple[bytes, bytes]:
         """The alert of a failed event; its key keeps all alerts of one incident in one partition."""
         settlement = verdict.settlement
+        entity = settlement.failures[0].entity if settlement.failures else EVENT_ENTITY
+        operation = settlement.operation
+        if settlement.reason == CMT_PERMISSION.code:
+            # A missing right is one incident, whatever needed it.
+            entity, operation = right_entity(self._account_of(settlement.market), entity), "-"
         alert = Alert(
             reason=settlement.reason or "",
-            entity=settlement.failures[0].entity if settlement.failures else EVENT_ENTITY,
-            # A missing right is one incident, whatever needed it.
-            operation="-" if settlement.reason == CMT_PERMISSION.code else settlement.operation,
+            entity=entity,
+            operation=operation,
             market=settlement.market,
             event_id=record.id,
             consumer=hash_consumer(settlement.consumer_id or ""),

@@ -216,11 +216,14 @@ class OutageWatch:
             if entity not in self._missing:
                 self._missing[entity] = first
                 message = f"account {self._account}: {CMT_PERMISSION.meaning} It {text}."
-                await self._report(AlertKind.OPEN, CMT_PERMISSION, Severity.FAILED, message, first, entity)
+                await self._report(AlertKind.OPEN, CMT_PERMISSION, Severity.FAILED, message, first, self._place(entity))
         for entity in [entity for entity in self._missing if entity not in rights.entities()]:
             first = self._missing.pop(entity)
             message = f"account {self._account}: the right is there again"
-            await self._report(AlertKind.RESOLVE, CMT_PERMISSION, Severity.FAILED, message, first, entity)
+            await self._report(AlertKind.RESOLVE, CMT_PERMISSION, Severity.FAILED, message, first, self._place(entity))
+
+    def _place(self, entity: str) -> str:
+        return right_entity(self._account, entity)
 
     async def _report(
         self,
@@ -255,6 +258,11 @@ class OutageWatch:
 def outage_entity(account: str) -> str:
     """What an outage is about: part of the incident's fingerprint, so that each account has its own."""
     return EVENT_ENTITY if account == OWN_ACCOUNT else f"account-{account}"
+
+
+def right_entity(account: str, entity: str) -> str:
+    """What the incident of a right is about that only one data extension lacks; each account has its own."""
+    return entity if account == OWN_ACCOUNT else f"account-{account}-{entity}"
 
 
 def outage_message(account: str, trouble: ErrorEntry | None) -> str:

@@ -389,3 +389,17 @@ async def test_the_alert_names_the_event_but_not_the_consumer(catalog: Catalog) 
     assert (alert.event_id, alert.message, alert.at_ms) == ("3-14", "masked", 20)
     assert alert.consumer == hash_consumer("ann-4711")
     assert b"ann-4711" not in key + value
+
+
+@pytest.mark.parametrize(
+    ("account", "fingerprint"),
+    [("default", "CMT-PERMISSION:pet:-"), ("510001", "CMT-PERMISSION:account-510001-pet:-")],
+)
+async def test_a_right_that_one_data_extension_lacks_is_one_incident_for_each_account(
+    catalog: Catalog, account: str, fingerprint: str
+) -> None:
+    flow = ConsumerSync(ScriptedSink(), catalog, SyncSettings(), lambda market: account)
+    result = await run(catalog, Attempt((failure("CMT-PERMISSION", PET, Phase.DELETE),)), of=record(value=None))
+    assert result.settlement is not None
+    key, _ = flow.alert(record(), Verdict(result.settlement, "masked", 10, 20, alert=True))
+    assert key.decode() == fingerprint

@@ -235,13 +235,14 @@ def test_trouble_is_what_was_said_last() -> None:
     assert health.trouble is None
 
 
+@pytest.mark.parametrize(("account", "place"), [("default", "pet"), ("510001", "account-510001-pet")])
 async def test_a_right_that_a_childs_data_extension_lacks_is_one_incident_that_names_it(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, account: str, place: str
 ) -> None:
     monkeypatch.setattr(outage, "LOOK_SECONDS", 0.005)
     clock, producer = Clock(), FakeProducer()
     health = TargetHealth(Breaker(2, 5.0, clock=clock), Metrics(), "default")
-    async with watching(health.breaker, producer, health=health):
+    async with watching(health.breaker, producer, account=account, health=health):
         for _ in range(3):
             health.right(Right.WRITE, "pet", "CMT_Pet", granted=False)
             clock.now += 1
@@ -250,7 +251,7 @@ async def test_a_right_that_a_childs_data_extension_lacks_is_one_incident_that_n
         await until(lambda: len(producer.written) == 2)
     opened, over = [Alert.from_bytes(record.value) for record in producer.written]
     assert (opened.kind, over.kind) == (AlertKind.OPEN, AlertKind.RESOLVE)
-    assert opened.fingerprint == over.fingerprint == "CMT-PERMISSION:pet:-"
+    assert opened.fingerprint == over.fingerprint == f"CMT-PERMISSION:{place}:-"
     assert opened.severity is Severity.FAILED
     assert "may not write CMT_Pet" in opened.message
 
