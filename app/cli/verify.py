@@ -20,14 +20,15 @@ from app.flows.catalog import load_catalog
 from app.readmodels import ReadModelUnavailable
 from app.settings import CmtSettings, KafkaSettings, SyncSettings, load
 
-_AGE = re.compile(r"([0-9]{1,5})([hd])")
+_AGE = re.compile(r"([0-9]{1,5})([mhd])")
+_UNITS = {"m": "minutes", "h": "hours", "d": "days"}
 
 
 def verify(
     consumer: Annotated[str | None, typer.Option(metavar="ID", help="This consumer.")] = None,
     since: Annotated[
         str | None,
-        typer.Option(metavar="D", help="Consumers with an event settled since then: 2026-01-31 (UTC), 24h or 7d ago."),
+        typer.Option(metavar="D", help="Consumers with an event settled since: 2026-01-31 (UTC), 5m, 24h or 7d ago."),
     ] = None,
     everything: Annotated[bool, typer.Option("--all", help="All consumers.")] = False,
     repair: Annotated[
@@ -78,7 +79,7 @@ def verify(
         typer.echo(json.dumps(document(findings, show_values=show_values)))
     else:
         show(findings, show_values=show_values)
-    if any(finding.status in (Status.DRIFTED, Status.ERROR) for finding in findings):
+    if any(finding.status in (Status.DRIFTED, Status.ERROR, Status.NO_HOME) for finding in findings):
         raise typer.Exit(EXIT_FAILURE)
 
 
@@ -93,14 +94,14 @@ def since_time(text: str, now: datetime) -> int:
     """
     try:
         if (age := _AGE.fullmatch(text)) is not None:
-            moment = now - (timedelta(hours=int(age[1])) if age[2] == "h" else timedelta(days=int(age[1])))
+            moment = now - timedelta(**{_UNITS[age[2]]: int(age[1])})
         elif re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", text):
             moment = datetime.fromisoformat(text).replace(tzinfo=UTC)
         else:
             raise ValueError
     except (ValueError, OverflowError):
         raise typer.BadParameter(
-            f"--since takes a day such as 2026-01-31, or an age such as 24h or 7d; not {text}"
+            f"--since takes a day such as 2026-01-31, or an age such as 5m, 24h or 7d; not {text}"
         ) from None
     return int(moment.timestamp() * 1000)
 

@@ -50,12 +50,13 @@ def document(findings: Sequence[Finding], *, show_values: bool) -> dict[str, Any
 def _numbers(findings: Sequence[Finding]) -> dict[str, int]:
     by_status = Counter(finding.status for finding in findings)
     return {
-        "checked": len(findings) - by_status[Status.PENDING] - by_status[Status.ERROR],
+        "checked": len(findings) - sum(by_status[status] for status in (Status.PENDING, Status.ERROR, Status.NO_HOME)),
         "partial": sum(finding.in_part for finding in findings),
         "pending": by_status[Status.PENDING],
         "drifted": by_status[Status.DRIFTED],
         "repaired": by_status[Status.REPAIRED],
         "errors": by_status[Status.ERROR],
+        "noHome": by_status[Status.NO_HOME],
     }
 
 
@@ -88,18 +89,22 @@ def show(findings: Sequence[Finding], *, show_values: bool) -> None:
         console.width = WIDTH_IN_FILES
     _show_drift(console, findings, show_values=show_values)
     _show_writes(console, findings)
-    told = [f for f in findings if f.note and f.status not in (Status.OK, Status.PARTIAL, Status.REPAIRED)]
+    silent = (Status.OK, Status.PARTIAL, Status.REPAIRED, Status.NO_HOME)
+    told = [f for f in findings if f.note and f.status not in silent]
     for finding in told[:NOTES_SHOWN]:
         console.print(Text(f"{finding.status.value}: {finding.consumer_id}: {finding.note}"), soft_wrap=True)
     if len(told) > NOTES_SHOWN:
         console.print(f"... and {len(told) - NOTES_SHOWN:,} more; --json has all of them")
+    for note, number in Counter(f.note for f in findings if f.status is Status.NO_HOME).most_common():
+        console.print(Text(f"not checked: {number:,} of the consumers: {note}"), soft_wrap=True)
     reasons = Counter(finding.note for finding in findings if finding.in_part)
     for note, number in reasons.most_common():
         console.print(Text(f"in part: {number:,} of the consumers: {note}"), soft_wrap=True)
     numbers = _numbers(findings)
     console.print(
         f"checked {numbers['checked']:,} consumers (in part {numbers['partial']:,}), drifted {numbers['drifted']:,}, "
-        f"repaired {numbers['repaired']:,}, pending {numbers['pending']:,}, errors {numbers['errors']:,}",
+        f"repaired {numbers['repaired']:,}, pending {numbers['pending']:,}, errors {numbers['errors']:,}"
+        + (f", without a home {numbers['noHome']:,}" if numbers["noHome"] else ""),
         soft_wrap=True,
         highlight=False,
     )

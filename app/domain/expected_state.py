@@ -48,7 +48,8 @@ from app.domain.supersedes import Superseded, what_is_left
 
 IN_PART_NEW = "a NEW does not say which other entity rows there are"
 IN_PART_FORGOTTEN = "more rows were deleted since than are remembered, so entity rows may be missing"
-IN_PART_LOST = "the event is no longer in Kafka, so only the parent row's existence was checked"
+IN_PART_LOST = "{}, so only the parent row's existence was checked"
+NOT_IN_KAFKA = "the event is no longer in Kafka"
 IN_PART_NOTHING = "no full state of the consumer was ever written"
 IN_PART_MANY = "it has more entity rows than are remembered"
 IN_PART_COLUMNS = "columns of its data extensions have changed since, so of some rows only the keys were checked"
@@ -127,8 +128,8 @@ def expected_after(event: ProfileEvent, state: ConsumerState, catalog: Catalog) 
     )
 
 
-def expected_without_event(state: ConsumerState, catalog: Catalog) -> Expectation:
-    """As ``expected_after`` when the event cannot be read any more, or there never was one."""
+def expected_without_event(state: ConsumerState, catalog: Catalog, because: str = NOT_IN_KAFKA) -> Expectation:
+    """As ``expected_after`` when the event cannot be used any more, and why, or there never was one."""
     digests = digests_of(state.rows, catalog)
     if state.full is None:
         gone = deleted_since(state, -1, digests.place)
@@ -138,7 +139,7 @@ def expected_without_event(state: ConsumerState, catalog: Catalog) -> Expectatio
     gone = deleted_since(state, state.full.offset, digests.place)
     known = row_list(state.rows, digests.head)
     if known is None:
-        return Expectation(ParentRow.THERE, gone=gone, in_part=IN_PART_LOST)
+        return Expectation(ParentRow.THERE, gone=gone, in_part=IN_PART_LOST.format(because))
     new = state.full.operation == Operation.NEW
     return Expectation(
         ParentRow.THERE,
@@ -160,6 +161,13 @@ def _unchecked(listed: Sequence[ListedRow], digests: Digests) -> tuple[tuple[str
         (IN_PART_COLUMNS, any(row.kinds is None for row in listed)),
         (IN_PART_SPELLING, any(row.kinds is not None and not digests.checks_all(row) for row in listed)),
     )
+
+
+def only_failed(state: ConsumerState) -> bool:
+    """Whether all that is known of a consumer is that events failed which should have written it."""
+    if state.full is not None or not state.recent or state.recent[0].operation == Operation.DELETE:
+        return False
+    return all(event.outcome in (Outcome.FAILED, Outcome.INVALID, Outcome.DISCARDED) for event in state.recent)
 
 
 def failed_since(state: ConsumerState) -> bool:

@@ -26,7 +26,11 @@ class Write:
 
 
 class Status(StrEnum):
-    """What became of a consumer. ``partial``: no drift in what could be checked."""
+    """What became of a consumer.
+
+    ``partial``: no drift in what could be checked. ``no-home``: its market has no place in ``CMT_DATA_EXTENSIONS``, so
+    there is nowhere to look.
+    """
 
     OK = "ok"
     PARTIAL = "partial"
@@ -34,6 +38,7 @@ class Status(StrEnum):
     DRIFTED = "drifted"
     REPAIRED = "repaired"
     ERROR = "error"
+    NO_HOME = "no-home"
 
 
 @dataclass(frozen=True, slots=True)

@@ -63,6 +63,21 @@ def merged(rows: Sequence[Row], table: DataExtension) -> Sequence[Row]:
     return rows if len(by_key) == len(rows) else tuple(by_key.values())
 
 
+def spellings(names: Iterable[str]) -> dict[str, tuple[str, ...]]:
+    """Those names, by their folded form, that Marketing Cloud takes for one although they are spelled differently.
+
+    >>> spellings(["C-1", "c-2", "c-1 "])
+    {'c-1': ('C-1', 'c-1 ')}
+    """
+    first: dict[str, str] = {}
+    several: dict[str, tuple[str, ...]] = {}
+    for name in names:
+        form = folded(name)
+        if first.setdefault(form, name) != name:
+            several[form] = (*several.get(form, (first[form],)), name)
+    return several
+
+
 def batches(items: Iterable[Item], size: int, identity_of: Callable[[Item], object]) -> Iterator[tuple[Item, ...]]:
     """Consecutive items, ``size`` at most in a batch, no two of one key: a request that has a key twice may fail.
 

@@ -1,12 +1,15 @@
 """What Marketing Cloud holds, compared with the last settled full state of each consumer, and mended on request.
 
 1. Events that are not settled (in the main topic, parked, about to become dead letters) make a consumer *pending*: it
-   is not judged. So does a later event that failed: it may have written a part.
+   is not judged. So does a later event that failed: it may have written a part. But a consumer of whom there are none
+   but failed events, and whose parent row is not there, is *missing*.
 2. The last full state is read from the main topic by the offset in the consumer's record. When it is not there any more
    the record's list of keys and digests says what should be held; see ``app/domain/expected_state.py``.
 3. All rows are retrieved and compared. Where they differ, the record and the end of the main topic are read once more:
    when an event came meanwhile, the consumer is pending.
-4. Repairs are sent right after that, and the rows retrieved again.
+4. Consumers whose IDs Marketing Cloud takes for one (they differ in case or trailing blanks alone) are not compared:
+   whose rows there are cannot be known.
+5. Repairs are sent right after that, and the rows retrieved again.
 
 Not excluded: an event that is published between the last look and the writes. Its worker and the repair then write at
 the same time, and an older row may remain until the consumer's next event. Repair while little is published; the next
@@ -24,15 +27,19 @@ from app.cmt.errors import CallFailed
 from app.domain.consumer_state import ConsumerState
 from app.domain.drift import Comparison, Held, compare
 from app.domain.entities import Catalog, EntityType, Row
-from app.domain.event import InvalidEvent, ProfileEvent, read_event, unknown_market
+from app.domain.errors import CMT_CONSUMER_SPELLING
+from app.domain.event import InvalidEvent, Operation, ProfileEvent, read_event, unknown_market
 from app.domain.expected_state import (
+    NOT_IN_KAFKA,
     Expectation,
     ParentRow,
     expected_after,
     expected_without_event,
     failed_since,
+    only_failed,
 )
 from app.domain.findings import Finding, Status
+from app.domain.keys import folded, same_key_text, spellings
 from app.domain.record import SourceRecord
 from app.flows.market_clients import AccountUnavailable, Market, MarketClients
 from app.flows.repair import repair
@@ -41,6 +48,12 @@ from app.kafka.admin import KafkaAccessError
 from app.readmodels import ReadModels, ReadModelUnavailable
 from app.settings import CmtSettings, KafkaSettings
 
+ONLY_FAILED = "its events failed, and nothing of it is held: see its dead letters"
+FAILED = "a later event of it failed and may have written a part"
+ONE_FOR_ANOTHER = (
+    "Marketing Cloud takes it for the same consumer as {}: the IDs differ in case or trailing blanks alone, so one "
+    "overwrites the rows of the other. Have the producer use one spelling, or give one of them another ID."
+)
 BEYOND_REPAIR = "what to write is not known: publish the consumer's UPDATE again"
 
 CONSUMERS_AT_ONCE = 8
@@ -75,6 +88,11 @@ class _Subject:
         return self.state.market if full is None else full.market or self.state.market
 
     @property
+    def is_gone(self) -> bool:
+        """Whether its last full state is a delete of the profile."""
+        return self.state.full is not None and self.state.full.operation == Operation.DELETE
+
+    @property
     def offset(self) -> int:
         return -1 if self.state.full is None else self.state.full.offset
 
@@ -107,10 +125,13 @@ async def verify(
     """
     async with MarketClients(cmt, catalog, concurrency=CALLS_AT_ONCE) as markets:
         with SettledEvents(kafka) as events:
-            run = Verifier(catalog, models, events, markets, mend)
+            known = models.consumer_ids()
+            if consumer_id is not None:
+                known = [name for name in known if same_key_text(name, consumer_id)]
+            run = Verifier(catalog, models, events, markets, mend, spellings(known))
             await run.look_at_unsettled()
             await markets.learn_types()
-            places = run.places([consumer_id] if consumer_id is not None else models.consumer_ids(), since_ms)
+            places = run.places([consumer_id] if consumer_id is not None else known, since_ms)
             on_total(len(places))
             findings: list[Finding] = []
             for start in range(0, len(places), CHUNK):
@@ -127,13 +148,17 @@ async def verify(
 
 @dataclass(slots=True)
 class Verifier:
-    """One run. First ``look_at_unsettled``, then ``places``, then each ``chunk`` of them."""
+    """One run. First ``look_at_unsettled``, then ``places``, then each ``chunk`` of them.
+
+    ``spelled``: consumer IDs that are one to Marketing Cloud, by ``keys.folded``.
+    """
 
     catalog: Catalog
     models: ReadModels
     events: SettledEvents
     markets: MarketClients
     mend: Repair | None
+    spelled: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     _reading: asyncio.Lock = field(default_factory=asyncio.Lock)
     _slots: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(CONSUMERS_AT_ONCE))
     # Main topic: everything below has been looked at, and the last offset of each consumer that was found there.
@@ -191,12 +216,17 @@ class Verifier:
         name = subject.market if event is None else event.market
         market = self.markets.of(name)
         if market is None:
-            return subject.found(Status.ERROR, unknown_market(name))
+            return subject.found(Status.NO_HOME, unknown_market(name))
+        if others := self._taken_for(subject, market):
+            return subject.found(Status.ERROR, ONE_FOR_ANOTHER.format(", ".join(others)))
+        if only_failed(subject.state):
+            return await self._after_failures(subject, market)
         if event is None:
-            expected = expected_without_event(subject.state, market.tables)
+            expected = expected_without_event(subject.state, market.tables, problem or NOT_IN_KAFKA)
         else:
             expected = expected_after(event, subject.state, market.tables)
-        note = "; ".join(part for part in (problem, expected.in_part) if part) or None
+        said = (problem if problem and problem not in (expected.in_part or "") else None, expected.in_part)
+        note = "; ".join(part for part in said if part) or None
         in_part = expected.in_part is not None
         if expected.parent is ParentRow.UNKNOWN and not expected.gone:
             return subject.found(Status.PARTIAL, note, in_part=True)
@@ -215,8 +245,41 @@ class Verifier:
                 raise
             return subject.found(Status.ERROR, str(unavailable))
         except CallFailed as failed:
+            if failed.error.code == CMT_CONSUMER_SPELLING.code and expected.parent is ParentRow.GONE:
+                return subject.found(Status.OK, "what is held belongs to another spelling of its ID")
             market.account.failed(failed)
             return subject.found(Status.ERROR, str(failed))
+
+    async def _after_failures(self, subject: _Subject, market: Market) -> Finding:
+        """A consumer of whom there are none but failed events: missing, unless a part of it was written."""
+        try:
+            await market.account.ready()
+            comparison = await self._compare(subject, Expectation(ParentRow.THERE), market)
+            market.account.answered()
+        except AccountUnavailable as unavailable:
+            if self.markets.one_account and not market.account.reached:
+                raise
+            return subject.found(Status.ERROR, str(unavailable))
+        except CallFailed as failed:
+            market.account.failed(failed)
+            return subject.found(Status.ERROR, str(failed))
+        if not comparison.drift:
+            return subject.found(Status.PENDING, FAILED)
+        if moved_on := await self._moved_on(subject):
+            return moved_on
+        return replace(subject.found(Status.DRIFTED, ONLY_FAILED), drift=comparison.drift)
+
+    def _taken_for(self, subject: _Subject, market: Market) -> list[str]:
+        """Other consumers whose rows Marketing Cloud takes for this one's."""
+        found = []
+        for name in self.spelled.get(folded(subject.consumer_id), ()):
+            other = self._subject(name) if name != subject.consumer_id else None
+            if other is None or subject.is_gone or other.is_gone:
+                continue
+            place = self.markets.of(other.market)
+            if place is not None and place.client is market.client:
+                found.append(name)
+        return found
 
     async def _mended(
         self, finding: Finding, subject: _Subject, comparison: Comparison, expected: Expectation, market: Market
@@ -296,8 +359,8 @@ class Verifier:
             offset = self._arrived.get((partition, subject.consumer_id.encode()), -1)
             if offset > (subject.state.offset if partition == subject.partition else -1):
                 return "an event of it is not settled yet"
-        if failed_since(subject.state):
-            return "a later event of it failed and may have written a part"
+        if failed_since(subject.state) and not only_failed(subject.state):
+            return FAILED
         return None
 
     async def _moved_on(self, subject: _Subject) -> Finding | None:

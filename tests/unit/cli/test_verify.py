@@ -76,6 +76,7 @@ def test_it_asks_for_kafka_and_then_for_marketing_cloud(monkeypatch: pytest.Monk
 
 def test_since_is_a_day_or_an_age() -> None:
     assert since_time("2026-11-22", NOW) == int(datetime(2026, 11, 22, tzinfo=UTC).timestamp() * 1000)
+    assert since_time("5m", NOW) == int(NOW.timestamp() * 1000) - 300_000
     assert since_time("24h", NOW) == since_time("1d", NOW) == int(NOW.timestamp() * 1000) - 86_400_000
 
 
@@ -92,7 +93,7 @@ def test_since_before_all_times_is_no_crash() -> None:
 def test_the_document_counts_and_masks() -> None:
     found = document(FINDINGS, show_values=False)
     numbers = {name: value for name, value in found.items() if name != "consumers"}
-    assert numbers == {"checked": 4, "partial": 2, "pending": 1, "drifted": 1, "repaired": 1, "errors": 1}
+    assert numbers == {"checked": 4, "partial": 2, "pending": 1, "drifted": 1, "repaired": 1, "errors": 1, "noHome": 0}
     assert found["consumers"][1] == {
         "consumerId": "C-1",
         "partition": 0,
@@ -149,3 +150,15 @@ def test_people_see_values_when_they_ask_for_them(monkeypatch: pytest.MonkeyPatc
     text = shown(monkeypatch, show_values=True)
     assert "Value: secret@example.com instead of private@example.com" in text
     assert "Type: nothing instead of mail" in text
+
+
+def test_markets_without_a_place_are_one_line_each(capsys: pytest.CaptureFixture[str]) -> None:
+    findings = [
+        Finding(f"C-{n}", 0, "e", Status.NO_HOME, f"market {'XX' if n else 'YY'} is not listed") for n in range(9)
+    ]
+    verify_report.show(findings, show_values=False)
+    out = capsys.readouterr().out
+    assert out.count("market XX is not listed") == out.count("market YY is not listed") == 1
+    assert "not checked: 8 of the consumers: market XX is not listed" in out
+    assert "errors 0, without a home 9" in out
+    assert (document(findings, show_values=False)["checked"], document(findings, show_values=False)["noHome"]) == (0, 9)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 import pytest
@@ -17,6 +17,7 @@ from app.domain.drift import WHICH_COLUMNS
 from app.domain.entities import Catalog, EntityType, Row, parse_catalog
 from app.domain.event import check_document
 from app.domain.findings import Finding, Status
+from app.domain.keys import spellings
 from app.domain.plan import Action
 from app.domain.record import SourceRecord
 from app.domain.row_digests import Digests
@@ -112,15 +113,22 @@ class World:
 
     one_account = True
 
-    def of(self, market: str) -> Market:
-        return self.market
+    def of(self, market: str) -> Market | None:
+        return None if market == "XX" else self.market
 
     def __post_init__(self) -> None:
         client = cast(CmtClient, self.client)
         self.market = Market(Account("default", client), client, CATALOG)
 
     async def verify(self, mend: Repair | None = None) -> list[Finding]:
-        verifier = Verifier(CATALOG, cast(ReadModels, self), cast(SettledEvents, self), cast(MarketClients, self), mend)
+        verifier = Verifier(
+            CATALOG,
+            cast(ReadModels, self),
+            cast(SettledEvents, self),
+            cast(MarketClients, self),
+            mend,
+            spellings(self.states),
+        )
         await verifier.look_at_unsettled()
         places = verifier.places(sorted(self.states), None)
         return await verifier.chunk(places, lambda finding: None)
@@ -305,3 +313,73 @@ async def test_when_kafka_goes_away_before_a_repair_nothing_is_written(
 
     world.client.before_retrieve = lambda: monkeypatch.setattr(world, "bounds", away)
     assert ((await only(world)).status, world.client.writes) == (Status.ERROR, [])
+
+
+async def test_a_consumer_of_whom_there_are_none_but_failed_events_is_missing() -> None:
+    world = World()
+    world.settle(world.publish(), "failed")
+    finding = await only(world)
+    assert (finding.status, [drift.kind.value for drift in finding.drift]) == (Status.DRIFTED, ["missing"])
+    assert world.client.writes == []
+    world.client.cmt.hold(CONSUMER, ConsumerId="c")
+    finding = await only(world)
+    assert (finding.status, finding.note) == (Status.PENDING, "a later event of it failed and may have written a part")
+
+
+async def test_a_consumer_whose_erasure_failed_is_pending() -> None:
+    world = World()
+    world.settle(world.publish(), "failed")
+    state = world.states["c"]
+    world.states["c"] = replace(state, recent=(replace(state.recent[0], operation="DELETE"),))
+    assert (await only(world)).status is Status.PENDING
+
+
+async def test_consumers_that_are_one_to_marketing_cloud_are_errors_and_left_alone() -> None:
+    world = World()
+    for name in ("c", "C ", "d"):
+        world.settle(world.publish(name))
+    found = {finding.consumer_id: finding for finding in await world.verify(MEND)}
+    assert {name: finding.status for name, finding in found.items()} == {
+        "c": Status.ERROR,
+        "C ": Status.ERROR,
+        "d": Status.REPAIRED,
+    }
+    assert "the same consumer as C " in (found["c"].note or "")
+    assert not any("consumer c" in write.lower() for write in world.client.writes)
+
+
+async def test_a_consumer_that_was_deleted_is_nobodys_twin() -> None:
+    world = World()
+    for name in ("c", "C"):
+        world.settle(world.publish(name))
+    full = FullState(0, "DELETE", "e")
+    world.states["c"] = replace(world.states["c"], full=full)
+    world.topic[0] = replace_value(world.topic[0], None)
+    world.client.cmt.hold(CONSUMER, ConsumerId="C", FirstName="Ann")
+    for pet in "12":
+        world.client.cmt.hold(PET, ConsumerId="C", PetId=pet)
+    assert {finding.consumer_id: finding.status for finding in await world.verify(MEND)} == {
+        "c": Status.OK,
+        "C": Status.OK,
+    }
+
+
+async def test_a_market_without_a_place_is_no_error_of_the_consumer(world: World) -> None:
+    world.states["c"] = replace(world.states["c"], full=FullState(-1, "UPDATE", "e", "XX"))
+    finding = await only(world)
+    assert (finding.status, "does not list market XX" in (finding.note or "")) == (Status.NO_HOME, True)
+
+
+async def test_an_event_that_a_change_of_the_catalog_made_invalid_is_not_called_lost(world: World) -> None:
+    document = {**UPDATE, "consumer": {"ConsumerId": "c", "Gone": "x"}}
+    world.topic[0] = replace_value(world.topic[0], json.dumps(document).encode())
+    world.client.cmt.hold(CONSUMER, ConsumerId="c")
+    finding = await only(world)
+    assert finding.status is Status.PARTIAL
+    assert "its event is not valid any more (EVENT-UNKNOWN-COLUMN" in (finding.note or "")
+    assert "only the parent row's existence was checked" in (finding.note or "")
+    assert "no longer in Kafka" not in (finding.note or "")
+
+
+def replace_value(record: SourceRecord, value: bytes | None) -> SourceRecord:
+    return SourceRecord(record.topic, record.partition, record.offset, record.timestamp_ms, record.key, value)
