@@ -48,8 +48,9 @@ from app.domain.supersedes import Superseded, what_is_left
 
 IN_PART_NEW = "a NEW does not say which other entity rows there are"
 IN_PART_FORGOTTEN = "more rows were deleted since than are remembered, so entity rows may be missing"
-IN_PART_LOST = "{}, so only the parent row's existence was checked"
 NOT_IN_KAFKA = "the event is no longer in Kafka"
+_ONLY_THE_PARENT = "{}, so only the parent row's existence was checked"
+IN_PART_LOST = _ONLY_THE_PARENT.format(NOT_IN_KAFKA)
 IN_PART_NOTHING = "no full state of the consumer was ever written"
 IN_PART_MANY = "it has more entity rows than are remembered"
 IN_PART_COLUMNS = "columns of its data extensions have changed since, so of some rows only the keys were checked"
@@ -139,7 +140,7 @@ def expected_without_event(state: ConsumerState, catalog: Catalog, because: str 
     gone = deleted_since(state, state.full.offset, digests.place)
     known = row_list(state.rows, digests.head)
     if known is None:
-        return Expectation(ParentRow.THERE, gone=gone, in_part=IN_PART_LOST.format(because))
+        return Expectation(ParentRow.THERE, gone=gone, in_part=_ONLY_THE_PARENT.format(because))
     new = state.full.operation == Operation.NEW
     return Expectation(
         ParentRow.THERE,

@@ -55,12 +55,18 @@ def merged(rows: Sequence[Row], table: DataExtension) -> Sequence[Row]:
     """Rows of one consumer, those of one key as one row: later columns over earlier ones, at the place of the first."""
     if len(rows) < 2:
         return rows
-    by_key: dict[Key, Row] = {}
-    for row in rows:
-        key = folded_key(key_within_consumer(row, table))
-        before = by_key.get(key)
-        by_key[key] = row if before is None else {**before, **row}
-    return rows if len(by_key) == len(rows) else tuple(by_key.values())
+    columns = [column for column in table.primary_key if column != CONSUMER_ID_COLUMN]
+    if len(columns) == 1:  # of nearly every data extension
+        (column,) = columns
+        keys: list[object] = [folded(as_text(row.get(column)) or "") for row in rows]
+    else:
+        keys = [folded_key(key_within_consumer(row, table)) for row in rows]
+    if len(set(keys)) == len(rows):
+        return rows
+    by_key: dict[object, Row] = {}
+    for key, row in zip(keys, rows, strict=True):
+        by_key[key] = {**by_key[key], **row} if key in by_key else row
+    return tuple(by_key.values())
 
 
 def spellings(names: Iterable[str]) -> dict[str, tuple[str, ...]]:
