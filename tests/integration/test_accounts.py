@@ -328,3 +328,27 @@ async def test_a_time_with_an_offset_is_not_written_again_when_types_are_known(f
     async with aiohttp.ClientSession() as http, http.get(f"{front.simulator.url}/_sim/calls?consumer=c-1") as answer:
         calls = [call["operation"] for call in (await answer.json())["calls"]]
     assert calls.count("Update") == 1
+
+
+@pytest.mark.parametrize(("born", "kept"), [("2026-09-21T14:05:00.5", True), ("2026-09-21T14:05:00Z", False)])
+async def test_an_erasure_is_not_synced_while_a_row_with_a_date_in_its_key_is_still_there(
+    tmp_path: Path, born: str, kept: bool
+) -> None:
+    """The fraction of a second is kept and not returned, so the row cannot be addressed by the key that is returned."""
+    tables = json.loads(json.dumps(BUNDLED["dataExtensions"]))
+    tables["pet"] |= {"primaryKey": ["ConsumerId", "BirthDate"], "types": {"BirthDate": "Date"}}
+    file = tmp_path / "dated.json"
+    file.write_text(json.dumps({"dataExtensions": tables}))
+    catalog = parse_catalog(file.read_bytes())
+    async with Simulator(data_extensions=file) as simulator, aiohttp.ClientSession() as http:
+        front = Front(simulator, http)
+        front.url = simulator.url
+        async with accounts_of(front, catalog) as accounts:
+            await learned(accounts, catalog)
+            assert any("key column BirthDate is a Date" in line for line in accounts.warnings)
+            rows = {EntityType.PET: [{"BirthDate": born, "Name": "Rex"}]}
+            assert (await write(accounts, "DE", entities=rows)).failures == ()
+            attempt = await erase(accounts, "DE", "c-1")
+        assert [failure.code for failure in attempt.failures] == (["CMT-ROW-KEPT"] if kept else [])
+        assert await front.rows("CMT_Pet") == (["c-1"] if kept else [])
+        assert await front.rows("CMT_Consumer") == (["c-1"] if kept else [])

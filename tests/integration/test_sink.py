@@ -22,6 +22,7 @@ from app.settings import CmtSettings, SyncSettings
 from app.simulator.server import Simulator
 from app.sinks import Sink
 from app.sinks.cmt import CmtSink
+from tests.unit.cmt.answers import retrieved
 
 CONSUMER, CONTACT, CHILD, PET, ASSET, INTEREST, OPT_IN = EntityType
 CATALOG: Catalog = parse_catalog(schema_path("data-extensions.json").read_bytes())
@@ -388,3 +389,43 @@ async def test_a_stormy_stream_of_many_consumers_ends_with_the_expected_rows(
         await asyncio.gather(*(work(lane) for lane in lanes.values()))
     assert failed > 3
     assert without_nulls(await target.rows()) == without_nulls(expected_rows(events, CATALOG))
+
+
+# Keys as SQL Server compares them
+
+
+def of(consumer_id: str, operation: Operation = Operation.NEW, **changes: Any) -> ProfileEvent:
+    consumer = None if operation is Operation.DELETE else {"ConsumerId": consumer_id, "FirstName": "Ann"}
+    return event(operation, **{"consumer_id": consumer_id, "consumer": consumer, "entities": {}, **changes})
+
+
+@pytest.mark.parametrize("strategy", ["replace", "reconcile"])
+@pytest.mark.parametrize(
+    "what",
+    [
+        of("C-1", Operation.UPDATE, entities={CONTACT: ({"ContactId": "k-9"},)}),
+        of("C-1", Operation.DELETE, delete_scope=DeleteScope.PROFILE),
+    ],
+    ids=["UPDATE", "DELETE"],
+)
+async def test_the_rows_of_a_consumer_whose_id_differs_by_case_are_left_alone(
+    target: Target, make_sink: MakeSink, strategy: str, what: ProfileEvent
+) -> None:
+    sink = await make_sink(strategy=strategy)
+    assert (await run(sink, NEW)).failures == ()
+    before = await target.rows()
+    attempt = await run(sink, what)
+    assert {failure.code for failure in attempt.failures} == {"CMT-CONSUMER-SPELLING"}
+    assert decide(attempt, attempts_left=True) == Settle(Outcome.FAILED, attempt.failures[0], True, True)
+    assert await target.rows() == before
+
+
+async def test_a_value_that_xml_cannot_carry_is_no_obstacle_to_an_erasure(target: Target, make_sink: MakeSink) -> None:
+    """A Retrieve as Marketing Cloud answers it when an import brought a control character in."""
+    sink = await make_sink()
+    assert (await run(sink, of("c-1", entities={PET: ({"PetId": "p-1", "Name": "Bello"},)}))).failures == ()
+    body = retrieved([{"ConsumerId": "c-1", "PetId": "p-1", "Name": "a-b"}]).replace(b"a-b", b"a&#x1F;b").decode()
+    answer = {"operation": "Retrieve", "dataExtension": "CMT_Pet", "consumerId": "c-1", "status": 200, "body": body}
+    await target.fault("answer", **answer)
+    assert (await run(sink, of("c-1", Operation.DELETE, delete_scope=DeleteScope.PROFILE))).failures == ()
+    assert not any((await target.rows()).values())
