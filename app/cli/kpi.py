@@ -45,12 +45,15 @@ def kpi(
     rows = kpi_rows.summed(kpi_rows.daily(states, chosen), dimensions)
     if as_json:
         note = {"folded": True} if kpi_rows.folded(states, chosen) else {}
+        note |= {"dryRun": True} if kpi_rows.dry_run(states) else {}
         typer.echo(json.dumps({"complete": complete, **note, "rows": rows}))
         return
     if kpi_rows.folded(states, chosen):
         typer.echo(
             f"More than {MARKETS_PER_DAY} markets on a day: the later ones count as `{OTHER_MARKETS}`.", err=True
         )
+    if kpi_rows.dry_run(states):
+        typer.echo("DRY RUN: these events were counted, but nothing was written to Marketing Cloud.")
     _show(rows, dimensions, kpi_rows.totals(states))
 
 

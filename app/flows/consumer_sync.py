@@ -121,7 +121,7 @@ class ConsumerSync:
                 reason=failure.code,
                 detail=failure.message,
                 attempt=attempt,
-                next="another attempt" if isinstance(decision, TryAgain) else decision.outcome.value,
+                next=_what_follows(decision, failure),
             )
         settlement = None
         if isinstance(decision, Settle):
@@ -227,6 +227,16 @@ class ConsumerSync:
     def _tables(self, event: ProfileEvent) -> Catalog:
         """The data extensions of the event's market; a profile to delete in an unknown one names no rows."""
         return self._catalog.of_market(event.market) or self._catalog
+
+
+def _what_follows(decision: TryAgain | Settle, failure: Failure) -> str:
+    """What a failed call leads to, as far as the flow can tell. Failures of the target's health are the engine's to
+    judge: while its breaker is open, events wait and no attempt is used up, also the last one."""
+    if isinstance(decision, TryAgain):
+        return "another attempt"
+    if failure.entry.transport or failure.entry.every_call:
+        return f"{decision.outcome.value}, unless the account is down: then it waits"
+    return decision.outcome.value
 
 
 def _event_of(work: Work, state: ConsumerState | None = None) -> ProfileEvent:

@@ -15,6 +15,7 @@ import structlog
 import uvloop
 from aiokafka.errors import KafkaError
 
+from app import __version__
 from app.domain.counts import Settlement
 from app.domain.record import SourceRecord
 from app.engine.context import EngineContext, EngineStopped, Room
@@ -31,7 +32,7 @@ from app.flows.cut_off import CutOffReports
 from app.flows.descriptors import TooFewDescriptors, allow_descriptors, descriptors_needed
 from app.flows.identity import FLOW, state_gone
 from app.flows.outage import OutageWatch
-from app.flows.own_status import OwnStatus
+from app.flows.own_status import OwnStatus, target_of
 from app.flows.pipeline_topics import PipelineTopics
 from app.flows.states import ReadModelStates
 from app.incidents.desk import open_desk
@@ -80,7 +81,7 @@ class Worker:
     def __init__(self, settings: WorkerSettings) -> None:
         self._settings = settings
         self._catalog = load_catalog(settings.cmt.data_extensions, settings.cmt.time_zone)
-        self._metrics = Metrics()
+        self._metrics = Metrics(dry_run=settings.sync.dry_run)
         self._read_models = ReadModels(
             settings.kafka, settings.general.data_dir, unreadable=self._metrics.unreadable_state_record
         )
@@ -108,10 +109,12 @@ class Worker:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._on_signal, number)
+        self._say_what_will_be_done()
         async with AsyncExitStack() as stack:
             self._read_models.start()
             stack.callback(self._read_models.stop)
-            state = WebState(self._read_models, self._metrics, self._readiness, self._status.judgement)
+            dry_run = self._settings.sync.dry_run
+            state = WebState(self._read_models, self._metrics, self._readiness, self._status.judgement, dry_run)
             web = WebServer(state, self._settings.web)
             await web.start()
             stack.push_async_callback(web.stop)
@@ -125,6 +128,20 @@ class Worker:
                 f"stopped by an unexpected {type(self._failure).__name__} ({self._failure}); nothing is lost: what was "
                 "under way is done again after a restart. Please report it with the log."
             ) from self._failure
+
+    def _say_what_will_be_done(self) -> None:
+        kafka, sync = self._settings.kafka, self._settings.sync
+        log.info(
+            "starting a DRY RUN: nothing is written to the target" if sync.dry_run else "starting",
+            version=__version__,
+            pipeline=FLOW,
+            topic=kafka.topic,
+            own_topics=[kafka.retry_topic, kafka.dlq_topic, kafka.alerts_topic, kafka.status_topic],
+            group=kafka.group,
+            target=target_of(self._settings),
+            strategy=sync.strategy,
+            worker=self._status.worker,
+        )
 
     async def _work(self) -> bool:
         """Start, and work until asked to stop; False: Kafka went away before all was started."""
@@ -348,10 +365,14 @@ def run_worker(settings: WorkerSettings) -> None:
         WorkerFailed, ConfigurationError: see ``Worker``.
     """
     os.umask(0o077)  # what a worker writes names consumers: for its user alone
-    configure_logging(settings.general)
+    configure_logging(settings.general, dry_run=settings.sync.dry_run)
 
     async def run() -> None:
         await Worker(settings).run()
 
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(run())
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(run())
+    finally:
+        # The last line: whoever reads the log sees that nothing was cut off.
+        log.info("stopped")

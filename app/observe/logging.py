@@ -50,12 +50,13 @@ LONGEST_INTEGER_BITS = 256
 REPEATED_SECONDS = 10.0
 
 
-def configure_logging(settings: GeneralSettings, stream: TextIO | None = None) -> None:
+def configure_logging(settings: GeneralSettings, stream: TextIO | None = None, *, dry_run: bool = False) -> None:
     """Set up logging for the process; calling it again replaces what was set up before.
 
     Args:
         settings: level, format and the key of the consumer hash.
         stream: where the lines go; standard error if none is given.
+        dry_run: every line says so: whoever reads one must not take it for work in earnest.
     """
     use_hash_key(settings.log_hash_key.get_secret_value().encode() if settings.log_hash_key else None)
     target = stream or sys.stderr
@@ -65,6 +66,7 @@ def configure_logging(settings: GeneralSettings, stream: TextIO | None = None) -
         structlog.stdlib.add_logger_name,
         structlog.stdlib.PositionalArgumentsFormatter(),
         structlog.processors.TimeStamper(fmt="iso", utc=True),
+        *([_mark_dry_run] if dry_run else []),
     ]
     structlog.configure(
         processors=[
@@ -151,6 +153,11 @@ def _plain(value: object) -> object:
 
 def _carried(text: str) -> str:
     return text.encode("utf-8", "replace").decode()
+
+
+def _mark_dry_run(_logger: WrappedLogger, _method: str, entry: EventDict) -> EventDict:
+    entry["dry_run"] = True
+    return entry
 
 
 def _redact(_logger: WrappedLogger, _method: str, entry: EventDict) -> EventDict:

@@ -10,11 +10,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
-from prometheus_client import CollectorRegistry, Counter, PlatformCollector, ProcessCollector
+from prometheus_client import CollectorRegistry, Counter, Gauge, PlatformCollector, ProcessCollector
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.registry import Collector
 
+from app import __version__
 from app.observe.tallies import Durations, Tally
 
 PREFIX = "profile_sync_"
@@ -65,7 +66,7 @@ class Gauges:
 class Metrics:
     """All metrics of a worker in a registry of their own, so that a test can have a fresh one."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, dry_run: bool = False) -> None:
         self.registry = CollectorRegistry()
         self._gauges = Gauges()
         self._markets: set[str] = set()
@@ -84,6 +85,9 @@ class Metrics:
         self._incidents = counter("incidents", "Requests to the ticket system.", "result")
         self._unreadable = counter("state_records_unreadable", "Skipped records of the state topics.", "topic")
         self._cut_off = counter("events_cut_off", "Events that retention deleted before they were read.", "partition")
+        Gauge(PREFIX + "dry_run", "1 while nothing is written to Marketing Cloud.", registry=self.registry).set(dry_run)
+        build = Gauge(PREFIX + "build_info", "The version that runs.", ["version"], registry=self.registry)
+        build.labels(__version__).set(1)
         self._call_seconds = Durations(
             PREFIX + "cmt_call_duration_seconds", "Time of a SOAP call.", _CALL_SECONDS, self.registry
         )

@@ -159,6 +159,11 @@ def totals(states: Mapping[int, PartitionState]) -> dict[str, int]:
     return {**sums, "events": sum(sums.values()), "parked": sum(len(state.forwarded) for state in states.values())}
 
 
+def dry_run(states: Mapping[int, PartitionState]) -> bool:
+    """Whether these are the counts of a dry run."""
+    return any(bool(state.dry_run) for state in states.values())
+
+
 def _cells(states: Mapping[int, PartitionState], chosen: Filter, kind: str) -> Iterator[Cell]:
     counts: Iterable[Counts] = (state.counts for state in states.values())
     return (cell for cell in cells(counts) if cell.kind == kind and chosen.takes(cell))

@@ -1,4 +1,4 @@
-"""What happens around every request: safe headers, errors in the right form, one line in the log."""
+"""What happens around every request: safe headers, errors in the right form, a line in the log when it went wrong."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ async def log_requests(request: web.Request, handler: Handler) -> web.StreamResp
         return response
     finally:
         template = path_template(request)
-        quiet = (template in _QUIET or template.startswith("/static/")) and status < HTTPStatus.INTERNAL_SERVER_ERROR
-        (log.debug if quiet else log.info)(
+        # A page that refreshes itself asks every few seconds: only what went wrong is worth a line.
+        (log.warning if status >= HTTPStatus.INTERNAL_SERVER_ERROR and template not in _QUIET else log.debug)(
             "request",
             method=request.method if request.method in _METHODS else "other",
             route=template,

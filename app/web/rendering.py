@@ -9,7 +9,7 @@ from typing import Any
 from aiohttp import web
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from app.web.state import SETTINGS
+from app.web.state import SETTINGS, STATE
 
 _templates = Environment(
     loader=FileSystemLoader(Path(__file__).resolve().parent / "templates"),
@@ -24,6 +24,7 @@ _templates.filters["number"] = lambda n: f"{n:,}".replace(",", "\u202f")
 def render(request: web.Request, template: str, status: int = HTTPStatus.OK, **values: Any) -> web.Response:
     """A page from a template."""
     defaults = {"login_needed": request.app[SETTINGS].auth != "off", "refresh": None, "csrf": None}
+    defaults["dry_run"] = request.app[STATE].dry_run
     text = _templates.get_template(template).render(**{**defaults, **values})
     return web.Response(text=text, status=status, content_type="text/html")
 

@@ -33,6 +33,7 @@ class WebState:
     metrics: Metrics
     readiness: Callable[[], Readiness]
     judge: Judge = judge_nothing
+    dry_run: bool = False
 
 
 @dataclass(frozen=True, slots=True)

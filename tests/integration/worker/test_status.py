@@ -35,11 +35,15 @@ def installation(broker: sources.Broker, catalog: Catalog, tmp_path: Path) -> It
 
 
 def status(installation: Deployment, *options: str) -> subprocess.CompletedProcess[str]:
-    """The command, with KAFKA_* and nothing else."""
+    return command(installation, "status", *options)
+
+
+def command(installation: Deployment, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """A command, with KAFKA_* and nothing else."""
     kept = ("PATH", "HOME", "KAFKA_BOOTSTRAP_SERVERS", "KAFKA_TOPIC", "KAFKA_GROUP")
     given = {**os.environ, **installation.settings, "COLUMNS": "80"}
     return subprocess.run(
-        [sys.executable, "-m", "app", "status", *options],
+        [sys.executable, "-m", "app", *arguments],
         env={name: given[name] for name in (*kept, "COLUMNS") if name in given},
         capture_output=True,
         text=True,
@@ -118,3 +122,25 @@ def test_a_broken_producer_is_one_incident_of_little_urgency(installation: Deplo
     assert incident["correlation_id"] == f"{installation.kafka.group}:EVENT-NOT-JSON:event:-"
     assert (incident["impact"], incident["urgency"]) == ("3", "2")
     assert sum(installation.ends(installation.kafka.alerts_topic).values()) == 1, "not one alert for each event"
+
+
+def test_a_dry_run_says_so_wherever_one_may_look(installation: Deployment) -> None:
+    worker = installation.worker(SYNC_DRY_RUN="true").ready()
+    events = installation.publish(*(new(fresh_consumer()) for _ in range(3)))
+    installation.settled(worker, len(events))
+    shown = page(worker)
+    assert "DRY RUN" in shown
+    assert worker.metric("profile_sync_dry_run") == 1
+    assert "DRY RUN" in status(installation).stdout
+    assert json.loads(command(installation, "kpi", "--json").stdout)["dryRun"] is True
+    assert "DRY RUN" in command(installation, "kpi").stdout
+    assert worker.terminate() == 0
+
+    lines = [json.loads(line) for line in worker.log.read_text().splitlines()]
+    assert all(line["dry_run"] for line in lines)
+    first, last = lines[0], lines[-1]
+    assert first["event"].startswith("starting a DRY RUN")
+    assert (first["topic"], first["group"]) == (installation.kafka.topic, installation.kafka.group)
+    assert {"version", "pipeline", "target", "strategy", "own_topics"} <= first.keys()
+    assert last["event"] == "stopped"
+    assert [line for line in lines if line["event"] == "request"] == []

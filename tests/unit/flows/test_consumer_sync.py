@@ -403,3 +403,17 @@ async def test_a_right_that_one_data_extension_lacks_is_one_incident_for_each_ac
     assert result.settlement is not None
     key, _ = flow.alert(record(), Verdict(result.settlement, "masked", 10, 20, alert=True))
     assert key.decode() == fingerprint
+
+
+@pytest.mark.parametrize(
+    ("code", "follows"),
+    [
+        ("CMT-TIMEOUT", "failed, unless the account is down: then it waits"),
+        ("CMT-TOKEN-REFUSED", "failed, unless the account is down: then it waits"),
+        ("CMT-ROW-INVALID", "failed"),
+    ],
+)
+async def test_the_log_does_not_say_failed_of_what_may_be_a_probe(catalog: Catalog, code: str, follows: str) -> None:
+    with capture_logs() as logged:
+        await run(catalog, Attempt((failure(code),)), last=True)
+    assert [line["next"] for line in logged if line["event"] == "a call failed"] == [follows]

@@ -125,3 +125,12 @@ def test_what_cannot_be_encoded_does_not_cost_the_line(log_format: str) -> None:
     assert "large" in written
     if log_format == "json":
         assert [json.loads(line)["level"] for line in written.splitlines()] == ["warning", "warning"]
+
+
+def test_every_line_of_a_dry_run_says_so() -> None:
+    stream = io.StringIO()
+    configure_logging(GeneralSettings(), stream, dry_run=True)
+    structlog.get_logger("app.engine").info("settled")
+    logging.getLogger("faust.app").warning("hello")
+    assert [line["dry_run"] for line in _lines(stream)] == [True, True]
+    assert "dry_run" not in _configured().getvalue()
