@@ -17,6 +17,8 @@ CLOCKS_DIFFER_MS = 300_000
 FORGOTTEN_MS = 3_600_000
 # A worker that has just started reads its state first.
 STARTING_MS = 60_000
+# What a rebalance takes: until then nobody needs to look.
+REBALANCE_MS = 15_000
 # Events that wait for so long, for no reason that is known, need a person.
 LONG_WAIT_MS = 900_000
 
@@ -158,20 +160,23 @@ def _workers(facts: Facts, live: Sequence[WorkerStatus], now_ms: int) -> Iterabl
     if not missing:
         return
     text = f"nobody works on partitions {ranges(missing)}" + (f"; silent: {names}" if silent else "")
-    if any(not worker.ready or _starts(worker, now_ms) for worker in live):
+    if any(_starts(worker, now_ms) or _rebalances(worker, now_ms) for worker in live):
         yield Finding(Kind.WORKERS, Level.WAITING, "taking over", text, person=False)
     else:
-        yield Finding(Kind.WORKERS, Level.BAD, "no worker", text, person=True)
+        yield Finding(Kind.WORKERS, Level.BAD, "partitions without a worker", text, person=True)
 
 
 def _reasons(live: Sequence[WorkerStatus], now_ms: int) -> Iterable[Finding]:
     for worker in live:
         for reason in worker.reasons:
             kind = Kind(reason.kind) if reason.kind in list(Kind) else Kind.STATE
-            starting = _starts(worker, now_ms)
-            level = Level.WAITING if starting else Level.BAD
-            headline = "starting" if starting else _NOT_READY.get(kind, "not ready")
-            yield Finding(kind, level, headline, f"{worker.worker}: {reason.text}", person=not starting)
+            text = f"{worker.worker}: {reason.text}"
+            if _starts(worker, now_ms):
+                yield Finding(kind, Level.WAITING, "starting", text, person=False)
+            elif _rebalances(worker, now_ms):
+                yield Finding(kind, Level.WAITING, "taking over", text, person=False)
+            else:
+                yield Finding(kind, Level.BAD, _NOT_READY.get(kind, "not ready"), text, person=True)
 
 
 _NOT_READY = {Kind.KAFKA: "Kafka is away", Kind.TARGET: "Marketing Cloud is away"}
@@ -222,6 +227,10 @@ def _warnings(live: Sequence[WorkerStatus]) -> Iterable[Finding]:
 
 def _starts(worker: WorkerStatus, now_ms: int) -> bool:
     return now_ms - worker.started <= STARTING_MS
+
+
+def _rebalances(worker: WorkerStatus, now_ms: int) -> bool:
+    return worker.unready_since is not None and now_ms - worker.unready_since <= REBALANCE_MS
 
 
 def ranges(numbers: Iterable[int]) -> str:

@@ -61,7 +61,10 @@ class InvalidCount(_Part):
 
 
 class WorkerStatus(_Part):
-    """One worker. Times in ms since 1970 (UTC); fields are added with a default, so that older records are read."""
+    """One worker. Times in ms since 1970 (UTC); fields are added with a default, so that older records are read.
+
+    ``causes``: fingerprints of what it has reported and what is not over, as far as it sees.
+    """
 
     v: int = FORMAT
     worker: Text
@@ -76,9 +79,11 @@ class WorkerStatus(_Part):
     dry_run: bool = False
     ready: bool = False
     reasons: tuple[ReasonStatus, ...] = ()
+    unready_since: Ms | None = None
     partitions: tuple[Number, ...] = ()
     lag: Number = 0
     accounts: tuple[AccountStatus, ...] = ()
+    causes: tuple[Text, ...] = ()
     last_success: Ms | None = None
     invalid: dict[Text, InvalidCount] = {}
     warnings: tuple[Text, ...] = ()

@@ -129,6 +129,7 @@ class OutageWatch:
         self._blocked = Episode(alert_seconds)
         self._missing: dict[str, float] = {}  # entities whose missing right is an incident, and since when
         self._tells = alert_seconds < math.inf
+        self.causes: set[str] = set()  # fingerprints of what was reported and is not over
         self._throttled_at: float | None = None  # the last throttled answer when it was looked at
         self._task: asyncio.Task[None] | None = None
 
@@ -250,6 +251,8 @@ class OutageWatch:
             since_ms=now_ms - ago_ms,
             waiting=self._waiting(),
         )
+        # Before it is written: whoever reads that it is over asks whether somebody still says otherwise.
+        (self.causes.add if kind is AlertKind.OPEN else self.causes.discard)(alert.fingerprint)
         await self._producer.write_one(
             Write(self._kafka.alerts_topic, None, alert.fingerprint.encode(), alert.to_bytes())
         )

@@ -6,7 +6,7 @@ import asyncio
 import secrets
 import socket
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from urllib.parse import urlsplit
 
@@ -23,6 +23,7 @@ from app.engine.producer import DurableProducer, Write
 from app.engine.stream import Stream
 from app.flows.accounts import Account, Accounts
 from app.flows.identity import FLOW
+from app.flows.outage import OutageWatch
 from app.flows.status_board import StatusBoard
 from app.incidents.alert import Alert, Severity
 from app.observe.health import Readiness
@@ -44,7 +45,9 @@ class OwnStatus:
         self._started_ms = _now_ms()
         self._invalid = InvalidWindow()
         self._last_success_ms: int | None = None
+        self._unready_since_ms: int | None = None
         self._stream: Stream | None = None
+        self._watches: Sequence[OutageWatch] = ()
         self._board: StatusBoard | None = None
         name = settings.kafka.instance_id or socket.gethostname()
         # Two workers of one name, or one that was started again, must not be taken for each other.
@@ -57,9 +60,10 @@ class OwnStatus:
         elif settlement.outcome is Outcome.INVALID:
             self._invalid.saw(settlement.reason or "", _now_ms())
 
-    def watch(self, stream: Stream) -> None:
-        """From now on partitions and lag are asked for here."""
+    def watch(self, stream: Stream, watches: Sequence[OutageWatch]) -> None:
+        """From now on partitions and lag, and what is reported of the accounts, are asked for here."""
         self._stream = stream
+        self._watches = watches
 
     @asynccontextmanager
     async def board(self, producer: DurableProducer) -> AsyncIterator[StatusBoard]:
@@ -87,6 +91,7 @@ class OwnStatus:
         """How this worker is now."""
         settings, readiness, stream = self._settings, self._readiness(), self._stream
         kafka, now = settings.kafka, _now_ms()
+        self._unready_since_ms = None if readiness.ready else self._unready_since_ms or now
         return WorkerStatus(
             worker=self.worker,
             at=now,
@@ -102,11 +107,14 @@ class OwnStatus:
             reasons=tuple(
                 ReasonStatus(kind=reason.kind.value, text=reason.text[:_TEXT_LENGTH]) for reason in readiness.reasons
             ),
+            unready_since=self._unready_since_ms,
             partitions=tuple(sorted(stream.ownership.partitions)) if stream is not None else (),
             lag=int(sum(stream.lag().values())) if stream is not None and stream.ownership.partitions else 0,
             accounts=tuple(_account(account, now) for account in self._accounts),
+            causes=tuple(sorted(cause for watch in self._watches for cause in watch.causes)),
             last_success=self._last_success_ms,
             invalid=self._invalid.counts(now),
+            warnings=tuple(text[:_TEXT_LENGTH] for text in self._accounts.warnings),
         )
 
     def judgement(self, complete: bool, dead_letters: Mapping[str, int]) -> Judgement:
@@ -162,13 +170,15 @@ def target_of(settings: WorkerSettings) -> str:
 
 
 def _account(account: Account, now_ms: int) -> AccountStatus:
-    if not account.breaker.is_open:
+    breaker, trouble = account.breaker, account.health.trouble
+    if not breaker.is_open and not account.is_throttled:
         return AccountStatus(name=account.name)
+    since = breaker.failing_since if breaker.is_open else None
     return AccountStatus(
         name=account.name,
-        state=AccountState.OUTAGE,
-        cause=account.health.trouble.code if account.health.trouble else "",
-        since=now_ms - int(account.breaker.open_seconds * 1000),
+        state=AccountState.OUTAGE if breaker.is_open else AccountState.THROTTLED,
+        cause=trouble.code if trouble else "",
+        since=None if since is None else now_ms - int(max(0.0, breaker.now() - since) * 1000),
     )
 
 

@@ -11,10 +11,8 @@ from typing import Self
 import structlog
 
 from app.domain.cluster_status import FORGOTTEN_MS, OpenIncident, live_workers
-from app.domain.counts import EVENT_ENTITY
-from app.domain.entities import OWN_ACCOUNT
-from app.domain.errors import CMT_OUTAGE
-from app.domain.worker_status import AccountState, WorkerStatus
+from app.domain.errors import CMT_NOT_ALLOWED, CMT_OUTAGE, CMT_PERMISSION, CMT_RATE_LIMITED
+from app.domain.worker_status import WorkerStatus
 from app.engine.producer import DurableProducer, Write
 from app.flows.status_records import INCIDENT_PREFIX, open_incidents, read_incidents, read_workers
 from app.incidents.memory import Remembered
@@ -24,6 +22,8 @@ from app.settings import KafkaSettings
 
 log = structlog.get_logger(__name__)
 
+# Reasons of incidents whose beginning and end a worker sees itself (app/flows/outage.py).
+TOLD_BY_WORKERS = {entry.code for entry in (CMT_OUTAGE, CMT_RATE_LIMITED, CMT_NOT_ALLOWED, CMT_PERMISSION)}
 # How often a worker looks whether something about it has changed, and how often it speaks in any case.
 LOOK_SECONDS = 1.0
 SPEAK_SECONDS = 10.0
@@ -96,15 +96,9 @@ class StatusBoard:
 
     def still_on(self, fingerprint: str) -> bool | None:
         """Whether a live worker says that the cause of an incident is on; None: workers say nothing of such causes."""
-        reason, entity, _ = fingerprint.split(":")
-        if reason != CMT_OUTAGE.code:
+        if fingerprint.partition(":")[0] not in TOLD_BY_WORKERS:
             return None
-        account = OWN_ACCOUNT if entity == EVENT_ENTITY else entity.removeprefix("account-")
-        return any(
-            one.name == account and one.state is AccountState.OUTAGE
-            for worker in live_workers(self.workers(), _now_ms())
-            for one in worker.accounts
-        )
+        return any(fingerprint in worker.causes for worker in live_workers(self.workers(), _now_ms()))
 
     async def look(self) -> None:
         """Speak if there is something to say."""

@@ -215,7 +215,6 @@ class Worker:
             data_dir=settings.general.data_dir / "faust",
             checks=checks,
         )
-        self._status.watch(stream)
         self._metrics.watch(
             Gauges(
                 parked_consumers=stream.ownership.parked_consumers,
@@ -232,8 +231,8 @@ class Worker:
         )
         # A dry run makes no incidents: it may run beside a group that works on the same topics in earnest.
         alert_seconds = math.inf if sync.dry_run else sync.breaker_alert_seconds
-        for account in accounts:
-            watch = OutageWatch(
+        watches = [
+            OutageWatch(
                 account.name,
                 account.health,
                 producer,
@@ -242,7 +241,12 @@ class Worker:
                 context.room.waiting,
                 context.gates.shut_since,
             )
-            checks.append((await stack.enter_async_context(watch)).check)
+            for account in accounts
+        ]
+        self._status.watch(stream, watches)
+        for watch in watches:
+            await stack.enter_async_context(watch)
+        checks.extend(watch.check for watch in watches)
         stack.push_async_callback(stream.stop)
         self._waiting_for = Reason(Kind.STATE, "the state is being recovered")
         started = asyncio.ensure_future(stream.start())

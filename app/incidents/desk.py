@@ -95,6 +95,7 @@ class IncidentDesk:
         self._still_on = still_on
         self._on_result = on_result
         self._now_ms = now_ms
+        self._started_ms = now_ms()
         self._clock = clock
         self._sleep = sleep
         self._known: dict[str, Known] = {}
@@ -183,7 +184,9 @@ class IncidentDesk:
                     return
 
     async def _look_after(self, fingerprint: str, remembered: Remembered) -> None:
-        why = why_over(remembered, self._still_on(fingerprint), self._now_ms(), self._resolve_ms)
+        # What happened while nobody looked is not known: the silence counts from our own start.
+        seen = replace(remembered, seen_ms=max(remembered.seen_ms, self._started_ms))
+        why = why_over(seen, self._still_on(fingerprint), self._now_ms(), self._resolve_ms)
         if why is not None:
             found = await self._find(fingerprint, remembered)
             await self._end(fingerprint, found, over_by_itself(why, remembered))
