@@ -151,6 +151,9 @@ class HeartbeatThread(AIOKafkaConsumerThread):  # type: ignore[misc]
             alive: bool = await send()
             if not alive and member and not coordinator.member_id:
                 self._expelled(coordinator._group_instance_id)
+                if self._failure is not None:
+                    # Joining once more would push the other one out, too often as well.
+                    coordinator._coordination_task.cancel()
             # An announced rebalance counts as alive too: until we rejoin, the partitions are ours.
             if alive:
                 if self._proof is None or self._proof.done():

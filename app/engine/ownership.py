@@ -89,6 +89,7 @@ class Ownership:
         return self._taken_over is not None and self.session is self._open_session
 
     _open_session: object = None
+    _taken_over_in: object = None  # the session in which the take-over began, then the one that it opened
 
     def parked_consumers(self) -> float:
         """Consumers whose events wait in the retry topic."""
@@ -178,10 +179,12 @@ class Ownership:
         Raises:
             EngineStopped: the topics cannot be worked with.
         """
-        if generation == self._taken_over or not is_current():
+        # A static member that was pushed out and came back is assigned its partitions anew in the same generation.
+        if (generation == self._taken_over and self.session is self._taken_over_in) or not is_current():
             return
         self._taken_over = generation
         context, session = self.context, self.session
+        self._taken_over_in = session
         owned = frozenset((tp[0], tp[1]) for tp in owned)
         names = (*self._sources, context.kafka.state_topic)
         main, retry, kept = (frozenset(p for topic, p in owned if topic == name) for name in names)
@@ -230,7 +233,7 @@ class Ownership:
             starts |= claim.starts
         if session is self.session and is_current():
             self.partitions = partitions
-            self.session = self._open_session = object()
+            self.session = self._open_session = self._taken_over_in = object()
             self.gate = frozenset(tp for tp in owned if tp[0] in (*self._sources, context.kafka.alerts_topic))
             starts = {tp: offset for tp, offset in starts.items() if tp in self.gate}
             self.healing.start_at(starts)

@@ -254,3 +254,23 @@ def test_only_what_comes_after_the_start_is_read_where_that_is_wanted(deploy: De
     deployment.publish(event)
     assert deployment.outcome(worker, event)["outcome"] == "synced"
     assert worker.totals()["events"] == 1
+
+
+def test_too_few_file_descriptors_are_said_in_one_line_before_anything_begins(tmp_path: Path) -> None:
+    environment = plain_environment() | GOOD | {"DATA_DIR": str(tmp_path), "WEB_PORT": "0"}
+    line = ["sh", "-c", 'ulimit -n 64 && exec "$0" -m app worker', sys.executable]
+    done = subprocess.run(line, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 1
+    [said] = [line for line in done.stderr.splitlines() if "open files" in line]
+    assert "may have 64" in said
+    assert "Traceback" not in done.stderr
+
+
+def test_a_stop_while_the_program_is_still_being_loaded_is_a_stop(tmp_path: Path) -> None:
+    environment = plain_environment() | GOOD | {"DATA_DIR": str(tmp_path), "WEB_PORT": "0"}
+    with subprocess.Popen([sys.executable, "-m", "app", "worker"], env=environment, stderr=subprocess.PIPE) as process:
+        maps = Path(f"/proc/{process.pid}/maps")
+        # One of the first things that the commands import, long before the worker itself.
+        wait_for(lambda: "pydantic_core" in maps.read_text(), maps.read_text, 30)
+        process.terminate()
+        assert process.wait(20) == 0

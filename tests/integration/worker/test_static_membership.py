@@ -45,3 +45,16 @@ def test_a_static_member_that_stops_leaves_its_partitions_waiting_for_the_sessio
     assert first.terminate() == 0
     assert takeovers(second) == before, "it said that it left"
     wait_for(lambda: len(owned_by(second)) == 4, lambda: f"all partitions: {second.log_tail(10)}", 30)
+
+
+def test_two_workers_of_one_name_are_told_so_and_one_of_them_goes_on(deploy: Deploy) -> None:
+    deployment = deploy(KAFKA_INSTANCE_ID="one")
+    workers = [deployment.worker().ready(), deployment.worker()]
+    wait_for(lambda: any(not one.running for one in workers), lambda: workers[0].log_tail(), 60)
+    [ended] = [one for one in workers if not one.running]
+    [left] = [one for one in workers if one.running]
+    assert ended.exit_code == 1
+    assert "KAFKA_INSTANCE_ID=one" in ended.log_tail(3)
+    events = [new(fresh_consumer()) for _ in range(5)]
+    deployment.publish(*events)
+    deployment.settled(left, len(events))

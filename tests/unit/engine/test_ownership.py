@@ -56,6 +56,19 @@ async def test_nothing_is_fetched_before_the_take_over_and_everything_owned_afte
     assert not ownership.ready
 
 
+async def test_partitions_that_are_assigned_anew_in_one_generation_are_taken_over_anew(world: World) -> None:
+    ownership = world.ownership
+    await ownership.take_over(3, ASSIGNED, lambda: True, no_ends)
+    epoch = world.producer.written[0].key
+    ownership.shut()
+    assert not ownership.ready
+    await ownership.take_over(3, ASSIGNED, lambda: True, no_ends)
+    assert ownership.ready
+    claims = [record.key for record in world.producer.written if record.value is not None]
+    assert len(claims) == 2
+    assert claims[1] != epoch, "a second claim needs a higher epoch"
+
+
 async def test_the_claim_waits_for_a_heartbeat_and_then_for_the_follower(world: World) -> None:
     steps: list[str] = []
     beat, read = asyncio.Event(), asyncio.Event()
