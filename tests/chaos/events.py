@@ -11,6 +11,7 @@ import json
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 # Of the events, so many percent come from so many consumers.
@@ -29,6 +30,8 @@ _ENTITIES = {
     "optIn": ("OptInId", "Source", "Channel"),
 }
 
+
+_MARK_ZERO = datetime(2026, 1, 1, tzinfo=UTC)
 
 _Row = dict[str, str]
 
@@ -140,14 +143,19 @@ def _post(rng: random.Random, person: _Consumer, operation: str, *, keep: bool =
         one = f"k{rng.randrange(ROWS_KEPT)}"
         row = _row(name, one) | {_ENTITIES[name][1]: mark}
         if rng.random() < 0.4:
-            row[_ENTITIES[name][2]] = f"some {rng.randrange(3)}"
+            row[_ENTITIES[name][2]] = f"{rng.randrange(3)}" if name == "interest" else f"some {rng.randrange(3)}"
         entities[name] = [row]
         if keep:
             person.rows.setdefault(name, {})[one] = row
-    parent = {"ConsumerId": person.id, "FirstName": f"name {rng.randrange(50)}", "UpdatedAt": mark}
+    parent = {"ConsumerId": person.id, "FirstName": f"name {rng.randrange(50)}", "UpdatedAt": _date(person.marks)}
     if rng.random() < 0.3:
         parent["Language"] = rng.choice(("de", "fr", "pl"))
     return _base(person, operation) | {"consumer": parent, "entities": entities}
+
+
+def _date(mark: int) -> str:
+    """A Date column tells whole seconds apart."""
+    return (_MARK_ZERO + timedelta(seconds=mark)).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _row(name: str, key: str) -> _Row:

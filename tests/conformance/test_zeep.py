@@ -297,7 +297,11 @@ def test_data_extensions_and_their_fields_are_found(account: Account) -> None:
     ).Results
     assert [field.Name for field in fields if field.IsPrimaryKey] == ["ConsumerId", "PetId"]
     assert [field.Ordinal for field in fields] == list(range(len(fields)))
-    assert {(field.FieldType, field.DataExtension.CustomerKey) for field in fields} == {("Text", PET_KEY)}
+    assert {field.DataExtension.CustomerKey for field in fields} == {PET_KEY}
+    assert {field.Name: field.FieldType for field in fields if field.FieldType != "Text"} == {
+        "BirthDate": "Date",
+        "WeightKg": "Decimal",
+    }
 
 
 def test_several_types_are_described_in_one_call(account: Account) -> None:

@@ -249,9 +249,11 @@ async def test_an_unknown_column_is_a_permanent_error_of_its_row(wire: Wire) -> 
     assert await wire.rows("CMT_Consumer") == []
 
 
-async def test_values_are_not_checked(wire: Wire) -> None:
-    odd = row("CMT_Consumer", ConsumerId="c1", EmailAddress="not an address", BirthDate="31.02.2020 " * 500)
-    assert (await wire.upsert(odd)).one("OverallStatus") == "OK"
+async def test_values_are_checked_by_the_types_of_their_columns(wire: Wire) -> None:
+    odd = {"EmailAddress": "not an address", "BirthDate": "31.02.2020", "FirstName": "x" * 201}
+    answer = await wire.upsert(row("CMT_Consumer", ConsumerId="c1", **odd))
+    assert answer.one("OverallStatus") == "Error"
+    assert {error.findtext("{*}Name") for error in answer.elements("ValueError")} == set(odd)
 
 
 async def test_a_delete_needs_the_whole_primary_key_in_keys(wire: Wire) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -24,8 +25,14 @@ def catalog() -> Catalog:
 
 @pytest.fixture(scope="session")
 def simulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimulatorProbe]:
-    """One simulator for all: tests keep apart by consumer."""
-    with running_simulator(tmp_path_factory.mktemp("simulator") / "simulator.log") as probe:
+    """One simulator for all: tests keep apart by consumer. Columns have the bundled types, but two take any text."""
+    folder = tmp_path_factory.mktemp("simulator")
+    document = json.loads(schema_path("data-extensions.json").read_bytes())
+    del document["dataExtensions"]["contact"]["types"]["Value"]  # any length
+    del document["dataExtensions"]["pet"]["types"]["Breed"]
+    (folder / "data-extensions.json").write_text(json.dumps(document))
+    options = ("--data-extensions", str(folder / "data-extensions.json"))
+    with running_simulator(folder / "simulator.log", *options) as probe:
         yield probe
 
 

@@ -209,7 +209,7 @@ def test_null_column_empties_it(shared: Deployment, worker: WorkerProcess) -> No
     assert row == {"ConsumerId": consumer, "PetId": "p1", "WeightKg": "3"}
 
 
-@pytest.mark.parametrize("name", ["a|b", "0|1|c", "Zoë 😀", " spaces ", "50%/..?#", '<"&>', "x" * 480], ids=range(7))
+@pytest.mark.parametrize("name", ["a|b", "0|1|c", "Zoë 😀", " spaces ", "50%/..?#", '<"&>', "x" * 230], ids=range(7))
 def test_any_text_can_be_a_consumer_id(shared: Deployment, worker: WorkerProcess, name: str) -> None:
     consumer = f"{fresh_consumer()}{name}"
     first, second = new(consumer, pet=[pet("p1")]), update(consumer, pet=[pet("p2")])

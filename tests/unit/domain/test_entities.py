@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from app.bundled import schema_path
-from app.domain.entities import CHILD_TYPES, Catalog, CatalogError, DataExtension, EntityType, parse_catalog
+from app.domain.entities import CHILD_TYPES, Catalog, CatalogError, EntityType, parse_catalog
 
 BUNDLED = json.loads(schema_path("data-extensions.json").read_bytes())
 SCHEMA = Draft202012Validator(json.loads(schema_path("data-extensions.schema.json").read_bytes()))
@@ -109,7 +110,7 @@ def test_what_a_market_does_not_say_is_as_in_general(catalog: Catalog) -> None:
     assert polish is not None
     assert (german.account_id, austrian.account_id, polish.account_id) == ("510001", "510001", None)
     pet = catalog[EntityType.PET]
-    assert german[EntityType.PET] == DataExtension("DE_Tier", pet.primary_key, pet.columns)
+    assert german[EntityType.PET] == replace(pet, customer_key="DE_Tier")
     assert german[EntityType.CHILD] == catalog[EntityType.CHILD]
     assert austrian.data_extensions == polish.data_extensions == catalog.data_extensions
     assert list(found.destinations()) == [german, austrian, polish]
@@ -119,7 +120,9 @@ def test_a_market_may_have_keys_and_columns_of_its_own() -> None:
     table = {"primaryKey": ["Nr"], "columns": ["Nr", "ConsumerId"]}
     german = parse_catalog(with_markets({"DE": {"dataExtensions": {"pet": table}}})).of_market("DE")
     assert german is not None
-    assert german[EntityType.PET] == DataExtension("CMT_Pet", ("Nr",), ("Nr", "ConsumerId"))
+    found = german[EntityType.PET]
+    assert (found.customer_key, found.primary_key, found.columns) == ("CMT_Pet", ("Nr",), ("Nr", "ConsumerId"))
+    assert set(found.declared) == {"ConsumerId"}, "types of columns that it has"
 
 
 @pytest.mark.parametrize("unknown", ["PL", "de", "-", "default"])

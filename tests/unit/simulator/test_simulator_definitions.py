@@ -20,6 +20,8 @@ def test_the_bundled_definitions_are_read() -> None:
     catalogue = read_catalogue(schema_path("data-extensions.json"))
     assert len(list(catalogue)) == 7
     assert catalogue.consumer_column == "ConsumerId"
+    kinds = {column: kind.field_type for extension in catalogue for column, kind in extension.types.items()}
+    assert (kinds["BirthDate"], kinds["WeightKg"], kinds["IsPrimary"]) == ("Date", "Decimal", "Boolean")
 
 
 def test_a_column_without_a_type_takes_any_text() -> None:
