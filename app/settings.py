@@ -7,15 +7,19 @@ reports each in one line. Names and defaults are part of the public surface.
 from __future__ import annotations
 
 import json
+import os
 import re
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, TypeVar, cast
+from typing import Annotated, Any, Literal, Self, TypeVar, cast, get_args, get_origin
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, PositiveInt, SecretStr, ValidationError, model_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import BaseSettings, EnvSettingsSource, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
+
+from app.environment import in_words, unknown_variables
 
 # A call must end, and its worker notice that it lost the partition, before another worker may start: the session
 # has to outlive the longest call by this much.
@@ -23,6 +27,10 @@ SESSION_MARGIN_SECONDS = 2.0
 
 # Room for our headers on retry and dead-letter records, on top of the largest record the main topic takes.
 HEADER_ROOM_BYTES = 64 * 1024
+
+DEFAULT_KAFKA_PORT = 9092
+# Linux: PATH_MAX.
+LONGEST_PATH = 4096
 
 
 class ConfigurationError(Exception):
@@ -66,6 +74,11 @@ def _empty_is_none(value: Any) -> Any:
 
 _FIELD_NAME = re.compile(r"[a-z][a-z0-9_]{0,79}")
 
+
+def _keyword(text: str) -> str:
+    return text.lower() if text.lower() in ("earliest", "latest") else text
+
+
 Url = Annotated[str, AfterValidator(_safe_url)]
 OptionalUrl = Annotated[Url | None, BeforeValidator(_empty_is_none)]
 OptionalText = Annotated[str | None, BeforeValidator(_empty_is_none)]
@@ -89,18 +102,67 @@ def _texts_by_name(value: Any) -> Any:
     return {name: one if isinstance(one, str) else json.dumps(one) for name, one in value.items()}
 
 
-def _existing(path: Path | None, name: str) -> None:
-    if path is not None and not path.is_file():
-        raise ValueError(f"{name}: no such file: {path}")
+def _refuse(problems: list[str]) -> None:
+    """One line each; pydantic takes one error of a model as a whole."""
+    if problems:
+        raise ValueError("\n".join(problems))
 
 
-def _long_enough(secret: SecretStr) -> None:
+def _existing(path: Path | None, name: str) -> list[str]:
+    if path is None:
+        return []
+    text = str(path)
+    if "\n" in text or "-----BEGIN" in text or len(text) > LONGEST_PATH:
+        return [f"{name}: must be the path of a file, not its content"]  # which is not repeated: it may be a key
+    try:
+        return [] if path.is_file() else [f"{name}: no such file: {path}"]
+    except (OSError, ValueError):
+        return [f"{name}: not the path of a file"]
+
+
+def _long_enough(secret: SecretStr) -> list[str]:
     if len(secret.get_secret_value().encode()) < 32:
-        raise ValueError("WEB_JWT_SECRET must have at least 32 bytes (RFC 7518, 3.2)")
+        return ["WEB_JWT_SECRET must have at least 32 bytes (RFC 7518, 3.2)"]
+    return []
+
+
+def parse_servers(text: str) -> tuple[tuple[str, ...], list[str]]:
+    """Brokers as ``host:port``, with ``[...]`` around an IPv6 address, and what is wrong with the others.
+
+    An entry is repeated only when it can hardly be more than an address: people put passwords there.
+    """
+    servers, problems = [], []
+    for number, entry in enumerate(filter(None, (part.strip() for part in text.split(","))), start=1):
+        try:
+            parts = urlsplit(f"//{entry}")
+            host, port = parts.hostname, parts.port or DEFAULT_KAFKA_PORT
+        except ValueError:
+            host, port = None, 0
+        if host is None or re.search(r"[/@; ]", entry):
+            shown = repr(entry) if re.fullmatch(r"[A-Za-z0-9._:\[\]-]{1,253}", entry) else f"entry {number}"
+            problems.append(f"KAFKA_BOOTSTRAP_SERVERS: {shown} is not host:port (several: host1:9092,host2:9092)")
+        else:
+            servers.append(f"[{host}]:{port}" if ":" in host else f"{host}:{port}")
+    if not servers and not problems:
+        problems.append("KAFKA_BOOTSTRAP_SERVERS: names no broker; expected host1:9092,host2:9092")
+    return tuple(servers), problems
 
 
 class _Group(BaseSettings):
     model_config = SettingsConfigDict(extra="ignore", frozen=True, env_ignore_empty=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _any_case(cls, values: Any) -> Any:
+        """A variable with a few values takes them in upper and lower case."""
+        if not isinstance(values, dict):
+            return values
+        for name, value in values.items():
+            field = cls.model_fields.get(name)
+            if field is not None and isinstance(value, str):
+                spellings = {option.casefold(): option for option in _options(field.annotation)}
+                values[name] = spellings.get(value.strip().casefold(), value)
+        return values
 
 
 class KafkaSettings(_Group):
@@ -122,7 +184,7 @@ class KafkaSettings(_Group):
     replication: PositiveInt = 1
     session_timeout_seconds: Annotated[float, Field(ge=1.0)] = 45.0
     instance_id: str | None = None
-    start: str = "earliest"
+    start: Annotated[str, AfterValidator(_keyword)] = "earliest"
     max_message_bytes: Annotated[int, Field(ge=1024)] = 1024 * 1024
 
     @property
@@ -132,6 +194,7 @@ class KafkaSettings(_Group):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
+        problems: list[str] = parse_servers(self.bootstrap_servers)[1]
         if self.security_protocol.startswith("SASL"):
             missing = [
                 f"KAFKA_{name.upper()}"
@@ -139,20 +202,19 @@ class KafkaSettings(_Group):
                 if getattr(self, name) is None
             ]
             if missing:
-                raise ValueError(f"KAFKA_SECURITY_PROTOCOL={self.security_protocol} needs {', '.join(missing)}")
+                problems.append(f"KAFKA_SECURITY_PROTOCOL={self.security_protocol} needs {', '.join(missing)}")
         if (self.ssl_certfile is None) != (self.ssl_keyfile is None):
-            raise ValueError("KAFKA_SSL_CERTFILE and KAFKA_SSL_KEYFILE go together")
+            problems.append("KAFKA_SSL_CERTFILE and KAFKA_SSL_KEYFILE go together")
         for name in ("ssl_cafile", "ssl_certfile", "ssl_keyfile"):
-            _existing(getattr(self, name), f"KAFKA_{name.upper()}")
+            problems += _existing(getattr(self, name), f"KAFKA_{name.upper()}")
         if self.start not in ("earliest", "latest"):
             try:
                 moment = datetime.fromisoformat(self.start)
             except ValueError:
                 moment = None
             if moment is None or moment.tzinfo is None:
-                raise ValueError(
-                    "KAFKA_START must be earliest, latest or an RFC 3339 time such as 2026-01-31T00:00:00Z"
-                )
+                problems.append("KAFKA_START must be earliest, latest or an RFC 3339 time such as 2026-01-31T00:00:00Z")
+        _refuse(problems)
         return self
 
     @property
@@ -207,8 +269,10 @@ class CmtSettings(_Group):
 
     @model_validator(mode="after")
     def _files(self) -> Self:
+        problems: list[str] = []
         for name in ("wsdl", "ca_file", "data_extensions"):
-            _existing(getattr(self, name), f"CMT_{name.upper()}")
+            problems += _existing(getattr(self, name), f"CMT_{name.upper()}")
+        _refuse(problems)
         return self
 
     def for_account(self, account_id: str) -> Self:
@@ -225,7 +289,9 @@ class DataExtensionSettings(_Group):
 
     @model_validator(mode="after")
     def _files(self) -> Self:
-        _existing(self.data_extensions, "CMT_DATA_EXTENSIONS")
+        problems: list[str] = []
+        problems += _existing(self.data_extensions, "CMT_DATA_EXTENSIONS")
+        _refuse(problems)
         return self
 
 
@@ -265,14 +331,16 @@ class ServiceNowSettings(_Group):
 
     @model_validator(mode="after")
     def _credentials(self) -> Self:
+        problems: list[str] = []
         if (self.username is None) != (self.password is None):
-            raise ValueError("SERVICENOW_USERNAME and SERVICENOW_PASSWORD go together")
+            problems.append("SERVICENOW_USERNAME and SERVICENOW_PASSWORD go together")
         if (self.client_id is None) != (self.client_secret is None):
-            raise ValueError("SERVICENOW_CLIENT_ID and SERVICENOW_CLIENT_SECRET go together")
+            problems.append("SERVICENOW_CLIENT_ID and SERVICENOW_CLIENT_SECRET go together")
         if self.url is not None and self.username is None and self.client_id is None:
-            raise ValueError(
+            problems.append(
                 "SERVICENOW_URL needs SERVICENOW_USERNAME and SERVICENOW_PASSWORD, or a client ID and secret"
             )
+        _refuse(problems)
         return self
 
 
@@ -293,16 +361,18 @@ class WebSettings(_Group):
 
     @model_validator(mode="after")
     def _guarded(self) -> Self:
+        problems: list[str] = []
         if self.auth == "off" and not is_loopback(self.host):
-            raise ValueError("WEB_AUTH=off is refused unless WEB_HOST is loopback (127.0.0.1, ::1, localhost)")
+            problems.append("WEB_AUTH=off is refused unless WEB_HOST is loopback (127.0.0.1, ::1, localhost)")
         if self.auth == "jwt" and self.jwt_secret is None and self.jwks_url is None:
-            raise ValueError("WEB_AUTH=jwt needs WEB_JWT_SECRET (HS256) or WEB_JWKS_URL (RS256, ES256)")
+            problems.append("WEB_AUTH=jwt needs WEB_JWT_SECRET (HS256) or WEB_JWKS_URL (RS256, ES256)")
         if self.jwt_secret is not None:
-            _long_enough(self.jwt_secret)
+            problems += _long_enough(self.jwt_secret)
         if (self.tls_cert is None) != (self.tls_key is None):
-            raise ValueError("WEB_TLS_CERT and WEB_TLS_KEY go together")
+            problems.append("WEB_TLS_CERT and WEB_TLS_KEY go together")
         for name in ("tls_cert", "tls_key"):
-            _existing(getattr(self, name), f"WEB_{name.upper()}")
+            problems += _existing(getattr(self, name), f"WEB_{name.upper()}")
+        _refuse(problems)
         return self
 
 
@@ -316,7 +386,9 @@ class TokenSettings(_Group):
 
     @model_validator(mode="after")
     def _signed_well(self) -> Self:
-        _long_enough(self.jwt_secret)
+        problems: list[str] = []
+        problems += _long_enough(self.jwt_secret)
+        _refuse(problems)
         return self
 
 
@@ -332,35 +404,76 @@ class GeneralSettings(_Group):
 
 _S = TypeVar("_S", bound=_Group)
 
+# What stands in for a variable that is required and missing, while the others are looked at.
+_STAND_INS: dict[str, Any] = {
+    "bootstrap_servers": "localhost:9092",
+    "auth_url": "https://localhost",
+    "client_id": "-",
+    "client_secret": "-",
+    "jwt_secret": "-" * 32,
+}
+
+
+def variable(group: type[BaseSettings], name: str) -> str:
+    """What the environment calls a field."""
+    return f"{group.model_config.get('env_prefix') or ''}{name}".upper()
+
+
+def known_variables() -> set[str]:
+    """All variables that any of the settings classes reads."""
+    return {variable(group, name) for group in _Group.__subclasses__() for name in group.model_fields}
+
+
+def warnings() -> list[str]:
+    """One line for each variable that looks like one of ours and is none."""
+    return unknown_variables(os.environ, known_variables())
+
 
 def _problem_lines(group: type[_Group], error: ValidationError) -> list[str]:
-    prefix = str(group.model_config.get("env_prefix") or "")
-    lines = []
+    lines: list[str] = []
     for problem in error.errors(include_url=False, include_input=False):
-        name = prefix + "_".join(str(part) for part in problem["loc"][:1]).upper()
-        message = problem["msg"].removeprefix("Value error, ")
-        if problem["type"] == "missing":
-            message = "is required but not set"
-        lines.append(f"{name}: {message}" if problem["loc"] else message)
-    return lines
+        if not problem["loc"]:
+            lines += str(problem["msg"]).removeprefix("Value error, ").splitlines()
+            continue
+        name = str(problem["loc"][0])
+        field = group.model_fields.get(name)
+        options = _options(field.annotation) if field else ()
+        variable_name = variable(group, name)
+        lines.append(f"{variable_name}: {in_words(problem, options, value=os.environ.get(variable_name))}")
+    return list(dict.fromkeys(lines))
+
+
+def _options(annotation: Any) -> tuple[str, ...]:
+    """The values of a Literal, also of one that may be left out."""
+    if get_origin(annotation) is Literal:
+        return tuple(str(option) for option in get_args(annotation))
+    return tuple(option for part in get_args(annotation) for option in _options(part))
 
 
 def load(group: type[_S]) -> _S:
     """Read one settings class from the environment.
 
     Raises:
-        ConfigurationError: something is missing or wrong.
+        ConfigurationError: something is missing or wrong; all of it is named.
     """
-    try:
-        return group()
-    except ValidationError as error:
-        raise ConfigurationError(_problem_lines(group, error)) from None
+    problems: list[str] = []
+    loaded = _collect(group, problems)
+    if problems:
+        raise ConfigurationError(problems)
+    return loaded
 
 
 class WorkerSettings:
-    """Everything a worker needs, checked together at the start."""
+    """Everything a worker needs, checked together at the start.
 
-    def __init__(self) -> None:
+    Args:
+        also: further checks, each of which raises ``ConfigurationError``; they run whatever the others find.
+
+    Raises:
+        ConfigurationError: with every problem of all of them.
+    """
+
+    def __init__(self, also: Sequence[Callable[[WorkerSettings], object]] = ()) -> None:
         problems: list[str] = []
         self.kafka = _collect(KafkaSettings, problems)
         self.cmt = _collect(CmtSettings, problems)
@@ -368,19 +481,44 @@ class WorkerSettings:
         self.servicenow = _collect(ServiceNowSettings, problems)
         self.web = _collect(WebSettings, problems)
         self.general = _collect(GeneralSettings, problems)
-        if not problems and self.kafka.session_timeout_seconds < self.cmt.timeout_seconds + SESSION_MARGIN_SECONDS:
+        if self.kafka.session_timeout_seconds < self.cmt.timeout_seconds + SESSION_MARGIN_SECONDS:
             problems.append(
                 f"KAFKA_SESSION_TIMEOUT_SECONDS ({self.kafka.session_timeout_seconds:g}) must exceed "
                 f"CMT_TIMEOUT_SECONDS ({self.cmt.timeout_seconds:g}) by at least {SESSION_MARGIN_SECONDS:g} s, "
                 "else a call of a worker that lost its partition could land after its successor's"
             )
+        for check in also:
+            try:
+                check(self)
+            except ConfigurationError as error:
+                problems.extend(error.problems)
         if problems:
-            raise ConfigurationError(problems)
+            raise ConfigurationError(list(dict.fromkeys(problems)))
 
 
 def _collect(group: type[_S], problems: list[str]) -> _S:
+    """The settings, or what is left of them without what is wrong, so that the rest can be looked at too."""
     try:
-        return load(group)
-    except ConfigurationError as error:
-        problems.extend(error.problems)
-        return cast(_S, group.model_construct())
+        return group()
+    except ValidationError as error:
+        wrong = {str(problem["loc"][0]) for problem in error.errors() if problem["loc"]}
+        problems.extend(_problem_lines(group, error))
+    if wrong:
+        values = {name: value for name, value in EnvSettingsSource(group)().items() if name not in wrong}
+        stand_ins = {name: _STAND_INS[name] for name in wrong if name in _STAND_INS}
+        try:
+            return _without_environment(group)(**values | stand_ins)
+        except ValidationError as error:
+            problems.extend(_problem_lines(group, error))
+    return cast(_S, group.model_construct(None, **_STAND_INS))
+
+
+def _without_environment(group: type[_S]) -> type[_S]:
+    class Given(group):  # type: ignore[valid-type, misc]
+        @classmethod
+        def settings_customise_sources(
+            cls, _: type[BaseSettings], init_settings: PydanticBaseSettingsSource, **others: object
+        ) -> tuple[PydanticBaseSettingsSource, ...]:
+            return (init_settings,)
+
+    return Given

@@ -22,6 +22,10 @@ from app.cli.topics import topics
 from app.cli.verify import verify
 from app.cli.worker import worker
 from app.observe.logging import configure_command_logging
+from app.settings import warnings
+
+# They read no variables of ours, or warn of unknown ones themselves.
+_WITHOUT_SETTINGS = frozenset({"worker", "demo", "broker", "simulator", "sample", "errors"})
 
 cli = typer.Typer(
     name="profile-sync",
@@ -41,12 +45,16 @@ def _version(shown: bool) -> None:
 
 @cli.callback()
 def options(
+    context: typer.Context,
     version: Annotated[
         bool, typer.Option("--version", help="Show the version.", is_eager=True, callback=_version)
     ] = False,
 ) -> None:
     """Keeps Salesforce Marketing Cloud true to a consumer database: Kafka events in, SOAP calls out."""
     configure_command_logging()
+    if context.invoked_subcommand not in _WITHOUT_SETTINGS:
+        for line in warnings():
+            typer.echo(line, err=True)
 
 
 cli.command()(demo)

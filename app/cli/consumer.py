@@ -6,11 +6,9 @@ import json
 from typing import Annotated
 
 import typer
-from rich import box
-from rich.console import Console
-from rich.table import Table
 
 from app.cli.failing import CommandError, reported_failures
+from app.cli.output import plain, show_facts
 from app.cli.read_once import read_models_at_end
 from app.readmodels.consumers import ConsumerView, consumer_view
 
@@ -23,7 +21,7 @@ def consumer(
     with reported_failures(), read_models_at_end() as models:
         view = consumer_view(consumer_id, models.consumer(consumer_id), models.partitions())
         if view is None:
-            raise CommandError(f"no event of consumer {consumer_id} was settled or parked; is the ID right?")
+            raise CommandError(f"no event of consumer {plain(consumer_id)} was settled or parked; is the ID right?")
     if as_json:
         typer.echo(json.dumps(view))
     else:
@@ -31,33 +29,35 @@ def consumer(
 
 
 def _show(view: ConsumerView) -> None:
-    console = Console()
-    typer.echo(f"consumer   {view['consumerId']}  (market {view['market'] or 'not known'})")
+    typer.echo(f"consumer   {plain(view['consumerId'])}  (market {plain(view['market'] or 'not known')})")
     last = view["lastOutcome"] or "nothing settled yet"
-    typer.echo(f"last event {view['lastEventId'] or '-'}  {last} {view['lastReason'] or ''}".rstrip())
+    typer.echo(f"last event {plain(view['lastEventId'] or '-')}  {last} {view['lastReason'] or ''}".rstrip())
     typer.echo(f"synced at  {view['lastSyncedAt'] or 'never'}")
-    if view["parked"]:
-        parked = Table("id", "event", "attempts", "due", "reason", "first failed", title="Parked", box=box.SIMPLE_HEAD)
-        for event in view["parked"]:
-            parked.add_row(
-                event["id"],
-                event["eventId"],
-                str(event["attempts"]),
-                event["dueAt"] or "-",
-                event["reason"] or "waits behind an earlier event",
-                event["firstFailedAt"] or "-",
-            )
-        console.print(parked)
-    if view["recent"]:
-        recent = Table("settled", "event", "operation", "outcome", "reason", "attempts", box=box.SIMPLE_HEAD)
-        recent.title = "Recent"
-        for settled in view["recent"]:
-            recent.add_row(
-                settled["settledAt"] or "-",
-                settled["eventId"],
-                settled["operation"],
-                settled["outcome"],
-                settled["reason"] or "",
-                str(settled["attempts"]),
-            )
-        console.print(recent)
+    show_facts(
+        "Parked",
+        (
+            [
+                ("", event["id"]),
+                ("event", event["eventId"]),
+                ("attempts", event["attempts"]),
+                ("due", event["dueAt"] or "-"),
+                ("reason", event["reason"] or "waits behind an earlier event"),
+                ("first failed", event["firstFailedAt"] or "-"),
+            ]
+            for event in view["parked"]
+        ),
+    )
+    show_facts(
+        "Recent",
+        (
+            [
+                ("", settled["settledAt"] or "-"),
+                ("", settled["operation"]),
+                ("", settled["outcome"]),
+                *([("", settled["reason"])] if settled["reason"] else []),
+                ("attempts", settled["attempts"]),
+                ("event", settled["eventId"]),
+            ]
+            for settled in view["recent"]
+        ),
+    )

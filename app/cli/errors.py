@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator
+from textwrap import fill
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from app.cli.failing import CommandError, reported_failures
+from app.cli.output import COLUMNS
 from app.domain.errors import REGISTRY, ErrorClass, ErrorEntry
 
 CLASS_MEANINGS: dict[ErrorClass, tuple[str, str]] = {
@@ -54,7 +54,7 @@ def errors(
     elif as_markdown:
         typer.echo(markdown_page(entries), nl=False)
     else:
-        Console().print(_table(entries))
+        _show(entries)
 
 
 def _document(entry: ErrorEntry) -> dict[str, str | bool]:
@@ -69,12 +69,12 @@ def _document(entry: ErrorEntry) -> dict[str, str | bool]:
     }
 
 
-def _table(entries: Iterable[ErrorEntry]) -> Table:
-    table = Table("Code", "Class", "Meaning", "What to do")
-    table.columns[0].no_wrap = True
+def _show(entries: Iterable[ErrorEntry]) -> None:
+    """Code and class, with the texts below: side by side they would leave each other no room."""
     for entry in entries:
-        table.add_row(entry.code, entry.error_class.value, entry.meaning, entry.remedy)
-    return table
+        typer.echo(f"{entry.code}  ({entry.error_class.value})")
+        typer.echo(fill(entry.meaning, COLUMNS, initial_indent="  ", subsequent_indent="  "))
+        typer.echo(fill(entry.remedy, COLUMNS, initial_indent="  -> ", subsequent_indent="     "))
 
 
 def markdown_page(entries: Iterable[ErrorEntry]) -> str:

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 import typer
 
+from app.cli.output import plain
 from app.kafka.admin import KafkaAccessError
 from app.kafka.distribution import BrokerStartError
 from app.settings import ConfigurationError
@@ -26,8 +27,13 @@ def reported_failures() -> Iterator[None]:
         yield
     except ConfigurationError as error:
         for problem in error.problems:
-            typer.echo(problem, err=True)
+            typer.echo(_lines(problem), err=True)
         raise typer.Exit(EXIT_USAGE) from None
     except (CommandError, KafkaAccessError, BrokerStartError) as error:
-        typer.echo(str(error), err=True)
+        typer.echo(_lines(str(error)), err=True)
         raise typer.Exit(EXIT_FAILURE) from None
+
+
+def _lines(text: str) -> str:
+    """What others wrote (brokers, events) may stand in a message."""
+    return "\n".join(map(plain, text.splitlines()))

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from typing import Annotated, Any
+from collections.abc import Mapping, Sequence
+from typing import Annotated
 
 import typer
-from rich import box
-from rich.console import Console
-from rich.table import Table
 
 from app.cli.failing import reported_failures
+from app.cli.output import show_table
 from app.cli.read_once import read_models_at_end
 from app.domain.counts import MARKETS_PER_DAY, OTHER_MARKETS
+from app.domain.state import PartitionState
 from app.readmodels import kpi as kpi_rows
 
-_DIMENSIONS = ("day", "market", "outcome")
+# What can be counted by what: events by outcome; records by the entity that they are rows of; failures by their reason.
+_OF_EVENTS = ("day", "market", "outcome")
+_OF_RECORDS = ("day", "market", "entity")
+_OF_FAILURES = ("day", "market", "entity", "reason")
+_DIMENSIONS = ("day", "market", "outcome", "entity", "reason")
 
 
 def kpi(
@@ -28,7 +31,8 @@ def kpi(
         typer.Option(
             metavar="day,market,outcome",
             help="Sum up by these, separated by commas. With `outcome` each row has one outcome and its number of "
-            "`events`, without it a column per outcome.",
+            "`events`, without it a column per outcome. `entity`: records, not events, that were written or failed. "
+            "`reason`: failures by their code, also by `entity`.",
         ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False,
@@ -42,11 +46,12 @@ def kpi(
     with reported_failures(), read_models_at_end() as models:
         states = models.partitions()
         complete = models.caught_up()
-    rows = kpi_rows.summed(kpi_rows.daily(states, chosen), dimensions)
+    rows = _rows(states, chosen, dimensions)
+    totals = kpi_rows.totals(states)
     if as_json:
         note = {"folded": True} if kpi_rows.folded(states, chosen) else {}
         note |= {"dryRun": True} if kpi_rows.dry_run(states) else {}
-        typer.echo(json.dumps({"complete": complete, **note, "rows": rows}))
+        typer.echo(json.dumps({"complete": complete, **note, "rows": rows, "totals": totals}))
         return
     if kpi_rows.folded(states, chosen):
         typer.echo(
@@ -54,7 +59,17 @@ def kpi(
         )
     if kpi_rows.dry_run(states):
         typer.echo("DRY RUN: these events were counted, but nothing was written to Marketing Cloud.")
-    _show(rows, dimensions, kpi_rows.totals(states))
+    _show(rows, dimensions, totals)
+
+
+def _rows(
+    states: Mapping[int, PartitionState], chosen: kpi_rows.Filter, dimensions: tuple[str, ...]
+) -> list[dict[str, str | int]]:
+    if "reason" in dimensions:
+        return kpi_rows.grouped(kpi_rows.failures(states, chosen), dimensions, ("count",))
+    if "entity" in dimensions:
+        return kpi_rows.grouped(kpi_rows.records(states, chosen), dimensions, ("synced", "failed"))
+    return kpi_rows.summed(kpi_rows.daily(states, chosen), dimensions)
 
 
 def _dimensions(by: str | None) -> tuple[str, ...]:
@@ -65,18 +80,16 @@ def _dimensions(by: str | None) -> tuple[str, ...]:
         raise typer.BadParameter(
             f"--by takes {', '.join(_DIMENSIONS)}; not {', '.join(unknown) if named else 'nothing'}"
         )
+    if not any(set(named) <= set(together) for together in (_OF_EVENTS, _OF_RECORDS, _OF_FAILURES)):
+        raise typer.BadParameter("--by: an event has an outcome, its records have entity and reason; not both at once")
     return tuple(name for name in _DIMENSIONS if name in named)
 
 
-def _show(rows: Sequence[dict[str, Any]], dimensions: Sequence[str], totals: dict[str, int]) -> None:
-    console = Console()
+def _show(rows: Sequence[dict[str, str | int]], dimensions: Sequence[str], totals: dict[str, int]) -> None:
     if rows:
-        table = Table(box=box.SIMPLE_HEAD)
-        for name in rows[0]:
-            table.add_column(name, justify="left" if name in dimensions else "right")
-        for row in rows:
-            table.add_row(*(f"{value:,}" if isinstance(value, int) else value for value in row.values()))
-        console.print(table)
+        names = list(rows[0])
+        cells = [[f"{value:,}" if isinstance(value, int) else value for value in row.values()] for row in rows]
+        show_table(names, cells, numbers=[name for name in names if name not in dimensions])
     else:
-        typer.echo("No event was settled in these days.")
+        typer.echo("Nothing was counted in these days.")
     typer.echo("All days: " + ", ".join(f"{name} {number:,}" for name, number in totals.items()))

@@ -7,13 +7,10 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich import box
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from app.cli.failing import EXIT_FAILURE, reported_failures
 from app.cli.input_file import opened
+from app.cli.output import plain, show_facts
 from app.domain.entities import CONSUMER_ID_COLUMN, Catalog, as_text
 from app.domain.event import Operation, ProfileEvent
 from app.domain.event_lines import EventLine, RejectedLine, read_event_document
@@ -21,14 +18,12 @@ from app.domain.plan import Action, Step, contradiction, plan_reconcile, plan_re
 from app.flows.catalog import load_catalog
 from app.settings import ConfigurationError, DataExtensionSettings, SyncSettings, load
 
-WIDTH_IN_FILES = 160
-
 
 def plan(
     file: Annotated[
         Path,
         typer.Argument(
-            help="One JSON event, a list of events, or JSON lines; - reads standard input.",
+            help="One JSON event, an array of events, or JSON lines; - reads standard input.",
         ),
     ],
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False,
@@ -60,11 +55,8 @@ def plan(
         problems = [{"line": line.line, "code": line.code, "reason": line.reason} for line in rejected]
         typer.echo(json.dumps({"events": events, "rejected": problems}))
     else:
-        console = Console()
-        if not console.is_terminal:
-            console.width = WIDTH_IN_FILES
         for entry, calls in planned:
-            _show(console, entry, calls)
+            _show(entry, calls)
     if rejected:
         raise typer.Exit(EXIT_FAILURE)
 
@@ -132,22 +124,20 @@ def _call(number: int, step: Step, event: ProfileEvent, catalog: Catalog) -> dic
     }
 
 
-def _show(console: Console, entry: EventLine, calls: list[dict[str, Any]]) -> None:
+def _show(entry: EventLine, calls: list[dict[str, Any]]) -> None:
     event = entry.event
     scope = f" {event.delete_scope}" if event.delete_scope else ""
-    table = Table("#", "call", "data extension", box=box.SIMPLE, title_justify="left")
-    table.add_column("key", overflow="fold")
-    table.add_column("columns", overflow="fold")
     head = f"{event.operation}{scope} of consumer {event.consumer_id} ({event.market}), event {event.event_id}"
-    table.title = Text(f"{entry.line}: {head}")
-    for call in calls:
-        key = "of each row found"
-        if not call["each"]:
-            key = ", ".join(f"{name}={value}" for name, value in call["key"].items())
-        columns = ", ".join(call["columns"])
-        made = f"{call['call']} if {call['when']}" if "when" in call else call["call"]
-        cells = (str(call["number"]), made, call["dataExtension"], key, columns)
-        table.add_row(*(Text(cell) for cell in cells))
-    console.print(table)
+    typer.echo(f"\n{entry.line}: {plain(head)}")
+    show_facts(None, map(_facts, calls))
     if not calls:
-        console.print("no call")
+        typer.echo("  no call")
+
+
+def _facts(call: dict[str, Any]) -> list[tuple[str, object]]:
+    key = "of each row found"
+    if not call["each"]:
+        key = ", ".join(f"{name}={value}" for name, value in call["key"].items())
+    made = f"{call['call']} {call['dataExtension']}" + (f" if {call['when']}" if "when" in call else "")
+    columns: list[tuple[str, object]] = [("columns", ", ".join(call["columns"]))] if call["columns"] else []
+    return [("", f"{call['number']:>2}"), ("", made), ("key", key), *columns]

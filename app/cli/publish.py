@@ -27,7 +27,7 @@ def publish(
     file: Annotated[
         Path | None,
         typer.Argument(
-            help="JSON lines, one event each; - or nothing reads standard input.",
+            help="JSON lines, one JSON event, or an array of events; - or nothing reads standard input.",
         ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document: published and rejected.")] = False,

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from app.cli.failing import CommandError
+from app.cli.output import waiting
 from app.observe.logging import configure_command_logging
 from app.readmodels import ReadModels
 from app.settings import KafkaSettings, load
@@ -29,14 +30,19 @@ def read_models_at_end() -> Iterator[ReadModels]:
     models = ReadModels(load(KafkaSettings), None)
     models.start()
     try:
-        started = time.monotonic()
-        while not models.caught_up():
-            waited, trouble = time.monotonic() - started, models.trouble()
-            if trouble is not None and waited > TROUBLE_SECONDS:
-                raise CommandError(trouble)
-            if waited > PATIENCE_SECONDS:
-                raise CommandError(f"the state topics could not be read within {PATIENCE_SECONDS:g} s; try again")
-            time.sleep(0.02)
+        with waiting("Reading the state topics"):
+            _until_caught_up(models)
         yield models
     finally:
         models.stop()
+
+
+def _until_caught_up(models: ReadModels) -> None:
+    started = time.monotonic()
+    while not models.caught_up():
+        waited, trouble = time.monotonic() - started, models.trouble()
+        if trouble is not None and waited > TROUBLE_SECONDS:
+            raise CommandError(trouble)
+        if waited > PATIENCE_SECONDS:
+            raise CommandError(f"the state topics could not be read within {PATIENCE_SECONDS:g} s; try again")
+        time.sleep(0.02)

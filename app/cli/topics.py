@@ -8,10 +8,9 @@ from dataclasses import asdict
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from app.cli.failing import EXIT_FAILURE, CommandError, reported_failures
+from app.cli.output import show_table, waiting
 from app.domain.pipeline import NEW_GROUP, Pipeline, Role
 from app.flows.adoption import Adoption, AdoptionRefused, look
 from app.flows.adoption import adopt as write_adoption
@@ -28,7 +27,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="One JSON document.")]
 @topics.command()
 def create(as_json: AsJson = False) -> None:
     """Create the topics that are missing; those that exist are left as they are and checked."""
-    with reported_failures():
+    with reported_failures(), waiting("Asking Kafka"):
         report = kafka_topics.create(load(KafkaSettings))
     if as_json:
         typer.echo(json.dumps(asdict(report), indent=2))
@@ -45,7 +44,7 @@ def create(as_json: AsJson = False) -> None:
 @topics.command()
 def check(as_json: AsJson = False) -> None:
     """Name every topic that is missing or not as it must be; exit 1 if there is one."""
-    with reported_failures():
+    with reported_failures(), waiting("Asking Kafka"):
         settings = load(KafkaSettings)
         problems = kafka_topics.check(settings) + identity_problems(settings, FLOW)
     if as_json:
@@ -67,7 +66,8 @@ def adopt(
     with reported_failures():
         settings = load(KafkaSettings)
         try:
-            adoption = look(settings, FLOW)
+            with waiting("Reading the state"):
+                adoption = look(settings, FLOW)
             if as_json:
                 typer.echo(json.dumps(_document(settings, adoption), indent=2))
             else:
@@ -105,11 +105,15 @@ def _show_adoption(settings: KafkaSettings, adoption: Adoption) -> None:
     was = "names no topic" if recorded is None else _named(recorded)
     typer.echo(f"State of group {settings.group}: {was}")
     typer.echo(f"Topic now: {_named(running)}")
-    table = Table("partition", "begin", "end", "upto", "parked", "")
-    for view in adoption.partitions:
-        numbers = (view.partition, view.begin, view.end, view.upto, view.parked)
-        table.add_row(*map(str, numbers), view.trouble or "")
-    Console().print(table)
+    columns = ("partition", "begin", "end", "upto", "parked", "")
+    show_table(
+        columns,
+        (
+            (view.partition, view.begin, view.end, view.upto, view.parked, view.trouble or "")
+            for view in adoption.partitions
+        ),
+        numbers=columns[:-1],
+    )
     typer.echo("upto: everything up to this offset is settled or parked and will not be done again.")
 
 
@@ -120,11 +124,11 @@ def _named(pipeline: Pipeline) -> str:
 def _show(problems: Sequence[Problem]) -> None:
     if not problems:
         return
-    console = Console()
-    table = Table("topic", "setting", "is", "must be", title="What is wrong")
-    for problem in problems:
-        table.add_row(problem.topic, problem.setting, problem.found, problem.wanted)
-    console.print(table)
+    show_table(
+        ("topic", "setting", "is", "must be"),
+        ((problem.topic, problem.setting, problem.found, problem.wanted) for problem in problems),
+        title="What is wrong",
+    )
     # Below the table, unwrapped: commands are there to be copied.
     for remedy in dict.fromkeys(problem.remedy for problem in problems):
         typer.echo(remedy)

@@ -6,16 +6,13 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from rich import box
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
+import typer
 
+from app.cli.output import plain, show_table
 from app.domain.drift import ColumnDrift, Drift
 from app.domain.findings import Finding, Status
 from app.domain.masking import MASK
 
-WIDTH_IN_FILES = 160
 # Of the consumers that could not be judged; all are in the JSON document.
 NOTES_SHOWN = 20
 
@@ -84,48 +81,44 @@ def _value(value: str | None, show_values: bool) -> str | None:
 
 def show(findings: Sequence[Finding], *, show_values: bool) -> None:
     """Tables of drift and repairs, what could not be judged, and a line of numbers."""
-    console = Console()
-    if not console.is_terminal:
-        console.width = WIDTH_IN_FILES
-    _show_drift(console, findings, show_values=show_values)
-    _show_writes(console, findings)
+    _show_drift(findings, show_values=show_values)
+    _show_writes(findings)
     silent = (Status.OK, Status.PARTIAL, Status.REPAIRED, Status.NO_HOME)
     told = [f for f in findings if f.note and f.status not in silent]
     for finding in told[:NOTES_SHOWN]:
-        console.print(Text(f"{finding.status.value}: {finding.consumer_id}: {finding.note}"), soft_wrap=True)
+        typer.echo(plain(f"{finding.status.value}: {finding.consumer_id}: {finding.note}"))
     if len(told) > NOTES_SHOWN:
-        console.print(f"... and {len(told) - NOTES_SHOWN:,} more; --json has all of them")
+        typer.echo(f"... and {len(told) - NOTES_SHOWN:,} more; --json has all of them")
     for note, number in Counter(f.note for f in findings if f.status is Status.NO_HOME).most_common():
-        console.print(Text(f"not checked: {number:,} of the consumers: {note}"), soft_wrap=True)
+        typer.echo(plain(f"not checked: {number:,} of the consumers: {note}"))
     reasons = Counter(finding.note for finding in findings if finding.in_part)
     for note, number in reasons.most_common():
-        console.print(Text(f"in part: {number:,} of the consumers: {note}"), soft_wrap=True)
+        typer.echo(plain(f"in part: {number:,} of the consumers: {note}"))
     numbers = _numbers(findings)
-    console.print(
+    typer.echo(
         f"checked {numbers['checked']:,} consumers (in part {numbers['partial']:,}), drifted {numbers['drifted']:,}, "
         f"repaired {numbers['repaired']:,}, pending {numbers['pending']:,}, errors {numbers['errors']:,}"
-        + (f", without a home {numbers['noHome']:,}" if numbers["noHome"] else ""),
-        soft_wrap=True,
-        highlight=False,
+        + (f", without a home {numbers['noHome']:,}" if numbers["noHome"] else "")
     )
 
 
-def _show_drift(console: Console, findings: Sequence[Finding], *, show_values: bool) -> None:
-    table = Table("consumer", "last event", "entity", "drift", "key", "columns", title="Drift", box=box.SIMPLE_HEAD)
-    for finding in findings:
-        for drift in finding.drift:
-            columns = drift.note or ", ".join(_column(column, show_values) for column in drift.columns)
-            cells = (
+def _show_drift(findings: Sequence[Finding], *, show_values: bool) -> None:
+    show_table(
+        ("consumer", "last event", "entity", "drift", "key", "columns"),
+        (
+            (
                 finding.consumer_id,
                 finding.event or "-",
                 drift.entity.value,
                 drift.kind.value,
                 "/".join(drift.key),
-                columns,
+                drift.note or ", ".join(_column(column, show_values) for column in drift.columns),
             )
-            table.add_row(*(Text(cell, overflow="fold") for cell in cells))
-    if table.row_count:
-        console.print(table)
+            for finding in findings
+            for drift in finding.drift
+        ),
+        title="Drift",
+    )
 
 
 def _column(column: ColumnDrift, show_values: bool) -> str:
@@ -134,17 +127,13 @@ def _column(column: ColumnDrift, show_values: bool) -> str:
     return f"{column.column}: {column.held or 'nothing'} instead of {column.wanted or 'nothing'}"
 
 
-def _show_writes(console: Console, findings: Sequence[Finding]) -> None:
-    table = Table("consumer", "write", "entity", "key", "result", title="Repair", box=box.SIMPLE_HEAD)
-    for finding in findings:
-        for write in finding.writes:
-            cells = (
-                finding.consumer_id,
-                write.action,
-                write.entity.value,
-                "/".join(write.key),
-                write.problem or "done",
-            )
-            table.add_row(*(Text(cell, overflow="fold") for cell in cells))
-    if table.row_count:
-        console.print(table)
+def _show_writes(findings: Sequence[Finding]) -> None:
+    show_table(
+        ("consumer", "write", "entity", "key", "result"),
+        (
+            (finding.consumer_id, write.action, write.entity.value, "/".join(write.key), write.problem or "done")
+            for finding in findings
+            for write in finding.writes
+        ),
+        title="Repair",
+    )

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from app.cli.failing import CommandError, reported_failures
-from app.settings import WorkerSettings
+from app.flows.configuration import worker_settings
 
 
 def worker() -> None:
     """Run one worker until SIGTERM or SIGINT; a second signal quits at once."""
     with reported_failures():
-        settings = WorkerSettings()
+        settings = worker_settings()
         from app.flows.worker import WorkerFailed, run_worker
         from app.readmodels import SlotError
         from app.web.server import WebServerError

@@ -56,10 +56,7 @@ def read_json(value: bytes) -> Any:
     Raises:
         UnreadableValue: not UTF-8, not JSON, or JSON with a member that is given twice.
     """
-    try:
-        text = value.decode()
-    except UnicodeDecodeError as error:
-        raise UnreadableValue(EVENT_NOT_TEXT, f"not UTF-8 at byte {error.start}{_hint(value)}") from None
+    text = _text(value)
     try:
         return _JSON.decode(text)
     except UnreadableValue:
@@ -69,6 +66,47 @@ def read_json(value: bytes) -> Any:
         raise UnreadableValue(EVENT_NOT_JSON, message) from None
     except (ValueError, ArithmeticError, RecursionError) as error:
         raise UnreadableValue(EVENT_NOT_JSON, f"not JSON that can be read: {type(error).__name__}") from None
+
+
+def split_array(content: bytes) -> list[bytes]:
+    """The entries of a JSON array, each as it stands in the text: numbers keep their digits.
+
+    Raises:
+        UnreadableValue: it is no JSON array.
+    """
+    text = _text(content)
+    entries: list[bytes] = []
+    at = _skipped(text, _skipped(text, 0) + 1)
+    while True:
+        if text[at : at + 1] == "]" and not entries:
+            break
+        try:
+            _, end = _PLAIN_JSON.raw_decode(text, at)
+        except json.JSONDecodeError as error:
+            raise UnreadableValue(EVENT_NOT_JSON, f"not JSON: {error.msg} at character {error.pos}") from None
+        except (ValueError, RecursionError) as error:
+            raise UnreadableValue(EVENT_NOT_JSON, f"not JSON that can be read: {type(error).__name__}") from None
+        entries.append(text[at:end].encode())
+        at = _skipped(text, end)
+        if text[at : at + 1] != ",":
+            break
+        at = _skipped(text, at + 1)
+    if text[at : at + 1] != "]" or _skipped(text, at + 1) != len(text):
+        raise UnreadableValue(EVENT_NOT_JSON, f"not JSON: the array does not end as one at character {at}")
+    return entries
+
+
+def _skipped(text: str, at: int) -> int:
+    """Where something begins that is no white space."""
+    match = _WHITE_SPACE.match(text, at)
+    return at if match is None else match.end()
+
+
+def _text(value: bytes) -> str:
+    try:
+        return value.decode()
+    except UnicodeDecodeError as error:
+        raise UnreadableValue(EVENT_NOT_TEXT, f"not UTF-8 at byte {error.start}{_hint(value)}") from None
 
 
 def _hint(value: bytes) -> str:
@@ -97,3 +135,6 @@ def _first_repeated(pairs: list[tuple[str, Any]]) -> str:
 
 
 _JSON = json.JSONDecoder(parse_float=Decimal, parse_constant=_refuse_constant, object_pairs_hook=_object)
+# Where a value ends, whatever is in it.
+_PLAIN_JSON = json.JSONDecoder(parse_float=str, parse_int=str)
+_WHITE_SPACE = re.compile(r"[ \t\n\r]*")

@@ -46,7 +46,7 @@ from app.observe.health import Kind, Readiness, Reason
 from app.observe.logging import configure_logging
 from app.observe.metrics import Gauges, Metrics
 from app.readmodels import ReadModels
-from app.settings import KafkaSettings, WorkerSettings
+from app.settings import KafkaSettings, WorkerSettings, warnings
 from app.web.server import WebServer
 from app.web.state import WebState
 
@@ -370,6 +370,8 @@ def run_worker(settings: WorkerSettings) -> None:
     """
     os.umask(0o077)  # what a worker writes names consumers: for its user alone
     configure_logging(settings.general, dry_run=settings.sync.dry_run)
+    for line in warnings():
+        log.warning("an environment variable has no effect", problem=line)
 
     async def run() -> None:
         await Worker(settings).run()

@@ -9,15 +9,13 @@ from __future__ import annotations
 import ssl
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 from app.kafka.limits import STATE_RECORD_BYTES, copy_bytes
-from app.settings import ConfigurationError, KafkaSettings
+from app.settings import ConfigurationError, KafkaSettings, parse_servers
 
 if TYPE_CHECKING:
     from faust.auth import Credentials
 
-_DEFAULT_PORT = 9092
 _SECRET_NAMES = frozenset({"sasl.password", "sasl_plain_password"})
 
 # librdkafka's own default of batch.size; a batch must also fit into the main topic.
@@ -49,22 +47,10 @@ def bootstrap_servers(settings: KafkaSettings) -> tuple[str, ...]:
     Raises:
         ConfigurationError: something in the list is not host:port.
     """
-    servers, problems = [], []
-    for entry in filter(None, (part.strip() for part in settings.bootstrap_servers.split(","))):
-        try:
-            parts = urlsplit(f"//{entry}")
-            host, port = parts.hostname, parts.port or _DEFAULT_PORT
-        except ValueError:
-            host, port = None, 0
-        if host is None or "/" in entry or "@" in entry or ";" in entry or " " in entry:
-            problems.append(f"KAFKA_BOOTSTRAP_SERVERS: {entry!r} is not host:port (several: host1:9092,host2:9092)")
-        else:
-            servers.append(f"[{host}]:{port}" if ":" in host else f"{host}:{port}")
-    if not servers and not problems:
-        problems.append("KAFKA_BOOTSTRAP_SERVERS: names no broker; expected host1:9092,host2:9092")
+    servers, problems = parse_servers(settings.bootstrap_servers)
     if problems:
         raise ConfigurationError(problems)
-    return tuple(servers)
+    return servers
 
 
 def ssl_context(settings: KafkaSettings) -> ssl.SSLContext | None:

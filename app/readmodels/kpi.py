@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
-from typing import TypedDict
+from typing import Any, TypedDict
 
 from app.domain.counts import Cell, Counts, cells, is_folded
 from app.domain.outcome import Outcome
@@ -111,6 +111,26 @@ def summed(rows: Sequence[Mapping[str, str | int]], dimensions: Sequence[str]) -
         for key, numbers in ordered
         for outcome, number in numbers.items()
         if number
+    ]
+
+
+def grouped(
+    rows: Iterable[Mapping[str, Any]], dimensions: Sequence[str], numbers: Sequence[str]
+) -> list[dict[str, str | int]]:
+    """Rows of ``records`` or ``failures``, summed up by some of their names.
+
+    >>> grouped([{"market": "DE", "reason": "X", "count": 1}, {"market": "AT", "reason": "X", "count": 2}],
+    ...         ["reason"], ["count"])
+    [{'reason': 'X', 'count': 3}]
+    """
+    sums: dict[tuple[str, ...], list[int]] = {}
+    for row in rows:
+        group = sums.setdefault(tuple(str(row[name]) for name in dimensions), [0] * len(numbers))
+        for place, name in enumerate(numbers):
+            group[place] += row[name]
+    return [
+        {**dict(zip(dimensions, key, strict=True)), **dict(zip(numbers, group, strict=True))}
+        for key, group in sorted(sums.items())
     ]
 
 

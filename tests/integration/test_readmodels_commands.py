@@ -17,6 +17,9 @@ from tests.integration.web_site import own_state_topics, tell_a_story
 from tests.kafka_probe import KafkaProbe
 
 NONE = {"synced": 0, "partial": 0, "failed": 0, "invalid": 0, "superseded": 0, "discarded": 0}
+# What the story tells of records and of failures.
+ENTITIES = {"consumer": (2, 0), "pet": (1, 1)}
+REASONS = {"CMT-ROW-INVALID": 1, "EVENT-NOT-JSON": 1}
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -62,6 +65,7 @@ def test_kpi_prints_the_rows_of_the_api_as_one_document(run: Run) -> None:
             {"day": "2026-11-21", "market": "-", **NONE, "invalid": 1},
             {"day": "2026-11-21", "market": "DE", **NONE, "synced": 1, "partial": 1},
         ],
+        "totals": {**NONE, "synced": 1, "partial": 1, "invalid": 1, "superseded": 1, "events": 4, "parked": 1},
     }
 
 
@@ -72,6 +76,15 @@ def test_kpi_sums_up_by_what_is_asked_for(run: Run) -> None:
         {"outcome": "partial", "events": 1},
         {"outcome": "invalid", "events": 1},
     ]
+
+
+def test_kpi_counts_records_by_entity_and_failures_by_reason(run: Run) -> None:
+    entities = json.loads(run("kpi", "--by", "entity", "--json").stdout)["rows"]
+    assert {row["entity"]: (row["synced"], row["failed"]) for row in entities} == ENTITIES
+    reasons = json.loads(run("kpi", "--by", "reason", "--json").stdout)["rows"]
+    assert {row["reason"]: row["count"] for row in reasons} == REASONS
+    shown = run("kpi", "--by", "day,reason").stdout
+    assert all(reason in shown for reason in REASONS)
 
 
 def test_kpi_shows_a_table_and_the_totals_to_people(run: Run) -> None:

@@ -100,7 +100,7 @@ def test_plan_of_reconcile_names_the_calls_at_most_and_on_what_each_depends(monk
         *[("upsert", "different")] * 5,
     ]
     assert briefly(DELETE_PROFILE) == [*CLEARING_ALL, "delete CMT_Consumer"]
-    assert "upsert if different" in plan(UPDATE).stdout
+    assert "upsert CMT_Contact if different" in plan(UPDATE).stdout
 
 
 def test_plan_refuses_settings_that_a_worker_would_refuse(monkeypatch: pytest.MonkeyPatch) -> None:

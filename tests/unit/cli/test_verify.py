@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import os
 import sys
+from collections.abc import Callable
 from datetime import UTC, datetime
 
 import pytest
 import typer
-from rich.console import Console
 from typer.testing import CliRunner, Result
 
 from app.cli import cli, verify_report
@@ -18,6 +18,8 @@ from app.cli.verify_report import document
 from app.domain.drift import WHICH_COLUMNS, ColumnDrift, Drift, DriftKind
 from app.domain.entities import EntityType
 from app.domain.findings import Finding, Status, Write
+
+Shown = Callable[..., str]
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
 DRIFT = Drift(
@@ -118,16 +120,18 @@ def test_the_document_counts_and_masks() -> None:
     assert "secret@example.com" in json.dumps(document(FINDINGS, show_values=True))
 
 
-def shown(monkeypatch: pytest.MonkeyPatch, *, show_values: bool) -> str:
-    console = Console(record=True, width=200, quiet=False, file=open(os.devnull, "w"))  # noqa: SIM115, PTH123
-    monkeypatch.setattr(verify_report, "Console", lambda: console)
-    verify_report.show(FINDINGS, show_values=show_values)
-    console.file.close()
-    return console.export_text()
+@pytest.fixture
+def shown(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Shown:
+    def text(*, show_values: bool) -> str:
+        monkeypatch.setenv("COLUMNS", "200")
+        verify_report.show(FINDINGS, show_values=show_values)
+        return capsys.readouterr().out
+
+    return text
 
 
-def test_people_see_drift_writes_reasons_and_numbers_but_no_values(monkeypatch: pytest.MonkeyPatch) -> None:
-    text = shown(monkeypatch, show_values=False)
+def test_people_see_drift_writes_reasons_and_numbers_but_no_values(shown: Shown) -> None:
+    text = shown(show_values=False)
     assert "example.com" not in text
     assert "C-1/1" in text
     assert "Value, Type" in text
@@ -138,16 +142,16 @@ def test_people_see_drift_writes_reasons_and_numbers_but_no_values(monkeypatch: 
     assert "checked 4 consumers (in part 2), drifted 1, repaired 1, pending 1, errors 1" in text
 
 
-def test_people_see_why_columns_are_not_known(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_people_see_why_columns_are_not_known(monkeypatch: pytest.MonkeyPatch, shown: Shown) -> None:
     drift = Drift(EntityType.PET, DriftKind.DIFFERENT, ("C-1", "P-1"), note=WHICH_COLUMNS)
     lost = Finding("C-1", 0, "e-1", Status.DRIFTED, drift=(drift,))
     monkeypatch.setattr(sys.modules[__name__], "FINDINGS", [lost])
-    assert WHICH_COLUMNS in " ".join(shown(monkeypatch, show_values=True).split())
+    assert WHICH_COLUMNS in " ".join(shown(show_values=True).split())
     assert document([lost], show_values=False)["consumers"][0]["drift"][0]["note"] == WHICH_COLUMNS
 
 
-def test_people_see_values_when_they_ask_for_them(monkeypatch: pytest.MonkeyPatch) -> None:
-    text = shown(monkeypatch, show_values=True)
+def test_people_see_values_when_they_ask_for_them(shown: Shown) -> None:
+    text = shown(show_values=True)
     assert "Value: secret@example.com instead of private@example.com" in text
     assert "Type: nothing instead of mail" in text
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import io
 import json
+from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from app.bundled import schema_path
+from app.domain import event_lines
 from app.domain.entities import parse_catalog
 from app.domain.event_lines import EventLine, RejectedLine, read_event_document, read_event_lines
 from app.domain.samples import sample_events, to_json
@@ -100,13 +102,72 @@ def test_every_line_that_is_not_empty_is_accounted_for_once(lines: list[bytes], 
     content = b"\n".join(lines)
     numbers = [one.line for one in read(content, longest)]
     without_mark = content.removeprefix(b"\xef\xbb\xbf")
+    assume(not without_mark.lstrip().startswith((b"{", b"[")))  # a document with a mistake is one mistake
     filled = [number for number, line in enumerate(without_mark.split(b"\n"), start=1) if line.strip()]
     assert sorted(set(numbers)) == numbers
     # A long line of blanks is too long rather than empty.
     assert set(filled) <= set(numbers)
 
 
-# Whole documents
+# Whole documents; whoever reads lines takes them too
+
+
+def structured(document: dict[str, Any]) -> dict[str, Any]:
+    data = {name: value for name, value in document.items() if name != "eventId"}
+    return {"specversion": "1.0", "id": document["eventId"], "source": "/crm", "type": "profile", "data": data}
+
+
+@pytest.mark.parametrize("indent", [None, 2])
+def test_a_stream_may_be_one_event_or_an_array(indent: int | None) -> None:
+    one = json.dumps(DOCUMENTS[0], indent=indent).encode()
+    several = json.dumps(DOCUMENTS[:3], indent=indent).encode()
+    for start in (b"", b"\xef\xbb\xbf", b"\n  \n"):
+        lines = start.count(b"\n")
+        assert seen(read(start + one + b"\n")) == (ids((1, 0)) if indent else ids((1 + lines, 0)))
+        assert seen(read(start + several)) == ids((1, 0), (2, 1), (3, 2))
+
+
+def test_an_entry_of_an_array_is_published_as_it_stands() -> None:
+    text = "[ " + " , ".join(line.decode().replace(": ", ":  ") for line in LINES) + "\n]"
+    found = read(text.replace('"NEW"', '"NEW" ').encode())
+    assert b",".join(one.value for one in found if isinstance(one, EventLine)).count(b":  ") == text.count(":  ")
+    assert [one.event for one in found if isinstance(one, EventLine)] == EVENTS
+
+
+def test_cloud_events_in_structured_mode_may_stand_in_all_forms() -> None:
+    documents = [structured(document) for document in DOCUMENTS[:2]]
+    one = json.dumps(documents[0], indent=1).encode()
+    assert seen(read(one)) == ids((1, 0))
+    assert seen(read(json.dumps(documents).encode())) == ids((1, 0), (2, 1))
+    assert seen(read(b"\n".join(json.dumps(document).encode() for document in documents))) == ids((1, 0), (2, 1))
+
+
+def test_an_entry_that_is_too_long_stands_between_good_ones() -> None:
+    long = {**DOCUMENTS[1], "eventId": "x" * 400}
+    longest = max(len(json.dumps(document)) for document in (DOCUMENTS[0], DOCUMENTS[2]))
+    content = json.dumps([DOCUMENTS[0], {**long, "consumerId": "y" * longest}, DOCUMENTS[2]]).encode()
+    assert seen(read(content, longest)) == [*ids((1, 0)), (2, "EVENT-TOO-LARGE"), *ids((3, 2))]
+
+
+def test_a_document_is_read_up_to_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(event_lines, "LONGEST_DOCUMENT", 5000)
+    assert seen(read(b"[\n" + b" " * 5001)) == [(1, "EVENT-TOO-LARGE")]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"[", b"[\n", b"[1", b"[1,", b"[1,]", b"[,]", b"[1]]", b"[1] x", b"[" * 100_000, b"[\xff]", b"[NaN, x]", b'["a]'],
+)
+def test_an_array_with_a_mistake_is_rejected(content: bytes) -> None:
+    assert {code for _, code in seen(read(content))} <= {"EVENT-NOT-JSON", "EVENT-NOT-TEXT"}
+
+
+def test_an_empty_array_has_no_event() -> None:
+    assert read(b" [ ]\n") == []
+
+
+def test_lines_after_a_first_one_that_is_cut_off_are_read() -> None:
+    assert seen(read(b"\n".join([LINES[0][:-9], LINES[1], LINES[2]]))) == [(1, "EVENT-NOT-JSON"), *ids((2, 1), (3, 2))]
 
 
 @pytest.mark.parametrize("indent", [None, 2])

@@ -1,0 +1,94 @@
+"""How commands show things: at most 80 columns where no terminal says otherwise, nothing cut, nothing that a terminal
+would obey."""
+
+from __future__ import annotations
+
+import os
+import unicodedata
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from textwrap import wrap
+
+import typer
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+# What pipes, files and the narrowest of usual terminals take.
+COLUMNS = 80
+# Control and format characters (escape sequences, text from right to left), halves of surrogate pairs, separators.
+_OBEYED = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
+
+
+def plain(text: object) -> str:
+    """A text of somebody else for a terminal: characters that are not shown but obeyed are written out.
+
+    >>> print(plain("e-1\\x1b[2J"), plain("Zoë"))
+    e-1\\x1b[2J Zoë
+    """
+    given = str(text)
+    if given.isascii() and given.isprintable():
+        return given
+    return "".join(
+        character.encode("unicode_escape").decode() if unicodedata.category(character) in _OBEYED else character
+        for character in given
+    )
+
+
+def console() -> Console:
+    """For standard output: as wide as the terminal (or COLUMNS), else 80."""
+    out = Console(highlight=False)
+    if not out.is_terminal and not os.environ.get("COLUMNS", "").isdigit():
+        out.width = COLUMNS
+    return out
+
+
+def show_table(
+    columns: Sequence[str], rows: Iterable[Sequence[object]], *, title: str | None = None, numbers: Sequence[str] = ()
+) -> None:
+    """Print a table. What does not fit into its column goes on in the next line; nothing is left out.
+
+    Args:
+        numbers: columns of numbers, which stand on the right.
+    """
+    table = Table(box=box.SIMPLE_HEAD, title=None if title is None else Text(plain(title)), title_justify="left")
+    for name in columns:
+        table.add_column(Text(name), overflow="fold", justify="right" if name in numbers else "left")
+    for row in rows:
+        table.add_row(*(Text(plain(cell)) for cell in row))
+    if table.row_count:
+        console().print(table)
+
+
+def show_facts(title: str | None, entries: Iterable[Sequence[tuple[str, object]]]) -> None:
+    """Print entries whose names and values would not fit side by side: each one begins a line, and goes on below.
+
+    What has no blanks is broken only when it does not fit into a line of its own.
+    """
+    for number, entry in enumerate(entries):
+        if number == 0 and title is not None:
+            typer.echo(f"\n{title}")
+        line = " "
+        for name, value in entry:
+            fact = f"{name} {plain(value)}" if name else plain(value)
+            if len(line) + 2 + len(fact) > COLUMNS and line.strip():
+                typer.echo(line)
+                line = "   "
+            first, *more = wrap(fact, COLUMNS - 4, break_on_hyphens=False) or [""]
+            line += f"  {first}" if line.strip() else f" {first}"
+            for piece in more:
+                typer.echo(line)
+                line = f"    {piece}"
+        typer.echo(line)
+
+
+@contextmanager
+def waiting(what: str) -> Iterator[None]:
+    """Say on standard error what the command waits for, while it does; nothing where that is no terminal."""
+    err = Console(stderr=True)
+    if not err.is_terminal:
+        yield
+        return
+    with err.status(what):
+        yield
