@@ -19,7 +19,7 @@ from datetime import date, timedelta
 import orjson
 
 from app.domain.counts import Counts, added, within_limits
-from app.domain.state import FORMAT, PartitionState, StateError
+from app.domain.state import FORMAT, UNLIKE_A_RECORD, PartitionState, StateError
 
 # Key of a document: partition, epoch of its writer, month, and a number that the writer uses once.
 DocumentKey = tuple[int, int, str, int]
@@ -129,4 +129,7 @@ def decode_document(value: bytes | None) -> Counts:
         raise StateError(f"not a document of counts: {error}") from None
     if not isinstance(document, dict) or document.get("v") != FORMAT or not isinstance(document.get("counts"), dict):
         raise StateError(f"not a document of counts of format {FORMAT}; was it written by a newer program?")
-    return within_limits(document["counts"])
+    try:
+        return within_limits(document["counts"])
+    except UNLIKE_A_RECORD as error:
+        raise StateError(f"not a document of counts ({type(error).__name__})") from None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import accumulate, islice
+from typing import Any
 
 import orjson
 
@@ -12,7 +13,7 @@ from app.domain import row_list
 from app.domain.counts import RowKey, Settlement
 from app.domain.keys import folded_key
 from app.domain.outcome import Outcome
-from app.domain.state import FORMAT, StateError, state_document
+from app.domain.state import FORMAT, UNLIKE_A_RECORD, StateError, state_document
 from app.domain.value_class import value_class
 
 RECENT_KEPT = 5
@@ -113,6 +114,13 @@ class ConsumerState:
             StateError: not a consumer record, or one of a newer program.
         """
         document = state_document(value, "consumer")
+        try:
+            return cls._of(document)
+        except UNLIKE_A_RECORD as error:
+            raise StateError(f"not a consumer record ({type(error).__name__})") from None
+
+    @classmethod
+    def _of(cls, document: dict[str, Any]) -> ConsumerState:
         full = document["full"]
         return cls(
             offset=document["offset"],

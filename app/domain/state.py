@@ -238,6 +238,13 @@ class PartitionState:
             StateError: not a partition record, or one of a newer program.
         """
         document = state_document(value, "partition")
+        try:
+            return cls._of(document)
+        except UNLIKE_A_RECORD as error:
+            raise StateError(f"not a partition record ({type(error).__name__})") from None
+
+    @classmethod
+    def _of(cls, document: dict[str, Any]) -> PartitionState:
         return cls(
             upto=document["upto"],
             done=set(document["done"]),
@@ -251,6 +258,10 @@ class PartitionState:
             retry_from=document.get("retryFrom"),
             dry_run=document.get("dryRun"),
         )
+
+
+# What reading a JSON object raises that is shaped in another way than ours.
+UNLIKE_A_RECORD = (KeyError, TypeError, ValueError, AttributeError, IndexError, OverflowError)
 
 
 class StateError(ValueError):

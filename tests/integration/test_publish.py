@@ -90,6 +90,24 @@ def test_a_file_of_samples_arrives_as_it_stands_in_order_and_keyed_by_consumer(
         )
 
 
+def test_one_document_an_array_and_cloud_events_are_published_as_they_stand(
+    kafka: KafkaProbe, kafka_settings: KafkaSettings, tmp_path: Path
+) -> None:
+    first, second, third = (json.loads(line) for line in lines_of(3))
+    one = json.dumps(first, indent=2).encode()
+    data = {name: value for name, value in third.items() if name != "eventId"}
+    cloud = {"specversion": "1.0", "id": third["eventId"], "source": "/crm", "type": "profile", "data": data}
+    entries = [json.dumps(second, indent=1).encode(), json.dumps(cloud).encode()]
+    for content in (one, b"[" + b",\n".join(entries) + b"]"):
+        (tmp_path / "events.json").write_bytes(content)
+        done = publish(kafka_settings, str(tmp_path / "events.json"))
+        assert (done.returncode, done.stderr) == (0, "")
+    records = kafka.read_all(kafka_settings.topic)
+    assert {record.value for record in records} == {one, *entries}
+    found = {read_event(source(record), CATALOG).event_id for record in records}
+    assert found == {first["eventId"], second["eventId"], third["eventId"]}
+
+
 BAD: list[tuple[bytes, str]] = [
     (b"{not json}", "EVENT-NOT-JSON"),
     (b'["Zq-secret"]', "EVENT-NOT-JSON"),

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+
+import pytest
 
 from app.domain.samples import sample_events, to_json
 from tests.integration.worker.deployment import Deploy, Deployment
@@ -62,6 +65,30 @@ def test_event_fails_after_its_attempts_while_no_token_can_be_had(shared: Deploy
         assert shared.market_counts(worker, market) == {"failed": 1}
     [letter] = shared.dead_letters(published)
     assert (letter.header("x-sync-reason"), letter.header("x-sync-attempt")) == (b"CMT-TOKEN-UNAVAILABLE", b"3")
+    after = new(consumer, market)
+    shared.publish(after)
+    assert shared.outcome(worker, after)["outcome"] == "synced"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "[" * 200_000,
+        json.dumps({"access_token": "t", "expires_in": int("9" * 400), "soap_instance_url": "https://x.example/"}),
+    ],
+    ids=["lists in lists", "a number of 400 digits"],
+)
+def test_an_odd_answer_of_the_token_endpoint_is_an_outage_of_it_and_no_bug(
+    shared: Deployment, worker: WorkerProcess, body: str
+) -> None:
+    consumer, market = fresh_consumer(), fresh_market()
+    with shared.simulator.fault("answer", operation="Token", body=body):
+        shared.simulator.add_fault("expire_tokens")
+        [published] = shared.publish(new(consumer, market))
+        assert shared.market_counts(worker, market) == {"failed": 1}
+    [letter] = shared.dead_letters(published)
+    # After all attempts, as this worker has no circuit breaker; with one it would have waited.
+    assert (letter.header("x-sync-reason"), letter.header("x-sync-attempt")) == (b"CMT-TOKEN-MALFORMED", b"3")
     after = new(consumer, market)
     shared.publish(after)
     assert shared.outcome(worker, after)["outcome"] == "synced"
