@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from app.cli.failing import EXIT_FAILURE, reported_failures
+from app.cli.output import waiting
 from app.cli.read_once import read_models_at_end
 from app.cli.status_report import Seen, document, lines
 from app.domain.cluster_status import Facts, judge
@@ -29,8 +30,9 @@ def status(as_json: Annotated[bool, typer.Option("--json", help="One JSON docume
     """
     with reported_failures():
         kafka = load(KafkaSettings)
-        lag = group_lag(kafka)
-        records = read_status_once(kafka, READ_SECONDS)
+        with waiting("Asking Kafka"):
+            lag = group_lag(kafka)
+            records = read_status_once(kafka, READ_SECONDS)
         with read_models_at_end() as models:
             partitions, complete = models.partitions(), models.caught_up()
     now_ms = int(time.time() * 1000)
