@@ -64,9 +64,9 @@ STEPS: dict[str, Callable[[ProfileEvent], object]] = {
 
 @pytest.mark.parametrize("step", STEPS.values(), ids=STEPS.keys())
 def test_what_is_made_of_an_event_is_linear_in_its_rows(step: Callable[[ProfileEvent], object]) -> None:
-    assert growth(event, step, 500) < LINEAR_AT_MOST
+    assert growth(event, step, 250) < LINEAR_AT_MOST
     step(event(20_000))
 
 
 def test_rows_to_delete_are_listed_in_linear_time() -> None:
-    assert growth(deletion, lambda given: deleted_rows(given, CATALOG), 500) < LINEAR_AT_MOST
+    assert growth(deletion, lambda given: deleted_rows(given, CATALOG), 250) < LINEAR_AT_MOST
