@@ -189,15 +189,18 @@ class Ownership:
         names = (*self._sources, context.kafka.state_topic)
         main, retry, kept = (frozenset(p for topic, p in owned if topic == name) for name in names)
         if not main == retry == kept:
+            await self._no_other_topic()
             # Who divides the partitions may not have seen all topics yet; then it does so again.
             deadline = time.monotonic() + DIVIDED_AGAIN_SECONDS
             while time.monotonic() < deadline:
                 await asyncio.sleep(HEARTBEAT_POLL_SECONDS)
                 if not is_current():
                     return
+            await self._no_other_topic()
             raise EngineStopped(
                 f"partitions of {', '.join(names)} came to different workers; "
-                "these topics need the same number of partitions: run `profile-sync topics check`"
+                "these topics need the same number of partitions: run `profile-sync topics check`. Or another worker "
+                f"of group {context.kafka.group} has another KAFKA_TOPIC: then use another KAFKA_GROUP for it"
             )
         since = context.lease.now()
         while not context.lease.renewed_since(generation, since):
@@ -242,6 +245,11 @@ class Ownership:
             for partition in partitions.values():
                 partition.start()
             log.info("took over", generation=generation, partitions=sorted(partitions), parked=context.room.parked)
+
+    async def _no_other_topic(self) -> None:
+        """Refuse when the records of the group are about another topic: its workers divide the state with us."""
+        with contextlib.suppress(TopicsUnknown):
+            await self._claims.check({}, _at_the_start)
 
     def _records(self, number: int) -> tuple[dict[int, bytes], set[bytes]]:
         """The partition's records by epoch, and the keys of its closed days."""

@@ -124,7 +124,7 @@ def test_two_topics_under_one_new_group_at_the_same_time_are_noticed(deploy: Dep
     deployment.publish(*events(SECOND))
     other.publish(*events(SECOND))
     # Whichever is refused says so; the other's events are left to another group.
-    wait_for(lambda: any(not worker.running for worker in workers), lambda: "one of them ends", 45)
+    wait_for(lambda: any(not worker.running for worker in workers), lambda: "one of them ends", 100)
     for worker in workers:
         if not worker.running:
             assert "use another KAFKA_GROUP" in said(worker)
