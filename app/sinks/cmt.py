@@ -155,7 +155,8 @@ class CmtSink:
             if found.get(EntityType.CONSUMER):
                 found |= await self._read(others, event.consumer_id, permit, tally)
             return found
-        unread = self._parents.changed(event.consumer_id, event.consumer or {})
+        # A DELETE reads the parent always: it may be held under another spelling of the ID.
+        unread = event.operation is Operation.UPDATE and self._parents.changed(event.consumer_id, event.consumer or {})
         return await self._read(others if unread else reads, event.consumer_id, permit, tally)
 
     async def _read(self, steps: Sequence[Step], consumer_id: str, permit: Permit, tally: _Tally) -> _Found:

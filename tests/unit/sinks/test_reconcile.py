@@ -204,6 +204,15 @@ async def test_a_row_under_its_key_in_another_case_is_that_row(cmt: FakeCmt) -> 
 # The parent that is not read
 
 
+async def test_an_erasure_reads_the_parent_however_well_it_is_known(cmt: FakeCmt) -> None:
+    """It may be held under another spelling of the ID."""
+    one = sink(cmt)
+    await one.apply(NEW, last_attempt=False, permit=allowed)
+    cmt.calls.clear()
+    await one.apply(DELETE_PROFILE, last_attempt=False, permit=allowed)
+    assert "retrieve consumer c" in cmt.log
+
+
 async def test_a_parent_that_is_not_what_was_last_seen_is_posted_unread(cmt: FakeCmt) -> None:
     one = sink(cmt)
     await one.apply(NEW, last_attempt=False, permit=allowed)
