@@ -25,9 +25,6 @@ from app.settings import CmtSettings, SyncSettings
 from app.simulator.server import Simulator
 
 BUNDLED = json.loads(schema_path("data-extensions.json").read_bytes())
-BUNDLED["dataExtensions"]["consumer"]["types"] = {"BirthDate": "Date", "CreatedAt": "Date"}
-BUNDLED["dataExtensions"]["contact"]["types"] = {"Value": "Text(200)"}
-BUNDLED["dataExtensions"]["pet"]["types"] = {"WeightKg": "Decimal(8,2)"}
 TOKEN = re.compile(rb">([^<>]*)</(?:\w+:)?fueloauth>")
 DATA_EXTENSION = re.compile(rb"<(?:\w+:)?CustomerKey>([^<]*)<|DataExtensionObject\[([^\]]*)\]")
 BREAKER_FAILURES = 3
