@@ -115,8 +115,10 @@ class LedgerConsumer(AiokafkaConsumer):  # type: ignore[misc]
 
     async def _may_go_on(self, tp: TP, first: int, session: object) -> bool:
         """Whether the records after a position that was not there are those that come next."""
-        self._thread.was_reset.discard(tp)
-        position = self._positions.get(tp, first)
+        position, target = self._positions.get(tp, first), self._thread.was_reset[tp]
+        if from_before(first, self._positions.get(tp), target):
+            return session is self._ownership.session
+        self._thread.was_reset.pop(tp, None)
         if first != position and not await self._ownership.was_reset((tp.topic, tp.partition), position, first):
             return False
         return session is self._ownership.session
@@ -334,6 +336,20 @@ class LedgerConsumer(AiokafkaConsumer):  # type: ignore[misc]
     async def _ends(self, tps: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
         ends = await self.highwaters(*(TP(topic, partition) for topic, partition in tps))
         return {(tp.topic, tp.partition): end for tp, end in ends.items()}
+
+
+def from_before(first: int, position: int | None, target: int) -> bool:
+    """Whether a batch was fetched before its partition's position was reset: the thread fetches ahead.
+
+    Args:
+        first: offset of the batch's first record.
+        position: the next offset that was to come; None: not known.
+        target: where the position was set to.
+
+    >>> from_before(8, position=8, target=11), from_before(11, position=9, target=11)
+    (True, False)
+    """
+    return position is not None and first != target and (first == position or first < target)
 
 
 def _size(record: Any) -> int:

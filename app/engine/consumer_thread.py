@@ -99,6 +99,10 @@ class End:
     at: float
 
 
+# A position that is being asked for.
+NOT_KNOWN_YET = -1
+
+
 class HeartbeatThread(AIOKafkaConsumerThread):  # type: ignore[misc]
     """The consumer's thread. ``lease`` and ``rights`` are told what the brokers say; ``request_seconds`` is what each
     of them gets for an answer."""
@@ -106,7 +110,7 @@ class HeartbeatThread(AIOKafkaConsumerThread):  # type: ignore[misc]
     lease: Lease
     rights: Rights
     request_seconds: float
-    was_reset: set[TP]  # partitions whose position was not there, or not known yet
+    was_reset: dict[TP, int]  # partitions whose position was not there, or not known yet -> their new position
 
     _proven: int | None = None  # the generation for which a commit was accepted
     _replaced_at: float | None = None  # when another member took our name
@@ -133,12 +137,16 @@ class HeartbeatThread(AIOKafkaConsumerThread):  # type: ignore[misc]
         consumer = self._ensure_consumer()
         fetcher = consumer._fetcher
         fetcher._fetch_max_wait_ms = FETCH_WAIT_MS
-        self.was_reset = set()
+        self.was_reset = {}
         update = fetcher._update_fetch_positions
 
         async def update_fetch_positions(assignment: Any, node_id: int, tps: list[TP]) -> bool:
-            self.was_reset.update(TP(tp.topic, tp.partition) for tp in tps)
+            reset = [TP(tp.topic, tp.partition) for tp in tps]
+            self.was_reset.update(dict.fromkeys(reset, NOT_KNOWN_YET))
             woken: bool = await update(assignment, node_id, tps)
+            for tp, state in zip(reset, map(assignment.state_value, tps), strict=True):
+                if state.has_valid_position:
+                    self.was_reset[tp] = state.position
             return woken
 
         fetcher._update_fetch_positions = update_fetch_positions

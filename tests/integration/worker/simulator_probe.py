@@ -113,9 +113,10 @@ class SimulatorProbe:
     def incidents(self) -> list[dict[str, Any]]:
         return list(self.request("GET", "/_sim/incidents")["incidents"])
 
-    def incidents_of(self, fingerprint: str) -> list[dict[str, Any]]:
-        """Incidents about one thing, of any group: ``<reason>:<entity>:<operation>``."""
-        return [one for one in self.incidents() if one["correlation_id"].partition(":")[2] == fingerprint]
+    def incidents_of(self, fingerprint: str, group: str | None = None) -> list[dict[str, Any]]:
+        """Incidents about one thing (``<reason>:<entity>:<operation>``), of one group or of any."""
+        named = [(one["correlation_id"].partition(":"), one) for one in self.incidents()]
+        return [one for (owner, _, what), one in named if what == fingerprint and group in (None, owner)]
 
     def stats(self) -> dict[str, Any]:
         return dict(self.request("GET", "/_sim/stats"))

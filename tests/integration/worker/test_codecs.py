@@ -46,7 +46,7 @@ def test_every_codec_is_read_from_producers_and_from_every_topic_of_ours(deploy:
     deployment.simulator.add_fault("row_error", consumerId=dead, dataExtension="CMT_Consumer")
     first = deployment.worker().ready()
     for codec in CODECS:
-        events = [new(fresh_consumer(codec), pet=[pet("p1", Name="x" * 500)]) for _ in range(4)]
+        events = [new(fresh_consumer(codec), pet=[pet("p1", Breed="x" * 500)]) for _ in range(4)]
         deployment.publish_raw(map(record, events), compression=codec)
     deployment.publish_raw(record(new(consumer)) for consumer in (later, dead))
     settled = 4 * len(CODECS) + 2

@@ -42,7 +42,7 @@ def test_a_worker_whose_disk_is_full_works_on_and_ends_when_others_would_wait_fo
     deployment = deploy()
     full = deployment.worker(DATA_DIR=str(small_disk / "data")).ready()
     fill(small_disk)
-    first = [new(fresh_consumer(), name="N" * 500) for _ in range(400)]
+    first = [new(fresh_consumer(), name="N" * 200) for _ in range(400)]
     deployment.publish(*first)
     wait_for(
         lambda: "disk is full" in str(full.status("/readyz")[1]),

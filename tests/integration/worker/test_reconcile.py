@@ -103,7 +103,7 @@ def test_a_profiles_life(reconciling: Deployment, worker: WorkerProcess) -> None
     ]
     assert said_after(reconciling, worker, delete_entities(consumer, contact=[contact("k1")])) == ["Delete CMT_Contact"]
     assert said_after(reconciling, worker, delete_profile(consumer)) == [
-        *READ_ROWS,
+        *READ_ALL,
         "Delete CMT_Pet",
         "Delete CMT_Pet",
         "Delete CMT_Consumer",
