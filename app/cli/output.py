@@ -52,7 +52,14 @@ def show_table(
     Args:
         numbers: columns of numbers, which stand on the right.
     """
-    table = Table(box=box.SIMPLE_HEAD, title=None if title is None else Text(plain(title)), title_justify="left")
+    # Narrow gaps: the counts of `kpi` are eight columns, and must fit into 80 characters.
+    table = Table(
+        box=box.SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+        pad_edge=False,
+        title=None if title is None else Text(plain(title)),
+        title_justify="left",
+    )
     for name in columns:
         table.add_column(Text(name), overflow="fold", justify="right" if name in numbers else "left")
     for row in rows:

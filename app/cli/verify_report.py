@@ -8,7 +8,7 @@ from typing import Any
 
 import typer
 
-from app.cli.output import plain, show_table
+from app.cli.output import plain, show_facts
 from app.domain.drift import ColumnDrift, Drift
 from app.domain.findings import Finding, Status
 from app.domain.masking import MASK
@@ -80,7 +80,7 @@ def _value(value: str | None, show_values: bool) -> str | None:
 
 
 def show(findings: Sequence[Finding], *, show_values: bool) -> None:
-    """Tables of drift and repairs, what could not be judged, and a line of numbers."""
+    """Drift and repairs, what could not be judged, and a line of numbers."""
     _show_drift(findings, show_values=show_values)
     _show_writes(findings)
     silent = (Status.OK, Status.PARTIAL, Status.REPAIRED, Status.NO_HOME)
@@ -103,21 +103,19 @@ def show(findings: Sequence[Finding], *, show_values: bool) -> None:
 
 
 def _show_drift(findings: Sequence[Finding], *, show_values: bool) -> None:
-    show_table(
-        ("consumer", "last event", "entity", "drift", "key", "columns"),
+    show_facts(
+        "Drift that was found",
         (
             (
-                finding.consumer_id,
-                finding.event or "-",
-                drift.entity.value,
-                drift.kind.value,
-                "/".join(drift.key),
-                drift.note or ", ".join(_column(column, show_values) for column in drift.columns),
+                ("consumer", finding.consumer_id),
+                ("last event", finding.event or "-"),
+                (drift.entity.value, drift.kind.value),
+                ("key", "/".join(drift.key)),
+                *((("", drift.note),) if drift.note else (("", _column(one, show_values)) for one in drift.columns)),
             )
             for finding in findings
             for drift in finding.drift
         ),
-        title="Drift",
     )
 
 
@@ -128,12 +126,16 @@ def _column(column: ColumnDrift, show_values: bool) -> str:
 
 
 def _show_writes(findings: Sequence[Finding]) -> None:
-    show_table(
-        ("consumer", "write", "entity", "key", "result"),
+    show_facts(
+        "Repair",
         (
-            (finding.consumer_id, write.action, write.entity.value, "/".join(write.key), write.problem or "done")
+            (
+                ("consumer", finding.consumer_id),
+                (write.action, write.entity.value),
+                ("key", "/".join(write.key)),
+                ("", write.problem or "done"),
+            )
             for finding in findings
             for write in finding.writes
         ),
-        title="Repair",
     )

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from app.cli.failing import CommandError, reported_failures
 from app.flows.configuration import worker_settings
+from app.settings import ConfigurationError, warnings
 
 
 def worker() -> None:
     """Run one worker until SIGTERM or SIGINT; a second signal quits at once."""
     with reported_failures():
-        settings = worker_settings()
+        try:
+            settings = worker_settings()
+        except ConfigurationError as error:
+            # A variable that is spelled wrong is often the reason why another one is missing.
+            raise ConfigurationError([*error.problems, *warnings()]) from None
         from app.flows.worker import WorkerFailed, run_worker
         from app.readmodels import SlotError
         from app.web.server import WebServerError

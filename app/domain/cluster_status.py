@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 
+from app.domain.errors import REGISTRY, ErrorClass, ErrorEntry
 from app.domain.worker_status import AccountState, WorkerStatus
 
 # A worker speaks every ten seconds.
@@ -190,14 +191,24 @@ def _accounts(live: Sequence[WorkerStatus]) -> Iterable[Finding]:
                 seen.setdefault((account.name, account.state), []).append((account.since, account.cause))
     for (name, state), causes in seen.items():
         since = min((moment for moment, _ in causes if moment is not None), default=None)
-        because = ", ".join(sorted({cause for _, cause in causes if cause})) or "no answers"
+        codes = sorted({cause for _, cause in causes if cause})
+        because = ", ".join(codes) or "no answers"
+        refused = next((REGISTRY[code] for code in codes if code in REGISTRY and _is_ours(REGISTRY[code])), None)
         began = f" since {clock(since)}" if since is not None else ""
-        if state is AccountState.OUTAGE:
+        if state is AccountState.OUTAGE and refused is not None:
+            text = f"account {name}: {refused.meaning} ({because}){began}; its events wait. {refused.remedy}"
+            yield Finding(Kind.TARGET, Level.BAD, "Marketing Cloud refuses us", text, person=True)
+        elif state is AccountState.OUTAGE:
             text = f"account {name}: Marketing Cloud is away{began} ({because}); its events wait"
             yield Finding(Kind.TARGET, Level.BAD, "Marketing Cloud is away", text, person=True)
         else:
             text = f"account {name} is throttled{began} ({because})"
             yield Finding(Kind.TARGET, Level.WAITING, "throttled", text, person=False)
+
+
+def _is_ours(entry: ErrorEntry) -> bool:
+    """Whether Marketing Cloud is there and does not take what we bring: our credentials or rights."""
+    return entry.error_class is ErrorClass.AUTH
 
 
 def _lag(facts: Facts, live: Sequence[WorkerStatus], now_ms: int) -> Iterable[Finding]:
@@ -210,13 +221,14 @@ def _lag(facts: Facts, live: Sequence[WorkerStatus], now_ms: int) -> Iterable[Fi
 
 def _incidents(incidents: Sequence[OpenIncident]) -> Iterable[Finding]:
     for one in sorted(incidents, key=lambda incident: incident.since_ms):
-        text = f"{one.number or 'incident'} {one.severity}: {one.fingerprint} since {clock(one.since_ms)}"
+        name = f"incident {one.number}" if one.number else "an incident"
+        text = f"{name} is open since {clock(one.since_ms)}: {one.severity}, {one.fingerprint}"
         yield Finding(Kind.INCIDENT, Level.GOOD, "incident", text, person=True)
 
 
 def _dead_letters(by_reason: Mapping[str, int]) -> Iterable[Finding]:
     if number := sum(by_reason.values()):
-        text = f"{number:,} dead letter{'s wait' if number != 1 else ' waits'} for somebody to deal with"
+        text = f"{number:,} dead letter{'s wait' if number != 1 else ' waits'} to be dealt with"
         yield Finding(Kind.DEAD_LETTERS, Level.GOOD, "dead letters", text, person=True)
 
 

@@ -84,7 +84,9 @@ def _timestamps(consumer: Consumer, topic: str, starts: dict[int, int]) -> tuple
             break
         for message in consumer.consume(num_messages=len(starts), timeout=0.1):
             error, number = message.error(), message.partition()
-            if error is None and number in missing:
+            if number not in missing:
+                continue  # of what came before the pause, its end included
+            if error is None:
                 missing.discard(number)
                 found[number] = message.timestamp()[1]
                 consumer.pause([TopicPartition(topic, number)])

@@ -134,7 +134,7 @@ def test_people_see_drift_writes_reasons_and_numbers_but_no_values(shown: Shown)
     text = shown(show_values=False)
     assert "example.com" not in text
     assert "C-1/1" in text
-    assert "Value, Type" in text
+    assert "Value  Type" in text
     assert "C-5/[1]" in text
     assert "drifted: C-1: only in part [bold]" in text
     assert "pending: C-3: waits" in text

@@ -19,6 +19,7 @@ from app.domain.worker_status import (
 NOW = 1_763_000_000_000
 AWAY = AccountStatus(name="default", state=AccountState.OUTAGE, cause="CMT-TIMEOUT", since=NOW - 90_000)
 THROTTLED = AccountStatus(name="default", state=AccountState.THROTTLED, cause="CMT-RATE-LIMITED", since=NOW - 5_000)
+REFUSED = AccountStatus(name="default", state=AccountState.OUTAGE, cause="CMT-TOKEN-REFUSED", since=NOW - 90_000)
 KAFKA = ReasonStatus(kind="kafka", text="no heartbeat was answered")
 
 
@@ -54,6 +55,13 @@ def test_a_pipeline_that_works_needs_nobody() -> None:
             True,
             "2025-11-13 02:11:50Z (CMT-TIM",
         ),
+        (
+            facts(worker(accounts=(REFUSED,))),
+            "bad",
+            "Marketing Cloud refuses us",
+            True,
+            "Check CMT_CLIENT_ID",
+        ),
         (facts(worker(accounts=(THROTTLED,))), "waiting", "throttled", False, "default is throttled since"),
         (facts(worker(ready=False, reasons=(KAFKA,))), "bad", "Kafka is away", True, "a: no heartbeat was answered"),
         (facts(worker(reasons=(KAFKA,), started=NOW - 9)), "waiting", "starting", False, "a: no heartbeat"),
@@ -80,7 +88,7 @@ def test_the_badge_is_red_however_complete_the_numbers_are() -> None:
     judgement = judge(facts(worker(accounts=(AWAY,)), incidents=[incident], dead_letters={"A": 1}, complete=True), NOW)
     assert (judgement.level, judgement.badge) == (Level.BAD, "Marketing Cloud is away")
     assert [f.text for f in judgement.findings if "INC1" in f.text] == [
-        "INC1 outage: CMT-OUTAGE:event:- since 2025-11-13 02:11:50Z"
+        "incident INC1 is open since 2025-11-13 02:11:50Z: outage, CMT-OUTAGE:event:-"
     ]
 
 

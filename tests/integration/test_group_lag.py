@@ -1,0 +1,21 @@
+"""How far a group is behind, asked from a real broker."""
+
+from __future__ import annotations
+
+from app.kafka.group_lag import group_lag
+from tests.kafka_probe import KafkaProbe, MakeKafkaSettings
+
+# One record more or less in the last partition, and its end was not read in one go with its records.
+RECORDS = {0: 5, 1: 7, 2: 2, 3: 24, 4: 2, 5: 15, 6: 0, 7: 5}
+
+
+def test_records_count_though_the_end_of_their_partition_is_read_with_them(
+    kafka: KafkaProbe, make_kafka_settings: MakeKafkaSettings
+) -> None:
+    settings = make_kafka_settings(partitions=8)
+    for number, records in RECORDS.items():
+        if records:
+            kafka.produce(settings.topic, [(b"C-1", b"{}")] * records, partition=number)
+    lag = group_lag(settings)
+    assert {number: one.records for number, one in lag.items()} == RECORDS
+    assert all(one.since_ms for number, one in lag.items() if RECORDS[number])
