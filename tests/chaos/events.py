@@ -11,7 +11,6 @@ import json
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 # Of the events, so many percent come from so many consumers.
@@ -30,8 +29,6 @@ _ENTITIES = {
     "optIn": ("OptInId", "Source", "Channel"),
 }
 
-
-_MARK_ZERO = datetime(2026, 1, 1, tzinfo=UTC)
 
 _Row = dict[str, str]
 
@@ -147,15 +144,12 @@ def _post(rng: random.Random, person: _Consumer, operation: str, *, keep: bool =
         entities[name] = [row]
         if keep:
             person.rows.setdefault(name, {})[one] = row
-    parent = {"ConsumerId": person.id, "FirstName": f"name {rng.randrange(50)}", "UpdatedAt": _date(person.marks)}
+    # Marks are text: until a worker knows the types of columns it writes an equal date again, which no judge can tell
+    # from a call out of order.
+    parent = {"ConsumerId": person.id, "FirstName": f"name {rng.randrange(50)}", "LastName": mark}
     if rng.random() < 0.3:
         parent["Language"] = rng.choice(("de", "fr", "pl"))
     return _base(person, operation) | {"consumer": parent, "entities": entities}
-
-
-def _date(mark: int) -> str:
-    """A Date column tells whole seconds apart."""
-    return (_MARK_ZERO + timedelta(seconds=mark)).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _row(name: str, key: str) -> _Row:

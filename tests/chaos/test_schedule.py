@@ -142,5 +142,5 @@ def test_the_marks_of_a_consumer_rise() -> None:
     marks: dict[bytes, list[str]] = {}
     for draft in drafts(3, 2000, 40):
         if draft.valid and draft.value and draft.key and "consumer" in (document := json.loads(draft.value)):
-            marks.setdefault(draft.key, []).append(document["consumer"]["UpdatedAt"])
+            marks.setdefault(draft.key, []).append(document["consumer"]["LastName"])
     assert all(a < b for own in marks.values() for a, b in itertools.pairwise(own))

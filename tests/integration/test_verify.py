@@ -192,7 +192,7 @@ def test_what_is_not_settled_or_no_longer_in_kafka_is_not_judged_or_only_in_part
     site.settle(*(new(name, pet=[pet("P-1")]) for name in (parked, failed, lost, erased)), delete_profile(erased))
     with simulator.fault("row_error", consumerId=failed, dataExtension="CMT_Consumer"):
         site.settle(update(failed))
-    with simulator.fault("server_fault", consumerId=parked):
+    with simulator.fault("server_fault", consumerId=parked, operation="Update"):  # reads are for verify
         site.deployment.publish(update(parked))
         code, document = site.verify("--consumer", parked)
         assert (code, status_of(document, parked), document["checked"]) == (0, "pending", 0)

@@ -119,6 +119,7 @@ class Deployment:
                     "partitioner": partitioner,
                     "compression.type": compression,
                     "linger.ms": 1,
+                    "socket.timeout.ms": 5_000,  # a broker that hangs is asked once more, or another one is
                     # Larger than the topics take: whether a record is too large is the broker's say.
                     "message.max.bytes": 64 * 1024 * 1024,
                 }
