@@ -53,6 +53,9 @@ QUICK = {
 
 Document = Mapping[str, Any]
 
+# A producer of a test gets so long also from a cluster of which one broker hangs: it asks the others in turn.
+ACKNOWLEDGED_SECONDS = 90.0
+
 
 @dataclass(frozen=True, slots=True)
 class Published:
@@ -152,10 +155,10 @@ class Deployment:
                 )
 
             producer.produce(self.kafka.topic, value, key, headers=list(headers or ()), on_delivery=delivered, **where)
-        left = producer.flush(DEADLINE_SECONDS)
+        left = producer.flush(ACKNOWLEDGED_SECONDS)
         if errors:
             raise KafkaException(errors[0])
-        assert left == 0, f"{left} records not acknowledged within {DEADLINE_SECONDS:g} s"
+        assert left == 0, f"{left} records not acknowledged within {ACKNOWLEDGED_SECONDS:g} s"
         return [done[number] for number in range(len(given))]
 
     def forget_producers(self) -> None:
