@@ -15,8 +15,10 @@ from tests.integration.worker.simulator_probe import running_simulator
 from tests.integration.worker.worker_process import wait_for
 
 THROTTLED = "CMT-RATE-LIMITED:event:-"
-# Half of the calls are throttled, and each of them waits for a second or two.
-THROTTLED_SECONDS = 90.0
+# Half of the calls are throttled, and each of them waits for a second or two; one that is throttled many times in a
+# row waits for up to a minute, so the throttling ends some time.
+THROTTLED_CALLS = 200
+THROTTLED_SECONDS = 120.0
 
 
 @pytest.fixture
@@ -35,13 +37,14 @@ def test_throttling_kills_no_event_and_is_one_incident_and_a_stop_does_not_wait_
 ) -> None:
     simulator = installation.simulator
     worker = installation.worker(SYNC_BREAKER_ALERT_SECONDS="600").ready()
-    with simulator.fault("rate_limited", probability=0.5):
+    with simulator.fault("rate_limited", probability=0.5, times=THROTTLED_CALLS):
         people = [fresh_consumer() for _ in range(100)]
         events = installation.publish(
             *(new(person, pet=[pet("p")]) for person in people),
             *(update(person, pet=[pet("q")]) for person in people[:10]),
         )
         totals = installation.settled(worker, len(events), within=THROTTLED_SECONDS)
+    assert simulator.faults_fired()["rate_limited"] >= THROTTLED_CALLS / 2
     assert totals["synced"] == len(events)
     assert installation.dead_letters() == []
     assert installation.retry_copies() == [], "nobody was parked: no attempt failed"
