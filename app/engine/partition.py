@@ -44,7 +44,7 @@ from app.engine.parked import ParkedConsumer
 from app.engine.partition_tasks import Abandoned, PartitionTasks
 from app.engine.producer import TooLarge, Write
 from app.engine.wanted import Wanted
-from app.engine.work import Result, Work
+from app.engine.work import Follows, Result, Work
 from app.observe.redaction import hash_consumer
 
 log = structlog.get_logger(__name__)
@@ -461,6 +461,7 @@ class Partition(PartitionTasks):
                 await self.until_lease()  # the answer counts only if nobody else can have taken over meanwhile
             if result.blocked:
                 context.gates.shut(target, context.flow.kind(work, state))
+                context.flow.failed(work, result, attempt, Follows.WAITS_FOR_RIGHT, state)
                 await self._until_nothing_is_late(result.late_seconds)
                 if may_step_aside:
                     return None
@@ -471,6 +472,9 @@ class Partition(PartitionTasks):
                 last = attempt >= context.sync.max_attempts
                 await self._look_for_an_outage(breaker, work.consumer, result, first_failed_ms if last else None)
             outage = result.target_failed and breaker.is_open
+            if result.failures:
+                follows = Follows.WAITS_FOR_TARGET if outage else Follows.DECISION
+                context.flow.failed(work, result, attempt, follows, state)
             if outage or isinstance(result.decision, Settle):
                 await self._until_nothing_is_late(result.late_seconds)
             if not outage:
@@ -478,7 +482,15 @@ class Partition(PartitionTasks):
             # That was the outage, not the event: no attempt is used up.
 
     def _met_a_bug(self, work: Work, attempt: int, error: Exception) -> Result:
-        log.error("bug while working on an event", id=work.record.id, topic=work.record.topic, exc_info=error)
+        record = work.record
+        log.error(
+            "bug while working on an event",
+            event_id=work.event_id,
+            topic=record.topic,
+            partition=record.partition,
+            offset=record.offset,
+            exc_info=error,
+        )
         return self._context.flow.gave_up(work, SYNC_BUG, type(error).__name__, attempt)
 
     async def _settle_or_give_up(self, record: SourceRecord, result: Result, first_failed_ms: int) -> Verdict | None:

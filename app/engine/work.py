@@ -6,20 +6,21 @@ The engine moves events, keeps their order and their counts; a flow says what an
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from enum import Enum, auto
 from typing import Any, Protocol
 
 from app.domain.consumer_state import ConsumerState
 from app.domain.counts import Settlement
 from app.domain.errors import ErrorEntry
 from app.domain.event import InvalidEvent
-from app.domain.outcome import Settle, TryAgain
+from app.domain.outcome import Failure, Settle, TryAgain
 from app.domain.permit import Permit
 from app.domain.pipeline import Pipeline, Role
 from app.domain.record import SourceRecord
 from app.domain.state import Verdict
 from app.domain.value_class import value_class
 
-__all__ = ["ConsumerStates", "Flow", "Observer", "Permit", "Result", "StatesUnavailable", "Work"]
+__all__ = ["ConsumerStates", "Flow", "Follows", "Observer", "Permit", "Result", "StatesUnavailable", "Work"]
 
 
 @value_class(frozen=True, slots=True)
@@ -42,6 +43,15 @@ class Result:
     target_down: bool = False  # it failed in a way that meets every call alike
     blocked: bool = False  # a right is missing that every event of its kind needs
     late_seconds: float = 0.0  # a call that was given up may still be carried out for so long
+    failures: tuple[Failure, ...] = ()
+
+
+class Follows(Enum):
+    """What follows an attempt with failures."""
+
+    DECISION = auto()  # what the result says: the attempt counts
+    WAITS_FOR_TARGET = auto()
+    WAITS_FOR_RIGHT = auto()
 
 
 class Flow(Protocol):
@@ -65,6 +75,9 @@ class Flow(Protocol):
 
     async def run(self, work: Work, *, attempt: int, last: bool, state: ConsumerState | None, permit: Permit) -> Result:
         """Do what the event asks for; ``state`` is the consumer's record. Raises only what ``permit`` raises."""
+
+    def failed(self, work: Work, result: Result, attempt: int, follows: Follows, state: ConsumerState | None) -> None:
+        """Something failed in ``run``; called when it is known what follows, for the log."""
 
     def gave_up(self, work: Work, entry: ErrorEntry, message: str, attempt: int) -> Result:
         """How an event counts that the engine itself had to give up."""

@@ -21,12 +21,13 @@ from app.domain.counts import EVENT_ENTITY, FailureCount, Settlement
 from app.domain.entities import OWN_ACCOUNT, Catalog, EntityType
 from app.domain.errors import CMT_NOT_ALLOWED, CMT_PERMISSION, SYNC_COPY_LOST, SYNC_SUPERSEDED, ErrorEntry
 from app.domain.event import UNKNOWN_MARKET, InvalidEvent, ProfileEvent, read_event
-from app.domain.outcome import Attempt, Failure, Outcome, Phase, RecordCount, Settle, TryAgain, decide
+from app.domain.outcome import Attempt, Failure, Outcome, Phase, RecordCount, Settle, decide
 from app.domain.record import SourceRecord
 from app.domain.row_digests import Digests
 from app.domain.state import Verdict
 from app.domain.supersedes import Superseded, deleted_rows, what_is_left
-from app.engine.work import Permit, Result, Work
+from app.engine.work import Follows, Permit, Result, Work
+from app.flows.failed_calls import FailedCalls
 from app.flows.outage import right_entity
 from app.incidents.alert import Alert, Severity
 from app.observe.redaction import hash_consumer
@@ -63,6 +64,7 @@ class ConsumerSync:
         self._dry_run = settings.dry_run
         self._may_wait = settings.breaker_failures > 0
         self._typed = typed
+        self._failed_calls = FailedCalls()
         # By the identity of a market's part of the catalog, which lives as long as the digests.
         self._digests: dict[int, Digests] = {}
 
@@ -77,7 +79,14 @@ class ConsumerSync:
 
     def invalid(self, record: SourceRecord, problem: InvalidEvent) -> Settlement:
         """An invalid event counts under the reason it is invalid for."""
-        log.warning("invalid event", id=record.id, reason=problem.entry.code, detail=problem.message)
+        log.warning(
+            "invalid event",
+            event_id=problem.event_id,
+            partition=record.partition,
+            offset=record.offset,
+            reason=problem.entry.code,
+            detail=problem.message,
+        )
         return Settlement(
             consumer_id=_consumer_of(record),
             event_id=problem.event_id,
@@ -106,23 +115,11 @@ class ConsumerSync:
             return self._superseded(work, event, left, attempt)
         event = left
         outcome = await self._sink.apply(event, last_attempt=last, permit=permit)
+        if self._failed_calls.any_told and not any(_is_the_accounts(failure) for failure in outcome.failures):
+            self._failed_calls.answered(self._account_of(event.market), self.kind(work, state))
         decision = decide(outcome, attempts_left=not last, child_failure_to_dlq=self._failures_to_dlq)
         if isinstance(decision, Settle) and decision.alert:
             decision = self._alerting(decision)
-        for failure in outcome.failures:
-            log.warning(
-                "a call failed",
-                id=work.record.id,
-                consumer=hash_consumer(work.consumer),
-                market=event.market,
-                operation=event.operation.value,
-                entity=failure.entity.value,
-                phase=failure.phase.value,
-                reason=failure.code,
-                detail=failure.message,
-                attempt=attempt,
-                next=_what_follows(decision, failure),
-            )
         settlement = None
         if isinstance(decision, Settle):
             settlement = self._settlement(event, work.record, decision, outcome, attempt)
@@ -133,10 +130,24 @@ class ConsumerSync:
             target_down=any(failure.entry.every_call for failure in outcome.failures),
             blocked=self._may_wait and any(failure.code == CMT_NOT_ALLOWED.code for failure in outcome.failures),
             late_seconds=outcome.late_seconds,
+            failures=outcome.failures,
         )
 
+    def failed(self, work: Work, result: Result, attempt: int, follows: Follows, state: ConsumerState | None) -> None:
+        """For the log: what failed, and what follows."""
+        market = _event_of(work, state).market
+        account, kind = self._account_of(market), self.kind(work, state)
+        self._failed_calls.tell(work, result, attempt, follows, account=account, kind=kind, market=market)
+
     def _superseded(self, work: Work, event: ProfileEvent, why: Superseded, attempt: int) -> Result:
-        log.info("superseded, not sent", id=work.record.id, consumer=hash_consumer(work.consumer), why=why.message)
+        log.info(
+            "superseded, not sent",
+            event_id=work.event_id,
+            partition=work.record.partition,
+            offset=work.record.offset,
+            consumer=hash_consumer(work.consumer),
+            why=why.message,
+        )
         failure = Failure(SYNC_SUPERSEDED.code, why.message, EntityType.CONSUMER, Phase.BEFORE_PARENT)
         decision = Settle(Outcome.SUPERSEDED, failure)
         return Result(decision, self._settlement(event, work.record, decision, Attempt(), attempt))
@@ -229,14 +240,9 @@ class ConsumerSync:
         return self._catalog.of_market(event.market) or self._catalog
 
 
-def _what_follows(decision: TryAgain | Settle, failure: Failure) -> str:
-    """What a failed call leads to, as far as the flow can tell. Failures of the target's health are the engine's to
-    judge: while its breaker is open, events wait and no attempt is used up, also the last one."""
-    if isinstance(decision, TryAgain):
-        return "another attempt"
-    if failure.entry.transport or failure.entry.every_call:
-        return f"{decision.outcome.value}, unless the account is down: then it waits"
-    return decision.outcome.value
+def _is_the_accounts(failure: Failure) -> bool:
+    """Whether it says something of the account rather than of the event."""
+    return failure.entry.transport or failure.entry.every_call or failure.code == CMT_NOT_ALLOWED.code
 
 
 def _event_of(work: Work, state: ConsumerState | None = None) -> ProfileEvent:

@@ -132,6 +132,8 @@ class OutageWatch:
         self.causes: set[str] = set()  # fingerprints of what was reported and is not over
         self._throttled_at: float | None = None  # the last throttled answer when it was looked at
         self._task: asyncio.Task[None] | None = None
+        self._opened_at: float | None = None  # of a breaker whose opening was logged
+        self._most_waiting = 0
 
     async def __aenter__(self) -> Self:
         self._task = asyncio.create_task(self._watch(), name="outage watch")
@@ -149,25 +151,29 @@ class OutageWatch:
         must_run(self._task)
 
     async def _watch(self) -> None:
-        logged = False
         while True:
-            if self._breaker.is_open is not logged:
-                logged = self._log()
+            self._look_at_breaker()
             await self._look_for_an_outage()
             await self._look_for_throttling()
             await self._look_for_missing_rights()
             await asyncio.sleep(LOOK_SECONDS)
 
-    def _log(self) -> bool:
-        if self._breaker.is_open:
-            log.warning(
-                "circuit breaker opened: no event of this account is worked on until it answers",
+    def _look_at_breaker(self) -> None:
+        breaker = self._breaker
+        if breaker.is_open:
+            if self._opened_at is None:
+                self._opened_at = breaker.now() - breaker.open_seconds
+                self._most_waiting = 0
+                _say_opened(self._account, self._health.trouble)
+            self._most_waiting = max(self._most_waiting, self._waiting())
+        elif self._opened_at is not None:
+            log.info(
+                "circuit breaker closed: Marketing Cloud answers again, work goes on",
                 account=self._account,
-                reason=self._health.trouble.code if self._health.trouble else None,
+                open_seconds=round(breaker.now() - self._opened_at),
+                events_waiting=self._most_waiting,
             )
-        else:
-            log.info("circuit breaker closed: Marketing Cloud answers again", account=self._account)
-        return self._breaker.is_open
+            self._opened_at = None
 
     async def _look_for_an_outage(self) -> None:
         breaker, trouble = self._breaker, self._health.trouble
@@ -255,6 +261,22 @@ class OutageWatch:
         (self.causes.add if kind is AlertKind.OPEN else self.causes.discard)(alert.fingerprint)
         await self._producer.write_one(
             Write(self._kafka.alerts_topic, None, alert.fingerprint.encode(), alert.to_bytes())
+        )
+
+
+def _say_opened(account: str, trouble: ErrorEntry | None) -> None:
+    if trouble is not None and trouble.error_class is ErrorClass.AUTH:
+        log.error(
+            "circuit breaker opened: Marketing Cloud refuses us, events wait until this is corrected",
+            account=account,
+            reason=trouble.code,
+            do=trouble.remedy,
+        )
+    else:
+        log.warning(
+            "circuit breaker opened: Marketing Cloud is away, events wait until it answers",
+            account=account,
+            reason=trouble.code if trouble else None,
         )
 
 

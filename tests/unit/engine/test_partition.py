@@ -17,6 +17,7 @@ from app.engine.breaker import WAITING_TO_PROBE
 from app.engine.context import EngineStopped, now_ms
 from app.engine.headers import Failing, retry_headers
 from app.engine.producer import Write
+from app.engine.work import Follows
 from tests.unit.engine.world import DAY, KAFKA, MAX_ATTEMPTS, Event, Lost, World
 
 SCRIPTS = ["ok", "ok", "ok", "once", "twice", "never", "refused", "partial", "bug", "invalid"]
@@ -105,6 +106,27 @@ async def test_an_outage_costs_no_event_however_few_there_are() -> None:
     world.flow.target_is_up = True
     assert await world.run()
     assert (world.outcomes(), world.dead_letters()) == ({"synced": 1}, [])
+    await world.stop()
+
+
+async def test_the_flow_hears_whether_a_failure_used_up_an_attempt() -> None:
+    world = World([Event("a"), Event("b", "unanswered")], breaker_failures=6)
+    world.flow.target_is_up = False
+    await world.start()
+    await until(lambda: world.breaker.is_open)
+    await settle_down()
+    follows = [what for _, _, what in world.flow.told]
+    assert follows[0] is Follows.DECISION, "an attempt that was made before the breaker opened"
+    assert set(follows[1:]) == {Follows.WAITS_FOR_TARGET}, "the breaker is open: no attempt is used up"
+    await world.stop()
+
+
+async def test_the_flow_hears_that_an_event_waits_for_a_right() -> None:
+    world = World([Event("a", "needs")], breaker_failures=6)
+    world.flow.right_is_there = False
+    await world.start()
+    await until(lambda: world.flow.told)
+    assert {what for _, _, what in world.flow.told} == {Follows.WAITS_FOR_RIGHT}
     await world.stop()
 
 

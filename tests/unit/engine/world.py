@@ -41,7 +41,7 @@ from app.engine.ownership import Ownership
 from app.engine.partition import Partition
 from app.engine.producer import TooLarge, Write
 from app.engine.stream import Stream
-from app.engine.work import Permit, Result, Seen, Work
+from app.engine.work import Follows, Permit, Result, Seen, Work
 from app.settings import KafkaSettings, SyncSettings
 from tests.unit.engine.fakes import FakeProducer, MemoryStates
 
@@ -168,6 +168,7 @@ class ScriptedFlow:
     right_is_there: bool = True  # that ``needs`` events need
     target_is_up: bool = True  # of all targets
     down: set[str] = field(default_factory=set)  # some of them
+    told: list[tuple[int, int, Follows]] = field(default_factory=list)  # (offset, attempt, what follows)
 
     def read(self, record: SourceRecord) -> Work:
         consumer, script = (record.value or b"").decode().split("|")
@@ -217,11 +218,11 @@ class ScriptedFlow:
                     breaker.failed()
                 failure = Failure(CMT_SERVER_FAULT.code, "no answer", EntityType.CONSUMER, Phase.PARENT)
                 result = self._settled(work, attempt, failure) if last else Result(TryAgain(failure))
-                return replace(result, target_failed=True, late_seconds=self.late_seconds)
+                return replace(result, target_failed=True, late_seconds=self.late_seconds, failures=(failure,))
             breaker.succeeded()
         if script == "needs" and not self.right_is_there:
             failure = Failure(CMT_NOT_ALLOWED.code, "no right", EntityType.CONSUMER, Phase.BEFORE_PARENT)
-            return Result(TryAgain(failure), blocked=True)
+            return Result(TryAgain(failure), blocked=True, failures=(failure,))
         if script == "bug":
             raise RuntimeError("a bug of the flow")
         failing = {"once": 1, "twice": 2, "never": MAX_ATTEMPTS}.get(script, 0)
@@ -234,6 +235,9 @@ class ScriptedFlow:
         outcome = Outcome.PARTIAL if script == "partial" else Outcome.SYNCED
         late_seconds = self.late_seconds if script == "partial" else 0.0
         return Result(Settle(outcome), self._settlement(work, attempt, outcome, None), late_seconds=late_seconds)
+
+    def failed(self, work: Work, result: Result, attempt: int, follows: Follows, state: ConsumerState | None) -> None:
+        self.told.append((work.record.offset, attempt, follows))
 
     def gave_up(self, work: Work, entry: ErrorEntry, message: str, attempt: int) -> Result:
         return self._settled(work, attempt, Failure(entry.code, message, EntityType.CONSUMER, Phase.PARENT))

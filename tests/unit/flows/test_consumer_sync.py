@@ -343,18 +343,6 @@ async def test_a_lost_lease_ends_the_attempt_without_an_outcome(catalog: Catalog
         await flow.run(flow.read(record()), attempt=1, last=False, state=None, permit=lost)
 
 
-async def test_every_failure_is_logged_with_what_comes_next_and_without_the_consumer(catalog: Catalog) -> None:
-    with capture_logs() as logged:
-        await run(catalog, Attempt((failure("CMT-ROW-CONTENTION", PET, Phase.CHILD),)))
-        await run(catalog, Attempt((failure("CMT-ROW-INVALID", PET, Phase.CHILD),)))
-    assert [(entry["reason"], entry["next"], entry["id"]) for entry in logged] == [
-        ("CMT-ROW-CONTENTION", "another attempt", "3-14"),
-        ("CMT-ROW-INVALID", "partial", "3-14"),
-    ]
-    assert "ann-4711" not in str(logged)
-    assert logged[0]["consumer"] == hash_consumer("ann-4711")
-
-
 async def test_a_dry_run_makes_no_incident(catalog: Catalog) -> None:
     result = await run(catalog, Attempt((failure("CMT-RETRIEVE-ERROR", PET, Phase.BEFORE_PARENT),)), dry_run=True)
     assert isinstance(result.decision, Settle)
@@ -403,17 +391,3 @@ async def test_a_right_that_one_data_extension_lacks_is_one_incident_for_each_ac
     assert result.settlement is not None
     key, _ = flow.alert(record(), Verdict(result.settlement, "masked", 10, 20, alert=True))
     assert key.decode() == fingerprint
-
-
-@pytest.mark.parametrize(
-    ("code", "follows"),
-    [
-        ("CMT-TIMEOUT", "failed, unless the account is down: then it waits"),
-        ("CMT-TOKEN-REFUSED", "failed, unless the account is down: then it waits"),
-        ("CMT-ROW-INVALID", "failed"),
-    ],
-)
-async def test_the_log_does_not_say_failed_of_what_may_be_a_probe(catalog: Catalog, code: str, follows: str) -> None:
-    with capture_logs() as logged:
-        await run(catalog, Attempt((failure(code),)), last=True)
-    assert [line["next"] for line in logged if line["event"] == "a call failed"] == [follows]

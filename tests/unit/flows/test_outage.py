@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable
 
 import pytest
+from structlog.testing import capture_logs
 
 from app.cmt.rights import Right
 from app.engine.breaker import Breaker
@@ -106,6 +107,45 @@ async def test_one_alert_says_that_it_lasts_and_one_that_it_is_over(monkeypatch:
     assert [alert.kind for alert in alerts] == [AlertKind.OPEN, AlertKind.RESOLVE]
     assert len({alert.fingerprint for alert in alerts}) == 1
     assert {record.key for record in producer.written} == {alerts[0].fingerprint.encode()}
+
+
+async def test_the_log_says_why_the_breaker_opened_and_how_long_it_was_open_and_what_waited(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(outage, "LOOK_SECONDS", 0.005)
+    clock, producer, waiting = Clock(), FakeProducer(), 3
+    health = TargetHealth(Breaker(1, 5.0, clock=clock), Metrics(), "default")
+    watch = OutageWatch("default", health, producer, KAFKA, 60, lambda: waiting)  # type: ignore[arg-type]
+    with capture_logs() as logged:
+        async with watch:
+            health.call("upsert", "pet", "CMT-TIMEOUT", 0.1)
+            await until(lambda: logged)
+            waiting = 17
+            await asyncio.sleep(0.02)
+            waiting = 5  # some are done by the time it is noticed that the breaker has closed
+            clock.now += 42
+            health.call("upsert", "pet", "ok", 0.1)
+            await until(lambda: len(logged) == 2)
+            await asyncio.sleep(0.02)
+    opened, closed = logged
+    assert (opened["log_level"], opened["reason"]) == ("warning", "CMT-TIMEOUT")
+    assert opened["event"].startswith("circuit breaker opened")
+    assert closed["event"].startswith("circuit breaker closed")
+    assert (closed["open_seconds"], closed["events_waiting"]) == (42, 17)
+
+
+async def test_refused_credentials_open_the_breaker_with_an_error_that_says_what_to_check(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(outage, "LOOK_SECONDS", 0.005)
+    health = TargetHealth(Breaker(1, 5.0), Metrics(), "default")
+    with capture_logs() as logged:
+        async with watching(health.breaker, FakeProducer(), health=health):
+            health.token("CMT-TOKEN-REFUSED")
+            health.breaker.trip()
+            await until(lambda: logged)
+    assert (logged[0]["log_level"], logged[0]["reason"]) == ("error", "CMT-TOKEN-REFUSED")
+    assert "CMT_CLIENT_SECRET" in logged[0]["do"]
 
 
 async def test_a_short_outage_makes_no_alert_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
