@@ -4,22 +4,30 @@ from __future__ import annotations
 
 from app.cli.failing import CommandError, reported_failures
 from app.flows.configuration import worker_settings
-from app.settings import ConfigurationError, warnings
+from app.settings import ConfigurationError, WorkerSettings, warnings
 
 
 def worker() -> None:
     """Run one worker until SIGTERM or SIGINT; a second signal quits at once."""
     with reported_failures():
-        try:
-            settings = worker_settings()
-        except ConfigurationError as error:
-            # A variable that is spelled wrong is often the reason why another one is missing.
-            raise ConfigurationError([*error.problems, *warnings()]) from None
-        from app.flows.worker import WorkerFailed, run_worker
-        from app.readmodels import SlotError
-        from app.web.server import WebServerError
+        settings = _settings()
+    from app.flows.worker import WorkerFailed, run_worker, say_stopped
+    from app.readmodels import SlotError
+    from app.web.server import WebServerError
 
-        try:
-            run_worker(settings)
-        except (WorkerFailed, SlotError, WebServerError) as error:
-            raise CommandError(str(error)) from error
+    try:
+        with reported_failures():
+            try:
+                run_worker(settings)
+            except (WorkerFailed, SlotError, WebServerError) as error:
+                raise CommandError(str(error)) from error
+    finally:
+        say_stopped()
+
+
+def _settings() -> WorkerSettings:
+    try:
+        return worker_settings()
+    except ConfigurationError as error:
+        # A variable that is spelled wrong is often the reason why another one is missing.
+        raise ConfigurationError([*error.problems, *warnings()]) from None

@@ -19,6 +19,7 @@ from app.domain.state import PartitionState
 from app.engine.context import EngineContext, EngineStopped
 from app.engine.ledger import TopicPartition
 from app.engine.work import Seen, TopicsUnknown
+from app.observe.reminder import Reminder
 
 log = structlog.get_logger(__name__)
 
@@ -53,6 +54,7 @@ class Claims:
     def __init__(self, context: EngineContext) -> None:
         self._context = context
         self._state_id = ""
+        self._reminder = Reminder()
         self._begins: dict[int, int] = {}  # what is missing below these offsets was reported
 
     async def look(self, is_current: Callable[[], bool]) -> Seen | None:
@@ -61,9 +63,13 @@ class Claims:
             try:
                 seen = await self._context.topics.look()
             except TopicsUnknown as error:
-                log.warning("cannot compare the topics with the state yet, trying on", reason=str(error))
+                if self._reminder.due():
+                    log.warning(
+                        "cannot compare the topics with the state yet, trying again every second", reason=str(error)
+                    )
                 await asyncio.sleep(AGAIN_SECONDS)
                 continue
+            self._reminder.over()
             self._state_id = seen.state_id or self._state_id
             return seen
         return None

@@ -20,9 +20,9 @@ import structlog
 from app.cmt.accounts import AccountClients
 from app.cmt.canary import gets_through
 from app.cmt.client import CmtClient
-from app.cmt.errors import CallFailed
+from app.cmt.errors import CallError, CallFailed
 from app.domain.entities import Catalog, EntityType
-from app.domain.errors import EVENT_MARKET_UNKNOWN
+from app.domain.errors import EVENT_MARKET_UNKNOWN, ErrorClass, lookup
 from app.domain.event import ProfileEvent, unknown_market
 from app.domain.outcome import Attempt, Failure, Phase, RecordCount
 from app.engine.breaker import Breaker
@@ -111,13 +111,15 @@ class Accounts:
 
     async def _learn_types(self, account: str) -> None:
         """Ask once what columns there are, and again until it is known: nothing else waits for it."""
-        wait = LEARN_AGAIN_SECONDS
+        wait, before = LEARN_AGAIN_SECONDS, ""
         while True:
             try:
                 found = await self._clients.learn_types(account)
                 break
             except CallFailed as failed:
-                log.info("types of columns are not known yet", account=account, reason=failed.error.code)
+                if failed.error.code != before:
+                    say_not_learned(account, failed.error)
+                before = failed.error.code
             await asyncio.sleep(wait * random.uniform(0.5, 1))  # noqa: S311 - spreads load, guards nothing
             wait = min(2 * wait, LEARN_AGAIN_MOST_SECONDS)
         for destination in self._clients:
@@ -169,3 +171,18 @@ class Accounts:
             return Attempt((failure,), (RecordCount(EntityType.CONSUMER, 0, 1),))
         sink = self._sinks[id(destination.client)]
         return await sink.apply(event, last_attempt=last_attempt, permit=permit)
+
+
+def say_not_learned(account: str, error: CallError) -> None:
+    """The first call to an account failed: if it refuses us, that is what somebody must read."""
+    entry = lookup(error.code)
+    if entry.error_class is ErrorClass.AUTH:
+        log.error(
+            "Marketing Cloud refuses us: nothing can be written until this is corrected",
+            account=account,
+            reason=error.code,
+            detail=error.message,
+            do=entry.remedy,
+        )
+    else:
+        log.info("types of columns are not known yet, asking again", account=account, reason=error.code)

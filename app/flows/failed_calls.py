@@ -67,6 +67,7 @@ class FailedCalls:
     def _is_told(
         self, failure: Failure, attempt: int, follows: Follows, *, account: str, kind: str, again: bool
     ) -> bool:
+        cause: tuple[object, ...]
         if follows is Follows.WAITS_FOR_RIGHT:
             place, cause = f"{account} {kind}", (failure.code,)
         elif follows is Follows.WAITS_FOR_TARGET:

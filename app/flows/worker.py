@@ -31,6 +31,7 @@ from app.flows.consumer_sync import ConsumerSync
 from app.flows.cut_off import CutOffReports
 from app.flows.descriptors import TooFewDescriptors, allow_descriptors, descriptors_needed
 from app.flows.identity import FLOW, state_gone
+from app.flows.kafka_absence import KafkaAbsence
 from app.flows.outage import OutageWatch
 from app.flows.own_status import OwnStatus, target_of
 from app.flows.pipeline_topics import PipelineTopics
@@ -38,7 +39,7 @@ from app.flows.states import ReadModelStates
 from app.incidents.desk import open_desk
 from app.kafka import topics
 from app.kafka.admin import Admin, KafkaAccessError
-from app.kafka.clients import aiokafka_producer_config, faust_connection
+from app.kafka.clients import aiokafka_producer_config, bootstrap_servers, faust_connection
 from app.kafka.limits import copy_bytes
 from app.kafka.start_offsets import place_group
 from app.kafka.topic_specs import Problem
@@ -95,6 +96,7 @@ class Worker:
         self._status = OwnStatus(settings, self._accounts, self._readiness)
         self._closed_topics: Callable[[], Iterable[str]] = tuple  # why topics of ours do not take writes
         self._waiting_for: Reason | None = Reason(Kind.KAFKA, "starting")
+        self._absence = KafkaAbsence(", ".join(bootstrap_servers(settings.kafka)))
 
     async def run(self) -> None:
         """Work until asked to stop.
@@ -205,7 +207,7 @@ class Worker:
             gates=Gates(sync.breaker_probe_seconds),
         )
         connection = self._connection
-        checks = [self._read_models.check, board.check, desk.check]
+        checks = [self._read_models.check, board.check, desk.check, lambda: self._look_for_kafka(context.lease)]
         self._stream = stream = Stream(
             context,
             connection={"broker": connection.broker, "broker_credentials": connection.credentials},
@@ -276,10 +278,11 @@ class Worker:
                 placed = await asyncio.to_thread(place_group, kafka)
             except KafkaAccessError as error:
                 self._waiting_for = Reason(Kind.KAFKA, str(error))
-                log.warning("Kafka is not there yet, trying on", reason=str(error))
+                self._absence.away(str(error), refused=error.refused)
                 if await self._stopped_within(KAFKA_RETRY_SECONDS):
                     return False
                 continue
+            self._absence.back()
             if report.created:
                 log.info("created topics", topics=list(report.created))
             if placed:
@@ -330,6 +333,10 @@ class Worker:
         kind = Kind.STATE if self._read_models.trouble_is_own else Kind.KAFKA
         return None if trouble is None else Reason(kind, trouble)
 
+    def _look_for_kafka(self, lease: Lease) -> None:
+        trouble = None if self._read_models.trouble_is_own else self._read_models.trouble()
+        self._absence.look(trouble, lease.silent_seconds())
+
     def _crash(self, error: BaseException) -> None:
         if isinstance(error, EngineStopped):
             log.error("cannot go on, stopping", reason=str(error))
@@ -363,7 +370,7 @@ def _is_fatal(problem: Problem, kafka: KafkaSettings) -> bool:
 
 
 def run_worker(settings: WorkerSettings) -> None:
-    """Run one worker in this process until a signal ends it.
+    """Run one worker in this process until a signal ends it. Whoever calls it says why it ended, then ``say_stopped``.
 
     Raises:
         WorkerFailed, ConfigurationError: see ``Worker``.
@@ -376,9 +383,10 @@ def run_worker(settings: WorkerSettings) -> None:
     async def run() -> None:
         await Worker(settings).run()
 
-    try:
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(run())
-    finally:
-        # The last line: whoever reads the log sees that nothing was cut off.
-        log.info("stopped")
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(run())
+
+
+def say_stopped() -> None:
+    """The last line of the log: whoever reads it sees that nothing was cut off."""
+    log.info("stopped")

@@ -31,6 +31,7 @@ _AUTHORIZATION = frozenset(
         KafkaError.GROUP_AUTHORIZATION_FAILED,
     }
 )
+_AUTHENTICATION = frozenset({KafkaError._AUTHENTICATION, KafkaError.SASL_AUTHENTICATION_FAILED, KafkaError._SSL})
 _UNREACHABLE = frozenset(
     {KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN, KafkaError._TIMED_OUT, KafkaError._TIMED_OUT_QUEUE}
 )
@@ -39,12 +40,14 @@ _UNREACHABLE = frozenset(
 class KafkaAccessError(Exception):
     """Kafka could not be reached, or refused; the message says which address and what to check.
 
-    ``code``: the Kafka error code (``confluent_kafka.KafkaError``), where there is one.
+    ``code``: the Kafka error code (``confluent_kafka.KafkaError``), where there is one. ``refused``: Kafka is there and
+    does not let us in.
     """
 
-    def __init__(self, message: str, code: int | None = None) -> None:
+    def __init__(self, message: str, code: int | None = None, *, refused: bool = False) -> None:
         super().__init__(message)
         self.code = code
+        self.refused = refused
 
 
 class Admin:
@@ -69,7 +72,11 @@ class Admin:
             yield
         except KafkaException as error:
             cause = error.args[0]
-            raise KafkaAccessError(self._message(cause, action, on), cause.code()) from error
+            message = self._message(cause, action, on)
+            # Of a connection that is refused the call itself says only that it timed out.
+            codes = {cause.code(), *(complaint.code() for complaint in self._complaints)}
+            refused = not codes.isdisjoint(_AUTHORIZATION | _AUTHENTICATION)
+            raise KafkaAccessError(message, cause.code(), refused=refused) from error
 
     def result(self, future: Future[T], action: str, on: str = "") -> T:
         """Wait for one answer.

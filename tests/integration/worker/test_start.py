@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import select
 import socket
 import socketserver
@@ -138,6 +139,32 @@ def test_wrong_setting_is_refused(tmp_path: Path, settings: Mapping[str, str], l
     assert said.startswith(line)
 
 
+def test_the_reason_of_an_end_comes_before_stopped_which_is_the_last_line(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        ended = subprocess.run(
+            [sys.executable, "-m", "app", "worker"],
+            env=plain_environment() | GOOD | {"DATA_DIR": str(tmp_path), "WEB_PORT": port},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+    assert ended.returncode == 1
+    *_, reason, last = ended.stderr.splitlines()
+    assert reason.startswith(f"cannot listen on WEB_HOST 127.0.0.1, WEB_PORT {port}: ")
+    assert json.loads(last)["event"] == "stopped"
+
+
+def test_a_misspelt_variable_is_named_beside_the_one_that_is_missing(tmp_path: Path) -> None:
+    missing, misspelt = refused(
+        tmp_path, {"KAFKA_BOOTSTRAP_SERVERS": None, "KAFKA_BOOTSTRAP_SERVER": "kafka.example.com:9092"}
+    )
+    assert missing == "KAFKA_BOOTSTRAP_SERVERS: is required but not set"
+    assert misspelt.startswith("KAFKA_BOOTSTRAP_SERVER ")
+    assert "KAFKA_BOOTSTRAP_SERVERS" in misspelt
+
+
 def six_partitions(admin: AdminClient, kafka: KafkaSettings) -> str:
     for answer in admin.create_partitions([NewPartitions(kafka.retry_topic, 6)]).values():
         answer.result(20)
@@ -179,7 +206,7 @@ def test_worker_waits_for_a_broker_that_is_away_says_so_and_goes_on_when_it_come
 
     wait_for(lambda: f"127.0.0.1:{port}" in reason(), lambda: f"/readyz names the address: {reason()}", 20)
     wait_for(
-        lambda: any(entry["event"] == "Kafka is not there yet, trying on" for entry in worker.log_entries()),
+        lambda: any(entry["event"] == "Kafka is away, work goes on when it is back" for entry in worker.log_entries()),
         worker.log_tail,
         20,
     )

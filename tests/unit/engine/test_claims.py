@@ -7,6 +7,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 
 import pytest
+from structlog.testing import capture_logs
 
 from app.domain.pipeline import Pipeline, Role
 from app.domain.state import Forwarded, PartitionState, partition_key
@@ -73,6 +74,14 @@ async def case(monkeypatch: pytest.MonkeyPatch) -> Case:
     world.context.topics = brokers
     world.cut_off = lambda *told: cut_off.append(told)  # type: ignore[method-assign]
     return Case(world, brokers, cut_off)
+
+
+async def test_topics_that_cannot_be_looked_at_are_one_line_and_not_one_for_each_try(case: Case) -> None:
+    case.brokers.away = 50
+    with capture_logs() as logged:
+        await case.take_over(None)
+    lines = [line for line in logged if line["event"].startswith("cannot compare the topics")]
+    assert [line["reason"] for line in lines] == ["away"]
 
 
 async def test_a_new_group_writes_whose_record_it_is_and_where_it_began(case: Case) -> None:

@@ -1,0 +1,64 @@
+"""Says once that Kafka is away and once that it is back. What the Kafka clients log meanwhile says neither."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+import structlog
+
+log = structlog.get_logger(__name__)
+
+# Heartbeats go out every second: several must have had no answer.
+SILENT_SECONDS = 5.0
+
+
+class KafkaAbsence:
+    """Whether Kafka is away, as far as this worker was told.
+
+    Args:
+        servers: where it should be, for people.
+        clock: Unix time in seconds.
+    """
+
+    def __init__(self, servers: str, clock: Callable[[], float] = time.time) -> None:
+        self._servers = servers
+        self._clock = clock
+        self._since: float | None = None
+        self._refused: bool | None = None
+
+    def look(self, trouble: str | None, silent_seconds: float) -> None:
+        """What a running worker sees, once a second.
+
+        Args:
+            trouble: why the state topics cannot be read; None: they can.
+            silent_seconds: since the last heartbeat that was answered. A rebalance alone, or one topic that cannot be
+                read, is no absence.
+        """
+        if trouble is None:
+            self.back()
+        elif silent_seconds >= SILENT_SECONDS:
+            self.away(trouble, for_seconds=silent_seconds)
+
+    def away(self, reason: str, *, for_seconds: float = 0.0, refused: bool = False) -> None:
+        """It does not answer, or (``refused``) does not let us in."""
+        now = self._clock()
+        self._since = self._since if self._since is not None else now - for_seconds
+        if self._refused is refused:
+            return
+        self._refused = refused
+        log.warning(
+            "Kafka refuses us, trying again" if refused else "Kafka is away, work goes on when it is back",
+            since=datetime.fromtimestamp(self._since, UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
+            reason=reason,
+            do="check the rights and the KAFKA_SASL_* and KAFKA_SSL_* variables"
+            if refused
+            else f"check that the brokers run and can be reached from here: KAFKA_BOOTSTRAP_SERVERS={self._servers}",
+        )
+
+    def back(self) -> None:
+        """It answers."""
+        if self._since is not None:
+            log.info("Kafka is back", away_seconds=round(self._clock() - self._since))
+        self._since = self._refused = None
