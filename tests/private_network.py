@@ -1,6 +1,6 @@
-"""A network of a test's own, in which the kernel drops packets: no other process notices.
+"""A network of a test's own, in which the kernel drops packets and names have addresses: no other process notices.
 
-A network namespace belongs to a thread and to what it starts. Linux only, root only, and ``ip`` and ``nft`` must be
+A namespace belongs to a thread and to what it starts. Linux only, root only, and ``ip`` and ``nft`` must be
 there (Debian: iproute2, nftables).
 """
 
@@ -12,6 +12,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -21,13 +22,27 @@ from typing import Any, TypeVar
 import pytest
 
 HOST = "127.0.0.1"
+_CLONE_NEWNS = 0x00020000
 _CLONE_NEWNET = 0x40000000
+_HOSTS = "/etc/hosts"
 _SBIN = "/usr/sbin:/sbin"
 _Result = TypeVar("_Result")
 
 
 class PrivateNetwork:
-    """The loopback interface of a namespace. Use in a thread that is in it."""
+    """The loopback interface of a namespace. Use in a thread that is in it.
+
+    Args:
+        hosts: the file that gives names addresses here.
+    """
+
+    def __init__(self, hosts: Path | None = None) -> None:
+        self._hosts = hosts
+
+    def name(self, host: str, address: str) -> None:
+        """From now on this name is at this address; no other name is known but localhost."""
+        assert self._hosts is not None, "only in a network with names of its own"
+        self._hosts.write_text(f"127.0.0.1 localhost\n{address} {host}\n")
 
     @contextmanager
     def dropping(self, port: int) -> Iterator[None]:
@@ -73,10 +88,13 @@ def in_private_network(scenario: Callable[[PrivateNetwork], Coroutine[Any, Any, 
     needed()
 
     def run() -> _Result:
-        if ctypes.CDLL(None, use_errno=True).unshare(_CLONE_NEWNET) != 0:
+        if ctypes.CDLL(None, use_errno=True).unshare(_CLONE_NEWNET | _CLONE_NEWNS) != 0:
             raise OSError(ctypes.get_errno(), "unshare")
         loopback_up()
-        return asyncio.run(scenario(PrivateNetwork()))
+        with tempfile.NamedTemporaryFile("w", prefix="hosts-") as hosts:
+            _run("mount", "--make-rprivate /")
+            _run("mount", f"--bind {hosts.name} {_HOSTS}")
+            return asyncio.run(scenario(PrivateNetwork(Path(hosts.name))))
 
     with ThreadPoolExecutor(1) as own_thread:
         return own_thread.submit(run).result()

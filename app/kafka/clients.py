@@ -93,6 +93,8 @@ def librdkafka_config(settings: KafkaSettings) -> ClientConfig:
             "security.protocol": settings.security_protocol,
             "client.id": "profile-sync",
             "socket.timeout.ms": int(settings.request_seconds * 1000),
+            # Else it dials an address that a broker has left for 30 s before it looks where the name points now.
+            "socket.connection.setup.timeout.ms": int(settings.request_seconds * 1000),
         }
     )
     if ssl_context(settings) is not None:  # librdkafka's own words for a bad file say less

@@ -71,7 +71,9 @@ def test_a_broker_that_does_not_answer_is_given_up_within_the_session(session: f
     settings = _settings(session_timeout_seconds=session)
 
     assert settings.request_seconds == seconds
-    assert clients.librdkafka_config(settings)["socket.timeout.ms"] == seconds * 1000
+    config = clients.librdkafka_config(settings)
+    # An answer, and a connection.
+    assert config["socket.timeout.ms"] == config["socket.connection.setup.timeout.ms"] == seconds * 1000
     assert clients.aiokafka_producer_config(settings)["request_timeout_ms"] == seconds * 1000
 
 
@@ -83,6 +85,7 @@ def test_plain_text_needs_nothing_but_the_brokers() -> None:
         "security.protocol": "PLAINTEXT",
         "client.id": "profile-sync",
         "socket.timeout.ms": 20_000,
+        "socket.connection.setup.timeout.ms": 20_000,
     }
     assert clients.aiokafka_config(settings)["ssl_context"] is None
     assert clients.faust_connection(settings).credentials is None
