@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 import uuid
 from base64 import urlsafe_b64encode
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -33,6 +33,20 @@ REPLICATED = {
     # As Kafka has it: so long does the controller wait before it gives a silent broker's partitions to others.
     "broker.session.timeout.ms": "9000",
     "broker.heartbeat.interval.ms": "2000",
+}
+
+_PASSWORD = "controller"
+# With an authorizer nobody may do anything until the rules are read, which the controllers must talk to each other for:
+# they log in, as somebody who may do everything. Clients and replication stay nameless.
+LOGGED_IN_CONTROLLERS = {
+    "super.users": "User:controller",
+    "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:SASL_PLAINTEXT",
+    "sasl.mechanism.controller.protocol": "PLAIN",
+    "listener.name.controller.sasl.enabled.mechanisms": "PLAIN",
+    "listener.name.controller.plain.sasl.jaas.config": (
+        "org.apache.kafka.common.security.plain.PlainLoginModule required "
+        f'username="controller" password="{_PASSWORD}" user_controller="{_PASSWORD}";'
+    ),
 }
 
 
@@ -80,10 +94,18 @@ class Cluster:
 class _Node(LocalBroker):
     """One of them: a port for clients and one for the controllers, kept for life."""
 
-    def __init__(self, node: int, cluster_id: str, clients: dict[int, int], controllers: dict[int, int]) -> None:
+    def __init__(
+        self,
+        node: int,
+        cluster_id: str,
+        clients: dict[int, int],
+        controllers: dict[int, int],
+        extra_config: Mapping[str, str],
+    ) -> None:
         voters = ",".join(f"{one}@127.0.0.1:{port}" for one, port in controllers.items())
         own = {"node.id": str(node), "controller.quorum.voters": voters}
-        super().__init__(clients[node], extra_config=REPLICATED | own, heap_mb=256, start_seconds=START_SECONDS)
+        config = {**REPLICATED, **own, **extra_config}
+        super().__init__(clients[node], extra_config=config, heap_mb=256, start_seconds=START_SECONDS)
         self._cluster_id = cluster_id
         self._own_ports = Ports(clients[node], controllers[node])
 
@@ -92,18 +114,25 @@ class _Node(LocalBroker):
 
 
 @contextmanager
-def three_brokers() -> Iterator[Cluster]:
-    """Running for the length of a ``with`` block."""
-    with needed(_running()) as cluster:
+def three_brokers(extra_config: Mapping[str, str] | None = None) -> Iterator[Cluster]:
+    """Running for the length of a ``with`` block; ``extra_config``: server properties of each."""
+    with needed(running_cluster(extra_config)) as cluster:
         yield cluster
 
 
 @contextmanager
-def _running() -> Iterator[Cluster]:
+def running_cluster(extra_config: Mapping[str, str] | None = None) -> Iterator[Cluster]:
+    """As ``three_brokers``, outside of tests.
+
+    Raises:
+        BrokerStartError: there are none to be had.
+    """
     ids = range(1, NODES + 1)
     clients, controllers = {one: free_port() for one in ids}, {one: free_port() for one in ids}
     cluster_id = urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
-    nodes: dict[int, LocalBroker] = {one: _Node(one, cluster_id, clients, controllers) for one in ids}
+    nodes: dict[int, LocalBroker] = {
+        one: _Node(one, cluster_id, clients, controllers, extra_config or {}) for one in ids
+    }
     try:
         # None of them is ready before two are there.
         with ThreadPoolExecutor(NODES) as pool:

@@ -16,13 +16,15 @@ from tests import private_network
 from tests.chaos.event_calls import STRATEGIES, Strategy
 from tests.chaos.report import Line, describe, print_table
 from tests.chaos.run import Run, carry_out
-from tests.chaos.schedule import DECK, GAP_SECONDS, SURROUNDINGS, Blow
+from tests.chaos.schedule import DECK, GAP_SECONDS, SURROUNDINGS, SURROUNDINGS_OF_THREE, Blow
 from tests.chaos.surroundings import apart, is_apart
 
 # A machine of two cores settles more than twice as many: the other half is for catching up after a blow.
 EVENTS_PER_SECOND = 50.0
 DOWN_SECONDS = 60.0
 LEAST_SECONDS = 40.0
+# In the deck surroundings the topic is made anew in the end.
+ANEW_EVENTS = 300
 
 
 def plan_of(
@@ -45,12 +47,19 @@ def plan_of(
     return Run(seed + number, events, seconds + down, down_seconds=down, consumers=consumers, strategy=strategy)
 
 
+def brokers_of(number: int, chosen: str = "both") -> int:
+    """One or three, for run ``number``: in eight runs each meets each strategy with and without faults."""
+    return int(chosen) if chosen != "both" else 3 if (number + number // 2 + number // 4) % 2 else 1
+
+
 def again(run: Run, pace: float = EVENTS_PER_SECOND) -> str:
     """The command that does this run alone."""
     faults = "on" if run.down_seconds else "off"
     options = f"--runs 1 --events {run.events} --seed {run.seed} --strategy {run.strategy} --faults {faults}"
     if run.surroundings:
-        options += " --deck surroundings"
+        options += f" --deck surroundings --brokers {run.brokers}"
+    if run.anew_events != (ANEW_EVENTS if run.surroundings else 0):
+        options += f" --anew {run.anew_events}"
     if pace != EVENTS_PER_SECOND:
         options += f" --pace {pace:g}"
     return f"python -m tests.chaos {options}"
@@ -72,13 +81,23 @@ def main() -> int:
     parser.add_argument(
         "--deck", choices=["processes", "surroundings"], default="processes", help="what is hit: see tests/chaos"
     )
+    parser.add_argument(
+        "--brokers", choices=["1", "3", "both"], default=None, help="both: in turn; three in the deck surroundings only"
+    )
+    parser.add_argument(
+        "--anew", type=int, default=None, help="events after the topic is made anew in the end; 0: it is not"
+    )
     parser.add_argument("--gap", type=float, nargs=2, default=GAP_SECONDS, help="seconds between two blows")
     parser.add_argument("--blows", default="", help="only these blows of the deck, separated by commas")
     chosen = parser.parse_args()
     surroundings = chosen.deck == "surroundings"
-    known = SURROUNDINGS if surroundings else DECK
-    deck = tuple(Blow(name) for name in chosen.blows.split(",") if name) or known
-    if not set(deck) <= set(known):
+    brokers = chosen.brokers or ("both" if surroundings else "1")
+    if brokers != "1" and not surroundings:
+        parser.error("three brokers need --deck surroundings")
+    anew = chosen.anew if chosen.anew is not None else ANEW_EVENTS if surroundings else 0
+    blows = tuple(Blow(name) for name in chosen.blows.split(",") if name)
+    known = SURROUNDINGS_OF_THREE if brokers == "3" else SURROUNDINGS if surroundings else DECK
+    if not set(blows) <= set(known):
         parser.error(f"the deck has {', '.join(dict.fromkeys(known))}")
     if surroundings and not is_apart():
         if (reason := private_network.why_not()) is not None:
@@ -101,10 +120,17 @@ def main() -> int:
     without_verdict = 0
     for number in range(chosen.runs):
         run = plan_of(number, seed, chosen.events, strategies, faults, chosen.pace)
-        run = replace(run, deck=deck, gap=tuple(chosen.gap), surroundings=surroundings)
+        there = brokers_of(number, brokers)
+        deck = SURROUNDINGS_OF_THREE if there > 1 else SURROUNDINGS if surroundings else DECK
+        run = replace(run, deck=blows or deck, gap=tuple(chosen.gap), surroundings=surroundings)
+        run = replace(run, brokers=there, anew_events=anew)
         kind = (
             f"with faults, CMT down for {run.down_seconds:.0f} s" if run.down_seconds else "without faults of the CMT"
         )
+        if there > 1:
+            kind += f", {there} brokers"
+        if anew:
+            kind += ", topic made anew in the end"
         print(f"Run {number + 1}: seed {run.seed}, {run.strategy}, {run.seconds:.0f} s, {kind}", flush=True)
         print(f"  alone: {again(run, chosen.pace)}", flush=True)
         try:

@@ -6,7 +6,7 @@ import re
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from app.kafka.local_broker import LocalBroker
@@ -32,10 +32,10 @@ class Done:
 
 @dataclass
 class Blows:
-    """The workers of a run and what is done to them. ``awake`` may be read from any thread."""
+    """The workers and brokers (by ID) of a run, and what is done to them. ``awake`` may be read from any thread."""
 
     deployment: Deployment
-    broker: LocalBroker
+    brokers: Mapping[int, LocalBroker]
     schedule: Schedule
     done: list[Done] = field(default_factory=list)
     remarks: list[str] = field(default_factory=list)
@@ -71,9 +71,10 @@ class Blows:
         """Everybody thawed and mended; workers that were asked to stop have ended."""
         if self.surroundings is not None:
             self.surroundings.give_all()
-        self.broker.thaw()
-        if not self.broker.running:
-            self.broker.start()
+        for broker in self.brokers.values():
+            broker.thaw()
+            if not broker.running:
+                broker.start()
         for slot in sorted(self._frozen):
             self._workers[slot].signal(signal.SIGCONT)
         self._frozen.clear()
@@ -114,7 +115,7 @@ class Blows:
 
     def _deed(self, act: Act) -> Callable[[], None]:
         slot = -1 if act.worker is None else act.worker
-        broker = self.broker
+        broker = self.brokers[act.broker or min(self.brokers)]
         return {
             Deed.KILL: lambda: self._kill(slot),
             Deed.TERM: lambda: self._terminate(slot),
@@ -127,7 +128,7 @@ class Blows:
             Deed.BROKER_FREEZE: broker.freeze,
             Deed.BROKER_THAW: broker.thaw,
             Deed.FAULT: lambda: self._fault(act.fault),
-            Deed.TAKE: lambda: self._take(act.what),
+            Deed.TAKE: lambda: self._take(act.what, act.broker),
             Deed.GIVE: lambda: self._give(act.what),
         }[act.deed]
 
@@ -170,7 +171,7 @@ class Blows:
         self._workers[slot].signal(signal.SIGCONT)
         self._frozen.discard(slot)
 
-    def _take(self, what: Blow | None) -> None:
+    def _take(self, what: Blow | None, broker: int | None) -> None:
         assert what is not None and self.surroundings is not None
         if what is Blow.NO_OFFSETS:
             # A group's offsets go only when nobody is in it: as when it slept for longer than they are kept.
@@ -180,7 +181,7 @@ class Blows:
                 self._terminate(slot)
             for slot in self._rested:
                 self._await_end(slot)
-        self.surroundings.take(what)
+        self.surroundings.take(what, broker)
 
     def _give(self, what: Blow | None) -> None:
         assert what is not None and self.surroundings is not None

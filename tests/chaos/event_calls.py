@@ -25,6 +25,7 @@ Cloud returns in a spelling of its own, and no row twice.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -41,6 +42,8 @@ STRATEGIES: tuple[Strategy, ...] = ("replace", "reconcile")
 # Operation, data extension, columns and values.
 Identity = tuple[str, str, frozenset[tuple[str, str | None]]]
 Made = frozenset[Identity]
+
+_TIME_WITH_OFFSET = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:.]+(?:Z|[+-][0-9]{2}:?[0-9]{2})")
 
 
 class AfterFailure(Enum):
@@ -130,7 +133,7 @@ class Deletes:
 class Upserts:
     """A write of every row that is not held as it is wanted, and of every row whose type was not looked up.
 
-    ``anew``: other columns of the row are emptied.
+    A row that is held, but has a time with an offset, may be written. ``anew``: other columns of the row are emptied.
     """
 
     rows: Mapping[Place, Mapping[str, str | None]]
@@ -141,7 +144,10 @@ class Upserts:
         if call[0] != "Update" or call[1] not in held.keys:
             return False
         place = held.place(call[1], dict(call[2]))
-        return place in self.rows and call in self._wanted(place, made, held)
+        if place not in self.rows:
+            return False
+        wanted = self._wanted(place, made, held)
+        return call in wanted or (None in wanted and self._may_differ(place, call))
 
     def complete(self, made: Made, held: Held) -> bool:
         return all(
@@ -155,6 +161,11 @@ class Upserts:
         if lookup_of(place[0]) not in made:
             return frozenset([_update(place[0], row)])
         return frozenset(self._needed(place[0], row, content) for content in held.of(place))
+
+    def _may_differ(self, place: Place, call: Identity) -> bool:
+        """Whether the call is the event's row, and who does not know types cannot tell that it is held."""
+        row = self.rows[place]
+        return call == _update(place[0], row) and any(_TIME_WITH_OFFSET.fullmatch(v) for v in row.values() if v)
 
     def _needed(self, data_extension: str, row: Mapping[str, str | None], content: Content) -> Identity | None:
         there = dict(content or ())

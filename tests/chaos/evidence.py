@@ -122,8 +122,8 @@ def sources_of(deployment: Deployment) -> list[Source]:
     return found
 
 
-def dead_letters_of(deployment: Deployment) -> list[DeadLetter]:
-    """The dead-letter topic."""
+def dead_letters_of(deployment: Deployment, since: Mapping[int, int]) -> list[DeadLetter]:
+    """The dead-letter topic; ``since``: of each partition, from this offset on."""
 
     def number(value: bytes | None) -> int:
         return int(value or b"-1")
@@ -136,6 +136,7 @@ def dead_letters_of(deployment: Deployment) -> list[DeadLetter]:
             record.value,
         )
         for record in deployment.dead_letters()
+        if record.offset >= since.get(record.partition, 0)
     ]
 
 
@@ -176,8 +177,12 @@ def collect(
     remarks: Sequence[str],
     wall_seconds: float,
     commit_seconds: float = 20.0,
+    calls_since: int = 0,
+    letters_since: Mapping[int, int] | None = None,
 ) -> Evidence:
-    """Look at everything once the run has come to rest. ``workers``: those that run, by slot."""
+    """Look at everything once the run has come to rest. ``workers``: those that run, by slot; ``calls_since``: number
+    of the last call that is not part of it; ``letters_since``: first offset that is, by partition.
+    """
     noted = list(remarks)
     try:
         wait_for(lambda: not lags_of(deployment), lambda: "the end of every topic committed", commit_seconds)
@@ -190,11 +195,11 @@ def collect(
         with_faults=with_faults,
         published=published,
         sources=sources,
-        calls=deployment.simulator.calls(),
+        calls=deployment.simulator.calls(since=calls_since),
         rows=without_nulls(deployment.simulator.rows(deployment.catalog)),
         answers={slot: answers_of(worker) for slot, worker in workers.items()},
         consumers={one: asked.consumer(one) for one in sorted({s.consumer for s in sources if s.consumer})},
-        dead_letters=dead_letters_of(deployment),
+        dead_letters=dead_letters_of(deployment, letters_since or {}),
         lags=lags_of(deployment),
         done=done,
         wall_seconds=wall_seconds,

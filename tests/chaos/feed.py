@@ -20,6 +20,8 @@ BACKLOG_SECONDS = 20.0
 ASK_EVERY_SECONDS = 1.0
 # Three blows at the broker within half a minute, each with a start and a reconnect after it, took more than 60 s.
 DELIVERY_SECONDS = 180.0
+# A broker that hangs is asked again, or another one that leads by then is.
+ANSWER_SECONDS = 5.0
 
 
 class Feed(threading.Thread):
@@ -50,6 +52,7 @@ class Feed(threading.Thread):
                     "partitioner": "murmur2_random",
                     "compression.type": codec,
                     "linger.ms": 1,
+                    "socket.timeout.ms": int(ANSWER_SECONDS * 1000),
                     "delivery.timeout.ms": int(DELIVERY_SECONDS * 1000),
                     "reconnect.backoff.max.ms": 1000,
                     # A broker that goes away is what happens here all the time.

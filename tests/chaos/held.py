@@ -50,6 +50,16 @@ class Held:
         """Where a row stands that has at least its primary key."""
         return data_extension, tuple(row.get(column) for column in self.keys[data_extension])
 
+    def has(self, call: Call) -> bool:
+        """Whether a good call certainly writes what is held already."""
+        if call.operation != "Update" or call.status != "ok" or call.data_extension not in self.keys:
+            return False
+        for row in call.rows:
+            before = self.of(self.place(call.data_extension, row))
+            if None in before or any(_updated(content, row) != content for content in before):
+                return False
+        return True
+
     def after(self, call: Call, *, certain: bool) -> Held:
         """The rows once the call was made. ``certain``: it took effect, and nothing else did at the time."""
         if call.operation not in ("Update", "Delete") or call.data_extension not in self.keys:

@@ -99,10 +99,10 @@ def calls_of(sources: Sequence[Source], start: int = 0, strategy: Strategy = "re
     return numbered(made, start)
 
 
-def attempt_of(event: ProfileEvent, held: Rows, strategy: Strategy) -> list[Call]:
+def attempt_of(event: ProfileEvent, held: Rows, strategy: Strategy, *, knows_types: bool = True) -> list[Call]:
     """What a worker calls for an event whose consumer has these rows."""
     made = []
-    for operation, entity, row in _STEPS[strategy](event, held):
+    for operation, entity, row in _STEPS[strategy](event, held if knows_types else _as_returned(held)):
         rows = ({column: as_text(value) for column, value in row.items()},) if row else ()
         made.append(Call(0, "", operation, CATALOG[entity].customer_key, event.consumer_id, "ok", rows))
     return made
@@ -114,6 +114,22 @@ def numbered(calls: Sequence[Call], start: int = 0) -> list[Call]:
         replace(call, seq=number, at=datetime.fromtimestamp(BEGAN + number * CALL_SECONDS, UTC).isoformat())
         for number, call in enumerate(calls, start + 1)
     ]
+
+
+def _as_returned(held: Rows) -> Rows:
+    """Dates as Marketing Cloud spells them; who does not know types takes them for others."""
+
+    def returned(value: Any) -> Any:
+        if not (isinstance(value, str) and value.endswith("Z")):
+            return value
+        return (
+            datetime.fromisoformat(value).astimezone(CATALOG[EntityType.CONSUMER].zone).strftime("%m/%d/%Y %I:%M:%S %p")
+        )
+
+    return {
+        entity: {key: {column: returned(value) for column, value in row.items()} for key, row in rows.items()}
+        for entity, rows in held.items()
+    }
 
 
 # Operation, entity type, row.

@@ -47,10 +47,11 @@ class Explanation:
     """``repeated``: calls done again; ``again``: events (by index) that were begun again; ``failed``: events settled
     although a call of theirs had failed; ``lost``: events whose calls were never all made; ``violations``: calls that
     no order of events explains; ``late``: freezes (by number) of which one call came late; ``held``: the rows at the
-    end."""
+    end; ``equal``: writes of what was held already."""
 
     held: Held
     repeated: int = 0
+    equal: int = 0
     again: frozenset[int] = frozenset()
     failed: frozenset[int] = frozenset()
     lost: tuple[int, ...] = ()
@@ -73,13 +74,15 @@ class _Account(NamedTuple):
     held: Held
     cost: int = 0
     run: int = 0  # calls of this attempt
+    equal: int = 0
     again: frozenset[int] = frozenset()
     failed: frozenset[int] = frozenset()
     violations: tuple[Call, ...] = ()
 
     def with_effect(self, one: Stamped, *, certain: bool = True) -> _Account:
         certain = certain and one.call.status == "ok" and one.freeze is None
-        return self._replace(held=self.held.after(one.call, certain=certain))
+        equal = self.equal + self.held.has(one.call)
+        return self._replace(held=self.held.after(one.call, certain=certain), equal=equal)
 
 
 class _Explainer:
@@ -198,6 +201,7 @@ def explain(
     return Explanation(
         held=account.held,
         repeated=account.cost % _LATE_COST,
+        equal=account.equal,
         again=account.again,
         failed=account.failed | {state.event} if state.bad else account.failed,
         lost=explainer.lost(state, account),

@@ -18,18 +18,19 @@ from tests.chaos.verdict import SHOWN, Verdict
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One run. ``kept``: the folder with its evidence, if it failed."""
+    """One run. ``kept``: the folder with its evidence, if it failed; ``anew_events``: after the topic was made anew."""
 
     strategy: Strategy
     schedule: Schedule
     verdict: Verdict
     kept: Path | None = None
+    anew_events: int = 0
 
 
 def table(lines: Sequence[Line]) -> Table:
     """One row for each run. Recovery: seconds beyond the session timeout after a kill, and after an outage's end."""
     found = Table(title="Torture", title_justify="left")
-    for name in ("run", "seed", "strategy", "workers", "faults"):
+    for name in ("run", "seed", "strategy", "workers", "brokers", "faults"):
         found.add_column(name, justify="left" if name in ("strategy", "faults") else "right", overflow="fold")
     for name in ("events", "lost", "repeated calls", "order", "count error", "other", "late", "recovery s", "wall s"):
         found.add_column(name, justify="right")
@@ -42,7 +43,8 @@ def table(lines: Sequence[Line]) -> Table:
             str(line.schedule.seed),
             line.strategy,
             str(len(line.schedule.workers)),
-            blows_text(line.schedule),
+            str(line.schedule.brokers),
+            blows_text(line.schedule) + (", topic made anew" if line.anew_events else ""),
             str(figures.events),
             str(figures.lost),
             f"{figures.repeated_calls} ({share:.2f} %)",
@@ -77,9 +79,12 @@ def describe(line: Line) -> str:
         + ", ".join(f"{name} {number}" for name, number in figures.outcomes.items() if number)
         + f"; repeated: {figures.repeated_calls} calls of {figures.repeated_events} events, "
         f"{figures.repeated_dead_letters} dead letters; {figures.late} late calls; "
+        f"{figures.equal_writes} writes of what was held already; "
         f"rows checked of {figures.rows_checked} consumers; "
         f"{figures.recovery.kills} kills and freezes measured"
     ]
+    if line.anew_events:
+        text[0] += f"; {line.anew_events} of the events after the topic was made anew, in a new group"
     text += [f"  {violation}" for violation in line.verdict.violations[:SHOWN]]
     if len(line.verdict.violations) > SHOWN:
         text.append(f"  and {len(line.verdict.violations) - SHOWN} more")

@@ -6,8 +6,9 @@ import shutil
 import tempfile
 import threading
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from app.bundled import schema_path
@@ -19,6 +20,7 @@ from tests.chaos.event_calls import Strategy
 from tests.chaos.evidence import Evidence, collect
 from tests.chaos.feed import Feed
 from tests.chaos.report import Line, keep
+from tests.chaos.rest import come_to_rest
 from tests.chaos.schedule import (
     DECK,
     GAP_SECONDS,
@@ -32,10 +34,11 @@ from tests.chaos.schedule import (
 )
 from tests.chaos.soak_watch import SoakWatch
 from tests.chaos.surroundings import AUTHORIZER, CODECS, Surroundings, mounted_disks
-from tests.chaos.verdict import judge
+from tests.chaos.topic_anew import topic_made_anew
+from tests.chaos.verdict import judge, together
+from tests.cluster import LOGGED_IN_CONTROLLERS, running_cluster
 from tests.integration.worker.deployment import deployed
 from tests.integration.worker.simulator_probe import SimulatorProbe, running_simulator
-from tests.integration.worker.worker_process import WorkerProcess, wait_for
 from tests.private_network import HOST
 
 SETTINGS = {
@@ -71,11 +74,15 @@ class Run:
     workers_at_first: int | None = None
     rest_seconds: float = REST_SECONDS
     strategy: Strategy = "replace"
+    # 3: a cluster, on all of which every topic stands.
+    brokers: int = 1
     # Rights, disks, networks, codecs, odd answers; needs namespaces of its own.
     surroundings: bool = False
     # The faults of the CMT; None: those of the deck.
     passing: Sequence[Rule] | None = None
     hot_percent: int | None = None
+    # Of the last act, in which the topic is made anew; 0: there is none.
+    anew_events: int = 0
     # Whether memory and standstills are watched.
     soaked: bool = False
 
@@ -93,6 +100,7 @@ class Run:
             gap=self.gap,
             workers_at_first=self.workers_at_first,
             passing=self.passing or (ODD if self.surroundings else PASSING),
+            brokers=self.brokers,
         )
 
 
@@ -106,14 +114,19 @@ def carry_out(run: Run) -> Line:
     folder = Path(tempfile.mkdtemp(prefix=f"torture-{run.seed}-"))
     finished = False
     try:
-        evidence = _evidence(run, schedule, folder)
+        evidence, of_anew = _evidence(run, schedule, folder)
         catalog = parse_catalog(schema_path("data-extensions.json").read_bytes())
         verdict = judge(evidence, catalog)
         if verdict.violations:
             keep(folder, schedule, evidence, verdict)
-        else:
-            finished = True
-        return Line(run.strategy, schedule, verdict, None if finished else folder)
+        if of_anew is not None:
+            about = judge(of_anew, catalog)
+            if about.violations:
+                (folder / "topic made anew").mkdir()
+                keep(folder / "topic made anew", schedule, of_anew, about)
+            verdict = together(verdict, about)
+        finished = not verdict.violations
+        return Line(run.strategy, schedule, verdict, None if finished else folder, run.anew_events)
     except BaseException:
         print(f"seed {run.seed}, {run.strategy}: the run itself failed; its logs: {folder}", flush=True)
         raise
@@ -122,21 +135,22 @@ def carry_out(run: Run) -> Line:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def _evidence(run: Run, schedule: Schedule, folder: Path) -> Evidence:
+def _evidence(run: Run, schedule: Schedule, folder: Path) -> tuple[Evidence, Evidence | None]:
+    """Of the run, and of its last act."""
     catalog = parse_catalog(schema_path("data-extensions.json").read_bytes())
     began = time.monotonic()
-    settings = SETTINGS | {"SYNC_STRATEGY": run.strategy}
+    settings = SETTINGS | {"SYNC_STRATEGY": run.strategy, "KAFKA_REPLICATION": str(run.brokers)}
     if run.surroundings:
         mounted_disks(folder)
     with (
-        LocalBroker(extra_config=AUTHORIZER if run.surroundings else None) as broker,
+        _brokers(run) as brokers,
         running_simulator(folder / "simulator.log", *(("--host", "0.0.0.0") if run.surroundings else ())) as simulator,
-        deployed(broker.bootstrap_servers, simulator, catalog, folder, **settings) as deployment,
+        deployed(_addresses(brokers), simulator, catalog, folder, **settings) as deployment,
     ):
         around = Surroundings(deployment, folder) if run.surroundings else None
         if run.surroundings:  # the run itself can talk to it while its packets are dropped
             deployment.simulator = SimulatorProbe(simulator.url.replace(HOST, "127.0.0.2"))
-        blows = Blows(deployment, broker, schedule, surroundings=around)
+        blows = Blows(deployment, brokers, schedule, surroundings=around)
         blows.begin()
         feed = Feed(
             deployment.kafka,
@@ -163,10 +177,11 @@ def _evidence(run: Run, schedule: Schedule, folder: Path) -> Evidence:
             raise feed.error
         if not blows.awake():
             raise AssertionError("no worker runs at the end of the schedule")
-        _come_to_rest(blows, run)
+        blows.remarks += come_to_rest(blows.awake(), run.events, run.rest_seconds)
         blows.remarks += watch.remarks()
-        shutil.copy(broker.log_file, folder / "broker.log")
-        return collect(
+        for number, broker in brokers.items():
+            shutil.copy(broker.log_file, folder / f"broker-{number}.log")
+        evidence = collect(
             deployment,
             blows.awake(),
             strategy=run.strategy,
@@ -176,31 +191,39 @@ def _evidence(run: Run, schedule: Schedule, folder: Path) -> Evidence:
             remarks=blows.remarks,
             wall_seconds=time.monotonic() - began,
         )
+        if not run.anew_events:
+            return evidence, None
+        anew = topic_made_anew(
+            deployment,
+            blows.awake(),
+            seed=run.seed,
+            count=run.anew_events,
+            strategy=run.strategy,
+            rest_seconds=run.rest_seconds,
+        )
+        return evidence, replace(anew, wall_seconds=time.monotonic() - began)
+
+
+@contextmanager
+def _brokers(run: Run) -> Iterator[Mapping[int, LocalBroker]]:
+    """By ID."""
+    rules = AUTHORIZER if run.surroundings else {}
+    if run.brokers == 1:
+        with LocalBroker(extra_config=rules) as broker:
+            yield {1: broker}
+    else:
+        with running_cluster(rules | LOGGED_IN_CONTROLLERS) as cluster:
+            yield cluster.nodes
+
+
+def _addresses(brokers: Mapping[int, LocalBroker]) -> str:
+    return ",".join(broker.bootstrap_servers for broker in brokers.values())
 
 
 def _hot_percent(run: Run) -> int:
     if run.hot_percent is not None:
         return run.hot_percent
     return HOT if run.surroundings else events.HOT_PERCENT
-
-
-def _come_to_rest(blows: Blows, run: Run) -> None:
-    for worker in blows.awake().values():
-        worker.ready()
-    try:
-        wait_for(lambda: _at_rest(blows.awake(), run.events), lambda: "all events settled", run.rest_seconds)
-    except AssertionError:
-        totals = {slot: worker.status("/api/kpi/totals")[1] for slot, worker in blows.awake().items()}
-        blows.remarks.append(f"not at rest after {run.rest_seconds:g} s: {totals}")
-
-
-def _at_rest(workers: dict[int, WorkerProcess], count: int) -> bool:
-    """Whether every worker says that so many events are settled, and nothing is parked."""
-    for worker in workers.values():
-        status, totals = worker.status("/api/kpi/totals")
-        if status != 200 or not totals["complete"] or totals["events"] < count or totals["parked"]:
-            return False
-    return True
 
 
 def _lasting(consumers: Sequence[str]) -> list[Rule]:

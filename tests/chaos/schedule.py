@@ -18,6 +18,8 @@ SESSION_SECONDS = 6.0
 STOP_SECONDS = (8.5, 13.0)
 PAUSE_SECONDS = (1.0, 4.0)
 BROKER_FREEZE_SECONDS = (2.0, 9.0)
+# One of three brokers hangs for longer than the session, and than the controller's 9 s until others lead.
+HANG_SECONDS = (10.0, 20.0)
 # Between two blows: long enough for work to flow again, short enough for some to hit the recovery of the one before.
 GAP_SECONDS = (6.0, 16.0)
 # A fault rule is in force for so long.
@@ -36,6 +38,8 @@ class Blow(StrEnum):
     BROKER_KILL = "broker kill"
     BROKER_RESTART = "broker restart"
     BROKER_FREEZE = "broker freeze"
+    # In a cluster of three.
+    ONE_HANGS = "one of three brokers hangs"
     # What happens around the processes: see ``surroundings``.
     NO_READ = "no right to read"
     NO_LETTERS = "no right to write dead letters"
@@ -70,7 +74,7 @@ Rule = Mapping[str, object]
 @dataclass(frozen=True, slots=True)
 class Act:
     """``at``: seconds since the first event. ``opens``: the blow that begins with it. ``fault``: number of its rule.
-    ``what``: of the surroundings, taken or given back.
+    ``what``: of the surroundings, taken or given back. ``broker``: ID of the one of three that is hit; None: all.
     """
 
     at: float
@@ -80,6 +84,7 @@ class Act:
     fault: int | None = None
     down: bool = False
     what: Blow | None = None
+    broker: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +97,7 @@ class Schedule:
     acts: tuple[Act, ...]
     rules: tuple[Rule, ...] = ()
     lasting: tuple[Rule, ...] = ()
+    brokers: int = 1
 
     @property
     def with_faults(self) -> bool:
@@ -113,7 +119,7 @@ AROUND: Mapping[Blow, tuple[float, float]] = {
 }
 # Every blow at a process at least once, the ones that promises are about more often.
 DECK: tuple[Blow, ...] = (
-    *(blow for blow in Blow if blow not in AROUND),
+    *(blow for blow in Blow if blow not in AROUND and blow is not Blow.ONE_HANGS),
     Blow.KILL,
     Blow.KILL,
     Blow.STOP,
@@ -121,6 +127,8 @@ DECK: tuple[Blow, ...] = (
 )
 # What happens around the processes, and a crash now and then.
 SURROUNDINGS: tuple[Blow, ...] = (*AROUND, Blow.CMT_DROPPED, Blow.KILL)
+# The same with three brokers.
+SURROUNDINGS_OF_THREE: tuple[Blow, ...] = (*SURROUNDINGS, Blow.ONE_HANGS, Blow.ONE_HANGS)
 
 # Kinds of fault that pass, with how likely one call meets them. Those that every call meets alike trip the breaker.
 PASSING: tuple[Rule, ...] = (
@@ -183,23 +191,31 @@ def make_schedule(
     gap: tuple[float, float] = GAP_SECONDS,
     workers_at_first: int | None = None,
     passing: Sequence[Rule] = PASSING,
+    brokers: int = 1,
 ) -> Schedule:
     """Blows for ``seconds``; with ``down_seconds`` also faults of every kind, and the CMT down for so long.
 
     ``faulty_consumers``: some rules concern only these. ``workers_at_first``: else 1 to 3. ``passing``: the faults.
+    ``brokers``: how many there are.
     """
     rng = random.Random(seed)
     drawn = rng.randint(1, SLOTS)
     workers = tuple(range(workers_at_first or drawn))
-    acts = _process_acts(rng, seconds, set(workers), deck, gap)
+    acts = _process_acts(rng, seconds, set(workers), deck, gap, brokers)
     rules: list[Rule] = []
     if down_seconds:
         acts += _fault_acts(rng, seconds, down_seconds, faulty_consumers, rules, passing)
-    return Schedule(seed, seconds, workers, tuple(sorted(acts, key=lambda a: a.at)), tuple(rules), tuple(lasting))
+    in_turn = tuple(sorted(acts, key=lambda a: a.at))
+    return Schedule(seed, seconds, workers, in_turn, tuple(rules), tuple(lasting), brokers)
 
 
 def _process_acts(
-    rng: random.Random, seconds: float, running: set[int], deck: Sequence[Blow], gap: tuple[float, float]
+    rng: random.Random,
+    seconds: float,
+    running: set[int],
+    deck: Sequence[Blow],
+    gap: tuple[float, float],
+    brokers: int,
 ) -> list[Act]:
     acts: list[Act] = []
     back_at = dict.fromkeys(range(SLOTS), 0.0)
@@ -245,14 +261,30 @@ def _process_acts(
                 took = rng.uniform(*BROKER_FREEZE_SECONDS)
                 acts += [Act(now, Deed.BROKER_FREEZE, opens=blow), Act(now + took, Deed.BROKER_THAW)]
                 broker_back = now + took
+            case Blow.ONE_HANGS if brokers > 1:
+                took, broker = rng.uniform(*HANG_SECONDS), rng.randint(1, brokers)
+                acts.append(Act(now, Deed.BROKER_FREEZE, opens=blow, broker=broker))
+                acts.append(Act(now + took, Deed.BROKER_THAW, broker=broker))
+                if there and rng.random() < 0.5:  # its partitions are taken over meanwhile
+                    slot, moment = rng.choice(there), now + rng.uniform(1.0, took / 2)
+                    back = moment + rng.uniform(0.3, 4.0)
+                    acts += [Act(moment, Deed.KILL, slot, Blow.KILL), Act(back, Deed.START, slot)]
+                    back_at[slot] = back + 6.0
             case _ if blow in AROUND:
                 took = rng.uniform(*AROUND[blow])
-                acts += [Act(now, Deed.TAKE, opens=blow, what=blow), Act(now + took, Deed.GIVE, what=blow)]
+                broker = rng.choice((None, *range(1, brokers + 1))) if _of_one_broker(blow, brokers) else None
+                acts.append(Act(now, Deed.TAKE, opens=blow, what=blow, broker=broker))
+                acts.append(Act(now + took, Deed.GIVE, what=blow, broker=broker))
             case _:  # not now: another card
                 now += 0.2
                 continue
         now += took + rng.uniform(*gap)
     return acts
+
+
+def _of_one_broker(blow: Blow, brokers: int) -> bool:
+    """Whether it may concern one of several."""
+    return brokers > 1 and blow is Blow.KAFKA_DROPPED
 
 
 def _fault_acts(

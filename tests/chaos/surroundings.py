@@ -46,27 +46,29 @@ class Surroundings:
     deployment: Deployment
     disks: Path
     _taken: set[Blow] = field(default_factory=set)
+    # Of the brokers, whose packets are dropped now.
+    _dropped: list[int] = field(default_factory=list)
     _network: PrivateNetwork = field(default_factory=PrivateNetwork)
     _client: AdminClient | None = field(default=None, repr=False)
     _last_refusal: str = ""
 
-    def take(self, what: Blow) -> None:
+    def take(self, what: Blow, broker: int | None = None) -> None:
+        """``broker``: the only one that it concerns, by ID from 1; None: all."""
         self._taken.add(what)
-        self._acts()[what][0]()
+        self._acts(broker)[what][0]()
 
     def give(self, what: Blow) -> None:
         if what in self._taken:
             self._taken.discard(what)
-            self._acts()[what][1]()
+            self._acts(None)[what][1]()
 
     def give_all(self) -> None:
         for what in list(self._taken):
             self.give(what)
 
-    def _acts(self) -> dict[Blow, tuple[Callable[[], None], Callable[[], None]]]:
+    def _acts(self, broker: int | None) -> dict[Blow, tuple[Callable[[], None], Callable[[], None]]]:
         kafka = self.deployment.kafka
         cmt = int(self.deployment.simulator.url.rpartition(":")[2])
-        broker = int(kafka.bootstrap_servers.rpartition(":")[2])
         drop, allow = self._network.drop, self._network.pass_all
         return {
             Blow.NO_READ: (lambda: self._deny(kafka.topic, AclOperation.READ), lambda: self._allow(kafka.topic)),
@@ -77,13 +79,26 @@ class Surroundings:
             Blow.NO_OFFSETS: (self._delete_offsets, lambda: None),
             Blow.DISK_FULL: (self._fill, self._free),
             Blow.CMT_DROPPED: (lambda: drop(cmt), lambda: allow(cmt)),
-            Blow.KAFKA_DROPPED: (lambda: drop(broker), lambda: allow(broker)),
+            Blow.KAFKA_DROPPED: (lambda: self._drop_brokers(broker), self._pass_brokers),
         }
+
+    def _drop_brokers(self, only: int | None) -> None:
+        servers = self.deployment.kafka.bootstrap_servers.split(",")
+        for number, server in enumerate(servers, 1):
+            if only in (None, number):
+                self._dropped.append(int(server.rpartition(":")[2]))
+                self._network.drop(self._dropped[-1])
+
+    def _pass_brokers(self) -> None:
+        while self._dropped:
+            self._network.pass_all(self._dropped.pop())
 
     def _admin(self) -> AdminClient:
         # One that is kept: the answers of a client that is gone never come.
         if self._client is None:
-            self._client = AdminClient({"bootstrap.servers": self.deployment.kafka.bootstrap_servers})
+            # Of several brokers one may have been silent just now.
+            servers = self.deployment.kafka.bootstrap_servers
+            self._client = AdminClient({"bootstrap.servers": servers, "socket.timeout.ms": 5000})
         return self._client
 
     def _deny(self, topic: str, operation: AclOperation) -> None:

@@ -31,14 +31,21 @@ class History:
     settling: list[int] = field(default_factory=list)
 
 
-def history(seed: int, strategy: Strategy, *, bad_answers: bool = True) -> History:
-    """The events of one consumer, some attempts of which end early, some with a call whose answer was bad."""
+def history(seed: int, strategy: Strategy, *, bad_answers: bool = True, knows_types: bool = True) -> History:
+    """The events of one consumer, some attempts of which end early, some with a call whose answer was bad.
+
+    ``knows_types``: else the workers of half of the attempts do not.
+    """
     rng = random.Random(seed)
     made = History(events_of_one(seed))
     held: Rows = {}
+
+    def attempt_at(event: ProfileEvent) -> list[Call]:
+        return attempt_of(event, held, strategy, knows_types=knows_types or rng.random() < 0.5)
+
     for event in made.events:
         while rng.random() < 0.3:
-            attempt = attempt_of(event, held, strategy)
+            attempt = attempt_at(event)
             cut = rng.randrange(len(attempt) + 1)
             for call in attempt[:cut]:
                 held = effect(held, call)
@@ -46,7 +53,7 @@ def history(seed: int, strategy: Strategy, *, bad_answers: bool = True) -> Histo
             if bad_answers and cut < len(attempt) and rng.random() < 0.5:
                 made.calls.append(replace(attempt[cut], status="fault"))
                 held = effect(held, attempt[cut]) if rng.random() < 0.5 else held
-        attempt = attempt_of(event, held, strategy)
+        attempt = attempt_at(event)
         for call in attempt:
             if effect(held, call) != held:
                 made.settling.append(len(made.calls))
@@ -96,6 +103,16 @@ def test_attempts_that_are_broken_off_anywhere_break_nothing(seed: int, strategy
     assert found.repeated, "nothing was broken off"
 
 
+def test_workers_that_do_not_know_types_write_equal_dates_again_and_break_nothing() -> None:
+    equal = 0
+    for seed in SEEDS:
+        made = history(seed, "reconcile", knows_types=False)
+        found = explained(made, made.calls, "reconcile")
+        assert (found.violations, found.lost) == ((), ()), seed
+        equal += found.equal
+    assert equal, "nothing was written again"
+
+
 @pytest.mark.parametrize("strategy", STRATEGIES)
 @pytest.mark.parametrize("seed", SEEDS)
 def test_a_write_that_is_left_out_is_found_wherever_it_was(seed: int, strategy: Strategy) -> None:
@@ -106,10 +123,12 @@ def test_a_write_that_is_left_out_is_found_wherever_it_was(seed: int, strategy: 
         assert found.violations or found.lost, made.calls[place]
 
 
-@pytest.mark.parametrize("strategy", STRATEGIES)
+@pytest.mark.parametrize(
+    ("strategy", "knows_types"), [*((strategy, True) for strategy in STRATEGIES), ("reconcile", False)]
+)
 @pytest.mark.parametrize("seed", SEEDS)
-def test_a_post_that_comes_too_late_is_found_wherever_it_was(seed: int, strategy: Strategy) -> None:
-    made = history(seed, strategy)
+def test_a_post_that_comes_too_late_is_found_wherever_it_was(seed: int, strategy: Strategy, knows_types: bool) -> None:
+    made = history(seed, strategy, knows_types=knows_types)
     rng = random.Random(seed)
     # A late delete may look like one of a later event.
     posts = [place for place in made.settling if made.calls[place].operation == "Update"]

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from app.domain.entities import CHILD_TYPES
+from tests.chaos.events import date_of
 from tests.chaos.evidence import events_of
 from tests.chaos.made_up import CATALOG, DOCUMENTS, delete_profile, evidence, numbered, pet, post, sources_of
 from tests.chaos.order import Explanation, Stamped, explain
@@ -219,3 +220,83 @@ def test_delete_of_the_profile_takes_every_row_and_the_parent_last() -> None:
     assert not all_is_well(explained(documents, *NEW_CALLS, *LOOKUPS, *pets[1:], *gone))
     assert not all_is_well(explained(documents, *NEW_CALLS, *LOOKUPS, *pets, drop_pet("p4"), *gone))
     assert not all_is_well(explained(documents, *NEW_CALLS, *LOOKUPS, drop_pet("p1", "fault"), *pets[1:], *gone))
+
+
+# While a worker does not know the types of columns, a time with an offset differs from what is returned for it.
+
+OPT_IN = "CMT_OptIn"
+
+
+def dated(operation: str, mark: int, **entities: Any) -> dict[str, Any]:
+    """An event whose parent carries its mark as a date."""
+    document = post(operation, "ann", mark, **entities)
+    document["consumer"]["UpdatedAt"] = date_of(mark)
+    return document
+
+
+def put_dated(mark: int, status: str = "ok") -> Call:
+    return call("Update", PARENT, status, ConsumerId="ann", UpdatedAt=date_of(mark))
+
+
+def opt_in(key: str, mark: int) -> dict[str, str]:
+    return {"OptInId": key, "CapturedAt": date_of(mark)}
+
+
+def put_opt_in(key: str, mark: int) -> Call:
+    return call("Update", OPT_IN, ConsumerId="ann", OptInId=key, CapturedAt=date_of(mark))
+
+
+DATED = [
+    dated("NEW", 1, optIn=[opt_in("o1", 1)]),
+    dated("UPDATE", 2, optIn=[opt_in("o1", 1), opt_in("o2", 2)], pet=pet("p1", "a")),
+    dated("NEW", 3),
+]
+DATED_NEW = [look(PARENT), put_dated(1), put_opt_in("o1", 1)]
+DATED_UPDATE = [put_dated(2), put_pet("p1", "a"), put_opt_in("o2", 2)]
+DATED_LATER = [look(PARENT), put_dated(3)]
+
+
+def of_dated(*calls: Call) -> Explanation:
+    return explained(DATED, *DATED_NEW, *calls, *DATED_LATER)
+
+
+def test_a_date_that_is_held_may_be_written_again_by_the_event_that_runs() -> None:
+    assert undisturbed(of_dated(*LOOKUPS, *DATED_UPDATE))
+    kept = of_dated(*LOOKUPS, *DATED_UPDATE, put_opt_in("o1", 1))
+    assert undisturbed(kept)
+    assert (kept.equal, of_dated(*LOOKUPS, *DATED_UPDATE).equal) == (1, 0)
+    parent, *others = DATED_UPDATE
+    again = of_dated(*LOOKUPS, parent, *LOOKUPS, parent, *others)
+    assert all_is_well(again), "it was begun again by a worker that does not know the types"
+    assert (again.equal, again.again) == (1, frozenset({1}))
+
+
+def test_a_text_that_is_held_is_not_written_again() -> None:
+    assert len(of_dated(*LOOKUPS, *DATED_UPDATE, *LOOKUPS, put_pet("p1", "a")).violations) == 1
+
+
+@pytest.mark.parametrize("place", [1, len(DATED_UPDATE)])
+def test_an_older_date_after_a_newer_one_is_a_violation(place: int) -> None:
+    found = of_dated(*LOOKUPS, *DATED_UPDATE[:place], put_dated(1), *DATED_UPDATE[place:])
+    assert [one.rows for one in found.violations] == [put_dated(1).rows]
+
+
+def test_an_older_date_that_another_event_lists_is_a_violation_once_a_newer_one_is_written() -> None:
+    newer = dated("NEW", 3, optIn=[opt_in("o1", 3)])
+    writes = [look(PARENT), look(OPT_IN), put_dated(3), put_opt_in("o1", 3)]
+    calls = [*DATED_NEW, *LOOKUPS, *DATED_UPDATE, *writes]
+    documents = [*DATED[:2], newer]
+    assert undisturbed(explained(documents, *calls))
+    assert len(explained(documents, *calls, put_opt_in("o1", 1)).violations) == 1
+    assert len(explained(documents, *calls[:-1], put_opt_in("o1", 1), calls[-1]).violations) == 1
+
+
+def test_an_equal_date_of_an_event_that_is_over_is_a_violation() -> None:
+    # The next event has begun, though it has written nothing yet.
+    found = explained(DATED, *DATED_NEW, *LOOKUPS, *DATED_UPDATE, look(PARENT), put_dated(2), put_dated(3))
+    assert [one.rows for one in found.violations] == [put_dated(2).rows]
+
+
+def test_an_equal_date_is_written_in_its_turn_only() -> None:
+    assert len(of_dated(*LOOKUPS, *DATED_UPDATE, put_dated(2)).violations) == 1, "the parent comes first"
+    assert len(of_dated(*LOOKUPS, put_opt_in("o1", 1), *DATED_UPDATE).violations) == 1

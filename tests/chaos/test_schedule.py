@@ -13,15 +13,39 @@ from hypothesis import strategies as st
 from app.domain.event import InvalidEvent, read_event
 from app.domain.record import SourceRecord
 from app.simulator.faults import FaultRule, Kind
-from tests.chaos.__main__ import plan_of
+from tests.chaos.__main__ import brokers_of, plan_of
 from tests.chaos.events import drafts
 from tests.chaos.made_up import CATALOG
-from tests.chaos.schedule import ODD, PASSING, SESSION_SECONDS, SLOTS, SURROUNDINGS, Blow, Deed, Schedule
+from tests.chaos.run import Run
+from tests.chaos.schedule import (
+    ODD,
+    PASSING,
+    SESSION_SECONDS,
+    SLOTS,
+    SURROUNDINGS,
+    SURROUNDINGS_OF_THREE,
+    Act,
+    Blow,
+    Deed,
+    Schedule,
+)
 from tests.chaos.test_surroundings import BLOWS, OPTIONS
+from tests.cluster import REPLICATED
+
+# How long a controller waits before it gives a silent broker's partitions to others: ``tests/cluster.py``.
+CONTROLLER_SECONDS = float(REPLICATED["broker.session.timeout.ms"]) / 1000
 
 
 def schedules() -> st.SearchStrategy[Schedule]:
     return st.builds(lambda number, seed: plan_of(number, seed, 10_000).schedule(), st.integers(0, 1), st.integers(0))
+
+
+def of_three(number: int, seed: int) -> Run:
+    return replace(plan_of(number, seed, 10_000), deck=SURROUNDINGS_OF_THREE, surroundings=True, brokers=3)
+
+
+def schedules_of_three() -> st.SearchStrategy[Schedule]:
+    return st.builds(lambda number, seed: of_three(number, seed).schedule(), st.integers(0, 1), st.integers(0))
 
 
 @given(schedules())
@@ -31,7 +55,7 @@ def test_the_same_seed_gives_the_same_schedule(schedule: Schedule) -> None:
     assert plan_of(number, schedule.seed - number, 10_000).schedule() == schedule
 
 
-@given(schedules())
+@given(st.one_of(schedules(), schedules_of_three()))
 @settings(max_examples=50, deadline=None)
 def test_nothing_is_done_to_a_worker_that_is_away_and_all_is_mended_at_the_end(schedule: Schedule) -> None:
     running: set[int | None] = set(schedule.workers)
@@ -91,6 +115,58 @@ def test_a_run_without_faults_has_every_other_blow() -> None:
     assert set(blows) >= {Blow.KILL, Blow.TERM, Blow.STOP, Blow.PAUSE, Blow.BROKER_KILL, Blow.BROKER_FREEZE}
 
 
+@given(schedules_of_three())
+@settings(max_examples=50, deadline=None)
+def test_one_of_three_hangs_longer_than_the_session_and_its_packets_alone_or_those_of_all_are_dropped(
+    schedule: Schedule,
+) -> None:
+    assert schedule.brokers == 3
+    begun: Act | None = None
+    for act in schedule.acts:
+        if act.opens is Blow.ONE_HANGS:
+            assert act.deed is Deed.BROKER_FREEZE
+            assert act.broker in (1, 2, 3)
+            begun = act
+        elif act.deed is Deed.BROKER_THAW:
+            assert begun is not None
+            assert act.broker == begun.broker
+            assert 20.0 >= act.at - begun.at > CONTROLLER_SECONDS > SESSION_SECONDS
+            begun = None
+        elif act.deed is Deed.TAKE:
+            assert begun is None, "what is done by way of Kafka does not wait for a broker that hangs"
+            assert act.broker is None or act.what is Blow.KAFKA_DROPPED
+    assert begun is None
+
+
+def test_one_of_three_is_hit_and_all_of_them_and_a_worker_dies_while_one_hangs() -> None:
+    hit: set[int | None] = set()
+    dropped: set[int | None] = set()
+    kills = 0
+    for seed in range(40):
+        hangs = False
+        for act in of_three(0, seed).schedule().acts:
+            if act.opens is Blow.ONE_HANGS:
+                hit.add(act.broker)
+            elif act.opens is Blow.KAFKA_DROPPED:
+                dropped.add(act.broker)
+            hangs = act.deed is Deed.BROKER_FREEZE or (hangs and act.deed is not Deed.BROKER_THAW)
+            kills += hangs and act.deed is Deed.KILL
+    assert hit == {1, 2, 3}
+    assert dropped == {None, 1, 2, 3}
+    assert kills
+
+
+def test_half_of_the_runs_have_three_brokers_with_each_strategy_with_and_without_faults() -> None:
+    met = {
+        (run.strategy, run.down_seconds > 0, brokers_of(number))
+        for number in range(8)
+        for run in [plan_of(number, 0, 1000)]
+    }
+    assert len(met) == 8
+    assert {brokers_of(number) for number in range(2)} == {1, 3}
+    assert [brokers_of(number, "3") for number in range(3)] == [3, 3, 3]
+
+
 @pytest.mark.parametrize("seed", range(5))
 def test_the_surroundings_are_given_back_as_often_as_taken_and_odd_answers_are_taken(seed: int) -> None:
     run = replace(plan_of(1, seed, 10_000), deck=SURROUNDINGS, surroundings=True)
@@ -139,8 +215,11 @@ def test_events_are_valid_where_they_say_so_and_of_every_kind(seed: int) -> None
 
 
 def test_the_marks_of_a_consumer_rise() -> None:
-    marks: dict[bytes, list[str]] = {}
+    marks: dict[bytes, list[tuple[str, str]]] = {}
     for draft in drafts(3, 2000, 40):
         if draft.valid and draft.value and draft.key and "consumer" in (document := json.loads(draft.value)):
-            marks.setdefault(draft.key, []).append(document["consumer"]["LastName"])
-    assert all(a < b for own in marks.values() for a, b in itertools.pairwise(own))
+            parent = document["consumer"]
+            marks.setdefault(draft.key, []).append((parent["LastName"], parent["UpdatedAt"]))
+    for kind in ("text", "date"):
+        place = ("text", "date").index(kind)
+        assert all(a[place] < b[place] for own in marks.values() for a, b in itertools.pairwise(own)), kind

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from app.cmt.canary import NOBODY
 from app.domain.entities import Catalog, EntityType
@@ -26,7 +26,8 @@ SHOWN = 20
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """One line of the table. ``outcomes``: events by outcome as the workers say."""
+    """One line of the table. ``outcomes``: events by outcome as the workers say; ``equal_writes``: of rows that were
+    held already."""
 
     events: int
     outcomes: Mapping[str, int]
@@ -37,6 +38,7 @@ class Figures:
     repeated_calls: int
     repeated_events: int
     repeated_dead_letters: int
+    equal_writes: int
     rows_checked: int
     recovery: Recovery
     wall_seconds: float
@@ -95,11 +97,34 @@ def judge(evidence: Evidence, catalog: Catalog) -> Verdict:
         repeated_calls=sum(explanation.repeated for explanation in explained.values()),
         repeated_events=sum(len(explanation.again) for explanation in explained.values()),
         repeated_dead_letters=repeated_letters,
+        equal_writes=sum(explanation.equal for explanation in explained.values()),
         rows_checked=checked,
         recovery=recovery_of(evidence.done, evidence.calls, _partition_of(evidence.sources)),
         wall_seconds=evidence.wall_seconds,
     )
     return Verdict(figures, (*lost, *order, *counts, *others))
+
+
+def together(run: Verdict, last_act: Verdict) -> Verdict:
+    """Of a run whose topic was made anew in the end: figures are added up, and the time is that of all."""
+    one, other = run.figures, last_act.figures
+    figures = replace(
+        one,
+        events=one.events + other.events,
+        outcomes={name: number + other.outcomes[name] for name, number in one.outcomes.items()},
+        lost=one.lost + other.lost,
+        order=one.order + other.order,
+        late=one.late + other.late,
+        count_error=one.count_error + other.count_error,
+        repeated_calls=one.repeated_calls + other.repeated_calls,
+        repeated_events=one.repeated_events + other.repeated_events,
+        repeated_dead_letters=one.repeated_dead_letters + other.repeated_dead_letters,
+        equal_writes=one.equal_writes + other.equal_writes,
+        rows_checked=one.rows_checked + other.rows_checked,
+        wall_seconds=other.wall_seconds,
+    )
+    new = (Violation(one.what, f"topic made anew: {one.detail}") for one in last_act.violations)
+    return Verdict(figures, (*run.violations, *new))
 
 
 def _asks_of_nobody(call: Call) -> bool:
