@@ -1,6 +1,7 @@
-"""The short form of the deck "surroundings": one run of half a minute with what happens around the processes.
+"""The short form of the deck "surroundings": one run of half a minute with what happens around the processes. At
+its end the topic is made anew.
 
-``make torture`` has the long one. It runs in namespaces of its own, so as a process of its own.
+``make torture`` has the long one, with three brokers too. It runs in namespaces of its own, so as a process of its own.
 """
 
 from __future__ import annotations
@@ -16,7 +17,10 @@ from app.kafka.distribution import BrokerStartError, libraries
 from tests import private_network
 
 BLOWS = "packets to the CMT dropped,offsets deleted,packets to Kafka dropped,no right to read"
-OPTIONS = "--runs 1 --events 800 --seed 11 --strategy replace --faults on --gap 1.5 3 --deck surroundings --blows {}"
+OPTIONS = (
+    "--runs 1 --events 800 --seed 11 --strategy replace --faults on --brokers 1 --anew 100 --gap 1.5 3 "
+    "--deck surroundings --blows {}"
+)
 
 
 @pytest.mark.slow
