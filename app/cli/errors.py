@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 from collections.abc import Iterable, Iterator
 from textwrap import fill
@@ -47,7 +48,7 @@ def errors(
     """What an error code means, whether it is retried, and what to do about it."""
     with reported_failures():
         if code is not None and code.upper() not in REGISTRY:
-            raise CommandError(f"There is no error code {code}; `profile-sync errors` lists them all.")
+            raise CommandError(no_such_code(code))
     entries = list(REGISTRY.values()) if code is None else [REGISTRY[code.upper()]]
     if as_json:
         typer.echo(json.dumps({"errors": [_document(entry) for entry in entries]}, indent=2))
@@ -55,6 +56,21 @@ def errors(
         typer.echo(markdown_page(entries), nl=False)
     else:
         _show(entries)
+
+
+def no_such_code(code: str) -> str:
+    """What is said of a code that there is not: the nearest ones.
+
+    >>> no_such_code("EVENT_SCHEMA")
+    'There is no error code EVENT_SCHEMA; did you mean EVENT-SCHEMA? `profile-sync errors` lists them all.'
+    >>> no_such_code("x")
+    'There is no error code x; `profile-sync errors` lists them all.'
+    """
+    near = difflib.get_close_matches(code.upper(), REGISTRY, n=3, cutoff=0.6)
+    # A word of a code, such as TIMEOUT, is near to none as a whole.
+    near = near or [known for known in REGISTRY if len(code) > 2 and code.upper() in known][:3]
+    meant = f" did you mean {', '.join(near[:-1]) + ' or ' if near[1:] else ''}{near[-1]}?" if near else ""
+    return f"There is no error code {code};{meant} `profile-sync errors` lists them all."
 
 
 def _document(entry: ErrorEntry) -> dict[str, str | bool]:

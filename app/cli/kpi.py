@@ -9,12 +9,15 @@ from typing import Annotated
 import typer
 
 from app.cli.failing import reported_failures
-from app.cli.output import show_table
+from app.cli.output import COLUMNS, show_table
 from app.cli.read_once import read_models_at_end
 from app.domain.counts import MARKETS_PER_DAY, OTHER_MARKETS
+from app.domain.errors import REGISTRY
 from app.domain.state import PartitionState
 from app.readmodels import kpi as kpi_rows
 
+# A meaning is shown where it gets so much room: in less it would be a word a line.
+MEANING_COLUMNS = 30
 # What can be counted by what: events by outcome; records by the entity that they are rows of; failures by their reason.
 _OF_EVENTS = ("day", "market", "outcome")
 _OF_RECORDS = ("day", "market", "entity")
@@ -72,6 +75,17 @@ def _rows(
     return kpi_rows.summed(kpi_rows.daily(states, chosen), dimensions)
 
 
+def _meanings(names: Sequence[str], cells: Sequence[Sequence[str]]) -> list[str]:
+    """What each row's code means, where the other columns leave room for it; else nothing."""
+    if "reason" not in names:
+        return []
+    widths = [max(len(name), *(len(row[place]) for row in cells)) for place, name in enumerate(names)]
+    if sum(widths) + len(widths) > COLUMNS - MEANING_COLUMNS:
+        return []
+    codes = [row[names.index("reason")] for row in cells]
+    return [REGISTRY[code].meaning if code in REGISTRY else "" for code in codes]
+
+
 def _dimensions(by: str | None) -> tuple[str, ...]:
     if by is None:
         return ("day", "market")
@@ -89,7 +103,11 @@ def _show(rows: Sequence[dict[str, str | int]], dimensions: Sequence[str], total
     if rows:
         names = list(rows[0])
         cells = [[f"{value:,}" if isinstance(value, int) else value for value in row.values()] for row in rows]
-        show_table(names, cells, numbers=[name for name in names if name not in dimensions])
+        numbers = [name for name in names if name not in dimensions]
+        if meanings := _meanings(names, cells):
+            names = [*names, "meaning"]
+            cells = [[*row, meaning] for row, meaning in zip(cells, meanings, strict=True)]
+        show_table(names, cells, numbers=numbers)
     else:
         typer.echo("Nothing was counted in these days.")
     typer.echo("All days: " + ", ".join(f"{name} {number:,}" for name, number in totals.items()))

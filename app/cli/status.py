@@ -14,7 +14,7 @@ from app.cli.output import waiting
 from app.cli.read_once import read_models_at_end
 from app.cli.status_report import Seen, document, lines
 from app.domain.cluster_status import Facts, judge
-from app.flows.status_records import open_incidents, read_workers
+from app.flows.status_records import open_incidents, read_last_end, read_workers
 from app.kafka.group_lag import group_lag
 from app.readmodels.status_topic import read_status_once
 from app.settings import KafkaSettings, load
@@ -45,6 +45,7 @@ def status(as_json: Annotated[bool, typer.Option("--json", help="One JSON docume
         incidents=open_incidents(records),
         dead_letters={reason: number for reason, number in letters.items() if number},
         complete=complete,
+        last_end=read_last_end(records),
         waiting_since_ms=min((one.since_ms for one in lag.values() if one.since_ms is not None), default=None),
     )
     seen = Seen(

@@ -9,9 +9,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 from app import __version__
-from app.domain.cluster_status import Facts, Finding, Judgement, Level, ago, clock, live_workers, ranges, silent_workers
+from app.domain.cluster_status import Facts, Finding, Judgement, ago, clock, live_workers, ranges, silent_workers
 from app.domain.state import PartitionState
-from app.domain.worker_status import AccountState, WorkerStatus
+from app.domain.worker_status import AccountState, WorkerEnd, WorkerStatus
 from app.readmodels import kpi
 
 WIDTH = 80
@@ -47,6 +47,11 @@ class Seen:
         return max(said, default=None)
 
     @property
+    def dry_run(self) -> bool:
+        """Whether this group only does dry runs: its workers say so, and so do its records when none is running."""
+        return any(worker.dry_run for worker in self.live) or kpi.dry_run(self.partitions)
+
+    @property
     def today(self) -> dict[str, int]:
         """Outcomes of today's events (UTC day of their Kafka timestamp)."""
         day = datetime.fromtimestamp(self.now_ms / 1000, UTC).date().isoformat()
@@ -74,12 +79,13 @@ def document(seen: Seen) -> dict[str, Any]:
         "headline": judgement.badge,
         "needsPerson": judgement.needs_a_person,
         "complete": seen.facts.complete,
-        "dryRun": any(worker.dry_run for worker in seen.live),
+        "dryRun": seen.dry_run,
         "findings": [
             {"kind": f.kind.value, "level": f.level.value, "text": f.text, "needsPerson": f.person}
             for f in judgement.findings
         ],
         "workers": [_worker(worker, seen) for worker in (*seen.live, *seen.silent)],
+        "lastEnd": _end(seen.facts.last_end),
         "lag": {"records": seen.lag, "waitingSince": _time(seen.facts.waiting_since_ms)},
         "parked": {**parked, "since": _time(parked["since"])},
         "deadLetters": dict(seen.facts.dead_letters or {}),
@@ -102,7 +108,7 @@ def document(seen: Seen) -> dict[str, Any]:
 def lines(seen: Seen) -> Iterator[str]:
     """One screen of 80 columns. Nothing is cut: what is longer goes on in the next line."""
     yield from _wrapped("profile-sync", f"{__version__}, {clock(seen.now_ms)}")
-    yield from _wrapped("state", _verdict(seen.judgement))
+    yield from _wrapped("state", seen.judgement.verdict)
     for finding in seen.judgement.findings:
         yield from _wrapped(f"  {_mark(finding)}", finding.text, 4)
     yield ""
@@ -126,12 +132,6 @@ def lines(seen: Seen) -> Iterator[str]:
     yield from _wrapped("last success", told)
 
 
-def _verdict(judgement: Judgement) -> str:
-    if judgement.level is not Level.GOOD:
-        return judgement.badge.upper() + (", NEEDS A PERSON" if judgement.needs_a_person else "")
-    return "works, NEEDS A PERSON" if judgement.needs_a_person else "all is well"
-
-
 def _mark(finding: Finding) -> str:
     return "!" if finding.person else "-"
 
@@ -140,7 +140,7 @@ def _pipeline(seen: Seen) -> Iterator[str]:
     worker = next(iter((*seen.live, *seen.silent)), None)
     yield seen.topic if worker is None else f"{worker.pipeline}: {seen.topic} -> {worker.target}"
     strategy = f", strategy {worker.strategy}" if worker is not None else ""
-    yield f"group {seen.group}{strategy}{', DRY RUN' if any(one.dry_run for one in seen.live) else ''}"
+    yield f"group {seen.group}{strategy}{', DRY RUN' if seen.dry_run else ''}"
 
 
 def _worker_line(worker: WorkerStatus, seen: Seen) -> str:
@@ -180,6 +180,10 @@ def _worker(worker: WorkerStatus, seen: Seen) -> dict[str, Any]:
             for a in worker.accounts
         ],
     }
+
+
+def _end(end: WorkerEnd | None) -> dict[str, Any] | None:
+    return None if end is None else {"worker": end.worker, "at": _time(end.at), "reason": end.reason or None}
 
 
 def _time(ms: int | None) -> str | None:

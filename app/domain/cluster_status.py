@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 
 from app.domain.errors import REGISTRY, ErrorClass, ErrorEntry
-from app.domain.worker_status import AccountState, WorkerStatus
+from app.domain.worker_status import AccountState, WorkerEnd, WorkerStatus
 
 # A worker speaks every ten seconds.
 STALE_MS = 30_000
@@ -85,6 +85,7 @@ class Facts:
     dead_letters: Mapping[str, int] | None = None
     complete: bool = True
     waiting_since_ms: int | None = None
+    last_end: WorkerEnd | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,8 +103,16 @@ class Judgement:
     @property
     def badge(self) -> str:
         """A word or two for a badge."""
-        worst = (finding.headline for finding in self.findings if finding.level is self.level)
-        return "complete" if self.level is Level.GOOD else next(worst)
+        if self.level is Level.GOOD:
+            return "needs a person" if self.needs_a_person else "complete"
+        return next(finding.headline for finding in self.findings if finding.level is self.level)
+
+    @property
+    def verdict(self) -> str:
+        """One line for people: the state, and whether somebody should look."""
+        if self.level is Level.GOOD:
+            return "works, NEEDS A PERSON" if self.needs_a_person else "all is well"
+        return self.badge.upper() + (", NEEDS A PERSON" if self.needs_a_person else "")
 
     @property
     def needs_a_person(self) -> bool:
@@ -116,6 +125,7 @@ def judge(facts: Facts, now_ms: int) -> Judgement:
     live = live_workers(facts.workers, now_ms)
     findings = [
         *_workers(facts, live, now_ms),
+        *_ended(facts.last_end, live, now_ms),
         *_reasons(live, now_ms),
         *_accounts(live),
         *_lag(facts, live, now_ms),
@@ -155,6 +165,10 @@ def _workers(facts: Facts, live: Sequence[WorkerStatus], now_ms: int) -> Iterabl
     names = ", ".join(f"{worker.worker} (for {ago(worker.at, now_ms)})" for worker in silent)
     if not live:
         text = f"no worker is running; silent: {names}" if silent else "no worker is running"
+        if (end := facts.last_end) is not None:
+            why = f"ended {ago(end.at, now_ms)} ago: {end.reason}"
+            stopped = f"was asked to stop {ago(end.at, now_ms)} ago"
+            text += f"; the last one, {end.worker}, {why if end.reason else stopped}"
         yield Finding(Kind.WORKERS, Level.BAD, "no worker", text, person=True)
         return
     missing = sorted(set(facts.partitions) - {number for worker in live for number in worker.partitions})
@@ -165,6 +179,15 @@ def _workers(facts: Facts, live: Sequence[WorkerStatus], now_ms: int) -> Iterabl
         yield Finding(Kind.WORKERS, Level.WAITING, "taking over", text, person=False)
     else:
         yield Finding(Kind.WORKERS, Level.BAD, "partitions without a worker", text, person=True)
+
+
+def _ended(end: WorkerEnd | None, live: Sequence[WorkerStatus], now_ms: int) -> Iterable[Finding]:
+    """A worker has given up while others work; one that was started since has taken its place."""
+    if end is None or not end.reason or not live or now_ms - end.at > FORGOTTEN_MS:
+        return
+    if all(worker.started < end.at for worker in live):
+        text = f"{end.worker} ended {ago(end.at, now_ms)} ago: {end.reason}"
+        yield Finding(Kind.WORKERS, Level.GOOD, "a worker ended", text, person=True)
 
 
 def _reasons(live: Sequence[WorkerStatus], now_ms: int) -> Iterable[Finding]:

@@ -7,6 +7,10 @@ group that works in earnest, because it would settle that group's events.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
+from app.domain.pipeline import Pipeline, compare
+from app.domain.pipeline import refusal as pipeline_refusal
 from app.domain.state import PartitionState
 
 
@@ -31,6 +35,17 @@ def refusal(state: PartitionState, *, dry_run: bool, group: str) -> str | None:
         f"Group {group} works in earnest: a dry run would settle its events without writing anything. Use another "
         "KAFKA_GROUP for the dry run (KAFKA_START says where it begins), or unset SYNC_DRY_RUN."
     )
+
+
+def refusal_of_group(records: Iterable[PartitionState], running: Pipeline, *, dry_run: bool, group: str) -> str | None:
+    """Why a worker must not join a group with these records; None: it may."""
+    for state in records:
+        difference = compare(state.pipeline, running).difference
+        if difference is not None and state.pipeline is not None:
+            return pipeline_refusal(difference, state.pipeline, running, group)
+        if (why := refusal(state, dry_run=dry_run, group=group)) is not None:
+            return why
+    return None
 
 
 def has_worked(state: PartitionState) -> bool:

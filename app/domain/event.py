@@ -41,8 +41,9 @@ from app.domain.errors import (
     EVENT_TOO_LARGE,
     ErrorEntry,
 )
+from app.domain.event_faults import in_words, place_of, unknown_member
 from app.domain.event_rows import RowFault, checked_row, checked_rows
-from app.domain.event_value import UnreadableValue, encoding_of, read_json, shown_name
+from app.domain.event_value import UnreadableValue, encoding_of, read_json
 from app.domain.record import SourceRecord
 
 UNKNOWN_MARKET = "-"
@@ -150,7 +151,7 @@ class ProfileEvent(BaseModel):
 
 
 # What an event's members are called on the wire.
-_MEMBERS = frozenset(to_camel(name) for name in ProfileEvent.model_fields)
+_MEMBERS = tuple(to_camel(name) for name in ProfileEvent.model_fields)
 
 
 class InvalidEvent(Exception):
@@ -223,7 +224,7 @@ def check_document(document: Mapping[str, Any], catalog: Catalog, event_id: str)
 def _event_of(document: Mapping[str, Any], catalog: Catalog, event_id: str, key: str | None = None) -> ProfileEvent:
     if len(document) > len(_MEMBERS):
         unknown = islice((name for name in document if name not in _MEMBERS), FAULTS_NAMED)
-        message = f"there is no {', '.join(dict.fromkeys(map(shown_name, unknown)))}; an event has no such members"
+        message = "; ".join(dict.fromkeys(unknown_member(name, _MEMBERS) for name in unknown))
         raise InvalidEvent(EVENT_SCHEMA, message, **_known(document, event_id))
     try:
         event = ProfileEvent.model_validate(document, by_alias=True, by_name=False)
@@ -325,10 +326,6 @@ def _identity(event: ProfileEvent) -> dict[str, str]:
     return {"event_id": event.event_id, "market": event.market, "operation": event.operation.value}
 
 
-def _place(loc: tuple[int | str, ...]) -> str:
-    return ".".join(str(part) if isinstance(part, int) else shown_name(part) for part in loc if part != "[key]")
-
-
 def _is_value(loc: tuple[int | str, ...]) -> bool:
     """Whether a location is (consumer, column, branch) or (entities, entity, index, column, branch)."""
     return (len(loc) == 3 and loc[0] == "consumer") or (len(loc) == 5 and loc[0] == "entities")
@@ -341,10 +338,9 @@ def _describe(error: ValidationError) -> str:
         loc, message = problem["loc"], problem["msg"].removeprefix("Value error, ")
         if _is_value(loc):
             # One line for the union, not one for each of its branches.
-            loc, message = loc[:-1], "must be text, a number, a boolean or null"
-        message = message.replace("valid tuple", "valid list")
-        place = _place(loc)
-        line = f"{place}: {message}" if place else message
+            line = f"{place_of(loc[:-1])}: must be text, a number, a boolean or null"
+        else:
+            line = in_words(problem["type"], loc, message, _MEMBERS)
         if line not in found:
             found.append(line)
     more = len(found) - FAULTS_NAMED

@@ -10,6 +10,8 @@ from pydantic.alias_generators import to_camel
 
 FORMAT = 1
 PREFIX = "worker|"
+# One record for the whole group: why the last worker that ended did so.
+LAST_END_KEY = "end|last"
 
 # Anybody may write into the topic: what is larger is not ours.
 LARGEST_BYTES = 200_000
@@ -101,6 +103,37 @@ class WorkerStatus(_Part):
     def essence(self) -> WorkerStatus:
         """Without what changes all the time: when this is another one, the world should know at once."""
         return self.model_copy(update={"at": 0, "lag": 0, "last_success": None, "invalid": {}})
+
+
+class WorkerEnd(_Part):
+    """A worker ended. ``reason`` is empty when it was asked to stop."""
+
+    v: int = FORMAT
+    worker: Text
+    at: Ms
+    reason: Text = ""
+    dry_run: bool = False
+
+    def to_bytes(self) -> bytes:
+        """The value of its record."""
+        return self.model_dump_json(by_alias=True).encode()
+
+
+def read_worker_end(value: bytes) -> WorkerEnd:
+    """Read the value of a record.
+
+    Raises:
+        UnreadableStatus: it is none.
+    """
+    if len(value) > LARGEST_BYTES:
+        raise UnreadableStatus("too large")
+    try:
+        end = WorkerEnd.model_validate_json(value)
+    except ValidationError:
+        raise UnreadableStatus("not the end of a worker") from None
+    if end.v != FORMAT:
+        raise UnreadableStatus("another format; was it written by a newer program?")
+    return end
 
 
 def read_worker_status(value: bytes) -> WorkerStatus:

@@ -18,7 +18,7 @@ from app.domain.counts import EVENT_ENTITY, Settlement
 from app.domain.errors import REGISTRY
 from app.domain.invalid_window import WINDOW_MS, InvalidWindow
 from app.domain.outcome import Outcome
-from app.domain.worker_status import AccountState, AccountStatus, ReasonStatus, WorkerStatus
+from app.domain.worker_status import LAST_END_KEY, AccountState, AccountStatus, ReasonStatus, WorkerEnd, WorkerStatus
 from app.engine.producer import DurableProducer, Write
 from app.engine.stream import Stream
 from app.flows.accounts import Account, Accounts
@@ -26,6 +26,7 @@ from app.flows.identity import FLOW
 from app.flows.outage import OutageWatch
 from app.flows.status_board import StatusBoard
 from app.incidents.alert import Alert, Severity
+from app.kafka.clients import aiokafka_producer_config
 from app.observe.health import Readiness
 from app.readmodels.status_topic import StatusFollower
 from app.settings import WorkerSettings
@@ -33,6 +34,8 @@ from app.settings import WorkerSettings
 log = structlog.get_logger(__name__)
 
 _TEXT_LENGTH = 1000
+# A worker that ends does not wait longer for a broker that takes no record.
+TELL_SECONDS = 5.0
 
 
 class OwnStatus:
@@ -50,8 +53,31 @@ class OwnStatus:
         self._watches: Sequence[OutageWatch] = ()
         self._board: StatusBoard | None = None
         name = settings.kafka.instance_id or socket.gethostname()
+        self._end: WorkerEnd | None = None
         # Two workers of one name, or one that was started again, must not be taken for each other.
         self.worker = f"{name[:100]}-{secrets.token_hex(2)}"
+
+    def ends(self, reason: str) -> None:
+        """This worker ends; ``reason`` is empty when it was asked to. What is said first counts."""
+        dry_run = self._settings.sync.dry_run
+        self._end = self._end or WorkerEnd(
+            worker=self.worker, at=_now_ms(), reason=reason[:_TEXT_LENGTH], dry_run=dry_run
+        )
+
+    async def tell_end(self) -> None:
+        """Say why it ends, where that was found before the worker had a share in the status topic."""
+        if self._end is None:
+            return
+        producer = DurableProducer(aiokafka_producer_config(self._settings.kafka), {})
+        write = Write(self._settings.kafka.status_topic, 0, LAST_END_KEY.encode(), self._end.to_bytes())
+        try:
+            async with asyncio.timeout(TELL_SECONDS):
+                await producer.start()
+                await producer.write_one(write)
+        except Exception as error:  # noqa: BLE001 - whatever Kafka says: the log has the reason
+            log.info("the reason could not be written to the status topic", problem=str(error) or type(error).__name__)
+        finally:
+            await producer.stop()
 
     def settled(self, settlement: Settlement) -> None:
         """An event has its outcome."""
@@ -78,7 +104,7 @@ class OwnStatus:
         follower = StatusFollower(kafka)
         follower.start()
         try:
-            async with StatusBoard(kafka, producer, follower, self.describe, looked) as board:
+            async with StatusBoard(kafka, producer, follower, self.describe, looked, lambda: self._end) as board:
                 self._board = board
                 yield board
         finally:
@@ -126,6 +152,7 @@ class OwnStatus:
             incidents=board.incidents() if board is not None else (),
             dead_letters=dead_letters,
             complete=complete,
+            last_end=board.last_end() if board is not None else None,
         )
         return judge(facts, _now_ms())
 

@@ -12,11 +12,12 @@ import structlog
 
 from app.domain.cluster_status import FORGOTTEN_MS, OpenIncident, live_workers
 from app.domain.errors import CMT_NOT_ALLOWED, CMT_OUTAGE, CMT_PERMISSION, CMT_RATE_LIMITED
-from app.domain.worker_status import WorkerStatus
+from app.domain.worker_status import LAST_END_KEY, WorkerEnd, WorkerStatus
 from app.engine.producer import DurableProducer, Write
-from app.flows.status_records import INCIDENT_PREFIX, open_incidents, read_incidents, read_workers
+from app.flows.status_records import INCIDENT_PREFIX, open_incidents, read_incidents, read_last_end, read_workers
 from app.incidents.memory import Remembered
 from app.observe.background import must_run
+from app.observe.reminder import Reminder
 from app.readmodels.status_topic import StatusFollower
 from app.settings import KafkaSettings
 
@@ -40,6 +41,7 @@ class StatusBoard:
     Args:
         describe: how this worker is, asked once a second.
         looked: called after each look, with the other live workers.
+        end: why this worker ends; None: it does not (Kafka went away before all was started).
     """
 
     def __init__(
@@ -49,12 +51,15 @@ class StatusBoard:
         follower: StatusFollower,
         describe: Callable[[], WorkerStatus],
         looked: Callable[[list[WorkerStatus]], object] = lambda others: None,
+        end: Callable[[], WorkerEnd | None] = lambda: None,
     ) -> None:
         self._topic = kafka.status_topic
         self._producer = producer
         self._follower = follower
         self._describe = describe
         self._looked = looked
+        self._end = end
+        self._unheard = Reminder()
         self._task: asyncio.Task[None] | None = None
         self._said: WorkerStatus | None = None
         self._said_at = self._cleaned_at = float("-inf")
@@ -69,7 +74,10 @@ class StatusBoard:
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait([self._task])
-        await self._write(self._describe().key.decode(), None, GOODBYE_SECONDS)
+        goodbye = [self._write(self._describe().key.decode(), None, GOODBYE_SECONDS)]
+        if (end := self._end()) is not None:
+            goodbye.append(self._write(LAST_END_KEY, end.to_bytes(), GOODBYE_SECONDS))
+        await asyncio.gather(*goodbye)
 
     def check(self) -> None:
         """See that the task runs (``must_run``)."""
@@ -80,6 +88,10 @@ class StatusBoard:
         own = self._describe()
         others = read_workers(self._follower.records())
         return [own, *(status for name, status in others.items() if name != own.worker)]
+
+    def last_end(self) -> WorkerEnd | None:
+        """Which worker ended last, and why."""
+        return read_last_end(self._follower.records())
 
     def incidents(self) -> list[OpenIncident]:
         """Incidents that are open, as far as is known."""
@@ -129,8 +141,10 @@ class StatusBoard:
         try:
             async with asyncio.timeout(seconds):
                 await self._producer.write_one(Write(self._topic, 0, key.encode(), value))
+            self._unheard.over()
         except TimeoutError:
-            log.info("the broker has not taken a record of the status topic yet", topic=self._topic)
+            if self._unheard.due():
+                log.info("the broker has not taken a record of the status topic yet", topic=self._topic)
         except Exception as error:  # noqa: BLE001 - whatever Kafka says: status is not worth an event
             log.warning("a record of the status topic could not be written", topic=self._topic, problem=str(error))
 

@@ -1,11 +1,20 @@
-"""What stands in ``<group>.status``: workers (``worker|id``) and remembered incidents (``incident|fingerprint``)."""
+"""What stands in ``<group>.status``: workers (``worker|id``), why the last one ended (``end|last``), and remembered
+incidents (``incident|fingerprint``)."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
 from app.domain.cluster_status import OpenIncident
-from app.domain.worker_status import PREFIX, UnreadableStatus, WorkerStatus, read_worker_status
+from app.domain.worker_status import (
+    LAST_END_KEY,
+    PREFIX,
+    UnreadableStatus,
+    WorkerEnd,
+    WorkerStatus,
+    read_worker_end,
+    read_worker_status,
+)
 from app.incidents.memory import Remembered, UnreadableMemory
 
 INCIDENT_PREFIX = "incident|"
@@ -21,6 +30,15 @@ def read_workers(records: Mapping[str, bytes]) -> dict[str, WorkerStatus]:
             except UnreadableStatus:
                 continue
     return found
+
+
+def read_last_end(records: Mapping[str, bytes]) -> WorkerEnd | None:
+    """Which worker ended last, and why."""
+    value = records.get(LAST_END_KEY)
+    try:
+        return None if value is None else read_worker_end(value)
+    except UnreadableStatus:
+        return None
 
 
 def read_incidents(records: Mapping[str, bytes]) -> dict[str, Remembered]:

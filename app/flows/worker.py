@@ -17,6 +17,8 @@ from aiokafka.errors import KafkaError
 
 from app import __version__
 from app.domain.counts import Settlement
+from app.domain.dry_run import refusal_of_group
+from app.domain.pipeline import Pipeline
 from app.domain.record import SourceRecord
 from app.engine.context import EngineContext, EngineStopped, Room
 from app.engine.gates import Gates
@@ -25,6 +27,7 @@ from app.engine.ledger import Ledger
 from app.engine.producer import DurableProducer
 from app.engine.refusals import what_to_do
 from app.engine.stream import Stream
+from app.engine.work import Topics, TopicsUnknown
 from app.flows.accounts import Accounts
 from app.flows.catalog import load_catalog
 from app.flows.consumer_sync import ConsumerSync
@@ -46,7 +49,7 @@ from app.kafka.topic_specs import Problem
 from app.observe.health import Kind, Readiness, Reason
 from app.observe.logging import configure_logging
 from app.observe.metrics import Gauges, Metrics
-from app.readmodels import ReadModels
+from app.readmodels import ReadModels, ReadModelUnavailable
 from app.settings import KafkaSettings, WorkerSettings, warnings
 from app.web.server import WebServer
 from app.web.state import WebState
@@ -64,6 +67,9 @@ TAKEN_PER_SLOT = 16
 READY_PER_SLOT = 4
 # New objects before a collection, and collections before one of the next generation (Python: 700, 10, 10).
 COLLECT_AFTER = (20_000, 20, 20)
+# A group's records are looked at before it is joined; a state that takes longer to read is looked at by the claim only.
+LOOK_AT_STATE_SECONDS = 30.0
+LOOK_AGAIN_SECONDS = 0.05
 # Between two tries to reach a broker that is not there.
 KAFKA_RETRY_SECONDS = 2.0
 
@@ -120,9 +126,14 @@ class Worker:
             web = WebServer(state, self._settings.web)
             await web.start()
             stack.push_async_callback(web.stop)
-            while await self._until_kafka_is_there():
-                if await self._work():
-                    break
+            try:
+                while await self._until_kafka_is_there():
+                    if await self._work():
+                        break
+            except WorkerFailed as failed:
+                self._status.ends(str(failed))
+                await self._status.tell_end()
+                raise
         if isinstance(self._failure, EngineStopped):
             raise WorkerFailed(str(self._failure)) from self._failure
         if self._failure is not None:
@@ -157,6 +168,7 @@ class Worker:
                 await self._stopped_within(KAFKA_RETRY_SECONDS)
                 return False
             await self._stop.wait()
+            self._status.ends("")
             self._waiting_for = Reason(Kind.STATE, "stopping")
         return True
 
@@ -251,6 +263,9 @@ class Worker:
         checks.extend(watch.check for watch in watches)
         stack.push_async_callback(stream.stop)
         self._waiting_for = Reason(Kind.STATE, "the state is being recovered")
+        await self._refuse_to_join(context.topics)
+        if self._stop.is_set():
+            return
         started = asyncio.ensure_future(stream.start())
         stopping = asyncio.ensure_future(self._stop.wait())
         await asyncio.wait((started, stopping), return_when=asyncio.FIRST_COMPLETED)
@@ -261,6 +276,27 @@ class Worker:
             _spare_the_collector()
         else:
             started.cancel()
+
+    async def _refuse_to_join(self, topics: Topics) -> None:
+        """Look at the group's records before joining it, so that its workers are not disturbed for nothing. The claim
+        looks again: others may write meanwhile.
+
+        Raises:
+            WorkerFailed: the group works on another topic, or one of the two does a dry run.
+        """
+        deadline = time.monotonic() + LOOK_AT_STATE_SECONDS
+        while not self._read_models.caught_up() and time.monotonic() < deadline:
+            if await self._stopped_within(LOOK_AGAIN_SECONDS):
+                return
+        try:
+            records = self._read_models.partitions()
+            seen = await topics.look()
+        except (ReadModelUnavailable, TopicsUnknown):
+            return
+        kafka = self._settings.kafka
+        running = Pipeline(FLOW, kafka.topic, seen.ids)
+        if why := refusal_of_group(records.values(), running, dry_run=self._settings.sync.dry_run, group=kafka.group):
+            raise WorkerFailed(why)
 
     async def _until_kafka_is_there(self) -> bool:
         """Create missing topics, check the others; False when asked to stop meanwhile.
@@ -342,6 +378,7 @@ class Worker:
             log.error("cannot go on, stopping", reason=str(error))
         else:
             log.error("unexpected error, stopping", exc_info=error)
+        self._status.ends(str(error) if isinstance(error, EngineStopped) else f"unexpected {type(error).__name__}")
         self._failure = self._failure or error
         self._stop.set()
 

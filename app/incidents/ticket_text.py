@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from app.domain.counts import EVENT_ENTITY
 from app.domain.errors import REGISTRY
 from app.domain.masking import mask
 from app.incidents.alert import Alert, Severity
@@ -12,7 +13,7 @@ from app.incidents.memory import Remembered
 
 _SUMMARY_LENGTH = 160
 _MESSAGE_LENGTH = 1000
-NO_EVENT = ("", "-")
+_NOTHING = ("", "-")
 
 _DEAD_LETTERS = "This incident is not resolved by the program: its dead letters need a person."
 _RESOLVED_BY_ITSELF = "The program resolves this incident when it is over."
@@ -34,10 +35,10 @@ def new_incident(correlation: str, alerts: Sequence[Alert], count: int, assignme
     lines = [
         f"Reason: {alert.reason}. {meaning}",
         f"What to do: {remedy}",
-        f"Operation: {alert.operation}, entity: {alert.entity}, market: {alert.market[:50]}",
+        *_about(alert),
         f"Since: {moment(min(one.began_ms for one in alerts))}",
         *_waiting(alert),
-        f"Message: {_message(alert)}",
+        f"Message: {sentence(_message(alert))}",
         *([f"Alerts so far: {count}"] if count > 1 else []),
         *_events(alerts),
         f"More about the code: profile-sync errors {alert.reason}" if entry else "",
@@ -46,9 +47,7 @@ def new_incident(correlation: str, alerts: Sequence[Alert], count: int, assignme
         _DEAD_LETTERS if alert.severity is Severity.FAILED else _RESOLVED_BY_ITSELF,
     ]
     fields = {
-        "short_description": f"profile-sync: {alert.reason} ({alert.operation} {alert.entity}): {meaning}"[
-            :_SUMMARY_LENGTH
-        ],
+        "short_description": _bounded(f"profile-sync: {' '.join([alert.reason, *_place(alert)])}: {meaning}"),
         "description": "\n".join(line for line in lines if line),
         "urgency": alert.severity.urgency,
         "impact": alert.severity.impact,
@@ -71,7 +70,7 @@ def more_of_the_same(alerts: Sequence[Alert], count: int, before: Remembered | N
             f"{count} more {noun} of {last.reason}.",
             f"Since: {moment(min(began))}",
             *_waiting(last),
-            f"Message: {_message(last)}",
+            f"Message: {sentence(_message(last))}",
             *_events(alerts),
         ]
     )
@@ -81,7 +80,7 @@ def over(alert: Alert, count: int, before: Remembered | None) -> str:
     """A work note: the cause is gone. ``count``: alerts since the last note that were not reported yet."""
     more = f" {count} more alerts came before." if count else ""
     began = f" It began {moment(before.since_ms)}." if before else ""
-    return f"Over since {moment(alert.at_ms)}: {_message(alert)}{began}{more}\n{_AFTERWARDS}"
+    return f"Over since {moment(alert.at_ms)}: {sentence(_message(alert))}{began}{more}\n{_AFTERWARDS}"
 
 
 def over_by_itself(why: str, remembered: Remembered) -> str:
@@ -90,6 +89,33 @@ def over_by_itself(why: str, remembered: Remembered) -> str:
 
 
 _AFTERWARDS = "Dead letters, if there are any, still need a person: profile-sync status counts them."
+
+
+def sentence(text: str) -> str:
+    """A text that ends like a sentence.
+
+    >>> sentence("no answer"), sentence("No answers."), sentence("Is it there?"), sentence("")
+    ('no answer.', 'No answers.', 'Is it there?', '')
+    """
+    text = text.rstrip()
+    return text if not text or text[-1] in ".!?" else f"{text}."
+
+
+def _bounded(text: str) -> str:
+    return text if len(text) <= _SUMMARY_LENGTH else f"{text[: _SUMMARY_LENGTH - 3]}..."
+
+
+def _place(alert: Alert) -> list[str]:
+    """What failed, for a title: ``(UPDATE pet)``; nothing where it is no single kind of event."""
+    known = [part for part in (alert.operation, alert.entity) if part not in (*_NOTHING, EVENT_ENTITY)]
+    return [f"({' '.join(known)})"] if known else []
+
+
+def _about(alert: Alert) -> list[str]:
+    entity = "" if alert.entity == EVENT_ENTITY else alert.entity
+    facts = {"operation": alert.operation, "entity": entity, "market": alert.market[:50]}
+    known = ", ".join(f"{name} {value}" for name, value in facts.items() if value not in _NOTHING)
+    return [f"Concerns: {known}"] if known else []
 
 
 def _message(alert: Alert) -> str:
@@ -101,5 +127,5 @@ def _waiting(alert: Alert) -> list[str]:
 
 
 def _events(alerts: Sequence[Alert]) -> list[str]:
-    ids = list(dict.fromkeys(alert.event_id[:50] for alert in alerts if alert.event_id not in NO_EVENT))
+    ids = list(dict.fromkeys(alert.event_id[:50] for alert in alerts if alert.event_id not in _NOTHING))
     return [f"Events (some of them; partition-offset in the main topic): {', '.join(ids)}"] if ids else []

@@ -28,6 +28,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from itertools import groupby
 from typing import Protocol
@@ -101,7 +102,11 @@ class CmtSink:
         """Run an event once; see ``Sink.apply``."""
         tally = _Tally(last_attempt)
         try:
-            await self._run(event, permit, tally)
+            if self._dry_run:
+                with _named(event):
+                    await self._run(event, permit, tally)
+            else:
+                await self._run(event, permit, tally)
         except NotPermitted as stop:
             stop.late_seconds = tally.attempt().late_seconds
             raise
@@ -314,6 +319,16 @@ class _Tally:
         counts = self._counts
         records = [RecordCount(entity, *counts[entity]) for entity in _ENTITY_TYPES if entity in counts]
         return Attempt(tuple(self.failures), tuple(records))
+
+
+def _named(event: ProfileEvent) -> AbstractContextManager[object]:
+    """The lines of a dry run say whose they are."""
+    return structlog.contextvars.bound_contextvars(
+        event_id=event.event_id,
+        consumer=hash_consumer(event.consumer_id),
+        market=event.market,
+        operation=event.operation.value,
+    )
 
 
 class _DryRun:

@@ -16,6 +16,10 @@ from app.web.json_answers import json_answer
 from app.web.problems import Problem
 from app.web.state import STATE, Snapshot, snapshot
 
+# Of unknown parameters.
+MOST_NAMED = 5
+LONGEST_NAME = 40
+
 
 @requires(Scope.KPI_READ)
 async def kpi_daily(request: web.Request) -> web.Response:
@@ -41,6 +45,7 @@ async def kpi_failures(request: web.Request) -> web.Response:
 @requires(Scope.KPI_READ)
 async def kpi_totals(request: web.Request) -> web.Response:
     """All events by outcome."""
+    _takes(request)
     seen = await snapshot(request)
     return json_answer({"complete": seen.complete, **kpi.totals(seen.partitions)})
 
@@ -48,6 +53,7 @@ async def kpi_totals(request: web.Request) -> web.Response:
 @requires(Scope.KPI_READ)
 async def consumer(request: web.Request) -> web.Response:
     """Last state, parked events and recent outcomes of one consumer."""
+    _takes(request)
     consumer_id = request.match_info["id"]
     seen = await snapshot(request)
     view = None
@@ -62,7 +68,21 @@ async def consumer(request: web.Request) -> web.Response:
     return json_answer({**view, "complete": seen.complete})
 
 
+def _takes(request: web.Request, *known: str) -> None:
+    """Refuse a parameter that would be ignored: whoever misspells ``market`` must not take all markets for one."""
+    if unknown := sorted(set(request.query) - set(known)):
+        shown = ", ".join(plain_name(name) for name in unknown[:MOST_NAMED])
+        takes = f"known are {', '.join(known)}" if known else "this address takes none"
+        raise Problem(HTTPStatus.BAD_REQUEST, f"unknown parameter {shown}; {takes}")
+
+
+def plain_name(name: str) -> str:
+    """A parameter's name as it may be repeated to whoever gave it."""
+    return name if name.isascii() and name.isidentifier() and len(name) <= LONGEST_NAME else "(unusual name)"
+
+
 def _filter(request: web.Request) -> kpi.Filter:
+    _takes(request, "from", "to", "market")
     query = request.query
     try:
         return kpi.Filter.parse(query.get("from"), query.get("to"), query.get("market"))

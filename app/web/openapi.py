@@ -150,9 +150,9 @@ def document() -> dict[str, Any]:
             "/api/kpi/daily": _guarded("kpiDaily", "Events by outcome", "Daily", "kpi:read", _FILTERS, 400),
             "/api/kpi/records": _guarded("kpiRecords", "Records by entity", "Records", "kpi:read", _FILTERS, 400),
             "/api/kpi/failures": _guarded("kpiFailures", "Failures by reason", "Failures", "kpi:read", _FILTERS, 400),
-            "/api/kpi/totals": _guarded("kpiTotals", "All events by outcome", "Totals", "kpi:read", []),
+            "/api/kpi/totals": _guarded("kpiTotals", "All events by outcome", "Totals", "kpi:read", [], 400),
             "/api/consumers/{id}": _guarded(
-                "consumer", "Last state of one consumer", "Consumer", "kpi:read", [_CONSUMER_ID], 404
+                "consumer", "Last state of one consumer", "Consumer", "kpi:read", [_CONSUMER_ID], 400, 404
             ),
         },
         "components": {

@@ -181,6 +181,20 @@ async def test_a_filter_that_cannot_be_used_is_named(site: Site, path: str, quer
     assert query.split("=")[0] in problem["detail"]
 
 
+@pytest.mark.parametrize(
+    ("path", "named"),
+    [
+        ("/api/kpi/daily?markt=DE", "unknown parameter markt; known are from, to, market"),
+        ("/api/kpi/records?From=2026-11-20&day=1", "unknown parameter From, day; known are from, to, market"),
+        ("/api/kpi/failures?%3Cscript%3E=1", "unknown parameter (unusual name); known are from, to, market"),
+        ("/api/kpi/totals?market=DE", "unknown parameter market; this address takes none"),
+        ("/api/consumers/C-1?market=DE", "unknown parameter market; this address takes none"),
+    ],
+)
+async def test_a_parameter_that_would_be_ignored_is_refused(site: Site, path: str, named: str) -> None:
+    assert _is_problem(await site.get(path, token()), 400)["detail"] == named
+
+
 # To whom.
 @pytest.mark.parametrize("path", GUARDED)
 async def test_no_token_no_answer(site: Site, path: str) -> None:
@@ -471,7 +485,7 @@ async def test_the_log_names_routes_and_no_consumers(site: Site) -> None:
     with capture_logs() as lines:
         await site.get("/api/consumers/ann.example?note=secret", token())
         await site.get("/nothing/ann.example", token())
-    assert [(line["route"], line["status"]) for line in lines] == [("/api/consumers/{id}", 404), ("unknown", 404)]
+    assert [(line["route"], line["status"]) for line in lines] == [("/api/consumers/{id}", 400), ("unknown", 404)]
     assert "ann" not in str(lines)
     assert "secret" not in str(lines)
 

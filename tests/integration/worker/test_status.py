@@ -124,6 +124,32 @@ def test_a_broken_producer_is_one_incident_of_little_urgency(installation: Deplo
     assert sum(installation.ends(installation.kafka.alerts_topic).values()) == 1, "not one alert for each event"
 
 
+def test_a_dry_run_in_a_live_group_refuses_before_it_joins_and_status_says_why_it_ended(
+    installation: Deployment,
+) -> None:
+    worker = installation.worker().ready()
+    events = installation.publish(*(new(fresh_consumer()) for _ in range(8)))
+    installation.settled(worker, len(events))
+
+    intruder = installation.worker(SYNC_DRY_RUN="true")
+    assert intruder.ended(60) == 1
+    why = f"Group {installation.kafka.group} works in earnest"
+    assert why in intruder.log_text()
+    taken = [entry for entry in worker.log_entries() if entry["event"] == "took over"]
+    assert len(taken) == 1, "the workers of the group were disturbed"
+
+    def told() -> str:
+        code, found = seen(installation)
+        assert code == 1
+        return (found["lastEnd"] or {}).get("reason") or ""
+
+    assert why in told()
+    assert worker.ready()
+    worker.kill9()
+    assert why in told()
+    assert "no worker" not in page(installation.worker().ready())
+
+
 def test_a_dry_run_says_so_wherever_one_may_look(installation: Deployment) -> None:
     worker = installation.worker(SYNC_DRY_RUN="true").ready()
     events = installation.publish(*(new(fresh_consumer()) for _ in range(3)))
@@ -135,6 +161,7 @@ def test_a_dry_run_says_so_wherever_one_may_look(installation: Deployment) -> No
     assert json.loads(command(installation, "kpi", "--json").stdout)["dryRun"] is True
     assert "DRY RUN" in command(installation, "kpi").stdout
     assert worker.terminate() == 0
+    assert "DRY RUN" in status(installation).stdout, "its counts are those of a dry run, also without a worker"
 
     lines = [json.loads(line) for line in worker.log.read_text().splitlines()]
     assert all(line["dry_run"] for line in lines)

@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 from app.cli import cli
 from app.cli.consumer import _show
 from app.cli.failing import CommandError, reported_failures
+from app.cli.kpi import _show as show_counts
 from app.cli.output import COLUMNS, plain, show_facts, show_table
 from app.domain.errors import REGISTRY
 from app.readmodels.consumers import ConsumerView
@@ -142,3 +143,16 @@ def test_an_unknown_variable_is_a_warning_of_a_command(monkeypatch: pytest.Monke
 @pytest.mark.parametrize("by", ["outcome,reason", "outcome,entity", "who", ""])
 def test_dimensions_that_do_not_go_together_are_refused(by: str) -> None:
     assert CliRunner().invoke(cli, ["kpi", "--by", by]).exit_code == 2
+
+
+def test_failures_by_reason_say_what_the_codes_mean_where_there_is_room(capsys: pytest.CaptureFixture[str]) -> None:
+    rows: list[dict[str, str | int]] = [{"reason": "CMT-TOKEN-REFUSED", "count": 3}, {"reason": "NEW-ONE", "count": 1}]
+    show_counts(rows, ("reason",), {})
+    shown = capsys.readouterr().out
+    assert "The token endpoint refused" in shown
+    assert max(map(len, shown.splitlines())) <= 80
+    crowded: list[dict[str, str | int]] = [
+        {"day": "2026-11-21", "market": "DE", "entity": "digitalAsset", "reason": "CMT-TOKEN-REFUSED", "count": 3}
+    ]
+    show_counts(crowded, ("day", "market", "entity", "reason"), {})
+    assert "meaning" not in capsys.readouterr().out

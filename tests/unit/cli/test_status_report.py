@@ -8,7 +8,7 @@ from dataclasses import replace
 from app.cli.status_report import WIDTH, Seen, document, lines
 from app.domain.cluster_status import Facts, OpenIncident, judge
 from app.domain.state import Forwarded, PartitionState
-from app.domain.worker_status import AccountState, AccountStatus, ReasonStatus, WorkerStatus
+from app.domain.worker_status import AccountState, AccountStatus, ReasonStatus, WorkerEnd, WorkerStatus
 
 NOW = 1_763_000_000_000
 AWAY = AccountStatus(name="510001234", state=AccountState.OUTAGE, cause="CMT-TOKEN-REFUSED", since=NOW - 600_000)
@@ -50,6 +50,23 @@ def test_a_pipeline_that_works_in_a_few_lines() -> None:
         "today (UTC)   no event settled yet",
         "last success  2025-11-13 02:12:58Z, 22 s ago",
     ]
+
+
+def test_a_dry_run_is_named_when_its_worker_has_stopped() -> None:
+    stopped = replace(seen(), partitions={0: PartitionState(dry_run=True)})
+    assert "              group profile-sync, DRY RUN" in list(lines(stopped))
+    assert document(stopped)["dryRun"] is True
+
+
+def test_why_the_last_worker_ended_is_shown() -> None:
+    shown = seen(last_end=WorkerEnd(worker="pod-1", at=NOW - 180_000, reason="Group g works in earnest."))
+    text = " ".join(line.strip() for line in lines(shown))
+    assert "no worker is running; the last one, pod-1, ended 3 min ago: Group g works in earnest." in text
+    assert document(shown)["lastEnd"] == {
+        "worker": "pod-1",
+        "at": "2025-11-13T02:10:20Z",
+        "reason": "Group g works in earnest.",
+    }
 
 
 def test_the_worst_case_fits_too_and_nothing_is_cut() -> None:
@@ -94,7 +111,7 @@ def test_without_any_worker_it_says_so() -> None:
 
 def test_the_document_has_the_same() -> None:
     found = json.loads(json.dumps(document(seen(GOOD, dead_letters={"EVENT-SCHEMA": 1}))))
-    assert (found["level"], found["headline"], found["needsPerson"]) == ("good", "complete", True)
+    assert (found["level"], found["headline"], found["needsPerson"]) == ("good", "needs a person", True)
     assert found["deadLetters"] == {"EVENT-SCHEMA": 1}
     assert found["workers"][0]["lastSuccess"] == found["lastSuccess"] == "2025-11-13T02:12:58Z"
     assert found["lag"] == {"records": 0, "waitingSince": None}

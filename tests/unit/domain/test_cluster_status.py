@@ -12,7 +12,9 @@ from app.domain.worker_status import (
     AccountStatus,
     ReasonStatus,
     UnreadableStatus,
+    WorkerEnd,
     WorkerStatus,
+    read_worker_end,
     read_worker_status,
 )
 
@@ -70,7 +72,7 @@ def test_a_pipeline_that_works_needs_nobody() -> None:
         (facts(worker(unready_since=NOW - 9, partitions=())), "waiting", "taking over", False, "nobody works on"),
         (facts(worker(unready_since=NOW - 20_000, partitions=(0,))), "bad", "partitions without a worker", True, "1-3"),
         (facts(worker(), complete=False), "waiting", "catching up", False, "the counts are being read"),
-        (facts(worker(), dead_letters={"A": 2, "B": 1}), "good", "complete", True, "3 dead letters wait"),
+        (facts(worker(), dead_letters={"A": 2, "B": 1}), "good", "needs a person", True, "3 dead letters wait"),
         (facts(worker(), dead_letters={"A": 0}), "good", "complete", False, None),
         (facts(worker(warnings=("CMT_Pet: no column Name",))), "good", "complete", False, "CMT_Pet: no column Name"),
         (facts(worker(), waiting_since_ms=NOW - LONG_WAIT_MS), "waiting", "behind", True, "events wait for 15 min"),
@@ -81,6 +83,35 @@ def test_what_is_not_as_it_should_be(seen: Facts, level: str, badge: str, person
     judgement = judge(seen, NOW)
     assert (judgement.level, judgement.badge, judgement.needs_a_person) == (level, badge, person)
     assert text is None or text in judgement.findings[0].text
+
+
+ENDED = WorkerEnd(worker="b", at=NOW - 180_000, reason="Topic profiles is not the one that the state is about.")
+
+
+def test_why_the_last_worker_ended_is_said_when_none_is_running() -> None:
+    (found,) = judge(facts(last_end=ENDED), NOW).findings
+    assert found.text == f"no worker is running; the last one, b, ended 3 min ago: {ENDED.reason}"
+    assert found.person
+    asked = ENDED.model_copy(update={"reason": ""})
+    (found,) = judge(facts(last_end=asked), NOW).findings
+    assert found.text == "no worker is running; the last one, b, was asked to stop 3 min ago"
+
+
+def test_a_worker_that_ended_beside_others_needs_a_person_until_one_has_taken_its_place() -> None:
+    judgement = judge(facts(worker(), last_end=ENDED), NOW)
+    assert (judgement.level, judgement.badge, judgement.needs_a_person) == (Level.GOOD, "needs a person", True)
+    assert judgement.findings[0].text == f"b ended 3 min ago: {ENDED.reason}"
+    assert judge(facts(worker(started=NOW - 120_000), last_end=ENDED), NOW).findings == ()
+    assert judge(facts(worker(), last_end=ENDED.model_copy(update={"reason": ""})), NOW).findings == ()
+    old = ENDED.model_copy(update={"at": NOW - FORGOTTEN_MS - 1})
+    assert judge(facts(worker(started=NOW - 2 * FORGOTTEN_MS), last_end=old), NOW).findings == ()
+
+
+def test_the_end_of_a_worker_is_read_as_it_was_written_and_nothing_else_is() -> None:
+    assert read_worker_end(ENDED.to_bytes()) == ENDED
+    for other in (b"", b"{}", b"[1]", b'{"v":2,"worker":"a","at":1}', b"x" * 300_000):
+        with pytest.raises(UnreadableStatus):
+            read_worker_end(other)
 
 
 def test_the_badge_is_red_however_complete_the_numbers_are() -> None:

@@ -320,12 +320,41 @@ def test_nothing_misshapen_is_taken_as_known() -> None:
     assert (invalid.event_id, invalid.market, invalid.operation) == ("3-41", "-", "-")
 
 
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        (
+            {"occurredAt": "yesterday"},
+            "occurredAt: must be an RFC 3339 time with seconds and an offset from UTC, such as 2026-11-21T10:00:00Z",
+        ),
+        ({"eventid": "e"}, "unknown member `eventid`, did you mean `eventId`?"),
+        ({"occurred_at": "e"}, "unknown member `occurred_at`, did you mean `occurredAt`?"),
+        ({"colour": "red"}, "unknown member `colour`"),
+        ({"max@example.com": 1}, "unknown member `(unusual name)`"),
+        ({"entities": {"pets": []}}, "entities: unknown member `pets`, did you mean `pet`?"),
+        ({"operation": "ADD"}, "operation: must be NEW, UPDATE or DELETE"),
+        ({"market": "Deutschland!"}, "market: must be 1 to 16 letters, digits or hyphens, such as DE"),
+        ({"eventId": ""}, "eventId: must not be empty"),
+        ({"eventId": "x" * 600}, "eventId: must have at most 512 characters"),
+        ({"eventId": 7}, "eventId: must be text"),
+        ({"consumer": []}, "consumer: must be a JSON object"),
+        ({"entities": {"pet": {}}}, "entities.pet: must be a list"),
+    ],
+)
+def test_faults_are_said_in_words_that_need_no_knowledge_of_the_program(changes: dict[str, Any], said: str) -> None:
+    assert refused(record({**NEW, **changes})).message == said
+
+
+def test_a_missing_member_is_named() -> None:
+    assert refused(record({name: NEW[name] for name in NEW if name != "operation"})).message == "operation: is required"
+
+
 def test_message_says_where_and_what() -> None:
     assert refused(record({**NEW, "consumer": {"ConsumerId": "c-1", "FirstName": {"a": 1}}})).message == (
         "consumer.FirstName: must be text, a number, a boolean or null"
     )
     assert refused(record({**NEW, "entities": {"pet": [{"PetId": "1"}, 7]}})).message == (
-        "entities.pet.1: Input should be a valid dictionary"
+        "entities.pet.1: must be a JSON object"
     )
 
 

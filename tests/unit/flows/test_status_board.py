@@ -9,10 +9,10 @@ from typing import Any, cast
 import pytest
 
 from app.domain.cluster_status import FORGOTTEN_MS
-from app.domain.worker_status import WorkerStatus
+from app.domain.worker_status import WorkerEnd, WorkerStatus
 from app.engine.producer import DurableProducer, Write
 from app.flows.status_board import StatusBoard
-from app.flows.status_records import open_incidents, read_workers
+from app.flows.status_records import open_incidents, read_last_end, read_workers
 from app.incidents.alert import Severity
 from app.incidents.memory import Remembered
 from app.incidents.tickets import Incident
@@ -78,6 +78,17 @@ async def test_a_worker_speaks_when_something_changes_and_not_of_every_number(
     await worker.board.look()
     assert keys(topic) == ["worker|a"] * 2
     assert (topic.written[0].topic, topic.written[0].partition) == ("profile-sync.status", 0)
+
+
+async def test_who_ends_says_why(topic: Topic, follower: StatusFollower) -> None:
+    end = WorkerEnd(worker="a", at=now(), reason="another topic")
+    producer = cast(DurableProducer, topic)
+    status = WorkerStatus(worker="a", at=now(), started=now())
+    async with StatusBoard(KAFKA, producer, follower, lambda: status, end=lambda: end) as board:
+        await board.look()
+    assert topic.written[-1].key == b"end|last"
+    assert read_last_end({"end|last": topic.written[-1].value or b""}) == end
+    assert read_last_end({"end|last": b"x"}) is None
 
 
 async def test_who_stops_takes_its_record_back(topic: Topic, follower: StatusFollower) -> None:

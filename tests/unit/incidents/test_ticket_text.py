@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import doctest
 import re
 from dataclasses import replace
 
@@ -9,6 +10,7 @@ import typer
 
 from app.cli import cli
 from app.domain.errors import REGISTRY
+from app.incidents import ticket_text
 from app.incidents.alert import Alert, AlertKind, Severity
 from app.incidents.memory import Remembered
 from app.incidents.ticket_text import more_of_the_same, new_incident, over, over_by_itself
@@ -33,6 +35,36 @@ def test_no_text_names_a_command_that_does_not_exist() -> None:
             named.update(re.findall(r"profile-sync ([a-z]+)", " ".join(texts)))
     assert named
     assert named <= commands
+
+
+def test_what_is_not_known_is_left_out_and_sentences_end_like_sentences() -> None:
+    alert = Alert("CMT-OUTAGE", "event", "-", "-", "", "", "no answer", 1_763_000_000_000, severity=Severity.OUTAGE)
+    fields = new_incident("x", [alert], 1, None)
+    assert fields["short_description"] == f"profile-sync: CMT-OUTAGE: {REGISTRY['CMT-OUTAGE'].meaning}"
+    assert "Concerns" not in fields["description"]
+    assert "Message: no answer." in fields["description"].splitlines()
+    for text in (*fields.values(), more_of_the_same([alert], 1, None)):
+        assert " -" not in text
+        assert "- " not in text
+    assert over(alert, 0, None).startswith("Over since 2025-11-13T02:13:20+00:00: no answer.\n")
+
+
+def test_what_is_known_is_named() -> None:
+    fields = new_incident("x", [ALERT], 1, None)
+    assert fields["short_description"].startswith("profile-sync: CMT-TIMEOUT (UPDATE consumer): ")
+    assert "Concerns: operation UPDATE, entity consumer, market DE" in fields["description"].splitlines()
+    invalid = replace(ALERT, entity="event", operation="-", market="-", severity=Severity.INVALID)
+    assert new_incident("x", [invalid], 1, None)["short_description"].startswith("profile-sync: CMT-TIMEOUT: ")
+
+
+def test_a_title_that_is_too_long_ends_with_dots() -> None:
+    title = new_incident("x", [replace(ALERT, entity="e" * 500)], 1, None)["short_description"]
+    assert (len(title), title[-3:]) == (160, "...")
+
+
+def test_the_examples_are_true() -> None:
+    found = doctest.testmod(ticket_text)
+    assert (found.failed, found.attempted > 0) == (0, True)
 
 
 def test_a_ticket_is_bounded() -> None:

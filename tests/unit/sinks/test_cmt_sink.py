@@ -17,6 +17,7 @@ from app.domain.outcome import Attempt, NotPermitted, Outcome, RecordCount, Sett
 from app.domain.plan import Action
 from app.domain.projection import expected_rows
 from app.domain.samples import sample_events
+from app.observe.redaction import hash_consumer
 from app.settings import ConfigurationError, SyncSettings
 from app.sinks.cmt import CmtSink
 from app.sinks.sink import Permit
@@ -503,6 +504,16 @@ async def test_dry_run_logs_each_write_without_a_value(cmt: FakeCmt) -> None:
     assert len({line["key_hash"] for line in logs}) == 6  # p1 is deleted and posted
     for value in ("Beispielname", "k0", "k1", "p0", "p1", "p2"):
         assert value not in str([{**line, "key_hash": ""} for line in logs])
+
+
+async def test_a_dry_run_says_whose_event_would_be_written(cmt: FakeCmt) -> None:
+    mine = event(Operation.NEW, consumer={"ConsumerId": "c"})
+    with structlog.testing.capture_logs(processors=[structlog.contextvars.merge_contextvars]) as logs:
+        await run(cmt, mine, dry_run=True)
+    assert logs
+    for line in logs:
+        assert (line["event_id"], line["market"], line["operation"]) == (mine.event_id, mine.market, "NEW")
+        assert line["consumer"] == hash_consumer(mine.consumer_id)
 
 
 async def test_dry_run_asks_for_the_permit_before_each_write(cmt: FakeCmt) -> None:
