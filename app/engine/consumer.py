@@ -15,6 +15,9 @@ Why each override is there:
 * ``on_partitions_revoked``: drain, then commit, before Faust forgets what was acknowledged.
 * ``leave``, ``on_stop``: a stop amid a rebalance, or without a broker. In Faust the thread waits for the callback of
   the rebalance, and the callback for a commit by the thread; a minute long.
+* ``verify_all_partitions_active``: nothing. Faust looks for a standstill here, every 2.5 s; our timeouts have switched
+  its findings off (``stream.py``), but it asks for every position, and ends the worker when one is not known at the
+  moment: the topic is gone or was made anew, retention has overtaken the work.
 * ``_commit``: notes what was asked for, which is what the commit that proves membership may repeat, and what was not
   accepted: Faust would not ask again.
 
@@ -122,6 +125,9 @@ class LedgerConsumer(AiokafkaConsumer):  # type: ignore[misc]
         if first != position and not await self._ownership.was_reset((tp.topic, tp.partition), position, first):
             return False
         return session is self._ownership.session
+
+    async def verify_all_partitions_active(self) -> None:
+        """Standstills are looked for by ``watch.py``."""
 
     async def _drain_messages(self, fetcher: Any) -> None:
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -155,6 +156,22 @@ def lags_of(deployment: Deployment) -> dict[str, dict[int, tuple[int, int]]]:
     return found
 
 
+def lags_at_rest(deployment: Deployment, within: float) -> dict[str, dict[int, tuple[int, int]]]:
+    """As ``lags_of``, none as soon as there is none. Also a worker at rest may write an alert (invalid events are told
+    again every minute), whose offset is committed a moment later.
+    """
+    found: dict[str, dict[int, tuple[int, int]]] = {}
+
+    def none_left() -> bool:
+        nonlocal found
+        found = lags_of(deployment)
+        return not found
+
+    with suppress(AssertionError):
+        wait_for(none_left, lambda: "the end of every topic committed", within)
+    return found
+
+
 def answers_of(worker: WorkerProcess) -> Answers:
     """Once it knows everything that is settled."""
     totals = worker.totals()
@@ -184,9 +201,7 @@ def collect(
     of the last call that is not part of it; ``letters_since``: first offset that is, by partition.
     """
     noted = list(remarks)
-    try:
-        wait_for(lambda: not lags_of(deployment), lambda: "the end of every topic committed", commit_seconds)
-    except AssertionError:
+    if lags_at_rest(deployment, commit_seconds):
         noted.append("offsets are not committed to the end")
     sources = sources_of(deployment)
     asked = next(iter(workers.values()))
@@ -200,7 +215,7 @@ def collect(
         answers={slot: answers_of(worker) for slot, worker in workers.items()},
         consumers={one: asked.consumer(one) for one in sorted({s.consumer for s in sources if s.consumer})},
         dead_letters=dead_letters_of(deployment, letters_since or {}),
-        lags=lags_of(deployment),
+        lags=lags_at_rest(deployment, commit_seconds),
         done=done,
         wall_seconds=wall_seconds,
         remarks=noted,

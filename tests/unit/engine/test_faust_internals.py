@@ -48,6 +48,7 @@ FINGERPRINTS = {
     "faust.transport.drivers.aiokafka:AIOKafkaConsumerThread._seek_wait": "9d221e816d940467",
     "faust.transport.drivers.aiokafka:AIOKafkaConsumerThread._ensure_consumer": "ff4a4c693b7ec63f",
     "faust.transport.drivers.aiokafka:AIOKafkaConsumerThread._highwaters": "a7f4f97d9f32aca2",
+    "faust.transport.consumer:Consumer.verify_all_partitions_active": "4e0e46f5c297305d",
     "faust.transport.consumer:Consumer.on_stop": "45b1d2210ce2b526",
     "faust.transport.consumer:ThreadDelegateConsumer._commit": "a20eec84e4b2ed50",
     "faust.transport.drivers.aiokafka:AIOKafkaConsumerThread.on_thread_stop": "8dfc004e258b6c25",
