@@ -6,7 +6,8 @@ What calls an event causes, in which phases, is said in ``event_calls.py``. What
   as long as it is the lookups' turn, because they go out together;
 * the event from its beginning (its worker died, lost the partition, or the attempt failed): its calls are *repeated*;
 * the next event from its beginning, once this one is complete, or once one of its calls has failed;
-* at a thaw, one call that was on its way when its worker was frozen: *late*, at most one of a consumer per freeze.
+* at a thaw, one call that was on its way when its worker was frozen: *late*, at most one of a consumer per freeze;
+* after packets were dropped, a lookup that its worker has given up and a busy target still answers: it changes nothing.
 
 Everything else is a violation of order: such a call is left out, and the others are explained without it. Of all
 explanations the one with the fewest violations, then late calls, then repeated calls is taken. (A stray lookup among
@@ -36,10 +37,14 @@ _VIOLATION_COST = 10**9
 
 @dataclass(frozen=True, slots=True)
 class Stamped:
-    """A call and when it took effect; ``freeze``: number of the freeze that had ended just before, if any."""
+    """A call and when it took effect; ``freeze``: number of the freeze that had ended just before, if any.
+
+    ``stray``: a lookup that its worker may have given up.
+    """
 
     call: Call
     freeze: int | None = None
+    stray: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +129,8 @@ class _Explainer:
                 begun = _State(event, frozen=state.frozen)
                 for follower in self._fitting(begun, call, held, ok=ok):
                     yield follower, effect._replace(run=1, failed=ended)
+        if one.stray:
+            yield state, account._replace(cost=account.cost + 1)
         if one.freeze is not None and one.freeze not in state.frozen:
             yield state._replace(frozen=state.frozen | {one.freeze}), effect._replace(cost=account.cost + _LATE_COST)
 

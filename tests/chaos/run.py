@@ -33,7 +33,7 @@ from tests.chaos.schedule import (
     make_schedule,
 )
 from tests.chaos.soak_watch import SoakWatch
-from tests.chaos.surroundings import AUTHORIZER, CODECS, Surroundings, mounted_disks
+from tests.chaos.surroundings import AUTHORIZER, CODECS, Surroundings, mounted_disks, unmount_disks
 from tests.chaos.topic_anew import topic_made_anew
 from tests.chaos.verdict import judge, together
 from tests.cluster import LOGGED_IN_CONTROLLERS, running_cluster
@@ -132,6 +132,8 @@ def carry_out(run: Run) -> Line:
         raise
     finally:
         if finished:
+            if run.surroundings:
+                unmount_disks(folder)
             shutil.rmtree(folder, ignore_errors=True)
 
 

@@ -149,12 +149,18 @@ class Surroundings:
 
 
 def mounted_disks(folder: Path) -> None:
-    """A small disk for the data of each worker. The mounts end with the namespace that they were made in."""
+    """A small disk for the data of each worker. The mounts end with their namespace, if not before."""
     for slot in range(SLOTS):
         disk = _disk(folder, slot)
         disk.mkdir(parents=True)
         size = f"size={DISK_MEGABYTES}m"
         subprocess.run(["mount", "-t", "tmpfs", "-o", size, "none", str(disk)], check=True, capture_output=True)
+
+
+def unmount_disks(folder: Path) -> None:
+    """So that the folder can be removed."""
+    for slot in range(SLOTS):
+        subprocess.run(["umount", str(_disk(folder, slot))], check=False, capture_output=True)
 
 
 def apart(command: list[str]) -> list[str]:

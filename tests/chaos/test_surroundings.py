@@ -24,7 +24,7 @@ OPTIONS = (
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(600)
 def test_nothing_is_lost_overtaken_or_miscounted_whatever_happens_around_the_processes() -> None:
     private_network.needed()
     try:

@@ -174,6 +174,33 @@ def test_long_after_the_thaw_or_a_second_time_it_is_not_excepted() -> None:
     assert (verdict.figures.late, verdict.figures.order) == (1, 1)
 
 
+def dropped(until: float) -> list[Done]:
+    """Packets to the CMT were dropped until so many seconds into the run."""
+    return [
+        Done(Act(0.0, Deed.TAKE, None, Blow.CMT_DROPPED, what=Blow.CMT_DROPPED), BEGAN - 10.0),
+        Done(Act(10.0, Deed.GIVE, what=Blow.CMT_DROPPED), BEGAN + until),
+    ]
+
+
+def stray_lookups(calls: list[Call]) -> list[Call]:
+    """Those of an attempt that was given up, answered when the next event has been worked on."""
+    return [*calls, *(call for call in calls_by("ann", 2) if call.operation == "Retrieve")]
+
+
+def test_lookups_that_were_given_up_when_packets_were_dropped_may_still_come() -> None:
+    length = len(GOOD.calls) * CALL_SECONDS
+    verdict = judge(replace(with_calls(stray_lookups), done=dropped(length - 0.5)), CATALOG)
+    assert verdict.violations == ()
+    assert verdict.figures.rows_checked == 2
+
+
+def test_writes_that_were_given_up_and_lookups_long_after_are_violations_all_the_same() -> None:
+    length = len(GOOD.calls) * CALL_SECONDS
+    assert kinds(replace(with_calls(late_call), done=dropped(length - 0.5))) == {"order"}
+    assert "order" in kinds(replace(with_calls(stray_lookups), done=dropped(length - 19.0)))
+    assert "order" in kinds(with_calls(stray_lookups))
+
+
 def test_late_calls_of_two_consumers_after_one_freeze_are_a_violation_of_order() -> None:
     length = len(GOOD.calls) * CALL_SECONDS
     both = with_calls(lambda calls: [*late_call(calls), calls_by("bob", 1)[0]])

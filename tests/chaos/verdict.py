@@ -10,16 +10,21 @@ from app.cmt.canary import NOBODY
 from app.domain.entities import Catalog, EntityType
 from app.domain.outcome import Outcome
 from app.domain.projection import expected_rows
+from tests.chaos.blows import Done
 from tests.chaos.counts import Violation, wrong_counts
 from tests.chaos.evidence import Evidence, Source, events_of, seconds, valid
 from tests.chaos.held import Content, Held, Place, content_of
 from tests.chaos.order import Explanation, Stamped, explain
 from tests.chaos.recovery import Recovery, recovery_of
+from tests.chaos.schedule import Blow, Deed
 from tests.integration.worker.deployment import without_nulls
 from tests.integration.worker.simulator_probe import Call
 
 # A frozen worker's last call goes out at once when it is thawed; the simulator may take a while on a busy machine.
 LATE_SECONDS = 3.0
+# So long a target that had no packets, on a busy machine, may work on what came before and right after: by then its
+# workers have given it up.
+STRAY_SECONDS = 10.0
 RECENT_KEPT = 5
 SHOWN = 20
 
@@ -140,16 +145,28 @@ def _explained(
     evidence: Evidence, by_consumer: Mapping[str, Sequence[Source]], catalog: Catalog
 ) -> dict[str, Explanation]:
     thawed = [done.at for done in evidence.done if done.act.deed == "thaw"]
+    dropped = _dropped(evidence.done)
     dead = {letter.source for letter in evidence.dead_letters}
     calls: dict[str, list[Stamped]] = defaultdict(list)
     for call in evidence.calls:
         at = seconds(call)
         freeze = next((n for n, thaw in enumerate(thawed) if thaw <= at < thaw + LATE_SECONDS), None)
-        calls[call.consumer_id or ""].append(Stamped(call, freeze))
+        stray = call.operation == "Retrieve" and any(begin <= at < end for begin, end in dropped)
+        calls[call.consumer_id or ""].append(Stamped(call, freeze, stray))
     found = {}
     for consumer, sources in by_consumer.items():
         given_up = frozenset(number for number, source in enumerate(valid(sources)) if source.position in dead)
         found[consumer] = explain(events_of(sources), calls[consumer], catalog, evidence.strategy, given_up)
+    return found
+
+
+def _dropped(done: Sequence[Done]) -> list[tuple[float, float]]:
+    """When calls may have been given up because packets to the CMT were dropped."""
+    found = []
+    for number, begin in enumerate(done):
+        if begin.act.deed is Deed.TAKE and begin.act.what is Blow.CMT_DROPPED:
+            gives = (one.at for one in done[number:] if one.act.deed is Deed.GIVE and one.act.what is Blow.CMT_DROPPED)
+            found.append((begin.at, next(gives, begin.at) + STRAY_SECONDS))
     return found
 
 

@@ -77,6 +77,23 @@ def test_a_topic_that_is_made_anew_while_a_worker_runs_ends_it(deploy: Deploy) -
     assert "KAFKA_GROUP" in said(worker)
 
 
+def test_nothing_of_a_topic_that_was_made_anew_is_done_though_it_is_longer_than_the_old_one(
+    deploy: Deploy,
+) -> None:
+    """Offsets that were to be read next are there again, in another topic."""
+    deployment = deploy()
+    worker = deployment.worker().ready()
+    deployment.publish(*events(FIRST))
+    deployment.settled(worker, FIRST)
+    TopicChanges(deployment).make_anew(deployment.kafka.topic)
+    published = events(10 * SECOND)
+    deployment.publish(*published)
+    assert "KAFKA_GROUP" in said(worker)
+    others = {str(event["consumerId"]) for event in published}
+    done = [call for call in deployment.simulator.calls() if call.consumer_id in others]
+    assert not done, f"{len(done)} calls of {len({call.consumer_id for call in done})} events"
+
+
 def test_restored_topics_are_adopted_and_the_work_goes_on(deploy: Deploy) -> None:
     deployment = deploy()
     worker = deployment.worker().ready()
