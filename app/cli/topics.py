@@ -21,6 +21,14 @@ from app.settings import KafkaSettings, load
 
 topics = typer.Typer(help="Create, check or adopt the topics this program needs.", no_args_is_help=True)
 
+# Below the table of `topics adopt`.
+OFFSETS_EXPLAINED = (
+    "begin: the first offset that the topic still has.",
+    "end: the offset that the next record will get; the last one is the one before.",
+    "upto: the last offset that is done. It and all below are settled or parked",
+    "      and will not be done again; work goes on at the offset after it.",
+)
+
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON document.")]
 
 
@@ -114,7 +122,8 @@ def _show_adoption(settings: KafkaSettings, adoption: Adoption) -> None:
         ),
         numbers=columns[:-1],
     )
-    typer.echo("upto: everything up to this offset is settled or parked and will not be done again.")
+    for line in OFFSETS_EXPLAINED:
+        typer.echo(line)
 
 
 def _named(pipeline: Pipeline) -> str:

@@ -55,8 +55,8 @@ def verify(
         from app.flows.verification import Repair
         from app.flows.verification import verify as run_verification
 
-        with read_models_at_end() as models, _progress(shown=not as_json) as progress:
-            task = progress.add_task("verifying", total=None)
+        with read_models_at_end() as models, progress_of(Console(stderr=True)) as progress:
+            task = progress.add_task("verifying", total=None)  # the total comes when the consumers are listed
             try:
                 findings = asyncio.run(
                     run_verification(
@@ -106,8 +106,8 @@ def since_time(text: str, now: datetime) -> int:
     return int(moment.timestamp() * 1000)
 
 
-def _progress(*, shown: bool) -> Progress:
-    console = Console(stderr=True)
+def progress_of(console: Console) -> Progress:
+    """How many consumers are done, of how many; nothing where standard error is no terminal."""
     return Progress(
         SpinnerColumn(),
         TextColumn("{task.description}"),
@@ -117,5 +117,5 @@ def _progress(*, shown: bool) -> Progress:
         TimeElapsedColumn(),
         console=console,
         transient=True,
-        disable=not (shown and console.is_terminal),
+        disable=not console.is_terminal,
     )

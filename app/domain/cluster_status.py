@@ -90,9 +90,14 @@ class Facts:
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """``findings``: the worst first."""
+    """``findings``: the worst first. ``workers``: how many are live; ``lag``: how many events wait, as they say.
+
+    None: no pipeline is looked at.
+    """
 
     findings: tuple[Finding, ...]
+    workers: int | None = None
+    lag: int | None = None
 
     @property
     def level(self) -> Level:
@@ -138,7 +143,7 @@ def judge(facts: Facts, now_ms: int) -> Judgement:
     order = list(Level)[::-1]
     # Without Kafka the others cannot be heard: that comes first.
     findings.sort(key=lambda found: (order.index(found.level), found.kind is not Kind.KAFKA, not found.person))
-    return Judgement(tuple(findings))
+    return Judgement(tuple(findings), len(live), sum(worker.lag for worker in live))
 
 
 def live_workers(workers: Iterable[WorkerStatus], now_ms: int) -> list[WorkerStatus]:

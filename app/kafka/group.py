@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
@@ -16,7 +16,7 @@ PLACED = "placed by KAFKA_START"
 
 
 def members(admin: Admin, group: str) -> list[str]:
-    """Client and host of every member.
+    """Every member by client, host and partitions of its own: all clients of a program have one name.
 
     Raises:
         KafkaAccessError: the broker cannot be reached, or refused.
@@ -29,7 +29,28 @@ def members(admin: Admin, group: str) -> list[str]:
         if error.code == KafkaError.GROUP_ID_NOT_FOUND:  # Kafka 4: it has neither members nor offsets
             return []
         raise
-    return [f"{member.client_id} ({member.host})" for member in found.members]
+    return [
+        member_in_words(
+            member.client_id,
+            member.host,
+            member.group_instance_id,
+            sorted({tp.partition for tp in member.assignment.topic_partitions}),
+        )
+        for member in found.members
+    ]
+
+
+def member_in_words(client: str, host: str, instance: str | None, partitions: Sequence[int]) -> str:
+    """One member of a group.
+
+    >>> member_in_words("profile-sync", "/10.0.0.7", None, [0, 1])
+    'profile-sync at 10.0.0.7 (partitions 0, 1)'
+    >>> member_in_words("profile-sync", "/10.0.0.7", "pod-1", [])
+    'profile-sync pod-1 at 10.0.0.7 (no partitions)'
+    """
+    name = f"{client} {instance}" if instance else client
+    owned = f"partitions {', '.join(map(str, partitions))}" if partitions else "no partitions"
+    return f"{name} at {host.removeprefix('/')} ({owned})"
 
 
 def read_upto(settings: KafkaSettings, numbers: Iterable[int]) -> dict[int, int]:

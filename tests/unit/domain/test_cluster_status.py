@@ -114,6 +114,12 @@ def test_the_end_of_a_worker_is_read_as_it_was_written_and_nothing_else_is() -> 
             read_worker_end(other)
 
 
+def test_the_judgement_counts_live_workers_and_what_waits_for_them() -> None:
+    silent = worker("c", at=NOW - STALE_MS - 1, lag=900)
+    judgement = judge(facts(worker(partitions=(0, 1), lag=3), worker("b", partitions=(2, 3), lag=4), silent), NOW)
+    assert (judgement.workers, judgement.lag, judgement.verdict) == (2, 7, "all is well")
+
+
 def test_the_badge_is_red_however_complete_the_numbers_are() -> None:
     incident = OpenIncident("CMT-OUTAGE:event:-", "INC1", "outage", NOW - 90_000, 41)
     judgement = judge(facts(worker(accounts=(AWAY,)), incidents=[incident], dead_letters={"A": 1}, complete=True), NOW)
