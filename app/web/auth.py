@@ -18,7 +18,7 @@ import jwt
 from jwt import PyJWK
 
 from app.settings import WebSettings
-from app.web.key_set import KeySet
+from app.web.key_set import ALGORITHMS, KeySet
 from app.web.problems import Problem
 
 # Clocks of two machines differ by this much at most.
@@ -100,12 +100,12 @@ class TokenVerifier:
         algorithm = header.get("alg")
         if algorithm == "HS256" and self.settings.jwt_secret is not None:
             return self.settings.jwt_secret.get_secret_value(), ["HS256"]
-        if algorithm in ("RS256", "ES256") and self._keys is not None:
+        if algorithm in ALGORITHMS and self._keys is not None:
             key_id = header.get("kid")
             key = await self._keys.find(key_id) if isinstance(key_id, str) else None
             if key is None:
                 raise InvalidToken("signed with a key that WEB_JWKS_URL does not know")
-            return key, ["RS256", "ES256"]
+            return key, list(ALGORITHMS)
         raise InvalidToken("signed with an algorithm that is not accepted here")
 
 

@@ -8,15 +8,17 @@ cannot be reached, for ``STALE_SECONDS`` at most.
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import aiohttp
 import jwt
-import orjson
 import structlog
-from jwt import PyJWK, PyJWKSet
+from cryptography.exceptions import UnsupportedAlgorithm
+from jwt import PyJWK
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -29,6 +31,19 @@ PAUSE_SECONDS = 10.0
 # A provider has a handful of keys of 2 KiB at most.
 LARGEST_ANSWER_BYTES = 256 * 1024
 _CHUNK_BYTES = 16 * 1024
+# What a token may be signed with.
+ALGORITHMS = ("RS256", "ES256")
+# What PyJWT and the library below it raise for a key that is not as it should be.
+_UNLIKE_A_KEY = (
+    jwt.PyJWTError,
+    UnsupportedAlgorithm,
+    ValueError,
+    TypeError,
+    AttributeError,
+    KeyError,
+    OverflowError,
+    RecursionError,
+)
 
 
 class KeysUnavailable(Exception):
@@ -116,12 +131,30 @@ async def _answer(url: str) -> bytes:
 
 
 def _keys(body: bytes) -> dict[str, PyJWK]:
-    """The signing keys of an answer; keys of kinds that are not known are left out."""
+    """The signing keys of an answer by their IDs. What cannot be used, for whatever reason, is left out.
+
+    Raises:
+        KeysUnavailable: nothing can be used.
+    """
     try:
-        document = orjson.loads(body)
-        found = PyJWKSet.from_dict(document).keys if isinstance(document, dict) else []
-    except (jwt.PyJWTError, ValueError, TypeError, AttributeError, KeyError, RecursionError) as error:
+        document = json.loads(body)  # which lets a lone surrogate in one key pass
+    except (ValueError, RecursionError) as error:
         raise KeysUnavailable("WEB_JWKS_URL answered with something that is no key set") from error
+    entries = document.get("keys") if isinstance(document, dict) else None
+    read = [_key(entry) for entry in entries] if isinstance(entries, list) else []
+    found = dict(filter(None, read))
     if not found:
-        raise KeysUnavailable("WEB_JWKS_URL answered with something that is no key set")
-    return {key.key_id: key for key in found if key.key_id and key.public_key_use in ("sig", None)}
+        raise KeysUnavailable("WEB_JWKS_URL answered with something that is no key set, or has no key that can be used")
+    return found
+
+
+def _key(entry: Any) -> tuple[str, PyJWK] | None:
+    """A key that a token may be signed with, and its ID."""
+    key_id = entry.get("kid") if isinstance(entry, dict) else None
+    if not isinstance(key_id, str) or not key_id or entry.get("use") not in ("sig", None):
+        return None
+    try:
+        key = PyJWK(entry)
+    except _UNLIKE_A_KEY:
+        return None
+    return (key_id, key) if key.algorithm_name in ALGORITHMS else None
