@@ -15,6 +15,7 @@ records of consumers (consumer_state.py) and the documents of closed days (archi
 
 from __future__ import annotations
 
+from bisect import bisect_left, insort
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -56,8 +57,9 @@ class _Grouped:
     """The parked events as they stand in the record. Kept up to date with each change: a hot consumer may have
     thousands of them, and all would be looked at for each of its events.
 
-    ``about``: the dict that this groups. A consumer's list in ``waiting`` may be changed when it is in ``own``, else it
-    is shared with the record that this one was copied from.
+    ``about``: the dict that this groups. A consumer's list of offsets is sorted, so that one is found and taken out of
+    60,000 in a few microseconds. It may be changed when its consumer is in ``own``, else it is shared with the record
+    that this one was copied from.
     """
 
     about: dict[int, Forwarded]
@@ -77,7 +79,7 @@ class _Grouped:
 
     def add(self, offset: int, entry: Forwarded) -> None:
         if entry.only_waits:
-            self._own(entry.consumer).append(offset)
+            insort(self._own(entry.consumer), offset)
         else:
             self.failing[offset] = entry
 
@@ -86,7 +88,7 @@ class _Grouped:
             self.failing.pop(offset, None)
             return
         offsets = self._own(entry.consumer)
-        offsets.remove(offset)  # almost always the first
+        del offsets[bisect_left(offsets, offset)]
         if not offsets:
             del self.waiting[entry.consumer]
 
