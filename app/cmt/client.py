@@ -42,7 +42,7 @@ from app.cmt.rights import Right
 from app.cmt.throttled import Throttled, wait_seconds
 from app.cmt.token_answer import Token
 from app.cmt.tokens import TokenClient
-from app.cmt.values import character_named, is_xml_text, unsendable
+from app.cmt.values import unsendable
 from app.cmt.wire import Message
 from app.domain import errors as registry
 from app.domain.column_types import Field
@@ -50,6 +50,7 @@ from app.domain.entities import CONSUMER_ID_COLUMN, Catalog, EntityType, Row
 from app.domain.errors import ErrorClass
 from app.domain.permit import Permit
 from app.domain.value_class import value_class
+from app.domain.xml_text import character_named, is_xml_text
 from app.settings import CmtSettings
 
 # Immediate repeats of a call, and the longest pause before one (jittered, so that lanes do not come back together).

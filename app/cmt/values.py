@@ -2,29 +2,10 @@
 
 from __future__ import annotations
 
-import re
-
 from app.domain import errors as registry
 from app.domain.entities import DataExtension, Row
 from app.domain.errors import ErrorEntry
-
-# XML 1.0, production 2 (Char): everything else cannot stand in a document, not even escaped.
-_NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-
-
-def is_xml_text(text: str) -> bool:
-    """Whether XML can carry a text."""
-    return _NOT_XML.search(text) is None
-
-
-def character_named(text: str) -> str:
-    """The first character of a text that XML cannot carry.
-
-    >>> character_named("a\x1fb")
-    'U+001F'
-    """
-    found = _NOT_XML.search(text)
-    return "" if found is None else f"U+{ord(found[0]):04X}"
+from app.domain.xml_text import character_named, is_xml_text
 
 
 def unsendable(table: DataExtension, row: Row, *, keys_only: bool) -> tuple[ErrorEntry, str] | None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import timezone
 from decimal import Decimal
@@ -12,6 +13,7 @@ from enum import StrEnum
 from typing import Any
 
 from app.domain.column_types import DEFAULT_TIME_ZONE, ColumnType, ColumnTypes, FieldType, column_type, time_zone
+from app.domain.xml_text import character_named, is_xml_text
 
 Scalar = str | int | float | Decimal | bool | None
 Row = Mapping[str, Scalar]
@@ -110,7 +112,7 @@ class DataExtension:
 MARKET_PATTERN = r"^[A-Za-z0-9-]{1,16}$"
 _MARKET_NAMES = frozenset(("accountId", "dataExtensions", "timeZone"))
 # Goes into the token request, metric labels and the fingerprint of incidents; real ones are numbers of nine digits.
-ACCOUNT_PATTERN = r"^[A-Za-z0-9_.-]{1,20}$"
+ACCOUNT_PATTERN = r"^[A-Za-z0-9_.][A-Za-z0-9_.-]{0,19}$"
 # The account of CMT_ACCOUNT_ID (or the package's own, without it) is called this where it has no ID of its own.
 OWN_ACCOUNT = "default"
 
@@ -162,13 +164,12 @@ class CatalogError(ValueError):
     """A data-extensions file cannot be used; the text says where and why."""
 
 
-class _Object(dict[str, Any]):
-    """A JSON object that remembers which names it had twice."""
-
-    def __init__(self, pairs: list[tuple[str, Any]]) -> None:
-        super().__init__(pairs)
-        names = [name for name, _ in pairs]
-        self.twice = sorted({name for name in names if names.count(name) > 1})
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        name = Counter(name for name, _ in pairs).most_common(1)[0][0]
+        raise CatalogError(f"{name!a:.100} is described twice")
+    return found
 
 
 def parse_catalog(text: str | bytes, zone: str = DEFAULT_TIME_ZONE) -> Catalog:
@@ -179,9 +180,13 @@ def parse_catalog(text: str | bytes, zone: str = DEFAULT_TIME_ZONE) -> Catalog:
             is not described as one.
     """
     try:
-        document: Any = json.loads(text, object_pairs_hook=_Object)
+        document: Any = json.loads(text, object_pairs_hook=_object)
+    except CatalogError:
+        raise
     except ValueError as error:
         raise CatalogError(f"not JSON: {error}") from None
+    except RecursionError:
+        raise CatalogError("not JSON that can be read: too many objects or lists inside each other") from None
     tables = document.get("dataExtensions") if isinstance(document, dict) else None
     if not isinstance(tables, dict):
         raise CatalogError('needs an object "dataExtensions" with one entry per entity type')
@@ -200,8 +205,6 @@ def parse_catalog(text: str | bytes, zone: str = DEFAULT_TIME_ZONE) -> Catalog:
     entries = document["markets"]
     if not isinstance(entries, dict) or not entries:
         raise CatalogError('"markets" must be an object with one entry per market, such as {"DE": {}}')
-    if twice := getattr(entries, "twice", ()):
-        raise CatalogError(f"market {', '.join(twice)} is described twice")
     if wrong := [name for name in entries if not re.fullmatch(MARKET_PATTERN[1:-1], name)]:
         raise CatalogError(f"market {wrong[0]!r}: not a market's name ({MARKET_PATTERN[1:-1]})")
     markets = {name: _market(f"market {name}", entry, general) for name, entry in entries.items()}
@@ -282,6 +285,7 @@ def _data_extension(where: str, entry: Any) -> DataExtension:
         value = entry.get(field_name)
         if not isinstance(value, list) or not value or not all(isinstance(name, str) and name for name in value):
             raise CatalogError(f'{where}: "{field_name}" must be a list of column names')
+        _refuse_what_xml_cannot_carry(f'{where}: "{field_name}"', value)
         if len({name.casefold() for name in value}) < len(value):
             raise CatalogError(f'{where}: "{field_name}" names a column twice')
         # The one column that every data extension has is called as the program calls it.
@@ -292,6 +296,7 @@ def _data_extension(where: str, entry: Any) -> DataExtension:
     customer_key = entry.get("customerKey")
     if not isinstance(customer_key, str) or not customer_key:
         raise CatalogError(f'{where}: "customerKey" must be the CustomerKey of the data extension')
+    _refuse_what_xml_cannot_carry(f'{where}: "customerKey"', [customer_key])
     columns = names("columns")
     spelled = {name.casefold(): name for name in columns}
     primary_key = tuple(spelled.get(name.casefold(), name) for name in names("primaryKey"))
@@ -304,6 +309,13 @@ def _data_extension(where: str, entry: Any) -> DataExtension:
         declared=_declared(where, entry.get("types", {}), spelled),
         shared_from=_shared_from(where, entry.get("sharedFrom")),
     )
+
+
+def _refuse_what_xml_cannot_carry(where: str, names: Iterable[str]) -> None:
+    """Every call carries the names, so that with one of these no call could be made."""
+    for name in names:
+        if not is_xml_text(name):
+            raise CatalogError(f"{where} holds {character_named(name)}, which XML cannot carry")
 
 
 def _shared_from(where: str, value: Any) -> str | None:

@@ -78,6 +78,20 @@ def test_key_of_a_row_is_in_the_order_of_the_data_extension(catalog: Catalog) ->
         (changed("pet", columns=["PetId", "PetId", "ConsumerId"]), 'pet: "columns" names a column twice'),
         (changed("pet", primaryKey=["Chip"]), "pet: Chip is not among the columns"),
         (changed("pet", primaryKey=["PetId"], columns=["PetId"]), "pet: ConsumerId is not among the columns"),
+        ("[" * 100_000, "not JSON that can be read"),
+        ('{"a":' * 100_000, "not JSON that can be read"),
+        ("9" * 5000, "not JSON"),
+        (changed("pet", customerKey="a\0"), 'pet: "customerKey" holds U.0000, which XML cannot carry'),
+        (changed("pet", columns=["PetId", "ConsumerId", "x\ud800"]), 'pet: "columns" holds U.D800, which XML'),
+        (changed("pet", primaryKey=["PetId\x1f"]), 'pet: "primaryKey" holds U.001F, which XML cannot carry'),
+        (with_markets({"DE": {"accountId": -5}}), 'market DE: "accountId" must be the MID'),
+        (with_markets({"DE": {"accountId": "-5"}}), 'market DE: "accountId" must be the MID'),
+        (with_markets({"DE": {"dataExtensions": {"pet": {"customerKey": "\x0b"}}}}), "market DE: pet: .* U.000B"),
+        ('{"dataExtensions": {}, "dataExtensions": {}}', "'dataExtensions' is described twice"),
+        (
+            changed("pet").replace('"customerKey"', '"customerKey": "x", "customerKey"', 1),
+            "'customerKey' is described twice",
+        ),
     ],
 )
 def test_mistake_is_named(text: str, message: str) -> None:
@@ -177,7 +191,7 @@ def test_a_name_that_is_nearly_right_is_no_note(name: str) -> None:
 
 def test_a_market_that_is_described_twice_is_not_guessed_at() -> None:
     text = with_markets({"DE": {}, "XX": {}}).replace('"XX"', '"DE"')
-    with pytest.raises(CatalogError, match=r"^market DE is described twice"):
+    with pytest.raises(CatalogError, match=r"^'DE' is described twice"):
         parse_catalog(text)
 
 
@@ -211,8 +225,8 @@ def test_the_documented_example_is_one() -> None:
     assert (other.account_id, other[EntityType.PET].customer_key) == ("510009999", "Pet")
 
 
-# A JSON Schema cannot say that one list is part of another.
-UNSAID = ("is not among the columns", "is not among")
+# A JSON Schema cannot say that one list is part of another, and a member that is given twice is gone before it looks.
+UNSAID = ("is not among the columns", "is not among", "is described twice")
 
 
 @pytest.mark.parametrize(

@@ -19,17 +19,20 @@ from app.cmt.errors import CallFailed
 from app.cmt.http.answer import Answer
 from app.cmt.results import Mask, NoResult, call_error, names_of, retrieve_page, write_results
 from app.cmt.token_answer import read_token
-from app.domain.entities import EntityType, parse_catalog
+from app.domain.entities import CatalogError, EntityType, parse_catalog
 from app.domain.event import InvalidEvent, read_event
 from app.domain.masking import mask
 from app.domain.record import SourceRecord
+from app.domain.state import Forwarded, PartitionState
 from app.observe.redaction import mask_text
 from tests.growth import LINEAR_AT_MOST, growth
 from tests.unit.cmt.answers import bad, envelope, fault, good, retrieved, written
+from tests.unit.readmodels.records import settlement
 
 MEGABYTE = 1_000_000
 _Sized = TypeVar("_Sized", str, bytes)
 CATALOG = parse_catalog(schema_path("data-extensions.json").read_bytes())
+SETTLED = settlement("e-1")
 NEW: dict[str, Any] = {
     "eventId": "e-1",
     "operation": "UPDATE",
@@ -241,6 +244,40 @@ ANSWERS = [
 def test_reading_an_answer_is_linear(make: Callable[[int], bytes], reader: Callable[[bytes], None]) -> None:
     assert growth(make, reader, 250) < LINEAR_AT_MOST
     reader(of_a_megabyte(make))
+
+
+CATALOGS: dict[str, Callable[[int], str]] = {
+    "members": lambda n: braced(members(n, "1")),
+    "markets": lambda n: '{"dataExtensions":1,"markets":' + braced(members(n, "{}")) + "}",
+    "objects in objects": lambda n: '{"a":' * n,
+    "a member given often": lambda n: braced(",".join(['"a":1'] * n)),
+}
+
+
+@pytest.mark.parametrize("make", CATALOGS.values(), ids=CATALOGS)
+def test_reading_a_catalog_is_linear(make: Callable[[int], str]) -> None:
+    def read(text: str) -> None:
+        with contextlib.suppress(CatalogError):
+            parse_catalog(text)
+
+    assert growth(make, read, 250) < LINEAR_AT_MOST
+    read(of_a_megabyte(make))
+
+
+@pytest.mark.parametrize("first", [False, True], ids=["the last first", "the first first"])
+def test_settling_the_parked_events_of_one_consumer_is_linear(first: bool) -> None:
+    def parked(number: int) -> PartitionState:
+        state = PartitionState(upto=number)
+        for offset in range(number):
+            state.forward(offset, Forwarded("C-1"))
+        return state
+
+    def settle(state: PartitionState) -> None:
+        state = state.copy()
+        for offset in sorted(state.forwarded, reverse=not first):
+            state.finish(offset, SETTLED)
+
+    assert growth(parked, settle, 1_000) < LINEAR_AT_MOST
 
 
 @pytest.mark.parametrize("size", [3000, 400_000])
