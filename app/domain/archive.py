@@ -18,8 +18,10 @@ from datetime import date, timedelta
 
 import orjson
 
-from app.domain.counts import Counts, added, within_limits
+from app.domain.counts import Counts, added, read_counts
 from app.domain.state import FORMAT, UNLIKE_A_RECORD, PartitionState, StateError
+from app.domain.state_fields import key_number
+from app.domain.state_fields import month as read_month
 
 # Key of a document: partition, epoch of its writer, month, and a number that the writer uses once.
 DocumentKey = tuple[int, int, str, int]
@@ -59,7 +61,7 @@ def plan_move(
         today: UTC. Today and yesterday stay in the record; of all others the last ``keep_days`` days are kept.
     """
     open_days = {(today - timedelta(days=age)).isoformat() for age in (0, 1)}
-    first_kept = (today - timedelta(days=keep_days - 1)).isoformat()
+    first_kept = (today - min(timedelta(days=keep_days - 1), today - date.min)).isoformat()
     closed = {day for day in state.counts if day not in open_days or day < first_kept}
     expiring = {month for month in state.archive if f"{month}-01" < first_kept}
     documents: dict[bytes, bytes] = {}
@@ -107,7 +109,7 @@ def parse_document_key(key: bytes) -> DocumentKey | None:
     """The parts of a document's key; None: it is the key of something else."""
     try:
         partition, epoch, month, number = key.decode().split("|")
-        return int(partition), int(epoch), month, int(number)
+        return key_number(partition), key_number(epoch), read_month(month), key_number(number)
     except ValueError:
         return None
 
@@ -130,6 +132,6 @@ def decode_document(value: bytes | None) -> Counts:
     if not isinstance(document, dict) or document.get("v") != FORMAT or not isinstance(document.get("counts"), dict):
         raise StateError(f"not a document of counts of format {FORMAT}; was it written by a newer program?")
     try:
-        return within_limits(document["counts"])
+        return read_counts(document["counts"])
     except UNLIKE_A_RECORD as error:
-        raise StateError(f"not a document of counts ({type(error).__name__})") from None
+        raise StateError(f"not a document of counts: {error}") from None

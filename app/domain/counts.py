@@ -9,8 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
+from app.domain import state_fields as fields
+from app.domain.entities import EntityType
 from app.domain.outcome import Outcome, RecordCount
+from app.domain.state_fields import UnlikeOurs, members
 from app.domain.value_class import value_class
 
 # What a failure that is not about a record of an entity is filed under (not decodable, no key ...).
@@ -57,6 +61,43 @@ class Settlement:
     rows: str = ""  # that should be held if the event reached Marketing Cloud, see row_list.py
 
 
+def read_settlement(document: Any) -> Settlement:
+    """A settlement in a durable record.
+
+    Raises:
+        UnlikeOurs: it is none; so do ``KeyError``, ``TypeError`` and ``ValueError`` say.
+    """
+    given = dict(members(document))
+    for name in ("event_id", "operation", "market", "rows"):
+        fields.text(given.get(name, ""))
+    for name in ("consumer_id", "reason"):
+        fields.optional(given[name], fields.text)
+    fields.day(given["day"])
+    fields.number(given["attempts"])
+    fields.flag(given["full_state"])
+    given["outcome"] = Outcome(fields.text(given["outcome"]))
+    given["records"] = tuple(fields.entries(given["records"], _record_count))
+    given["failures"] = tuple(fields.entries(given["failures"], _failure_count))
+    given["deleted"] = tuple(fields.entries(given["deleted"], _deleted_row))
+    return Settlement(**given)
+
+
+def _record_count(document: Any) -> RecordCount:
+    given = members(document)
+    entity = EntityType(fields.text(given["entity"]))
+    return RecordCount(entity, fields.number(given["synced"]), fields.number(given["failed"]))
+
+
+def _failure_count(document: Any) -> FailureCount:
+    given = members(document)
+    return FailureCount(fields.text(given["entity"]), fields.text(given["reason"]), fields.number(given["count"]))
+
+
+def _deleted_row(pair: Any) -> RowKey:
+    entity, key = pair
+    return fields.text(entity), tuple(fields.entries(key, fields.text))
+
+
 def fold(counts: Counts, settled: Settlement, sign: int = 1) -> None:
     """Add a settled event to ``counts`` in place; ``sign=-1`` takes it out again (a redrive)."""
     day = counts.setdefault(settled.day, {})
@@ -87,6 +128,29 @@ def _named(day: DayCounts) -> int:
 def is_folded(day: DayCounts) -> bool:
     """Whether events of some market count as ``OTHER_MARKETS``, so that a market's own numbers may not be all."""
     return OTHER_MARKETS in day and _named(day) >= MARKETS_PER_DAY
+
+
+def read_counts(document: Any) -> Counts:
+    """The counts of a durable record, with no more markets a day than there may be.
+
+    Raises:
+        UnlikeOurs: they are none.
+    """
+    for day, markets in members(document).items():
+        fields.day(day)
+        for kinds in members(markets).values():
+            for kind, numbers in members(kinds).items():
+                for key, value in members(numbers).items():
+                    _check_number(kind, key, value)
+    return within_limits(document)
+
+
+def _check_number(kind: str, key: str, value: Any) -> None:
+    if kind == "records":
+        if len(fields.numbers(value)) != 2 or key.count("|") != 1:
+            raise UnlikeOurs("no counts of records where they should be")
+    elif fields.number(value) and kind == "failures" and key.count("|") != 2:
+        raise UnlikeOurs("no counts of failures where they should be")
 
 
 def within_limits(counts: Counts) -> Counts:

@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from app.domain.state_fields import members, text
+
 
 class Role(StrEnum):
     """What a topic is for."""
@@ -45,9 +47,14 @@ class Pipeline:
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> Pipeline:
-        """Read what ``to_json`` made; roles that this program does not know are left out."""
-        known = {Role(role): topic_id for role, topic_id in document["ids"].items() if role in list(Role)}
-        return cls(document["flow"], document["topic"], known)
+        """Read what ``to_json`` made; roles that this program does not know are left out.
+
+        Raises:
+            UnlikeOurs, KeyError: it is none.
+        """
+        ids = members(members(document)["ids"])
+        known = {Role(role): text(topic_id) for role, topic_id in ids.items() if role in list(Role)}
+        return cls(text(document["flow"]), text(document["topic"]), known)
 
 
 @dataclass(frozen=True, slots=True)

@@ -175,7 +175,9 @@ def _rows(text: str) -> Rows:
     rows: Rows = {}
     for group in text.split(";")[1:]:
         kinds, *texts = group.split(",")
-        letter, kinds = kinds[0], kinds[1:]
+        letter, kinds = kinds[:1], kinds[1:]
+        if letter not in _ENTITIES:
+            continue  # not written by this program
         length = DIGEST_LENGTH if kinds else 0
         for row in texts:
             rows[letter, row[length:]] = kinds, row[:length]

@@ -16,15 +16,16 @@ records of consumers (consumer_state.py) and the documents of closed days (archi
 from __future__ import annotations
 
 from bisect import bisect_left, insort
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import orjson
 
-from app.domain.counts import Counts, FailureCount, Settlement, copied, fold, within_limits
-from app.domain.entities import EntityType
-from app.domain.outcome import Outcome, RecordCount
-from app.domain.pipeline import Pipeline
+from app.domain import state_fields as fields
+from app.domain.counts import Counts, Settlement, copied, fold, read_counts, read_settlement
+from app.domain.pipeline import NEW_GROUP, Pipeline
+from app.domain.state_fields import UnlikeOurs, key_number, members
 
 FORMAT = 1
 
@@ -243,23 +244,56 @@ class PartitionState:
         try:
             return cls._of(document)
         except UNLIKE_A_RECORD as error:
-            raise StateError(f"not a partition record ({type(error).__name__})") from None
+            raise unreadable("partition", error) from None
 
     @classmethod
     def _of(cls, document: dict[str, Any]) -> PartitionState:
+        waiting = members(document["waiting"])
         return cls(
-            upto=document["upto"],
-            done=set(document["done"]),
-            forwarded={entry[0]: Forwarded(*entry[1:]) for entry in document["failing"]}
-            | {offset: Forwarded(c) for c, offsets in document["waiting"].items() for offset in offsets},
-            verdicts={offset: _verdict(verdict) for offset, verdict in document["verdicts"]},
-            counts=within_limits(document["counts"]),
-            dead_letters=document["deadLetters"],
-            archive={month: (epoch, number) for month, (epoch, number) in document.get("archive", {}).items()},
-            pipeline=Pipeline.from_json(document["pipeline"]) if document.get("pipeline") else None,
-            retry_from=document.get("retryFrom"),
-            dry_run=document.get("dryRun"),
+            upto=fields.number(document["upto"], least=-1),
+            done=set(fields.numbers(document["done"])),
+            forwarded=dict(fields.entries(document["failing"], _failing))
+            | {offset: Forwarded(c) for c, offsets in waiting.items() for offset in fields.numbers(offsets)},
+            verdicts=dict(fields.entries(document["verdicts"], _verdict)),
+            counts=read_counts(document["counts"]),
+            dead_letters={reason: fields.number(open_) for reason, open_ in members(document["deadLetters"]).items()},
+            archive=dict(map(_archived, members(document.get("archive", {})).items())),
+            pipeline=fields.optional(document.get("pipeline"), Pipeline.from_json),
+            retry_from=fields.optional(document.get("retryFrom"), fields.number),
+            dry_run=fields.optional(document.get("dryRun"), fields.flag),
         )
+
+
+def _failing(entry: Any) -> tuple[int, Forwarded]:
+    offset, consumer, *more = entry
+    times = fields.moment, fields.moment, fields.moment
+    kinds: list[Callable[[Any], Any]] = [fields.text, fields.number, *times, fields.text, _day_or_none]
+    read = [kind(value) for kind, value in zip(kinds, more, strict=False)]
+    if len(more) > len(kinds):
+        raise UnlikeOurs("a parked event with more than there is to say of one")
+    return fields.number(offset), Forwarded(fields.text(consumer), *read)
+
+
+def _day_or_none(value: Any) -> str:
+    return fields.day(value) if value else fields.text(value)
+
+
+def _verdict(entry: Any) -> tuple[int, Verdict]:
+    offset, document = entry
+    given = members(document)
+    verdict = Verdict(
+        read_settlement(given["settlement"]),
+        fields.text(given["message"]),
+        fields.moment(given["first_failed_ms"]),
+        fields.moment(given["last_failed_ms"]),
+        fields.flag(given["alert"]),
+    )
+    return fields.number(offset), verdict
+
+
+def _archived(item: tuple[str, Any]) -> tuple[str, tuple[int, int]]:
+    month, (epoch, number) = item
+    return fields.month(month), (fields.number(epoch), fields.number(number))
 
 
 # What reading a JSON object raises that is shaped in another way than ours.
@@ -268,6 +302,23 @@ UNLIKE_A_RECORD = (KeyError, TypeError, ValueError, AttributeError, IndexError, 
 
 class StateError(ValueError):
     """A state record that this program cannot read."""
+
+
+def unreadable(kind: str, error: Exception) -> StateError:
+    """What to raise for one of ``UNLIKE_A_RECORD``; says nothing of the content."""
+    reason = str(error) if isinstance(error, UnlikeOurs) else type(error).__name__
+    return StateError(f"not a {kind} record: {reason}")
+
+
+def unreadable_record(topic: str, partition: int, key: str, offset: int | None, reason: str) -> str:
+    """What is wrong with the record of a partition that counts, and the ways to go on; one line."""
+    place = "" if offset is None else f", offset {offset}"
+    return (
+        f"The record of partition {partition} in {topic} (key {key}{place}) cannot be used: {reason}. If a newer "
+        "version of this program wrote it, run that version. If somebody else wrote it, remove it by a record with the "
+        f"same key and no value: printf '{key}=' | kcat -P -b BROKER -t {topic} -p {partition} -K = -Z; then the one "
+        f"before it counts, if the topic still has it. Or {NEW_GROUP}."
+    )
 
 
 def partition_key(partition: int, epoch: int) -> bytes:
@@ -283,7 +334,7 @@ def parse_partition_key(key: bytes) -> tuple[int, int]:
     """
     try:
         partition, epoch = key.decode().split("|")
-        return int(partition), int(epoch)
+        return key_number(partition), key_number(epoch)
     except ValueError:
         raise StateError("not the key of a partition record") from None
 
@@ -301,14 +352,3 @@ def state_document(value: bytes, kind: str) -> dict[str, Any]:
     if not isinstance(document, dict) or document.get("v") != FORMAT:
         raise StateError(f"not a {kind} record of format {FORMAT}; was it written by a newer program?")
     return document
-
-
-def _verdict(document: dict[str, Any]) -> Verdict:
-    settlement = document.pop("settlement")
-    settlement["outcome"] = Outcome(settlement["outcome"])
-    settlement["records"] = tuple(
-        RecordCount(EntityType(r["entity"]), r["synced"], r["failed"]) for r in settlement["records"]
-    )
-    settlement["failures"] = tuple(FailureCount(**f) for f in settlement["failures"])
-    settlement["deleted"] = tuple((entity, tuple(key)) for entity, key in settlement["deleted"])
-    return Verdict(settlement=Settlement(**settlement), **document)

@@ -22,9 +22,9 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMappi
 
 import structlog
 
-from app.domain.archive import document_keys, parse_document_key
+from app.domain.archive import document_keys
 from app.domain.pipeline import NEW_GROUP
-from app.domain.state import PartitionState, parse_partition_key, partition_key
+from app.domain.state import PartitionState, partition_key
 from app.engine.claims import Claims, Position
 from app.engine.context import EngineContext, EngineStopped, now_ms
 from app.engine.healing import STALL_SECONDS, Healing
@@ -33,6 +33,7 @@ from app.engine.journal import Closing, ConsumerRecords, Journal
 from app.engine.ledger import TopicPartition
 from app.engine.partition import Partition
 from app.engine.producer import Write
+from app.engine.state_records import StateRecords
 from app.engine.turns import Turn
 from app.engine.work import TopicsUnknown
 
@@ -74,6 +75,7 @@ class Ownership:
         # A new object at every step of a rebalance: a fetch that straddles one is recognised and undone.
         self.session = object()
         self._table = table
+        self.records = StateRecords(table, context.kafka.state_topic)
         self._drain_seconds = drain_seconds
         self._draining = asyncio.Lock()
         self._taken_over: int | None = None
@@ -212,7 +214,8 @@ class Ownership:
             return
         consumers, source = context.kafka.consumers_topic, context.kafka.topic
         found = await ends([(topic, number) for number in main for topic in (consumers, source)])
-        fresh = [(source, number) for number in main if not self._records(number)[0]]
+        self.records.tell_others()
+        fresh = [(source, number) for number in main if not self.records.of(number)[0]]
         positions = await self._claims.positions(
             position, [(topic, number) for number in main for topic in self._sources], fresh, is_current
         )
@@ -222,9 +225,8 @@ class Ownership:
         starts: dict[TopicPartition, int] = {}
         for number in sorted(main):
             await context.states.catch_up(number, found[consumers, number])
-            records, documents = self._records(number)
-            newest = max(records, default=-1)
-            state = PartitionState.decode(records[newest]) if records else None
+            records, documents = self.records.of(number)
+            newest, state = self.records.newest(number)
             claim = await self._claims.prepare(number, state, seen, found[source, number], positions)
             # Generations start again at 1 when a group was deleted; an epoch never goes back.
             epoch = max(generation, newest + 1)
@@ -250,20 +252,6 @@ class Ownership:
         """Refuse when the records of the group are about another topic: its workers divide the state with us."""
         with contextlib.suppress(TopicsUnknown):
             await self._claims.check({}, _at_the_start)
-
-    def _records(self, number: int) -> tuple[dict[int, bytes], set[bytes]]:
-        """The partition's records by epoch, and the keys of its closed days."""
-        found: dict[int, bytes] = {}
-        documents = set()
-        for key, value in list(self._table.items()):
-            if (document := parse_document_key(key)) is not None:
-                if document[0] == number:
-                    documents.add(key)
-                continue
-            owner, epoch = parse_partition_key(key)
-            if owner == number:
-                found[epoch] = value
-        return found, documents
 
     async def _claim(
         self, number: int, generation: int, epoch: int, state: PartitionState, outdated: Sequence[bytes]

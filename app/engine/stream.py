@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -111,12 +111,24 @@ class Stream:
         self.watch = Watch(context, app, self.ownership, checks)
         app.transport.Consumer = partial(LedgerConsumer, ownership=self.ownership, inboxes=self._inboxes)
         self._claim_after_recovery()
+        self._note_where_records_stood(table)
         for topic, handler in (
             (kafka.topic, self._main),
             (kafka.retry_topic, self._retry),
             (kafka.alerts_topic, self._alerts),
         ):
             app.agent(app.topic(topic, allow_empty=True, **raw), name=f"app.engine.{topic}")(self._guarded(handler))
+
+    def _note_where_records_stood(self, table: Any) -> None:
+        # The table keeps keys and values only; who has to remove a record needs its offset.
+        apply = table.apply_changelog_batch
+
+        def noted_and_applied(batch: Iterable[Any]) -> None:
+            events = list(batch)
+            self.ownership.records.note(events)
+            apply(events)
+
+        table.apply_changelog_batch = noted_and_applied
 
     def _claim_after_recovery(self) -> None:
         # Not in perform_seek: that has a second caller. Recovery ends with this method, once per generation.

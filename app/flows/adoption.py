@@ -60,8 +60,7 @@ def look(settings: KafkaSettings, flow: str) -> Adoption:
 
     Raises:
         AdoptionRefused: workers run, there is no state, or it is another pipeline's.
-        KafkaAccessError: the broker cannot be reached, or refused.
-        StateError: a record of a newer program.
+        KafkaAccessError: the broker cannot be reached, or refused; or a record that counts cannot be read.
     """
     admin = Admin(settings)
     _nobody_works(admin, settings)

@@ -33,8 +33,7 @@ def identity_problems(settings: KafkaSettings, flow: str) -> list[Problem]:
     """What keeps the state from being about these topics, each kind once.
 
     Raises:
-        KafkaAccessError: the broker cannot be reached, or refused.
-        StateError: a record of a newer program.
+        KafkaAccessError: the broker cannot be reached, or refused; or a record that counts cannot be read.
     """
     admin = Admin(settings)
     if gone := state_gone(settings, admin):

@@ -10,9 +10,6 @@ from app.domain.state import StateError, parse_partition_key
 
 TopicPartition = tuple[str, int]
 
-# What SQLite takes for an integer.
-_LARGEST = 2**63 - 1
-
 
 @dataclass(frozen=True, slots=True)
 class Change:
@@ -54,21 +51,21 @@ class Batch:
         self.records += 1
         self.positions[topic, partition] = offset + 1
         try:
-            if topic == self.state_topic and parse_document_key(key or b"") is not None:
+            if topic == self.state_topic and (document := parse_document_key(key or b"")) is not None:
+                _check_place(document[0], partition)
                 self.documents[key or b""] = Change(offset, value)
             elif topic == self.state_topic:
-                self.partitions[_checked(parse_partition_key(key or b""))] = Change(offset, value)
+                number, epoch = parse_partition_key(key or b"")
+                _check_place(number, partition)
+                self.partitions[number, epoch] = Change(offset, value)
             else:
                 number, epoch, consumer_id = parse_consumer_key(key or b"")
-                _checked((number, epoch))
+                _check_place(number, partition)
                 if value is not None:
-                    ConsumerState.check(value)
+                    ConsumerState.decode(value)
                 self.consumers[number, epoch, consumer_id] = Change(offset, value)
         except StateError as error:
             self.unreadable.append(Unreadable(topic, partition, offset, str(error)))
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            reason = f"not a record of this topic ({type(error).__name__})"
-            self.unreadable.append(Unreadable(topic, partition, offset, reason))
 
     def reached(self, topic: str, partition: int, position: int) -> None:
         """Note that everything below ``position`` was read, though no record may stand right before it."""
@@ -76,7 +73,6 @@ class Batch:
             self.positions[topic, partition] = position
 
 
-def _checked(key: tuple[int, int]) -> tuple[int, int]:
-    if not all(0 <= number <= _LARGEST for number in key):
-        raise StateError("a number in the key is out of range")
-    return key
+def _check_place(number: int, partition: int) -> None:
+    if number != partition:
+        raise StateError("the key is that of another partition")

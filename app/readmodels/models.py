@@ -253,17 +253,16 @@ class ReadModels:
             state = PartitionState.decode(found[1])
             state.counts = added(self._closed_days(store, partition, state), state.counts)
             return _Decoded(epoch, found[0], state)
-        except (StateError, KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+        except StateError as error:
             now = self._ask(store, lambda: store.partition_value(partition, epoch))
             if now is None or now[0] != found[0]:  # replaced meanwhile, and a document of closed days with it
                 return _Decoded(epoch, -1, None)
-            reason = str(error) if isinstance(error, StateError) else f"unexpected content ({type(error).__name__})"
             log.error(
                 "the record of a partition cannot be read, so the counts are not complete",
                 partition=partition,
                 epoch=epoch,
                 offset=version,
-                reason=reason,
+                reason=str(error),
             )
             self._count_unreadable(self._kafka.state_topic)
             return _Decoded(epoch, found[0], None)

@@ -5,14 +5,17 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 
+import structlog
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import OffsetSpec
 
 from app.domain.archive import parse_document_key
-from app.domain.state import PartitionState, parse_partition_key
+from app.domain.state import PartitionState, StateError, parse_partition_key, partition_key, unreadable_record
 from app.kafka.admin import Admin, KafkaAccessError
 from app.kafka.clients import consumer_config
 from app.settings import KafkaSettings
+
+log = structlog.stdlib.get_logger(__name__)
 
 READ_SECONDS = 30.0
 
@@ -29,32 +32,44 @@ def read_partition_records(settings: KafkaSettings, admin: Admin) -> PartitionRe
     """What the state topic says of every partition; empty when there is no such topic.
 
     Raises:
-        KafkaAccessError: the broker cannot be reached, or refused.
-        StateError: a record of a newer program.
+        KafkaAccessError: the broker cannot be reached, or refused; or a record that counts cannot be read.
     """
     topic = settings.state_topic
     if topic not in (found := admin.topics([topic])):
         return PartitionRecords()
     numbers = [partition.id for partition in found[topic].partitions]
     ends = admin.offsets({TopicPartition(topic, number): OffsetSpec.latest() for number in numbers})
-    values: dict[bytes, bytes] = {}
-    for key, value in _records(settings, {number: end for (_, number), end in ends.items() if end}):
+    values: dict[tuple[int, bytes], tuple[bytes, int]] = {}
+    for number, offset, key, value in _records(settings, {number: end for (_, number), end in ends.items() if end}):
         if value is None:
-            values.pop(key, None)
+            values.pop((number, key), None)
         else:
-            values[key] = value
+            values[number, key] = value, offset
     records = PartitionRecords()
-    for key, value in values.items():
-        if parse_document_key(key) is not None:
+    newest: dict[int, int] = {}
+    for place, key in values:
+        try:
+            number, epoch = parse_partition_key(key)
+        except StateError:
+            if parse_document_key(key) is None:
+                log.warning(
+                    "a record of the state topic has no key of ours; it is left alone", topic=topic, partition=place
+                )
             continue
-        number, epoch = parse_partition_key(key)
-        records.keys_of.setdefault(number, set()).add(key)
-        if number not in records or records[number][0] < epoch:
+        if number == place:
+            records.keys_of.setdefault(number, set()).add(key)
+            newest[number] = max(epoch, newest.get(number, -1))
+    for number, epoch in newest.items():
+        key = partition_key(number, epoch)
+        value, offset = values[number, key]
+        try:
             records[number] = (epoch, PartitionState.decode(value))
+        except StateError as error:
+            raise KafkaAccessError(unreadable_record(topic, number, key.decode(), offset, str(error))) from None
     return records
 
 
-def _records(settings: KafkaSettings, ends: dict[int, int]) -> Iterator[tuple[bytes, bytes | None]]:
+def _records(settings: KafkaSettings, ends: dict[int, int]) -> Iterator[tuple[int, int, bytes, bytes | None]]:
     consumer = Consumer(dict(consumer_config(settings, settings.group)))
     left = set(ends)
     deadline = time.monotonic() + READ_SECONDS
@@ -69,8 +84,9 @@ def _records(settings: KafkaSettings, ends: dict[int, int]) -> Iterator[tuple[by
             error = message.error()
             if error is None:
                 key, value = message.key(), message.value()
-                if isinstance(key, bytes):
-                    yield key, value if isinstance(value, bytes) else None
+                partition, offset = message.partition(), message.offset()
+                if isinstance(key, bytes) and partition is not None and offset is not None:
+                    yield partition, offset, key, value if isinstance(value, bytes) else None
             elif error.code() == KafkaError._PARTITION_EOF:
                 left.discard(message.partition())
             else:

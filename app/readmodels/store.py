@@ -17,7 +17,7 @@ from typing import Any
 from app.readmodels.batch import Batch
 
 # Another number: the file is of another program version and is built anew.
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 _SCHEMA = """
 CREATE TABLE topics (topic TEXT PRIMARY KEY, id TEXT NOT NULL, followed_at REAL NOT NULL) WITHOUT ROWID;

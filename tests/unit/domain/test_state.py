@@ -23,12 +23,14 @@ from app.domain.counts import Counts, FailureCount, Settlement, fold
 from app.domain.entities import EntityType
 from app.domain.outcome import Outcome, RecordCount
 from app.domain.pipeline import Pipeline, Role
+from app.domain.record import LATEST_MS
 from app.domain.state import FORMAT, Forwarded, PartitionState, StateError, Verdict, parse_partition_key, partition_key
+from app.domain.state_fields import LARGEST
 
 _ids = st.text(st.characters(exclude_categories=("Cs",)), min_size=1, max_size=12)
 _codes = st.sampled_from(["CMT-TIMEOUT", "CMT-ROW-INVALID", "EVENT-SCHEMA"])
-_offsets = st.integers(0, 2**63 - 1)
-_times = st.integers(0, 2**53)
+_offsets = st.integers(0, LARGEST)
+_times = st.integers(0, LATEST_MS)
 _small = st.integers(0, 9)
 settlements = st.builds(
     Settlement,
@@ -60,7 +62,7 @@ def counts(draw: st.DrawFn) -> Counts:
 
 partitions = st.builds(
     PartitionState,
-    st.integers(-1, 2**62),
+    st.integers(-1, LARGEST),
     st.sets(_offsets, max_size=8),
     st.dictionaries(_offsets, failing | waiting, max_size=5),
     st.dictionaries(_offsets, verdicts, max_size=3),
@@ -107,7 +109,7 @@ def test_consumer_record_reads_back_as_it_was_written(state: ConsumerState) -> N
     assert ConsumerState.decode(state.encode()) == state
 
 
-@given(st.integers(0, 999), st.integers(0, 2**53), _ids | st.sampled_from(["a|b", "|", "||"]))
+@given(st.integers(0, 999), st.integers(0, LARGEST), _ids | st.sampled_from(["a|b", "|", "||"]))
 def test_keys_read_back_also_with_any_consumer_id(partition: int, epoch: int, consumer_id: str) -> None:
     assert parse_partition_key(partition_key(partition, epoch)) == (partition, epoch)
     assert parse_consumer_key(consumer_key(partition, epoch, consumer_id)) == (partition, epoch, consumer_id)
@@ -120,16 +122,111 @@ def test_what_is_no_such_record_is_refused(record: type[PartitionState | Consume
         record.decode(value)
 
 
-@pytest.mark.parametrize("key", [b"", b"1", b"1|2|3", b"a|1", b"\xff|1", b"1|"])
+# Another spelling of a number would be another key of the same record; what SQLite or JSON cannot hold is no epoch.
+ODD_NUMBERS = [
+    *(
+        f"{number}|1".encode()
+        for number in ("+1", "-1", "1_0", "01", " 1", "1 ", "1.0", "\u0663", "\u00b2", "1e3", "\n1")
+    ),
+    *(f"0|{number}".encode() for number in (2**53, 2**63 - 1, 2**63, 10**23, "9" * 5000, "1\n", "00")),
+]
+
+
+@pytest.mark.parametrize("key", [b"", b"1", b"1|2|3", b"a|1", b"\xff|1", b"1|", *ODD_NUMBERS])
 def test_what_is_no_partition_key_is_refused(key: bytes) -> None:
     with pytest.raises(StateError):
         parse_partition_key(key)
 
 
-@pytest.mark.parametrize("key", [b"", b"1|2", b"a|1|c", b"1|\xff|c"])
+@pytest.mark.parametrize("key", [b"", b"1|2", b"a|1|c", b"1|\xff|c", *(key + b"|c" for key in ODD_NUMBERS)])
 def test_what_is_no_consumer_key_is_refused(key: bytes) -> None:
     with pytest.raises(StateError):
         parse_consumer_key(key)
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        (["upto"], "9"),
+        (["upto"], -2),
+        (["upto"], 2**53),
+        (["upto"], True),
+        (["done"], ["x"]),
+        (["done"], {"x": 1}),
+        (["done", 0], 1.0),
+        (["done", 0], -1),
+        (["failing", 0, 3], "a"),
+        (["failing", 0, 4], 2**53 - 1),
+        (["failing", 0, 0], "0"),
+        (["failing", 0], ["C-1"]),
+        (["waiting", "C-3"], ["x"]),
+        (["waiting", "C-3"], "12"),
+        (["waiting"], [[3, "C-3"]]),
+        (["verdicts", 0, 1, "alert"], 1),
+        (["verdicts", 0, 1, "settlement", "consumer_id"], 7),
+        (["verdicts", 0, 1, "settlement", "day"], "today"),
+        (["verdicts", 0, 1, "settlement", "records"], [{"entity": "pet", "synced": "1", "failed": 0}]),
+        (["verdicts", 0, 1, "settlement", "failures"], [{"entity": "pet", "reason": 1, "count": 1}]),
+        (["counts"], {"soon": {}}),
+        (["counts"], {"2026-01-01": {"DE": {"events": {"synced": "1"}}}}),
+        (["counts"], {"2026-01-01": {"DE": {"events": {"synced": [1, 2]}}}}),
+        (["counts"], {"2026-01-01": {"DE": {"records": {"pet|NEW": [1]}}}}),
+        (["counts"], {"2026-01-01": {"DE": {"records": {"pet": [1, 2]}}}}),
+        (["counts"], {"2026-01-01": {"DE": {"failures": {"pet|NEW": 1}}}}),
+        (["deadLetters"], {"x": "y"}),
+        (["deadLetters"], {"x": -1}),
+        (["archive"], {"2026-13": [1, 2]}),
+        (["archive"], {"2026-12": [1, "2"]}),
+        (["pipeline"], {"flow": 1, "topic": "t", "ids": {}}),
+        (["pipeline"], {"flow": "f", "topic": "t", "ids": {"source": ["x"]}}),
+        (["retryFrom"], "7"),
+        (["dryRun"], "no"),
+    ],
+    ids=str,
+)
+def test_a_part_of_another_type_makes_a_partition_record_unreadable(path: list[Any], value: Any) -> None:
+    state = PartitionState(upto=3, done={5}, verdicts={7: Verdict(settled("e-7"), "m", 1, 2, alert=True)})
+    state.forward(0, Forwarded("C-1", "e", 1, 2, 3, 4, "CMT-TIMEOUT"))
+    state.forward(2, Forwarded("C-3"))
+    state.done = {5}
+    document = orjson.loads(state.encode())
+    assert PartitionState.decode(orjson.dumps(document)) == state
+    place = document
+    for name in path[:-1]:
+        place = place[name]
+    place[path[-1]] = value
+    with pytest.raises(StateError, match=r"^not a partition record: "):
+        PartitionState.decode(orjson.dumps(document))
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        (["offset"], "1"),
+        (["market"], None),
+        (["recent"], {}),
+        (["recent", 0, "settled_ms"], "now"),
+        (["recent", 0, "settled_ms"], 2**53 - 1),
+        (["recent", 0, "event_id"], 1),
+        (["recent", 0, "attempts"], "1"),
+        (["synced_ms"], -1),
+        (["full"], {"offset": "1", "operation": "NEW", "event_id": "e"}),
+        (["deleted"], [{"offset": "1", "entity": "pet", "key": ["1"]}]),
+        (["deleted"], [{"offset": 1, "entity": "pet", "key": "1"}]),
+        (["deleted_forgotten"], None),
+        (["rows"], 5),
+    ],
+    ids=str,
+)
+def test_a_part_of_another_type_makes_a_consumer_record_unreadable(path: list[Any], value: Any) -> None:
+    document = orjson.loads(after_settling(None, 1, settled(), 2).encode())
+    ConsumerState.decode(orjson.dumps(document))
+    place = document
+    for name in path[:-1]:
+        place = place[name]
+    place[path[-1]] = value
+    with pytest.raises(StateError, match=r"^not a consumer record: "):
+        ConsumerState.decode(orjson.dumps(document))
 
 
 def test_the_format_is_stated_in_every_record() -> None:

@@ -53,6 +53,7 @@ FINGERPRINTS = {
     "faust.transport.consumer:ThreadDelegateConsumer._commit": "a20eec84e4b2ed50",
     "faust.transport.drivers.aiokafka:AIOKafkaConsumerThread.on_thread_stop": "8dfc004e258b6c25",
     "faust.transport.drivers.aiokafka:AIOKafkaConsumerThread._commit": "932852ce7a23f658",
+    "faust.tables.base:Collection.apply_changelog_batch": "b980a78d3ae9b1e8",
     "faust.tables.recovery:Recovery.on_recovery_completed": "6ef567acf072e46d",
     "faust.app.base:App._on_partitions_assigned": "de932b7927db85b3",
     "faust.app.base:App._on_partitions_revoked": "d5c895bbe57dc73a",

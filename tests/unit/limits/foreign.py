@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import json
+from collections.abc import Iterator
 from typing import Any
 
 from hypothesis import strategies as st
@@ -89,6 +91,30 @@ def altered(good: dict[str, Any]) -> st.SearchStrategy[dict[str, Any]]:
     return st.tuples(replaced, without).map(
         lambda pair: {name: value for name, value in {**good, **pair[0]}.items() if name not in pair[1]}
     )
+
+
+def deeply_altered(good: Any) -> st.SearchStrategy[Any]:
+    """A good JSON document with one to three of its values, however deep, replaced by anything."""
+
+    @st.composite
+    def alter(draw: st.DrawFn) -> Any:
+        document = copy.deepcopy(good)
+        for _ in range(draw(st.integers(1, 3))):
+            places = list(_places(document))
+            if not places:
+                break
+            where, name = draw(st.sampled_from(places))
+            where[name] = draw(ANY_JSON | st.sampled_from(["x", ["x"], {"x": "y"}, 1.5, True, None, -1, [1], [[1]]]))
+        return document
+
+    return alter()
+
+
+def _places(document: Any) -> Iterator[tuple[Any, Any]]:
+    names = document if isinstance(document, dict) else range(len(document)) if isinstance(document, list) else ()
+    for name in names:
+        yield document, name
+        yield from _places(document[name])
 
 
 def as_json(document: Any) -> bytes:

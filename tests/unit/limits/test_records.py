@@ -4,46 +4,87 @@ from __future__ import annotations
 
 import contextlib
 import json
-from dataclasses import asdict
+from datetime import date
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from app.domain.archive import decode_document, encode_document, parse_document_key
-from app.domain.consumer_state import ConsumerState, parse_consumer_key
+from app.cli.status_report import Seen, document, lines
+from app.domain import row_list
+from app.domain.archive import decode_document, encode_document, parse_document_key, plan_move
+from app.domain.cluster_status import Facts, Judgement
+from app.domain.consumer_state import ConsumerState, after_settling, deleted_since, parse_consumer_key
+from app.domain.pipeline import Pipeline, compare
+from app.domain.resume import resume
 from app.domain.state import Forwarded, PartitionState, StateError, Verdict, parse_partition_key
 from app.domain.worker_status import UnreadableStatus, read_worker_status
 from app.incidents.memory import Remembered, UnreadableMemory
-from tests.unit.limits.foreign import ANY_JSON, altered, as_json, changed
+from app.readmodels import kpi
+from app.readmodels.consumers import consumer_view
+from tests.unit.limits.foreign import ANY_JSON, as_json, changed, deeply_altered
 from tests.unit.readmodels.records import consumer_state, partition_state, settlement
 
 examples = settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
+NOW = 1_795_000_000_000
 PARTITION = partition_state(settlement("e-1"), parked={5: Forwarded("C-2", "e-5", 2, 3, 4, 5, "CMT-TIMEOUT")})
 PARTITION.verdicts[9] = Verdict(settlement("e-9"), "message", 1, 2, alert=True)
 CONSUMER = consumer_state(3, 1_795_000_000_000, event_id="e-3", market="DE")
 
 
 @examples
-@given(changed(PARTITION.encode()) | altered(json.loads(PARTITION.encode())).map(as_json) | ANY_JSON.map(as_json))
+@given(
+    changed(PARTITION.encode()) | deeply_altered(json.loads(PARTITION.encode())).map(as_json) | ANY_JSON.map(as_json)
+)
 def test_a_partition_record(value: bytes) -> None:
-    with contextlib.suppress(StateError):
-        PartitionState.decode(value)
+    try:
+        state = PartitionState.decode(value)
+    except StateError:
+        return
+    # What can be read can be used, by the engine, the pages and the commands.
+    assert PartitionState.decode(state.encode()) == state
+    assert state.decided_upto >= state.upto
+    resume(state, 7, 3, copies_lost=True)
+    seen = {0: state}
+    every = kpi.Filter()
+    json.dumps([kpi.daily(seen, every), kpi.records(seen, every), kpi.failures(seen, every), kpi.totals(seen)])
+    kpi.folded(seen, every)
+    report = Seen("t", "g", Facts([], [0], dead_letters=state.dead_letters), Judgement(()), 0, seen, NOW)
+    list(lines(report))
+    json.dumps(document(report))
+    consumer_view("C-2", [], seen)
+    move = plan_move(
+        state, partition=0, epoch=1, number=1, read=lambda _: None, today=date(2026, 11, 28), keep_days=400
+    )
+    changes = state.copy()
+    if move is not None:
+        move.apply(changes)
+    for offset in (0, 5, 9):
+        changes.finish(offset, settlement("e-new", day="2026-11-21"), dead_letter=True)
+    PartitionState.decode(changes.encode())
+    if state.pipeline is not None:
+        compare(state.pipeline, Pipeline("consumers", "t"))
 
 
 @examples
-@given(changed(CONSUMER.encode()) | altered(json.loads(CONSUMER.encode())).map(as_json) | ANY_JSON.map(as_json))
+@given(changed(CONSUMER.encode()) | deeply_altered(json.loads(CONSUMER.encode())).map(as_json) | ANY_JSON.map(as_json))
 def test_a_consumer_record(value: bytes) -> None:
-    with contextlib.suppress(StateError):
-        ConsumerState.check(value)
-        asdict(ConsumerState.decode(value))
+    try:
+        state = ConsumerState.decode(value)
+    except StateError:
+        return
+    json.dumps(consumer_view("C-1", [(0, state)], {}))
+    deleted_since(state, 0, "")
+    row_list.row_list(state.rows, row_list.columns_of(state.rows))
+    again = after_settling(state, 9, settlement("e-new", operation="DELETE"), NOW)
+    assert ConsumerState.decode(again.encode()) == again
 
 
 COUNTS = encode_document(PARTITION.counts)
 
 
 @examples
-@given(changed(COUNTS) | altered(json.loads(COUNTS)).map(as_json) | ANY_JSON.map(as_json))
+@given(changed(COUNTS) | deeply_altered(json.loads(COUNTS)).map(as_json) | ANY_JSON.map(as_json))
 def test_a_document_of_counts(value: bytes) -> None:
     with contextlib.suppress(StateError):
         decode_document(value)

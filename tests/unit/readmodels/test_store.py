@@ -230,7 +230,7 @@ def test_however_records_are_batched_the_highest_living_epoch_counts(
     store = Store(tmp_path_factory.mktemp("store") / "r.sqlite", STATE, CONSUMERS)
     batch = Batch(STATE)
     for offset, ((partition, epoch), value) in enumerate(records):
-        batch.add(STATE, 0, offset, partition_key(partition, epoch), value)
+        batch.add(STATE, partition, offset, partition_key(partition, epoch), value)
         if value is None:
             table.pop((partition, epoch), None)
         else:
