@@ -77,13 +77,13 @@ def in_words(problem: Mapping[str, Any], options: Collection[str] = (), *, value
         case "bool_parsing" | "bool_type":
             return "must be true or false"
         case "greater_than":
-            return f"must be above {context['gt']:g}"
+            return f"must be above {context['gt']:.15g}"
         case "greater_than_equal":
-            return f"must be at least {context['ge']:g}"
+            return f"must be at least {context['ge']:.15g}"
         case "less_than_equal":
-            return f"must be at most {context['le']:g}"
+            return f"must be at most {context['le']:.15g}"
         case "less_than":
-            return f"must be below {context['lt']:g}"
+            return f"must be below {context['lt']:.15g}"
         case "string_pattern_mismatch":
             return f"must match {context['pattern']}"
         case "json_invalid" | "dict_type" | "list_type":

@@ -7,6 +7,7 @@ reports each in one line. Names and defaults are part of the public surface.
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 from collections.abc import Callable, Sequence
@@ -16,7 +17,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar, cast, get_args, get_origin
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BeforeValidator, Field, PositiveInt, SecretStr, ValidationError, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, EnvSettingsSource, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
 from app.environment import in_words, unknown_variables
@@ -27,6 +28,11 @@ SESSION_MARGIN_SECONDS = 2.0
 
 # Room for our headers on retry and dead-letter records, on top of the largest record the main topic takes.
 HEADER_ROOM_BYTES = 64 * 1024
+
+# Every number has bounds: nothing else is said of a value that cannot work before the first event meets it. The upper
+# ones are far above what makes sense and far below what a date, a timer or Kafka's protocol can hold.
+DAY_SECONDS, WEEK_SECONDS = 86_400.0, 604_800.0
+LARGEST_MESSAGE_BYTES = 512 * 1024 * 1024
 
 DEFAULT_KAFKA_PORT = 9092
 # Linux: PATH_MAX.
@@ -54,8 +60,14 @@ def is_loopback(host: str | None) -> bool:
 
 
 def _safe_url(url: str) -> str:
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:  # which may quote the address, and that may hold a password
+        raise ValueError("must be an http(s) address such as https://host/path, its port from 1 to 65535") from None
+    if "@" in parts.netloc:
+        raise ValueError("must not hold a user name or password; there are variables of their own for those")
+    if parts.scheme not in ("http", "https") or not parts.hostname or re.search(r"\s", url) or port == 0:
         raise ValueError("must be an http(s) address such as https://host/path")
     if parts.scheme == "http" and not is_loopback(parts.hostname):
         raise ValueError("plain http:// is only allowed on loopback; use https://")
@@ -86,16 +98,26 @@ OptionalSecret = Annotated[SecretStr | None, BeforeValidator(_empty_is_none)]
 OptionalFile = Annotated[Path | None, BeforeValidator(_empty_is_none)]
 
 
+def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    if len(found := dict(pairs)) < len(pairs):
+        raise ValueError("a name is given twice")
+    return found
+
+
+def _is_text_or_number(value: Any) -> bool:
+    return isinstance(value, str | int) or (isinstance(value, float) and math.isfinite(value))
+
+
 def _texts_by_name(value: Any) -> Any:
     """Field names and values of ServiceNow, all as text; numbers and true/false are written as JSON does."""
     if value is None or value == "":
         return None
     if isinstance(value, str):
         try:
-            value = json.loads(value)
+            value = json.loads(value, object_pairs_hook=_members)
         except (ValueError, RecursionError):
             value = None
-    if not isinstance(value, dict) or not all(isinstance(one, str | int | float) for one in value.values()):
+    if not isinstance(value, dict) or not all(map(_is_text_or_number, value.values())):
         raise ValueError('must be a JSON object of texts and numbers such as {"caller_id": "Sync"}')
     if wrong := [name for name in value if not _FIELD_NAME.fullmatch(name)]:
         raise ValueError(f"these are not names of fields: {', '.join(sorted(wrong)[:5])}")
@@ -180,12 +202,12 @@ class KafkaSettings(_Group):
     ssl_keyfile: Path | None = None
     topic: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,200}$")] = "consumer-profiles"
     group: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,200}$")] = "profile-sync"
-    partitions: PositiveInt = 8
-    replication: PositiveInt = 1
-    session_timeout_seconds: Annotated[float, Field(ge=1.0)] = 45.0
+    partitions: Annotated[int, Field(ge=1, le=10_000)] = 8
+    replication: Annotated[int, Field(ge=1, le=100)] = 1
+    session_timeout_seconds: Annotated[float, Field(ge=1.0, le=DAY_SECONDS, allow_inf_nan=False)] = 45.0
     instance_id: str | None = None
     start: Annotated[str, AfterValidator(_keyword)] = "earliest"
-    max_message_bytes: Annotated[int, Field(ge=1024)] = 1024 * 1024
+    max_message_bytes: Annotated[int, Field(ge=1024, le=LARGEST_MESSAGE_BYTES)] = 1024 * 1024
 
     @property
     def request_seconds(self) -> float:
@@ -214,6 +236,8 @@ class KafkaSettings(_Group):
                 moment = None
             if moment is None or moment.tzinfo is None:
                 problems.append("KAFKA_START must be earliest, latest or an RFC 3339 time such as 2026-01-31T00:00:00Z")
+            elif moment.timestamp() < 0:
+                problems.append("KAFKA_START must not be before 1970; earliest begins with the first record")
         _refuse(problems)
         return self
 
@@ -259,12 +283,12 @@ class CmtSettings(_Group):
     account_id: OptionalText = None
     soap_url: OptionalUrl = None
     wsdl: OptionalFile = None
-    timeout_seconds: Annotated[float, Field(gt=0)] = 30.0
+    timeout_seconds: Annotated[float, Field(ge=0.01, le=3600.0, allow_inf_nan=False)] = 30.0
     time_zone: Annotated[str, AfterValidator(_time_zone)] = "UTC-6"
     ca_file: OptionalFile = None
     batch_size: Annotated[int, Field(ge=1, le=50)] = 1
-    rate_per_second: Annotated[float, Field(gt=0)] | None = None
-    yearly_calls: PositiveInt | None = None
+    rate_per_second: Annotated[float, Field(ge=0.01, le=100_000.0, allow_inf_nan=False)] | None = None
+    yearly_calls: Annotated[int, Field(ge=1, le=10**15)] | None = None
     data_extensions: OptionalFile = None
 
     @model_validator(mode="after")
@@ -301,16 +325,16 @@ class SyncSettings(_Group):
     model_config = SettingsConfigDict(env_prefix="SYNC_", extra="ignore", frozen=True, env_ignore_empty=True)
 
     strategy: Literal["replace", "reconcile"] = "replace"
-    concurrency: PositiveInt = 64
-    max_attempts: PositiveInt = 5
-    backoff_base_seconds: Annotated[float, Field(ge=0)] = 10.0
-    backoff_max_seconds: Annotated[float, Field(ge=0)] = 300.0
+    concurrency: Annotated[int, Field(ge=1, le=10_000)] = 64
+    max_attempts: Annotated[int, Field(ge=1, le=1_000_000)] = 5
+    backoff_base_seconds: Annotated[float, Field(ge=0.0, le=WEEK_SECONDS, allow_inf_nan=False)] = 10.0
+    backoff_max_seconds: Annotated[float, Field(ge=0.0, le=WEEK_SECONDS, allow_inf_nan=False)] = 300.0
     child_failure: Literal["log", "dlq"] = "log"
     replace_parent: bool = False
-    breaker_failures: Annotated[int, Field(ge=0)] = 20
-    breaker_probe_seconds: Annotated[float, Field(gt=0)] = 5.0
-    breaker_alert_seconds: Annotated[float, Field(ge=0)] = 60.0
-    max_parked: PositiveInt = 10_000
+    breaker_failures: Annotated[int, Field(ge=0, le=1_000_000)] = 20
+    breaker_probe_seconds: Annotated[float, Field(ge=0.01, le=DAY_SECONDS, allow_inf_nan=False)] = 5.0
+    breaker_alert_seconds: Annotated[float, Field(ge=0.0, le=WEEK_SECONDS, allow_inf_nan=False)] = 60.0
+    max_parked: Annotated[int, Field(ge=1, le=10_000_000)] = 10_000
     dry_run: bool = False
 
 
@@ -324,10 +348,10 @@ class ServiceNowSettings(_Group):
     password: OptionalSecret = None
     client_id: OptionalText = None
     client_secret: OptionalSecret = None
-    note_every_seconds: Annotated[float, Field(ge=0)] = 300.0
+    note_every_seconds: Annotated[float, Field(ge=0.0, le=WEEK_SECONDS, allow_inf_nan=False)] = 300.0
     assignment_group: OptionalText = None
     fields: Annotated[dict[str, str] | None, NoDecode, BeforeValidator(_texts_by_name)] = None
-    resolve_minutes: Annotated[float, Field(ge=0)] = 30.0
+    resolve_minutes: Annotated[float, Field(ge=0.0, le=525_600.0, allow_inf_nan=False)] = 30.0
 
     @model_validator(mode="after")
     def _credentials(self) -> Self:
@@ -395,7 +419,7 @@ class TokenSettings(_Group):
 class GeneralSettings(_Group):
     """What belongs to no single target."""
 
-    kpi_keep_days: PositiveInt = 400
+    kpi_keep_days: Annotated[int, Field(ge=1, le=1_000_000)] = 400
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     log_format: Literal["json", "console"] = "json"
     log_hash_key: OptionalSecret = None

@@ -14,7 +14,7 @@ from app.cli.output import waiting
 from app.cli.read_once import read_models_at_end
 from app.cli.status_report import Seen, document, lines
 from app.domain.cluster_status import Facts, judge
-from app.flows.status_records import open_incidents, read_last_end, read_workers
+from app.flows.status_records import is_ours, open_incidents, read_last_end, read_workers
 from app.kafka.group_lag import group_lag
 from app.readmodels.status_topic import read_status_once
 from app.settings import KafkaSettings, load
@@ -32,7 +32,7 @@ def status(as_json: Annotated[bool, typer.Option("--json", help="One JSON docume
         kafka = load(KafkaSettings)
         with waiting("Asking Kafka"):
             lag = group_lag(kafka)
-            records = read_status_once(kafka, READ_SECONDS)
+            records = read_status_once(kafka, is_ours, READ_SECONDS)
         with read_models_at_end() as models:
             partitions, complete = models.partitions(), models.caught_up()
     now_ms = int(time.time() * 1000)

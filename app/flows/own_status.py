@@ -25,6 +25,7 @@ from app.flows.accounts import Account, Accounts
 from app.flows.identity import FLOW
 from app.flows.outage import OutageWatch
 from app.flows.status_board import StatusBoard
+from app.flows.status_records import is_ours
 from app.incidents.alert import Alert, Severity
 from app.kafka.clients import aiokafka_producer_config
 from app.observe.health import Readiness
@@ -101,7 +102,7 @@ class OwnStatus:
                 tasks.add(task)
                 task.add_done_callback(tasks.discard)
 
-        follower = StatusFollower(kafka)
+        follower = StatusFollower(kafka, is_ours)
         follower.start()
         try:
             async with StatusBoard(kafka, producer, follower, self.describe, looked, lambda: self._end) as board:

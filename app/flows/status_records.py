@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 from app.domain.cluster_status import OpenIncident
 from app.domain.worker_status import (
+    LARGEST_BYTES,
     LAST_END_KEY,
     PREFIX,
     UnreadableStatus,
@@ -18,6 +19,24 @@ from app.domain.worker_status import (
 from app.incidents.memory import Remembered, UnreadableMemory
 
 INCIDENT_PREFIX = "incident|"
+
+
+def is_ours(key: str, value: bytes) -> bool:
+    """Whether this program could have written a record of the topic, and reads it."""
+    if len(value) > LARGEST_BYTES:
+        return False
+    try:
+        if key.startswith(PREFIX):
+            return read_worker_status(value).key == key.encode()
+        if key.startswith(INCIDENT_PREFIX):
+            Remembered.from_bytes(value)
+        elif key == LAST_END_KEY:
+            read_worker_end(value)
+        else:
+            return False
+    except (UnreadableStatus, UnreadableMemory):
+        return False
+    return True
 
 
 def read_workers(records: Mapping[str, bytes]) -> dict[str, WorkerStatus]:

@@ -1,6 +1,8 @@
 """Follows ``<group>.status``: what workers say of themselves, and the incidents that are remembered.
 
-The topic is small (one partition, compacted) and lives in memory: key -> value, the newest of each.
+The topic is small (one partition, compacted) and lives in memory: key -> value, the newest of each. Anybody may write
+into it, so only records are kept that this program could have written, and at most ``MOST_BYTES`` of them. When there
+are more, those go that were heard of longest ago. A live worker speaks every few seconds, so its record stays.
 """
 
 from __future__ import annotations
@@ -8,7 +10,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import structlog
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, TopicPartition
@@ -21,9 +23,13 @@ log = structlog.stdlib.get_logger(__name__)
 
 POLL_SECONDS = 0.2
 STOP_SECONDS = 10.0
-# A topic that anybody may write into must not fill our memory.
-MOST_KEYS = 10_000
-LARGEST_RECORD_BYTES = 1_000_000
+# What is kept at most, of keys and values together, and of one key.
+MOST_BYTES = 16_000_000
+LONGEST_KEY_BYTES = 300
+# What Python needs for an entry besides its bytes.
+ENTRY_BYTES = 250
+# What the client fetches ahead: records that are too large are let go one by one.
+_AHEAD_KIB, _FETCH_BYTES = 2_048, 1_000_000
 # Between two lines about the same trouble.
 QUIET_SECONDS = 60.0
 
@@ -32,15 +38,23 @@ _silent.addHandler(logging.NullHandler())
 _silent.propagate = False
 
 
+# Whether a record could have been written by this program: key, value.
+IsOurs = Callable[[str, bytes], bool]
+
+
 class StatusFollower:
     """Reads the topic in a thread of its own and answers from any thread."""
 
-    def __init__(self, kafka: KafkaSettings) -> None:
+    def __init__(self, kafka: KafkaSettings, is_ours: IsOurs) -> None:
         self._kafka = kafka
+        self._is_ours = is_ours
         self._stop = threading.Event()
         self._caught_up = threading.Event()
         self._lock = threading.Lock()
-        self._records: dict[str, bytes] = {}
+        self._records: dict[str, bytes] = {}  # the one heard of longest ago first
+        self._own: set[str] = set()
+        self._bytes = 0
+        self._told_full = False
         self._thread: threading.Thread | None = None
         self._said = float("-inf")
 
@@ -55,12 +69,45 @@ class StatusFollower:
             return dict(self._records)
 
     def put(self, key: str, value: bytes | None) -> None:
-        """Take over what we have just written ourselves, before it is read back."""
+        """Take over what we have just written ourselves, before it is read back; it is kept, however full it is."""
         with self._lock:
             if value is None:
-                self._records.pop(key, None)
-            elif key in self._records or len(self._records) < MOST_KEYS:
-                self._records[key] = value
+                self._own.discard(key)
+            else:
+                self._own.add(key)
+            self._keep(key, value)
+
+    def take(self, key: bytes | None, value: bytes | None) -> None:
+        """Take in a record of the topic."""
+        if key is None or len(key) > LONGEST_KEY_BYTES:
+            return
+        name = key.decode("utf-8", "replace")
+        if value is None or self._is_ours(name, value):
+            with self._lock:
+                self._keep(name, value)
+
+    def _keep(self, key: str, value: bytes | None) -> None:
+        if (before := self._records.pop(key, None)) is not None:
+            self._bytes -= _size(key, before)
+        if value is None:
+            return
+        self._records[key] = value
+        self._bytes += _size(key, value)
+        if self._bytes > MOST_BYTES:
+            self._make_room()
+
+    def _make_room(self) -> None:
+        if not self._told_full:
+            self._told_full = True
+            log.warning(
+                "the status topic holds more than can be true; what was heard of longest ago is forgotten",
+                topic=self._kafka.status_topic,
+                records=len(self._records),
+            )
+        for key in [key for key in self._records if key not in self._own]:
+            if self._bytes <= MOST_BYTES * 3 // 4:  # so that this is a rare thing, however much comes in
+                break
+            self._bytes -= _size(key, self._records.pop(key))
 
     def start(self) -> None:
         """Begin to follow."""
@@ -93,18 +140,24 @@ class StatusFollower:
                 self._said = time.monotonic()
                 log.warning("the status topic cannot be read now", topic=self._kafka.status_topic, reason=error.str())
             return
-        key, value = message.key(), message.value()
-        if key is not None and (value is None or len(value) <= LARGEST_RECORD_BYTES):
-            self.put(key.decode("utf-8", "replace"), value)
+        self.take(_bytes(message.key()), _bytes(message.value()))
 
 
-def read_status_once(kafka: KafkaSettings, seconds: float) -> Mapping[str, bytes]:
+def _size(key: str, value: bytes) -> int:
+    return len(key) + len(value) + ENTRY_BYTES
+
+
+def _bytes(content: str | bytes | None) -> bytes | None:
+    return content.encode() if isinstance(content, str) else content
+
+
+def read_status_once(kafka: KafkaSettings, is_ours: IsOurs, seconds: float) -> Mapping[str, bytes]:
     """The newest value of every key, for a command.
 
     Raises:
         KafkaAccessError: the topic could not be read in time.
     """
-    follower = StatusFollower(kafka)
+    follower = StatusFollower(kafka, is_ours)
     deadline = time.monotonic() + seconds
     with _consumer(kafka) as consumer:
         while not follower.caught_up:
@@ -119,7 +172,12 @@ def read_status_once(kafka: KafkaSettings, seconds: float) -> Mapping[str, bytes
 
 class _consumer:  # noqa: N801 - a context manager
     def __init__(self, kafka: KafkaSettings) -> None:
-        own = {"enable.partition.eof": True, "auto.offset.reset": "earliest", "fetch.wait.max.ms": 100}
+        own: dict[str, object] = {
+            "enable.partition.eof": True,
+            "auto.offset.reset": "earliest",
+            "fetch.wait.max.ms": 100,
+        }
+        own |= {"queued.max.messages.kbytes": _AHEAD_KIB, "max.partition.fetch.bytes": _FETCH_BYTES}
         self._consumer = Consumer(dict(consumer_config(kafka, kafka.group) | own), logger=_silent)
         self._consumer.assign([TopicPartition(kafka.status_topic, 0, OFFSET_BEGINNING)])
 

@@ -168,3 +168,12 @@ def test_added_changes_neither_side_and_sums_pairs() -> None:
     }
     assert one["d"]["DE"]["records"] == {"pet|NEW": [1, 2]}
     assert other["d"]["DE"]["records"] == {"pet|NEW": [3, 0], "child|NEW": [1, 0]}
+
+
+def test_counts_that_are_kept_for_ever_are_moved_too() -> None:
+    state = PartitionState(counts={"2026-01-01": {"DE": {"events": {"synced": 1}}}})
+    move = plan_move(
+        state, partition=0, epoch=1, number=1, read=lambda _: None, today=date(2026, 11, 28), keep_days=1_000_000
+    )
+    assert move is not None
+    assert move.days == {"2026-01-01"}

@@ -12,7 +12,7 @@ from app.domain.cluster_status import FORGOTTEN_MS
 from app.domain.worker_status import WorkerEnd, WorkerStatus
 from app.engine.producer import DurableProducer, Write
 from app.flows.status_board import StatusBoard
-from app.flows.status_records import open_incidents, read_last_end, read_workers
+from app.flows.status_records import is_ours, open_incidents, read_last_end, read_workers
 from app.incidents.alert import Severity
 from app.incidents.memory import Remembered
 from app.incidents.tickets import Incident
@@ -59,7 +59,7 @@ def topic() -> Topic:
 
 @pytest.fixture
 def follower() -> StatusFollower:
-    return StatusFollower(KAFKA)
+    return StatusFollower(KAFKA, is_ours)
 
 
 def keys(topic: Topic) -> list[str]:

@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any, get_args
 
 import pytest
 
 from app.environment import unknown_variables
 from app.flows.configuration import worker_settings
-from app.settings import ConfigurationError, GeneralSettings, KafkaSettings, SyncSettings, known_variables, load
+from app.settings import (
+    ConfigurationError,
+    GeneralSettings,
+    KafkaSettings,
+    SyncSettings,
+    _Group,
+    known_variables,
+    load,
+    variable,
+)
 
 NEEDED = {
     "KAFKA_BOOTSTRAP_SERVERS": "localhost:9092",
@@ -73,7 +84,7 @@ def test_all_mistakes_are_named_at_once(problems: Problems, tmp_path: Path) -> N
         "KAFKA_SSL_CAFILE: no such file: /no/such/file",
         "CMT_AUTH_URL: plain http:// is only allowed on loopback",
         "CMT_CLIENT_SECRET: is required but not set",
-        "CMT_TIMEOUT_SECONDS: must be above 0",
+        "CMT_TIMEOUT_SECONDS: must be at least 0.01",
         "CMT_BATCH_SIZE: must be at most 50",
         "SYNC_DRY_RUN: must be true or false",
         "SERVICENOW_USERNAME and SERVICENOW_PASSWORD go together",
@@ -160,3 +171,96 @@ def test_an_unknown_variable_is_named_with_the_nearest_known_one(name: str, mean
 )
 def test_what_others_set_is_left_alone(name: str) -> None:
     assert unknown_variables([name], KNOWN) == []
+
+
+def _types(annotation: Any) -> Iterator[Any]:
+    """All types in an annotation, of ``Annotated[float, ...] | None`` too."""
+    yield annotation
+    for part in get_args(annotation):
+        yield from _types(part)
+
+
+NUMBERS = [
+    pytest.param(group, name, id=variable(group, name))
+    for group in _Group.__subclasses__()
+    for name, field in group.model_fields.items()
+    if {int, float} & set(_types(field.annotation))
+]
+ODD = ["inf", "-inf", "nan", "1e30", "1" + "0" * 30, "1e-320", "-1", "1e400", "9" * 5000, "0x10", "1_0", "\u0663"]
+
+
+def test_every_group_with_numbers_is_walked() -> None:
+    assert {"KAFKA_PARTITIONS", "CMT_RATE_PER_SECOND", "SYNC_MAX_PARKED", "KPI_KEEP_DAYS"} <= {p.id for p in NUMBERS}
+
+
+@pytest.mark.parametrize("odd", ODD)
+@pytest.mark.parametrize(("group", "name"), NUMBERS)
+def test_a_number_is_refused_or_within_bounds(
+    group: type[_Group], name: str, odd: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for known in known_variables():
+        monkeypatch.delenv(known, raising=False)
+    for needed, value in NEEDED.items():
+        monkeypatch.setenv(needed, value)
+    monkeypatch.setenv(variable(group, name), odd)
+    try:
+        number = getattr(load(group), name)
+    except ConfigurationError as refused:
+        [line] = refused.problems
+        assert re.fullmatch(f"{variable(group, name)}: must be (a (whole )?number|at (least|most) [0-9.e+]+)", line)
+        return
+    assert number <= 1e15
+    if number < 0.01:  # as good as none, so that none must be a value too
+        monkeypatch.setenv(variable(group, name), "0")
+        assert getattr(load(group), name) == 0 <= number
+
+
+def test_counts_may_be_kept_for_ever(problems: Problems) -> None:
+    assert problems(**NEEDED, KPI_KEEP_DAYS="1000000") == []
+
+
+@pytest.mark.parametrize("start", ["0001-01-01T00:00:00+14:00", "1969-12-31T23:59:59Z"])
+def test_a_start_that_kafka_has_no_number_for_is_refused(problems: Problems, start: str) -> None:
+    assert problems(**NEEDED, KAFKA_START=start) == [
+        "KAFKA_START must not be before 1970; earliest begins with the first record"
+    ]
+
+
+URLS = ["CMT_AUTH_URL", "CMT_SOAP_URL", "SERVICENOW_URL", "WEB_JWKS_URL", "WEB_PUBLIC_URL"]
+
+
+def test_every_address_is_tried() -> None:
+    assert {name for name in known_variables() if name.endswith("_URL")} == set(URLS)
+
+
+@pytest.mark.parametrize("name", URLS)
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://h:99999",
+        "https://h:0",
+        "https://h:geheim",
+        "https://me:geheim@h",
+        "https://me@h",
+        "https://@h",
+        "https://[::1",
+        "https://[geheim]",
+        "https://geheim\u2100@h",
+        "https://h/a path",
+        "https://",
+        "//h",
+    ],
+)
+def test_what_is_no_address_is_refused_and_not_repeated(problems: Problems, name: str, url: str) -> None:
+    more = {"SERVICENOW_USERNAME": "me", "SERVICENOW_PASSWORD": "x"} if name == "SERVICENOW_URL" else {}
+    found = problems(**NEEDED | more | {name: url})
+    assert [line.split(":")[0] for line in found] == [name]
+
+
+@pytest.mark.parametrize(
+    "text",
+    ['{"a":NaN}', '{"a":Infinity}', '{"a":1e400}', '{"a":1,"a":2}', "[" * 100_000, '{"a":' * 100_000, "[]", '"a"'],
+)
+def test_fields_that_no_table_can_hold_are_refused(problems: Problems, text: str) -> None:
+    [line] = problems(**NEEDED, SERVICENOW_FIELDS=text)
+    assert line.startswith("SERVICENOW_FIELDS: must be a JSON object")
