@@ -15,6 +15,7 @@ records of consumers (consumer_state.py) and the documents of closed days (archi
 
 from __future__ import annotations
 
+import secrets
 from bisect import bisect_left, insort
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
@@ -28,6 +29,11 @@ from app.domain.pipeline import NEW_GROUP, Pipeline
 from app.domain.state_fields import UnlikeOurs, key_number, members
 
 FORMAT = 1
+
+# Of a parked event's ID so much is kept (UTF-8); whole it stands in the copy's headers.
+EVENT_ID_BYTES = 256
+# The numbers and the reason of a parked event that failed; the offset of one that waits.
+_FAILING_BYTES, OFFSET_BYTES = 200, 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +57,17 @@ class Forwarded:
     def only_waits(self) -> bool:
         """Whether nothing but its offset has to be kept."""
         return not (self.attempts or self.day)
+
+
+def consumer_bytes(consumer: str) -> int:
+    """Bytes of the record that a parked consumer may take besides its offsets: its ID where its events wait, and once
+    more with the one event that fails; the others never fail at the same time."""
+    return 2 * len(consumer.encode(errors="replace")) + EVENT_ID_BYTES + _FAILING_BYTES
+
+
+def dated_bytes(consumer: str) -> int:
+    """Bytes of a parked event that keeps its day: it has an entry of its own."""
+    return len(consumer.encode(errors="replace")) + _FAILING_BYTES
 
 
 @dataclass(slots=True)
@@ -127,6 +144,9 @@ class PartitionState:
     # The copies of all that is parked stand at or above this offset of the retry topic; None: not known.
     retry_from: int | None = None
     dry_run: bool | None = None  # whether nothing is really written (SYNC_DRY_RUN); None: not known
+    # Copies in the retry topic carry it. Those of another group, or of a topic that had the name before, stand there
+    # with the same offsets and mean nothing. None: written before copies said so.
+    mark: str | None = None
     # Days of ``counts`` that are this object's own; those of the object that it was copied from must not be changed.
     _own_days: set[str] = field(default_factory=set, repr=False, compare=False)
     _grouped: _Grouped | None = field(default=None, repr=False, compare=False)
@@ -144,6 +164,7 @@ class PartitionState:
             self.pipeline,
             self.retry_from,
             self.dry_run,
+            self.mark,
         )
         copy._grouped = self._groups().copy(copy.forwarded)
         return copy
@@ -230,6 +251,7 @@ class PartitionState:
                 "pipeline": self.pipeline.to_json() if self.pipeline else None,
                 "retryFrom": self.retry_from,
                 "dryRun": self.dry_run,
+                "mark": self.mark,
             }
         )
 
@@ -261,6 +283,7 @@ class PartitionState:
             pipeline=fields.optional(document.get("pipeline"), Pipeline.from_json),
             retry_from=fields.optional(document.get("retryFrom"), fields.number),
             dry_run=fields.optional(document.get("dryRun"), fields.flag),
+            mark=fields.optional(document.get("mark"), fields.text),
         )
 
 
@@ -298,6 +321,11 @@ def _archived(item: tuple[str, Any]) -> tuple[str, tuple[int, int]]:
 
 # What reading a JSON object raises that is shaped in another way than ours.
 UNLIKE_A_RECORD = (KeyError, TypeError, ValueError, AttributeError, IndexError, OverflowError)
+
+
+def new_mark() -> str:
+    """One that no other record has."""
+    return secrets.token_hex(8)
 
 
 class StateError(ValueError):

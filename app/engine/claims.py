@@ -15,7 +15,7 @@ import structlog
 from app.domain.dry_run import refusal as dry_run_refusal
 from app.domain.pipeline import NEW_GROUP, Pipeline, Role, compare, refusal
 from app.domain.resume import resume, undecided
-from app.domain.state import PartitionState
+from app.domain.state import PartitionState, new_mark
 from app.engine.context import EngineContext, EngineStopped
 from app.engine.ledger import TopicPartition
 from app.engine.work import Seen, TopicsUnknown
@@ -118,13 +118,15 @@ class Claims:
         dry_run = self._context.sync.dry_run
         if state is None:
             # Written before anything is read, so that a later owner begins where this one did.
-            return Claim(PartitionState(upto=(group or 0) - 1, pipeline=running, dry_run=dry_run))
+            return Claim(PartitionState((group or 0) - 1, pipeline=running, dry_run=dry_run, mark=new_mark()))
         comparison = compare(state.pipeline, running)
         if comparison.difference is not None and state.pipeline is not None:
             raise EngineStopped(refusal(comparison.difference, state.pipeline, running, kafka.group))
         if (why_not := dry_run_refusal(state, dry_run=dry_run, group=kafka.group)) is not None:
             raise EngineStopped(why_not)
         state.dry_run = dry_run
+        if state.mark is None and not state.forwarded:
+            state.mark = new_mark()
         if comparison.adopted:
             log.info(
                 "the state is bound to this topic from now on", topic=kafka.topic, partition=number, ids=running.ids

@@ -5,12 +5,16 @@ from __future__ import annotations
 from app.domain.errors import lookup
 from app.domain.record import SourceRecord
 from app.domain.state import Verdict
-from app.engine.headers import VALUE_OMITTED, Failing, dead_letter_headers
+from app.engine.headers import SPRING_PREFIX, VALUE_OMITTED, Failing, dead_letter_headers, original
 from app.engine.producer import DurableProducer, TooLarge, Write
 
 
-def dead_letter(record: SourceRecord, verdict: Verdict, topic: str, group: str) -> Write:
-    """The dead letter of an event: key, value and original headers untouched, same partition number, our headers."""
+def dead_letters(record: SourceRecord, verdict: Verdict, topic: str, group: str) -> tuple[Write, Write, Write]:
+    """The dead letter of an event, in the partition of that number, and what is sent when it does not fit.
+
+    The first has key, value and original headers untouched, and ours; an earlier dead letter's are replaced. The second
+    has the key and our headers. The third has our headers only: a few KiB, whatever the record came with.
+    """
     settlement = verdict.settlement
     failing = Failing(
         event_id=settlement.event_id,
@@ -23,26 +27,34 @@ def dead_letter(record: SourceRecord, verdict: Verdict, topic: str, group: str) 
     if record.counted_day:
         record = record.counted_on(settlement.day)
     error_class = lookup(failing.reason).error_class if failing.reason else "permanent"
-    headers = dead_letter_headers(record, failing, group, f"profile_sync.{error_class}.{failing.reason}")
-    return Write(topic, record.partition, record.key, record.value, headers)
+    ours = dead_letter_headers(record, failing, group, f"profile_sync.{error_class}.{failing.reason}")
+    theirs = tuple(h for h in original(record.headers) if not h[0].startswith(SPRING_PREFIX))
+    less = (*ours, (VALUE_OMITTED, b"true"))
+    return (
+        Write(topic, record.partition, record.key, record.value, (*theirs, *ours)),
+        Write(topic, record.partition, record.key, None, less),
+        Write(topic, record.partition, None, None, less),
+    )
 
 
-def without_value(write: Write) -> Write:
-    """The same dead letter with our headers and the source position only, for a record that the topic cannot take."""
-    ours = tuple(h for h in write.headers if h[0].startswith(("x-sync-", "kafka_dlt-")))
-    return Write(write.topic, write.partition, write.key, None, (*ours, (VALUE_OMITTED, b"true")))
+async def send_dead_letter(
+    producer: DurableProducer,
+    record: SourceRecord,
+    verdict: Verdict,
+    topic: str,
+    group: str,
+    *,
+    omit_value: bool = False,
+) -> None:
+    """Write a dead letter; one that does not fit goes without its value (and, if need be, without its key).
 
-
-async def send_dead_letter(producer: DurableProducer, write: Write) -> None:
-    """Write a dead letter; one that does not fit goes without its value (and, if need be, without its key)."""
-    for attempt in (
-        write,
-        without_value(write),
-        without_value(Write(write.topic, write.partition, None, None, write.headers)),
-    ):
+    Not even that fits into a topic whose max.message.bytes is a few KiB: the write waits until somebody raises it.
+    """
+    whole, with_key, smallest = dead_letters(record, verdict, topic, group)
+    for write in (with_key,) if omit_value else (whole, with_key):
         try:
-            await producer.write_one(attempt)
+            await producer.write_one(write)
         except TooLarge:
             continue
         return
-    raise TooLarge(f"not even the headers of a dead letter fit into {write.topic}: raise its max.message.bytes")
+    await producer.write_when_it_fits(smallest)

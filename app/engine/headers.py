@@ -19,9 +19,16 @@ SOURCE_TOPIC = "x-sync-source-topic"
 SOURCE_PARTITION = "x-sync-source-partition"
 SOURCE_OFFSET = "x-sync-source-offset"
 SOURCE_TIMESTAMP = "x-sync-source-timestamp"
+PARKED_BY = "x-sync-parked-by"  # the mark of the partition's record
 DAY = "x-sync-day"  # that the event counts under, where it is not that of its timestamp
 REDRIVE_COUNT = "x-sync-redrive-count"
 VALUE_OMITTED = "x-sync-value-omitted"
+
+# What Spring Kafka's tools read of a dead letter.
+SPRING_PREFIX = "kafka_dlt-"
+
+# A record that claims to have been redriven more often than this was written by somebody else.
+_MOST_REDRIVES = 1_000_000_000
 
 # Long enough for any sensible message, short enough to leave the header room to the producer's own headers.
 MESSAGE_BYTES = 2048
@@ -55,8 +62,14 @@ def original(headers: Headers) -> Headers:
     return tuple((name, value) for name, value in headers if not name.startswith(PREFIX))
 
 
-def retry_headers(record: SourceRecord, failing: Failing) -> Headers:
-    """Headers of a copy in the retry topic: the original ones, then ours."""
+def retry_headers(record: SourceRecord, failing: Failing, mark: str | None) -> Headers:
+    """Headers of a copy in the retry topic: the original ones, then ours, with the mark of the partition's record."""
+    parked_by: Headers = ((PARKED_BY, _text(mark)),) if mark else ()
+    return (*original(record.headers), *our_headers(record, failing), *parked_by)
+
+
+def our_headers(record: SourceRecord, failing: Failing) -> Headers:
+    """What we say of an event: a few KiB at most, whatever the record came with."""
     ours: list[tuple[str, bytes | None]] = [
         (EVENT_ID, _text(failing.event_id)),
         (ATTEMPT, _text(failing.attempts)),
@@ -76,17 +89,17 @@ def retry_headers(record: SourceRecord, failing: Failing) -> Headers:
             (REASON, _text(failing.reason)),
             (MESSAGE, _text(cut(failing.message))),
         ]
-    return (*original(record.headers), *ours)
+    return tuple(ours)
 
 
 def dead_letter_headers(record: SourceRecord, failing: Failing, group: str, exception: str) -> Headers:
-    """Headers of a dead letter: as for a retry, plus what Spring Kafka's tools read, in its encodings.
+    """What we say of a dead letter: as for a retry, plus what Spring Kafka's tools read, in its encodings.
 
     Source: Spring for Apache Kafka, reference, "Dead-letter topic naming / headers": text for topic, group and
     exception; 4-byte and 8-byte big-endian integers for partition, offset and timestamp.
     """
     return (
-        *retry_headers(record, failing),
+        *our_headers(record, failing),
         ("kafka_dlt-original-topic", _text(record.topic)),
         ("kafka_dlt-original-consumer-group", _text(group)),
         ("kafka_dlt-original-partition", struct.pack(">i", record.partition)),
@@ -98,28 +111,35 @@ def dead_letter_headers(record: SourceRecord, failing: Failing, group: str, exce
 
 
 def record_redrives(headers: Headers) -> bytes:
-    """How often the record was redriven, as it stands in its headers."""
-    return next((value for name, value in reversed(headers) if name == REDRIVE_COUNT and value), b"0")
+    """How often the record was redriven, as it stands in its headers; what is no such number is none."""
+    value = next((value for name, value in reversed(headers) if name == REDRIVE_COUNT and value), b"0")
+    return value if len(value) < len(str(_MOST_REDRIVES)) and value.isdigit() else b"0"
 
 
 class NotOurCopy(ValueError):
-    """A record of the retry topic without (usable) source headers: somebody else wrote it."""
+    """A record of the retry topic that is no copy of an event of this partition and this group."""
 
 
-def source_of(copy: SourceRecord) -> SourceRecord:
+def source_of(copy: SourceRecord, topic: str, mark: str | None) -> SourceRecord:
     """The event that a retry record is a copy of: key, value and original headers, source position and time.
 
+    Args:
+        copy: as it was read; it stands in the partition that its event came from.
+        topic: the main topic.
+        mark: that of the partition's record; None: its copies have none.
+
     Raises:
-        NotOurCopy: the source headers are missing or no numbers.
+        NotOurCopy: it is the copy of another event, or none.
     """
     try:
-        topic = copy.header(SOURCE_TOPIC)
         partition, offset = int(copy.header(SOURCE_PARTITION) or ""), int(copy.header(SOURCE_OFFSET) or "")
         timestamp = int(copy.header(SOURCE_TIMESTAMP) or "")
     except ValueError:
         raise NotOurCopy("source headers are missing or no numbers") from None
     if not (0 <= partition < 2**31 and 0 <= offset < 2**63 and -(2**63) <= timestamp < 2**63):
         raise NotOurCopy("source headers hold numbers that Kafka does not have")
-    if not topic:
-        raise NotOurCopy("source topic is missing")
+    if copy.header(SOURCE_TOPIC) != topic or partition != copy.partition:
+        raise NotOurCopy("it is about another topic or partition")
+    if mark is not None and copy.header(PARKED_BY) != mark:
+        raise NotOurCopy("another group wrote it, or one before the topic was made anew")
     return SourceRecord(topic, partition, offset, timestamp, copy.key, copy.value, original(copy.headers))

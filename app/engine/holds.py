@@ -24,6 +24,9 @@ SPAN = 20_000
 # Parked events of healthy consumers: they stand in that record too.
 BEYOND_SHARE = 20_000
 
+# What the parked events of one partition may take in that record: half of what the record may have.
+PARKED_BYTES = 8 * 1024 * 1024
+
 # Bytes of keys and values of one partition in memory: fetched and undecided, or parked and read back. Copies may have
 # half of it, unless none of those at hand can go on.
 VALUES_BYTES = 64 * 1024 * 1024
@@ -35,11 +38,12 @@ ALL_DOWN = "the circuit breaker is open"
 ENOUGH_COPIES = "as many parked events are in memory as SYNC_MAX_PARKED allows"
 FULL_SPAN = f"{SPAN} offsets were fetched since the oldest event that is not settled"
 FULL_SHARE = f"{BEYOND_SHARE} events wait because their consumers have more than their share"
+FULL_RECORD = f"its parked events may take {PARKED_BYTES // 1024**2} MiB of its record"
 FULL_MEMORY = f"its events in memory have {VALUES_BYTES // 1024**2} MiB"
 FULL_COPIES = f"its parked events in memory have {COPIES_BYTES // 1024**2} MiB"
 
 # What concerns one partition only, and is worth a line in the log.
-OF_PARTITION = frozenset({FULL_SPAN, FULL_SHARE, FULL_MEMORY})
+OF_PARTITION = frozenset({FULL_SPAN, FULL_SHARE, FULL_RECORD, FULL_MEMORY})
 
 
 def holds(
@@ -86,6 +90,8 @@ def _of_partition(context: EngineContext, tp: TopicPartition, partition: Partiti
         return FULL_SPAN
     if partition.beyond_share >= BEYOND_SHARE:
         return FULL_SHARE
+    if partition.parked_bytes >= PARKED_BYTES:
+        return FULL_RECORD
     if ledger.open_bytes(tp) + min(copies, COPIES_BYTES) >= VALUES_BYTES:
         return FULL_MEMORY
     return None

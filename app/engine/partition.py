@@ -34,11 +34,11 @@ from app.domain.errors import EVENT_TOO_LARGE, SYNC_BUG
 from app.domain.event import InvalidEvent
 from app.domain.outcome import Failure, NotPermitted, Settle, TryAgain
 from app.domain.record import SourceRecord, day_of
-from app.domain.state import Forwarded, Verdict
+from app.domain.state import EVENT_ID_BYTES, OFFSET_BYTES, Forwarded, Verdict, consumer_bytes, dated_bytes
 from app.engine.call_permit import CallPermit
 from app.engine.context import EngineContext, EngineStopped, now_ms
-from app.engine.dead_letters import dead_letter, send_dead_letter, without_value
-from app.engine.headers import Failing, retry_headers
+from app.engine.dead_letters import send_dead_letter
+from app.engine.headers import Failing, cut, retry_headers, source_of
 from app.engine.journal import Journal
 from app.engine.parked import ParkedConsumer
 from app.engine.partition_tasks import Abandoned, PartitionTasks
@@ -73,6 +73,8 @@ class Partition(PartitionTasks):
         self._lanes: dict[str, deque[Work]] = {}
         self._parked: dict[str, ParkedConsumer] = {}
         self.beyond_share = 0  # parked events of healthy consumers
+        self.parked_bytes = 0  # what the parked events may take in the durable record
+        self._larger: dict[int, int] = {}  # those of them that keep their day -> bytes of each
         self._forwarding: dict[int, str] = {}  # main offset -> consumer
         self._copies: dict[int, _Copy] = {}
         self._rejecting: set[int] = set()
@@ -87,7 +89,7 @@ class Partition(PartitionTasks):
         self._seen, self._see_first = state.decided_upto, max(state.forwarded, default=-1)
         failing = {entry.consumer for entry in state.forwarded.values() if entry.attempts}
         for offset, entry in state.forwarded.items():
-            self._add_parked(entry.consumer, offset, failing=entry.consumer in failing)
+            self._add_parked(offset, entry, failing=entry.consumer in failing)
 
     # ---- what the last owner left
 
@@ -223,20 +225,29 @@ class Partition(PartitionTasks):
 
     # ---- parking
 
-    def _add_parked(self, consumer: str, offset: int, *, failing: bool) -> None:
+    def _add_parked(self, offset: int, entry: Forwarded, *, failing: bool) -> None:
+        consumer = entry.consumer
         parked = self._parked.get(consumer)
         if parked is None:
             parked = self._parked[consumer] = ParkedConsumer(failing=failing)
             self.spawn(self._run_parked(consumer, parked))
         elif failing:
             self._fails(parked)
+        if not parked.offsets:
+            self.parked_bytes += consumer_bytes(consumer)
         parked.add(offset)
         self._count_parked(parked, 1)
+        if entry.day:
+            self._larger[offset] = dated_bytes(consumer)
+        self.parked_bytes += self._larger.get(offset, OFFSET_BYTES)
 
     def _unpark(self, consumer: str, offset: int) -> None:
         if (parked := self._parked.get(consumer)) and parked.discard(offset):
             parked.wake.set()
             self._count_parked(parked, -1)
+            self.parked_bytes -= self._larger.pop(offset, OFFSET_BYTES)
+            if not parked.offsets:
+                self.parked_bytes -= consumer_bytes(consumer)
 
     def _fails(self, parked: ParkedConsumer) -> None:
         """From now on the consumer's events count as parked because of a failure."""
@@ -262,14 +273,14 @@ class Partition(PartitionTasks):
         if failure is not None:
             entry = replace(
                 entry,
-                event_id=work.event_id,
+                event_id=cut(work.event_id, EVENT_ID_BYTES),
                 attempts=1,
                 due_ms=self._context.due_ms(1, failure.retry_after),
                 first_failed_ms=now,
                 last_failed_ms=now,
                 reason=failure.code,
             )
-        self._add_parked(work.consumer, work.record.offset, failing=failing)
+        self._add_parked(work.record.offset, entry, failing=failing)
         self._forwarding[work.record.offset] = work.consumer
         self.spawn(self._forward(work, entry, failure.message if failure else ""))
 
@@ -284,7 +295,8 @@ class Partition(PartitionTasks):
             entry.reason,
             message,
         )
-        copy = Write(kafka.retry_topic, self.number, record.key, record.value, retry_headers(record, failing))
+        headers = retry_headers(record, failing, self._mark)
+        copy = Write(kafka.retry_topic, self.number, record.key, record.value, headers)
         try:
             await self._context.producer.write_one(copy)
         except TooLarge:
@@ -305,8 +317,21 @@ class Partition(PartitionTasks):
 
     # ---- from the retry topic
 
-    def take_copy(self, source: SourceRecord, retry_offset: int | None) -> bool:
-        """A record of the retry topic. False: it means nothing (a second copy, settled, or not decided by main)."""
+    @property
+    def _mark(self) -> str | None:
+        """What the partition's copies in the retry topic carry."""
+        return self.journal.state.mark
+
+    def take_copy(self, copy: SourceRecord) -> bool:
+        """A record of the retry topic. False: it means nothing (a second copy, settled, or not decided by main).
+
+        Raises:
+            NotOurCopy: it is the copy of another event, or none.
+        """
+        return self.read_back(source_of(copy, self._context.kafka.topic, self._mark), copy.offset)
+
+    def read_back(self, source: SourceRecord, retry_offset: int | None) -> bool:
+        """A parked event, from the retry topic or once more from the main topic (None); False: as ``take_copy``."""
         offset = source.offset
         entry = self.journal.state.forwarded.get(offset)
         consumer = entry.consumer if entry else self._forwarding.get(offset)
@@ -366,6 +391,8 @@ class Partition(PartitionTasks):
                 verdict = Verdict(settlement, problem.message, entry.first_failed_ms or now, now, alert=False)
                 await self.journal.give_up(offset, verdict)
             else:
+                if work.consumer != entry.consumer:
+                    return self._put_back(offset)
                 attempt = entry.attempts + 1
                 result = await self._attempt(work, attempt, entry.first_failed_ms)
                 assert result is not None  # a parked event has nowhere to step aside to
@@ -374,7 +401,7 @@ class Partition(PartitionTasks):
                     failure = result.decision.failure
                     failed = replace(
                         entry,
-                        event_id=work.event_id,
+                        event_id=cut(work.event_id, EVENT_ID_BYTES),
                         attempts=attempt,
                         due_ms=self._context.due_ms(attempt, failure.retry_after),
                         first_failed_ms=entry.first_failed_ms or now,
@@ -389,6 +416,21 @@ class Partition(PartitionTasks):
         if verdict is not None:
             await self._bury(source, verdict)
         return True
+
+    def _put_back(self, offset: int) -> bool:
+        """What was read back is another consumer's event: not what was parked, whatever its headers say."""
+        copy = self._copies.pop(offset)
+        log.error(
+            "a copy of a parked event is another consumer's event; it is not run",
+            partition=self.number,
+            offset=offset,
+            retry_offset=copy.retry_offset,
+        )
+        if copy.retry_offset is None:
+            self.lose(offset)
+        else:
+            self._context.ledger.close((self._context.kafka.retry_topic, self.number), copy.retry_offset)
+        return False
 
     async def _run_lost(self, offset: int, entry: Forwarded, source: SourceRecord) -> bool:
         verdict = self.journal.state.verdicts.get(offset)
@@ -509,8 +551,8 @@ class Partition(PartitionTasks):
     async def _bury(self, record: SourceRecord, verdict: Verdict, *, omit_value: bool = False) -> None:
         """Send the dead letter and the alert of a durable verdict, then settle. Repeated as a whole after a crash."""
         context = self._context
-        letter = dead_letter(record, verdict, context.kafka.dlq_topic, context.kafka.group)
-        await send_dead_letter(context.producer, without_value(letter) if omit_value else letter)
+        dlq, group = context.kafka.dlq_topic, context.kafka.group
+        await send_dead_letter(context.producer, record, verdict, dlq, group, omit_value=omit_value)
         if verdict.alert:
             key, value = context.flow.alert(record, verdict)
             await context.producer.write_one(Write(context.kafka.alerts_topic, None, key, value))

@@ -14,7 +14,7 @@ from typing import Any
 
 import structlog
 from aiokafka import AIOKafkaProducer
-from aiokafka.errors import KafkaError, MessageSizeTooLargeError
+from aiokafka.errors import KafkaError, KafkaTimeoutError, MessageSizeTooLargeError
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
 from aiokafka.structs import RecordMetadata
 
@@ -173,8 +173,14 @@ class DurableProducer:
             except KafkaError as error:
                 refused = error
 
+        if isinstance(refused, MessageSizeTooLargeError):
+            raise refused
+
         async def again() -> RecordMetadata:
-            return await asyncio.shield(await self._send(run))
+            try:
+                return await asyncio.shield(await self._send(run))
+            except MessageSizeTooLargeError as error:
+                raise TooLarge(str(error)) from error
 
         return await self.writability.until_written(run[0].topic, again, refused)
 
@@ -184,7 +190,14 @@ class DurableProducer:
         return self.writability.waiting
 
     async def _send(self, run: Sequence[Write]) -> asyncio.Future[RecordMetadata]:
-        """Send records of one partition."""
+        """Send records of one partition, as soon as there is room for them."""
+        while True:
+            try:
+                return await self._append(run)
+            except KafkaTimeoutError:  # full of what was sent before; nothing of these was taken
+                continue
+
+    async def _append(self, run: Sequence[Write]) -> asyncio.Future[RecordMetadata]:
         assert self._producer is not None, "start() comes first"
         for record in run:
             size = DefaultRecordBatchBuilder.estimate_size_in_bytes(record.key, record.value, list(record.headers))
@@ -208,6 +221,21 @@ class DurableProducer:
     async def write_one(self, record: Write) -> int:
         """As ``write``, for one record; its offset."""
         return (await self.write((record,)))[0]
+
+    async def write_when_it_fits(self, record: Write) -> None:
+        """As ``write_one``, for a record that cannot be made smaller: waits until its topic takes one of this size."""
+
+        async def once() -> RecordMetadata:
+            try:
+                return await asyncio.shield(await self._send((record,)))
+            except TooLarge as error:
+                raise MessageSizeTooLargeError(str(error)) from error
+
+        token = self.writability.begin({record.topic})
+        try:
+            await self.writability.until_written(record.topic, once)
+        finally:
+            self.writability.end(token)
 
 
 def _runs(records: Iterable[Write]) -> Iterator[list[Write]]:

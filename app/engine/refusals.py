@@ -21,6 +21,10 @@ _SETTINGS = (
     "topic {topic} refuses what this worker writes ({error}), by its settings or by a policy of the cluster: "
     "run `profile-sync topics check`"
 )
+_TOO_NARROW = (
+    "topic {topic} does not even take a dead letter without key and value: raise its max.message.bytes "
+    "(`profile-sync topics check` says to what)"
+)
 _MISSING = "topic {topic} does not exist or has no leader: run `profile-sync topics check`"
 
 _WAITS: dict[type[errors.KafkaError], str] = {
@@ -45,6 +49,7 @@ _WAITS: dict[type[errors.KafkaError], str] = {
     errors.InvalidTimestampError: _SETTINGS,
     errors.UnsupportedForMessageFormatError: _SETTINGS,
     errors.RecordListTooLargeError: _SETTINGS,
+    errors.MessageSizeTooLargeError: _TOO_NARROW,
     RecordRefused: _SETTINGS,
 }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
@@ -14,7 +15,7 @@ from faust.types import TP
 
 from app.engine.consumer import Arrival, LedgerConsumer
 from app.engine.context import EngineContext
-from app.engine.headers import NotOurCopy, source_of
+from app.engine.headers import NotOurCopy
 from app.engine.ledger import TopicPartition
 from app.engine.ownership import Ownership
 from app.engine.watch import Watch
@@ -33,9 +34,35 @@ FIRST_COMPARISON_SECONDS = 5.0
 # Records that an agent takes before others may run.
 TAKEN_AT_A_TIME = 100
 
+# Between two lines about records of the retry topic that are not ours.
+TELL_SECONDS = 60.0
+
 WEEK_SECONDS = 7 * 24 * 3600.0
 
 AlertHandler = Callable[[bytes | None, bytes | None, int], Awaitable[None]]
+
+
+class Strangers:
+    """Records of the retry topic that are no copies of ours. There may be a topic full of them, of another group or of
+    a topic that was deleted since: told about once a minute."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._next = float("-inf")
+        self._untold = 0
+
+    def met(self, partition: int, offset: int, why: str) -> None:
+        self._untold += 1
+        if self._clock() >= self._next:
+            self._next = self._clock() + TELL_SECONDS
+            log.warning(
+                "records of the retry topic are not ours; they are passed over",
+                records=self._untold,
+                partition=partition,
+                offset=offset,
+                why=why,
+            )
+            self._untold = 0
 
 
 class Stream:
@@ -66,6 +93,7 @@ class Stream:
         self._on_alert = on_alert
         self._watching: list[asyncio.Task[None]] = []
         self._inboxes: dict[str, asyncio.Queue[Arrival]] = {}
+        self._strangers = Strangers()
         self.app = app = faust.App(
             kafka.group,
             **connection,
@@ -259,7 +287,7 @@ class Stream:
                 continue
             if offset in partition.wanted:
                 partition.wanted.discard(offset)
-                partition.take_copy(record, None)
+                partition.read_back(record, None)
             if not context.ledger.claim((topic, number), offset):
                 partition.wanted.read_again(offset)
             else:
@@ -282,11 +310,9 @@ class Stream:
             if not context.ledger.claim((topic, number), offset):
                 continue
             try:
-                meant = partition.take_copy(source_of(record), offset)
+                meant = partition.take_copy(record)
             except NotOurCopy as error:
-                log.warning(
-                    "a record of the retry topic is not ours; skipped", offset=offset, partition=number, why=str(error)
-                )
+                self._strangers.met(number, offset, str(error))
                 meant = False
             if not meant:
                 context.ledger.close((topic, number), offset)

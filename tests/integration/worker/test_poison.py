@@ -240,6 +240,19 @@ def test_junk_that_fitted_only_compressed_leaves_its_position_as_a_dead_letter(
     assert headers["x-sync-source-topic"] == shared.kafka.topic.encode()
 
 
+@pytest.mark.parametrize(
+    ("name", "value"), [("x-sync-redrive-count", b"{}"), ("kafka_dlt-exception-stacktrace", b"{}"), ("theirs", None)]
+)
+def test_a_header_that_fitted_only_compressed_does_not_fill_the_dead_letter(
+    shared: Deployment, worker: WorkerProcess, name: str, value: bytes | None
+) -> None:
+    """What looks like ours or like an earlier dead letter's is replaced, so that nothing is left out."""
+    header = (name, b" " * 2 * shared.kafka.max_message_bytes)
+    published = between_good_ones(shared, worker, KEY, b"{}", [header], "gzip")
+    [letter] = shared.dead_letters(published)
+    assert (letter.key, letter.value, letter.header("x-sync-reason")) == (KEY, value, b"EVENT-TOO-LARGE")
+
+
 def test_event_that_fitted_only_compressed_is_a_dead_letter_and_nobody_waits(
     shared: Deployment, worker: WorkerProcess
 ) -> None:

@@ -39,6 +39,9 @@ class FakeProducer:
     async def write_one(self, record: Write) -> int:
         return (await self.write((record,)))[0]
 
+    async def write_when_it_fits(self, record: Write) -> None:
+        await self.write_one(record)
+
     def of(self, topic: str) -> list[Write]:
         return [record for record in self.written if record.topic == topic]
 

@@ -86,13 +86,14 @@ async def test_topics_that_cannot_be_looked_at_are_one_line_and_not_one_for_each
 
 async def test_a_new_group_writes_whose_record_it_is_and_where_it_began(case: Case) -> None:
     ownership = await case.take_over(None, group=40)
-    assert case.written() == PartitionState(upto=39, pipeline=OURS, dry_run=False)
+    assert case.written() == PartitionState(upto=39, pipeline=OURS, dry_run=False, mark=case.written().mark)
+    assert case.written().mark, "its copies are told from those of other groups"
     assert ownership.healing.rewinds() == {}
 
 
 async def test_a_record_without_a_pipeline_is_adopted(case: Case) -> None:
     await case.take_over(PartitionState(upto=9))
-    assert case.written() == PartitionState(upto=9, pipeline=OURS, dry_run=False)
+    assert case.written() == PartitionState(upto=9, pipeline=OURS, dry_run=False, mark=case.written().mark)
 
 
 async def test_a_record_of_an_earlier_version_that_decided_nothing_keeps_the_groups_place(case: Case) -> None:

@@ -8,11 +8,19 @@ from app.domain.counts import Settlement
 from app.domain.outcome import Outcome
 from app.domain.record import SourceRecord
 from app.domain.state import Verdict
-from app.engine.dead_letters import dead_letter, send_dead_letter
+from app.engine.dead_letters import send_dead_letter
 from app.engine.producer import TooLarge, Write
 from tests.unit.engine.fakes import FakeProducer
 
-RECORD = SourceRecord("main", 3, 14, 1_795_000_000_000, b"key" * 400, b"value" * 1000, (("theirs", b"x" * 500),))
+RECORD = SourceRecord(
+    "main",
+    3,
+    14,
+    1_795_000_000_000,
+    b"key" * 400,
+    b"value" * 1000,
+    (("theirs", b"x" * 500), ("kafka_dlt-exception-message", b"y" * 500)),
+)
 VERDICT = Verdict(
     Settlement("c", "e-1", "NEW", "DE", "2026-11-21", Outcome.FAILED, "CMT-ROW-INVALID", 2),
     "refused",
@@ -35,10 +43,13 @@ class NarrowProducer(FakeProducer):
             raise TooLarge("too large")
         return await super().write_one(record)
 
+    async def write_when_it_fits(self, record: Write) -> None:
+        await super().write_one(record)
+
 
 async def sent(size: int) -> Write:
     producer = NarrowProducer(size)
-    await send_dead_letter(producer, dead_letter(RECORD, VERDICT, "main.dlq", "group"))  # type: ignore[arg-type]
+    await send_dead_letter(producer, RECORD, VERDICT, "main.dlq", "group")  # type: ignore[arg-type]
     [letter] = producer.written
     return letter
 
@@ -62,6 +73,12 @@ async def test_one_that_does_not_fit_says_where_the_event_stands(size: int, key:
     assert headers["x-sync-reason"] == b"CMT-ROW-INVALID"
 
 
-async def test_a_topic_that_takes_nothing_is_told_as_such() -> None:
-    with pytest.raises(TooLarge, match=r"max\.message\.bytes"):
-        await sent(10)
+async def test_the_smallest_one_is_written_when_it_fits() -> None:
+    """Not even that fits into a topic of a few bytes: that is for its owner to change, and no reason to end."""
+    letter = await sent(10)
+    assert (letter.key, letter.value, dict(letter.headers)["x-sync-value-omitted"]) == (None, None, b"true")
+
+
+async def test_what_another_dead_letter_said_is_replaced() -> None:
+    names = [name for name, _ in (await sent(100_000)).headers]
+    assert names.count("kafka_dlt-exception-message") == 1

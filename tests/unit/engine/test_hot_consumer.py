@@ -10,12 +10,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
-from app.domain.state import Forwarded
+from app.domain.state import Forwarded, PartitionState
 from app.engine import holds
 from app.engine.context import LEAST_SHARE, Room
 from app.engine.work import Result, Work
+from app.kafka.limits import STATE_RECORD_BYTES
 from tests.unit.engine.test_partition import SCRIPTS, assert_all_is_exact, settle_down, until
-from tests.unit.engine.world import KAFKA, Event, Lost, World
+from tests.unit.engine.world import KAFKA, TIME_MS, Event, Lost, World
 
 MAIN, RETRY = (KAFKA.topic, 0), (KAFKA.retry_topic, 0)
 HOT, OTHERS = 300, 40
@@ -235,6 +236,37 @@ async def test_a_partition_waits_that_has_parked_too_many_healthy_events() -> No
     world.partition.beyond_share = holds.BEYOND_SHARE
     assert await held(world) == {MAIN: holds.FULL_SHARE}
     await world.stop()
+
+
+async def test_a_partition_waits_whose_parked_events_would_fill_its_record() -> None:
+    world = await idle_owner()
+    world.partition.parked_bytes = holds.PARKED_BYTES
+    assert await held(world) == {MAIN: holds.FULL_RECORD}
+    await world.stop()
+    assert 2 * holds.PARKED_BYTES <= STATE_RECORD_BYTES, "what else the record holds has the other half"
+
+
+@pytest.mark.parametrize("name", ["c", "\N{DOG FACE}" * 505], ids=["short", "long"])
+@pytest.mark.parametrize("time_ms", [TIME_MS, 1], ids=["a time", "no possible time"])
+async def test_parked_events_are_counted_with_all_that_their_record_may_hold(name: str, time_ms: int) -> None:
+    """Whatever fails of them, and however often; nothing is left of it when they are settled."""
+    world = World([Event(f"{n % 7}{name}", "twice" if n % 3 else "never") for n in range(60)], max_parked=1_000)
+    world.timestamps = dict.fromkeys(range(60), time_ms)
+    await world.start()
+    await until(lambda: world.state().mark)
+    empty, shares = len(PartitionState(mark=world.state().mark).encode()), []
+
+    def settled() -> bool:
+        state = world.state()
+        parked = len(PartitionState(forwarded=state.forwarded, mark=state.mark).encode()) - empty
+        shares.append(parked / max(1, world.partition.parked_bytes))
+        return world.is_done()
+
+    await until(settled, 50_000)
+    assert 0.0 < max(shares) <= 1.0
+    await until(lambda: world.partition.parked_bytes == 0)
+    await world.stop()
+    assert_all_is_exact(world)
 
 
 async def test_that_a_partition_waits_is_logged_once() -> None:

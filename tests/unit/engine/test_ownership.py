@@ -197,7 +197,7 @@ async def test_parked_events_are_read_back_only_while_memory_lasts_unless_that_w
     partition.draining = True  # nobody works on them
     partition.start()
     for offset in range(1, most + 1):
-        partition.take_copy(SourceRecord(KAFKA.topic, 0, offset, 0, b"c", b""), offset)
+        partition.read_back(SourceRecord(KAFKA.topic, 0, offset, 0, b"c", b""), offset)
     assert RETRY in world.ownership.fetchable(OWNED), "the next event of the only consumer is still to be read"
     partition._parked["c"] = ParkedConsumer(range(1, most + 1))
     assert RETRY not in world.ownership.fetchable(OWNED)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import date, timedelta
 
 import pytest
@@ -464,10 +465,11 @@ async def test_a_copy_stays_open_until_its_event_is_settled() -> None:
     await world.stop()
 
 
-def stray_copy(offset: int) -> Write:
+def stray_copy(offset: int, mark: str | None, consumer: bytes = b"a", topic: str = KAFKA.topic) -> Write:
     """A copy of an event as an owner that died has left it."""
-    record = SourceRecord(KAFKA.topic, 0, offset, 1, b"a", b"a|ok")
-    return Write(KAFKA.retry_topic, 0, b"a", b"a|ok", retry_headers(record, Failing("event", attempts=1)))
+    value = consumer + b"|ok"
+    record = SourceRecord(topic, 0, offset, 1, consumer, value)
+    return Write(KAFKA.retry_topic, 0, consumer, value, retry_headers(record, Failing("event", attempts=1), mark))
 
 
 async def test_copies_that_nobody_waits_for_are_closed_and_do_nothing() -> None:
@@ -475,15 +477,58 @@ async def test_copies_that_nobody_waits_for_are_closed_and_do_nothing() -> None:
     await world.start()
     assert await world.run()
     world.topics[KAFKA.retry_topic] += [
-        stray_copy(0),
-        stray_copy(1),
-        stray_copy(99),
+        stray_copy(0, world.state().mark),
+        stray_copy(1, world.state().mark),
+        stray_copy(99, world.state().mark),
         Write(KAFKA.retry_topic, 0, b"a", b"?"),
     ]
     assert await world.run()
     assert world.flow.effects == [("a", 0, 1), ("b", 1, 1)]
     assert world.ledger.committable((KAFKA.retry_topic, 0)) == 4
     await world.stop()
+
+
+@pytest.mark.parametrize("which", ["another group's", "of an older record", "of another topic", "another consumer's"])
+async def test_a_copy_that_is_not_ours_is_never_run_in_place_of_a_parked_event(which: str) -> None:
+    """The same offsets stand in the copies of another group, and in those from before the topic was made anew."""
+    world = World([Event("a", "twice"), Event("b", "twice")])
+    await world.start()
+    await until(lambda: world.state().forwarded.keys() == {0, 1})
+    await world.die()
+    mark = world.state().mark
+    strangers = {
+        "another group's": [stray_copy(offset, "other", b"old") for offset in (0, 1)],
+        "of an older record": [stray_copy(offset, None, b"old") for offset in (0, 1)],
+        "of another topic": [stray_copy(offset, mark, b"old", topic="elsewhere") for offset in (0, 1)],
+        "another consumer's": [stray_copy(offset, mark, b"old") for offset in (0, 1)],
+    }
+    # They are read first, when it is known already who is parked.
+    world.topics[KAFKA.retry_topic][:0] = strangers[which]
+    world.committed[KAFKA.retry_topic] = 0
+    await world.start()
+    assert await world.run()
+    await world.stop()
+    assert {consumer for consumer, _, _ in world.flow.effects} == {"a", "b"}
+    assert_all_is_exact(world)
+
+
+async def test_a_record_from_before_copies_had_a_mark_takes_them_without_and_gets_one_when_nothing_is_parked() -> None:
+    world = World([Event("a", "twice")])
+    await world.start()
+    await until(lambda: 0 in world.state().forwarded)
+    await world.die()
+    old = world.topics[KAFKA.state_topic]
+    old[:] = [replace(w, value=w.value and w.value.replace(b'"mark":"', b'"was":"')) for w in old]
+    copies = world.topics[KAFKA.retry_topic]
+    copies[:] = [replace(w, headers=tuple(h for h in w.headers if h[0] != "x-sync-parked-by")) for w in copies]
+    await world.start()
+    assert await world.run()
+    assert world.state().mark is None
+    await world.stop()
+    await world.start()
+    await until(lambda: world.state().mark)
+    await world.stop()
+    assert_all_is_exact(world)
 
 
 async def test_what_is_parked_is_known_before_one_copy_was_read() -> None:

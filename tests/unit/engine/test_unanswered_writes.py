@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 from aiokafka import AIOKafkaProducer, TopicPartition
+from aiokafka.errors import KafkaTimeoutError, MessageSizeTooLargeError
 from aiokafka.producer.message_accumulator import MessageBatch
 
-from app.engine.producer import DurableProducer, Write
+from app.engine.producer import DurableProducer, TooLarge, Write
 from app.engine.writability import SLOW_SECONDS, Writability
 
 
@@ -41,6 +42,61 @@ async def test_a_write_counts_from_its_beginning_to_its_answer() -> None:
     assert producer.writability.reasons().keys() == {"retry"}
     other.cancel()
     await asyncio.gather(other, return_exceptions=True)
+    assert producer.writability.reasons() == {}
+
+
+class FullBroker(SilentBroker):
+    """Has no room for the first writes: what aiokafka says when a batch is full and is not sent in time."""
+
+    full = 3
+
+    async def send(self, *given: Any, **named: Any) -> asyncio.Future[Any]:
+        await asyncio.sleep(0)
+        if self.full:
+            self.full -= 1
+            raise KafkaTimeoutError
+        return await super().send(*given, **named)
+
+
+async def test_writes_wait_for_room() -> None:
+    producer, broker = DurableProducer({"enable_idempotence": True}), FullBroker()
+    producer._producer = broker  # type: ignore[assignment]
+    write = asyncio.create_task(producer.write_one(Write("state", 0, b"k", b"v")))
+    while not broker.answers and not write.done():
+        await asyncio.sleep(0)
+    assert producer.writability.reasons() == {}, "the topic takes writes"
+    broker.answers[0].set_result(SimpleNamespace(offset=7))
+    assert await write == 7
+
+
+class NarrowBroker(SilentBroker):
+    """Takes no record of this size, until the topic's limit is raised."""
+
+    narrow = True
+
+    async def send(self, *given: Any, **named: Any) -> asyncio.Future[Any]:
+        answer = await super().send(*given, **named)
+        answer.set_exception(MessageSizeTooLargeError()) if self.narrow else answer.set_result(
+            SimpleNamespace(offset=7)
+        )
+        return answer
+
+
+async def test_what_cannot_be_made_smaller_waits_until_it_fits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("app.engine.writability.TRY_SECONDS", 0.0)
+    producer, broker = DurableProducer({"enable_idempotence": True}), NarrowBroker()
+    producer._producer = broker  # type: ignore[assignment]
+    with pytest.raises(TooLarge):
+        await producer.write_one(Write("dlq", 0, b"k", b"v"))
+    waiting = asyncio.create_task(producer.write_when_it_fits(Write("dlq", 0, None, b"v")))
+    while len(broker.answers) < 4:
+        await asyncio.sleep(0)
+    assert "max.message.bytes" in producer.writability.reasons()["dlq"]
+    other = asyncio.create_task(producer.write_one(Write("dlq", 0, b"k", b"v")))
+    await asyncio.sleep(0)
+    broker.narrow = False
+    await waiting
+    assert await other == 7
     assert producer.writability.reasons() == {}
 
 

@@ -40,7 +40,7 @@ from app.engine.ledger import Ledger
 from app.engine.ownership import Ownership
 from app.engine.partition import Partition
 from app.engine.producer import TooLarge, Write
-from app.engine.stream import Stream
+from app.engine.stream import Strangers, Stream
 from app.engine.work import Follows, Permit, Result, Seen, Work
 from app.settings import KafkaSettings, SyncSettings
 from tests.unit.engine.fakes import FakeProducer, MemoryStates
@@ -358,7 +358,9 @@ class World:
             return {tp: len(self.topics.get(tp[0], [])) for tp in tps}
 
         await self.ownership.take_over(self.generation, owned, lambda: True, ends)
-        stream: Any = SimpleNamespace(_context=self.context, ownership=self.ownership, _inboxes={})
+        stream: Any = SimpleNamespace(
+            _context=self.context, ownership=self.ownership, _inboxes={}, _strangers=Strangers()
+        )
         stream._arrivals = partial(Stream._arrivals, stream)
         self.tasks += [
             asyncio.create_task(Stream._main(stream, self._source(KAFKA.topic))),

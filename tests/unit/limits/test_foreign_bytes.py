@@ -260,7 +260,7 @@ def test_headers_of_a_retry_record(headers: list[tuple[str, bytes | None]], whol
     ]
     copy = SourceRecord("retry", 3, 7, 0, b"k", b"v", (*(all_of_them if whole else []), *headers))
     with contextlib.suppress(NotOurCopy):
-        source = source_of(copy)
+        source = source_of(copy, "topic", None)
         # What is made of it can be written again.
         dead_letter_headers(source, Failing("e", 1), "group", "exception")
-        retry_headers(source, Failing("e", 1))
+        retry_headers(source, Failing("e", 1), "mark")
