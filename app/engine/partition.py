@@ -24,6 +24,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections import deque
 from dataclasses import dataclass, replace
 
@@ -366,9 +367,9 @@ class Partition(PartitionTasks):
             if entry is None or copy is None or consumer in self._lanes or not self._seen_before(offset):
                 await parked.wake.wait()
                 continue
-            if (wait := entry.due_ms - now_ms()) > 0:
+            if (wait := parked.wait_seconds(offset, entry, now_ms(), time.monotonic())) > 0:
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(parked.wake.wait(), wait / 1000)
+                    await asyncio.wait_for(parked.wake.wait(), wait)
                 continue
             source = copy.source.counted_on(entry.day)
             if await (self._run_lost if copy.lost else self._run_copy)(offset, entry, source):

@@ -68,7 +68,7 @@ READY_PER_SLOT = 4
 # New objects before a collection, and collections before one of the next generation (Python: 700, 10, 10).
 COLLECT_AFTER = (20_000, 20, 20)
 # A group's records are looked at before it is joined; a state that takes longer to read is looked at by the claim only.
-LOOK_AT_STATE_SECONDS = 30.0
+LOOK_AT_STATE_SECONDS = 5.0
 LOOK_AGAIN_SECONDS = 0.05
 # Between two tries to reach a broker that is not there.
 KAFKA_RETRY_SECONDS = 2.0
