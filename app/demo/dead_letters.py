@@ -12,6 +12,7 @@ from confluent_kafka.admin import OffsetSpec
 
 from app.kafka.admin import Admin, KafkaAccessError
 from app.kafka.clients import consumer_config
+from app.kafka.headers import headers_of
 from app.settings import KafkaSettings
 
 # Thousands of small records on this machine take a second.
@@ -100,6 +101,6 @@ class DeadLetters:
 
 
 def _letter(message: Message) -> DeadLetter:
-    headers = dict(message.headers() or ())
+    headers = dict(headers_of(message))
     source = headers.get("x-sync-source-partition"), headers.get("x-sync-source-offset")
     return DeadLetter(source, (headers.get("x-sync-reason") or b"").decode(errors="replace"))

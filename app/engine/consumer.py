@@ -87,6 +87,7 @@ class LedgerConsumer(AiokafkaConsumer):  # type: ignore[misc]
         thread = HeartbeatThread(self, loop=self.loop, beacon=self.beacon)
         context = self._ownership.context
         thread.lease, thread.rights = context.lease, context.rights
+        thread.unreadable = context.unreadable
         thread.request_seconds = context.kafka.request_seconds
         return thread
 

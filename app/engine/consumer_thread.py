@@ -7,6 +7,8 @@ Why each override is there:
   may be believed.
 * ``_fetch_records``: fetching is fair, and leaves out what a transaction aborted. A right that is missing for one
   partition must not take the records of another with it, nor end Faust's fetcher for good.
+* ``_proc_fetch_request`` of the fetcher: what it makes of an answer is read as in ``batches.py``. A partition whose
+  next batch cannot be read waits (``unreadable.py``).
 * ``_update_fetch_positions`` of the fetcher: positions that the topic does not have are noted, because aiokafka goes on
   at its beginning without a word.
 * ``_commit``: a right that is missing is waited for, and so is a coordinator, though not for ever: a rebalance waits
@@ -48,10 +50,13 @@ from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread, ensure_aiok
 from faust.types import TP
 from mode import Service
 
+from app.engine.batches import read_patiently
 from app.engine.broker_calls import COMMIT_SECONDS, make_impatient
 from app.engine.context import EngineStopped
 from app.engine.lease import Lease
+from app.engine.ledger import TopicPartition
 from app.engine.rights import ASK_AGAIN_SECONDS, Rights
+from app.engine.unreadable import Batch, Unreadable, description
 
 log = structlog.get_logger(__name__)
 
@@ -104,11 +109,12 @@ NOT_KNOWN_YET = -1
 
 
 class HeartbeatThread(AIOKafkaConsumerThread):  # type: ignore[misc]
-    """The consumer's thread. ``lease`` and ``rights`` are told what the brokers say; ``request_seconds`` is what each
-    of them gets for an answer."""
+    """The consumer's thread. ``lease``, ``rights`` and ``unreadable`` are told what the brokers say and send;
+    ``request_seconds`` is what each of them gets for an answer."""
 
     lease: Lease
     rights: Rights
+    unreadable: Unreadable
     request_seconds: float
     was_reset: dict[TP, int]  # partitions whose position was not there, or not known yet -> their new position
 
@@ -137,6 +143,7 @@ class HeartbeatThread(AIOKafkaConsumerThread):  # type: ignore[misc]
         consumer = self._ensure_consumer()
         fetcher = consumer._fetcher
         fetcher._fetch_max_wait_ms = FETCH_WAIT_MS
+        read_patiently(fetcher, self._cannot_be_read)
         self.was_reset = {}
         update = fetcher._update_fetch_positions
 
@@ -305,6 +312,8 @@ class HeartbeatThread(AIOKafkaConsumerThread):  # type: ignore[misc]
             return {}
         fetcher = consumer._fetcher
         active = self._not_refused(active_partitions)
+        if self.unreadable:
+            active = self._readable(consumer, active)
         drained: dict[TP, list[Any]] = {}
         with fetcher._subscriptions.fetch_context():
             for tp in active:
@@ -315,7 +324,33 @@ class HeartbeatThread(AIOKafkaConsumerThread):  # type: ignore[misc]
                 drained = await super()._fetch_records(consumer, active, timeout, max_records)
         elif not active:
             await asyncio.sleep(timeout or 0.0)
+        if self.unreadable:
+            for tp in drained:
+                self.unreadable.over(tp)
         return drained
+
+    def _cannot_be_read(self, tp: TopicPartition, batch: Batch, why: str) -> None:
+        if self.consumer._is_changelog_tp(TP(*tp)):
+            raise EngineStopped(f"{description(tp, batch, why)}. The state is not complete without it")
+        self.unreadable.note(tp, batch, why)
+
+    def _readable(self, consumer: Any, active: set[TP]) -> set[TP]:
+        """Without the partitions whose next batch cannot be read. When one is due again, what was fetched of it
+        meanwhile is dropped, since it may be as old as the damage."""
+        fetcher, subscription = consumer._fetcher, consumer._subscription.subscription
+        assignment = subscription.assignment if subscription is not None else None
+        for tp, position in self.unreadable.positions().items():
+            state = assignment.state_value(tp) if assignment is not None else None
+            if state is None or (state.has_valid_position and state.position != position):
+                self.unreadable.over(tp)
+        readable = set()
+        for tp in active:
+            if self.unreadable.waits(tp):
+                continue
+            if self.unreadable.due(tp) and fetcher._records.pop(tp, None) is not None:
+                fetcher._notify(fetcher._wait_consume_future)
+            readable.add(tp)
+        return readable
 
     def _not_refused(self, tps: set[TP]) -> set[TP]:
         if not self._refused_until:
@@ -330,6 +365,8 @@ class HeartbeatThread(AIOKafkaConsumerThread):  # type: ignore[misc]
         try:
             yield
         except ConsumerStoppedError:
+            raise
+        except EngineStopped:
             raise
         except _REFUSALS as error:
             self._refused(error)

@@ -17,6 +17,7 @@ from app.engine.ledger import Ledger
 from app.engine.producer import DurableProducer
 from app.engine.rights import Rights
 from app.engine.turns import Turns
+from app.engine.unreadable import Unreadable
 from app.engine.work import ConsumerStates, Flow, NoTopics, Observer, Topics
 from app.settings import KafkaSettings, SyncSettings
 
@@ -133,6 +134,7 @@ class EngineContext:
     today: Callable[[], date] = field(default=utc_today)
     archive_seconds: float = 60.0  # between two moves of closed days out of a partition's record
     rights: Rights = field(default_factory=Rights)  # those that are missing now
+    unreadable: Unreadable = field(default_factory=Unreadable)  # partitions whose next batch is damaged
     gates: Gates = field(default_factory=lambda: Gates(5.0))
     turns: Turns = field(default_factory=Turns)  # whose group commit may go out
     in_flight: int = 0  # events being worked on

@@ -89,7 +89,8 @@ class Watch:
         """Why the worker cannot do its work; from any thread."""
         rights = self._context.rights.missing()
         stands = [str(one) for one in self._standstills if one.why in _NOT_READY]
-        return rights + stands + ([silent] if (silent := self._silent_session()) else [])
+        damaged = self._context.unreadable.reasons(self._ownership.gate)
+        return rights + damaged + stands + ([silent] if (silent := self._silent_session()) else [])
 
     def _silent_session(self) -> str | None:
         seconds = self._context.lease.silent_seconds()
@@ -104,7 +105,7 @@ class Watch:
         seen = {}
         for tp in gate:
             end = consumer.end(TP(*tp))
-            held = general or holds.get(tp)
+            held = general or self._context.unreadable.why(tp) or holds.get(tp)
             if held == NOT_TAKEN and tp[0] != self._context.kafka.alerts_topic and self._context.room.is_free:
                 held = None  # then whoever should take them is stuck
             position = consumer.fetched_upto(TP(*tp))

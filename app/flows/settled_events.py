@@ -14,6 +14,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 from app.domain.record import SourceRecord
 from app.kafka.admin import KafkaAccessError
 from app.kafka.clients import bootstrap_servers, consumer_config
+from app.kafka.headers import headers_of
 from app.settings import KafkaSettings
 
 # Records that lie closer together are read in one go; a new position costs a request.
@@ -120,9 +121,14 @@ class SettledEvents:
 def _record(message: Message) -> SourceRecord:
     topic, partition, offset = message.topic(), message.partition(), message.offset()
     assert topic is not None and partition is not None and offset is not None
-    headers = tuple((name, _bytes(value)) for name, value in message.headers() or ())
     return SourceRecord(
-        topic, partition, offset, message.timestamp()[1], _bytes(message.key()), _bytes(message.value()), headers
+        topic,
+        partition,
+        offset,
+        message.timestamp()[1],
+        _bytes(message.key()),
+        _bytes(message.value()),
+        headers_of(message),
     )
 
 

@@ -23,6 +23,7 @@ from app.engine.consumer_thread import REPLACED_SECONDS, HeartbeatThread
 from app.engine.context import EngineStopped
 from app.engine.lease import Lease
 from app.engine.rights import Rights
+from app.engine.unreadable import AGAIN_SECONDS, Batch, Unreadable
 
 ONE, OTHER = TP("main", 0), TP("retry", 0)
 
@@ -36,6 +37,11 @@ class Fetcher:
         self._closed = False
         self._fetch_task: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.asked: list[TP] = []
+        self.notified = False
+        self._wait_consume_future = None
+
+    def _notify(self, future: object) -> None:
+        self.notified = True
 
     async def fetched_records(
         self,
@@ -76,16 +82,29 @@ class Setup:
         loop = asyncio.get_running_loop()
         self.client = SimpleNamespace(_sync_task=loop.create_future())
         self.consumer = SimpleNamespace(
-            _fetcher=self.fetcher, _coordinator=self.group, _client=self.client, _closed=False, commit=self._commit
+            _fetcher=self.fetcher,
+            _coordinator=self.group,
+            _client=self.client,
+            _closed=False,
+            commit=self._commit,
+            _subscription=SimpleNamespace(subscription=SimpleNamespace(assignment=self)),
         )
         self.thread = thread = HeartbeatThread.__new__(HeartbeatThread)
         thread.rights, thread.lease, thread.request_seconds = Rights(), Lease(3.0), 1.0
         thread._refused_until = {}
+        self.now = 0.0
+        thread.unreadable = Unreadable(lambda: self.now)
         thread._consumer = self.consumer
         thread._crashed = thread._stopped = SimpleNamespace(is_set=lambda: False)
-        thread.consumer = SimpleNamespace(flow_active=True)
+        thread.consumer = SimpleNamespace(flow_active=True, _is_changelog_tp=lambda tp: tp.topic == "state")
+        self.positions = {ONE: 7, OTHER: 0}
         thread.app = SimpleNamespace(conf=SimpleNamespace(broker_session_timeout=6.0))
         thread.assignment = lambda: {ONE, OTHER}
+
+    def state_value(self, tp: TP) -> object:
+        if tp not in self.positions:
+            return None
+        return SimpleNamespace(position=self.positions[tp], has_valid_position=True)
 
     async def _commit(self, offsets: object) -> None:
         self.committing()
@@ -111,6 +130,45 @@ async def test_records_that_cannot_be_read_end_the_worker_by_name(error: Excepti
     setup = Setup(errors={ONE: error})
     with pytest.raises(EngineStopped, match="partition 0 of main cannot be read"):
         await setup.fetch(ONE)
+
+
+async def test_a_partition_whose_next_batch_cannot_be_read_waits_and_the_others_go_on() -> None:
+    setup = Setup({OTHER: [1, 2]})
+    setup.thread._cannot_be_read(ONE, Batch(7, 9, 7), "Invalid CRC")
+    assert await setup.fetch(ONE, OTHER) == {OTHER: [1, 2]}
+    assert ONE not in setup.fetcher.asked
+    why = setup.thread.unreadable.why(ONE)
+    assert why is not None
+    assert "partition 0 of main cannot be read from offset 7 on: the batch of offsets 7 to 9 is damaged" in why
+    assert "kafka-delete-records up to offset 10" in why
+    assert setup.thread.unreadable.reasons([ONE, OTHER]) == [why]
+
+    # What was fetched of it meanwhile may be as old as the damage.
+    setup.now = AGAIN_SECONDS
+    setup.fetcher._records[ONE] = [7]
+    await setup.fetch(ONE, OTHER)
+    assert (ONE in setup.fetcher.asked, ONE in setup.fetcher._records, setup.fetcher.notified) == (True, False, True)
+    assert setup.thread.unreadable.why(ONE) == why, "nothing was read yet"
+    setup.fetcher._records[ONE] = [7, 8]
+    assert await setup.fetch(ONE, OTHER) == {ONE: [7, 8]}
+    assert setup.thread.unreadable.reasons([ONE, OTHER]) == []
+
+
+@pytest.mark.parametrize("positions", [{ONE: 10}, {}])
+async def test_what_cannot_be_read_is_forgotten_when_its_place_is_given_up_or_its_partition_goes(
+    positions: dict[TP, int],
+) -> None:
+    setup = Setup({ONE: [10]})
+    setup.thread._cannot_be_read(ONE, Batch(7, 9, 7), "Invalid CRC")
+    setup.positions = positions
+    assert await setup.fetch(ONE) == {ONE: [10]}
+    assert not setup.thread.unreadable
+
+
+async def test_a_state_topic_that_cannot_be_read_ends_the_worker_with_its_place() -> None:
+    with pytest.raises(EngineStopped, match="partition 3 of state cannot be read from offset 7 on") as stopped:
+        Setup().thread._cannot_be_read(("state", 3), Batch(position=7), "Invalid CRC")
+    assert "up to the first offset behind it" in str(stopped.value)
 
 
 async def test_what_the_group_has_to_say_ends_no_fetch() -> None:

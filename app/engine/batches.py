@@ -1,0 +1,195 @@
+"""How fetched batches are read: fast while all is well, once more and with patience where the fast reader gives up.
+
+aiokafka's compiled reader is strict: one header name that is not UTF-8, which Kafka itself takes, ends it. Such a batch
+is read by aiokafka's Python reader, with names that show odd bytes as ``\\xff``. What that one cannot read either is
+reported with its offset and not skipped: reading ends in front of it, with what came before handed over.
+
+Written against aiokafka 0.14.0, pinned. Overridden: ``PartitionRecords.__next__``, whose generator cannot go on after
+an error; and of the Python reader ``_maybe_uncompress`` and ``_read_msg``, for names and bounds.
+"""
+
+from __future__ import annotations
+
+import struct
+import types
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any, SupportsIndex
+
+from aiokafka.consumer.fetcher import PartitionRecords
+from aiokafka.errors import CorruptRecordException, KafkaError
+from aiokafka.record.default_records import _DefaultRecordBatchPy
+from aiokafka.record.legacy_records import _LegacyRecordBatchPy
+from aiokafka.record.memory_records import MemoryRecords
+from aiokafka.record.util import decode_varint_py
+
+from app.engine.ledger import TopicPartition
+from app.engine.unreadable import Batch
+
+# In front of a batch: its base offset and its length.
+_OVERHEAD = struct.Struct(">qi")
+# In front of a batch of the format v2: base offset, length, leader epoch, magic, CRC, attributes, last offset delta.
+_HEADER = struct.Struct(">qiibIhi")
+_MAGIC = 16  # its place in every format
+_SMALLEST = {0: 26, 1: 34, 2: 61}  # bytes of a batch without content, by format
+
+# Partition, batch, what is wrong with it. May raise what is to end the worker.
+Report = Callable[[TopicPartition, Batch, str], None]
+
+
+def read_patiently(fetcher: Any, report: Report) -> None:
+    """Have this fetcher, and no other one, make its fetched records of the classes here."""
+    fetch = type(fetcher)._proc_fetch_request
+    names = {
+        **fetch.__globals__,
+        "MemoryRecords": batches,
+        "PartitionRecords": partial(PatientRecords, report),
+    }
+    fetcher._proc_fetch_request = types.MethodType(types.FunctionType(fetch.__code__, names), fetcher)
+
+
+class FastBatches(MemoryRecords):  # type: ignore[misc]
+    """The batches of an answer as the compiled reader gives them. ``data``: the bytes of all of them."""
+
+    def __init__(self, data: bytes) -> None:
+        super().__init__(data)
+        self.data = data
+
+
+def batches(data: bytes) -> FastBatches | SlowBatches:
+    """The batches of an answer.
+
+    A broker sends the first one whole, however large it is (KIP-74). So one that seems to be longer is damaged;
+    aiokafka would take it for too large, and skip an offset.
+    """
+    fast = FastBatches(data)
+    return fast if fast.has_next() or not data else SlowBatches(data, 0)
+
+
+class SlowBatches:
+    """The batches of an answer, read in Python; those that were read, up to ``position``, are left out.
+
+    ``first``: the first one that is not.
+    """
+
+    def __init__(self, data: bytes, position: int) -> None:
+        self._data, self._at = data, 0
+        while self._was_read(position):
+            self._at = self._end()
+        self.first = batch_at(data, self._at)
+
+    def _was_read(self, position: int) -> bool:
+        last = batch_at(self._data, self._at).last
+        if last is None or last >= position or not self._whole():
+            return False
+        # The header of a damaged batch may say anything.
+        batch = memoryview(self._data)[self._at : self._end()]
+        return batch[_MAGIC] == 2 and len(batch) >= _SMALLEST[2] and PatientBatch(batch).validate_crc()
+
+    def size_in_bytes(self) -> int:
+        return len(self._data)
+
+    def has_next(self) -> bool:
+        """Whether there is one more. The last one of several may be cut off by the broker; a first one may not."""
+        return self._whole() or (self._at == 0 and bool(self._data))
+
+    def next_batch(self) -> Any:
+        if not self._whole():
+            raise CorruptRecordException("its length is impossible")
+        data = memoryview(self._data)[self._at : self._end()]
+        magic = data[_MAGIC]
+        if len(data) < _SMALLEST.get(magic, 0):
+            raise CorruptRecordException("its length is impossible")
+        self._at += len(data)
+        if magic == 2:
+            return PatientBatch(data)
+        if magic > 2:
+            raise CorruptRecordException(f"its format {magic} is not known")
+        return _LegacyRecordBatchPy(data, magic)
+
+    def _end(self) -> int:
+        return self._at + _OVERHEAD.size + int(_OVERHEAD.unpack_from(self._data, self._at)[1])
+
+    def _whole(self) -> bool:
+        if len(self._data) - self._at <= _MAGIC:
+            return False
+        return self._at + _MAGIC < self._end() <= len(self._data)
+
+
+def batch_at(data: bytes, at: int) -> Batch:
+    """Which offsets the batch at a place of the answer has, as far as its header says so."""
+    if len(data) - at < _HEADER.size:
+        return Batch()
+    first, _, _, magic, _, _, delta = _HEADER.unpack_from(data, at)
+    if magic < 2:
+        return Batch(first, first)
+    return Batch(first, first + delta) if delta >= 0 else Batch(first)
+
+
+class _Lenient(bytearray):
+    """Bytes of which every slice can be decoded."""
+
+    def __getitem__(self, at: SupportsIndex | slice) -> Any:
+        found = super().__getitem__(at)
+        return _Lenient(found) if isinstance(found, bytearray) else found
+
+    def decode(self, encoding: str = "utf-8", errors: str = "strict") -> str:
+        return super().decode(encoding, "backslashreplace" if errors == "strict" else errors)
+
+
+class PatientBatch(_DefaultRecordBatchPy):  # type: ignore[misc]
+    """A batch of which every name of a header can be read.
+
+    >>> _Lenient(b"a\\xff")[0:2].decode()
+    'a\\\\xff'
+    """
+
+    def _maybe_uncompress(self) -> None:
+        super()._maybe_uncompress()
+        if not isinstance(self._buffer, _Lenient):
+            self._buffer: bytearray = _Lenient(self._buffer)
+
+    def _read_msg(self) -> Any:
+        # The compiled varint decoder takes no subclass of bytearray, and does not look where the bytes end.
+        record = super()._read_msg(decode_varint_py)
+        if self._pos > len(self._buffer):
+            raise CorruptRecordException("a record is longer than its batch")
+        return record
+
+
+class PatientRecords(PartitionRecords):  # type: ignore[misc]
+    """The records that were fetched from one partition."""
+
+    def __init__(
+        self, report: Report, tp: TopicPartition, records: FastBatches | SlowBatches, aborted: Any, at: int, *more: Any
+    ) -> None:
+        super().__init__(tp, records, aborted, at, *more)
+        self._records_iterator: Iterator[Any] = self._records_iterator
+        self._report = report
+        self._fetched_at = at
+
+    def __next__(self) -> Any:
+        try:
+            return next(self._records_iterator)
+        except StopIteration:
+            self._records_iterator = iter(())
+            raise
+        except Exception as error:  # of any kind: codecs, lengths, names
+            if isinstance(self._records, FastBatches):
+                return self._once_more(self._records.data)
+            raise self._given_up(error) from error
+
+    def _once_more(self, data: bytes) -> Any:
+        self._records = SlowBatches(data, self.next_fetch_offset)
+        # What is known of aborted transactions stays: to look at the batch under way once more changes nothing.
+        self._records_iterator = self._unpack_records()
+        return next(self)
+
+    def _given_up(self, error: Exception) -> StopIteration:
+        """Hand over what came before. Only the next fetch, which begins with what cannot be read, reports it."""
+        self._records_iterator = iter(())
+        at = self.next_fetch_offset
+        if at == self._fetched_at:
+            what = str(error) if isinstance(error, KafkaError) else repr(error)
+            self._report((self._tp.topic, self._tp.partition), self._records.first.at(at), what)
+        return StopIteration()

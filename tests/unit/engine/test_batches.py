@@ -1,0 +1,227 @@
+"""Fetched batches: any header name is read, and what cannot be read is reported with its offset, never skipped."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import pytest
+from aiokafka.consumer.fetcher import READ_COMMITTED, FetchResult
+from aiokafka.record.default_records import DefaultRecordBatchBuilder
+from aiokafka.record.util import calc_crc32c, encode_varint
+from faust.types import TP
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.engine.batches import PatientRecords, batches
+from app.engine.ledger import TopicPartition
+from app.engine.unreadable import Batch
+
+MAIN = TP("main", 2)
+NAME, ODD, READABLE = b"odd__name", b"odd\xff\xfename", "odd\\xff\\xfename"
+CODECS = {"none": 0, "gzip": 1, "snappy": 2, "lz4": 3, "zstd": 4}
+
+
+def batch(first: int, count: int = 1, codec: int = 0, name: bytes = NAME) -> bytes:
+    """So many records from an offset on, each with a header."""
+    builder = DefaultRecordBatchBuilder(2, codec, 0, -1, -1, -1, 1 << 20)
+    for number in range(count):
+        builder.append(number, 1_000 + number, b"key", b"value %d" % number, [(name.decode(), b"1"), ("other", None)])
+    return rehashed(struct.pack(">q", first) + bytes(builder.build())[8:])
+
+
+def rehashed(data: bytes) -> bytes:
+    """With the CRC that belongs to its bytes."""
+    return data[:17] + struct.pack(">I", calc_crc32c(data[21:])) + data[21:]
+
+
+def odd(first: int, count: int = 1, codec: int = 0) -> bytes:
+    """With a header name that is not UTF-8, in whichever form a codec gives it."""
+    from aiokafka import codec as codecs
+
+    plain = batch(first, count).replace(NAME, ODD)
+    if codec == 0:
+        return rehashed(plain)
+    encode = [None, codecs.gzip_encode, codecs.snappy_encode, codecs.lz4_encode, codecs.zstd_encode][codec]
+    assert encode is not None
+    data = plain[:61] + encode(plain[61:])
+    data = data[:8] + struct.pack(">i", len(data) - 12) + data[12:21] + struct.pack(">h", codec) + data[23:]
+    return rehashed(data)
+
+
+class Partition:
+    """Fetches as aiokafka does: from a position on, as long as something comes."""
+
+    def __init__(self, *data: bytes) -> None:
+        self._data = [one for one in data if one]
+        self.position = 0
+        self.reports: list[tuple[TopicPartition, Batch, str]] = []
+        self.active = True
+
+    def fetch(self) -> list[Any]:
+        data = [one for one in self._data if struct.unpack_from(">q", one)[0] + one_delta(one) >= self.position]
+        records = PatientRecords(
+            lambda *report: self.reports.append(report),
+            MAIN,
+            batches(b"".join(data)),
+            [],
+            self.position,
+            None,
+            None,
+            True,
+            READ_COMMITTED,
+        )
+        result = FetchResult(MAIN, assignment=self, partition_records=records, backoff=0)
+        return list(result.getall(100))
+
+    # an assignment, and its state
+    def state_value(self, tp: TP) -> Partition:
+        assert tp == MAIN
+        return self
+
+    paused = False
+
+    def consumed_to(self, position: int) -> None:
+        self.position = position
+
+    def read(self) -> list[Any]:
+        found: list[Any] = []
+        for _ in range(20):
+            before = self.position
+            found += self.fetch()
+            if self.position == before:
+                return found
+        raise AssertionError("it never comes to an end")
+
+
+def one_delta(data: bytes) -> int:
+    # What a broker goes by is its index, not a damaged header.
+    return int(struct.unpack_from(">i", data, 23)[0]) if len(data) > 27 else 1 << 30
+
+
+def offsets(records: Iterable[Any]) -> list[int]:
+    return [record.offset for record in records]
+
+
+@pytest.mark.parametrize("codec", CODECS.values(), ids=CODECS)
+def test_a_header_name_that_is_not_utf8_is_read_and_nothing_beside_it_is_lost(codec: int) -> None:
+    partition = Partition(batch(0, 3, codec), odd(3, 2, codec), batch(5, 2, codec))
+    records = partition.read()
+    assert offsets(records) == list(range(7))
+    assert records[3].headers == ((READABLE, b"1"), ("other", None))
+    assert (records[3].key, records[4].value, records[4].timestamp) == (b"key", b"value 1", 1_001)
+    assert records[6].headers == ((NAME.decode(), b"1"), ("other", None))
+    assert partition.reports == []
+
+
+def test_records_of_the_batch_that_were_read_fast_come_once() -> None:
+    mixed = rehashed(batch(0, 3)[:-20] + batch(0, 3)[-20:].replace(NAME, ODD))
+    assert mixed.count(ODD) == 1
+    assert offsets(Partition(batch_before := mixed, batch(3)).read()) == [0, 1, 2, 3], batch_before
+
+
+def test_a_batch_with_a_wrong_crc_is_reported_once_what_comes_before_it_was_read() -> None:
+    damaged = bytearray(batch(3, 2))
+    damaged[-4] ^= 1
+    partition = Partition(batch(0, 3), bytes(damaged), batch(5))
+    assert offsets(partition.read()) == [0, 1, 2]
+    ((tp, found, why),) = partition.reports
+    assert (tp, found) == (MAIN, Batch(3, 4, 3))
+    assert "Invalid CRC" in why
+
+
+def test_an_odd_name_does_not_excuse_a_wrong_crc() -> None:
+    partition = Partition(batch(0).replace(NAME, ODD))
+    assert partition.read() == []
+    assert "Invalid CRC" in partition.reports[0][2]
+
+
+def patched(at: int, form: str, value: int) -> Callable[[bytes], bytes]:
+    def patch(data: bytes) -> bytes:
+        return data[:at] + struct.pack(form, value) + data[at + struct.calcsize(form) :]
+
+    return patch
+
+
+def varint(value: int) -> bytes:
+    found = bytearray()
+    encode_varint(value, found.append)
+    return bytes(found)
+
+
+def with_record(content: bytes) -> Callable[[bytes], bytes]:
+    """One record, whose bytes after its length are these."""
+
+    def patch(data: bytes) -> bytes:
+        body = data[:61] + varint(len(content)) + content
+        return body[:8] + struct.pack(">i", len(body) - 12) + body[12:]
+
+    return patch
+
+
+HUGE = b"\xfe\xff\xff\xff\xff\xff\xff\xff\xff\x01"
+START = b"\0" + varint(0) + varint(0)  # attributes, timestamp, offset
+
+DAMAGE = {
+    "a negative length": patched(8, ">i", -1),
+    "a very negative length": patched(8, ">i", -(2**31)),
+    "no length": patched(8, ">i", 0),
+    "too short for a header": patched(8, ">i", 20),
+    "longer than what the broker sent": patched(8, ">i", 1 << 30),
+    "ends early": lambda data: data[:-3],
+    "ends in its header": lambda data: data[:30],
+    "ends in its length": lambda data: data[:10],
+    "too many records": patched(57, ">i", 1 << 30),
+    "fewer records than there are": patched(57, ">i", 1),
+    "no records": patched(57, ">i", 0),
+    "less than no records": patched(57, ">i", -5),
+    "an unknown codec": patched(21, ">h", 7),
+    "a codec that it is not written in": patched(21, ">h", 4),
+    "an old format": patched(16, ">b", 0),
+    "a less old format": patched(16, ">b", 1),
+    "a negative format": patched(16, ">b", -1),
+    "a record longer than the batch": with_record(START + varint(3) + b"key" + varint(1 << 20) + b"v" + varint(0)),
+    "a record that goes beyond its last header": with_record(
+        START + varint(-1) + varint(-1) + varint(1) + varint(1) + b"a" + varint(50) + b"1"
+    ),
+    "a huge varint": with_record(START + HUGE + b"key"),
+    "an endless varint": with_record(b"\0" + b"\xff" * 40),
+    "more headers than bytes": with_record(START + varint(-1) + varint(-1) + HUGE),
+    "less than no headers": with_record(START + varint(-1) + varint(-1) + varint(-1)),
+    "a header without a name": with_record(START + varint(-1) + varint(-1) + varint(1) + varint(-1) + varint(-1)),
+}
+
+
+# Their records are whole, and no offset is left over.
+HARMLESS = ("too many records",)
+# aiokafka's compiled reader goes by the format of the first batch of an answer.
+FORMATS = ("an old format", "a less old format", "a negative format")
+
+
+@pytest.mark.parametrize("name", DAMAGE)
+@pytest.mark.parametrize("behind", [b"", batch(9, 1)], ids=["the last one", "in front of a good one"])
+@pytest.mark.parametrize("before", [b"", batch(0, 3)], ids=["the first one", "behind a good one"])
+def test_what_makes_no_sense_is_reported_and_neither_skipped_nor_read_for_ever(
+    name: str, before: bytes, behind: bytes
+) -> None:
+    damaged = DAMAGE[name](batch(3, 2))
+    partition = Partition(before, rehashed(damaged) if len(damaged) > 61 else damaged, behind)
+    partition.position = 0 if before else 3
+    good = [0, 1, 2] if before else []
+    found = offsets(partition.read())
+    if name in HARMLESS or (before and name in FORMATS):
+        assert found == [*good, 3, 4] + [9] * bool(behind)
+    else:
+        assert found in (good, [*good, 3]), "something was read behind it"
+        assert [(tp, batch.position) for tp, batch, _ in partition.reports] == [(MAIN, 3 + len(found) - len(good))]
+
+
+@given(st.data())
+def test_whatever_the_bytes_are_reading_ends(data: st.DataObject) -> None:
+    damaged = bytearray(batch(3, 2) + batch(5, 2))
+    for _ in range(data.draw(st.integers(1, 4))):
+        damaged[data.draw(st.integers(8, len(damaged) - 1))] = data.draw(st.integers(0, 255))
+    partition = Partition(batch(0, 3), rehashed(bytes(damaged)))
+    partition.position = 3
+    partition.fetch()
