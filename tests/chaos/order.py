@@ -83,6 +83,7 @@ class _Account(NamedTuple):
     again: frozenset[int] = frozenset()
     failed: frozenset[int] = frozenset()
     violations: tuple[Call, ...] = ()
+    late: frozenset[int] = frozenset()
 
     def with_effect(self, one: Stamped, *, certain: bool = True) -> _Account:
         certain = certain and one.call.status == "ok" and one.freeze is None
@@ -99,7 +100,7 @@ class _Explainer:
     def take(self, one: Stamped) -> None:
         """Go on with every explanation that the call leaves, and with those that leave the call out."""
         after: dict[_State, _Account] = {}
-        for state, account in self._states.items():
+        for state, account in self._thawed_before(one.freeze):
             for follower, new in (*self._followers(state, account, one), (state, _left_out(account, one))):
                 known = after.get(follower)
                 if known is None or new.cost < known.cost:
@@ -107,6 +108,22 @@ class _Explainer:
         # Two violations behind another explanation: it will hardly turn out to be the better one.
         most = min(account.cost for account in after.values()) + 2 * _VIOLATION_COST
         self._states = {state: account for state, account in after.items() if account.cost < most}
+
+    def _thawed_before(self, freeze: int | None) -> Iterable[tuple[_State, _Account]]:
+        """The explanations, of which those are one that differ only in the calls that other freezes made late: nothing
+        depends on these any more, and with every freeze there would be twice as many."""
+        current, together = frozenset(() if freeze is None else (freeze,)), {}
+        for state, account in self._states.items():
+            past = state.frozen - current
+            if past:
+                state, account = (
+                    state._replace(frozen=state.frozen & current),
+                    account._replace(late=account.late | past),
+                )
+            known = together.get(state)
+            if known is None or account.cost < known.cost:
+                together[state] = account
+        return together.items()
 
     def _followers(self, state: _State, account: _Account, one: Stamped) -> Iterable[tuple[_State, _Account]]:
         call, held = identity(one.call), account.held
@@ -213,7 +230,7 @@ def explain(
         failed=account.failed | {state.event} if state.bad else account.failed,
         lost=explainer.lost(state, account),
         violations=account.violations,
-        late=state.frozen,
+        late=account.late | state.frozen,
     )
 
 

@@ -8,10 +8,12 @@ from typing import Any
 import pytest
 
 from app.domain.entities import CHILD_TYPES
+from tests.chaos.event_calls import phases_of
 from tests.chaos.events import date_of
 from tests.chaos.evidence import events_of
+from tests.chaos.held import Held
 from tests.chaos.made_up import CATALOG, DOCUMENTS, delete_profile, evidence, numbered, pet, post, sources_of
-from tests.chaos.order import Explanation, Stamped, explain
+from tests.chaos.order import Explanation, Stamped, _Explainer, explain
 from tests.chaos.verdict import judge
 from tests.integration.worker.simulator_probe import Call
 
@@ -55,6 +57,18 @@ LATER_CALLS = [look(PARENT), put(3)]
 def explained(documents: Sequence[Mapping[str, Any]], *calls: Call, dead: frozenset[int] = frozenset()) -> Explanation:
     events = events_of(sources_of(documents))
     return explain(events, [Stamped(one) for one in numbered(calls)], CATALOG, "reconcile", dead)
+
+
+def test_the_calls_that_freezes_made_late_do_not_multiply_what_is_tried() -> None:
+    """With a freeze before each event, any of its calls may have been a late one or not."""
+    events = [post("NEW", "ann", mark) for mark in range(1, 41)]
+    calls = numbered([one for mark in range(1, 41) for one in (look(PARENT), put(mark))])
+    phases = [phases_of(event, CATALOG, "reconcile") for event in events_of(sources_of(events))]
+    explainer, most = _Explainer(phases, frozenset(), Held.nothing(CATALOG)), 0
+    for number, one in enumerate(calls):
+        explainer.take(Stamped(one, freeze=number // 2))
+        most = max(most, len(explainer._states))
+    assert most < 3 * len(events)
 
 
 def all_is_well(found: Explanation) -> bool:
