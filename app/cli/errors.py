@@ -35,7 +35,7 @@ CLASS_MEANINGS: dict[ErrorClass, tuple[str, str]] = {
     ),
     ErrorClass.PERMANENT: (
         "The same call will fail again",
-        "Not tried again: the outcome is decided at once.",
+        "Not tried again: the outcome is decided at once; for codes marked §, after the Retrieve that is named above.",
     ),
 }
 
@@ -82,6 +82,7 @@ def _document(entry: ErrorEntry) -> dict[str, str | bool]:
         "retried": entry.error_class.retried,
         "transport": entry.transport,
         "everyCall": entry.every_call,
+        "doubtful": entry.doubtful,
     }
 
 
@@ -109,6 +110,9 @@ def _page_lines(entries: list[ErrorEntry]) -> Iterator[str]:
     yield "Codes marked † are about the connection or the service as a whole, not about one row: the remaining calls of"
     yield "the attempt are left out, and the circuit breaker counts them (`SYNC_BREAKER_FAILURES` in a row open it)."
     yield "Those marked ‡ meet every call alike: it opens at once. While it is open no event uses up an attempt."
+    yield "Those marked § may be the event's own fault or may meet every call. A Retrieve of a key that nobody has is"
+    yield "tried: if it gets through, the event fails; if not, the circuit breaker opens and the event waits. So a"
+    yield "refusal that meets writes only makes each event fail by itself."
     for error_class, (title, consequence) in CLASS_MEANINGS.items():
         members = [entry for entry in entries if entry.error_class is error_class]
         if not members:
@@ -121,7 +125,7 @@ def _page_lines(entries: list[ErrorEntry]) -> Iterator[str]:
         yield "| code | meaning | what to do |"
         yield "|---|---|---|"
         for entry in members:
-            mark = " ‡" if entry.every_call else " †" if entry.transport else ""
+            mark = " ‡" if entry.every_call else " †" if entry.transport else " §" if entry.doubtful else ""
             yield f"| `{entry.code}`{mark} | {_cell(entry.meaning)} | {_cell(entry.remedy)} |"
 
 

@@ -41,11 +41,15 @@ class _NoWait:
 
 
 async def gets_through(client: Calls) -> bool:
-    """Whether a Retrieve is answered. An error about the request counts as an answer, and so does throttling."""
+    """Whether a Retrieve is answered. An error in its OverallStatus counts as an answer, and so does throttling.
+
+    A refusal of the call as a whole does not count: there is no event that it could be the fault of.
+    """
     try:
         await client.retrieve(EntityType.CONSUMER, NOBODY, permit=_NoWait())
     except CallFailed as failed:
-        return not lookup(failed.error.code).transport
+        entry = lookup(failed.error.code)
+        return not (entry.transport or entry.doubtful)
     except _Throttled:
         return True
     return True

@@ -27,6 +27,20 @@ _FAULT_CODES = {
 }
 _BAD_LOGIN = 12
 _NOT_PROCESSED = frozenset({8, 9, 10, 11, 12, 13, 17})
+# WS-Security 1.1, section 12, and WS-Trust: what a fault's code says of the token. A fresh one may help with each.
+TOKEN_FAULTS = frozenset(
+    {
+        "Security",
+        "FailedAuthentication",
+        "FailedCheck",
+        "InvalidSecurity",
+        "InvalidSecurityToken",
+        "SecurityTokenUnavailable",
+        "UnsupportedSecurityToken",
+        "MessageExpired",
+        "ExpiredData",
+    }
+)
 _CLIENT_FAULTS = ("Client", "Sender", "MustUnderstand", "VersionMismatch")
 
 # A row with one of these was not worked on to its end, even if it says OK: a batch that times out says so.
@@ -75,7 +89,10 @@ class CallFailed(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """A SOAP fault: the local part of its code ("Security", "Server", "Client"), its text, the code of an apifault."""
+    """A SOAP fault: the local part of its code ("Security", "Server", "Client"), its text, the code of an apifault.
+
+    Of a code with subcodes, ``code`` is the one that is in ``TOKEN_FAULTS``, else the first.
+    """
 
     code: str
     text: str
@@ -94,18 +111,20 @@ class Verdict:
 def of_fault(fault: Fault) -> Verdict:
     """What a SOAP fault means."""
     code, text = fault.api_code, fault.text
+    if texts.address_refused(text):
+        return Verdict(registry.CMT_ADDRESS_REFUSED)
     if code == _BAD_LOGIN:
         return Verdict(registry.CMT_AUTH, token_refused=True)
     if code in _FAULT_CODES:
         return Verdict(_FAULT_CODES[code])
-    if code is None and fault.code in ("Security", *_CLIENT_FAULTS):
+    if code is None and (fault.code in TOKEN_FAULTS or fault.code in _CLIENT_FAULTS):
         return _of_refusal(fault)
     passing = texts.passing(text)
     if passing in (registry.CMT_ROW_CONTENTION, registry.CMT_RATE_LIMITED, registry.CMT_BLOCKED):
         return Verdict(passing)
     if texts.permission_failed(text):
         return Verdict(registry.CMT_PERMISSION)
-    if fault.code == "Security":
+    if fault.code in TOKEN_FAULTS:
         return Verdict(registry.CMT_AUTH, token_refused=True)
     if fault.code in _CLIENT_FAULTS and passing is None:
         return Verdict(registry.CMT_CLIENT_FAULT)
@@ -119,7 +138,7 @@ def _of_refusal(fault: Fault) -> Verdict:
         return Verdict(registry.CMT_AUTH, token_refused=True)
     if texts.no_right(text):
         return Verdict(registry.CMT_PERMISSION, token_refused=True)
-    if fault.code == "Security":
+    if fault.code in TOKEN_FAULTS:
         return Verdict(registry.CMT_AUTH, token_refused=True)
     if (entry := texts.passing(text)) is not None:
         return Verdict(entry, outcome_unknown=entry is registry.CMT_BUSY)
@@ -169,6 +188,8 @@ def of_row(error_code: int | None, said: tuple[str, ...], *, column_errors: bool
         return registry.CMT_ROW_INVALID
     if any(texts.timed_out(text) for text in said):
         return registry.CMT_ROW_ABORTED
+    if any(texts.address_refused(text) for text in said):
+        return registry.CMT_ADDRESS_REFUSED
     if any(texts.no_right(text) for text in said):
         return registry.CMT_PERMISSION
     return next((entry for text in said if (entry := _of_row_text(text)) is not None), registry.CMT_ROW_ERROR)
@@ -193,6 +214,8 @@ def of_retrieve(overall_status: str) -> Verdict:
         return Verdict(registry.CMT_ROW_CONTENTION)
     if "continuerequest does not exist" in overall_status.casefold():
         return Verdict(registry.CMT_RETRIEVE_EXPIRED)
+    if texts.address_refused(overall_status):
+        return Verdict(registry.CMT_ADDRESS_REFUSED)
     if texts.bad_token(overall_status):
         return Verdict(registry.CMT_AUTH, token_refused=True)
     if texts.no_right(overall_status):
@@ -204,6 +227,8 @@ def of_retrieve(overall_status: str) -> Verdict:
 
 def of_no_results(overall_status: str) -> Verdict:
     """What the answer to a write means that has no result for any row."""
+    if texts.address_refused(overall_status):
+        return Verdict(registry.CMT_ADDRESS_REFUSED)
     if texts.bad_token(overall_status):
         return Verdict(registry.CMT_AUTH, token_refused=True)
     if texts.no_right(overall_status):

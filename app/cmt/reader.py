@@ -12,12 +12,13 @@ from itertools import islice
 
 from lxml import etree
 
-from app.cmt.errors import Fault
+from app.cmt.errors import TOKEN_FAULTS, Fault
 from app.cmt.lenient_xml import made_readable
 
 # What is read of an answer's errors: texts are masked and cut to some hundred characters later.
 LONGEST_TEXT = 4000
 COLUMN_ERRORS_MOST = 20
+_BLANK = b" \t\r\n"
 _NIL = "{http://www.w3.org/2001/XMLSchema-instance}nil"
 
 # No entities, no network: an answer must not make us read anything else.
@@ -145,7 +146,8 @@ def _root(body: bytes) -> etree._Element:
     try:
         return etree.fromstring(body, _PARSER)
     except etree.XMLSyntaxError:
-        readable = made_readable(body)
+        # Some gateways put a line break before the XML declaration.
+        readable = made_readable(body.lstrip(_BLANK))
     if readable is not body:
         try:
             return etree.fromstring(readable, _PARSER)
@@ -162,7 +164,9 @@ def _fault(element: etree._Element) -> Fault:
     for part in element.iter(etree.Element):
         match _local(part):
             case "faultcode" | "Value" if not code:
-                code = _text(part).rpartition(":")[2]
+                code = _fault_code(_text(part))
+            case "Subcode" if (subcode := _fault_code(_text(_child(part, "Value")))) in TOKEN_FAULTS:
+                code = subcode
             case "faultstring" | "Text" if not text:
                 text = _text(part)
             case "apifault" if (found := _child(part, "Code")) is not None:
@@ -173,6 +177,12 @@ def _fault(element: etree._Element) -> Fault:
                         text = f"{text}: {message}" if text else message
     # SOAP 1.2 calls them Receiver and Sender.
     return Fault({"Receiver": "Server", "Sender": "Client"}.get(code, code), text, api_code)
+
+
+def _fault_code(text: str) -> str:
+    """The local part, of which SOAP 1.1 allows subcodes after dots."""
+    codes = text.rpartition(":")[2].split(".")
+    return next((code for code in codes if code in TOKEN_FAULTS), codes[0])
 
 
 def _row_answer(element: etree._Element) -> RowAnswer:
@@ -234,8 +244,8 @@ def _child(element: etree._Element, name: str) -> etree._Element | None:
     return next((child for child in element if _local(child) == name), None)
 
 
-def _text(element: etree._Element) -> str:
-    return (element.text or "")[:LONGEST_TEXT].strip()
+def _text(element: etree._Element | None) -> str:
+    return ("" if element is None else element.text or "")[:LONGEST_TEXT].strip()
 
 
 def _integer(text: str) -> int | None:

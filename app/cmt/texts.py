@@ -40,6 +40,14 @@ _NO_RIGHT = re.compile(
 _PERMISSION_FAILED = re.compile(
     r"permission (?:failed|denied)|(?:no|insufficient) (?:permission|privilege)", re.IGNORECASE
 )
+# Where a call comes from is what is refused; such a text may also say "unauthorized". Both have to be there, as a text
+# may quote a value.
+_ADDRESS = re.compile(r"\bIP(?:v[46])?[ -](?:address|range|restriction)|\b(?:allow|white|safe)[ -]?list", re.IGNORECASE)
+_REFUSED = re.compile(
+    r"restrict|denied|reject|block|forbidden|outside|unauthori[sz]ed|not authori[sz]ed|not \w*list|"
+    r"not (?:in|on|within|part of|valid|allowed|permitted)\b",
+    re.IGNORECASE,
+)
 # A fresh token may help.
 _BAD_TOKEN = re.compile(
     r"token (?:has |is |was )?(?:expired|invalid|revoked)|(?:expired|invalid|missing) (?:\w+ )?token|"
@@ -83,6 +91,11 @@ def passing(text: str) -> ErrorEntry | None:
 def no_right(text: str) -> bool:
     """Whether a right is missing."""
     return _NO_RIGHT.search(text, 0, LONGEST) is not None
+
+
+def address_refused(text: str) -> bool:
+    """Whether the account takes no calls from this IP address."""
+    return _ADDRESS.search(text, 0, LONGEST) is not None and _REFUSED.search(text, 0, LONGEST) is not None
 
 
 def permission_failed(text: str) -> bool:

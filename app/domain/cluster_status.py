@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 
-from app.domain.errors import REGISTRY, ErrorClass, ErrorEntry
+from app.domain.errors import REGISTRY
 from app.domain.worker_status import AccountState, WorkerEnd, WorkerStatus
 
 # A worker speaks every ten seconds.
@@ -221,7 +221,7 @@ def _accounts(live: Sequence[WorkerStatus]) -> Iterable[Finding]:
         since = min((moment for moment, _ in causes if moment is not None), default=None)
         codes = sorted({cause for _, cause in causes if cause})
         because = ", ".join(codes) or "no answers"
-        refused = next((REGISTRY[code] for code in codes if code in REGISTRY and _is_ours(REGISTRY[code])), None)
+        refused = next((REGISTRY[code] for code in codes if code in REGISTRY and REGISTRY[code].refuses_us), None)
         began = f" since {clock(since)}" if since is not None else ""
         if state is AccountState.OUTAGE and refused is not None:
             text = f"account {name}: {refused.meaning} ({because}){began}; its events wait. {refused.remedy}"
@@ -232,11 +232,6 @@ def _accounts(live: Sequence[WorkerStatus]) -> Iterable[Finding]:
         else:
             text = f"account {name} is throttled{began} ({because})"
             yield Finding(Kind.TARGET, Level.WAITING, "throttled", text, person=False)
-
-
-def _is_ours(entry: ErrorEntry) -> bool:
-    """Whether Marketing Cloud is there and does not take what we bring: our credentials or rights."""
-    return entry.error_class is ErrorClass.AUTH
 
 
 def _lag(facts: Facts, live: Sequence[WorkerStatus], now_ms: int) -> Iterable[Finding]:

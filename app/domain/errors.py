@@ -36,6 +36,12 @@ class ErrorEntry:
     remedy: str
     transport: bool = False  # says something about the target's health, so the circuit breaker counts it
     every_call: bool = False  # meets every call alike, so the circuit breaker need not count
+    doubtful: bool = False  # meets this call or every one: the circuit breaker asks whether something else gets through
+
+    @property
+    def refuses_us(self) -> bool:
+        """Whether Marketing Cloud, if every call meets this, is there and does not take what we bring."""
+        return self.error_class is ErrorClass.AUTH or self.doubtful
 
 
 REGISTRY: dict[str, ErrorEntry] = {}
@@ -49,10 +55,11 @@ def _entry(
     *,
     transport: bool = False,
     every_call: bool = False,
+    doubtful: bool = False,
 ) -> ErrorEntry:
     if code in REGISTRY:
         raise ValueError(f"error code {code} is registered twice")
-    REGISTRY[code] = ErrorEntry(code, error_class, meaning, remedy, transport or every_call, every_call)
+    REGISTRY[code] = ErrorEntry(code, error_class, meaning, remedy, transport or every_call, every_call, doubtful)
     return REGISTRY[code]
 
 
@@ -204,8 +211,10 @@ CMT_UNAVAILABLE = _entry(
 CMT_HTTP_REFUSED = _entry(
     "CMT-HTTP-REFUSED",
     _P,
-    "HTTP 400, 413 or the like without a SOAP answer: something on the way refuses this very request.",
-    "Look whether a firewall or proxy objects to the event's values; then redrive.",
+    "HTTP 400, 413 or the like without a SOAP answer: something on the way refuses this very request, or every one.",
+    "In an outage: check CMT_SOAP_URL and the proxy. In a dead letter: look whether a firewall or proxy objects to the "
+    "event's values; then redrive.",
+    doubtful=True,
 )
 CMT_ENDPOINT = _entry(
     "CMT-ENDPOINT",
@@ -242,6 +251,13 @@ CMT_NOT_ALLOWED = _entry(
     "Give the installed package the right that the message names, on all data extensions; the events wait, and work "
     "resumes by itself.",
 )
+CMT_ADDRESS_REFUSED = _entry(
+    "CMT-ADDRESS-REFUSED",
+    _A,
+    "Marketing Cloud takes no calls from this IP address: the account has an allow list.",
+    "Add the address that the workers call from to the allow list (Setup, Security); work resumes by itself.",
+    every_call=True,
+)
 CMT_MAINTENANCE = _entry(
     "CMT-MAINTENANCE", _T, "Marketing Cloud is under maintenance (fault 8, 9, 10).", "Wait.", transport=True
 )
@@ -255,8 +271,10 @@ CMT_SERVER_FAULT = _entry(
 CMT_CLIENT_FAULT = _entry(
     "CMT-CLIENT-FAULT",
     _P,
-    "Marketing Cloud does not understand the request (client fault).",
-    "Check CMT_WSDL; report it with the masked message.",
+    "Marketing Cloud does not take the request (client fault): this one, or any.",
+    "In an outage: check that the API user is active, and CMT_SOAP_URL. In a dead letter: check CMT_WSDL; report it "
+    "with the masked message.",
+    doubtful=True,
 )
 CMT_MALFORMED = _entry(
     "CMT-MALFORMED",

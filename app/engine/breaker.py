@@ -8,8 +8,10 @@ blocked its caller is asked more and more rarely: the wait doubles up to ``RARE_
 
 Few events make few failures: an event that is about to be given up opens the breaker too, unless something succeeded
 while it was tried. But failures of one or two consumers' events may be the events' own fault: before they open
-anything, ``check`` asks whether something else gets through. While open, a few events are still taken so that several
-take turns to probe: an event that the target can never answer must not keep the breaker open for all others.
+anything, ``check`` asks whether something else gets through. It is asked always about a refusal that may be the event's
+own fault or may meet every call (``refused``), however many consumers' events were refused.
+While open, a few events are still taken so that several take turns to probe: an event that the target can never answer
+must not keep the breaker open for all others.
 
 Throttling opens nothing: a throttled call waits where it is (``Throttle``) and is sent again.
 
@@ -28,6 +30,7 @@ import time
 from collections.abc import Awaitable, Callable
 
 from app.domain.outcome import NotPermitted
+from app.engine.doubts import Doubts
 from app.engine.throttle import Throttle
 
 # Events that are taken while the breaker is open; they wait for their turn to probe.
@@ -69,6 +72,7 @@ class Breaker:
         self._probe_seconds = probe_seconds
         self._clock = clock
         self._check = check
+        self._doubts = None if check is None else Doubts(check, clock=clock)
         self._checking: asyncio.Task[bool] | None = None
         self._opening: asyncio.Task[None] | None = None
         self._failures = 0
@@ -76,6 +80,7 @@ class Breaker:
         self._failing_since: float | None = None
         self._answered_ms = 0
         self._opened_at: float | None = None
+        self._turns = 0
         self._next_probe = 0.0
         self._probe_wait = probe_seconds
         self._rarely = False
@@ -92,6 +97,11 @@ class Breaker:
     def is_open(self) -> bool:
         """Whether the target is held to be down (also while it is being probed)."""
         return self._opened_at is not None
+
+    @property
+    def turns(self) -> int:
+        """How often it has opened or closed: with the same number before and after, it was closed or open all along."""
+        return self._turns
 
     @property
     def never_opens(self) -> bool:
@@ -126,6 +136,7 @@ class Breaker:
         self._suspects.clear()
         if self._opened_at is not None:
             self._opened_at = None
+            self._turns += 1
             self.probe_rarely(False)
             self._ring()
 
@@ -159,6 +170,7 @@ class Breaker:
         """Open at once."""
         if self._threshold and self._opened_at is None:
             self.in_trouble()
+            self._turns += 1
             self._opened_at = self._clock()
             self._next_probe = self._opened_at + self._probe_wait
 
@@ -172,6 +184,15 @@ class Breaker:
             if await asyncio.shield(self._checking):
                 return
         self.trip()
+
+    async def refused(self) -> None:
+        """An event was refused: open, unless something else gets through.
+
+        Asked while open too. The answer to the check closes it: with one event alone, that is always refused, nothing
+        else would.
+        """
+        if self._threshold and self._doubts is not None and not await self._doubts.something_else_gets_through():
+            self.trip()
 
     def probe_rarely(self, rarely: bool) -> None:
         """Whether the wait between two probes doubles each time: the target has blocked its caller."""

@@ -478,7 +478,7 @@ class Partition(PartitionTasks):
                 return None
             probe = await self._admitted(breaker, gate)
             context.in_flight += 1
-            permit = CallPermit(self, breaker, context.slots, probe=probe)
+            permit, turns = CallPermit(self, breaker, context.slots, probe=probe), breaker.turns
             result, late_seconds = None, 0.0
             try:
                 result = await context.flow.run(
@@ -509,12 +509,12 @@ class Partition(PartitionTasks):
                 if may_step_aside:
                     return None
                 continue
-            if gate is not None and not result.target_failed:
+            if gate is not None and not result.may_be_an_outage:
                 context.gates.reopen(target, context.flow.kind(work, state))
-            if result.target_failed:
-                last = attempt >= context.sync.max_attempts
-                await self._look_for_an_outage(breaker, work.consumer, result, first_failed_ms if last else None)
-            outage = result.target_failed and breaker.is_open
+            outage = False
+            if result.may_be_an_outage:
+                first = first_failed_ms if attempt >= context.sync.max_attempts else None
+                outage = await self._look_for_an_outage(breaker, turns, work.consumer, result, first)
             if result.failures:
                 follows = Follows.WAITS_FOR_TARGET if outage else Follows.DECISION
                 context.flow.failed(work, result, attempt, follows, state)

@@ -84,14 +84,29 @@ class PartitionTasks:
         return probe
 
     async def _look_for_an_outage(
-        self, breaker: Breaker, consumer: str, result: Result, first_failed_ms: int | None
-    ) -> None:
-        """An event failed for want of its target. ``first_failed_ms``: its first failure, if it has no attempt left."""
+        self, breaker: Breaker, turns: int, consumer: str, result: Result, first_failed_ms: int | None
+    ) -> bool:
+        """An event failed for want of its target, or was refused. Whether that was an outage, not the event.
+
+        Args:
+            turns: of the breaker when the attempt began. If it opened or closed since, the target may have refused
+                every call then, although something else gets through now.
+            first_failed_ms: the event's first failure, if it has no attempt left.
+        """
+        if result.refused and not breaker.never_opens:
+            with self.not_started():
+                await breaker.refused()
+                await self.until_lease()
+            if breaker.turns != turns:
+                return True
+        if not result.target_failed:
+            return breaker.is_open
         breaker.event_failed(consumer)
         unanswered = first_failed_ms is not None and breaker.unanswered_since(first_failed_ms)
         if (result.target_down or unanswered) and not breaker.is_open:
             with self.not_started():
                 await breaker.confirm()
+        return breaker.is_open
 
     async def _until_nothing_is_late(self, seconds: float) -> None:
         """Wait until no call of an attempt will be carried out any more, over what the consumer's next event writes.

@@ -41,9 +41,15 @@ class Result:
     settlement: Settlement | None = None  # present when the decision is to settle
     target_failed: bool = False  # a call failed because of the target's health, not because of the event
     target_down: bool = False  # it failed in a way that meets every call alike
+    refused: bool = False  # a call failed because of the event, or in a way that meets every call: a check tells
     blocked: bool = False  # a right is missing that every event of its kind needs
     late_seconds: float = 0.0  # a call that was given up may still be carried out for so long
     failures: tuple[Failure, ...] = ()
+
+    @property
+    def may_be_an_outage(self) -> bool:
+        """Whether the failure may not be the event's own."""
+        return self.target_failed or self.refused
 
 
 class Follows(Enum):

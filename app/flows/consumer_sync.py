@@ -128,6 +128,7 @@ class ConsumerSync:
             settlement,
             target_failed=any(failure.entry.transport for failure in outcome.failures),
             target_down=any(failure.entry.every_call for failure in outcome.failures),
+            refused=any(failure.entry.doubtful for failure in outcome.failures),
             blocked=self._may_wait and any(failure.code == CMT_NOT_ALLOWED.code for failure in outcome.failures),
             late_seconds=outcome.late_seconds,
             failures=outcome.failures,
@@ -242,7 +243,8 @@ class ConsumerSync:
 
 def _is_the_accounts(failure: Failure) -> bool:
     """Whether it says something of the account rather than of the event."""
-    return failure.entry.transport or failure.entry.every_call or failure.code == CMT_NOT_ALLOWED.code
+    entry = failure.entry
+    return entry.transport or entry.doubtful or failure.code == CMT_NOT_ALLOWED.code
 
 
 def _event_of(work: Work, state: ConsumerState | None = None) -> ProfileEvent:

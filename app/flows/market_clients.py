@@ -60,7 +60,8 @@ class Account:
 
     def failed(self, failure: CallFailed) -> None:
         """A call failed; those that say nothing about the account as a whole do not count."""
-        if REGISTRY[failure.error.code].transport:
+        entry = REGISTRY[failure.error.code]
+        if entry.transport or entry.doubtful:
             self._failures += 1
             if self._failures >= FAILURES_MOST:
                 self._down = f"{self._says(failure)} No more calls after {self._failures} failures in a row."

@@ -72,6 +72,9 @@ class TargetHealth:
         elif entry is not None and entry.transport:
             self._is_in_trouble(entry)
             self.breaker.failed()
+        elif entry is not None and entry.doubtful:
+            # Neither a failure of the target nor its success: the engine has the breaker ask.
+            self._is_in_trouble(entry)
         else:
             self.trouble = None
             self.breaker.succeeded()
@@ -265,7 +268,7 @@ class OutageWatch:
 
 
 def _say_opened(account: str, trouble: ErrorEntry | None) -> None:
-    if trouble is not None and trouble.error_class is ErrorClass.AUTH:
+    if trouble is not None and trouble.refuses_us:
         log.error(
             "circuit breaker opened: Marketing Cloud refuses us, events wait until this is corrected",
             account=account,
@@ -294,7 +297,7 @@ def outage_message(account: str, trouble: ErrorEntry | None) -> str:
     """What is wrong with an account, and whether somebody has to do something about it."""
     said = f"{trouble.code}: {trouble.meaning} {trouble.remedy}" if trouble else "No answers."
     waits = "Its events wait, no attempt is used up"
-    if trouble is not None and trouble.error_class is ErrorClass.AUTH:
+    if trouble is not None and trouble.refuses_us:
         return f"account {account}: {said} {waits}; work resumes when this is mended."
     return f"account {account}: {said} {waits}; work resumes by itself."
 

@@ -547,6 +547,8 @@ async def test_a_call_that_is_throttled_while_others_are_not_is_left_to_its_even
         ({"kind": "http_503"}, False),
         ({"kind": "server_fault"}, False),
         ({"kind": "answer", "status": 403}, False),
+        ({"kind": "answer", "status": 400}, False),
+        ({"kind": "answer", "status": 400, "consumerId": "c-ann"}, True),
         ({"kind": "rate_limited"}, True),
         ({"kind": "answer", "operation": "Retrieve", "overallStatus": "Error: never seen"}, True),
         ({"kind": "http_503", "consumerId": "c-ann"}, True),

@@ -59,6 +59,50 @@ def test_an_outage_uses_up_no_attempt_and_becomes_one_incident_and_work_resumes_
     )
 
 
+INACTIVE = (
+    '<soap:Envelope xmlns:soap="http://schemas.xmlsoap.org/soap/envelope/"><soap:Body><soap:Fault>'
+    "<faultcode>soap:Client</faultcode><faultstring>The API User is inactive.</faultstring>"
+    "</soap:Fault></soap:Body></soap:Envelope>"
+)
+HOSTNAME = "<html><h2>Bad Request - Invalid Hostname</h2></html>"
+
+
+def test_a_refusal_that_meets_every_call_is_an_outage_and_one_that_meets_one_event_is_its_own_fault(
+    installation: Deployment, catalog: Catalog
+) -> None:
+    simulator, worker = installation.simulator, installation.worker().ready()
+    events = installation.publish(*(new(fresh_consumer()) for _ in range(2)))
+    installation.settled(worker, len(events))
+    for number, (status, body, code) in enumerate(
+        [(400, HOSTNAME, "CMT-HTTP-REFUSED"), (500, INACTIVE, "CMT-CLIENT-FAULT")], start=1
+    ):
+        with simulator.fault("answer", status=status, body=body):
+            events += installation.publish(*(new(fresh_consumer()) for _ in range(15)))
+            wait_for(
+                lambda number=number: len(simulator.incidents_of(OUTAGE)) == number,  # type: ignore[misc]
+                lambda: f"an incident: {simulator.incidents()}, {worker.totals()}\n{worker.log_tail()}",
+                SETTLE_SECONDS,
+            )
+            assert worker.metric("profile_sync_breaker_open", account="default") == 1
+            assert code in json.dumps(simulator.incidents_of(OUTAGE)[-1]), "it names the cause"
+        assert installation.settled(worker, len(events))["synced"] == len(events)
+        wait_for(
+            lambda: "answers again" in json.dumps(simulator.incidents_of(OUTAGE)[-1]),
+            lambda: f"a note that it is over: {simulator.incidents_of(OUTAGE)}",
+            SETTLE_SECONDS,
+        )
+    assert installation.dead_letters() == []
+    own = new(fresh_consumer("refused"))
+    with simulator.fault("answer", status=400, body=HOSTNAME, consumerId=own["consumerId"]):
+        (refused,) = installation.publish(own)
+        others = installation.publish(*(new(fresh_consumer()) for _ in range(5)))
+        totals = installation.settled(worker, len(events) + 6)
+    assert (totals["failed"], totals["synced"]) == (1, len(events) + 5)
+    assert len(installation.dead_letters(refused)) == len(installation.dead_letters()) == 1
+    assert worker.metric("profile_sync_breaker_open", account="default") == 0
+    assert simulator.rows(catalog) == installation.expected(events + others)
+
+
 def test_a_worker_stops_quickly_and_loses_nothing_while_the_target_is_down(installation: Deployment) -> None:
     worker = installation.worker().ready()
     with installation.simulator.fault("http_503"):

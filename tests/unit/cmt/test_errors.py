@@ -16,6 +16,20 @@ DEADLOCK = "Transaction (Process ID 87) was deadlocked and has been chosen as th
         (Fault("Security", "Token Expired"), "CMT-AUTH", False),
         (Fault("Security", "Login failed"), "CMT-AUTH", False),
         (Fault("Server", "Login failed", 12), "CMT-AUTH", False),
+        (Fault("FailedAuthentication", "Login Failed"), "CMT-AUTH", False),
+        (Fault("FailedCheck", "The signature is invalid."), "CMT-AUTH", False),
+        (Fault("InvalidSecurityToken", "An invalid security token was provided"), "CMT-AUTH", False),
+        (Fault("FailedAuthentication", "could not be authenticated or authorized"), "CMT-AUTH", False),
+        (Fault("Client", "The API User is inactive."), "CMT-CLIENT-FAULT", False),
+        (Fault("Client", "Your IP address is not allowlisted"), "CMT-ADDRESS-REFUSED", False),
+        (
+            Fault("Client", "Unauthorized: IP address 192.0.2.7 is not in the allow list"),
+            "CMT-ADDRESS-REFUSED",
+            False,
+        ),
+        (Fault("Security", "Access denied by IP restrictions"), "CMT-ADDRESS-REFUSED", False),
+        (Fault("Server", "API Permission Failed: this IP Address is restricted", 11), "CMT-ADDRESS-REFUSED", False),
+        (Fault("Client", "Not allowed: column IPAddress"), "CMT-PERMISSION", False),
         (Fault("Server", "Not allowed", 11), "CMT-PERMISSION", False),
         (Fault("Client", "Token Expired"), "CMT-AUTH", False),
         (Fault("Client", "The request is not authorized."), "CMT-PERMISSION", False),
@@ -54,6 +68,9 @@ def test_faults(fault: Fault, code: str, outcome_unknown: bool) -> None:
 
 def test_only_faults_about_the_token_are_worth_a_new_one() -> None:
     assert of_fault(Fault("Security", "Token Expired")).token_refused
+    assert of_fault(Fault("FailedAuthentication", "Login Failed")).token_refused
+    assert of_fault(Fault("InvalidSecurityToken", "")).token_refused
+    assert not of_fault(Fault("FailedAuthentication", "Login from this IP address is restricted")).token_refused
     assert of_fault(Fault("Server", "Login failed", 12)).token_refused
     assert of_fault(Fault("Client", "Token Expired")).token_refused
     assert of_fault(Fault("Client", "not authorized")).token_refused
@@ -105,6 +122,7 @@ def test_a_blocked_account_is_told_from_a_throttled_one(status: int) -> None:
         (12, "Login failed", False, "CMT-AUTH"),
         (11, "", False, "CMT-PERMISSION"),
         (None, "API Permission Failed", False, "CMT-PERMISSION"),
+        (None, "Unauthorized IP address", False, "CMT-ADDRESS-REFUSED"),
         (310007, "Errors occurred with values specified.", True, "CMT-ROW-INVALID"),
         (70002, "exceeds the column's maximum length", False, "CMT-ROW-INVALID"),
         (71003, "missing required field", False, "CMT-ROW-INVALID"),
@@ -136,6 +154,7 @@ def test_row_errors(error_code: int | None, text: str, column_errors: bool, code
         ("Error: Unable to find a handler for object type: X.", "CMT-RETRIEVE-ERROR"),
         ("Error: The Request Property(s) X do not match with the fields of Y retrieve", "CMT-RETRIEVE-ERROR"),
         ("Error: API Permission Failed for Retrieve", "CMT-PERMISSION"),
+        ("Error: Login is not allowed from this IP address", "CMT-ADDRESS-REFUSED"),
         ("Error: The RequestID sent through ContinueRequest does not exist.", "CMT-RETRIEVE-EXPIRED"),
         (f"Error: {DEADLOCK}", "CMT-ROW-CONTENTION"),
         ("Error: Invalid column name 'X'.", "CMT-RETRIEVE-ERROR"),

@@ -113,6 +113,27 @@ def test_a_fault_of_soap_1_2_is_read_as_well() -> None:
     assert read_write_answer(body, "Update") == Fault("Server", "Down")
 
 
+@pytest.mark.parametrize("code", ["wsse:FailedAuthentication", "FailedAuthentication", "x:Client.FailedAuthentication"])
+def test_what_a_faults_code_says_of_the_token_is_read_with_any_prefix(code: str) -> None:
+    assert read_write_answer(fault(code, "Login Failed"), "Update") == Fault("FailedAuthentication", "Login Failed")
+    nested = (
+        '<e:Envelope xmlns:e="http://www.w3.org/2003/05/soap-envelope"><e:Body><e:Fault><e:Code><e:Value>e:Sender</e:Value>'
+        f"<e:Subcode><e:Value>{code}</e:Value></e:Subcode></e:Code><e:Reason><e:Text>Login Failed</e:Text></e:Reason>"
+        "<e:Detail><Value>Security</Value></e:Detail></e:Fault></e:Body></e:Envelope>"
+    )
+    assert read_write_answer(nested.encode(), "Update") == Fault("FailedAuthentication", "Login Failed")
+
+
+def test_of_any_other_code_the_first_part_counts() -> None:
+    assert read_write_answer(fault("soap:Client.BadRequest", "no"), "Update") == Fault("Client", "no")
+
+
+@pytest.mark.parametrize("blank", [b"\r\n", b"\n", b" \t\n"])
+def test_blanks_before_the_xml_declaration_do_no_harm(blank: bytes) -> None:
+    body = b'<?xml version="1.0" encoding="utf-8"?>' + fault("Server", "Down").partition(b"?>")[2]
+    assert read_write_answer(blank + body, "Update") == Fault("Server", "Down")
+
+
 @pytest.mark.parametrize(
     "body",
     [

@@ -21,6 +21,7 @@ from app.domain.worker_status import (
 NOW = 1_763_000_000_000
 AWAY = AccountStatus(name="default", state=AccountState.OUTAGE, cause="CMT-TIMEOUT", since=NOW - 90_000)
 THROTTLED = AccountStatus(name="default", state=AccountState.THROTTLED, cause="CMT-RATE-LIMITED", since=NOW - 5_000)
+UNWELCOME = AccountStatus(name="default", state=AccountState.OUTAGE, cause="CMT-CLIENT-FAULT", since=NOW - 90_000)
 REFUSED = AccountStatus(name="default", state=AccountState.OUTAGE, cause="CMT-TOKEN-REFUSED", since=NOW - 90_000)
 KAFKA = ReasonStatus(kind="kafka", text="no heartbeat was answered")
 
@@ -64,6 +65,7 @@ def test_a_pipeline_that_works_needs_nobody() -> None:
             True,
             "Check CMT_CLIENT_ID",
         ),
+        (facts(worker(accounts=(UNWELCOME,))), "bad", "Marketing Cloud refuses us", True, "API user is active"),
         (facts(worker(accounts=(THROTTLED,))), "waiting", "throttled", False, "default is throttled since"),
         (facts(worker(ready=False, reasons=(KAFKA,))), "bad", "Kafka is away", True, "a: no heartbeat was answered"),
         (facts(worker(reasons=(KAFKA,), started=NOW - 9)), "waiting", "starting", False, "a: no heartbeat"),

@@ -173,6 +173,32 @@ async def test_when_events_of_several_consumers_fail_nobody_is_asked() -> None:
     assert canary.asked == 0
 
 
+@pytest.mark.parametrize("gets_through", [True, False])
+async def test_refusals_open_it_only_if_nothing_else_gets_through_however_many_consumers_they_meet(
+    gets_through: bool,
+) -> None:
+    canary = Canary(gets_through)
+    breaker = Breaker(20, 5.0, check=canary)
+    await asyncio.gather(*(breaker.refused() for _ in range(40)))
+    assert canary.asked == 1
+    assert breaker.is_open is not gets_through
+
+
+async def test_a_refusal_while_it_is_open_has_the_target_asked_too() -> None:
+    canary = Canary(True)
+    breaker = Breaker(20, 5.0, check=canary)
+    breaker.trip()
+    await breaker.refused()
+    assert canary.asked == 1, "with one event alone, that is always refused, it would never close"
+
+
+async def test_a_breaker_that_never_opens_asks_nothing_about_refusals() -> None:
+    canary = Canary(False)
+    breaker = Breaker(0, 5.0, check=canary)
+    await breaker.refused()
+    assert (canary.asked, breaker.is_open) == (0, False)
+
+
 async def test_an_answer_clears_who_was_suspected() -> None:
     breaker = Breaker(3, 5.0, check=Canary(True))
     for consumer in ("anna", "berta", "clara"):

@@ -21,6 +21,7 @@ from app.domain.consumer_state import ConsumerState, parse_consumer_key
 from app.domain.counts import Counts, FailureCount, Settlement, added, cells
 from app.domain.entities import EntityType
 from app.domain.errors import (
+    CMT_CLIENT_FAULT,
     CMT_NOT_ALLOWED,
     CMT_ROW_INVALID,
     CMT_SERVER_FAULT,
@@ -63,9 +64,10 @@ class Lost(Enum):
 @dataclass(frozen=True, slots=True)
 class Event:
     """``script``: what becomes of it: ``ok``, ``once`` and ``twice`` (failing attempts), ``never`` (gets through),
-    ``unanswered`` (the target fails on it), ``refused``, ``refused once`` (a second run would succeed), ``partial``,
-    ``stopped`` (by the permit, the first time), ``needs`` (a right that may be missing), ``throttled`` (its call
-    waits), ``bug``, ``invalid``."""
+    ``unanswered`` (the target fails on it), ``unwelcome`` (its calls are refused, as all are when nobody is let in),
+    ``refused``, ``refused once`` (a second run would succeed), ``partial``, ``stopped`` (by the permit, the first
+    time), ``needs`` (a right that may be missing), ``throttled`` (its call waits), ``bug``, ``invalid``.
+    """
 
     consumer: str
     script: str = "ok"
@@ -76,6 +78,7 @@ class Event:
         return {
             "never": Outcome.FAILED,
             "unanswered": Outcome.FAILED,
+            "unwelcome": Outcome.FAILED,
             "refused": Outcome.FAILED,
             "bug": Outcome.FAILED,
             "partial": Outcome.PARTIAL,
@@ -167,6 +170,7 @@ class ScriptedFlow:
     breakers: Mapping[str, Breaker] = field(default_factory=dict)  # each hears of three calls an attempt
     right_is_there: bool = True  # that ``needs`` events need
     target_is_up: bool = True  # of all targets
+    nobody_is_let_in: bool = False  # every call is refused, in a way that may be the event's own fault
     down: set[str] = field(default_factory=set)  # some of them
     told: list[tuple[int, int, Follows]] = field(default_factory=list)  # (offset, attempt, what follows)
 
@@ -219,6 +223,9 @@ class ScriptedFlow:
                 failure = Failure(CMT_SERVER_FAULT.code, "no answer", EntityType.CONSUMER, Phase.PARENT)
                 result = self._settled(work, attempt, failure) if last else Result(TryAgain(failure))
                 return replace(result, target_failed=True, late_seconds=self.late_seconds, failures=(failure,))
+            if self.nobody_is_let_in or script == "unwelcome":
+                failure = Failure(CMT_CLIENT_FAULT.code, "refused", EntityType.CONSUMER, Phase.PARENT)
+                return replace(self._settled(work, attempt, failure), refused=True, failures=(failure,))
             breaker.succeeded()
         if script == "needs" and not self.right_is_there:
             failure = Failure(CMT_NOT_ALLOWED.code, "no right", EntityType.CONSUMER, Phase.BEFORE_PARENT)

@@ -215,6 +215,14 @@ async def test_the_breaker_hears_whether_the_target_or_the_event_failed(
     assert (result.target_failed, result.target_down) == (failed, down)
 
 
+@pytest.mark.parametrize("code", ["CMT-HTTP-REFUSED", "CMT-CLIENT-FAULT"])
+async def test_a_refusal_may_be_the_events_own_fault_or_meet_every_call(catalog: Catalog, code: str) -> None:
+    result = await run(catalog, Attempt((failure(code),)))
+    assert (result.target_failed, result.target_down, result.refused) == (False, False, True)
+    assert result.may_be_an_outage
+    assert not (await run(catalog, Attempt((failure("CMT-ROW-INVALID"),)))).may_be_an_outage
+
+
 async def test_the_engine_hears_that_a_call_may_still_be_carried_out(catalog: Catalog) -> None:
     late = replace(failure("CMT-TIMEOUT", PET, Phase.CHILD), late_seconds=30.0)
     result = await run(catalog, Attempt((late,)), last=True)

@@ -9,6 +9,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from app.cmt.rights import Right
+from app.domain.errors import lookup
 from app.engine.breaker import Breaker
 from app.engine.gates import Gates
 from app.flows import outage
@@ -71,6 +72,26 @@ def test_a_target_that_refuses_a_row_is_alive(result: str) -> None:
         health.call("upsert", "pet", "CMT-TIMEOUT", 0.1)
         health.call("upsert", "pet", result, 0.1)
     assert not breaker.is_open
+
+
+@pytest.mark.parametrize("result", ["CMT-HTTP-REFUSED", "CMT-CLIENT-FAULT"])
+def test_a_refusal_is_neither_a_failure_of_the_target_nor_its_success(result: str) -> None:
+    breaker = Breaker(2, 1.0)
+    health = TargetHealth(breaker, Metrics(), "default")
+    for _ in range(5):
+        health.call("upsert", "pet", result, 0.1)
+    assert not breaker.is_open
+    breaker.trip()
+    health.call("upsert", "pet", result, 0.1)
+    assert breaker.is_open
+    assert health.trouble is not None
+    assert health.trouble.code == result
+
+
+def test_an_outage_of_refusals_says_what_to_do() -> None:
+    message = outage.outage_message("default", lookup("CMT-CLIENT-FAULT"))
+    assert "API user is active" in message
+    assert message.endswith("when this is mended.")
 
 
 def test_calls_and_tokens_are_counted_in_the_metrics() -> None:

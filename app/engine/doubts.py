@@ -1,0 +1,44 @@
+"""One question for many events: does something else get through?
+
+An event was refused in a way that may be its own fault or may meet every call. Only an answer to a check that began
+after the refusal tells: an older one says nothing about an outage that began since. All events that wait share the next
+check, so thousands of refused events cost one check a second.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+
+# From the end of one check to the beginning of the next. A refused event waits so long at most for its check to begin.
+PAUSE_SECONDS = 1.0
+
+
+class Doubts:
+    """Asks ``check``, one at a time, for everybody who waits.
+
+    Args:
+        check: makes a call that has nothing to do with any event; whether it got through.
+        clock: monotonic seconds.
+    """
+
+    def __init__(self, check: Callable[[], Awaitable[bool]], *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._check = check
+        self._clock = clock
+        self._turn = asyncio.Lock()
+        self._begun = self._answered = 0  # the number of the last check that began, and of the last one that ended
+        self._answer = False
+        self._not_before = float("-inf")
+
+    async def something_else_gets_through(self) -> bool:
+        """The answer to a check that began after this was called."""
+        asked = self._begun
+        async with self._turn:
+            if self._answered <= asked:
+                await asyncio.sleep(max(0.0, self._not_before - self._clock()))
+                number = self._begun = self._begun + 1
+                self._answer = await self._check()
+                self._answered = number
+                self._not_before = self._clock() + PAUSE_SECONDS
+            return self._answer
