@@ -128,4 +128,14 @@ def refusal(difference: Difference, recorded: Pipeline, running: Pipeline, group
     )
 
 
+def other_record(topic: str, partition: int, offset: int, group: str) -> str:
+    """What is wrong when another record stands where one was settled, and the ways to go on; one line."""
+    return (
+        f"Partition {partition} of {topic} holds another record at offset {offset} than the one that group {group} "
+        "settled there: the log lost records (an unclean leader election, a lost disk), or it was restored from "
+        f"another state. New events would be skipped as settled: {NEW_GROUP}. If it holds the same events at the same "
+        "offsets (rewritten, masked), stop the group's workers and run `profile-sync topics adopt`."
+    )
+
+
 NEW_GROUP = "use a new KAFKA_GROUP, with KAFKA_START for where it begins"

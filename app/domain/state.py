@@ -25,6 +25,7 @@ import orjson
 
 from app.domain import state_fields as fields
 from app.domain.counts import Counts, Settlement, copied, fold, read_counts, read_settlement
+from app.domain.fingerprint import Fingerprint
 from app.domain.pipeline import NEW_GROUP, Pipeline
 from app.domain.state_fields import UnlikeOurs, key_number, members
 
@@ -147,6 +148,8 @@ class PartitionState:
     # Copies in the retry topic carry it. Those of another group, or of a topic that had the name before, stand there
     # with the same offsets and mean nothing. None: written before copies said so.
     mark: str | None = None
+    # The highest record that was decided while this was written down; None: not known.
+    fingerprint: Fingerprint | None = None
     # Days of ``counts`` that are this object's own; those of the object that it was copied from must not be changed.
     _own_days: set[str] = field(default_factory=set, repr=False, compare=False)
     _grouped: _Grouped | None = field(default=None, repr=False, compare=False)
@@ -165,6 +168,7 @@ class PartitionState:
             self.retry_from,
             self.dry_run,
             self.mark,
+            self.fingerprint,
         )
         copy._grouped = self._groups().copy(copy.forwarded)
         return copy
@@ -193,6 +197,11 @@ class PartitionState:
         while upto + 1 in self.done:
             upto += 1
         return upto
+
+    @property
+    def highest_decided(self) -> int:
+        """The highest offset that is settled or parked; -1: none is."""
+        return max(self.upto, max(self.done, default=-1))
 
     # The changes there are.
     def finish(self, offset: int, settlement: Settlement, *, dead_letter: bool = False) -> None:
@@ -252,6 +261,7 @@ class PartitionState:
                 "retryFrom": self.retry_from,
                 "dryRun": self.dry_run,
                 "mark": self.mark,
+                "fingerprint": self.fingerprint.to_json() if self.fingerprint else None,
             }
         )
 
@@ -284,6 +294,7 @@ class PartitionState:
             retry_from=fields.optional(document.get("retryFrom"), fields.number),
             dry_run=fields.optional(document.get("dryRun"), fields.flag),
             mark=fields.optional(document.get("mark"), fields.text),
+            fingerprint=fields.optional(document.get("fingerprint"), Fingerprint.from_json),
         )
 
 

@@ -1,19 +1,21 @@
 """What a partition's durable record must say before its partition is worked on, and where the work goes on.
 
 The record names the topic that its offsets belong to (``app/domain/pipeline.py``). It is compared at every claim and
-every minute after that; a record of another topic is refused, because new events would be skipped as settled.
+every minute after that; a record of another topic is refused, because new events would be skipped as settled. So is a
+topic that holds another record at an offset that was settled, or has other partitions than the settings say.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import structlog
 
 from app.domain.dry_run import refusal as dry_run_refusal
-from app.domain.pipeline import NEW_GROUP, Pipeline, Role, compare, refusal
+from app.domain.fingerprint import Fingerprint
+from app.domain.pipeline import NEW_GROUP, Pipeline, Role, compare, other_record, refusal
 from app.domain.resume import resume, undecided
 from app.domain.state import PartitionState, new_mark
 from app.engine.context import EngineContext, EngineStopped
@@ -74,6 +76,48 @@ class Claims:
             return seen
         return None
 
+    async def same_records(
+        self, states: Mapping[int, PartitionState | None], seen: Seen, is_current: Callable[[], bool]
+    ) -> None:
+        """Whether the main topic holds the records that these states settled last. Asks until the brokers answer, or
+        the generation is over.
+
+        Raises:
+            EngineStopped: it holds others.
+        """
+        running = self._running(seen)
+        noted = {
+            number: [state.fingerprint]
+            for number, state in states.items()
+            # Of another topic: refused in its own words.
+            if state is not None and state.fingerprint and compare(state.pipeline, running).difference is None
+        }
+        while is_current():
+            try:
+                await self._compare_records(noted, seen)
+            except TopicsUnknown as error:
+                if self._reminder.due():
+                    log.warning("cannot read settled events again yet, trying every second", reason=str(error))
+                await asyncio.sleep(AGAIN_SECONDS)
+                continue
+            self._reminder.over()
+            return
+
+    async def _compare_records(self, noted: Mapping[int, Sequence[Fingerprint]], seen: Seen) -> None:
+        wanted = {
+            number: {one.offset for one in those if seen.begins.get(number, 0) <= one.offset < seen.ends.get(number, 0)}
+            for number, those in noted.items()
+        }
+        wanted = {number: offsets for number, offsets in wanted.items() if offsets}
+        if not wanted:
+            return
+        kafka = self._context.kafka
+        for number, found in (await self._context.topics.fingerprints(wanted)).items():
+            settled = {one.offset: one for one in noted[number]}
+            for one in sorted(found, key=lambda one: one.offset):
+                if one != settled[one.offset]:
+                    raise EngineStopped(other_record(kafka.topic, number, one.offset, kafka.group))
+
     async def positions(
         self,
         position: Position,
@@ -122,6 +166,8 @@ class Claims:
         comparison = compare(state.pipeline, running)
         if comparison.difference is not None and state.pipeline is not None:
             raise EngineStopped(refusal(comparison.difference, state.pipeline, running, kafka.group))
+        if seen.uneven:
+            raise EngineStopped("\n".join(seen.uneven))
         if (why_not := dry_run_refusal(state, dry_run=dry_run, group=kafka.group)) is not None:
             raise EngineStopped(why_not)
         state.dry_run = dry_run
@@ -183,10 +229,12 @@ class Claims:
         """Return when the partition is as long as its record says."""
         kafka, clock = self._context.kafka, asyncio.get_running_loop().time
         deadline = clock() + (END_SECONDS if same else 0.0)
-        while state.upto >= end:
+        # Above ``upto`` too: a record that is decided there would be found to be another one only after that.
+        while (highest := state.highest_decided) >= end:
             if clock() >= deadline:
+                settled = f"everything up to {highest}" if highest == state.upto else f"offset {highest}"
                 raise EngineStopped(
-                    f"partition {number} of {kafka.topic} ends at offset {end}, but everything up to {state.upto} "
+                    f"partition {number} of {kafka.topic} ends at offset {end}, but {settled} "
                     "counts as settled: new events would be skipped. The topic was made anew, or it lost records: "
                     f"{NEW_GROUP}"
                 )
@@ -199,14 +247,21 @@ class Claims:
     def _running(self, seen: Seen) -> Pipeline:
         return Pipeline(self._context.flow_name, self._context.kafka.topic, seen.ids)
 
-    async def check(self, owned: Mapping[int, PartitionState], position: Position) -> None:
+    async def check(
+        self,
+        owned: Mapping[int, PartitionState],
+        position: Position,
+        noted: Mapping[int, Sequence[Fingerprint]] | None = None,
+    ) -> None:
         """Compare again, while the work goes on: what the brokers say, and what others of the group wrote.
 
         Args:
             position: the next offset to fetch.
+            noted: of records that were settled lately.
 
         Raises:
-            EngineStopped: the topics are others, or another worker of the group works on another topic.
+            EngineStopped: the topics or their records are others, or another worker of the group works on another
+                topic.
             TopicsUnknown: the brokers do not answer.
         """
         kafka = self._context.kafka
@@ -225,6 +280,8 @@ class Claims:
                 f"{kafka.state_topic}, which holds the state of group {kafka.group}, was made anew while this worker "
                 f"ran. Restore it; or {NEW_GROUP}."
             )
+        if seen.uneven:
+            raise EngineStopped("\n".join(seen.uneven))
         for recorded in self._context.topics.recorded():
             comparison = compare(recorded, running)
             if recorded is not None and comparison.difference is not None:
@@ -232,7 +289,7 @@ class Claims:
                     refusal(comparison.difference, recorded, running, kafka.group)
                     + " Another worker of this group writes such records right now."
                 )
-
+        await self._compare_records(noted or {}, seen)
         for number, state in owned.items():
             begin = seen.begins.get(number, 0)
             if 0 <= (at := position((kafka.topic, number))) < begin:

@@ -17,8 +17,11 @@ from datetime import date
 from app.domain.archive import Move, plan_move
 from app.domain.consumer_state import ConsumerState, after_settling, consumer_key
 from app.domain.counts import Settlement
+from app.domain.fingerprint import Fingerprint
+from app.domain.record import SourceRecord
 from app.domain.state import Forwarded, PartitionState, Verdict, partition_key
 from app.domain.value_class import value_class
+from app.engine.fingerprints import Fingerprints
 from app.engine.producer import DurableProducer, Write
 from app.engine.turns import Turn
 from app.engine.work import ConsumerStates, StatesUnavailable
@@ -140,6 +143,7 @@ class _Staged:
     done: asyncio.Future[None]
     offset: int
     settlement: Settlement | None
+    record: SourceRecord | None
 
 
 class Journal:
@@ -174,6 +178,7 @@ class Journal:
     ) -> None:
         self.state = state  # what is durable; never ahead of the log
         self.consumers = consumers
+        self.fingerprints = Fingerprints(state.fingerprint)
         self._partition = partition
         self._epoch = epoch
         self._producer = producer
@@ -192,13 +197,17 @@ class Journal:
         """Write the record under this owner's epoch: from the acknowledgement on, no earlier owner's write counts."""
         await self._put(self.state)
 
-    async def finish(self, offset: int, settlement: Settlement, *, dead_letter: bool) -> None:
+    async def finish(
+        self, offset: int, settlement: Settlement, *, dead_letter: bool, record: SourceRecord | None = None
+    ) -> None:
         """Settle and count an event, durably; ``dead_letter``: one stands in the DLQ."""
-        await self._write(lambda state: state.finish(offset, settlement, dead_letter=dead_letter), offset, settlement)
+        await self._write(
+            lambda state: state.finish(offset, settlement, dead_letter=dead_letter), offset, settlement, record
+        )
 
-    async def forward(self, offset: int, entry: Forwarded) -> None:
+    async def forward(self, offset: int, entry: Forwarded, record: SourceRecord | None = None) -> None:
         """Park an event, durably; its copy is already in the retry topic."""
-        await self._write(lambda state: state.forward(offset, entry), offset)
+        await self._write(lambda state: state.forward(offset, entry), offset, record=record)
 
     async def tried(self, offset: int, entry: Forwarded) -> None:
         """Note a failed attempt of a parked event, durably."""
@@ -208,9 +217,15 @@ class Journal:
         """Note, durably, that an event goes to the dead-letter topic."""
         await self._write(lambda state: state.give_up(offset, verdict), offset)
 
-    async def _write(self, change: Change, offset: int, settlement: Settlement | None = None) -> None:
+    async def _write(
+        self,
+        change: Change,
+        offset: int,
+        settlement: Settlement | None = None,
+        record: SourceRecord | None = None,
+    ) -> None:
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._staged.append(_Staged(change, done, offset, settlement))
+        self._staged.append(_Staged(change, done, offset, settlement, record))
         if not self._writing:
             self._writing = True
             self._spawn(self._write_staged())
@@ -246,8 +261,15 @@ class Journal:
     async def _commit(self, batch: list[_Staged]) -> Collection[bytes]:
         """Make changes durable. Returns the keys of the state topic that are not needed any more."""
         state = self.state.copy()
+        newest: SourceRecord | None = None
         for staged in batch:
+            record = staged.record
+            # A parked event was decided before: its copy is another record.
+            if record is not None and (newest is None or record.offset > newest.offset):
+                newest = newest if state.decided(record.offset) else record
             staged.change(state)
+        if newest is not None and (state.fingerprint is None or newest.offset > state.fingerprint.offset):
+            state.fingerprint = Fingerprint.of(newest.offset, newest.key, newest.value)
         await self._put_consumers(batch)
         if (upto := self._decided_upto(state.done)) is not None:
             state.advance(upto)
@@ -258,6 +280,8 @@ class Journal:
             await self._put_all(move.documents)
             move.apply(state)
         await self._put(state)
+        if state.fingerprint is not None and state.fingerprint is not self.state.fingerprint:
+            self.fingerprints.note(state.fingerprint)
         self.state = state
         return () if move is None else move.outdated
 

@@ -221,12 +221,16 @@ class Ownership:
         )
         if not is_current():
             return
+        newest_of = {number: self.records.newest(number) for number in main}
+        await self._claims.same_records({number: state for number, (_, state) in newest_of.items()}, seen, is_current)
+        if not is_current():
+            return
         partitions: dict[int, Partition] = {}
         starts: dict[TopicPartition, int] = {}
         for number in sorted(main):
             await context.states.catch_up(number, found[consumers, number])
             records, documents = self.records.of(number)
-            newest, state = self.records.newest(number)
+            newest, state = newest_of[number]
             claim = await self._claims.prepare(number, state, seen, found[source, number], positions)
             # Generations start again at 1 when a group was deleted; an epoch never goes back.
             epoch = max(generation, newest + 1)
@@ -291,7 +295,11 @@ class Ownership:
             TopicsUnknown: the brokers do not answer.
         """
         owned = {number: partition.journal.state for number, partition in self.partitions.items()}
-        await self._claims.check(owned, position)
+        noted = {number: partition.journal.fingerprints for number, partition in self.partitions.items()}
+        compared = {number: fingerprints.to_compare() for number, fingerprints in noted.items()}
+        await self._claims.check(owned, position, compared)
+        for number, fingerprints in noted.items():
+            fingerprints.compared(compared[number])
 
     async def was_reset(self, tp: TopicPartition, position: int, first: int) -> bool:
         """A fetch at ``position`` was out of range and fetching went on at ``first``; False: stop, its records are not

@@ -305,7 +305,7 @@ class Partition(PartitionTasks):
             await self._refuse(work, f"the event does not fit into {kafka.retry_topic}: run `topics check`")
             self._unpark(work.consumer, record.offset)
         else:
-            await self.journal.forward(record.offset, entry)
+            await self.journal.forward(record.offset, entry, record)
         self._forwarding.pop(record.offset, None)
         self._close_main(record.offset)
         if parked := self._parked.get(work.consumer):
@@ -560,7 +560,7 @@ class Partition(PartitionTasks):
         await self._finish(record, verdict.settlement, dead_letter=True)
 
     async def _finish(self, record: SourceRecord, settlement: Settlement, *, dead_letter: bool) -> None:
-        await self.journal.finish(record.offset, settlement, dead_letter=dead_letter)
+        await self.journal.finish(record.offset, settlement, dead_letter=dead_letter, record=record)
         self._context.observer.settled(settlement, record)
 
     def _close_main(self, offset: int) -> None:

@@ -5,7 +5,7 @@ The engine moves events, keeps their order and their counts; a flow says what an
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from enum import Enum, auto
 from typing import Any, Protocol
 
@@ -13,6 +13,7 @@ from app.domain.consumer_state import ConsumerState
 from app.domain.counts import Settlement
 from app.domain.errors import ErrorEntry
 from app.domain.event import InvalidEvent
+from app.domain.fingerprint import Fingerprint
 from app.domain.outcome import Failure, Settle, TryAgain
 from app.domain.permit import Permit
 from app.domain.pipeline import Pipeline, Role
@@ -128,12 +129,13 @@ class TopicsUnknown(Exception):
 @value_class(frozen=True, slots=True)
 class Seen:
     """What the brokers say of the topics: IDs (none where they give none), and where each partition of the source topic
-    begins and ends."""
+    begins and ends. ``uneven``: the topics with another number of partitions than there must be, a line for each."""
 
     ids: Mapping[Role, str]
     state_id: str
     begins: Mapping[int, int]
     ends: Mapping[int, int]
+    uneven: Sequence[str] = ()
 
 
 class Topics(Protocol):
@@ -146,6 +148,13 @@ class Topics(Protocol):
             TopicsUnknown: no answer, or a topic is missing.
         """
 
+    async def fingerprints(self, wanted: Mapping[int, Collection[int]]) -> Mapping[int, Collection[Fingerprint]]:
+        """Of the records at these offsets of the source topic's partitions; those that are gone are left out.
+
+        Raises:
+            TopicsUnknown: no answer.
+        """
+
     def recorded(self) -> Collection[Pipeline | None]:
         """What the newest record of every partition of the group is about, as far as the follower has read."""
 
@@ -156,6 +165,10 @@ class NoTopics:
     async def look(self) -> Seen:
         """Nothing."""
         return Seen({}, "", {}, {})
+
+    async def fingerprints(self, wanted: Mapping[int, Collection[int]]) -> Mapping[int, Collection[Fingerprint]]:
+        """None."""
+        return {}
 
     def recorded(self) -> Collection[Pipeline | None]:
         """Nothing."""

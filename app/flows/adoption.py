@@ -9,8 +9,9 @@ from confluent_kafka.admin import OffsetSpec
 
 from app.domain.pipeline import Pipeline, compare
 from app.domain.state import partition_key
+from app.flows.fingerprints import differing
 from app.flows.identity import running_pipeline
-from app.kafka.admin import Admin, KafkaAccessError
+from app.kafka.admin import TIMEOUT_SECONDS, Admin, KafkaAccessError
 from app.kafka.clients import producer_config
 from app.kafka.group import members
 from app.kafka.limits import STATE_RECORD_BYTES
@@ -26,13 +27,15 @@ class AdoptionRefused(Exception):
 
 @dataclass(frozen=True, slots=True)
 class PartitionView:
-    """One partition: where the topic begins and ends, and up to where everything is settled or parked."""
+    """One partition: where the topic begins and ends, and up to where everything is settled or parked. ``other``: an
+    offset at which another record was settled than the one that stands there."""
 
     partition: int
     begin: int
     end: int
     upto: int
     parked: int
+    other: int | None = None
 
     @property
     def trouble(self) -> str | None:
@@ -41,6 +44,8 @@ class PartitionView:
             return "ends before what is settled"
         if self.begin > self.upto + 1:
             return "unread events are missing"
+        if self.other is not None:
+            return f"another record was settled at offset {self.other}"
         return None
 
 
@@ -71,24 +76,30 @@ def look(settings: KafkaSettings, flow: str) -> Adoption:
         raise AdoptionRefused(f"There is no state of group {settings.group}: nothing to adopt, a worker may start.")
     running = running_pipeline(admin, settings, flow)
     recorded = [state.pipeline for _, state in records.values()]
-    if others := {one.flow for one in recorded if one is not None and one.flow != flow}:
+    if flows := {one.flow for one in recorded if one is not None and one.flow != flow}:
         raise AdoptionRefused(
-            f"The state of group {settings.group} belongs to the pipeline {', '.join(sorted(others))}."
+            f"The state of group {settings.group} belongs to the pipeline {', '.join(sorted(flows))}."
         )
     tps = [TopicPartition(settings.topic, partition.id) for partition in found[settings.topic].partitions]
     begins = admin.offsets({tp: OffsetSpec.earliest() for tp in tps})
     ends = admin.offsets({tp: OffsetSpec.latest() for tp in tps})
     if missing := sorted(records.keys() - {tp.partition for tp in tps}):
         raise AdoptionRefused(f"{settings.topic} has no partitions {', '.join(map(str, missing))}; the state has.")
+    others = differing(settings, ((number, state) for number, (_, state) in records.items()), TIMEOUT_SECONDS)
     views = tuple(
         PartitionView(
-            number, begins[settings.topic, number], ends[settings.topic, number], state.upto, len(state.forwarded)
+            number,
+            begins[settings.topic, number],
+            ends[settings.topic, number],
+            state.upto,
+            len(state.forwarded),
+            others.get(number),
         )
         for number, (_, state) in sorted(records.items())
     )
     differ = [one for one in recorded if (found_now := compare(one, running)).difference or found_now.anew]
     named = differ[0] if differ else recorded[0]
-    return Adoption(named, running, views, bool(differ) or None in recorded, records)
+    return Adoption(named, running, views, bool(differ or others) or None in recorded, records)
 
 
 def adopt(settings: KafkaSettings, adoption: Adoption) -> None:
@@ -115,6 +126,8 @@ def adopt(settings: KafkaSettings, adoption: Adoption) -> None:
         state.pipeline = adoption.running
         # The copies of parked events stand in a topic whose offsets may be others too: it is read from its beginning.
         state.retry_from = 0
+        # Noted again with the next event.
+        state.fingerprint = None
         write(number, partition_key(number, epoch + 1), state.encode())
     _flush(producer, problems)
     # Only once the new ones are there.

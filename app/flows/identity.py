@@ -5,9 +5,10 @@ from __future__ import annotations
 from confluent_kafka import TopicPartition
 from confluent_kafka.admin import OffsetSpec
 
-from app.domain.pipeline import NEW_GROUP, Pipeline, Role, compare, refusal
+from app.domain.pipeline import NEW_GROUP, Pipeline, Role, compare, other_record, refusal
+from app.flows.fingerprints import differing
 from app.flows.pipeline_topics import topics_by_role
-from app.kafka.admin import Admin
+from app.kafka.admin import TIMEOUT_SECONDS, Admin
 from app.kafka.group import read_upto
 from app.kafka.topic_ids import topic_id
 from app.kafka.topic_specs import Problem
@@ -40,7 +41,7 @@ def identity_problems(settings: KafkaSettings, flow: str) -> list[Problem]:
         return [gone]
     records = read_partition_records(settings, admin)
     running = running_pipeline(admin, settings, flow)
-    problems = {}
+    problems: dict[object, Problem] = {}
     for _, state in records.values():
         difference = compare(state.pipeline, running).difference
         if difference is not None and state.pipeline is not None:
@@ -54,7 +55,23 @@ def identity_problems(settings: KafkaSettings, flow: str) -> list[Problem]:
                 f"about {flow}, {settings.topic} {wanted}".rstrip(),
                 text,
             )
-    return list(problems.values())
+    if problems or (main := admin.topics([settings.topic]).get(settings.topic)) is None:
+        return list(problems.values())
+    there = {partition.id for partition in main.partitions}
+    return [
+        Problem(
+            settings.topic,
+            STATE,
+            f"another record at {number}-{offset}",
+            "the one that was settled",
+            other_record(settings.topic, number, offset, settings.group),
+        )
+        for number, offset in sorted(
+            differing(
+                settings, ((n, state) for n, (_, state) in records.items() if n in there), TIMEOUT_SECONDS
+            ).items()
+        )
+    ]
 
 
 def state_gone(settings: KafkaSettings, admin: Admin) -> Problem | None:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 
 from confluent_kafka import TopicPartition
 from confluent_kafka.admin import OffsetSpec
 
+from app.domain.fingerprint import Fingerprint
 from app.domain.pipeline import Pipeline, Role
 from app.engine.work import Seen, TopicsUnknown
+from app.flows.fingerprints import read_fingerprints
 from app.kafka.admin import Admin, KafkaAccessError
 from app.kafka.topic_ids import topic_id
+from app.kafka.topic_specs import TopicState, partition_problems, topic_specs
 from app.readmodels import ReadModels, ReadModelUnavailable
 from app.settings import KafkaSettings
 
@@ -47,6 +50,17 @@ class PipelineTopics:
             self._admin = None
             raise TopicsUnknown(str(error)) from error
 
+    async def fingerprints(self, wanted: Mapping[int, Collection[int]]) -> Mapping[int, Collection[Fingerprint]]:
+        """Of the records at these offsets of the source topic's partitions; those that are gone are left out.
+
+        Raises:
+            TopicsUnknown: no answer.
+        """
+        try:
+            return await asyncio.to_thread(read_fingerprints, self._kafka, wanted, self._kafka.request_seconds)
+        except KafkaAccessError as error:
+            raise TopicsUnknown(str(error)) from error
+
     def recorded(self) -> Collection[Pipeline | None]:
         """What the newest record of every partition is about, as far as the follower has read."""
         try:
@@ -64,7 +78,10 @@ class PipelineTopics:
         ids = {role: known for role, name in roles.items() if (known := topic_id(found[name]))}
         numbers = [partition.id for partition in found[source].partitions]
         begins = _offsets(admin, source, numbers, OffsetSpec.earliest())
-        return Seen(ids, topic_id(found[state_topic]), begins, _offsets(admin, source, numbers, OffsetSpec.latest()))
+        ends = _offsets(admin, source, numbers, OffsetSpec.latest())
+        states = {name: TopicState(name, len(topic.partitions), 0, {}) for name, topic in found.items()}
+        uneven = [problem.message for problem in partition_problems(topic_specs(self._kafka), states)]
+        return Seen(ids, topic_id(found[state_topic]), begins, ends, uneven)
 
 
 def _offsets(admin: Admin, topic: str, numbers: Iterable[int], spec: OffsetSpec) -> dict[int, int]:

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 
 from app.flows.identity import FLOW, identity_problems
-from tests.integration.worker.deployment import Deploy, Deployment, Published
+from tests.integration.worker.deployment import PARTITIONS, Deploy, Deployment, Published
 from tests.integration.worker.profiles import Event, fresh_consumer, new
 from tests.integration.worker.topic_changes import TopicChanges
 from tests.integration.worker.worker_process import WorkerProcess, plain_environment, wait_for
@@ -75,6 +75,17 @@ def test_a_topic_that_is_made_anew_while_a_worker_runs_ends_it(deploy: Deploy) -
     TopicChanges(deployment).make_anew(deployment.kafka.topic)
     deployment.publish(*events(SECOND))
     assert "KAFKA_GROUP" in said(worker)
+
+
+def test_partitions_that_are_added_while_a_worker_runs_end_it(deploy: Deploy) -> None:
+    deployment = deploy()
+    worker = deployment.worker().ready()
+    deployment.publish(*events(FIRST))
+    deployment.settled(worker, FIRST)
+    TopicChanges(deployment).add_partitions(deployment.kafka.topic, PARTITIONS + 2)
+    refused = said(worker)
+    assert f"{deployment.kafka.topic}: partitions is {PARTITIONS + 2}, must be {PARTITIONS}." in refused
+    assert refused == said(deployment.worker()), "a worker that starts says the same"
 
 
 def test_nothing_of_a_topic_that_was_made_anew_is_done_though_it_is_longer_than_the_old_one(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from confluent_kafka import ConsumerGroupTopicPartitions, TopicPartition
-from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin import AdminClient, NewPartitions
 
 from app.kafka import topics
 from tests.integration.worker.deployment import Deployment
@@ -30,6 +30,11 @@ class TopicChanges:
         self.delete(*names)
         report = topics.create(self._kafka)
         assert set(names) <= set(report.created)
+
+    def add_partitions(self, topic: str, partitions: int) -> None:
+        """Give a topic so many partitions."""
+        for answer in self._admin.create_partitions([NewPartitions(topic, partitions)]).values():
+            answer.result(20)
 
     def delete_records(self, topic: str, before: Mapping[int, int]) -> None:
         """As retention does: everything below an offset, by partition."""

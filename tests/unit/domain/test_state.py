@@ -21,6 +21,7 @@ from app.domain.consumer_state import (
 )
 from app.domain.counts import Counts, FailureCount, Settlement, fold
 from app.domain.entities import EntityType
+from app.domain.fingerprint import Fingerprint
 from app.domain.outcome import Outcome, RecordCount
 from app.domain.pipeline import Pipeline, Role
 from app.domain.record import LATEST_MS
@@ -236,10 +237,19 @@ def test_the_format_is_stated_in_every_record() -> None:
 
 def test_a_record_of_a_version_that_named_no_pipeline_is_read() -> None:
     document = orjson.loads(PartitionState(upto=4).encode())
-    for name in ("pipeline", "retryFrom", "archive"):
+    for name in ("pipeline", "retryFrom", "archive", "fingerprint"):
         del document[name]
     state = PartitionState.decode(orjson.dumps(document))
-    assert (state.upto, state.pipeline, state.retry_from) == (4, None, None)
+    assert (state.upto, state.pipeline, state.retry_from, state.fingerprint) == (4, None, None, None)
+
+
+def test_the_fingerprint_of_a_record_is_kept_and_checked() -> None:
+    state = PartitionState(upto=4, fingerprint=Fingerprint.of(4, b"C-1", None))
+    assert PartitionState.decode(state.encode()) == state.copy() == state
+    document = orjson.loads(state.encode())
+    for foreign in ([4], [-1, "ab"], [4, 5], {"offset": 4}, "4"):
+        with pytest.raises(StateError):
+            PartitionState.decode(orjson.dumps(document | {"fingerprint": foreign}))
 
 
 def test_a_role_of_a_newer_version_is_left_out() -> None:

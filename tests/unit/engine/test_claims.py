@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 import pytest
 from structlog.testing import capture_logs
 
+from app.domain.fingerprint import Fingerprint
 from app.domain.pipeline import Pipeline, Role
 from app.domain.state import Forwarded, PartitionState, partition_key
 from app.engine import claims
@@ -32,12 +33,21 @@ class Brokers:
     end: int = 100
     away: int = 0
     others: Collection[Pipeline | None] = ()
+    records: Collection[Fingerprint] = ()
+    silent: int = 0  # how often records cannot be read first
+    uneven: Collection[str] = ()
 
     async def look(self) -> Seen:
         if self.away:
             self.away -= 1
             raise TopicsUnknown("away")
-        return Seen(self.ids, self.state_id, {0: self.begin}, {0: self.end})
+        return Seen(self.ids, self.state_id, {0: self.begin}, {0: self.end}, tuple(self.uneven))
+
+    async def fingerprints(self, wanted: Mapping[int, Collection[int]]) -> Mapping[int, Collection[Fingerprint]]:
+        if self.silent:
+            self.silent -= 1
+            raise TopicsUnknown("silent")
+        return {0: [one for one in self.records if one.offset in wanted[0]]}
 
     def recorded(self) -> Collection[Pipeline | None]:
         return self.others
@@ -216,3 +226,85 @@ async def test_records_of_a_worker_with_another_topic_stop_the_worker(case: Case
     case.brokers.others = [OURS, Pipeline("consumers", "another")]
     with pytest.raises(EngineStopped, match="Another worker of this group"):
         await ownership.check()
+
+
+EIGHT, OTHER_EIGHT = (Fingerprint.of(8, b"C-1", value) for value in (b"one", b"other"))
+
+
+def settled(fingerprint: Fingerprint = EIGHT) -> PartitionState:
+    return PartitionState(upto=9, pipeline=OURS, fingerprint=fingerprint)
+
+
+async def test_another_record_at_a_settled_offset_is_refused_and_nothing_is_written(case: Case) -> None:
+    case.brokers.records = [OTHER_EIGHT]
+    with pytest.raises(EngineStopped, match=r"Partition 0 of main holds another record at offset 8.*KAFKA_GROUP"):
+        await case.take_over(settled())
+    assert case.world.producer.written == []
+
+
+async def test_a_topic_made_anew_is_refused_in_its_own_words(case: Case) -> None:
+    case.brokers.records, case.brokers.ids[Role.SOURCE] = [OTHER_EIGHT], "another"
+    with pytest.raises(EngineStopped, match="made anew"):
+        await case.take_over(settled())
+
+
+@pytest.mark.parametrize("records", [[EIGHT], []])
+async def test_the_same_record_or_none_is_no_reason_to_stop(case: Case, records: list[Fingerprint]) -> None:
+    """None: compaction, an aborted transaction."""
+    case.brokers.records = records
+    ownership = await case.take_over(settled())
+    await ownership.check()
+    assert case.written().fingerprint == EIGHT
+
+
+async def test_a_settled_record_that_retention_deleted_is_not_asked_for(case: Case) -> None:
+    case.brokers.begin, case.brokers.records = 9, [OTHER_EIGHT]
+    assert (await case.take_over(settled())).ready
+
+
+async def test_silence_is_waited_for_at_the_claim_and_told_in_the_comparison(case: Case) -> None:
+    case.brokers.silent = 3
+    ownership = await case.take_over(settled())
+    assert ownership.ready
+    case.brokers.silent = 1
+    with pytest.raises(TopicsUnknown):
+        await ownership.check()
+    case.brokers.records = [OTHER_EIGHT]
+    with pytest.raises(EngineStopped, match="another record at offset 8"):
+        await ownership.check()
+
+
+async def test_records_that_change_while_the_worker_runs_stop_it(case: Case) -> None:
+    case.brokers.records = [EIGHT]
+    ownership = await case.take_over(settled())
+    await ownership.check()
+    case.brokers.records = [OTHER_EIGHT]
+    with pytest.raises(EngineStopped, match="another record at offset 8"):
+        await ownership.check()
+
+
+async def test_the_record_before_an_outage_is_compared_though_later_ones_were_settled(case: Case) -> None:
+    ownership = await case.take_over(settled())
+    twelve = Fingerprint.of(12, b"C-1", b"twelve")
+    ownership.partitions[0].journal.fingerprints.note(twelve)
+    case.brokers.records = [OTHER_EIGHT, twelve]
+    with pytest.raises(EngineStopped, match="another record at offset 8"):
+        await ownership.check()
+
+
+async def test_a_decided_offset_above_upto_beyond_the_end_is_a_lost_record(
+    case: Case, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(claims, "END_SECONDS", 0.01)
+    case.brokers.end = 11
+    with pytest.raises(EngineStopped, match="ends at offset 11, but offset 12 counts as settled"):
+        await case.take_over(PartitionState(upto=9, done={12}, pipeline=OURS))
+
+
+async def test_another_number_of_partitions_stops_the_worker_at_the_claim_and_while_it_runs(case: Case) -> None:
+    ownership = await case.take_over(PartitionState(upto=9, pipeline=OURS))
+    case.brokers.uneven = ["main: partitions is 6, must be 4."]
+    with pytest.raises(EngineStopped, match="partitions is 6"):
+        await ownership.check()
+    with pytest.raises(EngineStopped, match="partitions is 6"):
+        await case.take_over(PartitionState(upto=9, pipeline=OURS))

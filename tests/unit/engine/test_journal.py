@@ -11,9 +11,12 @@ import pytest
 
 from app.domain.consumer_state import ConsumerState, FullState, consumer_key, parse_consumer_key
 from app.domain.counts import Settlement
+from app.domain.fingerprint import Fingerprint
 from app.domain.outcome import Outcome
+from app.domain.record import SourceRecord
 from app.domain.state import Forwarded, PartitionState, Verdict, partition_key
 from app.engine import journal
+from app.engine.fingerprints import Fingerprints
 from app.engine.journal import Closing, ConsumerRecords, Journal
 from app.engine.turns import AT_A_TIME, ENOUGH, Turn, Turns
 from app.engine.work import StatesUnavailable
@@ -303,3 +306,49 @@ async def test_records_in_memory_are_bounded_when_the_follower_stands_still(monk
     caught_up.set()
     assert await finding == (1, ConsumerState(9, "DE"))
     assert len(records._recent) < 10
+
+
+# Which record was settled
+
+
+def record(offset: int, value: bytes = b"{}") -> SourceRecord:
+    return SourceRecord("main", 2, offset, 0, b"C-1", value)
+
+
+def fingerprint(offset: int, value: bytes = b"{}") -> Fingerprint:
+    return Fingerprint.of(offset, b"C-1", value)
+
+
+async def test_the_highest_record_of_a_commit_is_noted() -> None:
+    setup = Setup()
+    finish, forward = setup.journal.finish, setup.journal.forward
+    await finish(1, settlement(1), dead_letter=False, record=record(1))
+    assert setup.last().fingerprint == fingerprint(1)
+    await asyncio.gather(
+        finish(3, settlement(3), dead_letter=False, record=record(3)),
+        forward(4, Forwarded("c"), record(4)),
+        finish(2, settlement(2), dead_letter=False, record=record(2)),
+    )
+    assert setup.last().fingerprint == fingerprint(4)
+    await finish(0, settlement(0), dead_letter=False, record=record(0))
+    assert setup.last().fingerprint == fingerprint(4)
+
+
+async def test_the_copy_of_a_parked_event_is_not_noted() -> None:
+    setup = Setup(PartitionState(upto=9, forwarded={5: Forwarded("c")}))
+    await setup.journal.finish(5, settlement(5), dead_letter=True, record=record(5, b""))
+    assert setup.last().fingerprint is None
+
+
+async def test_the_record_before_the_longest_pause_is_compared_until_it_was() -> None:
+    now = 0.0
+    seen = Fingerprints(fingerprint(1), lambda: now)
+    for offset, at in ((2, 1.0), (3, 9.0), (4, 10.0)):
+        now = at
+        seen.note(fingerprint(offset))
+    compared = seen.to_compare()
+    assert compared == [fingerprint(2), fingerprint(4)]
+    now = 30.0
+    seen.note(fingerprint(5))  # during the comparison
+    seen.compared(compared)
+    assert seen.to_compare() == [fingerprint(5)]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
 from enum import Enum
@@ -30,6 +30,7 @@ from app.domain.errors import (
     ErrorEntry,
 )
 from app.domain.event import InvalidEvent
+from app.domain.fingerprint import Fingerprint
 from app.domain.outcome import Failure, NotPermitted, Outcome, Phase, Settle, TryAgain
 from app.domain.record import SourceRecord
 from app.domain.state import PartitionState, Verdict, parse_partition_key
@@ -151,6 +152,9 @@ class _Brokers:
 
     async def look(self) -> Seen:
         return Seen({}, "", {0: self.world.begin}, {})
+
+    async def fingerprints(self, wanted: Mapping[int, Collection[int]]) -> Mapping[int, Collection[Fingerprint]]:
+        return {}
 
     def recorded(self) -> tuple[()]:
         return ()
