@@ -46,6 +46,7 @@ from app.kafka.clients import aiokafka_producer_config, bootstrap_servers, faust
 from app.kafka.limits import copy_bytes
 from app.kafka.start_offsets import place_group
 from app.kafka.topic_specs import Problem
+from app.observe.freed_memory import few_arenas, given_back
 from app.observe.health import Kind, Readiness, Reason
 from app.observe.logging import configure_logging
 from app.observe.metrics import Gauges, Metrics
@@ -119,6 +120,7 @@ class Worker:
             loop.add_signal_handler(number, self._on_signal, number)
         self._say_what_will_be_done()
         async with AsyncExitStack() as stack:
+            await stack.enter_async_context(given_back())
             self._read_models.start()
             stack.callback(self._read_models.stop)
             dry_run = self._settings.sync.dry_run
@@ -398,10 +400,10 @@ def _spare_the_collector() -> None:
 
 
 def _is_fatal(problem: Problem, kafka: KafkaSettings) -> bool:
-    if problem.topic == kafka.status_topic:
-        return False  # events come first
     """Whether a worker cannot work with a topic like this. The main topic's size limit is its owner's affair: what does
     not fit into ours becomes a dead letter without its value; ours must take what we write (see DurableProducer)."""
+    if problem.topic == kafka.status_topic:
+        return False  # events come first
     too_small = problem.setting == "max.message.bytes" and problem.topic != kafka.topic
     return too_small or problem.setting in ("topic", "partitions", "cleanup.policy", "compression.type")
 
@@ -412,6 +414,7 @@ def run_worker(settings: WorkerSettings) -> None:
     Raises:
         WorkerFailed, ConfigurationError: see ``Worker``.
     """
+    few_arenas()
     os.umask(0o077)  # what a worker writes names consumers: for its user alone
     configure_logging(settings.general, dry_run=settings.sync.dry_run)
     for line in warnings():
