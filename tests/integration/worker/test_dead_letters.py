@@ -89,7 +89,9 @@ def test_retry_copy_is_the_record_itself_with_what_failed_and_when_it_is_due(
         "x-sync-source-offset": str(published.offset),
         "x-sync-source-timestamp": str(published.timestamp),
         "x-sync-redrive-count": "0",
+        "x-sync-parked-by": headers["x-sync-parked-by"],
     }
+    assert headers["x-sync-parked-by"], "the mark of the partition's record"
 
 
 def test_messages_of_marketing_cloud_are_masked_before_they_stand_in_a_header(
