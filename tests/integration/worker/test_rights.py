@@ -63,6 +63,11 @@ def lag(worker: WorkerProcess) -> float:
     return worker.metric("profile_sync_consumer_lag")
 
 
+def unsettled(worker: WorkerProcess) -> int:
+    """Of the six events of the test below."""
+    return 6 - int(worker.totals()["events"])
+
+
 @pytest.mark.parametrize("taken", TAKEN.values(), ids=TAKEN)
 def test_work_goes_on_when_a_right_is_given_back(guarded: GuardedBroker, deployment: Deployment, taken: Taken) -> None:
     worker = deployment.worker().ready()
@@ -74,7 +79,8 @@ def test_work_goes_on_when_a_right_is_given_back(guarded: GuardedBroker, deploym
         wait_for(lambda: name in reasons(worker), lambda: f"{reasons(worker)}\n{worker.log_tail()}", NOTICED_SECONDS)
         deployment.publish(*(new(fresh_consumer()) for _ in range(5)))
         if taken.counted:
-            wait_for(lambda: lag(worker) == 5, lambda: f"a lag of 5: {lag(worker)}", NOTICED_SECONDS)
+            # A fetch that was waiting when the right was taken may still bring some of them.
+            wait_for(lambda: 0 < lag(worker) == unsettled(worker), lambda: f"a lag: {lag(worker)}", NOTICED_SECONDS)
     finally:
         guarded.permit(name, kind=taken.kind)
     deployment.settled(worker, 6, within=NOTICED_SECONDS)
