@@ -52,8 +52,8 @@ def description(tp: TopicPartition, batch: Batch, why: str) -> str:
     return (
         f"partition {number} of {topic} cannot be read from offset {batch.position} on: {place} is damaged ({why}). "
         "Restore the partition from a replica that has it whole. If there is none, give the batch up: run "
-        f"kafka-delete-records up to {behind}, where the work then goes on. Events that are lost by it are logged and "
-        "counted as cut off. To move the group's offset changes nothing"
+        f"kafka-delete-records up to {behind}, where the work then goes on. The events lost with it are logged and "
+        "counted as cut off. Moving the group's offset changes nothing"
     )
 
 
