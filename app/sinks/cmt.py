@@ -119,7 +119,7 @@ class CmtSink:
         else:
             steps = plan_replace(event, self._catalog, replace_parent=self._replace_parent)
             found = await self._read_in_turn(event, steps, permit, tally)
-        await self._judge(Right.READ, permit, tally)
+        await self._judge(Right.READ, event, permit, tally)
         for batch in self._batches(self._writes(event, steps, found)):
             if tally.stopped:
                 break
@@ -128,20 +128,47 @@ class CmtSink:
             await self._write(batch, event.consumer_id, permit, tally)
             if self._reconciles and batch[0].phase is Phase.PARENT and not tally.failures:
                 self._parents.note(event.consumer_id, batch[0].row or {})
-        await self._judge(Right.WRITE, permit, tally)
+        await self._judge(Right.WRITE, event, permit, tally)
 
-    async def _judge(self, right: Right, permit: Permit, tally: _Tally) -> None:
-        """A right was missing at children's data extensions: is it there at all?"""
-        if right not in tally.denied or right in tally.shown:
+    async def _judge(self, right: Right, event: ProfileEvent, permit: Permit, tally: _Tally) -> None:
+        """A right was missing at children's data extensions: is it there at all, and is it still missing at theirs?
+
+        Rights are taken and given back while an event is worked on. Only a child that is refused once more, after
+        something else was allowed, is refused for its own sake; what passed in the meantime is tried again.
+        """
+        denied = [step for (action, _), step in tally.denied.items() if _right(action) is right]
+        if not denied:
             return
         if tally.stopped or tally.is_blocked:
             tally.forget_denials()  # another attempt will show
             return
         try:
-            if not await allows(self._client, self._catalog, right, permit):
+            there = right in tally.shown or await allows(self._client, self._catalog, right, permit)
+            if not there or not await self._all_denied(denied, event.consumer_id, permit):
                 tally.block()
         except CallFailed as failed:
             tally.give_up(failed.error)
+
+    async def _all_denied(self, steps: Sequence[Step], consumer_id: str, permit: Permit) -> bool:
+        """Make calls once more that were denied; whether all are again. One that is not makes another attempt needed.
+
+        Raises:
+            CallFailed: that could not be found out.
+        """
+        for step in steps:
+            try:
+                if step.action is Action.RETRIEVE:
+                    await self._client.retrieve(step.entity, consumer_id, permit=permit)
+                    return False
+                call = self._client.upsert if step.action is Action.UPSERT else self._client.delete
+                (result,) = await call([(step.entity, step.row or {})], permit=permit)
+            except CallFailed as failed:
+                if failed.error.code != CMT_PERMISSION.code:
+                    raise
+            else:
+                if result.code != CMT_PERMISSION.code:
+                    return False
+        return True
 
     async def _read_in_turn(self, event: ProfileEvent, steps: Sequence[Step], permit: Permit, tally: _Tally) -> _Found:
         # A plan has all its retrieves before its first write.
@@ -177,7 +204,7 @@ class CmtSink:
                 raise answer
             else:
                 found[step.entity] = answer
-                tally.shown.add(Right.READ)
+        tally.show(Action.RETRIEVE, allowed=bool(found))
         return found
 
     async def _write(self, batch: Sequence[Step], consumer_id: str, permit: Permit, tally: _Tally) -> None:
@@ -192,19 +219,22 @@ class CmtSink:
         except CallFailed as failed:
             for step in batch:
                 tally.fail(step, failed.error)
+            tally.show(batch[0].action, allowed=False)
             return
         kept = await self._kept(batch, consumer_id, permit) if batch[0].action is Action.DELETE else {}
+        written = False
         for number, (step, result) in enumerate(zip(batch, results, strict=True)):
             if result.ok and (problem := kept.get(number)) is not None:
                 tally.fail(step, problem)
             elif result.ok:
                 tally.succeed(step)
-                tally.shown.add(Right.WRITE)
+                written = True
             else:
                 code, message = result.code or CMT_ROW_ERROR.code, result.message or CMT_ROW_ERROR.meaning
                 if code == CMT_PERMISSION.code:
                     message = f"{step.action} in {self._catalog[step.entity].customer_key}: {message}"
                 tally.fail(step, CallError(code, message))
+        tally.show(batch[0].action, allowed=written)
 
     async def _kept(self, batch: Sequence[Step], consumer_id: str, permit: Permit) -> dict[int, CallError]:
         """The rows of a batch that may be there after all, by their places: a delete of a key that is not found is
@@ -247,6 +277,10 @@ class CmtSink:
             yield from batches(run, self._batch_size, lambda step: _row_of(step, self._catalog))
 
 
+def _right(action: Action) -> Right:
+    return Right.READ if action is Action.RETRIEVE else Right.WRITE
+
+
 def _row_of(step: Step, catalog: Catalog) -> RowKey:
     return identity(step.entity, step.row or {}, catalog[step.entity])
 
@@ -265,8 +299,9 @@ class _Tally:
     def __init__(self, last_attempt: bool) -> None:
         self.failures: list[Failure] = []
         self.stopped = False
-        self.denied: set[Right] = set()  # at data extensions of children
-        self.shown: set[Right] = set()  # anywhere
+        self.denied: dict[tuple[Action, EntityType], Step] = {}  # at data extensions of children: the last of each
+        self.shown: set[Right] = set()  # anywhere, after the last denial
+        self._just_denied = False
         self._last_attempt = last_attempt
         self._counts: dict[EntityType, list[int]] = {}  # records synced, and failed
 
@@ -280,12 +315,21 @@ class _Tally:
             if step.entity.is_parent:
                 code = CMT_NOT_ALLOWED.code
             else:
-                self.denied.add(Right.READ if step.action is Action.RETRIEVE else Right.WRITE)
+                self.denied[step.action, step.entity] = step
+                self._just_denied = True
                 phase = Phase.CHILD if phase is Phase.BEFORE_PARENT else phase
         failure = Failure(code, error.message, step.entity, phase, error.retry_after, error.late_seconds)
         self.failures.append(failure)
         self._counts.setdefault(step.entity, [0, 0])[1] += 1
         self.stopped = self.stopped or stops_attempt(failure, last_attempt=self._last_attempt)
+
+    def show(self, action: Action, *, allowed: bool) -> None:
+        """Calls that were made together have ended; ``allowed``: some were. Of a denial among them nothing is shown."""
+        if self._just_denied:
+            self.shown.discard(_right(action))
+        elif allowed:
+            self.shown.add(_right(action))
+        self._just_denied = False
 
     @property
     def is_blocked(self) -> bool:
@@ -308,7 +352,13 @@ class _Tally:
     def give_up(self, error: CallError) -> None:
         """Whether a right is missing could not be found out; another attempt may."""
         self.failures = [
-            replace(failure, code=error.code, message=error.message, retry_after=error.retry_after)
+            replace(
+                failure,
+                code=error.code,
+                message=error.message,
+                retry_after=error.retry_after,
+                late_seconds=max(failure.late_seconds, error.late_seconds),
+            )
             if failure.code == CMT_PERMISSION.code
             else failure
             for failure in self.failures

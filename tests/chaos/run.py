@@ -179,8 +179,10 @@ def _evidence(run: Run, schedule: Schedule, folder: Path) -> tuple[Evidence, Evi
             raise feed.error
         if not blows.awake():
             raise AssertionError("no worker runs at the end of the schedule")
-        blows.remarks += come_to_rest(blows.awake(), run.events, run.rest_seconds)
+        blows.remarks += come_to_rest(blows.awake(), len(feed.published), run.rest_seconds)
         blows.remarks += watch.remarks()
+        if run.soaked:
+            print(watch.memory_text(), flush=True)
         for number, broker in brokers.items():
             shutil.copy(broker.log_file, folder / f"broker-{number}.log")
         evidence = collect(

@@ -51,8 +51,8 @@ def standstills(samples: Sequence[Sample]) -> list[tuple[float, float, bool]]:
     return found
 
 
-def growth(samples: Sequence[Sample]) -> dict[int, float]:
-    """Slot -> median memory of the last quarter by that of the second, of workers that were not started again."""
+def memory(samples: Sequence[Sample]) -> dict[int, dict[int, float]]:
+    """Slot -> quarter (0 to 3) -> median memory in bytes, of the process that each worker was longest."""
     quarters: dict[tuple[int, int], dict[int, list[int]]] = {}
     if not samples:
         return {}
@@ -61,11 +61,16 @@ def growth(samples: Sequence[Sample]) -> dict[int, float]:
         quarter = min(3, int(4 * (sample.at - first) / max(last - first, 1e-9)))
         for who, rss in sample.rss.items():
             quarters.setdefault(who, {}).setdefault(quarter, []).append(rss)
-    return {
-        slot: statistics.median(of[3]) / statistics.median(of[1])
-        for (slot, _), of in quarters.items()
-        if of.get(1) and of.get(3)
-    }
+    found: dict[int, dict[int, float]] = {}
+    for (slot, _), of in quarters.items():
+        medians = {quarter: statistics.median(rss) for quarter, rss in of.items()}
+        found[slot] = max(found.get(slot, {}), medians, key=len)
+    return found
+
+
+def growth(samples: Sequence[Sample]) -> dict[int, float]:
+    """Slot -> median memory of the last quarter by that of the second, of workers that were not started again."""
+    return {slot: of[3] / of[1] for slot, of in memory(samples).items() if 1 in of and 3 in of}
 
 
 @dataclass
@@ -98,6 +103,14 @@ class SoakWatch:
             if not said and not self._logged(begin, end):
                 found.append(f"nothing was settled for {end - begin:.0f} s (from {begin:.0f}), and nobody said why")
         return found
+
+    def memory_text(self) -> str:
+        """``Memory in MiB, by quarters of the run: worker 0: 118 128 136 137``."""
+        of = memory(self.samples)
+        lines = [
+            f"worker {slot}: {' '.join(f'{rss / 2**20:.0f}' for _, rss in sorted(of[slot].items()))}" for slot in of
+        ]
+        return "Memory in MiB, by quarters of the run: " + "; ".join(lines)
 
     def _run(self) -> None:
         while not self._end.wait(EVERY_SECONDS):

@@ -6,7 +6,7 @@ import pytest
 
 from tests.chaos.schedule import ODD, PASSING, Blow
 from tests.chaos.soak import DECK, run_of
-from tests.chaos.soak_watch import Sample, growth, standstills
+from tests.chaos.soak_watch import Sample, SoakWatch, growth, standstills
 
 WHO = (0, 100)
 
@@ -49,6 +49,11 @@ def test_growth_is_the_last_quarter_by_the_second() -> None:
     again = [Sample(one.at, {(0, int(one.at >= 50)): 100}, 0, 0, False) for one in samples]
     assert growth(again) == {}, "a worker that was started again cannot be compared"
     assert growth([]) == {}
+
+
+def test_memory_is_told_by_quarters() -> None:
+    watch = SoakWatch(dict, lambda: 0, [sample(at, 0, rss=(at // 10 + 1) * 2**20) for at in range(40)])
+    assert watch.memory_text() == "Memory in MiB, by quarters of the run: worker 0: 1 2 3 4"
 
 
 def test_an_hour_has_every_blow_and_every_fault_many_times() -> None:

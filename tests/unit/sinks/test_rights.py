@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 
 from app.cmt.canary import NOBODY
-from app.domain.entities import Catalog, EntityType
+from app.cmt.results import RowResult
+from app.domain.entities import Catalog, EntityType, Row
 from app.domain.event import Operation, ProfileEvent
 from app.domain.outcome import Attempt, Outcome, Phase, Settle, TryAgain, decide
 from app.domain.plan import Action
 from app.settings import SyncSettings
 from app.sinks.cmt import CmtSink
-from tests.unit.sinks.fake_cmt import FakeCmt
+from tests.unit.sinks.fake_cmt import FakeCmt, Permit
 
 CONSUMER, CONTACT, CHILD, PET, ASSET, INTEREST, OPT_IN = EntityType
 CHILDREN = (CONTACT, CHILD, PET, ASSET, INTEREST, OPT_IN)
 DENIED, BLOCKED = "CMT-PERMISSION", "CMT-NOT-ALLOWED"
+Rows = Sequence[tuple[EntityType, Row]]
 STRATEGIES = ["replace", "reconcile"]
 
 
@@ -130,18 +134,71 @@ async def test_without_the_right_to_write_the_event_waits(
     assert cmt.tables == before
 
 
-async def test_whether_a_right_is_missing_as_a_whole_is_asked_only_if_nothing_has_shown_it(
+async def test_whether_a_right_is_missing_as_a_whole_is_asked_only_if_nothing_has_shown_it_since(
     cmt: FakeCmt, catalog: Catalog
 ) -> None:
     held(cmt)
     cmt.fail_call(Action.RETRIEVE, PET, DENIED)
     await run(cmt, catalog, UPDATE, "replace")
-    assert not any(NOBODY in line for line in cmt.log)
+    assert not any(NOBODY in line for line in cmt.log), "other children were read after it"
     cmt.heal()
+    cmt.fail_call(Action.RETRIEVE, OPT_IN, DENIED)
+    await run(cmt, catalog, UPDATE, "replace")
+    assert [line for line in cmt.log if NOBODY in line] == [f"retrieve consumer {NOBODY}"], "what was read before it"
+    cmt.heal()
+    cmt.calls.clear()
     cmt.fail_call(Action.DELETE, PET, DENIED)
     cmt.tables[CONTACT].clear()
     await run(cmt, catalog, DELETE, "replace")
     assert [line for line in cmt.log if NOBODY in line] == [f"delete consumer {NOBODY}"]
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+@pytest.mark.parametrize("action", [Action.RETRIEVE, Action.UPSERT, Action.DELETE])
+async def test_a_right_that_is_back_at_the_next_question_costs_no_child(
+    cmt: FakeCmt, catalog: Catalog, action: Action, strategy: str
+) -> None:
+    held(cmt)
+    what = DELETE if action is Action.DELETE else UPDATE
+    cmt.fail_call(action, PET, DENIED, times=1)
+    attempt = await run(cmt, catalog, what, strategy)
+    assert codes(attempt) == [(BLOCKED, PET)], "the event is tried again"
+    attempt = await run(cmt, catalog, what, strategy)
+    assert codes(attempt) == []
+    assert set(cmt.tables[PET]) == (set() if what is DELETE else {("c-1", "p-1")})
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+async def test_one_row_that_is_refused_for_good_costs_only_itself(
+    cmt: FakeCmt, catalog: Catalog, strategy: str
+) -> None:
+    held(cmt)
+    pets = ({"PetId": "p-1", "Name": "Bello"}, {"PetId": "p-2", "Name": "Rex"})
+    cmt.fail_row(Action.UPSERT, PET, DENIED, key=("c-1", "p-1"))
+    attempt = await run(cmt, catalog, event(Operation.UPDATE, entities={PET: pets}), strategy)
+    assert codes(attempt) == [(DENIED, PET)]
+    assert ("c-1", "p-2") in cmt.tables[PET]
+
+
+async def test_a_question_without_an_answer_makes_the_next_attempt_wait_for_what_is_late(
+    cmt: FakeCmt, catalog: Catalog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held(cmt)
+    cmt.late_seconds = 12.0
+    cmt.fail_row(Action.UPSERT, PET, DENIED, times=1)
+    upsert = cmt.upsert
+
+    async def unanswered_from_the_second_on(rows: Rows, *, permit: Permit) -> list[RowResult]:
+        try:
+            return await upsert(rows, permit=permit)
+        finally:
+            if rows[0][0] is PET:
+                cmt.fail_call(Action.UPSERT, PET, "CMT-TIMEOUT")
+
+    monkeypatch.setattr(cmt, "upsert", unanswered_from_the_second_on)
+    attempt = await run(cmt, catalog, UPDATE, "replace")
+    assert codes(attempt) == [("CMT-TIMEOUT", PET)]
+    assert attempt.late_seconds == 12.0
 
 
 @pytest.mark.parametrize("what", [UPDATE, DELETE], ids=["UPDATE", "DELETE"])
