@@ -7,7 +7,8 @@ they are about the plan as a whole:
 * ``reconcile``: nothing is written until everything that had to be read is read; reads go out together.
 * DELETE PROFILE leaves the parent's row while any entity row could not be found or deleted.
 * A right that only a child's data extension lacks costs the child: the event is ``partial`` (a DELETE fails). A right
-  that the account lacks as a whole keeps the event from being run: nothing of it is written, if that can be helped.
+  that the account lacks as a whole keeps the event from being run: nothing of it is written, if that can be helped. A
+  denial that is gone when it is asked for again costs nothing but another attempt.
 * A delete is verified by another retrieve where a key has a Date column, as soon as types are known.
 * A row is deleted by exactly the key that Marketing Cloud returned for it, whatever the event says.
 
