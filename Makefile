@@ -73,7 +73,7 @@ lint: setup ## Style, types, the arrows between the rooms, Dockerfile, compose f
 	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml
 	$(BIN)/check-jsonschema --check-metaschema schemas/*.schema.json
 	@$(BIN)/profile-sync errors --markdown | diff -u docs/errors.md - \
-	  || { echo "docs/errors.md is not what app/domain/errors.py says: run make docs" >&2; exit 1; }
+	  || { echo "docs/errors.md is not what app/delivery/errors.py says: run make docs" >&2; exit 1; }
 
 format: setup ## Put imports and layout in order
 	$(BIN)/ruff check --fix .

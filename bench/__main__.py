@@ -15,8 +15,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from app.broker.distribution import BrokerStartError
 from app.kafka.admin import KafkaAccessError
-from app.kafka.distribution import BrokerStartError
 from bench import client_calls, hot_paths, profiling, report, rows, side_by_side, soap_clients, update_calls
 from bench import memory as memory_use
 from bench.measured import NotDone

@@ -11,11 +11,11 @@ import orjson
 from confluent_kafka import ConsumerGroupTopicPartitions, TopicPartition
 from confluent_kafka.admin import OffsetSpec
 
-from app.domain.event import Operation
-from app.domain.samples import sample_events, to_json
 from app.kafka import topics
 from app.kafka.admin import Admin
 from app.kafka.publisher import Publisher
+from app.profile.event import Operation
+from app.profile.samples.samples import sample_events, to_json
 from app.settings import KafkaSettings
 
 CONSUMERS = 1_000

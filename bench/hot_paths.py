@@ -9,12 +9,12 @@ from itertools import cycle
 from app.bundled import schema_path
 from app.cmt.prepared import PreparedWire
 from app.cmt.wire import Wire
-from app.domain.entities import EntityType, parse_catalog
-from app.domain.event import Operation, read_event
-from app.domain.plan import plan_replace
-from app.domain.record import SourceRecord
-from app.domain.samples import sample_events, to_json
-from app.domain.state import Forwarded, PartitionState
+from app.delivery.partition_record import Forwarded, PartitionState
+from app.delivery.record import SourceRecord
+from app.profile.entities import EntityType, parse_catalog
+from app.profile.event import Operation, read_event
+from app.profile.plan import plan_replace
+from app.profile.samples.samples import sample_events, to_json
 from bench.timing import Measured, measure
 
 EVENTS = 200

@@ -9,7 +9,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from app.kafka.distribution import BrokerStartError, java
+from app.broker.distribution import BrokerStartError, java
 
 _SOURCES = Path(__file__).resolve().parent / "java"
 _CLASS = "ParallelConsumerProgram"

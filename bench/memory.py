@@ -14,8 +14,8 @@ from typing import Any
 from confluent_kafka import Producer
 from rich.table import Table
 
-from app.domain.consumer_state import ConsumerState, FullState, RecentEvent, consumer_key
-from app.domain.state import PartitionState, partition_key
+from app.delivery.consumer_record import ConsumerState, FullState, RecentEvent, consumer_key
+from app.delivery.partition_record import PartitionState, partition_key
 from app.kafka import topics
 from app.kafka.clients import producer_config
 from app.settings import KafkaSettings

@@ -18,10 +18,10 @@ from pathlib import Path
 from subprocess import Popen
 from typing import Any
 
+from app.broker.child_process import end, spawn_bound
+from app.broker.free_port import free_port
+from app.broker.local_broker import LocalBroker
 from app.demo.environment import foreign_variables
-from app.kafka.child_process import end, spawn_bound
-from app.kafka.free_port import free_port
-from app.kafka.local_broker import LocalBroker
 from app.settings import KafkaSettings
 
 IN_FLIGHT = 64

@@ -27,8 +27,8 @@ from zeep.transports import AsyncTransport
 from app.bundled import schema_path
 from app.cmt.client import CmtClient
 from app.cmt.wire import PARTNER_API, Wire
-from app.domain.entities import Catalog, EntityType, Row, as_text, parse_catalog
-from app.domain.samples import sample_events
+from app.profile.entities import Catalog, EntityType, Row, as_text, parse_catalog
+from app.profile.samples.samples import sample_events
 from app.settings import CmtSettings
 from bench.client_calls import simulator
 from bench.report import Target

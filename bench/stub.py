@@ -22,7 +22,7 @@ from typing import cast
 
 import uvloop
 
-from app.kafka.child_process import end, spawn_bound
+from app.broker.child_process import end, spawn_bound
 
 ANSWER_BODY = b"<Answer>" + b"x" * 384 + b"</Answer>"
 _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)

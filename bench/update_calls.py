@@ -15,8 +15,8 @@ from rich.table import Table
 
 from app.bundled import schema_path
 from app.cmt.client import CmtClient
-from app.domain.entities import EntityType, parse_catalog
-from app.domain.event import ProfileEvent
+from app.profile.entities import EntityType, parse_catalog
+from app.profile.event import ProfileEvent
 from app.settings import CmtSettings, SyncSettings
 from app.sinks.cmt import CmtSink
 from bench.client_calls import simulator

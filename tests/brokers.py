@@ -9,8 +9,8 @@ from typing import TypeVar
 
 import pytest
 
-from app.kafka.distribution import BrokerStartError
-from app.kafka.local_broker import LocalBroker
+from app.broker.distribution import BrokerStartError
+from app.broker.local_broker import LocalBroker
 
 _Broker = TypeVar("_Broker")
 

@@ -12,10 +12,10 @@ from dataclasses import dataclass, field
 
 from confluent_kafka.admin import AdminClient
 
-from app.kafka.broker_config import Ports
-from app.kafka.distribution import BrokerStartError
-from app.kafka.free_port import free_port
-from app.kafka.local_broker import LocalBroker
+from app.broker.broker_config import Ports
+from app.broker.distribution import BrokerStartError
+from app.broker.free_port import free_port
+from app.broker.local_broker import LocalBroker
 from tests.brokers import needed
 
 NODES = 3

@@ -11,7 +11,8 @@ import pytest
 import structlog
 from confluent_kafka.admin import AdminClient
 
-from app.kafka import sources, topics
+from app.broker import sources
+from app.kafka import topics
 from app.settings import KafkaSettings
 from tests.brokers import needed
 from tests.kafka_probe import DEADLINE_SECONDS, Eventually, KafkaProbe, MakeKafkaSettings

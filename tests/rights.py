@@ -19,8 +19,8 @@ from confluent_kafka.admin import (
 )
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_pem_private_key
 
-from app.kafka.broker_config import SecureListener
-from app.kafka.local_broker import LocalBroker
+from app.broker.broker_config import SecureListener
+from app.broker.local_broker import LocalBroker
 from tests.brokers import own_broker
 
 USER, PASSWORD = "sync", "correct-horse-battery"

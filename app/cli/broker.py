@@ -10,8 +10,8 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from app.broker import sources
 from app.cli.failing import CommandError, reported_failures
-from app.kafka import sources
 
 # How soon we notice that Kafka ended by itself.
 _LOOK_SECONDS = 0.5

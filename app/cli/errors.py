@@ -12,7 +12,7 @@ import typer
 
 from app.cli.failing import CommandError, reported_failures
 from app.cli.output import COLUMNS
-from app.domain.errors import REGISTRY, ErrorClass, ErrorEntry
+from app.delivery.errors import REGISTRY, ErrorClass, ErrorEntry
 
 CLASS_MEANINGS: dict[ErrorClass, tuple[str, str]] = {
     ErrorClass.INVALID: (
@@ -102,7 +102,7 @@ def markdown_page(entries: Iterable[ErrorEntry]) -> str:
 def _page_lines(entries: list[ErrorEntry]) -> Iterator[str]:
     yield "# Error codes"
     yield ""
-    yield "<!-- Written by `make docs` from app/domain/errors.py. Changes made here are lost. -->"
+    yield "<!-- Written by `make docs` from app/delivery/errors.py. Changes made here are lost. -->"
     yield ""
     yield "A code stands in the reason of a dead letter, in KPI rows, tickets and logs, and never changes its meaning."
     yield "`profile-sync errors CODE` shows the same on the command line."

@@ -7,9 +7,9 @@ from contextlib import contextmanager
 
 import typer
 
+from app.broker.distribution import BrokerStartError
 from app.cli.output import plain
 from app.kafka.admin import KafkaAccessError
-from app.kafka.distribution import BrokerStartError
 from app.settings import ConfigurationError
 
 EXIT_FAILURE = 1

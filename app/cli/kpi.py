@@ -11,9 +11,9 @@ import typer
 from app.cli.failing import reported_failures
 from app.cli.output import COLUMNS, show_table
 from app.cli.read_once import read_models_at_end
-from app.domain.counts import MARKETS_PER_DAY, OTHER_MARKETS
-from app.domain.errors import REGISTRY
-from app.domain.state import PartitionState
+from app.delivery.counts import MARKETS_PER_DAY, OTHER_MARKETS
+from app.delivery.errors import REGISTRY
+from app.delivery.partition_record import PartitionState
 from app.readmodels import kpi as kpi_rows
 
 # A meaning is shown where it gets so much room: in less it would be a word a line.

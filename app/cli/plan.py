@@ -11,11 +11,11 @@ import typer
 from app.cli.failing import EXIT_FAILURE, reported_failures
 from app.cli.input_file import opened
 from app.cli.output import plain, show_facts
-from app.domain.entities import CONSUMER_ID_COLUMN, Catalog, as_text
-from app.domain.event import Operation, ProfileEvent
-from app.domain.event_lines import EventLine, RejectedLine, read_event_document
-from app.domain.plan import Action, Step, contradiction, plan_reconcile, plan_replace
 from app.flows.catalog import load_catalog
+from app.profile.entities import CONSUMER_ID_COLUMN, Catalog, as_text
+from app.profile.event import Operation, ProfileEvent
+from app.profile.event_lines import EventLine, RejectedLine, read_event_document
+from app.profile.plan import Action, Step, contradiction, plan_reconcile, plan_replace
 from app.settings import ConfigurationError, DataExtensionSettings, SyncSettings, load
 
 

@@ -14,9 +14,9 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeEl
 
 from app.cli.failing import EXIT_FAILURE, reported_failures
 from app.cli.input_file import opened
-from app.domain.event_lines import RejectedLine
 from app.flows.catalog import load_catalog
 from app.flows.publishing import publish_lines
+from app.profile.event_lines import RejectedLine
 from app.settings import DataExtensionSettings, KafkaSettings, load
 
 # Drawing takes longer than publishing a line.

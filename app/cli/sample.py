@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from app.domain.samples import sample_events, to_json
+from app.profile.samples.samples import sample_events, to_json
 
 
 def sample(

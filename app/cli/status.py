@@ -13,7 +13,7 @@ from app.cli.failing import EXIT_FAILURE, reported_failures
 from app.cli.output import waiting
 from app.cli.read_once import read_models_at_end
 from app.cli.status_report import Seen, document, lines
-from app.domain.cluster_status import Facts, judge
+from app.delivery.cluster_status import Facts, judge
 from app.flows.status_records import is_ours, open_incidents, read_last_end, read_workers
 from app.kafka.group_lag import group_lag
 from app.readmodels.status_topic import read_status_once

@@ -9,9 +9,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 from app import __version__
-from app.domain.cluster_status import Facts, Finding, Judgement, ago, clock, live_workers, ranges, silent_workers
-from app.domain.state import PartitionState
-from app.domain.worker_status import AccountState, WorkerEnd, WorkerStatus
+from app.delivery.cluster_status import Facts, Finding, Judgement, ago, clock, live_workers, ranges, silent_workers
+from app.delivery.partition_record import PartitionState
+from app.delivery.worker_status import AccountState, WorkerEnd, WorkerStatus
 from app.readmodels import kpi
 
 WIDTH = 80

@@ -11,7 +11,7 @@ import typer
 
 from app.cli.failing import EXIT_FAILURE, CommandError, reported_failures
 from app.cli.output import show_table, waiting
-from app.domain.pipeline import NEW_GROUP, Pipeline, Role
+from app.delivery.pipeline import NEW_GROUP, Pipeline, Role
 from app.flows.adoption import Adoption, AdoptionRefused, look
 from app.flows.adoption import adopt as write_adoption
 from app.flows.identity import FLOW, identity_problems

@@ -15,8 +15,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 from app.cli.failing import EXIT_FAILURE, CommandError, reported_failures
 from app.cli.read_once import read_models_at_end
 from app.cli.verify_report import document, show
-from app.domain.findings import Status
 from app.flows.catalog import load_catalog
+from app.profile.holdings.findings import Status
 from app.readmodels import ReadModelUnavailable
 from app.settings import CmtSettings, KafkaSettings, SyncSettings, load
 

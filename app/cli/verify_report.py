@@ -9,9 +9,9 @@ from typing import Any
 import typer
 
 from app.cli.output import plain, show_facts
-from app.domain.drift import ColumnDrift, Drift
-from app.domain.findings import Finding, Status
-from app.domain.masking import MASK
+from app.profile.holdings.drift import ColumnDrift, Drift
+from app.profile.holdings.findings import Finding, Status
+from app.profile.masking import MASK
 
 # Of the consumers that could not be judged; all are in the JSON document.
 NOTES_SHOWN = 20

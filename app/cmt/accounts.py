@@ -14,9 +14,9 @@ from typing import Self
 
 from app.cmt.client import CmtClient
 from app.cmt.observer import CallObserver
-from app.domain.catalog_check import learned_types, mismatches
-from app.domain.column_types import ColumnTypes, Field
-from app.domain.entities import CONSUMER_ID_COLUMN, OWN_ACCOUNT, Catalog, EntityType
+from app.profile.catalog_check import learned_types, mismatches
+from app.profile.column_types import ColumnTypes, Field
+from app.profile.entities import CONSUMER_ID_COLUMN, OWN_ACCOUNT, Catalog, EntityType
 from app.settings import CmtSettings
 
 

@@ -11,9 +11,9 @@ from typing import Protocol
 from app.cmt.errors import CallFailed
 from app.cmt.results import RowResult
 from app.cmt.rights import Right
-from app.domain.entities import Catalog, EntityType, Row
-from app.domain.errors import CMT_PERMISSION, lookup
-from app.domain.permit import Permit
+from app.delivery.errors import CMT_PERMISSION, lookup
+from app.delivery.permit import Permit
+from app.profile.entities import Catalog, EntityType, Row
 
 # Too long for a consumer's ID, and says what it is to whoever finds it in a log of the other side.
 NOBODY = "profile-sync-asks-whether-anything-gets-through-0f6a7c1e5b9d4e0f"

@@ -20,9 +20,7 @@ from dataclasses import replace
 from types import TracebackType
 from typing import Generic, Self, TypeVar
 
-from app.cmt.errors import CallError, CallFailed, Verdict
-from app.cmt.http.answer import Answer, TransportFailed
-from app.cmt.http.transport import HttpTransport
+from app.cmt.errors import CallError, CallFailed, Verdict, entry_of, told
 from app.cmt.in_flight import InFlight
 from app.cmt.observer import CallObserver, Unobserved
 from app.cmt.prepared import PreparedWire
@@ -44,14 +42,16 @@ from app.cmt.token_answer import Token
 from app.cmt.tokens import TokenClient
 from app.cmt.values import unsendable
 from app.cmt.wire import Message
-from app.domain import errors as registry
-from app.domain.column_types import Field
-from app.domain.entities import CONSUMER_ID_COLUMN, Catalog, EntityType, Row
-from app.domain.errors import ErrorClass
-from app.domain.permit import Permit
-from app.domain.value_class import value_class
-from app.domain.xml_text import character_named, is_xml_text
-from app.settings import CmtSettings
+from app.delivery import errors as registry
+from app.delivery.errors import ErrorClass
+from app.delivery.permit import Permit
+from app.delivery.value_class import value_class
+from app.http.answer import Answer, FailureKind, TransportFailed
+from app.http.transport import HttpTransport, NotCertificates
+from app.profile.column_types import Field
+from app.profile.entities import CONSUMER_ID_COLUMN, Catalog, EntityType, Row
+from app.profile.xml_text import character_named, is_xml_text
+from app.settings import CmtSettings, ConfigurationError
 
 # Immediate repeats of a call, and the longest pause before one (jittered, so that lanes do not come back together).
 REPEATS = 2
@@ -133,9 +133,12 @@ class CmtClient:
         self._in_flight = InFlight(concurrency)
         self._rate = RateLimit(settings.rate_per_second, sleep=sleep)
         # One more for the token, so that calls that wait for it do not keep it from being fetched.
-        self._transport = HttpTransport(
-            timeout_seconds=settings.timeout_seconds, limit=concurrency + 1, ca_file=settings.ca_file
-        )
+        try:
+            self._transport = HttpTransport(
+                timeout_seconds=settings.timeout_seconds, limit=concurrency + 1, ca_file=settings.ca_file
+            )
+        except NotCertificates as problem:
+            raise ConfigurationError([f"CMT_CA_FILE: {problem}"]) from None
         self._tokens = TokenClient(settings, self._transport.post, on_refresh=self._observe.token, sleep=sleep)
         self._open = AsyncExitStack()
 
@@ -365,13 +368,14 @@ class CmtClient:
             outcome = call.label(result)
             return result
         except TransportFailed as failure:
-            outcome = failure.entry.code
+            entry = entry_of(failure)
+            outcome = entry.code
             # A request that was given up may still be carried out: what follows too soon may be overtaken by it.
-            given_up = failure.sent and failure.entry is registry.CMT_TIMEOUT
+            given_up = failure.sent and failure.kind is FailureKind.TIMEOUT
             wait = self._settings.timeout_seconds if given_up else None
             late_seconds = wait if wait is not None and call.operation != "retrieve" else 0.0
-            verdict = Verdict(failure.entry, outcome_unknown=failure.sent)
-            raise NoResult(verdict, f"{failure}.{_effect(failure, call.operation)}", wait, late_seconds) from None
+            verdict = Verdict(entry, outcome_unknown=failure.sent)
+            raise NoResult(verdict, f"{told(failure)}.{_effect(failure, call.operation)}", wait, late_seconds) from None
         except NoResult as problem:
             outcome = problem.verdict.entry.code
             raise

@@ -10,8 +10,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from app.cmt import texts
-from app.domain import errors as registry
-from app.domain.errors import ErrorEntry
+from app.delivery import errors as registry
+from app.delivery.errors import ErrorEntry
+from app.http.answer import FailureKind, TransportFailed
 
 _THROTTLED, _BLOCKED = 50100, 50200
 
@@ -43,6 +44,14 @@ TOKEN_FAULTS = frozenset(
 )
 _CLIENT_FAULTS = ("Client", "Sender", "MustUnderstand", "VersionMismatch")
 
+_FAILURES = {
+    FailureKind.ADDRESS: registry.CMT_ENDPOINT,
+    FailureKind.CONNECTION: registry.CMT_CONNECTION,
+    FailureKind.CERTIFICATE: registry.CMT_CERTIFICATE,
+    FailureKind.TIMEOUT: registry.CMT_TIMEOUT,
+    FailureKind.ANSWER: registry.CMT_MALFORMED,
+}
+
 # A row with one of these was not worked on to its end, even if it says OK: a batch that times out says so.
 _UNFINISHED = frozenset({71000, 71001, 71006})
 # Permanent and passing errors share this code.
@@ -61,6 +70,16 @@ _ROW_CODES = {
     70003: registry.CMT_DATA_EXTENSION,
     **dict.fromkeys((310007, 70000, 70001, 70002, 70004, 71003, 71004, 71005), registry.CMT_ROW_INVALID),
 }
+
+
+def entry_of(failure: TransportFailed) -> ErrorEntry:
+    """A request without an answer."""
+    return _FAILURES[failure.kind]
+
+
+def told(failure: TransportFailed) -> str:
+    """The failure in words, with what helps."""
+    return f"{failure}; CMT_CA_FILE adds a CA" if failure.kind is FailureKind.CERTIFICATE else str(failure)
 
 
 @dataclass(frozen=True, slots=True)

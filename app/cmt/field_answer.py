@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from app.cmt.reader import RetrieveAnswer
-from app.domain.column_types import ColumnType, Field, FieldType
+from app.profile.column_types import ColumnType, Field, FieldType
 
 _KNOWN = {kind.value.casefold(): kind for kind in FieldType}
 # Lengths have four digits at most; a number of any length must not become an int.

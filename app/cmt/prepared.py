@@ -17,7 +17,7 @@ from xml.sax.saxutils import escape
 from lxml import etree
 
 from app.cmt.wire import Message, Wire
-from app.domain.entities import Catalog, DataExtension, EntityType, Row, as_text
+from app.profile.entities import Catalog, DataExtension, EntityType, Row, as_text
 from app.settings import ConfigurationError
 
 # Marked places; plain words, so that they stand in a message as they are.

@@ -20,7 +20,6 @@ from app.cmt.errors import (
 )
 from app.cmt.field_answer import fields_of
 from app.cmt.good_answer import read_good_answer
-from app.cmt.http.answer import Answer
 from app.cmt.lenient_xml import stand_in_of
 from app.cmt.reader import (
     ColumnError,
@@ -31,13 +30,14 @@ from app.cmt.reader import (
     read_retrieve_answer,
     read_write_answer,
 )
-from app.domain import errors as registry
-from app.domain.column_types import Field
-from app.domain.entities import CONSUMER_ID_COLUMN, Catalog, DataExtension, Row
-from app.domain.errors import ErrorEntry
-from app.domain.keys import same_key_text
-from app.domain.masking import mask
-from app.domain.value_class import value_class
+from app.delivery import errors as registry
+from app.delivery.errors import ErrorEntry
+from app.delivery.value_class import value_class
+from app.http.answer import Answer
+from app.profile.column_types import Field
+from app.profile.entities import CONSUMER_ID_COLUMN, Catalog, DataExtension, Row
+from app.profile.keys import same_key_text
+from app.profile.masking import mask
 
 # Messages stand in Kafka headers, tickets and log lines.
 LONGEST_MESSAGE = 600

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import re
 
-from app.domain import errors as registry
-from app.domain.errors import ErrorEntry
+from app.delivery import errors as registry
+from app.delivery.errors import ErrorEntry
 
 # Real texts are short. What is longer than this is not searched.
 LONGEST = 4_000

@@ -16,11 +16,11 @@ from urllib.parse import urlsplit, urlunsplit
 import jwt
 
 from app.cmt.errors import CallError, CallFailed
-from app.cmt.http.address import is_secure
-from app.cmt.http.answer import Answer
 from app.cmt.texts import account_blocked
-from app.domain import errors as registry
-from app.domain.errors import ErrorEntry
+from app.delivery import errors as registry
+from app.delivery.errors import ErrorEntry
+from app.http.address import is_secure
+from app.http.answer import Answer
 
 # Replace a token when this share of its life is left, but no earlier than five minutes before its end (what the
 # vendor's own clients do, which with a life of under five minutes ask before every call).

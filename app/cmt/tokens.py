@@ -15,10 +15,10 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
-from app.cmt.errors import CallError, CallFailed
-from app.cmt.http.answer import Answer, TransportFailed
+from app.cmt.errors import CallError, CallFailed, told
 from app.cmt.token_answer import Token, read_token, token_failed, token_url
-from app.domain import errors as registry
+from app.delivery import errors as registry
+from app.http.answer import Answer, FailureKind, TransportFailed
 from app.settings import CmtSettings
 
 # Wrong credentials stay wrong: how long to wait before the endpoint is asked again doubles from the first to the last.
@@ -152,8 +152,8 @@ class TokenClient:
             try:
                 answer = await self._post(self._url, body, headers)
             except TransportFailed as failure:
-                if last or failure.entry is registry.CMT_TIMEOUT:
-                    raise token_failed(registry.CMT_TOKEN_UNAVAILABLE, f"{failure}.") from None
+                if last or failure.kind is FailureKind.TIMEOUT:
+                    raise token_failed(registry.CMT_TOKEN_UNAVAILABLE, f"{told(failure)}.") from None
             else:
                 if answer.status < 500 or answer.retry_after is not None or last:
                     return read_token(answer, asked_at, self._settings.soap_url)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from app.domain import errors as registry
-from app.domain.entities import DataExtension, Row
-from app.domain.errors import ErrorEntry
-from app.domain.xml_text import character_named, is_xml_text
+from app.delivery import errors as registry
+from app.delivery.errors import ErrorEntry
+from app.profile.entities import DataExtension, Row
+from app.profile.xml_text import character_named, is_xml_text
 
 
 def unsendable(table: DataExtension, row: Row, *, keys_only: bool) -> tuple[ErrorEntry, str] | None:

@@ -21,8 +21,8 @@ from lxml import etree
 from zeep.transports import Transport
 
 from app.bundled import schema_path
-from app.domain.entities import CONSUMER_ID_COLUMN, Catalog, DataExtension, EntityType, Row, Scalar, as_text
-from app.domain.value_class import value_class
+from app.delivery.value_class import value_class
+from app.profile.entities import CONSUMER_ID_COLUMN, Catalog, DataExtension, EntityType, Row, Scalar, as_text
 from app.settings import ConfigurationError
 
 PARTNER_API = "http://exacttarget.com/wsdl/partnerAPI"

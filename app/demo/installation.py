@@ -11,14 +11,14 @@ from typing import Any, TypeVar
 
 import aiohttp
 
+from app.broker.free_port import free_port
+from app.broker.readiness import listens
+from app.broker.sources import Broker
 from app.demo.clients import SimulatorClient, WorkerClient, announced_environment
 from app.demo.environment import SESSION_SECONDS, worker_variables
 from app.demo.failed import DemoFailed
 from app.demo.processes import ChildProcess, ChildProcesses, how_it_ended
 from app.kafka import topics
-from app.kafka.free_port import free_port
-from app.kafka.readiness import listens
-from app.kafka.sources import Broker
 from app.settings import KafkaSettings
 
 HOST = "127.0.0.1"

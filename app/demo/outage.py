@@ -8,6 +8,7 @@ from itertools import islice
 
 import aiohttp
 
+from app.delivery.errors import CMT_OUTAGE
 from app.demo.clients import SimulatorClient
 from app.demo.dead_letters import DeadLetter, DeadLetters
 from app.demo.faults import fault_rules
@@ -17,9 +18,8 @@ from app.demo.outage_plan import OutagePlan, outage_rules
 from app.demo.outage_story import Look, OutageIncident, OutageStory
 from app.demo.progress import Snapshot
 from app.demo.show import Show
-from app.domain.errors import CMT_OUTAGE
-from app.domain.samples import sample_events
 from app.kafka.admin import KafkaAccessError
+from app.profile.samples.samples import sample_events
 
 
 class Outage:

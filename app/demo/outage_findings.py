@@ -6,9 +6,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from app.delivery.errors import REGISTRY
 from app.demo.dead_letters import DeadLetter
 from app.demo.outage_story import OutageStory
-from app.domain.errors import REGISTRY
 
 
 @dataclass(frozen=True, slots=True)

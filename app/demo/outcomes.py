@@ -6,11 +6,11 @@ import json
 import time
 from collections.abc import Callable, Iterable, Iterator
 
+from app.delivery.outcome import Outcome
 from app.demo.clients import Totals
-from app.domain.entities import Catalog
-from app.domain.event import ProfileEvent, check_document, decode_document
-from app.domain.outcome import Outcome
-from app.domain.samples import sample_events, to_json
+from app.profile.entities import Catalog
+from app.profile.event import ProfileEvent, check_document, decode_document
+from app.profile.samples.samples import sample_events, to_json
 from app.readmodels import ReadModels
 from app.settings import KafkaSettings
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from app.kafka.child_process import spawn_bound
+from app.broker.child_process import spawn_bound
 
 # A worker lets calls under way end and leaves its group; a second interrupt does not wait for that.
 GRACE_SECONDS = 10.0

@@ -8,9 +8,9 @@ import time
 from collections.abc import Iterator
 
 from app.demo.failed import DemoFailed
-from app.domain.event import ProfileEvent
-from app.domain.samples import sample_events
 from app.flows.publishing import publish_events
+from app.profile.event import ProfileEvent
+from app.profile.samples.samples import sample_events
 from app.settings import KafkaSettings
 
 

@@ -10,11 +10,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from app.domain.entities import CONSUMER_ID_COLUMN, Catalog, EntityType
-from app.domain.event import Operation, ProfileEvent
-from app.domain.keys import Key
-from app.domain.outcome import Outcome
-from app.domain.projection import Rows, TextRow, apply
+from app.delivery.outcome import Outcome
+from app.profile.entities import CONSUMER_ID_COLUMN, Catalog, EntityType
+from app.profile.event import Operation, ProfileEvent
+from app.profile.holdings.projection import Rows, TextRow, apply
+from app.profile.keys import Key
 
 # Named of those that differ.
 EXAMPLES = 5

@@ -17,6 +17,9 @@ from typing import Any
 from rich.console import Console
 
 import app
+from app.broker import sources
+from app.broker.readiness import listens
+from app.broker.scratch_folder import ScratchFolder
 from app.demo.environment import foreign_variables, importable
 from app.demo.failed import DemoFailed
 from app.demo.installation import HOST
@@ -25,9 +28,6 @@ from app.demo.options import DemoOptions
 from app.demo.processes import ChildProcesses
 from app.demo.session import Session
 from app.demo.show import Show
-from app.kafka import sources
-from app.kafka.readiness import listens
-from app.kafka.scratch_folder import ScratchFolder
 from app.observe.logging import configure_logging
 from app.settings import GeneralSettings
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import aiohttp
 
+from app.broker.sources import Broker
 from app.demo.clients import TIMEOUT_SECONDS, SimulatorStats, Totals
 from app.demo.dead_letters import DeadLetters
 from app.demo.environment import invocation, lines_after_an_outage, lines_to_try
@@ -28,10 +29,9 @@ from app.demo.publishing import Publishing
 from app.demo.show import Show
 from app.demo.totals import Findings, problems, report
 from app.demo.verification import verify
-from app.domain.samples import sample_events
 from app.flows.catalog import load_catalog
 from app.kafka.admin import KafkaAccessError
-from app.kafka.sources import Broker
+from app.profile.samples.samples import sample_events
 
 LOOK_SECONDS = 0.5
 

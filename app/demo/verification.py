@@ -10,8 +10,8 @@ from app.demo.failed import DemoFailed
 from app.demo.outcomes import OutcomesUnreadable, published_events, read_outcomes
 from app.demo.rows import Expectation, compare, expect
 from app.demo.totals import Findings
-from app.domain.entities import Catalog, EntityType
-from app.domain.samples import sample_events
+from app.profile.entities import Catalog, EntityType
+from app.profile.samples.samples import sample_events
 from app.settings import KafkaSettings
 
 

@@ -29,7 +29,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 
-from app.domain.outcome import NotPermitted
+from app.delivery.outcome import NotPermitted
 from app.engine.doubts import Doubts
 from app.engine.throttle import Throttle
 

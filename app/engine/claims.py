@@ -1,6 +1,6 @@
 """What a partition's durable record must say before its partition is worked on, and where the work goes on.
 
-The record names the topic that its offsets belong to (``app/domain/pipeline.py``). It is compared at every claim and
+The record names the topic that its offsets belong to (``app/delivery/pipeline.py``). It is compared at every claim and
 every minute after that; a record of another topic is refused, because new events would be skipped as settled. So is a
 topic that holds another record at an offset that was settled, or has other partitions than the settings say.
 """
@@ -13,14 +13,14 @@ from dataclasses import dataclass, field
 
 import structlog
 
-from app.domain.dry_run import refusal as dry_run_refusal
-from app.domain.fingerprint import Fingerprint
-from app.domain.pipeline import NEW_GROUP, Pipeline, Role, compare, other_record, refusal
-from app.domain.resume import resume, undecided
-from app.domain.state import PartitionState, new_mark
+from app.delivery.dry_run import refusal as dry_run_refusal
+from app.delivery.partition_record import PartitionState, new_mark
+from app.delivery.pipeline import NEW_GROUP, Pipeline, Role, compare, other_record, refusal
+from app.delivery.resume import resume, undecided
+from app.delivery.settled_digest import Fingerprint
 from app.engine.context import EngineContext, EngineStopped
+from app.engine.flow import Seen, TopicsUnknown
 from app.engine.ledger import TopicPartition
-from app.engine.work import Seen, TopicsUnknown
 from app.observe.reminder import Reminder
 
 log = structlog.get_logger(__name__)

@@ -36,7 +36,7 @@ from aiokafka.errors import KafkaError
 from faust.transport.drivers.aiokafka import Consumer as AiokafkaConsumer
 from faust.types import TP
 
-from app.domain.record import SourceRecord
+from app.delivery.record import SourceRecord
 from app.engine.consumer_thread import End, HeartbeatThread
 from app.engine.ledger import TopicPartition
 from app.engine.ownership import Ownership

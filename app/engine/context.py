@@ -9,16 +9,16 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 
-from app.domain.backoff import delay_seconds
+from app.delivery.backoff import delay_seconds
 from app.engine.breaker import Breaker
+from app.engine.commit_turns import Turns
+from app.engine.flow import ConsumerStates, Flow, NoTopics, Observer, Topics
 from app.engine.gates import Gates
 from app.engine.lease import Lease
 from app.engine.ledger import Ledger
-from app.engine.producer import DurableProducer
 from app.engine.rights import Rights
-from app.engine.turns import Turns
 from app.engine.unreadable import Unreadable
-from app.engine.work import ConsumerStates, Flow, NoTopics, Observer, Topics
+from app.kafka.durable_producer import DurableProducer
 from app.settings import KafkaSettings, SyncSettings
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from app.domain.errors import lookup
-from app.domain.record import SourceRecord
-from app.domain.state import Verdict
-from app.engine.headers import SPRING_PREFIX, VALUE_OMITTED, Failing, dead_letter_headers, original
-from app.engine.producer import DurableProducer, TooLarge, Write
+from app.delivery.errors import lookup
+from app.delivery.headers import SPRING_PREFIX, VALUE_OMITTED, Failing, dead_letter_headers, original
+from app.delivery.partition_record import Verdict
+from app.delivery.record import SourceRecord
+from app.kafka.durable_producer import DurableProducer, TooLarge, Write
 
 
 def dead_letters(record: SourceRecord, verdict: Verdict, topic: str, group: str) -> tuple[Write, Write, Write]:

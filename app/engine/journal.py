@@ -14,17 +14,17 @@ from collections import OrderedDict
 from collections.abc import Callable, Collection, Mapping, MutableMapping
 from datetime import date
 
-from app.domain.archive import Move, plan_move
-from app.domain.consumer_state import ConsumerState, after_settling, consumer_key
-from app.domain.counts import Settlement
-from app.domain.fingerprint import Fingerprint
-from app.domain.record import SourceRecord
-from app.domain.state import Forwarded, PartitionState, Verdict, partition_key
-from app.domain.value_class import value_class
-from app.engine.fingerprints import Fingerprints
-from app.engine.producer import DurableProducer, Write
-from app.engine.turns import Turn
-from app.engine.work import ConsumerStates, StatesUnavailable
+from app.delivery.closed_days import Move, plan_move
+from app.delivery.consumer_record import ConsumerState, consumer_key
+from app.delivery.counts import Settlement
+from app.delivery.partition_record import Forwarded, PartitionState, Verdict, partition_key
+from app.delivery.record import SourceRecord
+from app.delivery.settled_digest import Fingerprint
+from app.delivery.value_class import value_class
+from app.engine.commit_turns import Turn
+from app.engine.flow import AfterSettling, ConsumerStates, StatesUnavailable
+from app.engine.settled_digests import Fingerprints
+from app.kafka.durable_producer import DurableProducer, Write
 
 Change = Callable[[PartitionState], None]
 
@@ -153,6 +153,7 @@ class Journal:
         decided_upto: given the decided offsets above the record's ``upto``, the highest offset of the main topic with
             nothing undecided at or below it (None: nothing fetched yet).
         retry_from: nothing of the retry topic below this offset is still needed (None: nothing fetched yet).
+        after_settling: what a settled event makes of its consumer's record.
         table: the state table's memory, kept equal to its log.
         closing: when and what of the counts leaves the record.
         turn: this partition's among all of the worker.
@@ -169,6 +170,7 @@ class Journal:
         state_topic: str,
         consumers_topic: str,
         consumers: ConsumerRecords,
+        after_settling: AfterSettling,
         decided_upto: Callable[[Collection[int]], int | None],
         retry_from: Callable[[], int | None],
         table: MutableMapping[bytes, bytes],
@@ -184,6 +186,7 @@ class Journal:
         self._producer = producer
         self._state_topic = state_topic
         self._consumers_topic = consumers_topic
+        self._after_settling = after_settling
         self._decided_upto = decided_upto
         self._retry_from = retry_from
         self._table = table
@@ -308,7 +311,7 @@ class Journal:
                 epoch, before = found
                 if epoch != self._epoch:
                     outranked.append(consumer_key(self._partition, epoch, consumer))
-            fresh[consumer] = after_settling(before, staged.offset, staged.settlement, now_ms)
+            fresh[consumer] = self._after_settling(before, staged.offset, staged.settlement, now_ms)
         if not fresh:
             return
         writes = [

@@ -11,7 +11,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from app.domain.outcome import NotPermitted
+from app.delivery.outcome import NotPermitted
 
 
 class LeaseLost(NotPermitted):

@@ -22,20 +22,20 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMappi
 
 import structlog
 
-from app.domain.archive import document_keys
-from app.domain.pipeline import NEW_GROUP
-from app.domain.state import PartitionState, partition_key
+from app.delivery.closed_days import document_keys
+from app.delivery.partition_record import PartitionState, partition_key
+from app.delivery.pipeline import NEW_GROUP
 from app.engine.claims import Claims, Position
+from app.engine.commit_turns import Turn
 from app.engine.context import EngineContext, EngineStopped, now_ms
+from app.engine.flow import TopicsUnknown
 from app.engine.healing import STALL_SECONDS, Healing
 from app.engine.holds import OF_PARTITION, holds
 from app.engine.journal import Closing, ConsumerRecords, Journal
 from app.engine.ledger import TopicPartition
 from app.engine.partition import Partition
-from app.engine.producer import Write
 from app.engine.state_records import StateRecords
-from app.engine.turns import Turn
-from app.engine.work import TopicsUnknown
+from app.kafka.durable_producer import Write
 
 log = structlog.get_logger(__name__)
 
@@ -271,6 +271,7 @@ class Ownership:
             state_topic=kafka.state_topic,
             consumers_topic=kafka.consumers_topic,
             consumers=ConsumerRecords(number, epoch, context.states),
+            after_settling=context.flow.after_settling,
             decided_upto=lambda done: context.ledger.settled_upto((kafka.topic, number), done),
             retry_from=lambda: context.ledger.committable((kafka.retry_topic, number)),
             table=self._table,

@@ -6,7 +6,7 @@ import asyncio
 import heapq
 from collections.abc import Iterable
 
-from app.domain.state import Forwarded
+from app.delivery.partition_record import Forwarded
 
 
 class ParkedConsumer:

@@ -30,22 +30,21 @@ from dataclasses import dataclass, replace
 
 import structlog
 
-from app.domain.counts import Settlement
-from app.domain.errors import EVENT_TOO_LARGE, SYNC_BUG
-from app.domain.event import InvalidEvent
-from app.domain.outcome import Failure, NotPermitted, Settle, TryAgain
-from app.domain.record import SourceRecord, day_of
-from app.domain.state import EVENT_ID_BYTES, OFFSET_BYTES, Forwarded, Verdict, consumer_bytes, dated_bytes
+from app.delivery.counts import Settlement
+from app.delivery.errors import EVENT_TOO_LARGE, SYNC_BUG
+from app.delivery.headers import Failing, cut, retry_headers, source_of
+from app.delivery.outcome import Failure, InvalidEvent, NotPermitted, Settle, TryAgain
+from app.delivery.partition_record import EVENT_ID_BYTES, OFFSET_BYTES, Forwarded, Verdict, consumer_bytes, dated_bytes
+from app.delivery.record import SourceRecord, day_of
 from app.engine.call_permit import CallPermit
 from app.engine.context import EngineContext, EngineStopped, now_ms
 from app.engine.dead_letters import send_dead_letter
-from app.engine.headers import Failing, cut, retry_headers, source_of
+from app.engine.flow import Follows, Result, Work
 from app.engine.journal import Journal
 from app.engine.parked import ParkedConsumer
 from app.engine.partition_tasks import Abandoned, PartitionTasks
-from app.engine.producer import TooLarge, Write
 from app.engine.wanted import Wanted
-from app.engine.work import Follows, Result, Work
+from app.kafka.durable_producer import TooLarge, Write
 from app.observe.redaction import hash_consumer
 
 log = structlog.get_logger(__name__)

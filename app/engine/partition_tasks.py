@@ -8,8 +8,8 @@ from collections.abc import Coroutine, Iterator
 
 from app.engine.breaker import Breaker, TargetDown
 from app.engine.context import EngineContext
+from app.engine.flow import Result
 from app.engine.lease import LeaseLost
-from app.engine.work import Result
 
 # How often a worker whose lease ran out looks whether a heartbeat brought it back.
 LEASE_POLL_SECONDS = 0.05

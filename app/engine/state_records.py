@@ -11,9 +11,9 @@ from typing import Any
 
 import structlog
 
-from app.domain.archive import parse_document_key
-from app.domain.state import PartitionState, StateError, parse_partition_key, unreadable_record
-from app.domain.state_fields import LARGEST
+from app.delivery.closed_days import parse_document_key
+from app.delivery.partition_record import PartitionState, StateError, parse_partition_key, unreadable_record
+from app.delivery.state_fields import LARGEST
 from app.engine.context import EngineStopped
 
 log = structlog.get_logger(__name__)

@@ -13,13 +13,13 @@ import faust
 import structlog
 from faust.types import TP
 
+from app.delivery.headers import NotOurCopy
 from app.engine.consumer import Arrival, LedgerConsumer
 from app.engine.context import EngineContext
-from app.engine.headers import NotOurCopy
+from app.engine.flow import TopicsUnknown
 from app.engine.ledger import TopicPartition
 from app.engine.ownership import Ownership
 from app.engine.watch import Watch
-from app.engine.work import TopicsUnknown
 
 log = structlog.get_logger(__name__)
 

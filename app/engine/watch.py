@@ -14,7 +14,6 @@ from app.engine.faust_tasks import WHAT_TO_DO, FaustTasks
 from app.engine.holds import NOT_TAKEN
 from app.engine.ledger import TopicPartition
 from app.engine.ownership import Ownership
-from app.engine.producer import ProducerEnded
 from app.engine.watchdog import (
     LAST_CALL_SECONDS,
     NO_ANSWER,
@@ -25,6 +24,7 @@ from app.engine.watchdog import (
     Standstill,
     Watchdog,
 )
+from app.kafka.durable_producer import ProducerEnded
 
 log = structlog.get_logger(__name__)
 

@@ -21,13 +21,13 @@ from app.cmt.accounts import AccountClients
 from app.cmt.canary import gets_through
 from app.cmt.client import CmtClient
 from app.cmt.errors import CallError, CallFailed
-from app.domain.entities import Catalog, EntityType
-from app.domain.errors import EVENT_MARKET_UNKNOWN, ErrorClass, lookup
-from app.domain.event import ProfileEvent, unknown_market
-from app.domain.outcome import Attempt, Failure, Phase, RecordCount
+from app.delivery.errors import EVENT_MARKET_UNKNOWN, ErrorClass, lookup
+from app.delivery.outcome import Attempt, Failure, Phase, RecordCount
 from app.engine.breaker import Breaker
 from app.flows.outage import TargetHealth
 from app.observe.metrics import Metrics
+from app.profile.entities import Catalog, EntityType
+from app.profile.event import ProfileEvent, unknown_market
 from app.settings import CmtSettings, SyncSettings
 from app.sinks import Permit, Sink
 from app.sinks.cmt import CmtSink

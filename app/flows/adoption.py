@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from confluent_kafka import KafkaError, Producer, TopicPartition
 from confluent_kafka.admin import OffsetSpec
 
-from app.domain.pipeline import Pipeline, compare
-from app.domain.state import partition_key
-from app.flows.fingerprints import differing
+from app.delivery.partition_record import partition_key
+from app.delivery.pipeline import Pipeline, compare
 from app.flows.identity import running_pipeline
+from app.flows.settled_digests import differing
 from app.kafka.admin import TIMEOUT_SECONDS, Admin, KafkaAccessError
 from app.kafka.clients import producer_config
 from app.kafka.group import members

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from app.domain.plan import contradiction
 from app.flows.catalog import load_catalog
 from app.kafka.clients import ssl_context
+from app.profile.plan import contradiction
 from app.settings import ConfigurationError, WorkerSettings
 
 

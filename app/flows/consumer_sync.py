@@ -1,7 +1,7 @@
 """Profiles to Marketing Cloud: the life of an event, as the engine's flow.
 
 1. ``read``: bytes to a checked event, or ``InvalidEvent`` (dead letter, no incident).
-2. ``run``: the sink runs the event's calls once; the outcome table (``app/domain/outcome.py``) says what follows.
+2. ``run``: the sink runs the event's calls once; the outcome table (``app/profile/outcome_table.py``) says what follows.
 3. A transient failure with attempts left: the engine parks the consumer and runs the event again later.
 4. Settled: the counts of the attempt that settled it. ``failed`` goes to the dead-letter topic and, being about the
    parent, an erasure or the event as a whole, becomes an incident. ``partial`` is logged and counted
@@ -16,21 +16,23 @@ from dataclasses import replace
 
 import structlog
 
-from app.domain.consumer_state import ConsumerState
-from app.domain.counts import EVENT_ENTITY, FailureCount, Settlement
-from app.domain.entities import OWN_ACCOUNT, Catalog, EntityType
-from app.domain.errors import CMT_NOT_ALLOWED, CMT_PERMISSION, SYNC_COPY_LOST, SYNC_SUPERSEDED, ErrorEntry
-from app.domain.event import UNKNOWN_MARKET, InvalidEvent, ProfileEvent, read_event
-from app.domain.outcome import Attempt, Failure, Outcome, Phase, RecordCount, Settle, decide
-from app.domain.record import SourceRecord
-from app.domain.row_digests import Digests
-from app.domain.state import Verdict
-from app.domain.supersedes import Superseded, deleted_rows, what_is_left
-from app.engine.work import Follows, Permit, Result, Work
+from app.delivery.alert import Alert, Severity
+from app.delivery.consumer_record import ConsumerState
+from app.delivery.counts import EVENT_ENTITY, FailureCount, Settlement
+from app.delivery.errors import CMT_NOT_ALLOWED, CMT_PERMISSION, SYNC_COPY_LOST, SYNC_SUPERSEDED, ErrorEntry
+from app.delivery.outcome import UNKNOWN_MARKET, Attempt, Failure, InvalidEvent, Outcome, Phase, RecordCount, Settle
+from app.delivery.partition_record import Verdict
+from app.delivery.record import SourceRecord
+from app.engine.flow import Follows, Permit, Result, Work
 from app.flows.failed_calls import FailedCalls
 from app.flows.outage import right_entity
-from app.incidents.alert import Alert, Severity
 from app.observe.redaction import hash_consumer
+from app.profile.consumer_history import after_settling
+from app.profile.entities import OWN_ACCOUNT, Catalog, EntityType
+from app.profile.event import ProfileEvent, read_event
+from app.profile.holdings.row_digests import Digests
+from app.profile.outcome_table import decide
+from app.profile.supersedes import Superseded, deleted_rows, what_is_left
 from app.settings import SyncSettings
 from app.sinks import Sink
 
@@ -185,6 +187,12 @@ class ConsumerSync:
         """With an alert, unless nothing is really done: the topic may be that of a group that does it."""
         return replace(decision, alert=not self._dry_run)
 
+    def after_settling(
+        self, before: ConsumerState | None, offset: int, settlement: Settlement, settled_ms: int
+    ) -> ConsumerState:
+        """What the event leaves of its consumer: its last events, its rows, and what may not be undone."""
+        return after_settling(before, offset, settlement, settled_ms)
+
     def alert(self, record: SourceRecord, verdict: Verdict) -> tuple[bytes, bytes]:
         """The alert of a failed event; its key keeps all alerts of one incident in one partition."""
         settlement = verdict.settlement
@@ -267,7 +275,7 @@ def _consumer_of(record: SourceRecord) -> str | None:
 
 def _grouped(failures: Iterable[Failure], first: Failure | None) -> Iterable[FailureCount]:
     """One count per entity and reason; the failure that decided the outcome comes first."""
-    counted = Counter((failure.entity.value, failure.code) for failure in failures)
-    leading = (first.entity.value, first.code) if first else None
+    counted = Counter((failure.entity, failure.code) for failure in failures)
+    leading = (first.entity, first.code) if first else None
     for (entity, code), count in sorted(counted.items(), key=lambda item: item[0] != leading):
         yield FailureCount(entity, code, count)

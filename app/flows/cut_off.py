@@ -7,10 +7,10 @@ import time
 
 import structlog
 
-from app.domain.counts import EVENT_ENTITY
-from app.domain.errors import SYNC_CUT_OFF
-from app.engine.producer import DurableProducer, Write
-from app.incidents.alert import Alert, Severity
+from app.delivery.alert import Alert, Severity
+from app.delivery.counts import EVENT_ENTITY
+from app.delivery.errors import SYNC_CUT_OFF
+from app.kafka.durable_producer import DurableProducer, Write
 from app.observe.metrics import Metrics
 from app.settings import KafkaSettings
 

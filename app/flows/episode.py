@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from app.incidents.alert import AlertKind
+from app.delivery.alert import AlertKind
 
 # Trouble is over when it has been away for this share of the time that makes an incident of it.
 QUIET_SHARE = 0.5

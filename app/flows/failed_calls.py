@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import structlog
 
-from app.domain.outcome import Failure, TryAgain
-from app.engine.work import Follows, Result, Work
+from app.delivery.outcome import Failure, TryAgain
+from app.engine.flow import Follows, Result, Work
 from app.observe.redaction import hash_consumer
 
 log = structlog.get_logger(__name__)
@@ -56,7 +56,7 @@ class FailedCalls:
                 consumer=hash_consumer(work.consumer),
                 account=account,
                 market=market,
-                entity=failure.entity.value,
+                entity=failure.entity,
                 phase=failure.phase.value,
                 reason=failure.code,
                 detail=failure.message,

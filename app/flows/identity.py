@@ -5,9 +5,9 @@ from __future__ import annotations
 from confluent_kafka import TopicPartition
 from confluent_kafka.admin import OffsetSpec
 
-from app.domain.pipeline import NEW_GROUP, Pipeline, Role, compare, other_record, refusal
-from app.flows.fingerprints import differing
+from app.delivery.pipeline import NEW_GROUP, Pipeline, Role, compare, other_record, refusal
 from app.flows.pipeline_topics import topics_by_role
+from app.flows.settled_digests import differing
 from app.kafka.admin import TIMEOUT_SECONDS, Admin
 from app.kafka.group import read_upto
 from app.kafka.topic_ids import topic_id

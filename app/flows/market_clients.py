@@ -10,8 +10,8 @@ from typing import Self
 from app.cmt.accounts import AccountClients
 from app.cmt.client import CmtClient
 from app.cmt.errors import CallFailed
-from app.domain.entities import OWN_ACCOUNT, Catalog
-from app.domain.errors import REGISTRY
+from app.delivery.errors import REGISTRY
+from app.profile.entities import OWN_ACCOUNT, Catalog
 from app.settings import CmtSettings
 
 # An account that fails so many times in a row is left alone from then on.

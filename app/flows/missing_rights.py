@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from app.cmt.rights import Right
-from app.domain.entities import EntityType
+from app.profile.entities import EntityType
 
 
 @dataclass(frozen=True, slots=True)

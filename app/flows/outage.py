@@ -17,9 +17,9 @@ import structlog
 
 from app.cmt.client import FIELDS
 from app.cmt.rights import Right
-from app.domain.counts import EVENT_ENTITY
-from app.domain.entities import OWN_ACCOUNT
-from app.domain.errors import (
+from app.delivery.alert import Alert, AlertKind, Severity
+from app.delivery.counts import EVENT_ENTITY
+from app.delivery.errors import (
     CMT_BLOCKED,
     CMT_NOT_ALLOWED,
     CMT_OUTAGE,
@@ -31,12 +31,12 @@ from app.domain.errors import (
     lookup,
 )
 from app.engine.breaker import Breaker
-from app.engine.producer import DurableProducer, Write
 from app.flows.episode import Episode
 from app.flows.missing_rights import MissingRights
-from app.incidents.alert import Alert, AlertKind, Severity
+from app.kafka.durable_producer import DurableProducer, Write
 from app.observe.background import must_run
 from app.observe.metrics import Metrics
+from app.profile.entities import OWN_ACCOUNT
 from app.settings import KafkaSettings
 
 log = structlog.get_logger(__name__)

@@ -13,21 +13,21 @@ from urllib.parse import urlsplit
 import structlog
 
 from app import __version__
-from app.domain.cluster_status import Facts, Judgement, judge
-from app.domain.counts import EVENT_ENTITY, Settlement
-from app.domain.errors import REGISTRY
-from app.domain.invalid_window import WINDOW_MS, InvalidWindow
-from app.domain.outcome import Outcome
-from app.domain.worker_status import LAST_END_KEY, AccountState, AccountStatus, ReasonStatus, WorkerEnd, WorkerStatus
-from app.engine.producer import DurableProducer, Write
+from app.delivery.alert import Alert, Severity
+from app.delivery.cluster_status import Facts, Judgement, judge
+from app.delivery.counts import EVENT_ENTITY, Settlement
+from app.delivery.errors import REGISTRY
+from app.delivery.invalid_window import WINDOW_MS, InvalidWindow
+from app.delivery.outcome import Outcome
+from app.delivery.worker_status import LAST_END_KEY, AccountState, AccountStatus, ReasonStatus, WorkerEnd, WorkerStatus
 from app.engine.stream import Stream
 from app.flows.accounts import Account, Accounts
 from app.flows.identity import FLOW
 from app.flows.outage import OutageWatch
 from app.flows.status_board import StatusBoard
 from app.flows.status_records import is_ours
-from app.incidents.alert import Alert, Severity
 from app.kafka.clients import aiokafka_producer_config
+from app.kafka.durable_producer import DurableProducer, Write
 from app.observe.health import Readiness
 from app.readmodels.status_topic import StatusFollower
 from app.settings import WorkerSettings

@@ -8,10 +8,10 @@ from collections.abc import Collection, Iterable, Mapping
 from confluent_kafka import TopicPartition
 from confluent_kafka.admin import OffsetSpec
 
-from app.domain.fingerprint import Fingerprint
-from app.domain.pipeline import Pipeline, Role
-from app.engine.work import Seen, TopicsUnknown
-from app.flows.fingerprints import read_fingerprints
+from app.delivery.pipeline import Pipeline, Role
+from app.delivery.settled_digest import Fingerprint
+from app.engine.flow import Seen, TopicsUnknown
+from app.flows.settled_digests import read_fingerprints
 from app.kafka.admin import Admin, KafkaAccessError
 from app.kafka.topic_ids import topic_id
 from app.kafka.topic_specs import TopicState, partition_problems, topic_specs

@@ -9,12 +9,12 @@ from typing import BinaryIO
 
 from confluent_kafka import KafkaError
 
-from app.domain.entities import Catalog
-from app.domain.errors import EVENT_TOO_LARGE
-from app.domain.event import ProfileEvent
-from app.domain.event_lines import RejectedLine, read_event_lines
-from app.domain.samples import to_json
+from app.delivery.errors import EVENT_TOO_LARGE
 from app.kafka.publisher import DELIVERY_SECONDS, Publisher, is_too_large
+from app.profile.entities import Catalog
+from app.profile.event import ProfileEvent
+from app.profile.event_lines import RejectedLine, read_event_lines
+from app.profile.samples.samples import to_json
 from app.settings import KafkaSettings
 
 

@@ -7,12 +7,12 @@ from dataclasses import replace
 
 from app.cmt.client import CmtClient
 from app.cmt.errors import CallFailed
-from app.domain.diff import EntityRow
-from app.domain.drift import Comparison
-from app.domain.entities import Catalog
-from app.domain.errors import CMT_ROW_ERROR
-from app.domain.findings import Action, Write
-from app.domain.keys import batches, identity, key_of
+from app.delivery.errors import CMT_ROW_ERROR
+from app.profile.diff import EntityRow
+from app.profile.entities import Catalog
+from app.profile.holdings.drift import Comparison
+from app.profile.holdings.findings import Action, Write
+from app.profile.keys import batches, identity, key_of
 
 NOT_SENT = "not sent: one before it failed"
 DRY_RUN = "not sent: SYNC_DRY_RUN"

@@ -6,9 +6,9 @@ import asyncio
 
 import structlog
 
-from app.domain.consumer_state import ConsumerState
+from app.delivery.consumer_record import ConsumerState
 from app.engine.context import EngineStopped
-from app.engine.work import StatesUnavailable
+from app.engine.flow import StatesUnavailable
 from app.readmodels import ReadModels, ReadModelUnavailable
 from app.settings import KafkaSettings
 

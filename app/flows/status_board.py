@@ -10,12 +10,12 @@ from typing import Self
 
 import structlog
 
-from app.domain.cluster_status import FORGOTTEN_MS, OpenIncident, live_workers
-from app.domain.errors import CMT_NOT_ALLOWED, CMT_OUTAGE, CMT_PERMISSION, CMT_RATE_LIMITED
-from app.domain.worker_status import LAST_END_KEY, WorkerEnd, WorkerStatus
-from app.engine.producer import DurableProducer, Write
+from app.delivery.cluster_status import FORGOTTEN_MS, OpenIncident, live_workers
+from app.delivery.errors import CMT_NOT_ALLOWED, CMT_OUTAGE, CMT_PERMISSION, CMT_RATE_LIMITED
+from app.delivery.worker_status import LAST_END_KEY, WorkerEnd, WorkerStatus
 from app.flows.status_records import INCIDENT_PREFIX, open_incidents, read_incidents, read_last_end, read_workers
 from app.incidents.memory import Remembered
+from app.kafka.durable_producer import DurableProducer, Write
 from app.observe.background import must_run
 from app.observe.reminder import Reminder
 from app.readmodels.status_topic import StatusFollower

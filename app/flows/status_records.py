@@ -5,8 +5,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from app.domain.cluster_status import OpenIncident
-from app.domain.worker_status import (
+from app.delivery.cluster_status import OpenIncident
+from app.delivery.worker_status import (
     LARGEST_BYTES,
     LAST_END_KEY,
     PREFIX,

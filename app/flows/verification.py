@@ -4,7 +4,7 @@
    is not judged. So does a later event that failed: it may have written a part. But a consumer of whom there are none
    but failed events, and whose parent row is not there, is *missing*.
 2. The last full state is read from the main topic by the offset in the consumer's record. When it is not there any more
-   the record's list of keys and digests says what should be held; see ``app/domain/expected_state.py``.
+   the record's list of keys and digests says what should be held; see ``app/profile/holdings/expected_state.py``.
 3. All rows are retrieved and compared. Where they differ, the record and the end of the main topic are read once more:
    when an event came meanwhile, the consumer is pending.
 4. Consumers whose IDs Marketing Cloud takes for one (they differ in case or trailing blanks alone) are not compared:
@@ -24,12 +24,18 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from app.cmt.errors import CallFailed
-from app.domain.consumer_state import ConsumerState
-from app.domain.drift import Comparison, Held, compare
-from app.domain.entities import Catalog, EntityType, Row
-from app.domain.errors import CMT_CONSUMER_SPELLING
-from app.domain.event import InvalidEvent, Operation, ProfileEvent, read_event, unknown_market
-from app.domain.expected_state import (
+from app.delivery.consumer_record import ConsumerState
+from app.delivery.errors import CMT_CONSUMER_SPELLING
+from app.delivery.outcome import InvalidEvent
+from app.delivery.record import SourceRecord
+from app.flows.market_clients import AccountUnavailable, Market, MarketClients
+from app.flows.repair import repair
+from app.kafka.admin import KafkaAccessError
+from app.kafka.topic_reader import SettledEvents
+from app.profile.entities import Catalog, EntityType, Row
+from app.profile.event import Operation, ProfileEvent, read_event, unknown_market
+from app.profile.holdings.drift import Comparison, Held, compare
+from app.profile.holdings.expected_state import (
     NOT_IN_KAFKA,
     Expectation,
     ParentRow,
@@ -38,13 +44,8 @@ from app.domain.expected_state import (
     failed_since,
     only_failed,
 )
-from app.domain.findings import Finding, Status
-from app.domain.keys import folded, same_key_text, spellings
-from app.domain.record import SourceRecord
-from app.flows.market_clients import AccountUnavailable, Market, MarketClients
-from app.flows.repair import repair
-from app.flows.settled_events import SettledEvents
-from app.kafka.admin import KafkaAccessError
+from app.profile.holdings.findings import Finding, Status
+from app.profile.keys import folded, same_key_text, spellings
 from app.readmodels import ReadModels, ReadModelUnavailable
 from app.settings import CmtSettings, KafkaSettings
 

@@ -16,18 +16,16 @@ import uvloop
 from aiokafka.errors import KafkaError
 
 from app import __version__
-from app.domain.counts import Settlement
-from app.domain.dry_run import refusal_of_group
-from app.domain.pipeline import Pipeline
-from app.domain.record import SourceRecord
+from app.delivery.counts import Settlement
+from app.delivery.dry_run import refusal_of_group
+from app.delivery.pipeline import Pipeline
+from app.delivery.record import SourceRecord
 from app.engine.context import EngineContext, EngineStopped, Room
+from app.engine.flow import Topics, TopicsUnknown
 from app.engine.gates import Gates
 from app.engine.lease import Lease
 from app.engine.ledger import Ledger
-from app.engine.producer import DurableProducer
-from app.engine.refusals import what_to_do
 from app.engine.stream import Stream
-from app.engine.work import Topics, TopicsUnknown
 from app.flows.accounts import Accounts
 from app.flows.catalog import load_catalog
 from app.flows.consumer_sync import ConsumerSync
@@ -43,7 +41,9 @@ from app.incidents.desk import open_desk
 from app.kafka import topics
 from app.kafka.admin import Admin, KafkaAccessError
 from app.kafka.clients import aiokafka_producer_config, bootstrap_servers, faust_connection
+from app.kafka.durable_producer import DurableProducer
 from app.kafka.limits import copy_bytes
+from app.kafka.refusals import what_to_do
 from app.kafka.start_offsets import place_group
 from app.kafka.topic_specs import Problem
 from app.observe.freed_memory import few_arenas, given_back

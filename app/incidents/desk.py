@@ -23,8 +23,8 @@ from typing import Self
 
 import structlog
 
-from app.domain.backoff import delay_seconds
-from app.incidents.alert import Alert, AlertKind, UnreadableAlert, correlation_id
+from app.delivery.alert import Alert, AlertKind, UnreadableAlert, correlation_id
+from app.delivery.backoff import delay_seconds
 from app.incidents.ending import UNREADABLE_MS, why_over
 from app.incidents.log_only import LogOnly
 from app.incidents.memory import IncidentMemory, ProcessMemory, Remembered, remember

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from app.incidents.alert import Severity
+from app.delivery.alert import Severity
 from app.incidents.memory import Remembered
 
 # An incident that we may not read counts as open for a day at most.

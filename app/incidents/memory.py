@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 import orjson
 
-from app.incidents.alert import LAST_MOMENT_MS, Alert, Severity
+from app.delivery.alert import LAST_MOMENT_MS, Alert, Severity
 from app.incidents.tickets import Incident
 
 FORMAT = 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from app.incidents.alert import Alert, AlertKind
+from app.delivery.alert import Alert, AlertKind
 
 # Events named in a ticket.
 EVENTS_NAMED = 10

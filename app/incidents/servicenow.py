@@ -20,7 +20,7 @@ import aiohttp
 import structlog
 
 from app import __version__
-from app.domain.retry_after import retry_after_seconds
+from app.http.retry_after import retry_after_seconds
 from app.incidents.bounded import read_bounded, read_json, stated_reason
 from app.incidents.tickets import Incident, TicketError
 from app.observe.redaction import mask_text

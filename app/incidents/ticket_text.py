@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from app.domain.counts import EVENT_ENTITY
-from app.domain.errors import REGISTRY
-from app.domain.masking import mask
-from app.incidents.alert import Alert, Severity
+from app.delivery.alert import Alert, Severity
+from app.delivery.counts import EVENT_ENTITY
+from app.delivery.errors import REGISTRY
 from app.incidents.ending import moment
 from app.incidents.memory import Remembered
+from app.profile.masking import mask
 
 _SUMMARY_LENGTH = 160
 _MESSAGE_LENGTH = 1000

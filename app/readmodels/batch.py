@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from app.domain.archive import parse_document_key
-from app.domain.consumer_state import ConsumerState, parse_consumer_key
-from app.domain.state import StateError, parse_partition_key
+from app.delivery.closed_days import parse_document_key
+from app.delivery.consumer_record import ConsumerState, parse_consumer_key
+from app.delivery.partition_record import StateError, parse_partition_key
 
 TopicPartition = tuple[str, int]
 
@@ -32,7 +32,7 @@ class Unreadable:
 @dataclass(slots=True)
 class Batch:
     """Changes by key, and how far they bring us (``positions``: the next offset to read). ``documents`` are those of
-    closed days, see ``app/domain/archive.py``.
+    closed days, see ``app/delivery/closed_days.py``.
 
     A record of a partition is not opened here: it is large, written with every group commit, and only the newest one
     is ever looked at. A record of a consumer is small and checked, so that a broken one leaves the one before in place.

@@ -6,8 +6,9 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import TypedDict
 
-from app.domain.consumer_state import RECENT_KEPT, ConsumerState
-from app.domain.state import PartitionState
+from app.delivery.consumer_record import ConsumerState
+from app.delivery.partition_record import PartitionState
+from app.profile.consumer_history import RECENT_KEPT
 
 
 class ParkedView(TypedDict):

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any, TypedDict
 
-from app.domain.counts import Cell, Counts, cells, is_folded
-from app.domain.outcome import Outcome
-from app.domain.state import PartitionState
+from app.delivery.counts import Cell, Counts, cells, is_folded
+from app.delivery.outcome import Outcome
+from app.delivery.partition_record import PartitionState
 
 OUTCOMES: tuple[str, ...] = tuple(outcome.value for outcome in Outcome)
 

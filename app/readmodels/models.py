@@ -19,10 +19,10 @@ from typing import TypeVar
 import structlog
 from confluent_kafka import KafkaError, KafkaException
 
-from app.domain.archive import decode_document, document_keys
-from app.domain.consumer_state import ConsumerState
-from app.domain.counts import Counts, added
-from app.domain.state import PartitionState, StateError
+from app.delivery.closed_days import decode_document, document_keys
+from app.delivery.consumer_record import ConsumerState
+from app.delivery.counts import Counts, added
+from app.delivery.partition_record import PartitionState, StateError
 from app.kafka.admin import KafkaAccessError
 from app.readmodels.follower import EndBehind, Follower, SessionOver
 from app.readmodels.progress import Progress

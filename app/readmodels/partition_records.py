@@ -9,8 +9,14 @@ import structlog
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import OffsetSpec
 
-from app.domain.archive import parse_document_key
-from app.domain.state import PartitionState, StateError, parse_partition_key, partition_key, unreadable_record
+from app.delivery.closed_days import parse_document_key
+from app.delivery.partition_record import (
+    PartitionState,
+    StateError,
+    parse_partition_key,
+    partition_key,
+    unreadable_record,
+)
 from app.kafka.admin import Admin, KafkaAccessError
 from app.kafka.clients import consumer_config
 from app.settings import KafkaSettings

@@ -1,6 +1,6 @@
 """Marketing Cloud as a sink: runs the plan of an event, call by call.
 
-What follows a failure is decided by ``stops_attempt`` (``app/domain/outcome.py``); these rules are kept here, because
+What follows a failure is decided by ``stops_attempt`` (``app/profile/outcome_table.py``); these rules are kept here, because
 they are about the plan as a whole:
 
 * ``replace``: UPDATE posts nothing until every row that was found is deleted.
@@ -40,15 +40,16 @@ from app.cmt.canary import allows
 from app.cmt.errors import CallError, CallFailed
 from app.cmt.results import RowResult
 from app.cmt.rights import Right
-from app.domain.counts import RowKey
-from app.domain.diff import same_row
-from app.domain.entities import Catalog, EntityType, Row
-from app.domain.errors import CMT_NOT_ALLOWED, CMT_PERMISSION, CMT_ROW_ERROR, CMT_ROW_KEPT
-from app.domain.event import Operation, ProfileEvent
-from app.domain.keys import batches, identity
-from app.domain.outcome import Attempt, Failure, NotPermitted, Phase, RecordCount, stops_attempt
-from app.domain.plan import Action, Step, contradiction, deletes_of, narrow, plan_reconcile, plan_replace
+from app.delivery.counts import RowKey
+from app.delivery.errors import CMT_NOT_ALLOWED, CMT_PERMISSION, CMT_ROW_ERROR, CMT_ROW_KEPT
+from app.delivery.outcome import Attempt, Failure, NotPermitted, Phase, RecordCount
 from app.observe.redaction import hash_consumer
+from app.profile.diff import same_row
+from app.profile.entities import Catalog, EntityType, Row
+from app.profile.event import Operation, ProfileEvent
+from app.profile.keys import batches, identity
+from app.profile.outcome_table import stops_attempt
+from app.profile.plan import Action, Step, contradiction, deletes_of, narrow, plan_reconcile, plan_replace
 from app.settings import ConfigurationError, SyncSettings
 from app.sinks.parents import SeenParents
 from app.sinks.sink import Permit

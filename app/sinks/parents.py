@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 
-from app.domain.entities import Row, as_text
+from app.profile.entities import Row, as_text
 
 # About 200 bytes each.
 CONSUMERS_MOST = 50_000

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from app.domain.event import ProfileEvent
-from app.domain.outcome import Attempt
-from app.domain.permit import Permit
+from app.delivery.outcome import Attempt
+from app.delivery.permit import Permit
+from app.profile.event import ProfileEvent
 
 __all__ = ["Permit", "Sink"]
 

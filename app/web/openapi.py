@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from app import __version__
-from app.domain.counts import MARKETS_PER_DAY, OTHER_MARKETS
+from app.delivery.counts import MARKETS_PER_DAY, OTHER_MARKETS
 from app.readmodels.kpi import OUTCOMES
 
 _COUNT = {"type": "integer", "minimum": 0}

@@ -11,10 +11,10 @@ from typing import Any
 
 from aiohttp import web
 
-from app.domain.counts import MARKETS_PER_DAY
-from app.domain.entities import EntityType
-from app.domain.errors import REGISTRY
-from app.domain.state import PartitionState
+from app.delivery.counts import MARKETS_PER_DAY
+from app.delivery.errors import REGISTRY
+from app.delivery.partition_record import PartitionState
+from app.profile.entities import EntityType
 from app.readmodels import kpi
 from app.web.auth import Scope, forbidden
 from app.web.forms import csrf_token, with_csrf

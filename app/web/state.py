@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from aiohttp import web
 
-from app.domain.cluster_status import CATCHING_UP, Judgement
-from app.domain.state import PartitionState
+from app.delivery.cluster_status import CATCHING_UP, Judgement
+from app.delivery.partition_record import PartitionState
 from app.observe.health import Readiness
 from app.observe.metrics import Metrics
 from app.readmodels import ReadModels

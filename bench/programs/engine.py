@@ -12,13 +12,13 @@ from pathlib import Path
 
 import uvloop
 
-from app.cmt.http.transport import HttpTransport
-from app.domain.entities import EntityType
-from app.domain.event import ProfileEvent
-from app.domain.outcome import Attempt, RecordCount
+from app.delivery.outcome import Attempt, RecordCount
 from app.flows.accounts import Accounts
 from app.flows.worker import Worker
+from app.http.transport import HttpTransport
 from app.observe.logging import configure_logging
+from app.profile.entities import EntityType
+from app.profile.event import ProfileEvent
 from app.settings import WorkerSettings
 from app.sinks.sink import Permit
 from bench.programs.post import BODY, HEADERS, IN_FLIGHT

@@ -11,7 +11,7 @@ import traceback
 from collections.abc import Sequence
 from dataclasses import replace
 
-from app.kafka.distribution import BrokerStartError, libraries
+from app.broker.distribution import BrokerStartError, libraries
 from tests import private_network
 from tests.chaos.event_calls import STRATEGIES, Strategy
 from tests.chaos.report import Line, describe, print_table

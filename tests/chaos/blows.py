@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from app.kafka.local_broker import LocalBroker
+from app.broker.local_broker import LocalBroker
 from tests.chaos.schedule import SLOTS, Act, Blow, Deed, Schedule
 from tests.chaos.surroundings import Surroundings
 from tests.integration.worker.deployment import Deployment

@@ -7,10 +7,10 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from app.domain.entities import Catalog, EntityType
-from app.domain.event import ProfileEvent
-from app.domain.outcome import Outcome
-from app.domain.projection import Rows, apply
+from app.delivery.outcome import Outcome
+from app.profile.entities import Catalog, EntityType
+from app.profile.event import ProfileEvent
+from app.profile.holdings.projection import Rows, apply
 from tests.chaos.evidence import Evidence, Source, events_of, valid
 from tests.chaos.order import Explanation
 

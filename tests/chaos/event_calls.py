@@ -31,8 +31,8 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Literal, Protocol
 
-from app.domain.entities import CHILD_TYPES, CONSUMER_ID_COLUMN, Catalog, DataExtension, EntityType, Row, as_text
-from app.domain.event import DeleteScope, Operation, ProfileEvent
+from app.profile.entities import CHILD_TYPES, CONSUMER_ID_COLUMN, Catalog, DataExtension, EntityType, Row, as_text
+from app.profile.event import DeleteScope, Operation, ProfileEvent
 from tests.chaos.held import Content, Held, Place
 from tests.integration.worker.simulator_probe import Call
 

@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from app.domain.entities import EntityType
-from app.domain.event import InvalidEvent, ProfileEvent
-from app.domain.record import SourceRecord
+from app.delivery.outcome import InvalidEvent
+from app.delivery.record import SourceRecord
+from app.profile.entities import EntityType
+from app.profile.event import ProfileEvent
 from tests.chaos.blows import Done
 from tests.chaos.event_calls import Strategy
 from tests.integration.worker.deployment import Deployment, Published, without_nulls

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-from app.domain.entities import Catalog
+from app.profile.entities import Catalog
 from tests.integration.worker.simulator_probe import Call
 
 # Data extension and values of the primary key.

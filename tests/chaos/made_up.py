@@ -10,12 +10,12 @@ from datetime import UTC, datetime
 from typing import Any
 
 from app.bundled import schema_path
-from app.domain.entities import CHILD_TYPES, EntityType, as_text, parse_catalog
-from app.domain.event import DeleteScope, InvalidEvent, Operation, ProfileEvent, read_event
-from app.domain.outcome import Outcome
-from app.domain.plan import Action, narrow, plan_reconcile
-from app.domain.projection import Rows, apply, expected_rows
-from app.domain.record import SourceRecord
+from app.delivery.outcome import InvalidEvent, Outcome
+from app.delivery.record import SourceRecord
+from app.profile.entities import CHILD_TYPES, EntityType, as_text, parse_catalog
+from app.profile.event import DeleteScope, Operation, ProfileEvent, read_event
+from app.profile.holdings.projection import Rows, apply, expected_rows
+from app.profile.plan import Action, narrow, plan_reconcile
 from tests.chaos.event_calls import Strategy
 from tests.chaos.evidence import Answers, DeadLetter, Evidence, Source
 from tests.integration.worker.deployment import without_nulls

@@ -24,8 +24,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from app.domain.entities import Catalog
-from app.domain.event import ProfileEvent
+from app.profile.entities import Catalog
+from app.profile.event import ProfileEvent
 from tests.chaos.event_calls import AfterFailure, Identity, Phase, Strategy, identity, phases_of
 from tests.chaos.held import Held
 from tests.integration.worker.simulator_probe import Call

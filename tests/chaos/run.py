@@ -11,9 +11,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from app.broker.local_broker import LocalBroker
 from app.bundled import schema_path
-from app.domain.entities import parse_catalog
-from app.kafka.local_broker import LocalBroker
+from app.profile.entities import parse_catalog
 from tests.chaos import events
 from tests.chaos.blows import Blows
 from tests.chaos.event_calls import Strategy

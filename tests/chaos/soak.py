@@ -11,7 +11,7 @@ import os
 import secrets
 import sys
 
-from app.kafka.distribution import libraries
+from app.broker.distribution import libraries
 from tests import private_network
 from tests.chaos.report import describe
 from tests.chaos.run import Run, carry_out

@@ -8,9 +8,10 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 
-from app.domain.event import InvalidEvent, ProfileEvent, read_event
-from app.domain.projection import Rows
-from app.domain.record import SourceRecord
+from app.delivery.outcome import InvalidEvent
+from app.delivery.record import SourceRecord
+from app.profile.event import ProfileEvent, read_event
+from app.profile.holdings.projection import Rows
 from tests.chaos.event_calls import STRATEGIES, Strategy
 from tests.chaos.events import HOT_CONSUMERS, consumer_ids, drafts
 from tests.chaos.made_up import CATALOG, attempt_of, numbered

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from app.domain.entities import CHILD_TYPES
+from app.profile.entities import CHILD_TYPES
 from tests.chaos.event_calls import phases_of
 from tests.chaos.events import date_of
 from tests.chaos.evidence import events_of

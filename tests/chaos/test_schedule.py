@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.domain.event import InvalidEvent, read_event
-from app.domain.record import SourceRecord
+from app.delivery.outcome import InvalidEvent
+from app.delivery.record import SourceRecord
+from app.profile.event import read_event
 from app.simulator.faults import FaultRule, Kind
 from tests.chaos.__main__ import brokers_of, plan_of
 from tests.chaos.events import drafts

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from app.kafka.distribution import BrokerStartError, libraries
+from app.broker.distribution import BrokerStartError, libraries
 from tests import private_network
 
 BLOWS = "packets to the CMT dropped,offsets deleted,packets to Kafka dropped,no right to read"

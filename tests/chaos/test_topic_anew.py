@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from app.domain.pipeline import Difference, Pipeline, Role, refusal
+from app.delivery.pipeline import Difference, Pipeline, Role, refusal
 from tests.chaos.made_up import CATALOG, evidence
 from tests.chaos.topic_anew import concerning, refusal_problem
 from tests.chaos.verdict import judge, together

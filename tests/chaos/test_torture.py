@@ -9,7 +9,7 @@ import os
 
 import pytest
 
-from app.kafka.distribution import BrokerStartError
+from app.broker.distribution import BrokerStartError
 from tests.chaos.report import describe
 from tests.chaos.run import Run, carry_out
 from tests.chaos.schedule import Blow

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from app.domain.entities import EntityType
+from app.profile.entities import EntityType
 from tests.chaos.blows import Done
 from tests.chaos.event_calls import identity
 from tests.chaos.evidence import Answers, Evidence

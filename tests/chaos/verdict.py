@@ -7,9 +7,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from app.cmt.canary import NOBODY
-from app.domain.entities import Catalog, EntityType
-from app.domain.outcome import Outcome
-from app.domain.projection import expected_rows
+from app.delivery.outcome import Outcome
+from app.profile.entities import Catalog, EntityType
+from app.profile.holdings.projection import expected_rows
 from tests.chaos.blows import Done
 from tests.chaos.counts import Violation, wrong_counts
 from tests.chaos.evidence import Evidence, Source, events_of, seconds, valid

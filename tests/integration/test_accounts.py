@@ -16,11 +16,12 @@ import pytest
 from aiohttp import web
 
 from app.bundled import schema_path
-from app.domain.entities import Catalog, EntityType, parse_catalog
-from app.domain.event import UNKNOWN_MARKET, DeleteScope, Operation, ProfileEvent
-from app.domain.outcome import Attempt, Settle, decide
+from app.delivery.outcome import UNKNOWN_MARKET, Attempt, Settle
 from app.flows.accounts import Accounts
 from app.observe.metrics import Metrics
+from app.profile.entities import Catalog, EntityType, parse_catalog
+from app.profile.event import DeleteScope, Operation, ProfileEvent
+from app.profile.outcome_table import decide
 from app.settings import CmtSettings, SyncSettings
 from app.simulator.server import Simulator
 

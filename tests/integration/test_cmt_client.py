@@ -19,8 +19,8 @@ from app.cmt.client import CmtClient
 from app.cmt.errors import CallError, CallFailed
 from app.cmt.results import write_results
 from app.cmt.rights import Right
-from app.domain.entities import Catalog, EntityType, Row, parse_catalog
-from app.domain.errors import lookup
+from app.delivery.errors import lookup
+from app.profile.entities import Catalog, EntityType, Row, parse_catalog
 from app.settings import CmtSettings
 from app.simulator.server import Simulator
 

@@ -12,10 +12,10 @@ import uvloop
 from app.bundled import schema_path
 from app.cmt.client import CmtClient
 from app.cmt.errors import CallFailed
-from app.cmt.http.answer import TransportFailed
-from app.cmt.http.connection import HttpConnection
-from app.cmt.http.transport import HttpTransport
-from app.domain.entities import EntityType, parse_catalog
+from app.http.answer import TransportFailed
+from app.http.connection import HttpConnection
+from app.http.transport import HttpTransport
+from app.profile.entities import EntityType, parse_catalog
 from app.settings import CmtSettings
 from app.simulator.server import Simulator
 from tests.integration.http_servers import hello, raw_server, serving
@@ -107,7 +107,7 @@ async def test_the_kernel_tries_no_longer_than_a_call_may_take(monkeypatch: pyte
             limits.append(opened.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT))
             super().connection_made(transport)
 
-    monkeypatch.setattr("app.cmt.http.dialling.HttpConnection", Watched)
+    monkeypatch.setattr("app.http.dialling.HttpConnection", Watched)
     async with serving(hello) as url, HttpTransport(timeout_seconds=7.5, limit=1) as transport:
         await transport.post(url, b"", {})
     assert limits == [7500]

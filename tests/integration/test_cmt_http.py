@@ -13,9 +13,9 @@ import pytest
 import uvloop
 from aiohttp import web
 
-from app.cmt.http import transport as transport_module
-from app.cmt.http.answer import TransportFailed
-from app.cmt.http.transport import HttpTransport
+from app.http import transport as transport_module
+from app.http.answer import FailureKind, TransportFailed
+from app.http.transport import HttpTransport
 from tests.integration.http_servers import hello, raw_server, serving
 
 
@@ -155,7 +155,7 @@ async def failed(url: str) -> TransportFailed:
     async with HttpTransport(timeout_seconds=5, limit=1) as transport:
         with pytest.raises(TransportFailed) as caught:
             await transport.post(url, b"", {})
-    assert (caught.value.entry.code, caught.value.sent) == ("CMT-CONNECTION", False)
+    assert (caught.value.kind, caught.value.sent) == (FailureKind.CONNECTION, False)
     return caught.value
 
 
@@ -163,7 +163,7 @@ async def test_a_handshake_that_never_ends_was_never_sent(monkeypatch: pytest.Mo
     async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read()
 
-    monkeypatch.setattr("app.cmt.http.dialling.CONNECT_SECONDS", 0.2)
+    monkeypatch.setattr("app.http.dialling.CONNECT_SECONDS", 0.2)
     async with raw_server(talk) as port:
         assert "does not take connections" in str(await failed(f"https://127.0.0.1:{port}/"))
 
@@ -185,8 +185,8 @@ async def test_a_request_whose_turn_does_not_come_in_time_was_never_sent() -> No
             await transport.post(url, b"second", {})
         with pytest.raises(TransportFailed) as given_up:
             await first
-    assert (second.value.entry.code, second.value.sent) == ("CMT-CONNECTION", False)
-    assert (given_up.value.entry.code, given_up.value.sent) == ("CMT-TIMEOUT", True)
+    assert (second.value.kind, second.value.sent) == (FailureKind.CONNECTION, False)
+    assert (given_up.value.kind, given_up.value.sent) == (FailureKind.TIMEOUT, True)
     assert seen == [b"first"]
 
 

@@ -14,9 +14,9 @@ from aiohttp import web
 from app.bundled import schema_path
 from app.cmt.client import CmtClient
 from app.cmt.errors import CallFailed
-from app.cmt.http.answer import TransportFailed
-from app.cmt.http.transport import HttpTransport
-from app.domain.entities import EntityType, parse_catalog
+from app.http.answer import FailureKind, TransportFailed
+from app.http.transport import HttpTransport
+from app.profile.entities import EntityType, parse_catalog
 from app.settings import CmtSettings, ConfigurationError
 from tests.integration.http_servers import hello, raw_server, serving
 
@@ -55,9 +55,8 @@ async def test_connections_are_kept_and_used_again() -> None:
 async def test_a_certificate_of_an_unknown_authority_is_refused(server_tls: ssl.SSLContext) -> None:
     async with serving(hello, server_tls) as url:
         failure = await failure_of(url)
-    assert (failure.entry.code, failure.sent) == ("CMT-CERTIFICATE", False)
+    assert (failure.kind, failure.sent) == (FailureKind.CERTIFICATE, False)
     assert "is refused (" in str(failure)
-    assert "CMT_CA_FILE" in str(failure)
 
 
 async def test_a_certificate_of_the_configured_authority_is_accepted(server_tls: ssl.SSLContext, ca_file: Path) -> None:
@@ -72,7 +71,7 @@ async def test_a_certificate_for_another_host_is_refused(authority: trustme.CA, 
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert("elsewhere.example").configure_cert(context)
     async with serving(hello, context) as url:
-        assert (await failure_of(url, ca_file=ca_file)).entry.code == "CMT-CERTIFICATE"
+        assert (await failure_of(url, ca_file=ca_file)).kind == FailureKind.CERTIFICATE
 
 
 async def test_what_is_no_tls_is_no_refused_certificate() -> None:
@@ -83,7 +82,7 @@ async def test_what_is_no_tls_is_no_refused_certificate() -> None:
 
     async with raw_server(talk) as port:
         failure = await failure_of(f"https://127.0.0.1:{port}/")
-    assert (failure.entry.code, failure.sent) == ("CMT-CONNECTION", False)
+    assert (failure.kind, failure.sent) == (FailureKind.CONNECTION, False)
 
 
 @pytest.mark.parametrize(
@@ -121,6 +120,7 @@ async def test_a_message_says_what_is_known_of_the_write(
                     await client.retrieve(EntityType.PET, "c1")
     error = caught.value.error
     assert error.message.endswith(said)
+    assert ("CMT_CA_FILE" in error.message) == (answer is None)
     assert (error.code, error.outcome_unknown) == (
         ("CMT-CERTIFICATE", False) if answer is None else ("CMT-CONNECTION", True)
     )
@@ -130,13 +130,15 @@ async def test_a_message_says_what_is_known_of_the_write(
 def test_a_ca_file_without_certificates_is_refused_by_name(tmp_path: Path) -> None:
     path = tmp_path / "empty.pem"
     path.write_text("no certificates here")
-    with pytest.raises(ConfigurationError, match="CMT_CA_FILE"):
-        HttpTransport(timeout_seconds=5, limit=2, ca_file=path)
+    catalog = parse_catalog(schema_path("data-extensions.json").read_bytes())
+    settings = CmtSettings(auth_url="https://127.0.0.1", client_id="x", client_secret="y", ca_file=path)  # type: ignore[arg-type]
+    with pytest.raises(ConfigurationError, match=r"CMT_CA_FILE: .*empty\.pem holds no PEM certificates"):
+        CmtClient(settings, catalog)
 
 
 async def test_plain_http_to_another_machine_is_refused_before_anything_is_sent() -> None:
     failure = await failure_of("http://192.0.2.1/Service.asmx")
-    assert (failure.entry.code, failure.sent) == ("CMT-ENDPOINT", False)
+    assert (failure.kind, failure.sent) == (FailureKind.ADDRESS, False)
 
 
 async def test_a_token_answer_cannot_send_calls_to_a_plain_address() -> None:
@@ -172,7 +174,7 @@ async def never(request: web.Request) -> web.Response:
 async def test_a_request_without_an_answer_ends_at_the_deadline() -> None:
     async with serving(never) as url:
         failure = await failure_of(url, timeout_seconds=0.3)
-    assert (failure.entry.code, failure.sent) == ("CMT-TIMEOUT", True)
+    assert (failure.kind, failure.sent) == (FailureKind.TIMEOUT, True)
 
 
 async def test_the_deadline_is_not_rounded_up_to_a_full_second() -> None:
@@ -193,25 +195,25 @@ async def test_an_answer_that_trickles_meets_the_same_deadline() -> None:
             await asyncio.sleep(0.02)
 
     async with serving(trickle) as url:
-        assert (await failure_of(url, timeout_seconds=0.3)).entry.code == "CMT-TIMEOUT"
+        assert (await failure_of(url, timeout_seconds=0.3)).kind == FailureKind.TIMEOUT
 
 
 async def test_a_refused_connection_was_never_sent() -> None:
     async with raw_server(lambda reader, writer: asyncio.sleep(0)) as port:
         pass
     failure = await failure_of(f"http://127.0.0.1:{port}")
-    assert (failure.entry.code, failure.sent) == ("CMT-CONNECTION", False)
+    assert (failure.kind, failure.sent) == (FailureKind.CONNECTION, False)
 
 
 @pytest.mark.parametrize(
-    ("answer", "code"),
+    ("answer", "kind"),
     [
-        (b"", "CMT-CONNECTION"),
-        (b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\ncut off", "CMT-CONNECTION"),
-        (b"220 mail.example ESMTP\r\n", "CMT-MALFORMED"),
+        (b"", FailureKind.CONNECTION),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\ncut off", FailureKind.CONNECTION),
+        (b"220 mail.example ESMTP\r\n", FailureKind.ANSWER),
     ],
 )
-async def test_a_broken_answer_leaves_the_outcome_open(answer: bytes, code: str) -> None:
+async def test_a_broken_answer_leaves_the_outcome_open(answer: bytes, kind: FailureKind) -> None:
     async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
         writer.write(answer)
@@ -219,7 +221,7 @@ async def test_a_broken_answer_leaves_the_outcome_open(answer: bytes, code: str)
 
     async with raw_server(talk) as port:
         failure = await failure_of(f"http://127.0.0.1:{port}")
-    assert (failure.entry.code, failure.sent) == (code, True)
+    assert (failure.kind, failure.sent) == (kind, True)
 
 
 async def test_https_goes_through_the_proxy_and_loopback_http_does_not(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -237,7 +239,7 @@ async def test_https_goes_through_the_proxy_and_loopback_http_does_not(monkeypat
             monkeypatch.delenv(name, raising=False)
         failure = await failure_of("https://x.example/Service.asmx")
         assert "proxy" in str(failure)
-        assert (failure.entry.code, failure.sent) == ("CMT-CONNECTION", False)
+        assert (failure.kind, failure.sent) == (FailureKind.CONNECTION, False)
         assert asked == [b"CONNECT x.example:443 HTTP/1.1"]
         async with HttpTransport(timeout_seconds=5, limit=2) as transport:
             assert (await transport.post(url, b"you", {})).body == b"hello you"

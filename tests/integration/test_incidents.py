@@ -15,7 +15,7 @@ import pytest
 from aiohttp import web
 from structlog.testing import capture_logs
 
-from app.incidents.alert import Alert, AlertKind, correlation_id
+from app.delivery.alert import Alert, AlertKind, correlation_id
 from app.incidents.desk import IncidentDesk, open_desk
 from app.incidents.servicenow import ServiceNow
 from app.incidents.tickets import Incident, TicketError

@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 from confluent_kafka.admin import AdminClient, NewTopic
 
-from app.kafka.distribution import BrokerStartError
-from app.kafka.local_broker import LocalBroker
-from app.kafka.readiness import answers, listens
+from app.broker.distribution import BrokerStartError
+from app.broker.local_broker import LocalBroker
+from app.broker.readiness import answers, listens
 from tests.brokers import own_broker
 from tests.kafka_probe import Eventually, KafkaProbe
 

@@ -12,22 +12,22 @@ from pathlib import Path
 
 import pytest
 
-from app.kafka import scratch_folder
-from app.kafka.child_process import end, spawn_bound
-from app.kafka.scratch_folder import ScratchFolder
+from app.broker import scratch_folder
+from app.broker.child_process import end, spawn_bound
+from app.broker.scratch_folder import ScratchFolder
 from tests.kafka_probe import Eventually
 
 PARENT = """
 import sys, time
 from pathlib import Path
-from app.kafka.child_process import spawn_bound
+from app.broker.child_process import spawn_bound
 print(spawn_bound(["sleep", "600"], output=Path(sys.argv[1])).pid, flush=True)
 time.sleep(600)
 """
 
 OWNER = """
 import time
-from app.kafka.scratch_folder import ScratchFolder
+from app.broker.scratch_folder import ScratchFolder
 folder = ScratchFolder()
 print(folder.path, flush=True)
 time.sleep(600)

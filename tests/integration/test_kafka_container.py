@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from app.kafka import sources
-from app.kafka.container_broker import ContainerBroker, engine_answers, environment
-from app.kafka.distribution import BrokerStartError, java, libraries
-from app.kafka.free_port import free_port
-from app.kafka.local_broker import LocalBroker
+from app.broker import sources
+from app.broker.container_broker import ContainerBroker, engine_answers, environment
+from app.broker.distribution import BrokerStartError, java, libraries
+from app.broker.free_port import free_port
+from app.broker.local_broker import LocalBroker
 
 
 class _Engine(BaseHTTPRequestHandler):

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from app.kafka import distribution
-from app.kafka.distribution import BrokerStartError, cache_folder, java, kafka_version, libraries
+from app.broker import distribution
+from app.broker.distribution import BrokerStartError, cache_folder, java, kafka_version, libraries
 
 # Writes down that it ran, takes its time, and leaves one jar, as Maven would.
 MAVEN = """#!/bin/sh
@@ -77,7 +77,7 @@ def test_jars_are_fetched_once(programs: Path, tmp_path: Path) -> None:
 
 def test_processes_that_ask_at_once_share_one_fetch(programs: Path, tmp_path: Path) -> None:
     log = _maven(programs, tmp_path)
-    ask = [sys.executable, "-c", "from app.kafka.distribution import libraries; print(libraries())"]
+    ask = [sys.executable, "-c", "from app.broker.distribution import libraries; print(libraries())"]
 
     asking = [subprocess.Popen(ask, stdout=subprocess.PIPE, text=True) for _ in range(3)]
     answers = {process.communicate(timeout=60)[0].strip() for process in asking}

@@ -22,11 +22,11 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
+from app.broker.broker_config import SecureListener
+from app.broker.local_broker import LocalBroker
 from app.kafka import topics
 from app.kafka.admin import KafkaAccessError
-from app.kafka.broker_config import SecureListener
 from app.kafka.clients import aiokafka_config, aiokafka_producer_config, consumer_config, producer_config
-from app.kafka.local_broker import LocalBroker
 from app.kafka.topic_specs import topic_specs
 from app.settings import KafkaSettings
 from tests.brokers import own_broker

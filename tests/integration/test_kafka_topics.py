@@ -18,11 +18,11 @@ from confluent_kafka.admin import (
     ResourceType,
 )
 
+from app.broker.free_port import free_port
+from app.broker.sources import Broker
 from app.kafka import topics
 from app.kafka.admin import KafkaAccessError
-from app.kafka.free_port import free_port
 from app.kafka.limits import STATE_RECORD_BYTES, copy_bytes
-from app.kafka.sources import Broker
 from app.settings import HEADER_ROOM_BYTES, KafkaSettings
 from tests.kafka_probe import Eventually, KafkaProbe, MakeKafkaSettings
 

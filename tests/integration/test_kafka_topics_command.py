@@ -7,8 +7,8 @@ import json
 import pytest
 from typer.testing import CliRunner, Result
 
+from app.broker.free_port import free_port
 from app.cli.topics import topics
-from app.kafka.free_port import free_port
 from app.settings import KafkaSettings
 from tests.kafka_probe import MakeKafkaSettings
 

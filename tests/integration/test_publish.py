@@ -13,15 +13,15 @@ from typing import Any
 
 import pytest
 
+from app.broker.free_port import free_port
+from app.broker.local_broker import LocalBroker
 from app.bundled import schema_path
-from app.domain.entities import parse_catalog
-from app.domain.event import read_event
-from app.domain.record import SourceRecord
-from app.domain.samples import sample_events, to_json
+from app.delivery.record import SourceRecord
 from app.flows.publishing import publish_events, publish_lines
-from app.kafka.free_port import free_port
-from app.kafka.local_broker import LocalBroker
 from app.kafka.topics import create
+from app.profile.entities import parse_catalog
+from app.profile.event import read_event
+from app.profile.samples.samples import sample_events, to_json
 from app.settings import KafkaSettings
 from tests.brokers import own_broker
 from tests.kafka_probe import Eventually, KafkaProbe, MakeKafkaSettings, Record

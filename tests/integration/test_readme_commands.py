@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from confluent_kafka import Producer
 
-from app.kafka.free_port import free_port
+from app.broker.free_port import free_port
 from tests.kafka_probe import Eventually
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -14,11 +14,11 @@ from confluent_kafka import TopicPartition
 from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, NewTopic
 from structlog.testing import capture_logs
 
-from app.domain.archive import document_key, encode_document
-from app.domain.consumer_state import ConsumerState, consumer_key
-from app.domain.counts import Counts
-from app.domain.state import PartitionState, partition_key
-from app.kafka.local_broker import LocalBroker
+from app.broker.local_broker import LocalBroker
+from app.delivery.closed_days import document_key, encode_document
+from app.delivery.consumer_record import ConsumerState, consumer_key
+from app.delivery.counts import Counts
+from app.delivery.partition_record import PartitionState, partition_key
 from app.readmodels import ReadModels, ReadModelUnavailable
 from app.readmodels.batch import Batch
 from app.readmodels.kpi import Filter, daily

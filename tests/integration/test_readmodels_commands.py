@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from app.kafka import sources
+from app.broker import sources
 from app.settings import KafkaSettings
 from tests.integration.web_site import own_state_topics, tell_a_story
 from tests.kafka_probe import KafkaProbe

@@ -8,9 +8,9 @@ import pytest
 from confluent_kafka import Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
-from app.flows.settled_events import NEAR, SettledEvents
+from app.broker.free_port import free_port
 from app.kafka.admin import KafkaAccessError
-from app.kafka.free_port import free_port
+from app.kafka.topic_reader import NEAR, SettledEvents
 from app.settings import KafkaSettings
 from tests.kafka_probe import DEADLINE_SECONDS
 

@@ -13,11 +13,12 @@ import pytest
 
 from app.bundled import schema_path
 from app.cmt.client import CmtClient
-from app.domain.entities import Catalog, EntityType, parse_catalog
-from app.domain.event import DeleteScope, Operation, ProfileEvent
-from app.domain.outcome import Attempt, Outcome, Settle, TryAgain, decide
-from app.domain.projection import Rows, expected_rows
-from app.domain.samples import sample_events
+from app.delivery.outcome import Attempt, Outcome, Settle, TryAgain
+from app.profile.entities import Catalog, EntityType, parse_catalog
+from app.profile.event import DeleteScope, Operation, ProfileEvent
+from app.profile.holdings.projection import Rows, expected_rows
+from app.profile.outcome_table import decide
+from app.profile.samples.samples import sample_events
 from app.settings import CmtSettings, SyncSettings
 from app.simulator.server import Simulator
 from app.sinks import Sink

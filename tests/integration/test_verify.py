@@ -14,13 +14,13 @@ from confluent_kafka import TopicPartition
 from confluent_kafka.admin import AdminClient
 from typer.testing import CliRunner, Result
 
+from app.broker import sources
+from app.broker.free_port import free_port
 from app.bundled import schema_path
 from app.cli import cli
 from app.cmt.client import CmtClient
-from app.domain.entities import EntityType, Row, parse_catalog
-from app.domain.samples import sample_events, to_json
-from app.kafka import sources
-from app.kafka.free_port import free_port
+from app.profile.entities import EntityType, Row, parse_catalog
+from app.profile.samples.samples import sample_events, to_json
 from app.settings import CmtSettings
 from tests.integration.worker.deployment import Deployment, deployed, without_nulls
 from tests.integration.worker.profiles import (

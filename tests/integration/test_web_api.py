@@ -24,11 +24,11 @@ from jsonschema import Draft202012Validator, FormatChecker
 from jwt.algorithms import ECAlgorithm, RSAAlgorithm
 from structlog.testing import capture_logs
 
-from app.domain.consumer_state import consumer_key
-from app.domain.counts import MARKETS_PER_DAY
-from app.domain.outcome import Outcome
-from app.domain.state import partition_key
-from app.kafka import sources
+from app.broker import sources
+from app.delivery.consumer_record import consumer_key
+from app.delivery.counts import MARKETS_PER_DAY
+from app.delivery.outcome import Outcome
+from app.delivery.partition_record import partition_key
 from app.observe.health import Kind, Reason
 from app.observe.metrics import Gauges
 from app.settings import KafkaSettings, WebSettings

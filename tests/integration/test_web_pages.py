@@ -15,11 +15,11 @@ import pytest
 import pytest_asyncio
 import trustme
 
-from app.domain.counts import FailureCount
-from app.domain.errors import CMT_TIMEOUT
-from app.domain.outcome import Outcome
-from app.domain.state import partition_key
-from app.kafka import sources
+from app.broker import sources
+from app.delivery.counts import FailureCount
+from app.delivery.errors import CMT_TIMEOUT
+from app.delivery.outcome import Outcome
+from app.delivery.partition_record import partition_key
 from app.settings import KafkaSettings
 from app.web import WebServerError
 from tests.integration.web_site import Answer, Site, own_state_topics, running_site, tell_a_story, token

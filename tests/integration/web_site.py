@@ -16,13 +16,13 @@ import jwt
 import orjson
 from confluent_kafka.admin import AdminClient, NewTopic
 
-from app.domain.consumer_state import consumer_key
-from app.domain.counts import FailureCount
-from app.domain.entities import EntityType
-from app.domain.outcome import Outcome, RecordCount
-from app.domain.state import Forwarded, partition_key
+from app.delivery.consumer_record import consumer_key
+from app.delivery.counts import FailureCount
+from app.delivery.outcome import Outcome, RecordCount
+from app.delivery.partition_record import Forwarded, partition_key
 from app.observe.health import Readiness, Reason
 from app.observe.metrics import Metrics
+from app.profile.entities import EntityType
 from app.readmodels import ReadModels
 from app.settings import KafkaSettings, WebSettings
 from app.web import WebServer, WebState

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from app.broker import sources
 from app.bundled import schema_path
-from app.domain.entities import Catalog, parse_catalog
-from app.kafka import sources
+from app.profile.entities import Catalog, parse_catalog
 from tests.integration.worker.deployment import Deploy, Deployment, deployed
 from tests.integration.worker.simulator_probe import SimulatorProbe, running_simulator
 from tests.integration.worker.worker_process import WorkerProcess

@@ -21,13 +21,13 @@ from confluent_kafka import (
 )
 from confluent_kafka.admin import AdminClient
 
-from app.domain.entities import Catalog, EntityType
-from app.domain.event import ProfileEvent, read_event
-from app.domain.outcome import Outcome
-from app.domain.projection import Rows, expected_rows
-from app.domain.record import SourceRecord
+from app.broker.free_port import free_port
+from app.delivery.outcome import Outcome
+from app.delivery.record import SourceRecord
 from app.kafka import topics
-from app.kafka.free_port import free_port
+from app.profile.entities import Catalog, EntityType
+from app.profile.event import ProfileEvent, read_event
+from app.profile.holdings.projection import Rows, expected_rows
 from app.settings import KafkaSettings
 from tests.integration.worker.simulator_probe import SimulatorProbe
 from tests.integration.worker.worker_process import WorkerProcess, wait_for

@@ -8,7 +8,7 @@ from collections.abc import Container, Iterator, Sequence
 from types import TracebackType
 from typing import Self
 
-from app.domain.samples import sample_events, to_json
+from app.profile.samples.samples import sample_events, to_json
 from tests.integration.worker.deployment import Deployment, Document, Published, without_nulls
 from tests.integration.worker.simulator_probe import Call
 from tests.integration.worker.worker_process import WorkerProcess, wait_for

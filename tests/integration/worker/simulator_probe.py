@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
-from app.domain.entities import Catalog, EntityType
-from app.domain.projection import Rows
-from app.kafka.free_port import free_port
+from app.broker.free_port import free_port
+from app.profile.entities import Catalog, EntityType
+from app.profile.holdings.projection import Rows
 from tests.integration.worker.worker_process import plain_environment, wait_for
 
 START_SECONDS = 20.0

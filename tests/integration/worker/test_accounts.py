@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from app.broker import sources
 from app.bundled import schema_path
-from app.domain.entities import Catalog, EntityType, parse_catalog
-from app.kafka import sources
+from app.profile.entities import Catalog, EntityType, parse_catalog
 from tests.integration.worker.deployment import SETTLE_SECONDS, Deployment, deployed
 from tests.integration.worker.profiles import fresh_consumer, new, pet, update
 from tests.integration.worker.simulator_probe import running_simulator

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import pytest
 from confluent_kafka.admin import AclOperation, AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource
 
-from app.domain.entities import Catalog
 from app.kafka import topics
+from app.profile.entities import Catalog
 from app.settings import KafkaSettings
 from tests.integration.worker.deployment import Deployment, deployed
 from tests.integration.worker.profiles import fresh_consumer, new

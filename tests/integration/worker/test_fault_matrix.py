@@ -1,8 +1,8 @@
 """Every fault of Marketing Cloud at every call of every operation: outcome, attempts, calls, rows, dead letter.
 
 What must come of a case is computed by ``expected``: what a client sees of each kind (``KINDS``), played through the
-outcome table (``app/domain/outcome.py``). The cases run side by side, each with a consumer of its own; what would touch
-other cases (throttling, tokens, tickets) runs after them.
+outcome table (``app/profile/outcome_table.py``). The cases run side by side, each with a consumer of its own; what
+would touch other cases (throttling, tokens, tickets) runs after them.
 """
 
 from __future__ import annotations
@@ -16,8 +16,9 @@ from typing import Any
 
 import pytest
 
-from app.domain.entities import EntityType
-from app.domain.outcome import Attempt, Failure, Outcome, Phase, Settle, decide, stops_attempt
+from app.delivery.outcome import Attempt, Failure, Outcome, Phase, Settle
+from app.profile.entities import EntityType
+from app.profile.outcome_table import decide, stops_attempt
 from app.simulator.faults import Kind
 from tests.integration.worker.deployment import Deployment, Published
 from tests.integration.worker.profiles import (

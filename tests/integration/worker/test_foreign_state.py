@@ -6,7 +6,7 @@ import json
 import subprocess
 import sys
 
-from app.domain.state import parse_partition_key
+from app.delivery.partition_record import parse_partition_key
 from tests.integration.worker.deployment import Deploy, Deployment
 from tests.integration.worker.test_identity import events, said
 from tests.integration.worker.worker_process import plain_environment

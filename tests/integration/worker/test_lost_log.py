@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from app.domain.entities import Catalog
+from app.broker.local_broker import LocalBroker
 from app.flows.identity import FLOW, identity_problems
-from app.kafka.local_broker import LocalBroker
+from app.profile.entities import Catalog
 from tests.brokers import own_broker
 from tests.integration.worker.deployment import deployed
 from tests.integration.worker.simulator_probe import SimulatorProbe

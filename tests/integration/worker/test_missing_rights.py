@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from app.domain.entities import Catalog
-from app.kafka import sources
+from app.broker import sources
+from app.profile.entities import Catalog
 from tests.integration.worker.deployment import SETTLE_SECONDS, Deployment, deployed
 from tests.integration.worker.profiles import contact, delete_profile, fresh_consumer, new, pet, update
 from tests.integration.worker.simulator_probe import running_simulator

@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-from app.domain.entities import Catalog
-from app.kafka.free_port import free_port
-from app.kafka.local_broker import LocalBroker
+from app.broker.free_port import free_port
+from app.broker.local_broker import LocalBroker
+from app.profile.entities import Catalog
 from tests.brokers import own_broker
 from tests.integration.worker.deployment import deployed
 from tests.integration.worker.profiles import fresh_consumer, new

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from app.domain.entities import EntityType
+from app.profile.entities import EntityType
 from tests.integration.worker.deployment import Deployment, Published, without_nulls
 from tests.integration.worker.profiles import (
     contact,

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from confluent_kafka import Producer
 
-from app.domain.entities import Catalog
-from app.kafka import sources
+from app.broker import sources
+from app.profile.entities import Catalog
 from tests.integration.worker.deployment import SETTLE_SECONDS, Deploy, Deployment, deployed
 from tests.integration.worker.profiles import fresh_consumer, new, pet
 from tests.integration.worker.simulator_probe import running_simulator

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from app.domain.entities import EntityType
+from app.profile.entities import EntityType
 from tests.integration.worker.deployment import Deployment, Published
 from tests.integration.worker.profiles import Event, contact, fresh_consumer, fresh_market, new, pet
 from tests.integration.worker.worker_process import WorkerProcess, wait_for

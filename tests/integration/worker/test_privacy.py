@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from app.domain.samples import sample_events, to_json
+from app.profile.samples.samples import sample_events, to_json
 from tests.integration.worker.deployment import Deploy
 from tests.integration.worker.worker_process import wait_for
 

@@ -6,7 +6,7 @@ import json
 
 from aiokafka import AIOKafkaProducer
 
-from app.domain.entities import EntityType
+from app.profile.entities import EntityType
 from tests.integration.worker.deployment import Deployment
 from tests.integration.worker.profiles import fresh_consumer, fresh_market, new, pet, update
 from tests.integration.worker.worker_process import WorkerProcess

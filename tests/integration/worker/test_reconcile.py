@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from app.domain.entities import Catalog
-from app.domain.samples import sample_events, to_json
-from app.kafka import sources
+from app.broker import sources
+from app.profile.entities import Catalog
+from app.profile.samples.samples import sample_events, to_json
 from tests.integration.worker.deployment import Deployment, Published, deployed, without_nulls
 from tests.integration.worker.profiles import (
     contact,

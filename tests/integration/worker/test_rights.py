@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from confluent_kafka.admin import AclOperation, ResourceType
 
-from app.domain.entities import Catalog
+from app.profile.entities import Catalog
 from app.settings import KafkaSettings
 from tests.integration.worker.deployment import Deployment, deployed
 from tests.integration.worker.profiles import fresh_consumer, new

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from app.domain.entities import Catalog
+from app.profile.entities import Catalog
 from tests.cluster import Cluster, three_brokers
 from tests.integration.worker.deployment import Deployment, deployed
 from tests.integration.worker.profiles import fresh_consumer, new

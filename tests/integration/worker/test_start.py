@@ -17,10 +17,10 @@ from pathlib import Path
 import pytest
 from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, NewPartitions
 
-from app.engine.producer import DurableProducer
+from app.broker.free_port import free_port
 from app.flows.worker import Worker
 from app.kafka import topics
-from app.kafka.free_port import free_port
+from app.kafka.durable_producer import DurableProducer
 from app.settings import KafkaSettings, WorkerSettings
 from tests.integration.worker.deployment import Deploy
 from tests.integration.worker.profiles import fresh_consumer, new

@@ -14,9 +14,9 @@ from typing import Any
 
 import pytest
 
-from app.domain.entities import Catalog
-from app.domain.invalid_window import MANY
-from app.kafka import sources
+from app.broker import sources
+from app.delivery.invalid_window import MANY
+from app.profile.entities import Catalog
 from tests.integration.worker.deployment import SETTLE_SECONDS, Deployment, deployed
 from tests.integration.worker.profiles import fresh_consumer, new
 from tests.integration.worker.simulator_probe import running_simulator

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from confluent_kafka.admin import AdminClient
 
-from app.domain.entities import Catalog
-from app.kafka.local_broker import LocalBroker
+from app.broker.local_broker import LocalBroker
+from app.profile.entities import Catalog
 from tests.brokers import own_broker
 from tests.integration.worker.deployment import Deploy, Deployment, deployed
 from tests.integration.worker.profiles import fresh_consumer, new

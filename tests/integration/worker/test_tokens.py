@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from app.domain.samples import sample_events, to_json
+from app.profile.samples.samples import sample_events, to_json
 from tests.integration.worker.deployment import Deploy, Deployment
 from tests.integration.worker.profiles import fresh_consumer, fresh_market, new, pet
 from tests.integration.worker.simulator_probe import running_simulator

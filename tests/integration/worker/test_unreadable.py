@@ -12,8 +12,8 @@ from pathlib import Path
 
 from aiokafka.record.util import calc_crc32c
 
-from app.domain.entities import Catalog
-from app.kafka.local_broker import LocalBroker
+from app.broker.local_broker import LocalBroker
+from app.profile.entities import Catalog
 from tests.brokers import own_broker
 from tests.integration.worker.deployment import SETTLE_SECONDS, Deployment, deployed
 from tests.integration.worker.profiles import Event, fresh_consumer, new

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from itertools import islice
 
-from app.domain.event import Operation, read_event
-from app.domain.record import SourceRecord
+from app.delivery.record import SourceRecord
 from app.flows.catalog import load_catalog
+from app.profile.event import Operation, read_event
 from bench.backlog import events
 
 

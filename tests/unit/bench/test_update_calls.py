@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from app.domain.entities import CHILD_TYPES
+from app.profile.entities import CHILD_TYPES
 from bench.update_calls import CHANGES, ENTITY_ROW, NOTHING, PARENT, STRATEGIES, Cost, targets, typical_update
 
 

@@ -13,7 +13,7 @@ from app.cli.consumer import _show
 from app.cli.failing import CommandError, reported_failures
 from app.cli.kpi import _show as show_counts
 from app.cli.output import COLUMNS, plain, show_facts, show_table
-from app.domain.errors import REGISTRY
+from app.delivery.errors import REGISTRY
 from app.readmodels.consumers import ConsumerView
 
 ESCAPE = "e\x1b]0;owned\x07\x1b[2J\u202e\x9b1mx\r\nlast"

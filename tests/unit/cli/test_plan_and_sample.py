@@ -14,8 +14,8 @@ from typer.testing import CliRunner, Result
 
 from app.bundled import schema_path
 from app.cli import cli
-from app.domain.entities import CHILD_TYPES
-from app.domain.samples import sample_events, to_json
+from app.profile.entities import CHILD_TYPES
+from app.profile.samples.samples import sample_events, to_json
 
 SECONDS = 60
 EXAMPLES: list[dict[str, Any]] = json.loads(schema_path("consumer-profile-event.schema.json").read_bytes())["examples"]

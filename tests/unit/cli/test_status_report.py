@@ -6,9 +6,9 @@ import json
 from dataclasses import replace
 
 from app.cli.status_report import WIDTH, Seen, document, lines
-from app.domain.cluster_status import Facts, OpenIncident, judge
-from app.domain.state import Forwarded, PartitionState
-from app.domain.worker_status import AccountState, AccountStatus, ReasonStatus, WorkerEnd, WorkerStatus
+from app.delivery.cluster_status import Facts, OpenIncident, judge
+from app.delivery.partition_record import Forwarded, PartitionState
+from app.delivery.worker_status import AccountState, AccountStatus, ReasonStatus, WorkerEnd, WorkerStatus
 
 NOW = 1_763_000_000_000
 AWAY = AccountStatus(name="510001234", state=AccountState.OUTAGE, cause="CMT-TOKEN-REFUSED", since=NOW - 600_000)

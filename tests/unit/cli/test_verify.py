@@ -15,9 +15,9 @@ from typer.testing import CliRunner, Result
 from app.cli import cli, verify_report
 from app.cli.verify import since_time
 from app.cli.verify_report import document
-from app.domain.drift import WHICH_COLUMNS, ColumnDrift, Drift, DriftKind
-from app.domain.entities import EntityType
-from app.domain.findings import Finding, Status, Write
+from app.profile.entities import EntityType
+from app.profile.holdings.drift import WHICH_COLUMNS, ColumnDrift, Drift, DriftKind
+from app.profile.holdings.findings import Finding, Status, Write
 
 Shown = Callable[..., str]
 

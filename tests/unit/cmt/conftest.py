@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from app.bundled import schema_path
-from app.domain.entities import Catalog, parse_catalog
+from app.profile.entities import Catalog, parse_catalog
 
 
 @pytest.fixture(scope="session")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from app.cmt.errors import Fault, of_fault, of_no_results, of_retrieve, of_row, of_status
-from app.domain.errors import REGISTRY, ErrorClass
+from app.delivery.errors import REGISTRY, ErrorClass
 
 DEADLOCK = "Transaction (Process ID 87) was deadlocked and has been chosen as the victim. Rerun the transaction."
 

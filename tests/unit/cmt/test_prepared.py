@@ -13,8 +13,8 @@ from app.bundled import schema_path
 from app.cmt import prepared
 from app.cmt.prepared import PreparedWire, canonical
 from app.cmt.wire import Wire
-from app.domain.entities import Catalog, DataExtension, EntityType, Row, parse_catalog
-from app.domain.xml_text import is_xml_text
+from app.profile.entities import Catalog, DataExtension, EntityType, Row, parse_catalog
+from app.profile.xml_text import is_xml_text
 from app.settings import ConfigurationError
 
 BUNDLED = parse_catalog(schema_path("data-extensions.json").read_bytes())

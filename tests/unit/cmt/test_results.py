@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 
 from app.cmt.good_answer import read_good_answer
-from app.cmt.http.answer import Answer
 from app.cmt.results import (
     LONGEST_MESSAGE,
     Mask,
@@ -16,8 +15,9 @@ from app.cmt.results import (
     retrieve_page,
     write_results,
 )
-from app.domain.column_types import ColumnType, Field, FieldType
-from app.domain.entities import Catalog, DataExtension, Row
+from app.http.answer import Answer
+from app.profile.column_types import ColumnType, Field, FieldType
+from app.profile.entities import Catalog, DataExtension, Row
 from tests.unit.cmt.answers import bad, envelope, fault, good, retrieved, written
 
 ANN: Row = {"ConsumerId": "ann-4711", "ContactId": "k1", "Type": "Email", "Value": "ann.lee@example.com"}

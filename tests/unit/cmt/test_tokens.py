@@ -12,10 +12,10 @@ import jwt
 import pytest
 
 from app.cmt.errors import CallFailed
-from app.cmt.http.answer import Answer, TransportFailed
 from app.cmt.token_answer import Token
 from app.cmt.tokens import EARLY_AGAIN_SECONDS, TokenClient
-from app.domain import errors as registry
+from app.delivery import errors as registry
+from app.http.answer import Answer, FailureKind, TransportFailed
 from app.settings import CmtSettings
 
 SECRET = "very-secret-value"
@@ -276,7 +276,7 @@ async def test_an_account_has_a_token_of_its_own(endpoint: Endpoint) -> None:
 
 
 async def test_a_stumble_of_the_endpoint_is_not_felt(endpoint: Endpoint) -> None:
-    broken = TransportFailed(registry.CMT_CONNECTION, "broke", sent=True)
+    broken = TransportFailed(FailureKind.CONNECTION, "broke", sent=True)
     endpoint.answers = [Answer(500, b"oops"), broken, issued("third")]
     tokens = endpoint.client()
     assert (await tokens.get()).value == "third"
@@ -289,8 +289,8 @@ async def test_a_stumble_of_the_endpoint_is_not_felt(endpoint: Endpoint) -> None
     [
         ([Answer(500, b"oops")] * 3, "CMT-TOKEN-UNAVAILABLE", 3),
         ([Answer(503, b"oops", 2.0)], "CMT-TOKEN-UNAVAILABLE", 1),
-        ([TransportFailed(registry.CMT_CONNECTION, "broke", sent=True)] * 3, "CMT-TOKEN-UNAVAILABLE", 3),
-        ([TransportFailed(registry.CMT_TIMEOUT, "late", sent=True)], "CMT-TOKEN-UNAVAILABLE", 1),
+        ([TransportFailed(FailureKind.CONNECTION, "broke", sent=True)] * 3, "CMT-TOKEN-UNAVAILABLE", 3),
+        ([TransportFailed(FailureKind.TIMEOUT, "late", sent=True)], "CMT-TOKEN-UNAVAILABLE", 1),
         ([Answer(404, b"<html>")], "CMT-TOKEN-MALFORMED", 1),
         ([Answer(302, b"")], "CMT-TOKEN-MALFORMED", 1),
         ([Answer(400, b'{"error": "invalid_request"}')], "CMT-TOKEN-REFUSED", 1),

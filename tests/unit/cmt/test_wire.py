@@ -16,8 +16,8 @@ from app.bundled import schema_path
 from app.cmt.prepared import PreparedWire, canonical
 from app.cmt.values import unsendable
 from app.cmt.wire import Wire
-from app.domain.entities import Catalog, EntityType, Row, as_text
-from app.domain.xml_text import is_xml_text
+from app.profile.entities import Catalog, EntityType, Row, as_text
+from app.profile.xml_text import is_xml_text
 from app.settings import ConfigurationError
 
 NAMES = {

@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 
 from app.bundled import schema_path
+from app.delivery.outcome import Outcome
 from app.demo.outcomes import published_events
 from app.demo.rows import Expectation, compare, expect
-from app.domain.entities import Catalog, EntityType, parse_catalog
-from app.domain.event import DeleteScope, Operation, ProfileEvent
-from app.domain.outcome import Outcome
-from app.domain.projection import TextRow
-from app.domain.samples import sample_events, to_json
+from app.profile.entities import Catalog, EntityType, parse_catalog
+from app.profile.event import DeleteScope, Operation, ProfileEvent
+from app.profile.holdings.projection import TextRow
+from app.profile.samples.samples import sample_events, to_json
 
 CONSUMER, PET = EntityType.CONSUMER, EntityType.PET
 SYNCED, PARTIAL, FAILED = Outcome.SYNCED, Outcome.PARTIAL, Outcome.FAILED

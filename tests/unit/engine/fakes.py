@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable
 
-from app.domain.consumer_state import ConsumerState
-from app.engine.producer import TooLarge, Write
+from app.delivery.consumer_record import ConsumerState
+from app.kafka.durable_producer import TooLarge, Write
 
 
 class FakeProducer:

@@ -9,13 +9,13 @@ from dataclasses import dataclass, field
 import pytest
 from structlog.testing import capture_logs
 
-from app.domain.fingerprint import Fingerprint
-from app.domain.pipeline import Pipeline, Role
-from app.domain.state import Forwarded, PartitionState, partition_key
+from app.delivery.partition_record import Forwarded, PartitionState, partition_key
+from app.delivery.pipeline import Pipeline, Role
+from app.delivery.settled_digest import Fingerprint
 from app.engine import claims
 from app.engine.context import EngineStopped
+from app.engine.flow import Seen, TopicsUnknown
 from app.engine.ownership import Ownership
-from app.engine.work import Seen, TopicsUnknown
 from tests.unit.engine.test_ownership import ASSIGNED, MAIN, RETRY, ends_at
 from tests.unit.engine.world import KAFKA, Event, World
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from app.domain.counts import Settlement
-from app.domain.outcome import Outcome
-from app.domain.record import SourceRecord
-from app.domain.state import Verdict
+from app.delivery.counts import Settlement
+from app.delivery.outcome import Outcome
+from app.delivery.partition_record import Verdict
+from app.delivery.record import SourceRecord
 from app.engine.dead_letters import send_dead_letter
-from app.engine.producer import TooLarge, Write
+from app.kafka.durable_producer import TooLarge, Write
 from tests.unit.engine.fakes import FakeProducer
 
 RECORD = SourceRecord(

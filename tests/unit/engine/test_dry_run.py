@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from app.domain.dry_run import refusal
-from app.domain.state import PartitionState
+from app.delivery.dry_run import refusal
+from app.delivery.partition_record import PartitionState
 from app.engine.context import EngineStopped
 from tests.unit.engine.test_partition import until
 from tests.unit.engine.world import KAFKA, Event, World

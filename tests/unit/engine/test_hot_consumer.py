@@ -10,10 +10,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
-from app.domain.state import Forwarded, PartitionState
+from app.delivery.partition_record import Forwarded, PartitionState
 from app.engine import holds
 from app.engine.context import LEAST_SHARE, Room
-from app.engine.work import Result, Work
+from app.engine.flow import Result, Work
 from app.kafka.limits import STATE_RECORD_BYTES
 from tests.unit.engine.test_partition import SCRIPTS, assert_all_is_exact, settle_down, until
 from tests.unit.engine.world import KAFKA, TIME_MS, Event, Lost, World

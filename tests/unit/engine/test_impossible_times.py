@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import pytest
 from structlog.testing import capture_logs
 
-from app.domain.record import EARLIEST_MS, SourceRecord
+from app.delivery.record import EARLIEST_MS, SourceRecord
 from app.engine import context, partition
 from tests.unit.engine.test_partition import until
 from tests.unit.engine.world import DAY, KAFKA, Event, World

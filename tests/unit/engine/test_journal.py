@@ -9,17 +9,18 @@ from typing import Any
 
 import pytest
 
-from app.domain.consumer_state import ConsumerState, FullState, consumer_key, parse_consumer_key
-from app.domain.counts import Settlement
-from app.domain.fingerprint import Fingerprint
-from app.domain.outcome import Outcome
-from app.domain.record import SourceRecord
-from app.domain.state import Forwarded, PartitionState, Verdict, partition_key
+from app.delivery.consumer_record import ConsumerState, FullState, consumer_key, parse_consumer_key
+from app.delivery.counts import Settlement
+from app.delivery.outcome import Outcome
+from app.delivery.partition_record import Forwarded, PartitionState, Verdict, partition_key
+from app.delivery.record import SourceRecord
+from app.delivery.settled_digest import Fingerprint
 from app.engine import journal
-from app.engine.fingerprints import Fingerprints
+from app.engine.commit_turns import AT_A_TIME, ENOUGH, Turn, Turns
+from app.engine.flow import StatesUnavailable
 from app.engine.journal import Closing, ConsumerRecords, Journal
-from app.engine.turns import AT_A_TIME, ENOUGH, Turn, Turns
-from app.engine.work import StatesUnavailable
+from app.engine.settled_digests import Fingerprints
+from app.profile.consumer_history import after_settling
 from tests.unit.engine.fakes import FakeProducer, MemoryStates
 
 STATE, CONSUMERS = "state", "consumers"
@@ -49,6 +50,7 @@ class Setup:
             state_topic=STATE,
             consumers_topic=CONSUMERS,
             consumers=ConsumerRecords(2, 7, states or MemoryStates()),
+            after_settling=after_settling,
             decided_upto=self._decided_upto,
             retry_from=lambda: None,
             table=self.table,
@@ -101,7 +103,7 @@ async def test_changes_that_come_up_during_a_write_share_the_next_one() -> None:
 async def test_a_small_write_waits_while_other_partitions_write_and_takes_with_it_what_comes_up_meanwhile(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("app.engine.turns.WAIT_SECONDS", 3600.0)
+    monkeypatch.setattr("app.engine.commit_turns.WAIT_SECONDS", 3600.0)
     turns = Turns()
     writing = [Turn(turns) for _ in range(AT_A_TIME)]
     for turn in writing:
@@ -119,7 +121,7 @@ async def test_a_small_write_waits_while_other_partitions_write_and_takes_with_i
 
 
 async def test_a_write_that_has_grown_large_waits_no_longer(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("app.engine.turns.WAIT_SECONDS", 3600.0)
+    monkeypatch.setattr("app.engine.commit_turns.WAIT_SECONDS", 3600.0)
     turns = Turns()
     for _ in range(AT_A_TIME):
         await Turn(turns).begin(1)

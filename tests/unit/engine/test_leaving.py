@@ -15,11 +15,11 @@ from faust.types import TP
 
 from app.engine import consumer as engine_consumer
 from app.engine import consumer_thread
-from app.engine import producer as engine_producer
 from app.engine.consumer import LedgerConsumer
 from app.engine.consumer_thread import HeartbeatThread
 from app.engine.ledger import Ledger
-from app.engine.producer import DurableProducer
+from app.kafka import durable_producer as engine_producer
+from app.kafka.durable_producer import DurableProducer
 
 MAIN = TP("main", 0)
 

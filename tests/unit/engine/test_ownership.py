@@ -7,8 +7,8 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 
 import pytest
 
-from app.domain.record import SourceRecord
-from app.domain.state import Forwarded, PartitionState, partition_key
+from app.delivery.partition_record import Forwarded, PartitionState, partition_key
+from app.delivery.record import SourceRecord
 from app.engine.context import EngineStopped
 from app.engine.holds import FETCH_AHEAD
 from app.engine.ledger import TopicPartition

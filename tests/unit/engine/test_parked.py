@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from app.domain.state import Forwarded
+from app.delivery.partition_record import Forwarded
 from app.engine.parked import ParkedConsumer
 
 NOW_MS = 1_800_000_000_000

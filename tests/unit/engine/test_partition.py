@@ -12,13 +12,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from app.domain.archive import parse_document_key
-from app.domain.record import SourceRecord
+from app.delivery.closed_days import parse_document_key
+from app.delivery.headers import Failing, retry_headers
+from app.delivery.record import SourceRecord
 from app.engine.breaker import WAITING_TO_PROBE
 from app.engine.context import EngineStopped, now_ms
-from app.engine.headers import Failing, retry_headers
-from app.engine.producer import Write
-from app.engine.work import Follows
+from app.engine.flow import Follows
+from app.kafka.durable_producer import Write
 from tests.unit.engine.world import DAY, KAFKA, MAX_ATTEMPTS, Event, Lost, World
 
 SCRIPTS = ["ok", "ok", "ok", "once", "twice", "never", "refused", "partial", "bug", "invalid"]

@@ -11,8 +11,8 @@ from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.errors import KafkaTimeoutError, MessageSizeTooLargeError
 from aiokafka.producer.message_accumulator import MessageBatch
 
-from app.engine.producer import DurableProducer, TooLarge, Write
-from app.engine.writability import SLOW_SECONDS, Writability
+from app.kafka.durable_producer import DurableProducer, TooLarge, Write
+from app.kafka.writability import SLOW_SECONDS, Writability
 
 
 class SilentBroker:
@@ -83,7 +83,7 @@ class NarrowBroker(SilentBroker):
 
 
 async def test_what_cannot_be_made_smaller_waits_until_it_fits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("app.engine.writability.TRY_SECONDS", 0.0)
+    monkeypatch.setattr("app.kafka.writability.TRY_SECONDS", 0.0)
     producer, broker = DurableProducer({"enable_idempotence": True}), NarrowBroker()
     producer._producer = broker  # type: ignore[assignment]
     with pytest.raises(TooLarge):

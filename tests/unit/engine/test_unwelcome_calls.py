@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from app.engine import doubts
-from app.engine.work import Follows
+from app.engine.flow import Follows
 from tests.unit.engine.world import Event, World
 
 

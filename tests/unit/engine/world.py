@@ -16,11 +16,10 @@ from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
-from app.domain.archive import decode_document, document_keys, parse_document_key
-from app.domain.consumer_state import ConsumerState, parse_consumer_key
-from app.domain.counts import Counts, FailureCount, Settlement, added, cells
-from app.domain.entities import EntityType
-from app.domain.errors import (
+from app.delivery.closed_days import decode_document, document_keys, parse_document_key
+from app.delivery.consumer_record import ConsumerState, parse_consumer_key
+from app.delivery.counts import Counts, FailureCount, Settlement, added, cells
+from app.delivery.errors import (
     CMT_CLIENT_FAULT,
     CMT_NOT_ALLOWED,
     CMT_ROW_INVALID,
@@ -29,21 +28,22 @@ from app.domain.errors import (
     SYNC_COPY_LOST,
     ErrorEntry,
 )
-from app.domain.event import InvalidEvent
-from app.domain.fingerprint import Fingerprint
-from app.domain.outcome import Failure, NotPermitted, Outcome, Phase, Settle, TryAgain
-from app.domain.record import SourceRecord
-from app.domain.state import PartitionState, Verdict, parse_partition_key
+from app.delivery.outcome import Failure, InvalidEvent, NotPermitted, Outcome, Phase, Settle, TryAgain
+from app.delivery.partition_record import PartitionState, Verdict, parse_partition_key
+from app.delivery.record import SourceRecord
+from app.delivery.settled_digest import Fingerprint
 from app.engine.breaker import Breaker, Check
 from app.engine.context import EngineContext, Room
+from app.engine.flow import Follows, Permit, Result, Seen, Work
 from app.engine.gates import Gates
 from app.engine.lease import Lease
 from app.engine.ledger import Ledger
 from app.engine.ownership import Ownership
 from app.engine.partition import Partition
-from app.engine.producer import TooLarge, Write
 from app.engine.stream import Strangers, Stream
-from app.engine.work import Follows, Permit, Result, Seen, Work
+from app.kafka.durable_producer import TooLarge, Write
+from app.profile.consumer_history import after_settling
+from app.profile.entities import EntityType
 from app.settings import KafkaSettings, SyncSettings
 from tests.unit.engine.fakes import FakeProducer, MemoryStates
 
@@ -258,6 +258,11 @@ class ScriptedFlow:
     ) -> Result:
         work = Work(record, consumer, event_id, Event(consumer))
         return self.gave_up(work, SYNC_COPY_LOST, "gone", attempt)
+
+    def after_settling(
+        self, before: ConsumerState | None, offset: int, settlement: Settlement, settled_ms: int
+    ) -> ConsumerState:
+        return after_settling(before, offset, settlement, settled_ms)
 
     def alert(self, record: SourceRecord, verdict: Verdict) -> tuple[bytes, bytes]:
         return b"fingerprint", record.id.encode()

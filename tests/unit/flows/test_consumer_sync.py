@@ -10,21 +10,21 @@ import pytest
 from structlog.testing import capture_logs
 
 from app.bundled import schema_path
-from app.domain.consumer_state import ConsumerState, DeletedRow, FullState
-from app.domain.counts import FailureCount
-from app.domain.entities import Catalog, DataExtension, EntityType, parse_catalog
-from app.domain.errors import EVENT_TOO_LARGE
-from app.domain.event import InvalidEvent, ProfileEvent
-from app.domain.outcome import Attempt, Failure, Outcome, Phase, RecordCount, Settle, TryAgain
-from app.domain.record import SourceRecord
-from app.domain.row_digests import Digests
-from app.domain.row_list import row_list
-from app.domain.state import PartitionState, Verdict
+from app.delivery.alert import Alert
+from app.delivery.consumer_record import ConsumerState, DeletedRow, FullState
+from app.delivery.counts import FailureCount
+from app.delivery.errors import EVENT_TOO_LARGE
+from app.delivery.outcome import Attempt, Failure, InvalidEvent, Outcome, Phase, RecordCount, Settle, TryAgain
+from app.delivery.partition_record import PartitionState, Verdict
+from app.delivery.record import SourceRecord
+from app.engine.flow import Permit, Result
 from app.engine.lease import LeaseLost
-from app.engine.work import Permit, Result
 from app.flows.consumer_sync import ConsumerSync
-from app.incidents.alert import Alert
 from app.observe.redaction import hash_consumer
+from app.profile.entities import Catalog, DataExtension, EntityType, parse_catalog
+from app.profile.event import ProfileEvent
+from app.profile.holdings.row_digests import Digests
+from app.profile.holdings.row_list import row_list
 from app.settings import SyncSettings
 
 CONSUMER, CONTACT, CHILD, PET, ASSET, INTEREST, OPT_IN = EntityType

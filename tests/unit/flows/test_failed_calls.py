@@ -9,12 +9,12 @@ import pytest
 from structlog.testing import capture_logs
 
 from app.bundled import schema_path
-from app.domain.entities import Catalog, EntityType, parse_catalog
-from app.domain.outcome import Attempt, Failure, Phase
-from app.domain.record import SourceRecord
-from app.engine.work import Follows, Permit
+from app.delivery.outcome import Attempt, Failure, Phase
+from app.delivery.record import SourceRecord
+from app.engine.flow import Follows, Permit
 from app.flows.consumer_sync import ConsumerSync
 from app.observe.redaction import hash_consumer
+from app.profile.entities import Catalog, EntityType, parse_catalog
 from app.settings import SyncSettings
 
 

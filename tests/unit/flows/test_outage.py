@@ -9,12 +9,12 @@ import pytest
 from structlog.testing import capture_logs
 
 from app.cmt.rights import Right
-from app.domain.errors import lookup
+from app.delivery.alert import Alert, AlertKind, Severity
+from app.delivery.errors import lookup
 from app.engine.breaker import Breaker
 from app.engine.gates import Gates
 from app.flows import outage
 from app.flows.outage import OutageWatch, TargetHealth
-from app.incidents.alert import Alert, AlertKind, Severity
 from app.observe.metrics import Metrics
 from app.settings import KafkaSettings
 from tests.unit.engine.fakes import FakeProducer

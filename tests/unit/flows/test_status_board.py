@@ -8,14 +8,14 @@ from typing import Any, cast
 
 import pytest
 
-from app.domain.cluster_status import FORGOTTEN_MS
-from app.domain.worker_status import WorkerEnd, WorkerStatus
-from app.engine.producer import DurableProducer, Write
+from app.delivery.alert import Severity
+from app.delivery.cluster_status import FORGOTTEN_MS
+from app.delivery.worker_status import WorkerEnd, WorkerStatus
 from app.flows.status_board import StatusBoard
 from app.flows.status_records import is_ours, open_incidents, read_last_end, read_workers
-from app.incidents.alert import Severity
 from app.incidents.memory import Remembered
 from app.incidents.tickets import Incident
+from app.kafka.durable_producer import DurableProducer, Write
 from app.readmodels.status_topic import StatusFollower
 from app.settings import KafkaSettings
 

@@ -12,20 +12,20 @@ import pytest
 from app.bundled import schema_path
 from app.cmt.client import CmtClient
 from app.cmt.errors import CallError, CallFailed
-from app.domain.consumer_state import ConsumerState, FullState, RecentEvent
-from app.domain.drift import WHICH_COLUMNS
-from app.domain.entities import Catalog, EntityType, Row, parse_catalog
-from app.domain.event import check_document
-from app.domain.findings import Finding, Status
-from app.domain.keys import spellings
-from app.domain.plan import Action
-from app.domain.record import SourceRecord
-from app.domain.row_digests import Digests
-from app.domain.state import Forwarded, PartitionState
+from app.delivery.consumer_record import ConsumerState, FullState, RecentEvent
+from app.delivery.partition_record import Forwarded, PartitionState
+from app.delivery.record import SourceRecord
 from app.flows.market_clients import Account, AccountUnavailable, Market, MarketClients
-from app.flows.settled_events import SettledEvents
 from app.flows.verification import BEYOND_REPAIR, Repair, Verifier
 from app.kafka.admin import KafkaAccessError
+from app.kafka.topic_reader import SettledEvents
+from app.profile.entities import Catalog, EntityType, Row, parse_catalog
+from app.profile.event import check_document
+from app.profile.holdings.drift import WHICH_COLUMNS
+from app.profile.holdings.findings import Finding, Status
+from app.profile.holdings.row_digests import Digests
+from app.profile.keys import spellings
+from app.profile.plan import Action
 from app.readmodels import ReadModels
 from tests.unit.sinks.fake_cmt import FakeCmt
 

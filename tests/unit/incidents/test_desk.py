@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 
-from app.incidents.alert import Alert, AlertKind, Severity
+from app.delivery.alert import Alert, AlertKind, Severity
 from app.incidents.desk import BACKOFF_MOST, CHECK_SECONDS, IncidentDesk
 from app.incidents.ending import UNREADABLE_MS
 from app.incidents.log_only import LogOnly

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.incidents.alert import Severity
+from app.delivery.alert import Severity
 from app.incidents.memory import Remembered, UnreadableMemory
 from app.incidents.tickets import Incident
 

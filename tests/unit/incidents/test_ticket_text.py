@@ -9,9 +9,9 @@ from dataclasses import replace
 import typer
 
 from app.cli import cli
-from app.domain.errors import REGISTRY
+from app.delivery.alert import Alert, AlertKind, Severity
+from app.delivery.errors import REGISTRY
 from app.incidents import ticket_text
-from app.incidents.alert import Alert, AlertKind, Severity
 from app.incidents.memory import Remembered
 from app.incidents.ticket_text import more_of_the_same, new_incident, over, over_by_itself
 from app.incidents.tickets import Incident

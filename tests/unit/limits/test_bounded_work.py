@@ -16,15 +16,16 @@ import pytest
 
 from app.bundled import schema_path
 from app.cmt.errors import CallFailed
-from app.cmt.http.answer import Answer
 from app.cmt.results import Mask, NoResult, call_error, names_of, retrieve_page, write_results
 from app.cmt.token_answer import read_token
-from app.domain.entities import CatalogError, EntityType, parse_catalog
-from app.domain.event import InvalidEvent, read_event
-from app.domain.masking import mask
-from app.domain.record import SourceRecord
-from app.domain.state import Forwarded, PartitionState
+from app.delivery.outcome import InvalidEvent
+from app.delivery.partition_record import Forwarded, PartitionState
+from app.delivery.record import SourceRecord
+from app.http.answer import Answer
 from app.observe.redaction import mask_text
+from app.profile.entities import CatalogError, EntityType, parse_catalog
+from app.profile.event import read_event
+from app.profile.masking import mask
 from tests.growth import LINEAR_AT_MOST, growth
 from tests.unit.cmt.answers import bad, envelope, fault, good, retrieved, written
 from tests.unit.readmodels.records import settlement

@@ -15,18 +15,19 @@ from hypothesis import strategies as st
 
 from app.bundled import schema_path
 from app.cmt.errors import CallFailed
-from app.cmt.http.address import address_of, is_secure
-from app.cmt.http.answer import Answer
-from app.cmt.http.limits import AnswerTooLarge, unpacked
 from app.cmt.results import LONGEST_MESSAGE, Mask, NoResult, call_error, names_of, retrieve_page, write_results
 from app.cmt.token_answer import LIFE_WHEN_UNKNOWN, read_token, service_url
-from app.domain import errors as registry
-from app.domain.entities import EntityType, Row, parse_catalog
-from app.domain.event import InvalidEvent, read_event
-from app.domain.record import SourceRecord
-from app.domain.retry_after import LONGEST_SECONDS, retry_after_seconds
-from app.engine.headers import Failing, NotOurCopy, dead_letter_headers, retry_headers, source_of
-from app.incidents.alert import Alert, UnreadableAlert
+from app.delivery import errors as registry
+from app.delivery.alert import Alert, UnreadableAlert
+from app.delivery.headers import Failing, NotOurCopy, dead_letter_headers, retry_headers, source_of
+from app.delivery.outcome import InvalidEvent
+from app.delivery.record import SourceRecord
+from app.http.address import address_of, is_secure
+from app.http.answer import Answer
+from app.http.limits import AnswerTooLarge, unpacked
+from app.http.retry_after import LONGEST_SECONDS, retry_after_seconds
+from app.profile.entities import EntityType, Row, parse_catalog
+from app.profile.event import read_event
 from tests.unit.cmt.answers import bad, fault, good, retrieved, written
 from tests.unit.limits.foreign import ANY_JSON, altered, as_json, changed
 

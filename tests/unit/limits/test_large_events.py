@@ -8,14 +8,14 @@ from typing import Any
 import pytest
 
 from app.bundled import schema_path
-from app.domain.diff import diff
-from app.domain.entities import EntityType, Row, parse_catalog
-from app.domain.event import Operation, ProfileEvent
-from app.domain.plan import narrow, plan_reconcile, plan_replace
-from app.domain.row_digests import Digests
-from app.domain.row_list import row_list
-from app.domain.samples import to_json
-from app.domain.supersedes import deleted_rows
+from app.profile.diff import diff
+from app.profile.entities import EntityType, Row, parse_catalog
+from app.profile.event import Operation, ProfileEvent
+from app.profile.holdings.row_digests import Digests
+from app.profile.holdings.row_list import row_list
+from app.profile.plan import narrow, plan_reconcile, plan_replace
+from app.profile.samples.samples import to_json
+from app.profile.supersedes import deleted_rows
 from tests.growth import LINEAR_AT_MOST, growth
 
 CATALOG = parse_catalog(schema_path("data-extensions.json").read_bytes())

@@ -10,15 +10,16 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from app.cli.status_report import Seen, document, lines
-from app.domain import row_list
-from app.domain.archive import decode_document, encode_document, parse_document_key, plan_move
-from app.domain.cluster_status import Facts, Judgement
-from app.domain.consumer_state import ConsumerState, after_settling, deleted_since, parse_consumer_key
-from app.domain.pipeline import Pipeline, compare
-from app.domain.resume import resume
-from app.domain.state import Forwarded, PartitionState, StateError, Verdict, parse_partition_key
-from app.domain.worker_status import UnreadableStatus, read_worker_status
+from app.delivery.closed_days import decode_document, encode_document, parse_document_key, plan_move
+from app.delivery.cluster_status import Facts, Judgement
+from app.delivery.consumer_record import ConsumerState, parse_consumer_key
+from app.delivery.partition_record import Forwarded, PartitionState, StateError, Verdict, parse_partition_key
+from app.delivery.pipeline import Pipeline, compare
+from app.delivery.resume import resume
+from app.delivery.worker_status import UnreadableStatus, read_worker_status
 from app.incidents.memory import Remembered, UnreadableMemory
+from app.profile.consumer_history import after_settling, deleted_since
+from app.profile.holdings import row_list
 from app.readmodels import kpi
 from app.readmodels.consumers import consumer_view
 from tests.unit.limits.foreign import ANY_JSON, as_json, changed, deeply_altered

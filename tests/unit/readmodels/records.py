@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from app.domain.consumer_state import ConsumerState, after_settling
-from app.domain.counts import FailureCount, Settlement, fold
-from app.domain.entities import EntityType
-from app.domain.outcome import Outcome, RecordCount
-from app.domain.state import Forwarded, PartitionState
+from app.delivery.consumer_record import ConsumerState
+from app.delivery.counts import FailureCount, Settlement, fold
+from app.delivery.outcome import Outcome, RecordCount
+from app.delivery.partition_record import Forwarded, PartitionState
+from app.profile.consumer_history import after_settling
+from app.profile.entities import EntityType
 
 
 def settlement(

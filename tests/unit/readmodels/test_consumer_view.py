@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from app.domain.consumer_state import ConsumerState, after_settling
-from app.domain.outcome import Outcome
-from app.domain.state import Forwarded, PartitionState
+from app.delivery.consumer_record import ConsumerState
+from app.delivery.outcome import Outcome
+from app.delivery.partition_record import Forwarded, PartitionState
+from app.profile.consumer_history import after_settling
 from app.readmodels.consumers import consumer_view
 from tests.unit.readmodels.records import settlement
 

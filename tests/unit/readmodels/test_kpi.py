@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from app.domain.counts import MARKETS_PER_DAY, FailureCount, fold
-from app.domain.entities import EntityType
-from app.domain.outcome import Outcome, RecordCount
-from app.domain.state import Forwarded, PartitionState
+from app.delivery.counts import MARKETS_PER_DAY, FailureCount, fold
+from app.delivery.outcome import Outcome, RecordCount
+from app.delivery.partition_record import Forwarded, PartitionState
+from app.profile.entities import EntityType
 from app.readmodels import kpi
 from tests.unit.readmodels.records import partition_state, settlement
 

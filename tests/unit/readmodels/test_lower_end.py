@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from app.domain.state import partition_key
+from app.delivery.partition_record import partition_key
 from app.readmodels.batch import Batch
 from app.readmodels.follower import LOWER_END_SECONDS, EndBehind, Follower
 from app.readmodels.progress import Progress

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 import pytest
 from structlog.testing import capture_logs
 
-from app.domain.worker_status import WorkerEnd, WorkerStatus
+from app.delivery.worker_status import WorkerEnd, WorkerStatus
 from app.flows.status_records import is_ours, read_last_end, read_workers
 from app.readmodels.status_topic import MOST_BYTES, StatusFollower
 from tests.unit.engine.world import KAFKA

@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.domain.consumer_state import consumer_key
-from app.domain.state import partition_key
+from app.delivery.consumer_record import consumer_key
+from app.delivery.partition_record import partition_key
 from app.readmodels.batch import Batch
 from app.readmodels.store import Store, is_damage, remove
 from tests.unit.readmodels.records import consumer_state, partition_state

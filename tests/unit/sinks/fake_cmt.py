@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 
 from app.cmt.errors import CallError, CallFailed
 from app.cmt.results import RowResult
-from app.domain.entities import Catalog, EntityType, Row, as_text
-from app.domain.keys import folded, folded_key
-from app.domain.plan import Action
+from app.profile.entities import Catalog, EntityType, Row, as_text
+from app.profile.keys import folded, folded_key
+from app.profile.plan import Action
 
 Key = tuple[str, ...]
 Permit = Callable[[], None]

@@ -10,14 +10,15 @@ from typing import Any
 import pytest
 import structlog
 
-from app.domain.column_types import ColumnType, FieldType
-from app.domain.entities import CHILD_TYPES, Catalog, DataExtension, EntityType
-from app.domain.event import DeleteScope, Operation, ProfileEvent
-from app.domain.outcome import Attempt, NotPermitted, Outcome, RecordCount, Settle, TryAgain, decide
-from app.domain.plan import Action
-from app.domain.projection import expected_rows
-from app.domain.samples import sample_events
+from app.delivery.outcome import Attempt, NotPermitted, Outcome, RecordCount, Settle, TryAgain
 from app.observe.redaction import hash_consumer
+from app.profile.column_types import ColumnType, FieldType
+from app.profile.entities import CHILD_TYPES, Catalog, DataExtension, EntityType
+from app.profile.event import DeleteScope, Operation, ProfileEvent
+from app.profile.holdings.projection import expected_rows
+from app.profile.outcome_table import decide
+from app.profile.plan import Action
+from app.profile.samples.samples import sample_events
 from app.settings import ConfigurationError, SyncSettings
 from app.sinks.cmt import CmtSink
 from app.sinks.sink import Permit

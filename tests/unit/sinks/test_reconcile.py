@@ -12,13 +12,14 @@ import structlog
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.domain.entities import CHILD_TYPES, Catalog, EntityType
-from app.domain.event import DeleteScope, Operation, ProfileEvent
-from app.domain.keys import folded, folded_key
-from app.domain.outcome import Attempt, Outcome, RecordCount, Settle, TryAgain, decide
-from app.domain.plan import Action
-from app.domain.projection import Rows, expected_rows
-from app.domain.samples import sample_events
+from app.delivery.outcome import Attempt, Outcome, RecordCount, Settle, TryAgain
+from app.profile.entities import CHILD_TYPES, Catalog, EntityType
+from app.profile.event import DeleteScope, Operation, ProfileEvent
+from app.profile.holdings.projection import Rows, expected_rows
+from app.profile.keys import folded, folded_key
+from app.profile.outcome_table import decide
+from app.profile.plan import Action
+from app.profile.samples.samples import sample_events
 from app.settings import SyncSettings
 from app.sinks.cmt import CmtSink
 from app.sinks.parents import SeenParents

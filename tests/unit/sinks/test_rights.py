@@ -8,10 +8,11 @@ import pytest
 
 from app.cmt.canary import NOBODY
 from app.cmt.results import RowResult
-from app.domain.entities import Catalog, EntityType, Row
-from app.domain.event import Operation, ProfileEvent
-from app.domain.outcome import Attempt, Outcome, Phase, Settle, TryAgain, decide
-from app.domain.plan import Action
+from app.delivery.outcome import Attempt, Outcome, Phase, Settle, TryAgain
+from app.profile.entities import Catalog, EntityType, Row
+from app.profile.event import Operation, ProfileEvent
+from app.profile.outcome_table import decide
+from app.profile.plan import Action
 from app.settings import SyncSettings
 from app.sinks.cmt import CmtSink
 from tests.unit.sinks.fake_cmt import FakeCmt, Permit

@@ -10,11 +10,11 @@ from typing import Any, cast
 
 import aiohttp
 
-from app.domain.cluster_status import Facts, Judgement, judge
-from app.domain.counts import Settlement
-from app.domain.outcome import Outcome
-from app.domain.state import PartitionState
-from app.domain.worker_status import WorkerStatus
+from app.delivery.cluster_status import Facts, Judgement, judge
+from app.delivery.counts import Settlement
+from app.delivery.outcome import Outcome
+from app.delivery.partition_record import PartitionState
+from app.delivery.worker_status import WorkerStatus
 from app.observe.health import Readiness
 from app.observe.metrics import Metrics
 from app.readmodels import ReadModels

@@ -1,0 +1,217 @@
+"""The KPI counts: what a settled event adds, and sums over them. Pure.
+
+Counts are nested by day and market, because one Kafka record per partition carries them all:
+``{day: {market: {"events": {outcome: n}, "records": {"entity|operation": [synced, failed]},
+"failures": {"entity|operation|reason": n}}}}``. Every event is counted once, under its final outcome.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from app.delivery import state_fields as fields
+from app.delivery.outcome import Outcome, RecordCount
+from app.delivery.state_fields import UnlikeOurs, members
+from app.delivery.value_class import value_class
+
+# What a failure that is not about a record of an entity is filed under (not decodable, no key ...).
+EVENT_ENTITY = "event"
+
+# A producer that invents markets must not fill the record: so many markets of a partition are counted by name on a day,
+# first come first served, what comes later counts as ``OTHER_MARKETS``. Numbers stay exact, only the name is lost.
+MARKETS_PER_DAY = 200
+OTHER_MARKETS = "other"
+
+# A child row within its consumer: entity type and the text of its primary key without ``ConsumerId``.
+RowKey = tuple[str, tuple[str, ...]]
+
+MarketCounts = dict[str, dict[str, int | list[int]]]
+DayCounts = dict[str, MarketCounts]
+Counts = dict[str, DayCounts]
+
+
+@value_class(frozen=True, slots=True)
+class FailureCount:
+    """``count`` records of ``entity`` failed for ``reason`` (a registry code)."""
+
+    entity: str
+    reason: str
+    count: int = 1
+
+
+@value_class(frozen=True, slots=True)
+class Settlement:
+    """Everything that the counts and the consumer's record need to know of a settled event."""
+
+    consumer_id: str | None
+    event_id: str
+    operation: str
+    market: str
+    day: str
+    outcome: Outcome
+    reason: str | None = None
+    attempts: int = 1
+    full_state: bool = False
+    records: tuple[RecordCount, ...] = ()
+    failures: tuple[FailureCount, ...] = ()
+    deleted: tuple[RowKey, ...] = ()  # by a DELETE of single rows
+    rows: str = ""  # that should be held if the event reached Marketing Cloud, see row_list.py
+
+
+def read_settlement(document: Any) -> Settlement:
+    """A settlement in a durable record.
+
+    Raises:
+        UnlikeOurs: it is none; so do ``KeyError``, ``TypeError`` and ``ValueError`` say.
+    """
+    given = dict(members(document))
+    for name in ("event_id", "operation", "market", "rows"):
+        fields.text(given.get(name, ""))
+    for name in ("consumer_id", "reason"):
+        fields.optional(given[name], fields.text)
+    fields.day(given["day"])
+    fields.number(given["attempts"])
+    fields.flag(given["full_state"])
+    given["outcome"] = Outcome(fields.text(given["outcome"]))
+    given["records"] = tuple(fields.entries(given["records"], _record_count))
+    given["failures"] = tuple(fields.entries(given["failures"], _failure_count))
+    given["deleted"] = tuple(fields.entries(given["deleted"], _deleted_row))
+    return Settlement(**given)
+
+
+def _record_count(document: Any) -> RecordCount:
+    given = members(document)
+    return RecordCount(fields.text(given["entity"]), fields.number(given["synced"]), fields.number(given["failed"]))
+
+
+def _failure_count(document: Any) -> FailureCount:
+    given = members(document)
+    return FailureCount(fields.text(given["entity"]), fields.text(given["reason"]), fields.number(given["count"]))
+
+
+def _deleted_row(pair: Any) -> RowKey:
+    entity, key = pair
+    return fields.text(entity), tuple(fields.entries(key, fields.text))
+
+
+def fold(counts: Counts, settled: Settlement, sign: int = 1) -> None:
+    """Add a settled event to ``counts`` in place; ``sign=-1`` takes it out again (a redrive)."""
+    day = counts.setdefault(settled.day, {})
+    market = day.setdefault(_counted_as(settled.market, day), {})
+    _add(market.setdefault("events", {}), settled.outcome.value, sign)
+    records = market.setdefault("records", {})
+    for record in settled.records:
+        pair = records.setdefault(f"{record.entity}|{settled.operation}", [0, 0])
+        assert isinstance(pair, list)
+        pair[0] += sign * record.synced
+        pair[1] += sign * record.failed
+    failures = market.setdefault("failures", {})
+    for failure in settled.failures:
+        _add(failures, f"{failure.entity}|{settled.operation}|{failure.reason}", sign * failure.count)
+
+
+def _counted_as(market: str, day: DayCounts) -> str:
+    """The name that an event of a market counts under."""
+    if market in day or len(day) < MARKETS_PER_DAY or _named(day) < MARKETS_PER_DAY:
+        return market
+    return OTHER_MARKETS
+
+
+def _named(day: DayCounts) -> int:
+    return len(day) - (OTHER_MARKETS in day)
+
+
+def is_folded(day: DayCounts) -> bool:
+    """Whether events of some market count as ``OTHER_MARKETS``, so that a market's own numbers may not be all."""
+    return OTHER_MARKETS in day and _named(day) >= MARKETS_PER_DAY
+
+
+def read_counts(document: Any) -> Counts:
+    """The counts of a durable record, with no more markets a day than there may be.
+
+    Raises:
+        UnlikeOurs: they are none.
+    """
+    for day, markets in members(document).items():
+        fields.day(day)
+        for kinds in members(markets).values():
+            for kind, numbers in members(kinds).items():
+                for key, value in members(numbers).items():
+                    _check_number(kind, key, value)
+    return within_limits(document)
+
+
+def _check_number(kind: str, key: str, value: Any) -> None:
+    if kind == "records":
+        if len(fields.numbers(value)) != 2 or key.count("|") != 1:
+            raise UnlikeOurs("no counts of records where they should be")
+    elif fields.number(value) and kind == "failures" and key.count("|") != 2:
+        raise UnlikeOurs("no counts of failures where they should be")
+
+
+def within_limits(counts: Counts) -> Counts:
+    """The same counts with no more markets a day than there may be; records of older programs may have more."""
+    return {
+        day: markets if _named(markets) <= MARKETS_PER_DAY else added({day: {}}, {day: markets})[day]
+        for day, markets in counts.items()
+    }
+
+
+def _add(numbers: dict[str, int | list[int]], key: str, n: int) -> None:
+    before = numbers.get(key, 0)
+    assert isinstance(before, int)
+    numbers[key] = before + n
+
+
+def copied(day: DayCounts) -> DayCounts:
+    """The counts of a day, to be changed without touching these."""
+    return {
+        market: {
+            kind: {key: list(n) if isinstance(n, list) else n for key, n in entries.items()}
+            for kind, entries in kinds.items()
+        }
+        for market, kinds in day.items()
+    }
+
+
+def added(one: Counts, other: Counts) -> Counts:
+    """The sum of two; neither is changed, days that only one of them has are shared with it."""
+    total = {**one, **other}
+    for day in one.keys() & other.keys():
+        total[day] = copied(one[day])
+        for market, kinds in other[day].items():
+            name = _counted_as(market, total[day])
+            for kind, entries in kinds.items():
+                sums = total[day].setdefault(name, {}).setdefault(kind, {})
+                for key, value in entries.items():
+                    before = sums.get(key)
+                    if isinstance(value, list):
+                        pair = before if isinstance(before, list) else [0, 0]
+                        sums[key] = [pair[0] + value[0], pair[1] + value[1]]
+                    else:
+                        sums[key] = (before if isinstance(before, int) else 0) + value
+    return total
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One number of the counts with everything it is filed under."""
+
+    day: str
+    market: str
+    kind: str  # events, records or failures
+    key: tuple[str, ...]
+    numbers: tuple[int, ...]
+
+
+def cells(counts: Iterable[Counts]) -> Iterator[Cell]:
+    """Every number of several partitions' counts, unsummed."""
+    for one in counts:
+        for day, markets in one.items():
+            for market, kinds in markets.items():
+                for kind, entries in kinds.items():
+                    for key, value in entries.items():
+                        numbers = tuple(value) if isinstance(value, list) else (value,)
+                        yield Cell(day, market, kind, tuple(key.split("|")), numbers)

@@ -1,0 +1,145 @@
+"""The headers that retry and dead-letter records carry: ours, and those that other tools know."""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+
+from app.delivery.record import Headers, SourceRecord
+
+PREFIX = "x-sync-"
+EVENT_ID = "x-sync-event-id"
+ATTEMPT = "x-sync-attempt"
+DUE_AT = "x-sync-due-at"
+FIRST_FAILED_AT = "x-sync-first-failed-at"
+LAST_FAILED_AT = "x-sync-last-failed-at"
+REASON = "x-sync-reason"
+MESSAGE = "x-sync-message"
+SOURCE_TOPIC = "x-sync-source-topic"
+SOURCE_PARTITION = "x-sync-source-partition"
+SOURCE_OFFSET = "x-sync-source-offset"
+SOURCE_TIMESTAMP = "x-sync-source-timestamp"
+PARKED_BY = "x-sync-parked-by"  # the mark of the partition's record
+DAY = "x-sync-day"  # that the event counts under, where it is not that of its timestamp
+REDRIVE_COUNT = "x-sync-redrive-count"
+VALUE_OMITTED = "x-sync-value-omitted"
+
+# What Spring Kafka's tools read of a dead letter.
+SPRING_PREFIX = "kafka_dlt-"
+
+# A record that claims to have been redriven more often than this was written by somebody else.
+_MOST_REDRIVES = 1_000_000_000
+
+# Long enough for any sensible message, short enough to leave the header room to the producer's own headers.
+MESSAGE_BYTES = 2048
+
+
+@dataclass(frozen=True, slots=True)
+class Failing:
+    """What the headers say of a failing event. Times in ms since the epoch."""
+
+    event_id: str
+    attempts: int
+    due_ms: int = 0
+    first_failed_ms: int = 0
+    last_failed_ms: int = 0
+    reason: str = ""
+    message: str = ""
+
+
+def _text(value: str | int) -> bytes:
+    return str(value).encode(errors="replace")
+
+
+def cut(message: str, size: int = MESSAGE_BYTES) -> str:
+    """A message that fits into ``size`` bytes of UTF-8."""
+    encoded = message.encode(errors="replace")
+    return message if len(encoded) <= size else encoded[: size - 3].decode(errors="ignore") + "..."
+
+
+def original(headers: Headers) -> Headers:
+    """The headers that the record came with, without any of ours."""
+    return tuple((name, value) for name, value in headers if not name.startswith(PREFIX))
+
+
+def retry_headers(record: SourceRecord, failing: Failing, mark: str | None) -> Headers:
+    """Headers of a copy in the retry topic: the original ones, then ours, with the mark of the partition's record."""
+    parked_by: Headers = ((PARKED_BY, _text(mark)),) if mark else ()
+    return (*original(record.headers), *our_headers(record, failing), *parked_by)
+
+
+def our_headers(record: SourceRecord, failing: Failing) -> Headers:
+    """What we say of an event: a few KiB at most, whatever the record came with."""
+    ours: list[tuple[str, bytes | None]] = [
+        (EVENT_ID, _text(failing.event_id)),
+        (ATTEMPT, _text(failing.attempts)),
+        (DUE_AT, _text(failing.due_ms)),
+        (SOURCE_TOPIC, _text(record.topic)),
+        (SOURCE_PARTITION, _text(record.partition)),
+        (SOURCE_OFFSET, _text(record.offset)),
+        (SOURCE_TIMESTAMP, _text(record.timestamp_ms)),
+        (REDRIVE_COUNT, record_redrives(record.headers)),
+    ]
+    if record.counted_day:
+        ours.append((DAY, _text(record.counted_day)))
+    if failing.reason:
+        ours += [
+            (FIRST_FAILED_AT, _text(failing.first_failed_ms)),
+            (LAST_FAILED_AT, _text(failing.last_failed_ms)),
+            (REASON, _text(failing.reason)),
+            (MESSAGE, _text(cut(failing.message))),
+        ]
+    return tuple(ours)
+
+
+def dead_letter_headers(record: SourceRecord, failing: Failing, group: str, exception: str) -> Headers:
+    """What we say of a dead letter: as for a retry, plus what Spring Kafka's tools read, in its encodings.
+
+    Source: Spring for Apache Kafka, reference, "Dead-letter topic naming / headers": text for topic, group and
+    exception; 4-byte and 8-byte big-endian integers for partition, offset and timestamp.
+    """
+    return (
+        *our_headers(record, failing),
+        ("kafka_dlt-original-topic", _text(record.topic)),
+        ("kafka_dlt-original-consumer-group", _text(group)),
+        ("kafka_dlt-original-partition", struct.pack(">i", record.partition)),
+        ("kafka_dlt-original-offset", struct.pack(">q", record.offset)),
+        ("kafka_dlt-original-timestamp", struct.pack(">q", record.timestamp_ms)),
+        ("kafka_dlt-exception-fqcn", _text(exception)),
+        ("kafka_dlt-exception-message", _text(cut(failing.message))),
+    )
+
+
+def record_redrives(headers: Headers) -> bytes:
+    """How often the record was redriven, as it stands in its headers; what is no such number is none."""
+    value = next((value for name, value in reversed(headers) if name == REDRIVE_COUNT and value), b"0")
+    return value if len(value) < len(str(_MOST_REDRIVES)) and value.isdigit() else b"0"
+
+
+class NotOurCopy(ValueError):
+    """A record of the retry topic that is no copy of an event of this partition and this group."""
+
+
+def source_of(copy: SourceRecord, topic: str, mark: str | None) -> SourceRecord:
+    """The event that a retry record is a copy of: key, value and original headers, source position and time.
+
+    Args:
+        copy: as it was read; it stands in the partition that its event came from.
+        topic: the main topic.
+        mark: that of the partition's record; None: its copies have none.
+
+    Raises:
+        NotOurCopy: it is the copy of another event, or none.
+    """
+    try:
+        partition, offset = int(copy.header(SOURCE_PARTITION) or ""), int(copy.header(SOURCE_OFFSET) or "")
+        timestamp = int(copy.header(SOURCE_TIMESTAMP) or "")
+    except ValueError:
+        raise NotOurCopy("source headers are missing or no numbers") from None
+    if not (0 <= partition < 2**31 and 0 <= offset < 2**63 and -(2**63) <= timestamp < 2**63):
+        raise NotOurCopy("source headers hold numbers that Kafka does not have")
+    if copy.header(SOURCE_TOPIC) != topic or partition != copy.partition:
+        raise NotOurCopy("it is about another topic or partition")
+    if mark is not None and copy.header(PARKED_BY) != mark:
+        raise NotOurCopy("another group wrote it, or one before the topic was made anew")
+    return SourceRecord(topic, partition, offset, timestamp, copy.key, copy.value, original(copy.headers))

@@ -1,0 +1,193 @@
+"""What the engine asks of a flow, and what it tells it.
+
+The engine moves events, keeps their order and their counts; a flow says what an event means and what to do about it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from enum import Enum, auto
+from typing import Any, Protocol
+
+from app.delivery.consumer_record import ConsumerState
+from app.delivery.counts import Settlement
+from app.delivery.errors import ErrorEntry
+from app.delivery.outcome import Failure, InvalidEvent, Settle, TryAgain
+from app.delivery.partition_record import Verdict
+from app.delivery.permit import Permit
+from app.delivery.pipeline import Pipeline, Role
+from app.delivery.record import SourceRecord
+from app.delivery.settled_digest import Fingerprint
+from app.delivery.value_class import value_class
+
+__all__ = ["ConsumerStates", "Flow", "Follows", "Observer", "Permit", "Result", "StatesUnavailable", "Work"]
+
+
+@value_class(frozen=True, slots=True)
+class Work:
+    """One event that can be worked on. ``payload`` is the flow's own."""
+
+    record: SourceRecord
+    consumer: str
+    event_id: str
+    payload: Any
+
+
+@value_class(frozen=True, slots=True)
+class Result:
+    """What an attempt came to: try again, or settle with these counts."""
+
+    decision: TryAgain | Settle
+    settlement: Settlement | None = None  # present when the decision is to settle
+    target_failed: bool = False  # a call failed because of the target's health, not because of the event
+    target_down: bool = False  # it failed in a way that meets every call alike
+    refused: bool = False  # a call failed because of the event, or in a way that meets every call: a check tells
+    blocked: bool = False  # a right is missing that every event of its kind needs
+    late_seconds: float = 0.0  # a call that was given up may still be carried out for so long
+    failures: tuple[Failure, ...] = ()
+
+    @property
+    def may_be_an_outage(self) -> bool:
+        """Whether the failure may not be the event's own."""
+        return self.target_failed or self.refused
+
+
+class Follows(Enum):
+    """What follows an attempt with failures."""
+
+    DECISION = auto()  # what the result says: the attempt counts
+    WAITS_FOR_TARGET = auto()
+    WAITS_FOR_RIGHT = auto()
+
+
+class Flow(Protocol):
+    """The meaning of events."""
+
+    def read(self, record: SourceRecord) -> Work:
+        """Decode and check a record; the same record always gives the same answer.
+
+        Raises:
+            InvalidEvent: it cannot be worked on.
+        """
+
+    def invalid(self, record: SourceRecord, problem: InvalidEvent) -> Settlement:
+        """How an invalid record counts."""
+
+    def target(self, work: Work, state: ConsumerState | None) -> str:
+        """Where the event goes: the breaker of that name is asked first. ``state`` is the consumer's record."""
+
+    def kind(self, work: Work, state: ConsumerState | None) -> str:
+        """What it takes to run the event: the same for events that need the same rights of their target."""
+
+    async def run(self, work: Work, *, attempt: int, last: bool, state: ConsumerState | None, permit: Permit) -> Result:
+        """Do what the event asks for; ``state`` is the consumer's record. Raises only what ``permit`` raises."""
+
+    def failed(self, work: Work, result: Result, attempt: int, follows: Follows, state: ConsumerState | None) -> None:
+        """Something failed in ``run``; called when it is known what follows, for the log."""
+
+    def gave_up(self, work: Work, entry: ErrorEntry, message: str, attempt: int) -> Result:
+        """How an event counts that the engine itself had to give up."""
+
+    def lost(
+        self, record: SourceRecord, consumer: str, event_id: str, state: ConsumerState | None, attempt: int
+    ) -> Result:
+        """How a parked event counts whose record is gone; ``record`` has no value, ``state`` is the consumer's."""
+
+    def after_settling(
+        self, before: ConsumerState | None, offset: int, settlement: Settlement, settled_ms: int
+    ) -> ConsumerState:
+        """The consumer's record once one more of its events is settled; doing it twice changes nothing more."""
+
+    def alert(self, record: SourceRecord, verdict: Verdict) -> tuple[bytes, bytes]:
+        """Key and value of the record in the alerts topic that makes an incident of a verdict."""
+
+
+AfterSettling = Callable[[ConsumerState | None, int, Settlement, int], ConsumerState]  # Flow.after_settling
+
+
+class StatesUnavailable(Exception):
+    """The per-consumer records cannot be read right now; ``ConsumerStates.available`` tells when they can."""
+
+
+class ConsumerStates(Protocol):
+    """Where the durable per-consumer records can be read (a follower of their topic)."""
+
+    async def catch_up(self, partition: int, end: int) -> None:
+        """Return when everything below offset ``end`` of the topic's partition has been read."""
+
+    def get(self, partition: int, consumer_id: str) -> tuple[int, ConsumerState] | None:
+        """(epoch, state) of a consumer.
+
+        Raises:
+            StatesUnavailable: the records are being read in anew.
+        """
+
+    async def available(self, partition: int) -> None:
+        """Return when ``get`` can answer again."""
+
+    def applied(self, partition: int) -> int:
+        """Everything below this offset of the topic's partition has been read."""
+
+
+class TopicsUnknown(Exception):
+    """The brokers do not say what the topics are; the text says why."""
+
+
+@value_class(frozen=True, slots=True)
+class Seen:
+    """What the brokers say of the topics: IDs (none where they give none), and where each partition of the source topic
+    begins and ends. ``uneven``: the topics with another number of partitions than there must be, a line for each."""
+
+    ids: Mapping[Role, str]
+    state_id: str
+    begins: Mapping[int, int]
+    ends: Mapping[int, int]
+    uneven: Sequence[str] = ()
+
+
+class Topics(Protocol):
+    """The topics of the pipeline as the brokers see them."""
+
+    async def look(self) -> Seen:
+        """Ask them.
+
+        Raises:
+            TopicsUnknown: no answer, or a topic is missing.
+        """
+
+    async def fingerprints(self, wanted: Mapping[int, Collection[int]]) -> Mapping[int, Collection[Fingerprint]]:
+        """Of the records at these offsets of the source topic's partitions; those that are gone are left out.
+
+        Raises:
+            TopicsUnknown: no answer.
+        """
+
+    def recorded(self) -> Collection[Pipeline | None]:
+        """What the newest record of every partition of the group is about, as far as the follower has read."""
+
+
+class NoTopics:
+    """Knows nothing: every record is adopted."""
+
+    async def look(self) -> Seen:
+        """Nothing."""
+        return Seen({}, "", {}, {})
+
+    async def fingerprints(self, wanted: Mapping[int, Collection[int]]) -> Mapping[int, Collection[Fingerprint]]:
+        """None."""
+        return {}
+
+    def recorded(self) -> Collection[Pipeline | None]:
+        """Nothing."""
+        return ()
+
+
+class Observer(Protocol):
+    """What happens in the engine, for metrics."""
+
+    def settled(self, settlement: Settlement, record: SourceRecord) -> None:
+        """An event has its final, durable outcome."""
+
+    def cut_off(self, partition: int, first: int, begin: int, events: int) -> None:
+        """Retention deleted events of the main topic before they were read: at most so many, from offset ``first`` on;
+        the partition begins at ``begin`` now."""

@@ -1,0 +1,108 @@
+"""Reads settled records of the main topic again, to see whether they still are the same ones."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Collection, Iterable, Mapping
+
+from confluent_kafka import Consumer, KafkaError, TopicPartition
+
+from app.delivery.partition_record import PartitionState
+from app.delivery.settled_digest import Fingerprint
+from app.kafka.admin import KafkaAccessError
+from app.kafka.clients import bootstrap_servers, consumer_config
+from app.settings import KafkaSettings
+
+POLL_SECONDS = 0.2
+# One record is wanted of a partition; the broker sends a larger one as a whole.
+_FETCH_BYTES = 16 * 1024
+_AHEAD_KIB = 256
+# The broker moved the partition, or is not there for a moment: the library asks again.
+_PASSING = frozenset({KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN, KafkaError._RESOLVE, KafkaError._TIMED_OUT})
+
+# The record is there and this library cannot read it: nothing is known of it.
+_UNREADABLE = frozenset(
+    {KafkaError._BAD_MSG, KafkaError._BAD_COMPRESSION, KafkaError._NOT_IMPLEMENTED, KafkaError.INVALID_MSG}
+)
+
+_silent = logging.getLogger(f"{__name__}.librdkafka")
+_silent.addHandler(logging.NullHandler())
+_silent.propagate = False
+
+
+def read_fingerprints(
+    kafka: KafkaSettings, wanted: Mapping[int, Collection[int]], patience_seconds: float
+) -> dict[int, list[Fingerprint]]:
+    """Of the records at these offsets of the main topic's partitions. Left out: those that are no longer there
+    (retention, compaction) or not yet.
+
+    Raises:
+        KafkaAccessError: the topic cannot be read, or no broker answers in time.
+    """
+    found: dict[int, list[Fingerprint]] = {}
+    left = {number: sorted(offsets) for number, offsets in wanted.items()}
+    if not any(left.values()):
+        return found
+    config = consumer_config(kafka, kafka.group) | {
+        "queued.max.messages.kbytes": _AHEAD_KIB,
+        "max.partition.fetch.bytes": _FETCH_BYTES,
+    }
+    consumer = Consumer(dict(config), logger=_silent)
+    try:
+        while left := {number: offsets for number, offsets in left.items() if offsets}:
+            # One offset of every partition at a time: all are asked for in one go.
+            offsets = {number: offsets.pop(0) for number, offsets in left.items()}
+            for one, number in _first_records(kafka, consumer, offsets, patience_seconds):
+                if one.offset == offsets[number]:
+                    found.setdefault(number, []).append(one)
+    finally:
+        consumer.close()
+    return found
+
+
+def differing(
+    kafka: KafkaSettings, states: Iterable[tuple[int, PartitionState]], patience_seconds: float
+) -> dict[int, int]:
+    """Partition -> offset at which the main topic holds another record than the one that was settled.
+
+    Raises:
+        KafkaAccessError: the topic cannot be read, or no broker answers in time.
+    """
+    settled = {number: state.fingerprint for number, state in states if state.fingerprint is not None}
+    found = read_fingerprints(kafka, {number: [one.offset] for number, one in settled.items()}, patience_seconds)
+    return {number: those[0].offset for number, those in found.items() if those[0] != settled[number]}
+
+
+def _first_records(
+    kafka: KafkaSettings, consumer: Consumer, offsets: Mapping[int, int], patience_seconds: float
+) -> Iterable[tuple[Fingerprint, int]]:
+    """The first record from each offset on; none where the partition ends before one."""
+    waiting = set(offsets)
+    consumer.assign([TopicPartition(kafka.topic, number, offset) for number, offset in offsets.items()])
+    deadline = time.monotonic() + patience_seconds
+    while waiting:
+        # One at a time: a batch would be waited for.
+        if (message := consumer.poll(POLL_SECONDS)) is not None:
+            error, number, offset = message.error(), message.partition(), message.offset()
+            if error is None:
+                if number in waiting and offset is not None:
+                    waiting.discard(number)
+                    yield Fingerprint.of(offset, _bytes(message.key()), _bytes(message.value())), number
+            elif error.code() == KafkaError._PARTITION_EOF or error.code() in _UNREADABLE:
+                waiting.discard(number if number is not None else -1)
+            elif not error.retriable() and error.code() not in _PASSING:
+                raise _unreadable(kafka, error.str())
+        if waiting and time.monotonic() > deadline:
+            raise _unreadable(kafka, f"no answer within {patience_seconds:g} s")
+
+
+def _bytes(content: str | bytes | None) -> bytes | None:
+    return content.encode() if isinstance(content, str) else content
+
+
+def _unreadable(kafka: KafkaSettings, why: str) -> KafkaAccessError:
+    return KafkaAccessError(
+        f"Kafka at {', '.join(bootstrap_servers(kafka))}: could not read topic {kafka.topic} again: {why}. Check that "
+        "the broker runs and that this user may read the topic."
+    )

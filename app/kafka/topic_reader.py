@@ -1,0 +1,136 @@
+"""Single records of the main topic, read again long after they were settled."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import deque
+from collections.abc import Iterator, Sequence
+from types import TracebackType
+from typing import Self
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+
+from app.delivery.record import SourceRecord
+from app.kafka.admin import KafkaAccessError
+from app.kafka.clients import bootstrap_servers, consumer_config
+from app.kafka.headers import headers_of
+from app.settings import KafkaSettings
+
+# Records that lie closer together are read in one go; a new position costs a request.
+NEAR = 500
+BATCH = 200
+POLL_SECONDS = 0.2
+# Without any record or end of a partition for so long, something is wrong.
+PATIENCE_SECONDS = 30.0
+# Records that librdkafka fetches ahead: few, because the next position may be far away.
+_AHEAD_KIB = 8_192
+
+_silent = logging.getLogger(f"{__name__}.librdkafka")
+_silent.addHandler(logging.NullHandler())
+_silent.propagate = False
+
+
+class SettledEvents:
+    """Reads the main topic by position; joins no group and commits nothing. A context manager; one call at a time.
+
+    All methods raise ``KafkaAccessError`` when the topic cannot be read.
+    """
+
+    def __init__(self, kafka: KafkaSettings, *, patience_seconds: float = PATIENCE_SECONDS) -> None:
+        self._kafka = kafka
+        self._patience = patience_seconds
+        config = consumer_config(kafka, kafka.group) | {"queued.max.messages.kbytes": _AHEAD_KIB}
+        self._consumer = Consumer(dict(config), logger=_silent)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._consumer.close()
+
+    def bounds(self, partition: int) -> tuple[int, int]:
+        """(first offset that is still there, end offset)."""
+        try:
+            found = self._consumer.get_watermark_offsets(
+                TopicPartition(self._kafka.topic, partition), timeout=self._patience
+            )
+        except KafkaException as error:
+            raise self._unreadable(partition, error.args[0].str()) from error
+        if found is None:
+            raise self._unreadable(partition, f"no answer within {self._patience:g} s")
+        first, end = found
+        return first, end
+
+    def read(self, partition: int, offsets: Sequence[int]) -> dict[int, SourceRecord]:
+        """The records at these offsets; those that are no longer there (retention, compaction) are left out."""
+        first, end = self.bounds(partition)
+        wanted = deque(offset for offset in sorted(set(offsets)) if first <= offset < end)
+        found: dict[int, SourceRecord] = {}
+        while wanted:
+            for record in self._records(partition, wanted[0], wanted[-1] + 1):
+                while wanted and wanted[0] < record.offset:
+                    wanted.popleft()
+                if wanted and wanted[0] == record.offset:
+                    found[wanted.popleft()] = record
+                if not wanted or wanted[0] - record.offset > NEAR:
+                    break
+            else:
+                wanted.clear()
+        return found
+
+    def keys(self, partition: int, start: int, end: int) -> Iterator[tuple[int, bytes | None]]:
+        """(offset, key) of the records from ``start`` on, below ``end``."""
+        for record in self._records(partition, start, end):
+            yield record.offset, record.key
+
+    def _records(self, partition: int, start: int, end: int) -> Iterator[SourceRecord]:
+        if start >= end:
+            return
+        self._consumer.assign([TopicPartition(self._kafka.topic, partition, start)])
+        heard = time.monotonic()
+        while True:
+            for message in self._consumer.consume(BATCH, POLL_SECONDS):
+                heard = time.monotonic()
+                error = message.error()
+                if error is None:
+                    record = _record(message)
+                    if record.offset < end:
+                        yield record
+                    if record.offset >= end - 1:
+                        return
+                elif error.code() == KafkaError._PARTITION_EOF:
+                    return
+                elif not error.retriable() and error.code() not in (
+                    KafkaError._TRANSPORT,
+                    KafkaError._ALL_BROKERS_DOWN,
+                ):
+                    raise self._unreadable(partition, error.str())
+            if time.monotonic() - heard > self._patience:
+                raise self._unreadable(partition, f"nothing came for {self._patience:g} s")
+
+    def _unreadable(self, partition: int, why: str) -> KafkaAccessError:
+        return KafkaAccessError(
+            f"Kafka at {', '.join(bootstrap_servers(self._kafka))}: could not read topic {self._kafka.topic}, "
+            f"partition {partition}: {why}. Check that the broker runs and that this user may read the topic."
+        )
+
+
+def _record(message: Message) -> SourceRecord:
+    topic, partition, offset = message.topic(), message.partition(), message.offset()
+    assert topic is not None and partition is not None and offset is not None
+    return SourceRecord(
+        topic,
+        partition,
+        offset,
+        message.timestamp()[1],
+        _bytes(message.key()),
+        _bytes(message.value()),
+        headers_of(message),
+    )
+
+
+def _bytes(content: str | bytes | None) -> bytes | None:
+    return content.encode() if isinstance(content, str) else content

@@ -1,0 +1,79 @@
+"""Data extensions as they are configured against those that Marketing Cloud has. Pure.
+
+A mismatch is a warning: the worker goes on, and Marketing Cloud judges each row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from app.profile.column_types import ColumnTypes, Field, FieldType
+from app.profile.entities import CONSUMER_ID_COLUMN, DataExtension
+
+
+def learned_types(table: DataExtension, fields: Sequence[Field]) -> ColumnTypes:
+    """The types of the columns, by the data extension's spelling of their names."""
+    found = ((table.column(field.name), field.type) for field in fields)
+    return {column: kind for column, kind in found if column is not None and kind is not None}
+
+
+def mismatches(table: DataExtension, fields: Sequence[Field], consumer_id_length: int | None = None) -> Iterator[str]:
+    """What differs, one line each.
+
+    Args:
+        table: as it is configured.
+        fields: of the data extension that Marketing Cloud has; none: it has none of that key.
+        consumer_id_length: how long a consumer ID may be in the parent's data extension.
+    """
+    if not fields:
+        yield (
+            f"{table.customer_key}: Marketing Cloud shows no such data extension in this account. Check customerKey, "
+            'and whether the package may read it; for one that a parent account shares, set "sharedFrom".'
+        )
+        return
+    by_name = {field.name.casefold(): field for field in fields}
+    known = {column: by_name[column.casefold()] for column in table.columns if column.casefold() in by_name}
+    if missing := [column for column in table.columns if column not in known]:
+        yield f"{table.customer_key} has no column {', '.join(missing)}: rows that name it are refused."
+    extra = [field for field in fields if table.column(field.name) is None]
+    if needed := [field.name for field in extra if field.required and not field.has_default]:
+        names = ", ".join(needed)
+        yield f"{table.customer_key}: column {names} needs a value, but is not configured: new rows are refused."
+    if others := [field.name for field in extra if not field.required or field.has_default]:
+        yield (
+            f"{table.customer_key} also has column {', '.join(others)}, which is not configured: an UPDATE that "
+            "deletes rows and posts them empties it."
+        )
+    yield from _key_mismatches(table, fields, known)
+    for column, field in known.items():
+        yield from _too_short(table, column, field, consumer_id_length)
+
+
+def _key_mismatches(table: DataExtension, fields: Sequence[Field], known: dict[str, Field]) -> Iterator[str]:
+    keys = {field.name.casefold() for field in fields if field.primary_key}
+    if not keys:
+        yield f"{table.customer_key} has no primary key: its rows can be neither updated nor deleted."
+    elif keys != {column.casefold() for column in table.primary_key}:
+        names = ", ".join(field.name for field in fields if field.primary_key)
+        yield f"{table.customer_key}: the primary key is {names}, not {', '.join(table.primary_key)} as configured."
+    for column in table.primary_key:
+        field = known.get(column)
+        if field is not None and field.type is not None and field.type.field_type is FieldType.DATE:
+            yield (
+                f"{table.customer_key}: key column {column} is a Date. Fractions of a second are not returned, so rows "
+                "may not be found by their keys; each delete is verified."
+            )
+
+
+def _too_short(table: DataExtension, column: str, field: Field, consumer_id_length: int | None) -> Iterator[str]:
+    if field.type is None:
+        return
+    declared = table.declared.get(column)
+    if declared is not None and declared.field_type is not field.type.field_type:
+        yield f"{table.customer_key}: column {column} is {field.type}, not {declared} as configured."
+        return
+    wanted = declared.length if declared is not None else None
+    if column == CONSUMER_ID_COLUMN and consumer_id_length is not None:
+        wanted = max(wanted or 0, consumer_id_length)
+    if wanted is not None and field.type.length is not None and field.type.length < wanted:
+        yield f"{table.customer_key}: column {column} is too short: {field.type}, {wanted} characters are needed."

@@ -1,0 +1,83 @@
+"""What a settled event makes of a consumer's record. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from itertools import accumulate, islice
+
+from app.delivery.consumer_record import ConsumerState, DeletedRow, FullState, RecentEvent
+from app.delivery.counts import RowKey, Settlement
+from app.delivery.outcome import Outcome
+from app.profile.holdings import row_list
+from app.profile.keys import folded_key
+
+RECENT_KEPT = 5
+# Of the rows that were deleted one by one since a consumer's last full state, the newest so many are remembered, with
+# keys of so many characters at most: the record must fit into its topic.
+DELETED_KEPT = 200
+DELETED_CHARACTERS = 40_000
+
+
+def after_settling(before: ConsumerState | None, offset: int, settlement: Settlement, settled_ms: int) -> ConsumerState:
+    """The consumer's record once one more of its events is settled; doing it twice changes nothing more."""
+    event = RecentEvent(
+        settlement.event_id,
+        settlement.operation,
+        settlement.outcome.value,
+        settlement.reason,
+        settlement.attempts,
+        settled_ms,
+    )
+    state = before or ConsumerState(offset, settlement.market)
+    older = [recent for recent in state.recent if recent.event_id != settlement.event_id]
+    reached = settlement.outcome in (Outcome.SYNCED, Outcome.PARTIAL)
+    # A null value deletes where rows were written last, not where an event failed or was invalid.
+    moved = reached and settlement.market != "-"
+    full, rows = state.full, state.rows
+    current = full is None or offset >= full.offset
+    if reached and settlement.full_state and current:
+        full = FullState(offset, settlement.operation, settlement.event_id, settlement.market)
+    if reached and current:
+        rows = row_list.after(rows, settlement)
+    elif settlement.outcome is Outcome.FAILED and current:
+        rows = ""  # it may have written a part
+    place = row_list.place_of(settlement.rows)
+    gone = [(*row, place) for row in settlement.deleted] if reached else []
+    deleted, forgotten = _deleted(state, offset, gone, full)
+    return ConsumerState(
+        offset=max(offset, state.offset),
+        market=settlement.market if moved or state.market == "-" else state.market,
+        recent=(event, *older)[:RECENT_KEPT],
+        synced_ms=settled_ms if reached else state.synced_ms,
+        full=full,
+        deleted=deleted,
+        deleted_forgotten=forgotten,
+        rows=rows,
+    )
+
+
+def _deleted(
+    state: ConsumerState, offset: int, rows: Iterable[tuple[str, tuple[str, ...], str]], full: FullState | None
+) -> tuple[tuple[DeletedRow, ...], int]:
+    """The rows deleted after the full state, the newest ``DELETED_KEPT`` of them, and the last forgotten one."""
+    since = -1 if full is None else full.offset
+    if not rows and not state.deleted:
+        return (), state.deleted_forgotten if state.deleted_forgotten > since else -1
+    # Spellings of one key are one row; the newest stands.
+    newest = {(row.entity, folded_key(row.key), row.place): row for row in state.deleted}
+    for entity, key, place in rows:
+        row = (entity, folded_key(key), place)
+        if row not in newest or newest[row].offset <= offset:
+            newest[row] = DeletedRow(offset, entity, key, place)
+    known = sorted((row for row in newest.values() if row.offset > since), key=lambda row: -row.offset)
+    sizes = accumulate(sum(map(len, row.key)) for row in known)
+    kept = sum(size <= DELETED_CHARACTERS for size in islice(sizes, DELETED_KEPT))
+    forgotten = max((state.deleted_forgotten, *(row.offset for row in known[kept:])))
+    return tuple(reversed(known[:kept])), forgotten if forgotten > since else -1
+
+
+def deleted_since(state: ConsumerState, offset: int, place: str) -> frozenset[RowKey]:
+    """The rows of a place that were deleted one by one after an offset, as ``keys.identity`` names rows."""
+    return frozenset(
+        (row.entity, folded_key(row.key)) for row in state.deleted if row.offset > offset and row.place in ("", place)
+    )

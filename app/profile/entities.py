@@ -1,0 +1,343 @@
+"""Entity types of a consumer profile and the data extensions that hold them, in general and market by market."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import timezone
+from decimal import Decimal
+from enum import StrEnum
+from typing import Any
+
+from app.profile.column_types import DEFAULT_TIME_ZONE, ColumnType, ColumnTypes, FieldType, column_type, time_zone
+from app.profile.xml_text import character_named, is_xml_text
+
+Scalar = str | int | float | Decimal | bool | None
+Row = Mapping[str, Scalar]
+
+
+# Nothing that a data extension holds has more digits than this before or after the point (38 at most); written out in
+# full, a number such as 1E+999999999 would fill the memory.
+_PLAIN_DIGITS = 100
+
+
+def as_text(value: Scalar) -> str | None:
+    """A value as the SOAP wire carries it, where every property is text: JSON's spelling; None stays None.
+
+    >>> [as_text(value) for value in (True, 80, Decimal("12.50"), Decimal("1E+2"), "yes", None)]
+    ['true', '80', '12.50', '100', 'yes', None]
+    """
+    if value is None or isinstance(value, str):
+        return value
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, Decimal) and value.is_finite() and abs(value.adjusted()) <= _PLAIN_DIGITS:
+        return format(value, "f")
+    return str(value)
+
+
+class EntityType(StrEnum):
+    """The parent (``consumer``) and the entities below it, in the order in which they are written."""
+
+    CONSUMER = "consumer"
+    CONTACT = "contact"
+    CHILD = "child"
+    PET = "pet"
+    DIGITAL_ASSET = "digitalAsset"
+    INTEREST = "interest"
+    OPT_IN = "optIn"
+
+    @property
+    def is_parent(self) -> bool:
+        return self is EntityType.CONSUMER
+
+
+CHILD_TYPES: tuple[EntityType, ...] = tuple(entity for entity in EntityType if not entity.is_parent)
+
+_DEFAULT_ZONE = time_zone(DEFAULT_TIME_ZONE)
+# Every data extension carries it; a child row of an event may leave it out.
+CONSUMER_ID_COLUMN = "ConsumerId"
+_CONSUMER_ID = CONSUMER_ID_COLUMN.casefold()
+
+
+@dataclass(frozen=True, slots=True)
+class DataExtension:
+    """One table of Marketing Cloud: its CustomerKey, its primary key and all its columns.
+
+    Column names are matched without regard to case, as Marketing Cloud does; these spellings are used everywhere.
+    ``types``: of the columns, as far as they have been learned; ``zone``: that of the dates which its account returns;
+    ``declared``: the types that the configuration names, for comparison with the real ones only; ``shared_from``: the
+    MID of the parent account that shares it.
+    """
+
+    customer_key: str
+    primary_key: tuple[str, ...]
+    columns: tuple[str, ...]
+    types: ColumnTypes = field(default_factory=dict, hash=False)
+    zone: timezone = _DEFAULT_ZONE
+    declared: ColumnTypes = field(default_factory=dict, hash=False)
+    shared_from: str | None = None
+    names: frozenset[str] = field(init=False, repr=False, compare=False)
+    _by_folded_name: Mapping[str, str] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "names", frozenset(self.columns))
+        object.__setattr__(self, "_by_folded_name", {column.casefold(): column for column in self.columns})
+
+    def column(self, name: str) -> str | None:
+        """The column of that name, in whatever case, as it is spelled here; None: there is none."""
+        return name if name in self.names else self._by_folded_name.get(name.casefold())
+
+    @property
+    def has_date_in_key(self) -> bool:
+        """Whether a column of the primary key is known to be a Date."""
+        return any(
+            (kind := self.types.get(column)) is not None and kind.field_type is FieldType.DATE
+            for column in self.primary_key
+        )
+
+    def typed(self, types: ColumnTypes) -> DataExtension:
+        """The same with the types of its columns; columns of unknown types are not in it."""
+        return replace(self, types=types)
+
+    def key_of(self, row: Row) -> Row:
+        """The primary-key columns of a row, in the data extension's order."""
+        return {column: row[column] for column in self.primary_key}
+
+
+# What an event may call its market.
+MARKET_PATTERN = r"^[A-Za-z0-9-]{1,16}$"
+_MARKET_NAMES = frozenset(("accountId", "dataExtensions", "timeZone"))
+# Goes into the token request, metric labels and the fingerprint of incidents; real ones are numbers of nine digits.
+ACCOUNT_PATTERN = r"^[A-Za-z0-9_.][A-Za-z0-9_.-]{0,19}$"
+# The account of CMT_ACCOUNT_ID (or the package's own, without it) is called this where it has no ID of its own.
+OWN_ACCOUNT = "default"
+
+
+@dataclass(frozen=True, slots=True)
+class Catalog:
+    """Where rows go: the data extension of every entity type, and the account that has them.
+
+    ``account_id``: None is the account of ``CMT_ACCOUNT_ID``. ``markets``: what is different for single markets; None:
+    all markets are alike. ``other_markets``: where those go that are not listed; None: they are refused.
+    Configuration, see ``data-extensions.schema.json``.
+    """
+
+    data_extensions: Mapping[EntityType, DataExtension]
+    account_id: str | None = None
+    markets: Mapping[str, Catalog] | None = None
+    other_markets: Catalog | None = None
+
+    def __getitem__(self, entity: EntityType) -> DataExtension:
+        return self.data_extensions[entity]
+
+    def of_market(self, market: str) -> Catalog | None:
+        """Where the rows of a market go; None: the market is not known here."""
+        if self.markets is None:
+            return self
+        return self.markets.get(market, self.other_markets)
+
+    def typed(self, types: Mapping[EntityType, ColumnTypes]) -> Catalog:
+        """The same with types of columns."""
+        tables = {entity: table.typed(types.get(entity, {})) for entity, table in self.data_extensions.items()}
+        return replace(self, data_extensions=tables)
+
+    @property
+    def has_types(self) -> bool:
+        """Whether the types of any columns are known."""
+        return any(table.types for table in self.data_extensions.values())
+
+    def destinations(self) -> Iterator[Catalog]:
+        """Everything that ``of_market`` may answer; markets that are alike may be named more than once."""
+        if self.markets is None:
+            yield self
+            return
+        yield from self.markets.values()
+        if self.other_markets is not None:
+            yield self.other_markets
+
+
+class CatalogError(ValueError):
+    """A data-extensions file cannot be used; the text says where and why."""
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        name = Counter(name for name, _ in pairs).most_common(1)[0][0]
+        raise CatalogError(f"{name!a:.100} is described twice")
+    return found
+
+
+def parse_catalog(text: str | bytes, zone: str = DEFAULT_TIME_ZONE) -> Catalog:
+    """Read a data-extensions file. ``zone``: of the dates of markets that do not name one.
+
+    Raises:
+        CatalogError: not JSON, an entity type missing or unknown, a primary key outside the columns, or a market that
+            is not described as one.
+    """
+    try:
+        document: Any = json.loads(text, object_pairs_hook=_object)
+    except CatalogError:
+        raise
+    except ValueError as error:
+        raise CatalogError(f"not JSON: {error}") from None
+    except RecursionError:
+        raise CatalogError("not JSON that can be read: too many objects or lists inside each other") from None
+    tables = document.get("dataExtensions") if isinstance(document, dict) else None
+    if not isinstance(tables, dict):
+        raise CatalogError('needs an object "dataExtensions" with one entry per entity type')
+    _refuse_unknown_entities(tables)
+    if missing := [entity.value for entity in EntityType if entity not in tables]:
+        raise CatalogError(f"entity type {', '.join(missing)} is missing")
+    of_all = time_zone(zone)
+    general = {
+        entity: replace(_data_extension(entity.value, tables[entity.value]), zone=of_all) for entity in EntityType
+    }
+    _refuse_misspelt(document)
+    if "markets" not in document:
+        if "defaultMarket" in document:
+            raise CatalogError('"defaultMarket" is for markets that "markets" does not list, but there is no "markets"')
+        return Catalog(general)
+    entries = document["markets"]
+    if not isinstance(entries, dict) or not entries:
+        raise CatalogError('"markets" must be an object with one entry per market, such as {"DE": {}}')
+    if wrong := [name for name in entries if not re.fullmatch(MARKET_PATTERN[1:-1], name)]:
+        raise CatalogError(f"market {wrong[0]!r}: not a market's name ({MARKET_PATTERN[1:-1]})")
+    markets = {name: _market(f"market {name}", entry, general) for name, entry in entries.items()}
+    others = _market("defaultMarket", document["defaultMarket"], general) if "defaultMarket" in document else None
+    return Catalog(general, markets=markets, other_markets=others)
+
+
+def _refuse_misspelt(document: Mapping[str, Any]) -> None:
+    """Other names are let pass as notes; these would send events to the wrong place."""
+    for name in document:
+        plain = re.sub(r"[^a-z]", "", name.lower())
+        meant = {"market": "markets", "markets": "markets"}.get(plain)
+        if plain in ("defaultmarket", "defaultmarkets", "othermarket", "othermarkets"):
+            meant = "defaultMarket"
+        if meant is not None and name != meant:
+            raise CatalogError(f'"{name}" is not known; is "{meant}" meant?')
+
+
+def _refuse_unknown_entities(tables: Mapping[str, Any], where: str = "") -> None:
+    if unknown := sorted(set(tables) - set(EntityType)):
+        raise CatalogError(f"{where}unknown entity type {', '.join(unknown)}; there are {', '.join(EntityType)}")
+
+
+def _market(where: str, entry: Any, general: Mapping[EntityType, DataExtension]) -> Catalog:
+    """A market: what it does not say is as in general."""
+    if not isinstance(entry, dict):
+        raise CatalogError(f'{where}: must be an object, with "accountId" or "dataExtensions" where it differs')
+    if unknown := sorted(set(entry) - _MARKET_NAMES):
+        raise CatalogError(f"{where}: unknown {', '.join(unknown)}; there are {', '.join(sorted(_MARKET_NAMES))}")
+    tables = entry.get("dataExtensions", {})
+    if not isinstance(tables, dict):
+        raise CatalogError(f'{where}: "dataExtensions" must be an object with the entity types that differ')
+    _refuse_unknown_entities(tables, f"{where}: ")
+    own = dict(general)
+    for entity in EntityType:
+        if entity.value not in tables:
+            continue
+        changes, place = tables[entity.value], f"{where}: {entity.value}"
+        if not isinstance(changes, dict):
+            raise CatalogError(f"{place}: must be an object")
+        known = {"customerKey", "primaryKey", "columns", "types", "sharedFrom"}
+        if unknown := sorted(set(changes) - known):
+            raise CatalogError(f"{place}: unknown {', '.join(unknown)}; there are {', '.join(sorted(known))}")
+        table = general[entity]
+        as_in_general: dict[str, Any] = {
+            "customerKey": table.customer_key,
+            "primaryKey": list(table.primary_key),
+            "columns": list(table.columns),
+            "sharedFrom": table.shared_from,
+            "types": {column: str(kind) for column, kind in table.declared.items()},
+        }
+        own[entity] = replace(_data_extension(place, as_in_general | dict(changes)), zone=table.zone)
+    if "timeZone" in entry:
+        zone = _time_zone(where, entry["timeZone"])
+        own = {entity: replace(table, zone=zone) for entity, table in own.items()}
+    return Catalog(own, _account_id(where, entry))
+
+
+def _time_zone(where: str, value: Any) -> timezone:
+    try:
+        return time_zone(value)
+    except (TypeError, ValueError):
+        raise CatalogError(f'{where}: "timeZone" must be a distance from UTC such as "UTC-6" or "UTC+5:30"') from None
+
+
+def _account_id(where: str, entry: Mapping[str, Any]) -> str | None:
+    if "accountId" not in entry:
+        return None
+    value = entry["accountId"]
+    text = str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+    if not isinstance(text, str) or not re.fullmatch(ACCOUNT_PATTERN[1:-1], text) or text == OWN_ACCOUNT:
+        raise CatalogError(f'{where}: "accountId" must be the MID of a business unit, such as "510001234"')
+    return text
+
+
+def _data_extension(where: str, entry: Any) -> DataExtension:
+    def names(field_name: str) -> tuple[str, ...]:
+        value = entry.get(field_name)
+        if not isinstance(value, list) or not value or not all(isinstance(name, str) and name for name in value):
+            raise CatalogError(f'{where}: "{field_name}" must be a list of column names')
+        _refuse_what_xml_cannot_carry(f'{where}: "{field_name}"', value)
+        if len({name.casefold() for name in value}) < len(value):
+            raise CatalogError(f'{where}: "{field_name}" names a column twice')
+        # The one column that every data extension has is called as the program calls it.
+        return tuple(CONSUMER_ID_COLUMN if name.casefold() == _CONSUMER_ID else name for name in value)
+
+    if not isinstance(entry, dict):
+        raise CatalogError(f"{where}: must be an object")
+    customer_key = entry.get("customerKey")
+    if not isinstance(customer_key, str) or not customer_key:
+        raise CatalogError(f'{where}: "customerKey" must be the CustomerKey of the data extension')
+    _refuse_what_xml_cannot_carry(f'{where}: "customerKey"', [customer_key])
+    columns = names("columns")
+    spelled = {name.casefold(): name for name in columns}
+    primary_key = tuple(spelled.get(name.casefold(), name) for name in names("primaryKey"))
+    if outside := [name for name in (*primary_key, CONSUMER_ID_COLUMN) if name not in columns]:
+        raise CatalogError(f"{where}: {', '.join(outside)} is not among the columns")
+    return DataExtension(
+        customer_key,
+        primary_key,
+        columns,
+        declared=_declared(where, entry.get("types", {}), spelled),
+        shared_from=_shared_from(where, entry.get("sharedFrom")),
+    )
+
+
+def _refuse_what_xml_cannot_carry(where: str, names: Iterable[str]) -> None:
+    """Every call carries the names, so that with one of these no call could be made."""
+    for name in names:
+        if not is_xml_text(name):
+            raise CatalogError(f"{where} holds {character_named(name)}, which XML cannot carry")
+
+
+def _shared_from(where: str, value: Any) -> str | None:
+    if value is None:
+        return None
+    text = str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+    # A number in the SOAP API (ClientID/ID), where an account ID may be any text.
+    if not isinstance(text, str) or not re.fullmatch(r"[0-9]{1,9}", text):
+        raise CatalogError(f'{where}: "sharedFrom" must be the MID of the account that shares it, such as "510001234"')
+    return text
+
+
+def _declared(where: str, types: Any, spelled: Mapping[str, str]) -> ColumnTypes:
+    if not isinstance(types, Mapping):
+        raise CatalogError(f'{where}: "types" must be an object with column names and their types')
+    found: dict[str, ColumnType] = {}
+    for name, spec in types.items():
+        text: Any = spec.get("type") if isinstance(spec, Mapping) else spec
+        try:
+            kind = column_type(text)
+        except (TypeError, ValueError):
+            raise CatalogError(f'{where}: "types": {name}: no type such as "Text(200)", "Date" or "Number"') from None
+        if (column := spelled.get(name.casefold())) is not None:
+            found[column] = kind
+    return found

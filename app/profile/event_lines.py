@@ -1,0 +1,137 @@
+"""Events as people keep them in files: JSON lines, one JSON document, or an array of events."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from io import BytesIO
+from typing import BinaryIO
+
+from app.delivery.errors import EVENT_NOT_JSON, EVENT_TOO_LARGE
+from app.delivery.outcome import InvalidEvent
+from app.profile.entities import Catalog
+from app.profile.event import ProfileEvent, check_document, decode_document, decode_json
+from app.profile.event_value import BYTE_ORDER_MARK, UnreadableValue, split_array
+
+# Read at once when it is no JSON lines: bounds the memory.
+LONGEST_DOCUMENT = 64 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class EventLine:
+    """An event that may be published. ``value`` is its JSON as it stands in the file."""
+
+    line: int
+    value: bytes
+    event: ProfileEvent
+
+
+@dataclass(frozen=True, slots=True)
+class RejectedLine:
+    """A line that holds no event: a registry code, and the reason without any value."""
+
+    line: int
+    code: str
+    reason: str
+
+
+def read_event_lines(stream: BinaryIO, catalog: Catalog, longest: int) -> Iterator[EventLine | RejectedLine]:
+    """The events of a stream: JSON lines, one JSON document, or a JSON array; CloudEvents in structured mode too.
+
+    JSON lines are read line by line, never more than ``longest`` bytes of one, and numbered from 1; empty ones are
+    passed over. Anything else, which begins with an array or goes on in the next line, is read as a whole, up to
+    ``LONGEST_DOCUMENT`` bytes; the entries of an array are numbered from 1.
+    """
+    number, head = _first_line(stream, longest)
+    if head.lstrip().startswith(b"[") or (head.endswith(b"\n") and _goes_on(head.strip())):
+        rest = stream.read(LONGEST_DOCUMENT + 1)
+        if len(rest) > LONGEST_DOCUMENT:
+            reason = f"a document of more than {LONGEST_DOCUMENT:,} bytes; larger ones must be JSON lines"
+            yield RejectedLine(number, EVENT_TOO_LARGE.code, reason)
+        else:
+            yield from _document(head + rest, number, catalog, longest)
+        return
+    for line_number, line in _lines(stream, longest, number, head):
+        if line is None or line:
+            yield _read(line_number, line, catalog, longest)
+
+
+def read_event_document(content: bytes, catalog: Catalog) -> Iterator[EventLine | RejectedLine]:
+    """As ``read_event_lines``, of a whole file."""
+    return read_event_lines(BytesIO(content), catalog, max(len(content), 1))
+
+
+def _goes_on(line: bytes) -> bool:
+    """Whether a first line is the beginning of an object rather than one of many."""
+    if not line.startswith(b"{"):
+        return False
+    try:
+        json.loads(line)
+    except json.JSONDecodeError as error:
+        # Everything up to its end was right; the text inside a string that is not closed is no position of its own.
+        return error.pos >= len(error.doc) or error.msg.startswith("Unterminated string")
+    except (ValueError, RecursionError):
+        pass
+    return False
+
+
+def _document(content: bytes, number: int, catalog: Catalog, longest: int) -> Iterator[EventLine | RejectedLine]:
+    try:
+        entries = split_array(content) if content.lstrip().startswith(b"[") else [content.strip()]
+        if len(entries) == 1:
+            decode_json(entries[0], "-")
+    except (InvalidEvent, UnreadableValue) as invalid:
+        code, message = invalid.entry.code, invalid.message
+        lines = [
+            _read(number + at, line.strip(), catalog, longest)
+            for at, line in enumerate(content.split(b"\n"))
+            if line.strip()
+        ]
+        if all(isinstance(line, RejectedLine) and line.code == EVENT_NOT_JSON.code for line in lines):
+            # No JSON lines at all: a document with a mistake, not one mistake a line.
+            lines = [RejectedLine(number, code, message)]
+        yield from lines
+        return
+    for position, value in enumerate(entries, start=1):
+        yield _read(position, value, catalog, longest)
+
+
+def _read(number: int, value: bytes | None, catalog: Catalog, longest: int) -> EventLine | RejectedLine:
+    if value is None or len(value) > longest:
+        return RejectedLine(number, EVENT_TOO_LARGE.code, f"more than {longest} bytes, the most the topic takes")
+    name = f"line {number}"
+    try:
+        return EventLine(number, value, check_document(decode_document(value, name), catalog, name))
+    except InvalidEvent as invalid:
+        return RejectedLine(number, invalid.entry.code, invalid.message)
+
+
+def _first_line(stream: BinaryIO, longest: int) -> tuple[int, bytes]:
+    """Number and bytes of the first line that is not empty, as far as a line is read; no bytes: there is none."""
+    number, part = 0, b""
+    while not part.strip():
+        number, part = number + 1, stream.readline(longest + 2)  # room for the line's end
+        if number == 1:
+            part = part.removeprefix(BYTE_ORDER_MARK)
+            if not part:
+                continue
+        if not part:
+            break
+        if not part.strip():
+            _skip_rest(part, stream, longest)
+    return number, part
+
+
+def _lines(stream: BinaryIO, longest: int, number: int, part: bytes) -> Iterator[tuple[int, bytes | None]]:
+    """(number, stripped line) from one on that is read already; None: it is too long, and its rest is skipped."""
+    while part:
+        line = part.strip()
+        yield number, line if len(line) <= longest else None
+        _skip_rest(part, stream, longest)
+        number, part = number + 1, stream.readline(longest + 2)
+
+
+def _skip_rest(part: bytes, stream: BinaryIO, longest: int) -> None:
+    while part and not part.endswith(b"\n"):
+        part = stream.readline(longest)

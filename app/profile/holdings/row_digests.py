@@ -1,0 +1,274 @@
+"""The digests of rows: of those that an event wants, once per settled event, and of those that are held. Pure.
+
+A digest is 6 bytes of BLAKE2b over consumer ID, key and the ``form`` of each value, so rows of one content do not look
+alike in two records. It is no encryption: whoever may read the records can try values. Two different rows have the same
+digest once in 10^14 times.
+"""
+
+from __future__ import annotations
+
+from binascii import b2a_base64
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timezone
+from functools import cached_property, lru_cache
+from hashlib import blake2b
+
+from app.profile.column_types import ColumnType
+from app.profile.entities import (
+    CHILD_TYPES,
+    CONSUMER_ID_COLUMN,
+    Catalog,
+    DataExtension,
+    EntityType,
+    Row,
+    Scalar,
+    as_text,
+)
+from app.profile.event import Operation, ProfileEvent
+from app.profile.holdings.row_list import (
+    COLUMNS_LENGTH,
+    COMPLETE,
+    LETTERS,
+    PART,
+    PLACE_LENGTH,
+    ListedRow,
+    Rows,
+    columns_of,
+    key_text,
+    written,
+)
+from app.profile.keys import same_key_text
+from app.profile.values import (
+    Kind,
+    alike,
+    form,
+    loosely_alike,
+    same_key_value,
+    typed_form,
+    wanted_form,
+)
+
+_DIGITS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+_PARENT = EntityType.CONSUMER
+_KINDS = tuple(Kind)
+_UNNAMED, _TEXT, _UNCHECKED = Kind.UNNAMED, Kind.TEXT, Kind.UNCHECKED
+
+
+HeldKey = tuple[EntityType, tuple[str, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class Matched:
+    """Listed rows among those that are held.
+
+    found: primary keys, as they are held, of rows that are listed.
+    doubtful: of rows that may be a missing one under another spelling of its key.
+    """
+
+    missing: tuple[ListedRow, ...] = ()
+    different: tuple[ListedRow, ...] = ()
+    found: frozenset[HeldKey] = frozenset()
+    doubtful: frozenset[HeldKey] = frozenset()
+
+
+@dataclass(frozen=True)
+class Digests:
+    """What the digests of a market's rows need of its catalog. Made once for a catalog."""
+
+    catalog: Catalog
+
+    @cached_property
+    def head(self) -> str:
+        """The fingerprints of place and columns, as lists begin with them."""
+        tables = [self.catalog[entity] for entity in EntityType]
+        place: tuple[object, ...] = (
+            self.catalog.account_id,
+            *((table.customer_key, table.primary_key) for table in tables),
+            *(table.shared_from for table in tables if table.shared_from),
+        )
+        columns: object = [table.columns for table in tables]
+        if self.catalog.has_types:
+            # What types make of values is another form of them, so lists of before say nothing of values any more.
+            types = [sorted((name, str(kind)) for name, kind in table.types.items()) for table in tables]
+            columns = (columns, types, [str(table.zone) for table in tables])
+        return _hash(repr(place))[:PLACE_LENGTH] + _hash(repr(columns))[:COLUMNS_LENGTH]
+
+    @property
+    def place(self) -> str:
+        """The fingerprint of account, data extensions and primary keys."""
+        return self.head[:PLACE_LENGTH]
+
+    @cached_property
+    def _columns(self) -> Mapping[EntityType, tuple[tuple[str, bool, ColumnType | None], ...]]:
+        """The columns of each data extension, whether the digest is over them, and their types if they are known."""
+        return {
+            entity: tuple(
+                (column, column not in _key_columns(entity, table), table.types.get(column)) for column in table.columns
+            )
+            for entity, table in self.catalog.data_extensions.items()
+        }
+
+    @cached_property
+    def _keys(self) -> Mapping[EntityType, tuple[str, ...]]:
+        """The columns of a row's key within its consumer."""
+        return {
+            entity: tuple(column for column in table.primary_key if column != CONSUMER_ID_COLUMN)
+            for entity, table in self.catalog.data_extensions.items()
+        }
+
+    def of_event(self, event: ProfileEvent) -> str:
+        """What an event that reached Marketing Cloud says of the rows that should be held: a text of ``row_list``."""
+        if event.operation is Operation.DELETE:
+            return (COMPLETE if event.is_full_state else PART) + self.head
+        anew = event.operation is Operation.UPDATE
+        rows: Rows = {}
+        if event.consumer is not None:
+            rows[LETTERS[_PARENT], ""] = self._of(_PARENT, event.consumer, event, "", anew=False)
+        for entity in CHILD_TYPES if event.entities else ():
+            if not (listed := event.entities.get(entity)):
+                continue
+            letter, columns = LETTERS[entity], self._keys[entity]
+            for row in listed:  # one for each key, see ``read_event``
+                key = key_text([as_text(row[column]) or "" for column in columns])
+                rows[letter, key] = self._of(entity, row, event, key, anew=anew)
+        return written(anew, self.head, rows)
+
+    def match(self, listed: Iterable[ListedRow], held: Mapping[EntityType, Sequence[Row]], consumer_id: str) -> Matched:
+        """Find the listed rows among those that are held."""
+        missing, different, found = [], [], set()
+        for wanted in listed:
+            rows = held.get(wanted.entity, ())
+            if not wanted.entity.is_parent:
+                rows = [row for row in rows if self._is_key_of(wanted, row, consumer_id)]
+            if not rows:
+                missing.append(wanted)
+            elif not any(self._holds(wanted, row, consumer_id) for row in rows):
+                different.append(wanted)
+            found |= {(wanted.entity, self._key(wanted.entity, row)) for row in rows}
+        doubtful = {
+            (wanted.entity, self._key(wanted.entity, row))
+            for wanted in missing
+            if not wanted.entity.is_parent
+            for row in held.get(wanted.entity, ())
+            if self._may_be_key_of(wanted, row)
+        }
+        return Matched(tuple(missing), tuple(different), frozenset(found), frozenset(doubtful - found))
+
+    def _holds(self, listed: ListedRow, held: Row, consumer_id: str) -> bool:
+        """Whether a held row of that key has the listed values; True when they cannot be checked."""
+        if listed.kinds is None or listed.digest is None:
+            return True
+        columns, zone = self._columns[listed.entity], self.catalog[listed.entity].zone
+        forms = [
+            form(held.get(column), kind) if known is None else _typed(held.get(column), known, zone)
+            for (column, counts, known), kind in zip(columns, _kinds(listed.kinds), strict=False)
+            if counts and kind not in (_UNNAMED, _UNCHECKED)
+        ]
+        return _digest(consumer_id, listed.entity, key_text(listed.key), forms) == listed.digest
+
+    def checks_all(self, listed: ListedRow) -> bool:
+        """Whether every value that the listed row's event named can be checked."""
+        return listed.kinds is not None and _UNCHECKED not in _kinds(listed.kinds)
+
+    def _is_key_of(self, listed: ListedRow, held: Row, consumer_id: str) -> bool:
+        """Whether a held row has the key of a listed entity row: certainly, or possibly where that is not known."""
+        table = self.catalog[listed.entity]
+        wanted = dict(zip(self._keys[listed.entity], listed.key, strict=False)) | {CONSUMER_ID_COLUMN: consumer_id}
+        if listed.kinds is None:
+            return self._may_be_key_of(listed, held) and alike(held.get(CONSUMER_ID_COLUMN), consumer_id)
+        kinds = dict(zip(table.columns, _kinds(listed.kinds), strict=False))
+        return all(
+            same_key_value(held.get(column), wanted[column], column, table)
+            if column in table.types
+            else _same_key(held.get(column), wanted[column], kinds[column])
+            for column in table.primary_key
+        )
+
+    def _may_be_key_of(self, listed: ListedRow, held: Row) -> bool:
+        """Whether a held row may be the listed one under another spelling of its key."""
+        table, columns = self.catalog[listed.entity], self._keys[listed.entity]
+        return all(
+            loosely_alike(held.get(column), column, table) == loosely_alike(text, column, table)
+            for column, text in zip(columns, listed.key, strict=False)
+        )
+
+    def _key(self, entity: EntityType, row: Row) -> tuple[str, ...]:
+        return tuple(as_text(value) or "" for value in self.catalog[entity].key_of(row).values())
+
+    def _of(self, entity: EntityType, row: Row, event: ProfileEvent, key: str, *, anew: bool) -> tuple[str, str]:
+        kinds: list[Kind] = []
+        forms: list[str] = []
+        zone = self.catalog[entity].zone
+        for column, counts, known in self._columns[entity]:
+            if column not in row:
+                if not anew:
+                    kinds.append(_UNNAMED)
+                    continue
+                kind, text = _TEXT, "="
+            elif known is not None:
+                formed = typed_form(row[column], known, zone)
+                kind, text = (_UNCHECKED, "") if formed is None else (_TEXT, formed)
+            else:
+                value = row[column]
+                if type(value) is str and value[4:5] != "-":  # as ``wanted_form`` says, without the call
+                    kind, text = _TEXT, "=" + value
+                else:
+                    kind, text = wanted_form(value)
+            kinds.append(kind)
+            if counts and kind is not _UNCHECKED:
+                forms.append(text)
+        return _written_kinds(bytes(kinds)), _digest(event.consumer_id, entity, key, forms)
+
+
+def _key_columns(entity: EntityType, table: DataExtension) -> tuple[str, ...]:
+    """Those that a list has in clear, and so not in the digest. A parent row needs no more than its consumer ID."""
+    return (CONSUMER_ID_COLUMN,) if entity.is_parent else (CONSUMER_ID_COLUMN, *table.primary_key)
+
+
+def digests_of(text: str, catalog: Catalog) -> Digests:
+    """The digests that can check a list: made without types when it was written before they were known."""
+    digests = Digests(catalog)
+    if catalog.has_types and columns_of(text) != columns_of(COMPLETE + digests.head):
+        untyped = Digests(catalog.typed({}))
+        if columns_of(text) == columns_of(COMPLETE + untyped.head):
+            return untyped
+    return digests
+
+
+def _typed(held: Scalar, kind: ColumnType, zone: timezone) -> str:
+    """As what was wanted; a value that is none of the column's type is like none of them."""
+    formed = typed_form(held, kind, zone)
+    return f"?{as_text(held)}" if formed is None else formed
+
+
+def _same_key(held: Scalar, wanted: str, kind: Kind) -> bool:
+    if same_key_text(as_text(held) or "", wanted):
+        return True
+    if kind is _UNCHECKED:
+        return alike(held, wanted)
+    known = _TEXT if kind is _UNNAMED else kind
+    return form(held, known) == form(wanted, known)
+
+
+def _digest(consumer_id: str, entity: EntityType, key: str, forms: list[str]) -> str:
+    return _hash("\0".join((consumer_id, entity, key, *forms)))
+
+
+def _hash(text: str) -> str:
+    # Half of a surrogate pair can stand in a value.
+    digest = blake2b(text.encode("utf-8", "surrogatepass"), digest_size=6).digest()
+    return b2a_base64(digest, newline=False).decode()
+
+
+@lru_cache(maxsize=4096)
+def _written_kinds(kinds: bytes) -> str:
+    if len(kinds) % 2:
+        kinds += bytes((_UNNAMED,))
+    return "".join(_DIGITS[first * 8 + second] for first, second in zip(kinds[::2], kinds[1::2], strict=True))
+
+
+@lru_cache(maxsize=4096)
+def _kinds(written_kinds: str) -> tuple[Kind, ...]:
+    numbers = [_DIGITS.index(character) for character in written_kinds]
+    return tuple(_KINDS[kind] for number in numbers for kind in divmod(number, 8))

@@ -1,0 +1,148 @@
+"""From an event to the ordered calls that make Marketing Cloud agree with it, by strategy.
+
+``plan_replace`` clears and posts. ``plan_reconcile`` reads first and is then narrowed to what differs (``narrow``).
+Pure: no call is made here. Every post is an upsert and every delete tolerates a row that is gone, so any call may be
+repeated when its answer was lost.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from enum import StrEnum
+
+from app.delivery.outcome import Phase
+from app.delivery.value_class import value_class
+from app.profile.diff import diff
+from app.profile.entities import CHILD_TYPES, Catalog, EntityType, Row
+from app.profile.event import DeleteScope, Operation, ProfileEvent
+
+
+class Action(StrEnum):
+    """What a step does to a data extension. KEEP: nothing, the row is right already."""
+
+    RETRIEVE = "retrieve"
+    UPSERT = "upsert"
+    DELETE = "delete"
+    KEEP = "keep"
+
+
+@value_class(frozen=True, slots=True)
+class Step:
+    """One call (none for ``KEEP``), or for ``DELETE`` without a row one for each row that the retrieve found.
+
+    ``row`` holds all columns for an upsert and the primary key for a delete; a retrieve asks for the consumer's rows.
+    """
+
+    action: Action
+    entity: EntityType
+    phase: Phase
+    row: Row | None = None
+
+
+def plan_replace(event: ProfileEvent, catalog: Catalog, *, replace_parent: bool = False) -> tuple[Step, ...]:
+    """The calls of an event, in order.
+
+    NEW: the parent, then each entity row. UPDATE: get the rows of every entity type, delete them one by one (with
+    ``replace_parent`` the parent too), then as NEW. DELETE PROFILE: get all rows, delete the entity rows, then the
+    parent. DELETE ENTITIES: delete the listed rows. Nothing is deleted unread but what an event lists by its keys: a
+    row may be held under another spelling of the consumer's ID, and is not this consumer's then.
+    """
+    match event.operation:
+        case Operation.NEW:
+            return tuple(_posts(event))
+        case Operation.UPDATE:
+            steps = _clear(Phase.BEFORE_PARENT, with_parent=replace_parent)
+            if replace_parent:
+                steps.append(_delete_parent(event, catalog, Phase.BEFORE_PARENT))
+            return (*steps, *_posts(event))
+        case Operation.DELETE if event.delete_scope is DeleteScope.ENTITIES:
+            return tuple(
+                Step(Action.DELETE, entity, Phase.DELETE, catalog[entity].key_of(row)) for entity, row in event.rows()
+            )
+        case Operation.DELETE:
+            return (*_clear(Phase.DELETE, with_parent=True), _delete_parent(event, catalog, Phase.DELETE))
+
+
+def plan_reconcile(event: ProfileEvent, catalog: Catalog) -> tuple[Step, ...]:
+    """The calls of an event at most, in order: the retrieves, and every write that they may turn out to need.
+
+    UPDATE: get the rows of every entity type and the parent, post those that differ, then delete those that the event
+    does not list. NEW: get the parent and, if it is there, the rows of the types that the event lists; post what
+    differs. DELETE as in ``plan_replace``.
+
+    The late deletes of an UPDATE are of phase CHILD: when one fails the event is ``partial``, because the parent and
+    everything that is wanted stand there. An UPDATE is no order to erase; that is DELETE, which is never ``partial``.
+    """
+    if event.operation is Operation.DELETE:
+        return plan_replace(event, catalog)
+    children = CHILD_TYPES if event.operation is Operation.UPDATE else _types_of(event)
+    reads = tuple(Step(Action.RETRIEVE, entity, Phase.BEFORE_PARENT) for entity in (EntityType.CONSUMER, *children))
+    deletes = CHILD_TYPES if event.operation is Operation.UPDATE else ()
+    return (*reads, *_posts(event), *(Step(Action.DELETE, entity, Phase.CHILD) for entity in deletes))
+
+
+def narrow(steps: Sequence[Step], found: Mapping[EntityType, Sequence[Row]], catalog: Catalog) -> tuple[Step, ...]:
+    """The writes of ``plan_reconcile`` that are needed when the retrieves have found these rows.
+
+    A wanted row that is held already becomes a ``KEEP``. Of a type that was not retrieved everything is needed.
+    """
+    posts = [step for step in steps if step.action is Action.UPSERT]
+    clears = any(step.action is Action.DELETE for step in steps)
+    # What clears says all of the entity rows: the strategies differ in their calls, never in what they leave.
+    difference = diff(found, [(step.entity, step.row or {}) for step in posts], catalog, anew=clears)
+
+    def deletes(keys: Sequence[tuple[EntityType, Row]], phase: Phase) -> list[Step]:
+        return [Step(Action.DELETE, entity, phase, key) for entity, key in keys] if clears else []
+
+    def of_wanted(action: Action, rows: Sequence[tuple[EntityType, Row]]) -> list[Step]:
+        return [Step(action, entity, Phase.PARENT if entity.is_parent else Phase.CHILD, row) for entity, row in rows]
+
+    # The parent first, whichever it is; what is kept does not come between the rows of a batch.
+    kept, upserts = of_wanted(Action.KEEP, difference.right), of_wanted(Action.UPSERT, difference.upserts)
+    return (
+        # As in ``plan_replace``, before anything is posted: it may be the very row that is posted.
+        *deletes(difference.respelled, Phase.BEFORE_PARENT),
+        *sorted((*kept, *upserts), key=lambda step: step.phase is not Phase.PARENT),
+        *deletes(difference.vanished, Phase.CHILD),
+    )
+
+
+def contradiction(strategy: str, *, replace_parent: bool) -> str | None:
+    """Why these settings cannot go together; None when they can."""
+    if strategy == "reconcile" and replace_parent:
+        return (
+            "SYNC_REPLACE_PARENT=true needs SYNC_STRATEGY=replace: reconcile never deletes the parent row in an UPDATE;"
+            " leave one of them out"
+        )
+    return None
+
+
+def deletes_of(entity: EntityType, phase: Phase, found: Sequence[Row], catalog: Catalog) -> tuple[Step, ...]:
+    """The deletes that a retrieve of ``entity`` gives rise to."""
+    return tuple(Step(Action.DELETE, entity, phase, catalog[entity].key_of(row)) for row in found)
+
+
+def _posts(event: ProfileEvent) -> list[Step]:
+    parent = Step(Action.UPSERT, EntityType.CONSUMER, Phase.PARENT, event.consumer)
+    return [parent, *(Step(Action.UPSERT, entity, Phase.CHILD, row) for entity, row in event.rows())]
+
+
+def _types_of(event: ProfileEvent) -> tuple[EntityType, ...]:
+    return tuple(entity for entity in CHILD_TYPES if event.entities.get(entity))
+
+
+def _clear(phase: Phase, *, with_parent: bool) -> list[Step]:
+    read = (*CHILD_TYPES, EntityType.CONSUMER) if with_parent else CHILD_TYPES
+    return [
+        *(Step(Action.RETRIEVE, entity, phase) for entity in read),
+        *(Step(Action.DELETE, entity, phase) for entity in CHILD_TYPES),
+    ]
+
+
+def _delete_parent(event: ProfileEvent, catalog: Catalog, phase: Phase) -> Step:
+    # A consumer's row is addressed by its consumer ID; other key columns come from the event's own parent row.
+    table = catalog[EntityType.CONSUMER]
+    known: Row = {"ConsumerId": event.consumer_id, **(event.consumer or {})}
+    return Step(
+        Action.DELETE, EntityType.CONSUMER, phase, {c: known.get(c, event.consumer_id) for c in table.primary_key}
+    )

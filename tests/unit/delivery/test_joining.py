@@ -1,0 +1,35 @@
+"""Whose records a worker may go on with is decided before it joins the group."""
+
+from __future__ import annotations
+
+from app.delivery.dry_run import refusal_of_group
+from app.delivery.partition_record import PartitionState
+from app.delivery.pipeline import Pipeline, Role
+
+OURS = Pipeline("consumers", "profiles", {Role.SOURCE: "one"})
+
+
+def refused(*records: PartitionState, running: Pipeline = OURS, dry_run: bool = False) -> str:
+    return refusal_of_group(records, running, dry_run=dry_run, group="g") or ""
+
+
+def worked(**fields: object) -> PartitionState:
+    return PartitionState(done={5}, **fields)  # type: ignore[arg-type]
+
+
+def test_a_new_group_and_its_own_may_be_joined() -> None:
+    assert refused() == ""
+    assert refused(PartitionState()) == ""
+    assert refused(worked(pipeline=OURS, dry_run=False), PartitionState(dry_run=True)) == ""
+
+
+def test_a_dry_run_and_a_live_group_refuse_each_other() -> None:
+    assert "Use another KAFKA_GROUP for the dry run" in refused(worked(dry_run=False), dry_run=True)
+    assert "or set SYNC_DRY_RUN=true" in refused(PartitionState(), worked(dry_run=True))
+
+
+def test_another_topic_and_one_that_was_made_anew_are_refused() -> None:
+    other = Pipeline("consumers", "others", {Role.SOURCE: "two"})
+    assert "KAFKA_TOPIC=profiles" in refused(worked(pipeline=OURS), running=other)
+    anew = Pipeline("consumers", "profiles", {Role.SOURCE: "two"})
+    assert "is not the one" in refused(worked(pipeline=OURS), running=anew)

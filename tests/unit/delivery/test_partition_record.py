@@ -1,0 +1,433 @@
+"""The durable records: what is written is read back, changes keep the invariants, and copies stand alone."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.delivery.consumer_record import ConsumerState, FullState, RecentEvent, consumer_key, parse_consumer_key
+from app.delivery.counts import Counts, FailureCount, Settlement, fold
+from app.delivery.outcome import Outcome, RecordCount
+from app.delivery.partition_record import (
+    FORMAT,
+    Forwarded,
+    PartitionState,
+    StateError,
+    Verdict,
+    parse_partition_key,
+    partition_key,
+)
+from app.delivery.pipeline import Pipeline, Role
+from app.delivery.record import LATEST_MS
+from app.delivery.settled_digest import Fingerprint
+from app.delivery.state_fields import LARGEST
+from app.profile.consumer_history import RECENT_KEPT, after_settling
+from app.profile.entities import EntityType
+
+_ids = st.text(st.characters(exclude_categories=("Cs",)), min_size=1, max_size=12)
+_codes = st.sampled_from(["CMT-TIMEOUT", "CMT-ROW-INVALID", "EVENT-SCHEMA"])
+_offsets = st.integers(0, LARGEST)
+_times = st.integers(0, LATEST_MS)
+_small = st.integers(0, 9)
+settlements = st.builds(
+    Settlement,
+    consumer_id=st.none() | _ids,
+    event_id=_ids,
+    operation=st.sampled_from(["NEW", "UPDATE", "DELETE", "-"]),
+    market=st.sampled_from(["DE", "-"]),
+    day=st.sampled_from(["2026-01-01", "2026-01-02"]),
+    outcome=st.sampled_from(Outcome),
+    reason=st.none() | _codes,
+    attempts=st.integers(1, 9),
+    full_state=st.booleans(),
+    records=st.lists(st.builds(RecordCount, st.sampled_from(EntityType), _small, _small), max_size=2).map(tuple),
+    failures=st.lists(st.builds(FailureCount, st.just("pet"), _codes, _small), max_size=2).map(tuple),
+    rows=_ids,
+)
+failing = st.builds(Forwarded, _ids, _ids, st.integers(1, 9), _times, _times, _times, _codes)
+waiting = st.builds(Forwarded, _ids)
+verdicts = st.builds(Verdict, settlements, _ids, _times, _times, st.booleans())
+
+
+@st.composite
+def counts(draw: st.DrawFn) -> Counts:
+    folded: Counts = {}
+    for settlement in draw(st.lists(settlements, max_size=4)):
+        fold(folded, settlement)
+    return folded
+
+
+partitions = st.builds(
+    PartitionState,
+    st.integers(-1, LARGEST),
+    st.sets(_offsets, max_size=8),
+    st.dictionaries(_offsets, failing | waiting, max_size=5),
+    st.dictionaries(_offsets, verdicts, max_size=3),
+    counts(),
+    pipeline=st.none()
+    | st.builds(Pipeline, _codes, _codes, st.dictionaries(st.sampled_from(Role), _codes, max_size=4)),
+    retry_from=st.none() | _offsets,
+)
+recents = st.builds(RecentEvent, _ids, _codes, _codes, st.none() | _codes, st.integers(1, 9), _times)
+consumers = st.builds(
+    ConsumerState,
+    _offsets,
+    st.just("DE"),
+    st.lists(recents, max_size=RECENT_KEPT).map(tuple),
+    st.none() | _times,
+    st.none() | st.builds(FullState, _offsets, _codes, _ids),
+    rows=st.just("") | _ids,
+)
+
+
+def settled(event_id: str = "e", outcome: Outcome = Outcome.SYNCED, **changes: Any) -> Settlement:
+    values: dict[str, Any] = {
+        "consumer_id": "c",
+        "event_id": event_id,
+        "operation": "NEW",
+        "market": "DE",
+        "day": "2026-01-01",
+        "outcome": outcome,
+        "full_state": True,
+    }
+    return Settlement(**{**values, **changes})
+
+
+# Codec
+
+
+@given(partitions)
+def test_partition_record_reads_back_as_it_was_written(state: PartitionState) -> None:
+    assert PartitionState.decode(state.encode()) == state
+
+
+@given(consumers)
+def test_consumer_record_reads_back_as_it_was_written(state: ConsumerState) -> None:
+    assert ConsumerState.decode(state.encode()) == state
+
+
+@given(st.integers(0, 999), st.integers(0, LARGEST), _ids | st.sampled_from(["a|b", "|", "||"]))
+def test_keys_read_back_also_with_any_consumer_id(partition: int, epoch: int, consumer_id: str) -> None:
+    assert parse_partition_key(partition_key(partition, epoch)) == (partition, epoch)
+    assert parse_consumer_key(consumer_key(partition, epoch, consumer_id)) == (partition, epoch, consumer_id)
+
+
+@pytest.mark.parametrize("value", [b"", b"{", b"[]", b"null", b"{}", b'{"v":2}', b"\xff", b'{"v":"1"}'])
+@pytest.mark.parametrize("record", [PartitionState, ConsumerState])
+def test_what_is_no_such_record_is_refused(record: type[PartitionState | ConsumerState], value: bytes) -> None:
+    with pytest.raises(StateError):
+        record.decode(value)
+
+
+# Another spelling of a number would be another key of the same record; what SQLite or JSON cannot hold is no epoch.
+ODD_NUMBERS = [
+    *(
+        f"{number}|1".encode()
+        for number in ("+1", "-1", "1_0", "01", " 1", "1 ", "1.0", "\u0663", "\u00b2", "1e3", "\n1")
+    ),
+    *(f"0|{number}".encode() for number in (2**53, 2**63 - 1, 2**63, 10**23, "9" * 5000, "1\n", "00")),
+]
+
+
+@pytest.mark.parametrize("key", [b"", b"1", b"1|2|3", b"a|1", b"\xff|1", b"1|", *ODD_NUMBERS])
+def test_what_is_no_partition_key_is_refused(key: bytes) -> None:
+    with pytest.raises(StateError):
+        parse_partition_key(key)
+
+
+@pytest.mark.parametrize("key", [b"", b"1|2", b"a|1|c", b"1|\xff|c", *(key + b"|c" for key in ODD_NUMBERS)])
+def test_what_is_no_consumer_key_is_refused(key: bytes) -> None:
+    with pytest.raises(StateError):
+        parse_consumer_key(key)
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        (["upto"], "9"),
+        (["upto"], -2),
+        (["upto"], 2**53),
+        (["upto"], True),
+        (["done"], ["x"]),
+        (["done"], {"x": 1}),
+        (["done", 0], 1.0),
+        (["done", 0], -1),
+        (["failing", 0, 3], "a"),
+        (["failing", 0, 4], 2**53 - 1),
+        (["failing", 0, 0], "0"),
+        (["failing", 0], ["C-1"]),
+        (["waiting", "C-3"], ["x"]),
+        (["waiting", "C-3"], "12"),
+        (["waiting"], [[3, "C-3"]]),
+        (["verdicts", 0, 1, "alert"], 1),
+        (["verdicts", 0, 1, "settlement", "consumer_id"], 7),
+        (["verdicts", 0, 1, "settlement", "day"], "today"),
+        (["verdicts", 0, 1, "settlement", "records"], [{"entity": "pet", "synced": "1", "failed": 0}]),
+        (["verdicts", 0, 1, "settlement", "failures"], [{"entity": "pet", "reason": 1, "count": 1}]),
+        (["counts"], {"soon": {}}),
+        (["counts"], {"2026-01-01": {"DE": {"events": {"synced": "1"}}}}),
+        (["counts"], {"2026-01-01": {"DE": {"events": {"synced": [1, 2]}}}}),
+        (["counts"], {"2026-01-01": {"DE": {"records": {"pet|NEW": [1]}}}}),
+        (["counts"], {"2026-01-01": {"DE": {"records": {"pet": [1, 2]}}}}),
+        (["counts"], {"2026-01-01": {"DE": {"failures": {"pet|NEW": 1}}}}),
+        (["deadLetters"], {"x": "y"}),
+        (["deadLetters"], {"x": -1}),
+        (["archive"], {"2026-13": [1, 2]}),
+        (["archive"], {"2026-12": [1, "2"]}),
+        (["pipeline"], {"flow": 1, "topic": "t", "ids": {}}),
+        (["pipeline"], {"flow": "f", "topic": "t", "ids": {"source": ["x"]}}),
+        (["retryFrom"], "7"),
+        (["dryRun"], "no"),
+    ],
+    ids=str,
+)
+def test_a_part_of_another_type_makes_a_partition_record_unreadable(path: list[Any], value: Any) -> None:
+    state = PartitionState(upto=3, done={5}, verdicts={7: Verdict(settled("e-7"), "m", 1, 2, alert=True)})
+    state.forward(0, Forwarded("C-1", "e", 1, 2, 3, 4, "CMT-TIMEOUT"))
+    state.forward(2, Forwarded("C-3"))
+    state.done = {5}
+    document = orjson.loads(state.encode())
+    assert PartitionState.decode(orjson.dumps(document)) == state
+    place = document
+    for name in path[:-1]:
+        place = place[name]
+    place[path[-1]] = value
+    with pytest.raises(StateError, match=r"^not a partition record: "):
+        PartitionState.decode(orjson.dumps(document))
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        (["offset"], "1"),
+        (["market"], None),
+        (["recent"], {}),
+        (["recent", 0, "settled_ms"], "now"),
+        (["recent", 0, "settled_ms"], 2**53 - 1),
+        (["recent", 0, "event_id"], 1),
+        (["recent", 0, "attempts"], "1"),
+        (["synced_ms"], -1),
+        (["full"], {"offset": "1", "operation": "NEW", "event_id": "e"}),
+        (["deleted"], [{"offset": "1", "entity": "pet", "key": ["1"]}]),
+        (["deleted"], [{"offset": 1, "entity": "pet", "key": "1"}]),
+        (["deleted_forgotten"], None),
+        (["rows"], 5),
+    ],
+    ids=str,
+)
+def test_a_part_of_another_type_makes_a_consumer_record_unreadable(path: list[Any], value: Any) -> None:
+    document = orjson.loads(after_settling(None, 1, settled(), 2).encode())
+    ConsumerState.decode(orjson.dumps(document))
+    place = document
+    for name in path[:-1]:
+        place = place[name]
+    place[path[-1]] = value
+    with pytest.raises(StateError, match=r"^not a consumer record: "):
+        ConsumerState.decode(orjson.dumps(document))
+
+
+def test_the_format_is_stated_in_every_record() -> None:
+    assert orjson.loads(PartitionState().encode())["v"] == FORMAT
+    assert orjson.loads(ConsumerState(0, "DE").encode())["v"] == FORMAT
+
+
+def test_a_record_of_a_version_that_named_no_pipeline_is_read() -> None:
+    document = orjson.loads(PartitionState(upto=4).encode())
+    for name in ("pipeline", "retryFrom", "archive", "fingerprint"):
+        del document[name]
+    state = PartitionState.decode(orjson.dumps(document))
+    assert (state.upto, state.pipeline, state.retry_from, state.fingerprint) == (4, None, None, None)
+
+
+def test_the_fingerprint_of_a_record_is_kept_and_checked() -> None:
+    state = PartitionState(upto=4, fingerprint=Fingerprint.of(4, b"C-1", None))
+    assert PartitionState.decode(state.encode()) == state.copy() == state
+    document = orjson.loads(state.encode())
+    for foreign in ([4], [-1, "ab"], [4, 5], {"offset": 4}, "4"):
+        with pytest.raises(StateError):
+            PartitionState.decode(orjson.dumps(document | {"fingerprint": foreign}))
+
+
+def test_a_role_of_a_newer_version_is_left_out() -> None:
+    document = orjson.loads(PartitionState(pipeline=Pipeline("consumers", "t", {Role.SOURCE: "a"})).encode())
+    document["pipeline"]["ids"]["golden"] = "b"
+    assert PartitionState.decode(orjson.dumps(document)).pipeline == Pipeline("consumers", "t", {Role.SOURCE: "a"})
+
+
+def test_waiting_events_cost_little() -> None:
+    state = PartitionState()
+    for offset in range(1000):
+        state.forward(offset, Forwarded(f"consumer-{offset % 10}"))
+    assert len(state.encode()) < 1000 * 12
+
+
+# Changes of a partition record
+
+
+def test_settling_decides_counts_and_ends_parking_in_one_change() -> None:
+    state = PartitionState()
+    state.forward(7, Forwarded("c", "e", 1, 10, 1, 2, "CMT-TIMEOUT"))
+    state.give_up(7, Verdict(settled(), "m", 1, 2, alert=True))
+    assert (state.decided(7), state.counts) == (True, {})
+    state.finish(7, settled())
+    assert state.decided(7)
+    assert (state.forwarded, state.verdicts) == ({}, {})
+    assert state.counts["2026-01-01"]["DE"]["events"] == {"synced": 1}
+
+
+def test_only_what_is_parked_can_be_tried_again() -> None:
+    state = PartitionState()
+    state.tried(3, Forwarded("c", "e", 2))
+    assert state.forwarded == {}
+    state.forward(3, Forwarded("c", "e", 1))
+    state.tried(3, Forwarded("c", "e", 2))
+    assert state.forwarded[3].attempts == 2
+
+
+def test_giving_up_settles_nothing_yet() -> None:
+    state = PartitionState()
+    state.give_up(3, Verdict(settled(), "m", 1, 2, alert=True))
+    assert not state.decided(3)
+    assert state.counts == {}
+
+
+@given(st.sets(st.integers(0, 40)), st.lists(st.integers(-1, 40), max_size=5))
+def test_advancing_forgets_no_decision_and_never_goes_back(done: set[int], steps: list[int]) -> None:
+    state = PartitionState()
+    for offset in done:
+        state.finish(offset, settled())
+    for upto in steps:
+        before = {offset for offset in range(42) if state.decided(offset)}
+        state.advance(upto)
+        after = {offset for offset in range(42) if state.decided(offset)}
+        assert before <= after
+        assert after - before <= set(range(upto + 1))
+        assert all(offset > state.upto for offset in state.done)
+
+
+@given(partitions, _offsets, settlements, failing)
+def test_changing_a_copy_leaves_the_original_as_it_was(
+    state: PartitionState, offset: int, settlement: Settlement, entry: Forwarded
+) -> None:
+    written = PartitionState.decode(state.encode())
+    copy = state.copy()
+    copy.forward(offset, entry)
+    copy.give_up(offset, Verdict(settlement, "m", 0, 0, alert=False))
+    copy.finish(offset, settlement)
+    copy.advance(2**62)
+    assert state == written
+
+
+@given(partitions, st.lists(settlements, max_size=4))
+def test_settling_adds_to_the_counts_what_fold_adds(state: PartitionState, events: list[Settlement]) -> None:
+    expected: Counts = json.loads(json.dumps(state.counts))
+    for offset, event in enumerate(events):
+        state.finish(offset, event)
+        fold(expected, event)
+    assert state.counts == expected
+
+
+# The record of a consumer
+
+
+def test_first_event_makes_the_record() -> None:
+    state = after_settling(None, 5, settled("e1"), 1000)
+    assert state == ConsumerState(
+        5, "DE", (RecentEvent("e1", "NEW", "synced", None, 1, 1000),), 1000, FullState(5, "NEW", "e1", "DE")
+    )
+
+
+@given(st.none() | consumers, _offsets, settlements, _times)
+def test_settling_the_same_event_again_changes_nothing_more(
+    before: ConsumerState | None, offset: int, settlement: Settlement, at_ms: int
+) -> None:
+    once = after_settling(before, offset, settlement, at_ms)
+    assert after_settling(once, offset, settlement, at_ms) == once
+
+
+def test_the_latest_events_are_kept_newest_first() -> None:
+    state = None
+    for offset in range(RECENT_KEPT + 3):
+        state = after_settling(state, offset, settled(f"e{offset}"), offset)
+    assert state is not None
+    assert [event.event_id for event in state.recent] == [f"e{n}" for n in range(RECENT_KEPT + 2, 2, -1)]
+
+
+@pytest.mark.parametrize(
+    ("outcome", "full_state", "counts_as_full"),
+    [
+        (Outcome.SYNCED, True, True),
+        (Outcome.PARTIAL, True, True),
+        (Outcome.SYNCED, False, False),
+        (Outcome.FAILED, True, False),
+        (Outcome.INVALID, True, False),
+        (Outcome.SUPERSEDED, True, False),
+        (Outcome.DISCARDED, True, False),
+    ],
+)
+def test_the_last_full_state_is_the_last_that_reached_marketing_cloud(
+    outcome: Outcome, full_state: bool, counts_as_full: bool
+) -> None:
+    before = after_settling(None, 1, settled("e1"), 10)
+    state = after_settling(before, 2, settled("e2", outcome, full_state=full_state), 20)
+    assert state.full == (FullState(2, "NEW", "e2", "DE") if counts_as_full else FullState(1, "NEW", "e1", "DE"))
+    assert state.synced_ms == (20 if outcome in (Outcome.SYNCED, Outcome.PARTIAL) else 10)
+
+
+def test_an_older_event_never_becomes_the_last_full_state() -> None:
+    before = after_settling(None, 9, settled("late"), 10)
+    state = after_settling(before, 3, settled("early"), 20)
+    assert (state.offset, state.full) == (9, FullState(9, "NEW", "late", "DE"))
+
+
+@pytest.mark.parametrize("outcome", [Outcome.FAILED, Outcome.INVALID, Outcome.SUPERSEDED, Outcome.DISCARDED])
+def test_the_market_is_where_the_consumer_was_written_last(outcome: Outcome) -> None:
+    before = after_settling(None, 1, settled(market="PL"), 10)
+    assert after_settling(before, 2, settled("e2", market="DE", outcome=outcome), 20).market == "PL"
+    for reached in (Outcome.SYNCED, Outcome.PARTIAL):
+        assert after_settling(before, 2, settled("e2", market="DE", outcome=reached), 20).market == "DE"
+    assert after_settling(None, 2, settled(market="DE", outcome=outcome), 20).market == "DE", "all there is to go by"
+
+
+def test_an_event_of_unknown_market_leaves_the_known_one() -> None:
+    before = after_settling(None, 1, settled(market="PL"), 10)
+    assert after_settling(before, 2, settled("e2", market="-"), 20).market == "PL"
+    assert after_settling(None, 2, settled("e2", market="-"), 20).market == "-"
+
+
+parked_changes = st.lists(
+    st.tuples(
+        st.sampled_from(["park", "fail", "wait", "settle", "copy", "read"]), st.integers(0, 12), st.sampled_from("ab")
+    ),
+    max_size=40,
+)
+
+
+@given(parked_changes)
+def test_what_is_written_of_parked_events_is_what_is_parked_after_any_changes(
+    changes: list[tuple[str, int, str]],
+) -> None:
+    state = PartitionState()
+    earlier: list[tuple[PartitionState, dict[int, Forwarded]]] = []
+    for change, offset, consumer in changes:
+        if change == "park":
+            state.forward(offset, Forwarded(consumer, "e", 1, reason="CMT-TIMEOUT"))
+        elif change == "wait":
+            state.forward(offset, Forwarded(consumer))
+        elif change == "fail":
+            state.tried(offset, Forwarded(consumer, "e", 2, day="2026-11-21"))
+        elif change == "settle":
+            state.finish(offset, settled())
+        elif change == "copy":
+            earlier.append((state, dict(state.forwarded)))
+            state = state.copy()
+        else:
+            state = PartitionState.decode(state.encode())
+        assert PartitionState.decode(state.encode()).forwarded == state.forwarded
+    for before, forwarded in earlier:
+        assert PartitionState.decode(before.encode()).forwarded == forwarded, "a copy changed what it was copied from"

@@ -1,0 +1,71 @@
+"""The import contracts of pyproject.toml: each of them notices a forbidden import (that they hold is `make lint`)."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[3]
+
+# One forbidden import for each contract; every line goes into the room of its left side.
+VIOLATIONS = {
+    "layers": ("delivery", "import app.profile"),
+    "pure": ("profile", "import time"),
+    "engine": ("engine", "import app.http"),
+    "flows-wires": ("cli", "import app.sinks"),
+    "simulator": ("simulator", "import app.observe"),
+    "simulator-unknown": ("flows", "import app.simulator"),
+    "kafka": ("kafka", "import app.profile"),
+    "http": ("http", "import app.delivery"),
+    "targets": ("incidents", "import aiokafka"),
+    "web": ("web", "import app.cmt"),
+    "stream-library": ("readmodels", "import faust"),
+    "soap-library": ("sinks", "import zeep"),
+}
+
+
+def contract_names() -> dict[str, str]:
+    document = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    return {contract["id"]: contract["name"] for contract in document["tool"]["importlinter"]["contracts"]}
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """What the linter says about a copy of the program in which every contract is broken once."""
+    copy = tmp_path_factory.mktemp("house")
+    shutil.copytree(ROOT / "app", copy / "app", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "pyproject.toml", copy)
+    for number, (room, line) in enumerate(VIOLATIONS.values()):
+        (copy / "app" / room / f"trespasser_{number}.py").write_text(f"{line}\n")
+    run = subprocess.run(
+        [str(Path(sys.executable).with_name("lint-imports")), "--no-logo", "--no-cache"],
+        cwd=copy,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    return run.stdout + run.stderr
+
+
+def test_every_contract_has_an_import_that_breaks_it() -> None:
+    assert set(contract_names()) == set(VIOLATIONS)
+
+
+@pytest.mark.parametrize("contract", VIOLATIONS)
+def test_a_forbidden_import_breaks_its_contract(report: str, contract: str) -> None:
+    assert f"{contract_names()[contract]} BROKEN" in report
+    number = list(VIOLATIONS).index(contract)
+    assert f"app.{VIOLATIONS[contract][0]}.trespasser_{number}" in report
+
+
+def test_every_room_stands_in_the_architecture() -> None:
+    rooms = {path.name for path in (ROOT / "app").iterdir() if (path / "__init__.py").is_file()}
+    described = re.findall(r"^\| `(\w+)/` \|", (ROOT / "docs" / "architecture.md").read_text(), re.MULTILINE)
+    assert set(described) == rooms
