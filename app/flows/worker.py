@@ -20,7 +20,8 @@ from app.delivery.counts import Settlement
 from app.delivery.dry_run import refusal_of_group
 from app.delivery.pipeline import Pipeline
 from app.delivery.record import SourceRecord
-from app.engine.context import EngineContext, EngineStopped, Room
+from app.engine.backpressure import Room
+from app.engine.context import EngineContext, EngineStopped
 from app.engine.flow import Topics, TopicsUnknown
 from app.engine.gates import Gates
 from app.engine.lease import Lease

@@ -12,7 +12,7 @@ from structlog.testing import capture_logs
 
 from app.delivery.partition_record import Forwarded, PartitionState
 from app.engine import holds
-from app.engine.context import LEAST_SHARE, Room
+from app.engine.backpressure import LEAST_SHARE, Room
 from app.engine.flow import Result, Work
 from app.kafka.limits import STATE_RECORD_BYTES
 from tests.unit.engine.test_partition import SCRIPTS, assert_all_is_exact, settle_down, until

@@ -32,8 +32,9 @@ from app.delivery.outcome import Failure, InvalidEvent, NotPermitted, Outcome, P
 from app.delivery.partition_record import PartitionState, Verdict, parse_partition_key
 from app.delivery.record import SourceRecord
 from app.delivery.settled_digest import Fingerprint
+from app.engine.backpressure import Room
 from app.engine.breaker import Breaker, Check
-from app.engine.context import EngineContext, Room
+from app.engine.context import EngineContext
 from app.engine.flow import Follows, Permit, Result, Seen, Work
 from app.engine.gates import Gates
 from app.engine.lease import Lease

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from app.engine.context import Room
+from app.engine.backpressure import Room
 
 
 async def is_free(room: Room) -> bool:
