@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 
 from app.delivery.backoff import delay_seconds
+from app.engine.backpressure import Room
 from app.engine.breaker import Breaker
 from app.engine.commit_turns import Turns
 from app.engine.flow import ConsumerStates, Flow, NoTopics, Observer, Topics

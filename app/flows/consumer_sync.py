@@ -1,7 +1,7 @@
 """Profiles to Marketing Cloud: the life of an event, as the engine's flow.
 
 1. ``read``: bytes to a checked event, or ``InvalidEvent`` (dead letter, no incident).
-2. ``run``: the sink runs the event's calls once; the outcome table (``app/profile/outcome_table.py``) says what follows.
+2. ``run``: the sink runs the event's calls once; ``app/profile/outcome_table.py`` says what follows.
 3. A transient failure with attempts left: the engine parks the consumer and runs the event again later.
 4. Settled: the counts of the attempt that settled it. ``failed`` goes to the dead-letter topic and, being about the
    parent, an erasure or the event as a whole, becomes an incident. ``partial`` is logged and counted

@@ -1,7 +1,7 @@
 """Marketing Cloud as a sink: runs the plan of an event, call by call.
 
-What follows a failure is decided by ``stops_attempt`` (``app/profile/outcome_table.py``); these rules are kept here, because
-they are about the plan as a whole:
+``stops_attempt`` (``app/profile/outcome_table.py``) decides what follows a failure. The rules kept here are about the
+plan as a whole:
 
 * ``replace``: UPDATE posts nothing until every row that was found is deleted.
 * ``reconcile``: nothing is written until everything that had to be read is read; reads go out together.
