@@ -244,17 +244,17 @@ class KafkaSettings(_Group):
     @property
     def retry_topic(self) -> str:
         """Where events wait for their next attempt."""
-        return f"{self.topic}.retry"
+        return f"{self.group}.retry"
 
     @property
     def dlq_topic(self) -> str:
         """Dead letters."""
-        return f"{self.topic}.dlq"
+        return f"{self.group}.dlq"
 
     @property
     def alerts_topic(self) -> str:
         """What must become an incident."""
-        return f"{self.topic}.alerts"
+        return f"{self.group}.alerts"
 
     @property
     def status_topic(self) -> str:

@@ -198,6 +198,28 @@ def partition_problems(specs: Sequence[TopicSpec], states: Mapping[str, TopicSta
     return [_partitions_problem(spec, state) for spec, state in found if state and state.partitions != spec.partitions]
 
 
+def old_names(settings: KafkaSettings) -> list[str]:
+    """What the topics of the pipeline were called before they were named after its group."""
+    ours = {spec.name for spec in topic_specs(settings)}
+    names = [f"{settings.topic}.{suffix}" for suffix in ("retry", "dlq", "alerts")]
+    return [name for name in names if name not in ours]
+
+
+def old_name_problems(settings: KafkaSettings, there: Collection[str]) -> list[Problem]:
+    """Topics of old names among those that are there: nothing reads them any more."""
+    return [
+        Problem(
+            name,
+            "topic",
+            "there under a name that is no longer used",
+            "gone",
+            f"It is now {settings.group}.{name.rpartition('.')[2]}. Delete the old one if it holds nothing you need.",
+        )
+        for name in old_names(settings)
+        if name in there
+    ]
+
+
 def _events(
     settings: KafkaSettings,
     name: str,

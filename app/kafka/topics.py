@@ -20,7 +20,16 @@ from confluent_kafka.admin import (
 from app.kafka.admin import TIMEOUT_SECONDS, Admin, KafkaAccessError
 from app.kafka.codecs import readable_codecs
 from app.kafka.rights import create_problem, other_problems, topic_problems
-from app.kafka.topic_specs import Problem, TopicSpec, TopicState, compare_all, partition_problems, topic_specs
+from app.kafka.topic_specs import (
+    Problem,
+    TopicSpec,
+    TopicState,
+    compare_all,
+    old_name_problems,
+    old_names,
+    partition_problems,
+    topic_specs,
+)
 from app.settings import KafkaSettings
 
 _LOOK_AGAIN_SECONDS = 0.05
@@ -55,7 +64,12 @@ def check(settings: KafkaSettings, *, timeout_seconds: float = TIMEOUT_SECONDS) 
     """
     admin = Admin(settings, timeout_seconds=timeout_seconds)
     look = _look(admin, settings)
-    return [*_problems(settings, look), *_create_problems(admin, settings, look), *_other_rights(admin, settings)]
+    return [
+        *_problems(settings, look),
+        *_create_problems(admin, settings, look),
+        *_other_rights(admin, settings),
+        *old_name_problems(settings, admin.look_at_topics(old_names(settings))[0]),
+    ]
 
 
 def create(settings: KafkaSettings, *, timeout_seconds: float = TIMEOUT_SECONDS) -> CreateReport:

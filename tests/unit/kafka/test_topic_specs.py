@@ -18,6 +18,8 @@ from app.kafka.topic_specs import (
     compare,
     compare_all,
     min_insync_replicas,
+    old_name_problems,
+    old_names,
     partition_problems,
     topic_specs,
 )
@@ -41,9 +43,9 @@ def test_seven_topics_all_but_one_with_equal_partitions() -> None:
 
     assert [spec.name for spec in specs] == [
         "t",
-        "t.retry",
-        "t.dlq",
-        "t.alerts",
+        "g.retry",
+        "g.dlq",
+        "g.alerts",
         "g-partitions-changelog",
         "g-consumers-changelog",
         "g.status",
@@ -52,6 +54,15 @@ def test_seven_topics_all_but_one_with_equal_partitions() -> None:
     assert STATUS.partitions == 1
     assert STATUS.exact["cleanup.policy"] == "compact"
     assert {spec.replication for spec in specs} == {3}
+
+
+def test_topics_of_old_names_are_named() -> None:
+    problems = old_name_problems(SETTINGS, ["t.dlq", "t.other", "g.retry"])
+    assert [problem.message for problem in problems] == [
+        "t.dlq is there under a name that is no longer used. It is now g.dlq. Delete the old one if it holds nothing "
+        "you need."
+    ]
+    assert old_names(SETTINGS.model_copy(update={"topic": "g"})) == [], "the same names"
 
 
 @pytest.mark.parametrize("spec", topic_specs(SETTINGS), ids=lambda spec: spec.name)
@@ -76,7 +87,7 @@ def test_new_topics_suit_whatever_main_topic_is_there(retention: int, largest: i
 def test_a_missing_topic_is_one_problem_that_says_how_to_create_it() -> None:
     (problem,) = compare(RETRY, None)
 
-    assert problem.message == "t.retry is missing. Create it: profile-sync topics create"
+    assert problem.message == "g.retry is missing. Create it: profile-sync topics create"
 
 
 def test_events_outlive_the_longest_outage_in_every_topic_they_pass() -> None:
@@ -183,8 +194,8 @@ def test_copies_of_a_main_topic_without_retention_limit_must_be_kept_for_ever() 
     states["t"] = _with(MAIN, retention_ms=str(UNLIMITED))
 
     assert {(one.topic, one.setting, one.wanted) for one in compare_all(SETTINGS, states)} == {
-        ("t.retry", "retention.ms", "unlimited (-1)"),
-        ("t.dlq", "retention.ms", "unlimited (-1)"),
+        ("g.retry", "retention.ms", "unlimited (-1)"),
+        ("g.dlq", "retention.ms", "unlimited (-1)"),
     }
 
 
