@@ -36,6 +36,7 @@ class PipelineTopics:
         self._kafka = kafka
         self._read_models = read_models
         self._admin: Admin | None = None
+        self._one_at_a_time = asyncio.Lock()
 
     async def look(self) -> Seen:
         """Ask the brokers.
@@ -43,12 +44,15 @@ class PipelineTopics:
         Raises:
             TopicsUnknown: no answer, or a topic is missing.
         """
-        try:
-            return await asyncio.to_thread(self._look)
-        except KafkaAccessError as error:
-            # Connect anew: this one may go on asking a broker that has fallen silent.
-            self._admin = None
-            raise TopicsUnknown(str(error)) from error
+        async with self._one_at_a_time:  # a client that is closed must not be in use
+            try:
+                return await asyncio.to_thread(self._look)
+            except KafkaAccessError as error:
+                # Connect anew: this one may go on asking a broker that has fallen silent.
+                admin, self._admin = self._admin, None
+                if admin is not None:
+                    await asyncio.to_thread(admin.close)
+                raise TopicsUnknown(str(error)) from error
 
     async def fingerprints(self, wanted: Mapping[int, Collection[int]]) -> Mapping[int, Collection[Fingerprint]]:
         """Of the records at these offsets of the source topic's partitions; those that are gone are left out.

@@ -311,7 +311,7 @@ class Worker:
         while not self._stop.is_set():
             try:
                 # Before anything is made: an empty state topic would look like that of a new group.
-                if gone := await asyncio.to_thread(lambda: state_gone(kafka, Admin(kafka))):
+                if gone := await asyncio.to_thread(_state_gone, kafka):
                     raise WorkerFailed(gone.message)
                 report = await asyncio.to_thread(topics.create, kafka)
                 placed = await asyncio.to_thread(place_group, kafka)
@@ -391,6 +391,11 @@ class Worker:
             os._exit(128 + number)
         log.info("stopping", signal=signal.Signals(number).name)
         self._stop.set()
+
+
+def _state_gone(kafka: KafkaSettings) -> Problem | None:
+    with Admin(kafka) as admin:
+        return state_gone(kafka, admin)
 
 
 def _spare_the_collector() -> None:

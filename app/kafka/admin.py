@@ -6,7 +6,8 @@ import logging
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
-from typing import TypeVar
+from types import TracebackType
+from typing import Self, TypeVar
 
 from confluent_kafka import KafkaError, KafkaException, TopicCollection, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec, TopicDescription
@@ -64,6 +65,19 @@ class Admin:
         }
         with self.named_errors("connect"):
             self.client = AdminClient(dict(config), logger=_silent)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the connections. A long-running process must: the client has four threads of its own, and an error that
+        refers to it may keep it until the garbage collector comes round."""
+        self.client.__exit__(None, None, None)
 
     @contextmanager
     def named_errors(self, action: str, on: str = "") -> Iterator[None]:

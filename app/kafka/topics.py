@@ -62,14 +62,14 @@ def check(settings: KafkaSettings, *, timeout_seconds: float = TIMEOUT_SECONDS) 
         KafkaAccessError: the broker cannot be reached.
         ConfigurationError: the settings name no usable broker or TLS files.
     """
-    admin = Admin(settings, timeout_seconds=timeout_seconds)
-    look = _look(admin, settings)
-    return [
-        *_problems(settings, look),
-        *_create_problems(admin, settings, look),
-        *_other_rights(admin, settings),
-        *old_name_problems(settings, admin.look_at_topics(old_names(settings))[0]),
-    ]
+    with Admin(settings, timeout_seconds=timeout_seconds) as admin:
+        look = _look(admin, settings)
+        return [
+            *_problems(settings, look),
+            *_create_problems(admin, settings, look),
+            *_other_rights(admin, settings),
+            *old_name_problems(settings, admin.look_at_topics(old_names(settings))[0]),
+        ]
 
 
 def create(settings: KafkaSettings, *, timeout_seconds: float = TIMEOUT_SECONDS) -> CreateReport:
@@ -82,7 +82,11 @@ def create(settings: KafkaSettings, *, timeout_seconds: float = TIMEOUT_SECONDS)
         KafkaAccessError: the broker cannot be reached, or refused a topic.
         ConfigurationError: the settings name no usable broker or TLS files.
     """
-    admin = Admin(settings, timeout_seconds=timeout_seconds)
+    with Admin(settings, timeout_seconds=timeout_seconds) as admin:
+        return _create_missing(admin, settings)
+
+
+def _create_missing(admin: Admin, settings: KafkaSettings) -> CreateReport:
     look = _look(admin, settings)
     for topic, denied in look.denied.items():
         # Dead letters wait for their topic, and all other work goes on without it.

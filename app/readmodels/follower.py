@@ -98,8 +98,8 @@ class Follower:
             EndBehind: call again soon; what is known stays.
             sqlite3.Error: the store cannot be written.
         """
-        access = Admin(self._kafka, timeout_seconds=REQUEST_SECONDS)
-        with access.named_errors("follow", " and ".join(self._topics)):
+        topics = " and ".join(self._topics)
+        with Admin(self._kafka, timeout_seconds=REQUEST_SECONDS) as access, access.named_errors("follow", topics):
             self._session(access.client, store, started)
 
     def _session(self, admin: AdminClient, store: Store, started: Callable[[], None]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import ctypes
 import platform
+import weakref
 
 import pytest
 
@@ -33,15 +34,26 @@ def test_a_c_library_without_it_is_left_alone(monkeypatch: pytest.MonkeyPatch) -
     assert not freed_memory.few_arenas()
 
 
+def test_what_only_a_circle_holds_is_found() -> None:
+    class Client:
+        circle: Client
+
+    client = Client()
+    client.circle = client
+    held = weakref.ref(client)
+    del client
+    freed_memory.collect_and_give_back()
+    assert held() is None
+
+
 async def test_it_is_done_again_and_again_until_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
     done = 0
 
-    def noted() -> bool:
+    def noted() -> None:
         nonlocal done
         done += 1
-        return True
 
-    monkeypatch.setattr(freed_memory, "give_back", noted)
+    monkeypatch.setattr(freed_memory, "collect_and_give_back", noted)
     async with freed_memory.given_back(0.0):
         async with asyncio.timeout(30):
             while done < 3:
