@@ -150,6 +150,8 @@ class PartitionState:
     mark: str | None = None
     # The highest record that was decided while this was written down; None: not known.
     fingerprint: Fingerprint | None = None
+    # Records that were read before the topic had another leader, until they were found there again.
+    pinned: tuple[Fingerprint, ...] = ()
     # Days of ``counts`` that are this object's own; those of the object that it was copied from must not be changed.
     _own_days: set[str] = field(default_factory=set, repr=False, compare=False)
     _grouped: _Grouped | None = field(default=None, repr=False, compare=False)
@@ -169,6 +171,7 @@ class PartitionState:
             self.dry_run,
             self.mark,
             self.fingerprint,
+            self.pinned,
         )
         copy._grouped = self._groups().copy(copy.forwarded)
         return copy
@@ -202,6 +205,10 @@ class PartitionState:
     def highest_decided(self) -> int:
         """The highest offset that is settled or parked; -1: none is."""
         return max(self.upto, max(self.done, default=-1))
+
+    def to_compare(self) -> list[Fingerprint]:
+        """The records that the topic must still hold, as far as it holds anything at their offsets."""
+        return list(dict.fromkeys((*self.pinned, *(() if self.fingerprint is None else (self.fingerprint,)))))
 
     # The changes there are.
     def finish(self, offset: int, settlement: Settlement, *, dead_letter: bool = False) -> None:
@@ -262,6 +269,7 @@ class PartitionState:
                 "dryRun": self.dry_run,
                 "mark": self.mark,
                 "fingerprint": self.fingerprint.to_json() if self.fingerprint else None,
+                "pinned": [one.to_json() for one in self.pinned],
             }
         )
 
@@ -295,6 +303,7 @@ class PartitionState:
             dry_run=fields.optional(document.get("dryRun"), fields.flag),
             mark=fields.optional(document.get("mark"), fields.text),
             fingerprint=fields.optional(document.get("fingerprint"), Fingerprint.from_json),
+            pinned=tuple(fields.entries(document.get("pinned", []), Fingerprint.from_json)),
         )
 
 

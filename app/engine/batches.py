@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import struct
 import types
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any, SupportsIndex
 
@@ -33,17 +33,23 @@ _HEADER = struct.Struct(">qiibIhi")
 _MAGIC = 16  # its place in every format
 _SMALLEST = {0: 26, 1: 34, 2: 61}  # bytes of a batch without content, by format
 
+# Before a format v2 no batch names the epoch of its leader.
+NO_EPOCH = -1
+
 # Partition, batch, what is wrong with it. May raise what is to end the worker.
 Report = Callable[[TopicPartition, Batch, str], None]
 
+# Partition, leader epochs of an answer's batches, those that follow each other being others. Before its first record.
+Begin = Callable[[TopicPartition, Sequence[int]], None]
 
-def read_patiently(fetcher: Any, report: Report) -> None:
+
+def read_patiently(fetcher: Any, report: Report, begin: Begin) -> None:
     """Have this fetcher, and no other one, make its fetched records of the classes here."""
     fetch = type(fetcher)._proc_fetch_request
     names = {
         **fetch.__globals__,
         "MemoryRecords": batches,
-        "PartitionRecords": partial(PatientRecords, report),
+        "PartitionRecords": partial(PatientRecords, report, begin),
     }
     fetcher._proc_fetch_request = types.MethodType(types.FunctionType(fetch.__code__, names), fetcher)
 
@@ -73,30 +79,30 @@ class SlowBatches:
     """
 
     def __init__(self, data: bytes, position: int) -> None:
-        self._data, self._at = data, 0
+        self.data, self._at = data, 0
         while self._was_read(position):
             self._at = self._end()
         self.first = batch_at(data, self._at)
 
     def _was_read(self, position: int) -> bool:
-        last = batch_at(self._data, self._at).last
+        last = batch_at(self.data, self._at).last
         if last is None or last >= position or not self._whole():
             return False
         # The header of a damaged batch may say anything.
-        batch = memoryview(self._data)[self._at : self._end()]
+        batch = memoryview(self.data)[self._at : self._end()]
         return batch[_MAGIC] == 2 and len(batch) >= _SMALLEST[2] and PatientBatch(batch).validate_crc()
 
     def size_in_bytes(self) -> int:
-        return len(self._data)
+        return len(self.data)
 
     def has_next(self) -> bool:
         """Whether there is one more. The last one of several may be cut off by the broker; a first one may not."""
-        return self._whole() or (self._at == 0 and bool(self._data))
+        return self._whole() or (self._at == 0 and bool(self.data))
 
     def next_batch(self) -> Any:
         if not self._whole():
             raise CorruptRecordException("its length is impossible")
-        data = memoryview(self._data)[self._at : self._end()]
+        data = memoryview(self.data)[self._at : self._end()]
         magic = data[_MAGIC]
         if len(data) < _SMALLEST.get(magic, 0):
             raise CorruptRecordException("its length is impossible")
@@ -108,12 +114,24 @@ class SlowBatches:
         return _LegacyRecordBatchPy(data, magic)
 
     def _end(self) -> int:
-        return self._at + _OVERHEAD.size + int(_OVERHEAD.unpack_from(self._data, self._at)[1])
+        return self._at + _OVERHEAD.size + int(_OVERHEAD.unpack_from(self.data, self._at)[1])
 
     def _whole(self) -> bool:
-        if len(self._data) - self._at <= _MAGIC:
+        if len(self.data) - self._at <= _MAGIC:
             return False
-        return self._at + _MAGIC < self._end() <= len(self._data)
+        return self._at + _MAGIC < self._end() <= len(self.data)
+
+
+def leader_epochs(data: bytes) -> list[int]:
+    """The leader epochs of the batches of an answer; those that follow each other are others. At least one."""
+    at, end, epochs = 0, len(data), [NO_EPOCH]
+    while at + _HEADER.size <= end:
+        _, length, epoch, magic, _, _, _ = _HEADER.unpack_from(data, at)
+        at += _OVERHEAD.size + max(length, 0)
+        # The last one may be cut off.
+        if at <= end and magic == 2 and epoch != epochs[-1]:
+            epochs.append(epoch)
+    return epochs[1:] or epochs
 
 
 def batch_at(data: bytes, at: int) -> Batch:
@@ -161,12 +179,27 @@ class PatientRecords(PartitionRecords):  # type: ignore[misc]
     """The records that were fetched from one partition."""
 
     def __init__(
-        self, report: Report, tp: TopicPartition, records: FastBatches | SlowBatches, aborted: Any, at: int, *more: Any
+        self,
+        report: Report,
+        begin: Begin,
+        tp: TopicPartition,
+        records: FastBatches | SlowBatches,
+        aborted: Any,
+        at: int,
+        *more: Any,
     ) -> None:
         super().__init__(tp, records, aborted, at, *more)
-        self._records_iterator: Iterator[Any] = self._records_iterator
+        # Not in ``__next__``, which runs for every record.
+        self._records_iterator: Iterator[Any] = iter(self._first, None)
         self._report = report
+        self._begin = begin
         self._fetched_at = at
+
+    def _first(self) -> Any:
+        """The first record. Until now these records may have been dropped unseen, by a seek."""
+        self._records_iterator = self._unpack_records()
+        self._begin((self._tp.topic, self._tp.partition), leader_epochs(self._records.data))
+        return next(self)
 
     def __next__(self) -> Any:
         try:

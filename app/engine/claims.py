@@ -8,7 +8,7 @@ topic that holds another record at an offset that was settled, or has other part
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import structlog
@@ -80,43 +80,53 @@ class Claims:
         self, states: Mapping[int, PartitionState | None], seen: Seen, is_current: Callable[[], bool]
     ) -> None:
         """Whether the main topic holds the records that these states settled last. Asks until the brokers answer, or
-        the generation is over.
+        the generation is over. What was pinned and is found there, or is gone, is pinned no more.
 
         Raises:
             EngineStopped: it holds others.
         """
         running = self._running(seen)
-        noted = {
-            number: [state.fingerprint]
+        same = {
+            number: state
             for number, state in states.items()
             # Of another topic: refused in its own words.
-            if state is not None and state.fingerprint and compare(state.pipeline, running).difference is None
+            if state is not None and compare(state.pipeline, running).difference is None
         }
+        noted = {number: state.to_compare() for number, state in same.items()}
         while is_current():
             try:
-                await self._compare_records(noted, seen)
+                over = await self._compare_records(noted, seen)
             except TopicsUnknown as error:
                 if self._reminder.due():
                     log.warning("cannot read settled events again yet, trying every second", reason=str(error))
                 await asyncio.sleep(AGAIN_SECONDS)
                 continue
             self._reminder.over()
+            for number, state in same.items():
+                state.pinned = tuple(one for one in state.pinned if one not in over[number])
             return
 
-    async def _compare_records(self, noted: Mapping[int, Sequence[Fingerprint]], seen: Seen) -> None:
+    async def _compare_records(
+        self, noted: Mapping[int, Sequence[Fingerprint]], seen: Seen
+    ) -> dict[int, set[Fingerprint]]:
+        """Partition -> those of its records that need no further comparison: they are in the topic, or are gone."""
+        kafka = self._context.kafka
+        over = {
+            number: {one for one in those if one.offset < seen.begins.get(number, 0)} for number, those in noted.items()
+        }
         wanted = {
-            number: {one.offset for one in those if seen.begins.get(number, 0) <= one.offset < seen.ends.get(number, 0)}
+            number: {one.offset for one in those if one not in over[number] and one.offset < seen.ends.get(number, 0)}
             for number, those in noted.items()
         }
         wanted = {number: offsets for number, offsets in wanted.items() if offsets}
-        if not wanted:
-            return
-        kafka = self._context.kafka
-        for number, found in (await self._context.topics.fingerprints(wanted)).items():
-            settled = {one.offset: one for one in noted[number]}
-            for one in sorted(found, key=lambda one: one.offset):
-                if one != settled[one.offset]:
-                    raise EngineStopped(other_record(kafka.topic, number, one.offset, kafka.group))
+        found = await self._context.topics.fingerprints(wanted) if wanted else {}
+        for number, records in found.items():
+            for one in sorted(noted[number], key=lambda one: one.offset):
+                if one.offset in records:
+                    if records[one.offset] not in (None, one):
+                        raise EngineStopped(other_record(kafka.topic, number, one.offset, kafka.group))
+                    over[number].add(one)
+        return over
 
     async def positions(
         self,
@@ -252,12 +262,15 @@ class Claims:
         owned: Mapping[int, PartitionState],
         position: Position,
         noted: Mapping[int, Sequence[Fingerprint]] | None = None,
-    ) -> None:
+    ) -> Mapping[int, Collection[Fingerprint]]:
         """Compare again, while the work goes on: what the brokers say, and what others of the group wrote.
 
         Args:
             position: the next offset to fetch.
-            noted: of records that were settled lately.
+            noted: the records that are to be compared.
+
+        Returns:
+            Partition -> those of them that need no further comparison.
 
         Raises:
             EngineStopped: the topics or their records are others, or another worker of the group works on another
@@ -289,11 +302,12 @@ class Claims:
                     refusal(comparison.difference, recorded, running, kafka.group)
                     + " Another worker of this group writes such records right now."
                 )
-        await self._compare_records(noted or {}, seen)
+        over = await self._compare_records(noted or {}, seen)
         for number, state in owned.items():
             begin = seen.begins.get(number, 0)
             if 0 <= (at := position((kafka.topic, number))) < begin:
                 self.cut_off(number, state, at, begin)
+        return over
 
     def cut_off(self, number: int, state: PartitionState, position: int, begin: int) -> None:
         """Retention has deleted what was to be fetched next, at ``position``."""

@@ -5,7 +5,7 @@ Why each override is there:
 
 * ``_getmany``: opens offsets in the ledger before Faust can drop a message; fetches nothing of a generation that has
   not taken over; undoes a fetch that straddles a rebalance; goes back to what was lost on the way; notices when a
-  position was not there any more.
+  position was not there any more, and when records come from another leader than those before.
 * ``_drain_messages``: hands records to the agents one after the other. Faust's own loop drops one when a rebalance
   begins, and starts two tasks for each. Records go straight into the agents' queues: Faust's own way there decodes what
   is raw, and counts who has acknowledged what.
@@ -37,6 +37,7 @@ from faust.transport.drivers.aiokafka import Consumer as AiokafkaConsumer
 from faust.types import TP
 
 from app.delivery.record import SourceRecord
+from app.delivery.settled_digest import Fingerprint
 from app.engine.consumer_thread import End, HeartbeatThread
 from app.engine.ledger import TopicPartition
 from app.engine.ownership import Ownership
@@ -76,6 +77,7 @@ class LedgerConsumer(AiokafkaConsumer):  # type: ignore[misc]
         self._inboxes = inboxes
         self._ledger = ownership.context.ledger
         self._positions: dict[TP, int] = {}  # the next offset to come, in this generation
+        self._highest: dict[TP, Any] = {}  # the highest record that came from the main topic in this generation
         self._asked: dict[TP, int] = {}  # the last offsets that were to be committed in this generation
         self._not_accepted: set[TP] = set()  # those of them that were not
         self.turned = time.monotonic()  # when the loop that fetches last came round
@@ -112,10 +114,23 @@ class LedgerConsumer(AiokafkaConsumer):  # type: ignore[misc]
             elif session is not self._ownership.session:
                 await self._undo(tp, batch[0].offset)
             elif batch and (tp not in self._thread.was_reset or await self._may_go_on(tp, batch[0].offset, session)):
+                if tp.topic == self._ownership.context.kafka.topic:
+                    self._look_for_another_leader(tp, batch[-1])
                 self._ledger.fetched((tp.topic, tp.partition), [r.offset for r in batch], map(_size, batch))
                 self._positions[tp] = batch[-1].offset + 1
                 kept[tp] = batch
         return kept
+
+    def _look_for_another_leader(self, tp: TP, last: Any) -> None:
+        """Before records are handed over: is one of them from another leader than the one before? ``last``: the last of
+        them."""
+        before = self._highest.get(tp)
+        if before is None or tp in self._thread.other_leader:
+            self._thread.other_leader.discard(tp)
+            noted = None if before is None else Fingerprint.of(before.offset, before.key, before.value)
+            self._ownership.other_leader(tp.partition, noted)
+        if before is None or last.offset > before.offset:
+            self._highest[tp] = last
 
     async def _may_go_on(self, tp: TP, first: int, session: object) -> bool:
         """Whether the records after a position that was not there are those that come next."""
@@ -293,6 +308,7 @@ class LedgerConsumer(AiokafkaConsumer):  # type: ignore[misc]
         self._ledger.forget()
         self._asked.clear()
         self._positions.clear()
+        self._highest.clear()
         self._not_accepted.clear()
         self._committed_offset.clear()
 

@@ -22,7 +22,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -117,6 +117,8 @@ class HeartbeatThread(AIOKafkaConsumerThread):  # type: ignore[misc]
     unreadable: Unreadable
     request_seconds: float
     was_reset: dict[TP, int]  # partitions whose position was not there, or not known yet -> their new position
+    other_leader: set[TP]  # partitions whose next records may be from another leader than those before
+    _epochs: dict[TP, int]  # the leader epoch of the last batch
 
     _proven: int | None = None  # the generation for which a commit was accepted
     _replaced_at: float | None = None  # when another member took our name
@@ -143,8 +145,8 @@ class HeartbeatThread(AIOKafkaConsumerThread):  # type: ignore[misc]
         consumer = self._ensure_consumer()
         fetcher = consumer._fetcher
         fetcher._fetch_max_wait_ms = FETCH_WAIT_MS
-        read_patiently(fetcher, self._cannot_be_read)
-        self.was_reset = {}
+        self.was_reset, self.other_leader, self._epochs = {}, set(), {}
+        read_patiently(fetcher, self._cannot_be_read, self._written_under)
         update = fetcher._update_fetch_positions
 
         async def update_fetch_positions(assignment: Any, node_id: int, tps: list[TP]) -> bool:
@@ -328,6 +330,15 @@ class HeartbeatThread(AIOKafkaConsumerThread):  # type: ignore[misc]
             for tp in drained:
                 self.unreadable.over(tp)
         return drained
+
+    def _written_under(self, tp: TopicPartition, epochs: Sequence[int]) -> None:
+        """The first record of an answer is about to be handed over; these are the leader epochs of its batches.
+
+        All batches of an answer are of one log, so it does not matter which of them is of another leader.
+        """
+        if len(epochs) > 1 or self._epochs.get(TP(*tp)) != epochs[0]:
+            self.other_leader.add(TP(*tp))
+        self._epochs[TP(*tp)] = epochs[-1]
 
     def _cannot_be_read(self, tp: TopicPartition, batch: Batch, why: str) -> None:
         if self.consumer._is_changelog_tp(TP(*tp)):

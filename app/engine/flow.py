@@ -145,6 +145,10 @@ class Seen:
     uneven: Sequence[str] = ()
 
 
+# Offset -> the record that stands there; None: there is none (compaction). What is not known is left out.
+Fingerprints = Mapping[int, Fingerprint | None]
+
+
 class Topics(Protocol):
     """The topics of the pipeline as the brokers see them."""
 
@@ -155,8 +159,8 @@ class Topics(Protocol):
             TopicsUnknown: no answer, or a topic is missing.
         """
 
-    async def fingerprints(self, wanted: Mapping[int, Collection[int]]) -> Mapping[int, Collection[Fingerprint]]:
-        """Of the records at these offsets of the source topic's partitions; those that are gone are left out.
+    async def fingerprints(self, wanted: Mapping[int, Collection[int]]) -> Mapping[int, Fingerprints]:
+        """What stands at these offsets of the source topic's partitions.
 
         Raises:
             TopicsUnknown: no answer.
@@ -173,7 +177,7 @@ class NoTopics:
         """Nothing."""
         return Seen({}, "", {}, {})
 
-    async def fingerprints(self, wanted: Mapping[int, Collection[int]]) -> Mapping[int, Collection[Fingerprint]]:
+    async def fingerprints(self, wanted: Mapping[int, Collection[int]]) -> Mapping[int, Fingerprints]:
         """None."""
         return {}
 

@@ -23,7 +23,7 @@ from app.delivery.settled_digest import Fingerprint
 from app.delivery.value_class import value_class
 from app.engine.commit_turns import Turn
 from app.engine.flow import AfterSettling, ConsumerStates, StatesUnavailable
-from app.engine.settled_digests import Fingerprints
+from app.engine.settled_digests import Pinned
 from app.kafka.durable_producer import DurableProducer, Write
 
 Change = Callable[[PartitionState], None]
@@ -180,7 +180,7 @@ class Journal:
     ) -> None:
         self.state = state  # what is durable; never ahead of the log
         self.consumers = consumers
-        self.fingerprints = Fingerprints(state.fingerprint)
+        self.pinned = Pinned(state.pinned)  # durable with the next commit
         self._partition = partition
         self._epoch = epoch
         self._producer = producer
@@ -199,6 +199,15 @@ class Journal:
     async def claim(self) -> None:
         """Write the record under this owner's epoch: from the acknowledgement on, no earlier owner's write counts."""
         await self._put(self.state)
+
+    def pin(self, last: Fingerprint | None) -> None:
+        """Keep the fingerprints of ``last``, the last record of the main topic that was handed over, and of the newest
+        one that is settled. The next commit makes that durable."""
+        self.pinned.add(one for one in (last, self.state.fingerprint) if one is not None)
+
+    def to_compare(self) -> list[Fingerprint]:
+        """The records that the topic must still hold, durable or not."""
+        return list(dict.fromkeys((*self.pinned.all, *self.state.to_compare())))
 
     async def finish(
         self, offset: int, settlement: Settlement, *, dead_letter: bool, record: SourceRecord | None = None
@@ -264,6 +273,8 @@ class Journal:
     async def _commit(self, batch: list[_Staged]) -> Collection[bytes]:
         """Make changes durable. Returns the keys of the state topic that are not needed any more."""
         state = self.state.copy()
+        # What is settled here was handed over before, so what had to be pinned for it is.
+        state.pinned = self.pinned.all
         newest: SourceRecord | None = None
         for staged in batch:
             record = staged.record
@@ -283,8 +294,6 @@ class Journal:
             await self._put_all(move.documents)
             move.apply(state)
         await self._put(state)
-        if state.fingerprint is not None and state.fingerprint is not self.state.fingerprint:
-            self.fingerprints.note(state.fingerprint)
         self.state = state
         return () if move is None else move.outdated
 

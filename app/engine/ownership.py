@@ -25,6 +25,7 @@ import structlog
 from app.delivery.closed_days import document_keys
 from app.delivery.partition_record import PartitionState, partition_key
 from app.delivery.pipeline import NEW_GROUP
+from app.delivery.settled_digest import Fingerprint
 from app.engine.claims import Claims, Position
 from app.engine.commit_turns import Turn
 from app.engine.context import EngineContext, EngineStopped, now_ms
@@ -74,6 +75,7 @@ class Ownership:
         self.gate: frozenset[TopicPartition] = frozenset()
         # A new object at every step of a rebalance: a fetch that straddles one is recognised and undone.
         self.session = object()
+        self.comparison_due = asyncio.Event()  # records may stand in another log
         self._table = table
         self.records = StateRecords(table, context.kafka.state_topic)
         self._drain_seconds = drain_seconds
@@ -296,11 +298,32 @@ class Ownership:
             TopicsUnknown: the brokers do not answer.
         """
         owned = {number: partition.journal.state for number, partition in self.partitions.items()}
-        noted = {number: partition.journal.fingerprints for number, partition in self.partitions.items()}
-        compared = {number: fingerprints.to_compare() for number, fingerprints in noted.items()}
-        await self._claims.check(owned, position, compared)
-        for number, fingerprints in noted.items():
-            fingerprints.compared(compared[number])
+        journals = {number: partition.journal for number, partition in self.partitions.items()}
+        pinned = {number: journal.pinned.times for number, journal in journals.items()}
+        self.comparison_due.clear()
+        noted = {number: journal.to_compare() for number, journal in journals.items()}
+        over = await self._claims.check(owned, position, noted)
+        for number, journal in journals.items():
+            # What was pinned meanwhile may have been read in the topic before.
+            if journal.pinned.times == pinned[number]:
+                journal.pinned.drop(over[number])
+
+    def other_leader(self, number: int, last: Fingerprint | None) -> None:
+        """The next records of a partition of the main topic are the first ones, or another leader wrote them than those
+        before: it may be another log. To be called before they are handed over.
+
+        Args:
+            last: the highest record that was handed over before; None: none was.
+        """
+        if (partition := self.partitions.get(number)) is not None:
+            partition.journal.pin(last)
+            if partition.journal.pinned.all:
+                self.comparison_due.set()
+
+    @property
+    def pinned(self) -> bool:
+        """Whether records are pinned."""
+        return any(partition.journal.pinned.all for partition in self.partitions.values())
 
     async def was_reset(self, tp: TopicPartition, position: int, first: int) -> bool:
         """A fetch at ``position`` was out of range and fetching went on at ``first``; False: stop, its records are not

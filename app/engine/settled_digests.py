@@ -1,39 +1,49 @@
-"""Which fingerprints of a partition are compared with the main topic while the work goes on."""
+"""Fingerprints of records that may have stood in another log than the one that is read now.
+
+A log that loses records and is filled again has a new leader (an unclean election, a broker that starts with an empty
+disk), and every batch names its leader's epoch. So when the epoch changes, the newest records from before the change
+are *pinned*: their fingerprints stay in the durable record until a comparison found the same records in the topic.
+Without that, the next commit would replace them by the fingerprint of a record of the new log, which always fits.
+"""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Collection, Iterable
 
 from app.delivery.settled_digest import Fingerprint
 
+# Two are pinned at a change, and a comparison follows within seconds.
+MOST_PINNED = 8
 
-class Fingerprints:
-    """The newest fingerprint, and the one before the longest pause since the last comparison.
 
-    Records that a broker loses are the last ones before it was away. What is settled after that stands in the new log,
-    so the newest fingerprint alone would fit again.
+class Pinned:
+    """What is pinned of one partition. ``times``: how often something was."""
+
+    def __init__(self, those: Iterable[Fingerprint] = ()) -> None:
+        self.all: tuple[Fingerprint, ...] = tuple(those)
+        self.times = 0
+
+    def add(self, those: Iterable[Fingerprint]) -> None:
+        """Pin these too."""
+        self.times += 1
+        self.all = at_most(MOST_PINNED, dict.fromkeys((*self.all, *those)))
+
+    def drop(self, those: Collection[Fingerprint]) -> None:
+        """The topic holds these records, or cannot hold them any more."""
+        self.all = tuple(one for one in self.all if one not in those)
+
+
+def at_most(most: int, those: Iterable[Fingerprint]) -> tuple[Fingerprint, ...]:
+    """So many of them, in the order of their offsets.
+
+    Left out are those that stand closest above another one. A log is cut at one place and everything above it is lost,
+    so another pinned record tells of the cut too, unless it was made in the few records between the two.
+
+    >>> [one.offset for one in at_most(3, [Fingerprint(offset, "") for offset in (2, 40, 900, 41)])]
+    [2, 40, 900]
     """
-
-    def __init__(self, newest: Fingerprint | None, clock: Callable[[], float] = time.monotonic) -> None:
-        self._newest = newest
-        self._clock = clock
-        self._since = clock()
-        self._before_pause: Fingerprint | None = None
-        self._pause = 0.0
-
-    def note(self, newest: Fingerprint) -> None:
-        """A record was settled."""
-        now = self._clock()
-        if self._newest is not None and now - self._since >= self._pause:
-            self._pause, self._before_pause = now - self._since, self._newest
-        self._newest, self._since = newest, now
-
-    def to_compare(self) -> Sequence[Fingerprint]:
-        """At most two."""
-        return [one for one in dict.fromkeys((self._before_pause, self._newest)) if one is not None]
-
-    def compared(self, those: Sequence[Fingerprint]) -> None:
-        """The topic holds these records."""
-        if self._before_pause in those:
-            self._before_pause, self._pause = None, 0.0
+    kept = sorted(those, key=lambda one: one.offset)
+    while len(kept) > most:
+        closest = min(range(1, len(kept)), key=lambda at: kept[at].offset - kept[at - 1].offset)
+        del kept[closest]
+    return tuple(kept)

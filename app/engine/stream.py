@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from functools import partial
@@ -20,6 +21,7 @@ from app.engine.flow import TopicsUnknown
 from app.engine.ledger import TopicPartition
 from app.engine.ownership import Ownership
 from app.engine.watch import Watch
+from app.observe.reminder import Reminder
 
 log = structlog.get_logger(__name__)
 
@@ -30,6 +32,8 @@ LOOK_SECONDS = 1.0
 # began at the same time may work on two topics.
 COMPARE_SECONDS = 60.0
 FIRST_COMPARISON_SECONDS = 5.0
+# After a partition got another leader: the others of that leader come soon, and share the comparison.
+SOON_SECONDS = 1.0
 
 # Records that an agent takes before others may run.
 TAKEN_AT_A_TIME = 100
@@ -210,17 +214,23 @@ class Stream:
         return -1 if consumer is None else int(consumer.fetched_upto(TP(*tp)))
 
     async def _compare_topics(self) -> None:
-        wait = FIRST_COMPARISON_SECONDS
+        wait, reminder = FIRST_COMPARISON_SECONDS, Reminder()
         while True:
-            await asyncio.sleep(wait)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(wait):
+                    await self.ownership.comparison_due.wait()
+                    await asyncio.sleep(SOON_SECONDS)
             wait = COMPARE_SECONDS
             if not self.ownership.ready:
                 wait = FIRST_COMPARISON_SECONDS
                 continue
             try:
                 await self.ownership.check(self._fetched_upto)
+                reminder.over()
             except TopicsUnknown as error:
-                log.warning("cannot compare the topics with the state, trying on", reason=str(error))
+                wait = FIRST_COMPARISON_SECONDS if self.ownership.pinned else COMPARE_SECONDS
+                if reminder.due():
+                    log.warning("cannot compare the topics with the state, trying on", reason=str(error))
             except Exception as error:  # noqa: BLE001 - other topics, or a bug: nothing may be skipped unseen
                 self._context.crash(error)
                 return

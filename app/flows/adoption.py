@@ -127,7 +127,7 @@ def adopt(settings: KafkaSettings, adoption: Adoption) -> None:
         # The copies of parked events stand in a topic whose offsets may be others too: it is read from its beginning.
         state.retry_from = 0
         # Noted again with the next event.
-        state.fingerprint = None
+        state.fingerprint, state.pinned = None, ()
         write(number, partition_key(number, epoch + 1), state.encode())
     _flush(producer, problems)
     # Only once the new ones are there.

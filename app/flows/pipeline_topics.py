@@ -9,8 +9,7 @@ from confluent_kafka import TopicPartition
 from confluent_kafka.admin import OffsetSpec
 
 from app.delivery.pipeline import Pipeline, Role
-from app.delivery.settled_digest import Fingerprint
-from app.engine.flow import Seen, TopicsUnknown
+from app.engine.flow import Fingerprints, Seen, TopicsUnknown
 from app.flows.settled_digests import read_fingerprints
 from app.kafka.admin import Admin, KafkaAccessError
 from app.kafka.topic_ids import topic_id
@@ -54,8 +53,8 @@ class PipelineTopics:
                     await asyncio.to_thread(admin.close)
                 raise TopicsUnknown(str(error)) from error
 
-    async def fingerprints(self, wanted: Mapping[int, Collection[int]]) -> Mapping[int, Collection[Fingerprint]]:
-        """Of the records at these offsets of the source topic's partitions; those that are gone are left out.
+    async def fingerprints(self, wanted: Mapping[int, Collection[int]]) -> Mapping[int, Fingerprints]:
+        """What stands at these offsets of the source topic's partitions.
 
         Raises:
             TopicsUnknown: no answer.

@@ -33,14 +33,14 @@ _silent.propagate = False
 
 def read_fingerprints(
     kafka: KafkaSettings, wanted: Mapping[int, Collection[int]], patience_seconds: float
-) -> dict[int, list[Fingerprint]]:
-    """Of the records at these offsets of the main topic's partitions. Left out: those that are no longer there
-    (retention, compaction) or not yet.
+) -> dict[int, dict[int, Fingerprint | None]]:
+    """What stands at these offsets of the main topic's partitions; None: the topic goes on behind that offset. Left
+    out: what is not there yet, and what cannot be read.
 
     Raises:
         KafkaAccessError: the topic cannot be read, or no broker answers in time.
     """
-    found: dict[int, list[Fingerprint]] = {}
+    found: dict[int, dict[int, Fingerprint | None]] = {}
     left = {number: sorted(offsets) for number, offsets in wanted.items()}
     if not any(left.values()):
         return found
@@ -54,8 +54,8 @@ def read_fingerprints(
             # One offset of every partition at a time: all are asked for in one go.
             offsets = {number: offsets.pop(0) for number, offsets in left.items()}
             for one, number in _first_records(kafka, consumer, offsets, patience_seconds):
-                if one.offset == offsets[number]:
-                    found.setdefault(number, []).append(one)
+                wanted_at = offsets[number]
+                found.setdefault(number, {})[wanted_at] = one if one.offset == wanted_at else None
     finally:
         consumer.close()
     return found
@@ -64,14 +64,19 @@ def read_fingerprints(
 def differing(
     kafka: KafkaSettings, states: Iterable[tuple[int, PartitionState]], patience_seconds: float
 ) -> dict[int, int]:
-    """Partition -> offset at which the main topic holds another record than the one that was settled.
+    """Partition -> lowest offset at which the main topic holds another record than the one that was settled.
 
     Raises:
         KafkaAccessError: the topic cannot be read, or no broker answers in time.
     """
-    settled = {number: state.fingerprint for number, state in states if state.fingerprint is not None}
-    found = read_fingerprints(kafka, {number: [one.offset] for number, one in settled.items()}, patience_seconds)
-    return {number: those[0].offset for number, those in found.items() if those[0] != settled[number]}
+    settled = {number: state.to_compare() for number, state in states}
+    wanted = {number: {one.offset for one in those} for number, those in settled.items()}
+    found = read_fingerprints(kafka, wanted, patience_seconds)
+    others = {
+        number: [one.offset for one in settled[number] if those.get(one.offset) not in (None, one)]
+        for number, those in found.items()
+    }
+    return {number: min(offsets) for number, offsets in others.items() if offsets}
 
 
 def _first_records(

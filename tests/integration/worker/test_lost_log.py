@@ -1,7 +1,8 @@
-"""The main topic's log loses its tail under the same topic ID: offsets that were settled belong to new events."""
+"""The main topic's log loses its records under the same topic ID: offsets that were settled belong to new events."""
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 
 from app.broker.local_broker import LocalBroker
@@ -69,3 +70,44 @@ def test_new_events_at_settled_offsets_are_not_skipped(
         assert identity_problems(deployment.kafka, FLOW) == []
         second = deployment.worker().ready()
         assert deployment.settled(second, totals["events"] + SECOND - FIRST)["synced"] == SECOND
+
+
+def test_who_takes_over_after_new_events_were_settled_notices_it_too(
+    simulator: SimulatorProbe, catalog: Catalog, tmp_path: Path
+) -> None:
+    """The worker does not see the loss: when it fetches again, the log is longer than before. It goes on with new
+    events, and what it settles of them must not hide that those before are others."""
+    data = tmp_path / "kafka"
+    with (
+        own_broker(LocalBroker(data=data)) as broker,
+        deployed(
+            broker.bootstrap_servers,
+            simulator,
+            catalog,
+            tmp_path,
+            KAFKA_PARTITIONS="1",
+            KAFKA_SESSION_TIMEOUT_SECONDS="45",
+        ) as deployment,
+    ):
+        worker = deployment.worker().ready()
+        deployment.publish(*events(FIRST))
+        deployment.settled(worker, FIRST)
+        worker.signal(signal.SIGSTOP)
+        broker.stop()
+        lose_log(data, deployment.kafka.topic)
+        broker.start()
+        deployment.forget_producers()
+        behind = deployment.publish(*events(SECOND))[FIRST:]
+        worker.signal(signal.SIGCONT)
+
+        place = f"Partition 0 of {deployment.kafka.topic} holds another record at offset "
+        assert place in said(worker)
+        written = {key[0] for rows in simulator.rows(catalog).values() for key in rows}
+        assert written & {(one.key or b"").decode() for one in behind}, "it had gone on with new events"
+        assert place in said(deployment.worker())
+        [problem] = identity_problems(deployment.kafka, FLOW)
+        assert place in problem.remedy
+
+        adopted = adopt(deployment, "--yes")
+        assert adopted.returncode == 0, adopted.stderr
+        assert identity_problems(deployment.kafka, FLOW) == []

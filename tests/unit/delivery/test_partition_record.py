@@ -238,19 +238,25 @@ def test_the_format_is_stated_in_every_record() -> None:
 
 def test_a_record_of_a_version_that_named_no_pipeline_is_read() -> None:
     document = orjson.loads(PartitionState(upto=4).encode())
-    for name in ("pipeline", "retryFrom", "archive", "fingerprint"):
+    for name in ("pipeline", "retryFrom", "archive", "fingerprint", "pinned"):
         del document[name]
     state = PartitionState.decode(orjson.dumps(document))
     assert (state.upto, state.pipeline, state.retry_from, state.fingerprint) == (4, None, None, None)
+    assert state.pinned == ()
 
 
-def test_the_fingerprint_of_a_record_is_kept_and_checked() -> None:
-    state = PartitionState(upto=4, fingerprint=Fingerprint.of(4, b"C-1", None))
+def test_the_fingerprints_of_records_are_kept_and_checked() -> None:
+    four, two, five = (Fingerprint.of(offset, b"C-1", None) for offset in (4, 2, 5))
+    state = PartitionState(upto=4, fingerprint=four, pinned=(two, five))
     assert PartitionState.decode(state.encode()) == state.copy() == state
+    assert state.to_compare() == [two, five, four]
+    assert PartitionState(fingerprint=four, pinned=(four,)).to_compare() == [four]
     document = orjson.loads(state.encode())
     for foreign in ([4], [-1, "ab"], [4, 5], {"offset": 4}, "4"):
         with pytest.raises(StateError):
             PartitionState.decode(orjson.dumps(document | {"fingerprint": foreign}))
+        with pytest.raises(StateError):
+            PartitionState.decode(orjson.dumps(document | {"pinned": [foreign]}))
 
 
 def test_a_role_of_a_newer_version_is_left_out() -> None:

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import pytest
 from aiokafka.consumer.fetcher import READ_COMMITTED, FetchResult
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
+from aiokafka.record.legacy_records import LegacyRecordBatchBuilder
 from aiokafka.record.util import calc_crc32c, encode_varint
 from faust.types import TP
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.engine.batches import PatientRecords, batches
+from app.engine.batches import NO_EPOCH, PatientRecords, batches, leader_epochs
 from app.engine.ledger import TopicPartition
 from app.engine.unreadable import Batch
 
@@ -29,6 +30,11 @@ def batch(first: int, count: int = 1, codec: int = 0, name: bytes = NAME) -> byt
     for number in range(count):
         builder.append(number, 1_000 + number, b"key", b"value %d" % number, [(name.decode(), b"1"), ("other", None)])
     return rehashed(struct.pack(">q", first) + bytes(builder.build())[8:])
+
+
+def led(epoch: int, data: bytes) -> bytes:
+    """Of the leader of an epoch; not a matter of the CRC."""
+    return data[:12] + struct.pack(">i", epoch) + data[16:]
 
 
 def rehashed(data: bytes) -> bytes:
@@ -58,11 +64,13 @@ class Partition:
         self.position = 0
         self.reports: list[tuple[TopicPartition, Batch, str]] = []
         self.active = True
+        self.begun: list[tuple[TopicPartition, Sequence[int]]] = []  # leader epochs
 
-    def fetch(self) -> list[Any]:
+    def answer(self) -> PatientRecords:
         data = [one for one in self._data if struct.unpack_from(">q", one)[0] + one_delta(one) >= self.position]
-        records = PatientRecords(
+        return PatientRecords(
             lambda *report: self.reports.append(report),
+            lambda *begun: self.begun.append(begun),
             MAIN,
             batches(b"".join(data)),
             [],
@@ -72,7 +80,9 @@ class Partition:
             True,
             READ_COMMITTED,
         )
-        result = FetchResult(MAIN, assignment=self, partition_records=records, backoff=0)
+
+    def fetch(self) -> list[Any]:
+        result = FetchResult(MAIN, assignment=self, partition_records=self.answer(), backoff=0)
         return list(result.getall(100))
 
     # an assignment, and its state
@@ -135,6 +145,26 @@ def test_an_odd_name_does_not_excuse_a_wrong_crc() -> None:
     partition = Partition(batch(0).replace(NAME, ODD))
     assert partition.read() == []
     assert "Invalid CRC" in partition.reports[0][2]
+
+
+@pytest.mark.parametrize("kind", [batch, odd])
+def test_the_leader_epochs_of_an_answer_are_told_before_its_first_record(kind: Callable[[int], bytes]) -> None:
+    partition = Partition(led(3, batch(0)), led(3, kind(1)), led(5, batch(2)), led(5, batch(3))[:-1])
+    assert offsets(partition.read()) == [0, 1, 2]
+    assert partition.begun[0] == (MAIN, [3, 5])
+
+
+def test_an_answer_that_is_dropped_unseen_says_nothing() -> None:
+    partition = Partition(led(3, batch(0)))
+    partition.answer()
+    assert partition.begun == []
+
+
+@pytest.mark.parametrize("magic", [0, 1])
+def test_an_old_format_has_no_leader_epoch(magic: int) -> None:
+    builder = LegacyRecordBatchBuilder(magic, 0, 1 << 20)
+    builder.append(0, 1_000, b"key", b"value")
+    assert leader_epochs(bytes(builder.build()) * 2) == [NO_EPOCH]
 
 
 def patched(at: int, form: str, value: int) -> Callable[[bytes], bytes]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass, field
 
 import pytest
@@ -14,13 +14,17 @@ from app.delivery.pipeline import Pipeline, Role
 from app.delivery.settled_digest import Fingerprint
 from app.engine import claims
 from app.engine.context import EngineStopped
-from app.engine.flow import Seen, TopicsUnknown
+from app.engine.flow import Fingerprints, Seen, TopicsUnknown
 from app.engine.ownership import Ownership
 from tests.unit.engine.test_ownership import ASSIGNED, MAIN, RETRY, ends_at
 from tests.unit.engine.world import KAFKA, Event, World
 
 IDS = {Role.SOURCE: "s", Role.RETRY: "r", Role.ALERTS: "a", Role.CONSUMERS: "c"}
 OURS = Pipeline("consumers", KAFKA.topic, IDS)
+
+
+async def _at_once() -> None:
+    pass
 
 
 @dataclass
@@ -34,6 +38,8 @@ class Brokers:
     away: int = 0
     others: Collection[Pipeline | None] = ()
     records: Collection[Fingerprint] = ()
+    unreadable: Collection[int] = ()
+    reading: Callable[[], Awaitable[None]] = _at_once
     silent: int = 0  # how often records cannot be read first
     uneven: Collection[str] = ()
 
@@ -43,11 +49,13 @@ class Brokers:
             raise TopicsUnknown("away")
         return Seen(self.ids, self.state_id, {0: self.begin}, {0: self.end}, tuple(self.uneven))
 
-    async def fingerprints(self, wanted: Mapping[int, Collection[int]]) -> Mapping[int, Collection[Fingerprint]]:
+    async def fingerprints(self, wanted: Mapping[int, Collection[int]]) -> Mapping[int, Fingerprints]:
+        await self.reading()
         if self.silent:
             self.silent -= 1
             raise TopicsUnknown("silent")
-        return {0: [one for one in self.records if one.offset in wanted[0]]}
+        records = {one.offset: one for one in self.records}
+        return {0: {offset: records.get(offset) for offset in wanted[0] if offset not in self.unreadable}}
 
     def recorded(self) -> Collection[Pipeline | None]:
         return self.others
@@ -283,13 +291,79 @@ async def test_records_that_change_while_the_worker_runs_stop_it(case: Case) -> 
         await ownership.check()
 
 
-async def test_the_record_before_an_outage_is_compared_though_later_ones_were_settled(case: Case) -> None:
-    ownership = await case.take_over(settled())
-    twelve = Fingerprint.of(12, b"C-1", b"twelve")
-    ownership.partitions[0].journal.fingerprints.note(twelve)
-    case.brokers.records = [OTHER_EIGHT, twelve]
+TWELVE = Fingerprint.of(12, b"C-1", b"twelve")
+
+
+def pinned(*those: Fingerprint) -> PartitionState:
+    return PartitionState(upto=12, pipeline=OURS, fingerprint=TWELVE, pinned=those)
+
+
+async def test_what_is_pinned_is_compared_at_the_claim_and_kept_until_then(case: Case) -> None:
+    case.brokers.records = [OTHER_EIGHT, TWELVE]
+    with pytest.raises(EngineStopped, match="another record at offset 8"):
+        await case.take_over(pinned(EIGHT))
+    assert case.world.producer.written == []
+    case.brokers.unreadable = [8]
+    ownership = await case.take_over(pinned(EIGHT))
+    assert case.written().pinned == (EIGHT,)
+    await ownership.check()
+    case.brokers.unreadable = []
     with pytest.raises(EngineStopped, match="another record at offset 8"):
         await ownership.check()
+
+
+@pytest.mark.parametrize(("begin", "records"), [(0, [EIGHT, TWELVE]), (0, [TWELVE]), (9, [OTHER_EIGHT, TWELVE])])
+async def test_what_is_found_or_gone_is_pinned_no_more(case: Case, begin: int, records: list[Fingerprint]) -> None:
+    case.brokers.begin, case.brokers.records = begin, records
+    ownership = await case.take_over(pinned(EIGHT))
+    assert case.written().pinned == ()
+    ownership.other_leader(0, EIGHT)
+    journal = ownership.partitions[0].journal
+    assert journal.to_compare() == [EIGHT, TWELVE]
+    await ownership.check()
+    assert journal.to_compare() == [TWELVE]
+    assert journal.pinned.all == ()
+
+
+async def test_what_the_topic_does_not_hold_yet_stays_pinned(case: Case) -> None:
+    later = Fingerprint.of(100, b"C-1", b"later")
+    ownership = await case.take_over(pinned(later))
+    await ownership.check()
+    assert ownership.partitions[0].journal.pinned.all == (later,)
+
+
+async def test_another_leader_has_the_records_before_it_compared_soon(case: Case) -> None:
+    ownership = await case.take_over(settled())
+    assert not ownership.comparison_due.is_set()
+    ownership.other_leader(0, TWELVE)
+    assert ownership.comparison_due.is_set()
+    assert ownership.partitions[0].journal.to_compare() == [EIGHT, TWELVE]
+    case.brokers.records = [EIGHT, Fingerprint.of(12, b"C-1", b"other")]
+    with pytest.raises(EngineStopped, match="another record at offset 12"):
+        await ownership.check()
+
+
+async def test_what_is_pinned_during_a_comparison_is_compared_once_more(case: Case) -> None:
+    """The topic may have been read before it lost its records."""
+    case.brokers.records = [EIGHT]
+    ownership = await case.take_over(settled())
+
+    async def other_leader() -> None:
+        ownership.other_leader(0, None)
+
+    case.brokers.reading = other_leader
+    await ownership.check()
+    assert ownership.comparison_due.is_set()
+    case.brokers.records, case.brokers.reading = [OTHER_EIGHT], _at_once
+    with pytest.raises(EngineStopped, match="another record at offset 8"):
+        await ownership.check()
+
+
+async def test_a_partition_of_which_nothing_is_known_has_nothing_compared(case: Case) -> None:
+    ownership = await case.take_over(None)
+    ownership.other_leader(0, None)
+    ownership.other_leader(7, EIGHT)  # not ours
+    assert not ownership.comparison_due.is_set()
 
 
 async def test_a_decided_offset_above_upto_beyond_the_end_is_a_lost_record(

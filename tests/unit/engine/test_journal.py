@@ -19,7 +19,7 @@ from app.engine import journal
 from app.engine.commit_turns import AT_A_TIME, ENOUGH, Turn, Turns
 from app.engine.flow import StatesUnavailable
 from app.engine.journal import Closing, ConsumerRecords, Journal
-from app.engine.settled_digests import Fingerprints
+from app.engine.settled_digests import Pinned
 from app.profile.consumer_history import after_settling
 from tests.unit.engine.fakes import FakeProducer, MemoryStates
 
@@ -342,15 +342,28 @@ async def test_the_copy_of_a_parked_event_is_not_noted() -> None:
     assert setup.last().fingerprint is None
 
 
-async def test_the_record_before_the_longest_pause_is_compared_until_it_was() -> None:
-    now = 0.0
-    seen = Fingerprints(fingerprint(1), lambda: now)
-    for offset, at in ((2, 1.0), (3, 9.0), (4, 10.0)):
-        now = at
-        seen.note(fingerprint(offset))
-    compared = seen.to_compare()
-    assert compared == [fingerprint(2), fingerprint(4)]
-    now = 30.0
-    seen.note(fingerprint(5))  # during the comparison
-    seen.compared(compared)
-    assert seen.to_compare() == [fingerprint(5)]
+async def test_what_is_pinned_is_durable_with_the_first_record_settled_after_it_and_stays() -> None:
+    setup = Setup()
+    await setup.journal.finish(1, settlement(1), dead_letter=False, record=record(1))
+    setup.journal.pin(fingerprint(3))  # handed over, not settled; then another leader
+    await setup.journal.finish(4, settlement(4), dead_letter=False, record=record(4))
+    assert (setup.last().fingerprint, setup.last().pinned) == (fingerprint(4), (fingerprint(1), fingerprint(3)))
+    await setup.journal.finish(5, settlement(5), dead_letter=False, record=record(5))
+    assert setup.last().pinned == (fingerprint(1), fingerprint(3))
+    assert setup.journal.to_compare() == [fingerprint(1), fingerprint(3), fingerprint(5)]
+    # A later owner has them too, until they were compared.
+    later = Setup(setup.last())
+    assert later.journal.to_compare() == setup.journal.to_compare()
+    later.journal.pinned.drop({fingerprint(1), fingerprint(3)})
+    await later.journal.finish(6, settlement(6), dead_letter=False, record=record(6))
+    assert later.last().pinned == ()
+
+
+def test_of_many_that_are_pinned_the_lowest_stays_and_those_that_stand_for_few_records_go() -> None:
+    pinned = Pinned()
+    for offset in (500, 900, 901, 20, 450, 40, 300, 200, 903, 100):
+        pinned.add([fingerprint(offset)])
+    assert [one.offset for one in pinned.all] == [20, 40, 100, 200, 300, 450, 500, 900]
+    pinned.drop({fingerprint(300), fingerprint(7)})
+    pinned.add([fingerprint(20), fingerprint(20, b"of another log")])
+    assert [one.offset for one in pinned.all] == [20, 20, 40, 100, 200, 450, 500, 900]

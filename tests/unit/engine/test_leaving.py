@@ -62,6 +62,7 @@ class Consumer(LedgerConsumer):
         self._asked = {}
         self._positions = {}
         self._not_accepted = set()
+        self._highest = {}
         self._rebalancing = asyncio.Lock()
         self._left = False
         self._commit_fut = None

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from app.engine import stream
 from app.engine.stream import Stream
 from tests.unit.engine.world import World
 
@@ -22,7 +25,7 @@ async def test_faust_takes_nothing_from_the_environment(monkeypatch: pytest.Monk
     world = World([])
     await world.start()
     await world.stop()
-    stream = Stream(
+    made = Stream(
         world.context,
         connection={"broker": "kafka://127.0.0.1:9", "broker_credentials": None},
         heartbeat_seconds=1.0,
@@ -30,7 +33,7 @@ async def test_faust_takes_nothing_from_the_environment(monkeypatch: pytest.Monk
         on_alert=_ignore,
         data_dir=tmp_path,
     )
-    conf = stream.app.conf
+    conf = made.app.conf
     assert [str(url) for url in conf.broker] == ["kafka://127.0.0.1:9"]
     assert conf.processing_guarantee.value == "at_least_once"
     assert (conf.broker_commit_interval, conf.topic_partitions) == (1.0, 1)
@@ -38,3 +41,23 @@ async def test_faust_takes_nothing_from_the_environment(monkeypatch: pytest.Monk
 
 async def _ignore(_key: bytes | None, _value: bytes | None) -> None:
     pass
+
+
+async def test_what_may_be_another_log_is_compared_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stream, "SOON_SECONDS", 0.0)
+    monkeypatch.setattr(stream, "FIRST_COMPARISON_SECONDS", 3600.0)
+    due, compared = asyncio.Event(), asyncio.Event()
+
+    async def check(position: object) -> None:
+        due.clear()
+        compared.set()
+
+    watched = Stream.__new__(Stream)
+    watched.ownership = SimpleNamespace(comparison_due=due, ready=True, check=check)  # type: ignore[assignment]
+    comparing = asyncio.create_task(watched._compare_topics())
+    for _ in range(2):
+        compared.clear()
+        due.set()
+        async with asyncio.timeout(10):
+            await compared.wait()
+    comparing.cancel()

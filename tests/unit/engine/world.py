@@ -31,11 +31,10 @@ from app.delivery.errors import (
 from app.delivery.outcome import Failure, InvalidEvent, NotPermitted, Outcome, Phase, Settle, TryAgain
 from app.delivery.partition_record import PartitionState, Verdict, parse_partition_key
 from app.delivery.record import SourceRecord
-from app.delivery.settled_digest import Fingerprint
 from app.engine.backpressure import Room
 from app.engine.breaker import Breaker, Check
 from app.engine.context import EngineContext
-from app.engine.flow import Follows, Permit, Result, Seen, Work
+from app.engine.flow import Fingerprints, Follows, Permit, Result, Seen, Work
 from app.engine.gates import Gates
 from app.engine.lease import Lease
 from app.engine.ledger import Ledger
@@ -154,7 +153,7 @@ class _Brokers:
     async def look(self) -> Seen:
         return Seen({}, "", {0: self.world.begin}, {})
 
-    async def fingerprints(self, wanted: Mapping[int, Collection[int]]) -> Mapping[int, Collection[Fingerprint]]:
+    async def fingerprints(self, wanted: Mapping[int, Collection[int]]) -> Mapping[int, Fingerprints]:
         return {}
 
     def recorded(self) -> tuple[()]:
