@@ -10,12 +10,17 @@ from collections.abc import Callable, Iterator
 import pytest
 import structlog
 from confluent_kafka.admin import AdminClient
+from hypothesis import settings
 
 from app.broker import sources
 from app.kafka import topics
 from app.settings import KafkaSettings
 from tests.brokers import needed
 from tests.kafka_probe import DEADLINE_SECONDS, Eventually, KafkaProbe, MakeKafkaSettings
+
+# How long an example takes says more about the machine than about the program.
+settings.register_profile("any machine", deadline=None)
+settings.load_profile("any machine")
 
 
 @pytest.fixture(autouse=True)
