@@ -14,7 +14,8 @@ from app.cli.output import show_table, waiting
 from app.delivery.pipeline import NEW_GROUP, Pipeline, Role
 from app.flows.adoption import Adoption, AdoptionRefused, look
 from app.flows.adoption import adopt as write_adoption
-from app.flows.identity import FLOW, identity_problems
+from app.flows.consumers import NAME as CONSUMERS
+from app.flows.identity import identity_problems
 from app.kafka import topics as kafka_topics
 from app.kafka.topic_specs import Problem
 from app.settings import KafkaSettings, load
@@ -54,7 +55,7 @@ def check(as_json: AsJson = False) -> None:
     """Name every topic that is missing or not as it must be; exit 1 if there is one."""
     with reported_failures(), waiting("Asking Kafka"):
         settings = load(KafkaSettings)
-        problems = kafka_topics.check(settings) + identity_problems(settings, FLOW)
+        problems = kafka_topics.check(settings) + identity_problems(settings, CONSUMERS)
     if as_json:
         typer.echo(json.dumps({"problems": [asdict(problem) for problem in problems]}, indent=2))
     elif problems:
@@ -75,7 +76,7 @@ def adopt(
         settings = load(KafkaSettings)
         try:
             with waiting("Reading the state"):
-                adoption = look(settings, FLOW)
+                adoption = look(settings, CONSUMERS)
             if as_json:
                 typer.echo(json.dumps(_document(settings, adoption), indent=2))
             else:

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
+import typer
+
 from app.cli.failing import CommandError, reported_failures
 from app.flows.configuration import worker_settings
+from app.flows.pipelines import DEFAULT, PIPELINES
 from app.settings import ConfigurationError, WorkerSettings, warnings
 
 
-def worker() -> None:
+def worker(
+    flow: Annotated[str, typer.Option(help=f"The pipeline to run: {', '.join(PIPELINES)}.")] = DEFAULT,
+) -> None:
     """Run one worker until SIGTERM or SIGINT; a second signal quits at once."""
+    if flow not in PIPELINES:
+        raise typer.BadParameter(f"there is no pipeline {flow!r}: {', '.join(PIPELINES)}", param_hint="--flow")
     with reported_failures():
         settings = _settings()
     from app.flows.worker import WorkerFailed, run_worker, say_stopped
@@ -18,7 +27,7 @@ def worker() -> None:
     try:
         with reported_failures():
             try:
-                run_worker(settings)
+                run_worker(settings, flow)
             except (WorkerFailed, SlotError, WebServerError) as error:
                 raise CommandError(str(error)) from error
     finally:

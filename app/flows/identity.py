@@ -18,9 +18,6 @@ from app.settings import KafkaSettings
 # The setting that a problem with the state is about.
 STATE = "state"
 
-# The pipeline that workers run; its records say so.
-FLOW = "consumers"
-
 
 def running_pipeline(admin: Admin, settings: KafkaSettings, flow: str) -> Pipeline:
     """The pipeline as the broker and the settings have it."""

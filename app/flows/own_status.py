@@ -8,7 +8,6 @@ import socket
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from urllib.parse import urlsplit
 
 import structlog
 
@@ -21,9 +20,8 @@ from app.delivery.invalid_window import WINDOW_MS, InvalidWindow
 from app.delivery.outcome import Outcome
 from app.delivery.worker_status import LAST_END_KEY, AccountState, AccountStatus, ReasonStatus, WorkerEnd, WorkerStatus
 from app.engine.stream import Stream
-from app.flows.accounts import Account, Accounts
-from app.flows.identity import FLOW
 from app.flows.outage import OutageWatch
+from app.flows.recipe import Recipe, TargetAccount
 from app.flows.status_board import StatusBoard
 from app.flows.status_records import is_ours
 from app.kafka.clients import aiokafka_producer_config
@@ -42,9 +40,9 @@ TELL_SECONDS = 5.0
 class OwnStatus:
     """Gathers what there is to say of this worker."""
 
-    def __init__(self, settings: WorkerSettings, accounts: Accounts, readiness: Callable[[], Readiness]) -> None:
+    def __init__(self, settings: WorkerSettings, recipe: Recipe, readiness: Callable[[], Readiness]) -> None:
         self._settings = settings
-        self._accounts = accounts
+        self._recipe = recipe
         self._readiness = readiness
         self._started_ms = _now_ms()
         self._invalid = InvalidWindow()
@@ -124,10 +122,10 @@ class OwnStatus:
             at=now,
             started=self._started_ms,
             version=__version__,
-            pipeline=FLOW,
+            pipeline=self._recipe.name,
             topic=kafka.topic,
             group=kafka.group,
-            target=target_of(settings),
+            target=self._recipe.target,
             strategy=settings.sync.strategy,
             dry_run=settings.sync.dry_run,
             ready=readiness.ready,
@@ -137,11 +135,11 @@ class OwnStatus:
             unready_since=self._unready_since_ms,
             partitions=tuple(sorted(stream.ownership.partitions)) if stream is not None else (),
             lag=int(sum(stream.lag().values())) if stream is not None and stream.ownership.partitions else 0,
-            accounts=tuple(_account(account, now) for account in self._accounts),
+            accounts=tuple(_account(account, now) for account in self._recipe.accounts),
             causes=tuple(sorted(cause for watch in self._watches for cause in watch.causes)),
             last_success=self._last_success_ms,
             invalid=self._invalid.counts(now),
-            warnings=tuple(text[:_TEXT_LENGTH] for text in self._accounts.warnings),
+            warnings=tuple(text[:_TEXT_LENGTH] for text in self._recipe.accounts.warnings),
         )
 
     def judgement(self, complete: bool, dead_letters: Mapping[str, int]) -> Judgement:
@@ -192,12 +190,7 @@ def invalid_alert(reason: str, count: int, since_ms: int, now_ms: int) -> Alert:
     )
 
 
-def target_of(settings: WorkerSettings) -> str:
-    """The host that profiles go to; the address that comes with the token is of the same tenant."""
-    return urlsplit(settings.cmt.soap_url or settings.cmt.auth_url).hostname or ""
-
-
-def _account(account: Account, now_ms: int) -> AccountStatus:
+def _account(account: TargetAccount, now_ms: int) -> AccountStatus:
     breaker, trouble = account.breaker, account.health.trouble
     if not breaker.is_open and not account.is_throttled:
         return AccountStatus(name=account.name)

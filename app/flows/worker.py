@@ -27,16 +27,15 @@ from app.engine.gates import Gates
 from app.engine.lease import Lease
 from app.engine.ledger import Ledger
 from app.engine.stream import Stream
-from app.flows.accounts import Accounts
-from app.flows.catalog import load_catalog
-from app.flows.consumer_sync import ConsumerSync
 from app.flows.cut_off import CutOffReports
 from app.flows.descriptors import TooFewDescriptors, allow_descriptors, descriptors_needed
-from app.flows.identity import FLOW, state_gone
+from app.flows.identity import state_gone
 from app.flows.kafka_absence import KafkaAbsence
 from app.flows.outage import OutageWatch
-from app.flows.own_status import OwnStatus, target_of
+from app.flows.own_status import OwnStatus
 from app.flows.pipeline_topics import PipelineTopics
+from app.flows.pipelines import PIPELINES
+from app.flows.recipe import Recipe
 from app.flows.states import ReadModelStates
 from app.incidents.desk import open_desk
 from app.kafka import topics
@@ -83,25 +82,27 @@ class WorkerFailed(Exception):
 class Worker:
     """Everything that runs in one worker process.
 
+    Args:
+        recipe: makes the pipeline that it runs.
+
     Raises:
         ConfigurationError: the settings of either end cannot be used.
     """
 
-    def __init__(self, settings: WorkerSettings) -> None:
+    def __init__(self, settings: WorkerSettings, recipe: Callable[[WorkerSettings, Metrics], Recipe]) -> None:
         self._settings = settings
-        self._catalog = load_catalog(settings.cmt.data_extensions, settings.cmt.time_zone)
         self._metrics = Metrics(dry_run=settings.sync.dry_run)
         self._read_models = ReadModels(
             settings.kafka, settings.general.data_dir, unreadable=self._metrics.unreadable_state_record
         )
         # Both ends are made here, so that whatever is wrong with their settings is told before anything starts.
         self._connection = faust_connection(settings.kafka)
-        self._accounts = Accounts(settings.cmt, settings.sync, self._catalog, self._metrics)
+        self._recipe = recipe(settings, self._metrics)
         self._stop = asyncio.Event()
         self._failure: BaseException | None = None
         self._stream: Stream | None = None
         self._cut_off: CutOffReports | None = None
-        self._status = OwnStatus(settings, self._accounts, self._readiness)
+        self._status = OwnStatus(settings, self._recipe, self._readiness)
         self._closed_topics: Callable[[], Iterable[str]] = tuple  # why topics of ours do not take writes
         self._waiting_for: Reason | None = Reason(Kind.KAFKA, "starting")
         self._absence = KafkaAbsence(", ".join(bootstrap_servers(settings.kafka)))
@@ -113,7 +114,7 @@ class Worker:
             WorkerFailed: it could not start, or met a bug that must not be passed over.
         """
         try:
-            allow_descriptors(descriptors_needed(self._settings, len(list(self._accounts))))
+            allow_descriptors(descriptors_needed(self._settings, len(list(self._recipe.accounts))))
         except TooFewDescriptors as error:
             raise WorkerFailed(str(error)) from error
         loop = asyncio.get_running_loop()
@@ -150,11 +151,11 @@ class Worker:
         log.info(
             "starting a DRY RUN: nothing is written to the target" if sync.dry_run else "starting",
             version=__version__,
-            pipeline=FLOW,
+            pipeline=self._recipe.name,
             topic=kafka.topic,
             own_topics=[kafka.retry_topic, kafka.dlq_topic, kafka.alerts_topic, kafka.status_topic],
             group=kafka.group,
-            target=target_of(self._settings),
+            target=self._recipe.target,
             strategy=sync.strategy,
             worker=self._status.worker,
         )
@@ -177,7 +178,8 @@ class Worker:
 
     async def _start(self, stack: AsyncExitStack) -> None:
         settings, kafka, sync = self._settings, self._settings.kafka, self._settings.sync
-        accounts = await stack.enter_async_context(self._accounts)
+        accounts = self._recipe.accounts
+        await stack.enter_async_context(accounts)
         largest = dict.fromkeys((kafka.retry_topic, kafka.dlq_topic), copy_bytes(kafka))
         producer = DurableProducer(aiokafka_producer_config(kafka), largest)
         await producer.start()
@@ -195,25 +197,18 @@ class Worker:
                 on_result=self._metrics.incident,
             )
         )
-        lease_seconds = kafka.session_timeout_seconds - settings.cmt.timeout_seconds - LEASE_SLACK_SECONDS
+        lease_seconds = kafka.session_timeout_seconds - self._recipe.call_seconds - LEASE_SLACK_SECONDS
         context = EngineContext(
             kafka=kafka,
             sync=sync,
-            flow=ConsumerSync(
-                accounts,
-                self._catalog,
-                sync,
-                accounts.account_of,
-                typed=accounts.typed,
-                largest=kafka.max_message_bytes,
-            ),
+            flow=self._recipe.flow,
             producer=producer,
             ledger=Ledger(),
             lease=Lease(lease_seconds),
             states=ReadModelStates(kafka, self._read_models),
             observer=self,
             topics=PipelineTopics(kafka, self._read_models),
-            flow_name=FLOW,
+            flow_name=self._recipe.name,
             breakers=accounts.breakers,
             slots=asyncio.Semaphore(sync.concurrency + sync.concurrency // READY_PER_SLOT),
             room=Room(TAKEN_PER_SLOT * sync.concurrency, sync.max_parked),
@@ -297,7 +292,7 @@ class Worker:
         except (ReadModelUnavailable, TopicsUnknown):
             return
         kafka = self._settings.kafka
-        running = Pipeline(FLOW, kafka.topic, seen.ids)
+        running = Pipeline(self._recipe.name, kafka.topic, seen.ids)
         if why := refusal_of_group(records.values(), running, dry_run=self._settings.sync.dry_run, group=kafka.group):
             raise WorkerFailed(why)
 
@@ -414,8 +409,9 @@ def _is_fatal(problem: Problem, kafka: KafkaSettings) -> bool:
     return too_small or problem.setting in ("topic", "partitions", "cleanup.policy", "compression.type")
 
 
-def run_worker(settings: WorkerSettings) -> None:
-    """Run one worker in this process until a signal ends it. Whoever calls it says why it ended, then ``say_stopped``.
+def run_worker(settings: WorkerSettings, flow: str) -> None:
+    """Run one worker of a pipeline in this process until a signal ends it. Whoever calls it says why it ended, then
+    ``say_stopped``.
 
     Raises:
         WorkerFailed, ConfigurationError: see ``Worker``.
@@ -427,7 +423,7 @@ def run_worker(settings: WorkerSettings) -> None:
         log.warning("an environment variable has no effect", problem=line)
 
     async def run() -> None:
-        await Worker(settings).run()
+        await Worker(settings, PIPELINES[flow]).run()
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(run())

@@ -8,12 +8,13 @@ from __future__ import annotations
 import asyncio
 import os
 from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 
 import uvloop
 
 from app.delivery.outcome import Attempt, RecordCount
-from app.flows.accounts import Accounts
+from app.flows.consumers import consumers
 from app.flows.worker import Worker
 from app.http.transport import HttpTransport
 from app.observe.logging import configure_logging
@@ -27,33 +28,25 @@ from bench.programs.sampling import sampled
 _WRITTEN = Attempt(records=(RecordCount(EntityType.CONSUMER, 1, 0),))
 
 
-class StaticAccounts(Accounts):
+class StaticSink:
     """A target that takes everything."""
 
-    transport: HttpTransport
+    def __init__(self, transport: HttpTransport) -> None:
+        self._transport = transport
 
     async def apply(self, event: ProfileEvent, *, last_attempt: bool, permit: Permit) -> Attempt:
         """One call; one that fails is a bug of the measurement and becomes a dead letter, which the table reports."""
-        answer = await self.transport.post(os.environ["BENCH_TARGET"], BODY, HEADERS, permit=permit)
+        answer = await self._transport.post(os.environ["BENCH_TARGET"], BODY, HEADERS, permit=permit)
         if answer.status != 200:
             raise RuntimeError(f"HTTP {answer.status}")
         return _WRITTEN
-
-
-class StaticWorker(Worker):
-    """A worker with another target; nothing else differs."""
-
-    def __init__(self, settings: WorkerSettings, transport: HttpTransport) -> None:
-        super().__init__(settings)
-        self._accounts = accounts = StaticAccounts(settings.cmt, settings.sync, self._catalog, self._metrics)
-        accounts.transport = transport
 
 
 async def main(settings: WorkerSettings) -> None:
     """Until SIGTERM."""
     timeout_seconds = settings.cmt.timeout_seconds
     async with HttpTransport(timeout_seconds=timeout_seconds, limit=IN_FLIGHT) as transport:
-        await StaticWorker(settings, transport).run()
+        await Worker(settings, partial(consumers, sink=StaticSink(transport))).run()
 
 
 if __name__ == "__main__":

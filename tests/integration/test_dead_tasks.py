@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,10 +10,10 @@ from typing import Any
 import pytest
 
 from app.engine.stream import Stream
+from app.flows.consumers import consumers
 from app.flows.worker import Worker, WorkerFailed
-from app.settings import WorkerSettings
-from tests.integration.worker.worker_process import plain_environment
 from tests.kafka_probe import MakeKafkaSettings
+from tests.support.in_process_worker import in_process_settings
 
 WITHIN_SECONDS = 60.0
 
@@ -57,7 +56,7 @@ async def test_a_task_that_ends_ends_the_worker_with_its_name(
     victim: Victim,
     named: str,
 ) -> None:
-    worker = Worker(_settings(make_kafka_settings, tmp_path, monkeypatch))
+    worker = Worker(in_process_settings(make_kafka_settings(partitions=1), tmp_path, monkeypatch), consumers)
     running = asyncio.create_task(worker.run())
     async with asyncio.timeout(WITHIN_SECONDS):
         while not worker._readiness().ready:
@@ -68,25 +67,3 @@ async def test_a_task_that_ends_ends_the_worker_with_its_name(
         task.get_loop().call_soon_threadsafe(task.cancel)
         with pytest.raises(WorkerFailed, match=named):
             await running
-
-
-def _settings(make: MakeKafkaSettings, folder: Path, monkeypatch: pytest.MonkeyPatch) -> WorkerSettings:
-    kafka = make(partitions=1)
-    for name in os.environ.keys() - plain_environment().keys():
-        monkeypatch.delenv(name)
-    for name, value in {
-        "KAFKA_BOOTSTRAP_SERVERS": kafka.bootstrap_servers,
-        "KAFKA_TOPIC": kafka.topic,
-        "KAFKA_GROUP": kafka.group,
-        "KAFKA_PARTITIONS": "1",
-        "KAFKA_SESSION_TIMEOUT_SECONDS": "6",
-        "CMT_TIMEOUT_SECONDS": "2",
-        "CMT_AUTH_URL": "http://127.0.0.1:9",
-        "CMT_CLIENT_ID": "id",
-        "CMT_CLIENT_SECRET": "secret",
-        "WEB_AUTH": "off",
-        "WEB_PORT": "0",
-        "DATA_DIR": str(folder),
-    }.items():
-        monkeypatch.setenv(name, value)
-    return WorkerSettings()

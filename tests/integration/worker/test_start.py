@@ -18,6 +18,7 @@ import pytest
 from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, NewPartitions
 
 from app.broker.free_port import free_port
+from app.flows.consumers import consumers
 from app.flows.worker import Worker
 from app.kafka import topics
 from app.kafka.durable_producer import DurableProducer
@@ -250,7 +251,7 @@ async def test_worker_starts_again_when_kafka_goes_away_during_the_start(
             monkeypatch.setattr(DurableProducer, "start", start)
 
         monkeypatch.setattr(DurableProducer, "start", once)
-    worker = HastyWorker(WorkerSettings())
+    worker = HastyWorker(WorkerSettings(), consumers)
 
     async def until(condition: Callable[[], object], seconds: float = 40.0) -> None:
         async with asyncio.timeout(seconds):

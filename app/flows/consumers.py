@@ -1,0 +1,40 @@
+"""The pipeline ``consumers``: consumer profiles go to Marketing Cloud."""
+
+from __future__ import annotations
+
+from urllib.parse import urlsplit
+
+from app.flows.accounts import Accounts
+from app.flows.catalog import load_catalog
+from app.flows.consumer_sync import ConsumerSync
+from app.flows.recipe import Recipe
+from app.observe.metrics import Metrics
+from app.settings import WorkerSettings
+from app.sinks import Sink
+
+NAME = "consumers"
+
+
+def consumers(settings: WorkerSettings, metrics: Metrics, sink: Sink | None = None) -> Recipe:
+    """Make it of the settings.
+
+    Args:
+        sink: takes the events instead of Marketing Cloud's accounts, whose breakers stay.
+
+    Raises:
+        ConfigurationError: they cannot be used.
+    """
+    cmt = settings.cmt
+    catalog = load_catalog(cmt.data_extensions, cmt.time_zone)
+    accounts = Accounts(cmt, settings.sync, catalog, metrics)
+    flow = ConsumerSync(
+        sink or accounts,
+        catalog,
+        settings.sync,
+        accounts.account_of,
+        typed=accounts.typed,
+        largest=settings.kafka.max_message_bytes,
+    )
+    # The address that comes with the token is of the same tenant.
+    target = urlsplit(cmt.soap_url or cmt.auth_url).hostname or ""
+    return Recipe(NAME, target, flow, accounts, cmt.timeout_seconds)

@@ -1,0 +1,61 @@
+"""What a pipeline brings to a worker: its flow, and the accounts that its events go to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from typing import Protocol
+
+from app.engine.breaker import Breaker
+from app.engine.flow import Flow
+from app.flows.outage import TargetHealth
+
+
+class TargetAccount(Protocol):
+    """One account of a target: what fails with it leaves the others alone."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def breaker(self) -> Breaker: ...
+
+    @property
+    def health(self) -> TargetHealth: ...
+
+    @property
+    def is_throttled(self) -> bool: ...
+
+
+class TargetAccounts(AbstractAsyncContextManager["TargetAccounts"], Protocol):
+    """All accounts of a pipeline. Connections are open inside the ``async with`` block."""
+
+    def __iter__(self) -> Iterator[TargetAccount]: ...
+
+    @property
+    def breakers(self) -> Mapping[str, Breaker]:
+        """One for each name that ``Flow.target`` may return."""
+
+    @property
+    def calls_allowed(self) -> Mapping[str, float]:
+        """How many calls may be under way now in each account."""
+
+    @property
+    def warnings(self) -> Sequence[str]:
+        """What is not as it is configured, one line each."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """A pipeline as a worker runs it.
+
+    ``target``: where events go, for log and status. ``call_seconds``: the longest that a call may take; the group's
+    session must outlast it.
+    """
+
+    name: str
+    target: str
+    flow: Flow
+    accounts: TargetAccounts
+    call_seconds: float
