@@ -6,7 +6,7 @@ account share all that, also when their data extensions differ.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from types import TracebackType
@@ -21,8 +21,8 @@ from app.settings import CmtSettings
 
 
 @dataclass(slots=True)
-class Destination:
-    """Where the rows of a market go: the account's name, its client for these data extensions, the data extensions.
+class MarketClient:
+    """A market's account, the client for its data extensions, and these.
 
     ``tables`` gets the types of columns when they have been learned.
     """
@@ -52,13 +52,12 @@ class AccountClients:
         observe: Callable[[str], CallObserver | None] = lambda _account: None,
         patience: float | None = None,
     ) -> None:
-        self._catalog = catalog
         self._clients: dict[str, CmtClient] = {}
-        self._destinations: list[Destination] = []
-        self._by_tables: dict[int, Destination] = {}
-        for tables in catalog.destinations():
+        self._by_market: dict[str | None, MarketClient] = {}  # None: all that are not listed
+        for market, tables in catalog.by_market():
             name = tables.account_id or cmt.account_id or OWN_ACCOUNT
-            alike = next((d for d in self._destinations if d.account == name and _alike(d.tables, tables)), None)
+            known = self._by_market.values()
+            alike = next((one for one in known if one.account == name and _alike(one.tables, tables)), None)
             if alike is not None:
                 client = alike.client
             elif name in self._clients:
@@ -67,10 +66,7 @@ class AccountClients:
                 settings = cmt if tables.account_id is None else cmt.for_account(tables.account_id)
                 client = CmtClient(settings, tables, concurrency=concurrency, observe=observe(name), patience=patience)
                 self._clients[name] = client
-            known = Destination(name, client, tables)
-            self._destinations.append(known)
-            # By the identity of a market's part of the catalog, which lives as long as the catalog.
-            self._by_tables[id(tables)] = known
+            self._by_market[market] = MarketClient(name, client, tables)
         self._open = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
@@ -88,17 +84,14 @@ class AccountClients:
         """The client of each account, by its name."""
         return dict(self._clients)
 
-    def __iter__(self) -> Iterator[Destination]:
-        return iter(self._destinations)
+    @property
+    def by_market(self) -> Mapping[str | None, MarketClient]:
+        """Of each market that is listed; None: of all others, if they are known here."""
+        return self._by_market
 
-    def of(self, market: str) -> Destination | None:
+    def of(self, market: str) -> MarketClient | None:
         """None: the market is not known here."""
-        return self._by_tables.get(id(self._catalog.of_market(market)))
-
-    def typed(self, tables: Catalog) -> Catalog:
-        """A market's part of the catalog, with the types of its columns as far as they have been learned."""
-        known = self._by_tables.get(id(tables))
-        return tables if known is None else known.tables
+        return self._by_market.get(market) or self._by_market.get(None)
 
     async def learn_types(self, account: str) -> list[str]:
         """Ask an account for the columns of its data extensions; from then on the types stand in ``tables``.
@@ -109,26 +102,26 @@ class AccountClients:
         Raises:
             CallFailed: they could not be had; nothing has changed.
         """
-        learned: list[tuple[Destination, Catalog]] = []
+        learned: list[tuple[MarketClient, Catalog]] = []
         warnings: dict[str, None] = {}
         asked: dict[tuple[str, str | None], list[Field]] = {}
-        for destination in self._destinations:
-            if destination.account != account:
+        for market in self._by_market.values():
+            if market.account != account:
                 continue
             types: dict[EntityType, ColumnTypes] = {}
             consumer_id_length: int | None = None
             for entity in EntityType:
-                table = destination.tables[entity]
+                table = market.tables[entity]
                 where = (table.customer_key, table.shared_from)
                 if where not in asked:
-                    asked[where] = await destination.client.fields(entity)
+                    asked[where] = await market.client.fields(entity)
                 types[entity] = learned_types(table, asked[where])
                 warnings |= dict.fromkeys(mismatches(table, asked[where], consumer_id_length))
                 if entity.is_parent and (kind := types[entity].get(CONSUMER_ID_COLUMN)) is not None:
                     consumer_id_length = kind.length
-            learned.append((destination, destination.tables.typed(types)))
-        for destination, tables in learned:
-            destination.tables = tables
+            learned.append((market, market.tables.typed(types)))
+        for market, tables in learned:
+            market.tables = tables
         return list(warnings)
 
 

@@ -24,6 +24,7 @@ from app.cmt.errors import CallError, CallFailed
 from app.delivery.errors import EVENT_MARKET_UNKNOWN, ErrorClass, lookup
 from app.delivery.outcome import Attempt, Failure, Phase, RecordCount
 from app.engine.breaker import Breaker
+from app.flows.destination import Destination
 from app.flows.outage import TargetHealth
 from app.observe.metrics import Metrics
 from app.profile.entities import Catalog, EntityType
@@ -55,13 +56,18 @@ class Account:
 
 
 class Accounts:
-    """All accounts that a catalog names, as one sink. Use as an async context manager.
+    """All accounts that a catalog names. Use as an async context manager.
+
+    Args:
+        sink: takes all events instead of Marketing Cloud.
 
     Raises:
         ConfigurationError: a client or its sink cannot be made of the settings.
     """
 
-    def __init__(self, cmt: CmtSettings, sync: SyncSettings, catalog: Catalog, metrics: Metrics) -> None:
+    def __init__(
+        self, cmt: CmtSettings, sync: SyncSettings, catalog: Catalog, metrics: Metrics, sink: Sink | None = None
+    ) -> None:
         health: dict[str, TargetHealth] = {}
         breakers: dict[str, Breaker] = {}
 
@@ -78,17 +84,21 @@ class Accounts:
         # Without a breaker everything uses up attempts, as in a system that knows neither.
         patience = sync.breaker_alert_seconds if sync.breaker_failures else None
         self._clients = AccountClients(cmt, catalog, concurrency=sync.concurrency, observe=observe, patience=patience)
+        self._markets = self._clients.by_market
         self._accounts = {
             name: Account(name, client, breakers[name], health[name])
             for name, client in self._clients.by_account.items()
         }
         # One sink for each client: what it remembers of parent rows goes with the data extensions.
-        sinks = {id(d.client): CmtSink(d.client, d.tables, sync, cmt.batch_size) for d in self._clients}
-        self._sinks: dict[int, Sink] = dict(sinks)
+        self._sinks = {m.client: CmtSink(m.client, m.tables, sync, cmt.batch_size) for m in self._markets.values()}
+        self._destinations = {
+            market: Destination(one.account, sink or self._sinks[one.client], one.tables)
+            for market, one in self._markets.items()
+        }
+        # Nothing is sent for an event of an unknown market, so it does not matter whose breaker it passes.
+        self._nowhere = Destination(next(iter(self._accounts)), _Nowhere(), catalog)
         self._learning: list[asyncio.Task[None]] = []
         self._warnings: dict[str, tuple[str, ...]] = {}
-        # Nothing is sent for an event of an unknown market, so it does not matter whose breaker it passes.
-        self._any = next(iter(self._accounts))
 
     async def _gets_through(self, account: str) -> bool:
         return await gets_through(self._accounts[account].client)
@@ -122,9 +132,10 @@ class Accounts:
                 before = failed.error.code
             await asyncio.sleep(wait * random.uniform(0.5, 1))  # noqa: S311 - spreads load, guards nothing
             wait = min(2 * wait, LEARN_AGAIN_MOST_SECONDS)
-        for destination in self._clients:
-            if destination.account == account and isinstance(sink := self._sinks[id(destination.client)], CmtSink):
-                sink.learned(destination.tables)
+        for market, one in self._markets.items():
+            if one.account == account:
+                self._sinks[one.client].learned(one.tables)
+                self._destinations[market].learned(one.tables)
         self._warnings[account] = tuple(found)
         for warning in found:
             log.warning("a data extension is not as it is configured", account=account, problem=warning)
@@ -139,10 +150,6 @@ class Accounts:
             for line in lines
         )
 
-    def typed(self, tables: Catalog) -> Catalog:
-        """A market's part of the catalog, with the types of its columns as far as they have been learned."""
-        return self._clients.typed(tables)
-
     def __iter__(self) -> Iterator[Account]:
         return iter(self._accounts.values())
 
@@ -156,21 +163,20 @@ class Accounts:
         """How many calls may be under way now in each account."""
         return {name: account.client.calls_allowed for name, account in self._accounts.items()}
 
-    def account_of(self, market: str) -> str:
-        """The name of the account that a market belongs to; of any for a market that is not known."""
-        destination = self._clients.of(market)
-        return self._any if destination is None else destination.account
+    def of(self, market: str) -> Destination:
+        """See ``Destinations.of``."""
+        return self._destinations.get(market) or self._destinations.get(None) or self._nowhere
+
+
+class _Nowhere:
+    """The sink of a market that is not known."""
 
     async def apply(self, event: ProfileEvent, *, last_attempt: bool, permit: Permit) -> Attempt:
-        """Run an event once in the account of its market; see ``Sink.apply``."""
-        destination = self._clients.of(event.market)
-        if destination is None:
-            failure = Failure(
-                EVENT_MARKET_UNKNOWN.code, unknown_market(event.market), EntityType.CONSUMER, Phase.BEFORE_PARENT
-            )
-            return Attempt((failure,), (RecordCount(EntityType.CONSUMER, 0, 1),))
-        sink = self._sinks[id(destination.client)]
-        return await sink.apply(event, last_attempt=last_attempt, permit=permit)
+        """Nothing can be written."""
+        failure = Failure(
+            EVENT_MARKET_UNKNOWN.code, unknown_market(event.market), EntityType.CONSUMER, Phase.BEFORE_PARENT
+        )
+        return Attempt((failure,), (RecordCount(EntityType.CONSUMER, 0, 1),))
 
 
 def say_not_learned(account: str, error: CallError) -> None:

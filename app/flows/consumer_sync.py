@@ -11,7 +11,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import replace
 
 import structlog
@@ -23,18 +23,18 @@ from app.delivery.errors import CMT_NOT_ALLOWED, CMT_PERMISSION, SYNC_COPY_LOST,
 from app.delivery.outcome import UNKNOWN_MARKET, Attempt, Failure, InvalidEvent, Outcome, Phase, RecordCount, Settle
 from app.delivery.partition_record import Verdict
 from app.delivery.record import SourceRecord
+from app.delivery.value_class import value_class
 from app.engine.flow import Follows, Permit, Result, Work
+from app.flows.destination import Destination, Destinations
 from app.flows.failed_calls import FailedCalls
 from app.flows.outage import right_entity
 from app.observe.redaction import hash_consumer
 from app.profile.consumer_history import after_settling
-from app.profile.entities import OWN_ACCOUNT, Catalog, EntityType
+from app.profile.entities import Catalog, EntityType
 from app.profile.event import ProfileEvent, read_event
-from app.profile.holdings.row_digests import Digests
 from app.profile.outcome_table import decide
 from app.profile.supersedes import Superseded, deleted_rows, what_is_left
 from app.settings import SyncSettings
-from app.sinks import Sink
 
 log = structlog.get_logger(__name__)
 
@@ -43,32 +43,25 @@ class ConsumerSync:
     """The flow of consumer-profile events into a sink.
 
     Args:
-        account_of: the account that a market belongs to; its breaker is asked before an event runs.
-        typed: a market's part of the catalog, with the types of columns as far as they are known.
+        destinations: where the events of a market go; the breaker of the account is asked before an event runs.
         largest: bytes of the largest record that is parsed (``KAFKA_MAX_MESSAGE_BYTES``).
     """
 
     def __init__(
         self,
-        sink: Sink,
+        destinations: Destinations,
         catalog: Catalog,
         settings: SyncSettings,
-        account_of: Callable[[str], str] = lambda market: OWN_ACCOUNT,
         *,
-        typed: Callable[[Catalog], Catalog] = lambda tables: tables,
         largest: int | None = None,
     ) -> None:
         self._largest = largest
-        self._sink = sink
+        self._destinations = destinations
         self._catalog = catalog
-        self._account_of = account_of
         self._failures_to_dlq = settings.child_failure == "dlq"
         self._dry_run = settings.dry_run
         self._may_wait = settings.breaker_failures > 0
-        self._typed = typed
         self._failed_calls = FailedCalls()
-        # By the identity of a market's part of the catalog, which lives as long as the digests.
-        self._digests: dict[int, Digests] = {}
 
     def read(self, record: SourceRecord) -> Work:
         """Decode and check; the market of a null value (delete the profile) is filled in when it runs.
@@ -77,7 +70,7 @@ class ConsumerSync:
             InvalidEvent: it cannot be worked on.
         """
         event = read_event(record, self._catalog, largest=self._largest)
-        return Work(record, event.consumer_id, event.event_id, event)
+        return Work(record, event.consumer_id, event.event_id, _Located(event, self._destinations.of(event.market)))
 
     def invalid(self, record: SourceRecord, problem: InvalidEvent) -> Settlement:
         """An invalid event counts under the reason it is invalid for."""
@@ -102,29 +95,29 @@ class ConsumerSync:
 
     def target(self, work: Work, state: ConsumerState | None) -> str:
         """The account of the event's market."""
-        return self._account_of(_event_of(work, state).market)
+        return self._located(work, state).destination.account
 
     def kind(self, work: Work, state: ConsumerState | None) -> str:
         """Events of an operation need the same rights, on the data extensions of their market."""
-        event = _event_of(work, state)
-        return f"{event.operation}:{event.delete_scope or '-'}:{self._tables(event)[EntityType.CONSUMER].customer_key}"
+        return _kind(self._located(work, state))
 
     async def run(self, work: Work, *, attempt: int, last: bool, state: ConsumerState | None, permit: Permit) -> Result:
         """Run the event's calls once and decide what follows. Raises only what ``permit`` raises."""
-        event = _event_of(work, state)
-        left = what_is_left(event, work.record.offset, state, self._tables(event))
+        located = self._located(work, state)
+        destination = located.destination
+        left = what_is_left(located.event, work.record.offset, state, destination.tables)
         if isinstance(left, Superseded):
-            return self._superseded(work, event, left, attempt)
-        event = left
-        outcome = await self._sink.apply(event, last_attempt=last, permit=permit)
+            return self._superseded(work, located, left, attempt)
+        outcome = await destination.sink.apply(left, last_attempt=last, permit=permit)
         if self._failed_calls.any_told and not any(_is_the_accounts(failure) for failure in outcome.failures):
-            self._failed_calls.answered(self._account_of(event.market), self.kind(work, state))
+            self._failed_calls.answered(destination.account, _kind(located))
+        located = _Located(left, destination)
         decision = decide(outcome, attempts_left=not last, child_failure_to_dlq=self._failures_to_dlq)
         if isinstance(decision, Settle) and decision.alert:
             decision = self._alerting(decision)
         settlement = None
         if isinstance(decision, Settle):
-            settlement = self._settlement(event, work.record, decision, outcome, attempt)
+            settlement = _settlement(located, work.record, decision, outcome, attempt)
         return Result(
             decision,
             settlement,
@@ -138,11 +131,11 @@ class ConsumerSync:
 
     def failed(self, work: Work, result: Result, attempt: int, follows: Follows, state: ConsumerState | None) -> None:
         """For the log: what failed, and what follows."""
-        market = _event_of(work, state).market
-        account, kind = self._account_of(market), self.kind(work, state)
-        self._failed_calls.tell(work, result, attempt, follows, account=account, kind=kind, market=market)
+        located = self._located(work, state)
+        account, market = located.destination.account, located.event.market
+        self._failed_calls.tell(work, result, attempt, follows, account=account, kind=_kind(located), market=market)
 
-    def _superseded(self, work: Work, event: ProfileEvent, why: Superseded, attempt: int) -> Result:
+    def _superseded(self, work: Work, located: _Located, why: Superseded, attempt: int) -> Result:
         log.info(
             "superseded, not sent",
             event_id=work.event_id,
@@ -153,15 +146,15 @@ class ConsumerSync:
         )
         failure = Failure(SYNC_SUPERSEDED.code, why.message, EntityType.CONSUMER, Phase.BEFORE_PARENT)
         decision = Settle(Outcome.SUPERSEDED, failure)
-        return Result(decision, self._settlement(event, work.record, decision, Attempt(), attempt))
+        return Result(decision, _settlement(located, work.record, decision, Attempt(), attempt))
 
     def gave_up(self, work: Work, entry: ErrorEntry, message: str, attempt: int) -> Result:
         """The engine could not work on the event: failed, as a whole, with an incident."""
-        event = _event_of(work)
+        located = self._located(work)
         failure = Failure(entry.code, message, EntityType.CONSUMER, Phase.BEFORE_PARENT)
         records = (RecordCount(EntityType.CONSUMER, 0, 1),)
         decision = self._alerting(Settle(Outcome.FAILED, failure, dead_letter=True, alert=True))
-        return Result(decision, self._settlement(event, work.record, decision, Attempt((failure,), records), attempt))
+        return Result(decision, _settlement(located, work.record, decision, Attempt((failure,), records), attempt))
 
     def lost(
         self, record: SourceRecord, consumer: str, event_id: str, state: ConsumerState | None, attempt: int
@@ -200,7 +193,7 @@ class ConsumerSync:
         operation = settlement.operation
         if settlement.reason == CMT_PERMISSION.code:
             # A missing right is one incident, whatever needed it.
-            entity, operation = right_entity(self._account_of(settlement.market), entity), "-"
+            entity, operation = right_entity(self._destinations.of(settlement.market).account, entity), "-"
         alert = Alert(
             reason=settlement.reason or "",
             entity=entity,
@@ -215,54 +208,58 @@ class ConsumerSync:
         )
         return alert.fingerprint.encode(), alert.to_bytes()
 
-    def _settlement(
-        self, event: ProfileEvent, record: SourceRecord, decision: Settle, attempt: Attempt, attempts: int
-    ) -> Settlement:
-        tables = self._tables(event)
-        reached = decision.outcome in (Outcome.SYNCED, Outcome.PARTIAL)
-        return Settlement(
-            consumer_id=event.consumer_id,
-            event_id=event.event_id,
-            operation=event.operation.value,
-            market=event.market,
-            day=record.day,
-            outcome=decision.outcome,
-            reason=decision.failure.code if decision.failure else None,
-            attempts=attempts,
-            full_state=event.is_full_state,
-            records=attempt.records,
-            failures=tuple(_grouped(attempt.failures, first=decision.failure)) if attempt.failures else (),
-            # Of others it would only make the partition's record larger, and a key that no target takes unwritable.
-            deleted=deleted_rows(event, tables) if reached else (),
-            rows=self._digests_of(tables).of_event(event) if reached else "",
-        )
+    def _located(self, work: Work, state: ConsumerState | None = None) -> _Located:
+        """The event and where it goes; a null value's market is the one that its consumer was last written to."""
+        located = work.payload
+        if not isinstance(located, _Located):
+            raise TypeError(f"not a profile event: {type(located).__name__}")
+        if work.record.value is None and located.event.market == UNKNOWN_MARKET and state is not None:
+            moved = located.event.model_copy(update={"market": state.market})
+            return _Located(moved, self._destinations.of(moved.market))
+        return located
 
-    def _digests_of(self, tables: Catalog) -> Digests:
-        typed = self._typed(tables)
-        known = self._digests.get(id(typed))
-        if known is None:
-            known = self._digests[id(typed)] = Digests(typed)
-        return known
 
-    def _tables(self, event: ProfileEvent) -> Catalog:
-        """The data extensions of the event's market; a profile to delete in an unknown one names no rows."""
-        return self._catalog.of_market(event.market) or self._catalog
+@value_class(frozen=True, slots=True)
+class _Located:
+    """An event, and where it goes."""
+
+    event: ProfileEvent
+    destination: Destination
+
+
+def _kind(located: _Located) -> str:
+    event, parent = located.event, located.destination.tables[EntityType.CONSUMER]
+    return f"{event.operation}:{event.delete_scope or '-'}:{parent.customer_key}"
+
+
+def _settlement(
+    located: _Located, record: SourceRecord, decision: Settle, attempt: Attempt, attempts: int
+) -> Settlement:
+    event, destination = located.event, located.destination
+    reached = decision.outcome in (Outcome.SYNCED, Outcome.PARTIAL)
+    return Settlement(
+        consumer_id=event.consumer_id,
+        event_id=event.event_id,
+        operation=event.operation.value,
+        market=event.market,
+        day=record.day,
+        outcome=decision.outcome,
+        reason=decision.failure.code if decision.failure else None,
+        attempts=attempts,
+        full_state=event.is_full_state,
+        records=attempt.records,
+        failures=tuple(_grouped(attempt.failures, first=decision.failure)) if attempt.failures else (),
+        # Only for events that reached the target: otherwise they make the partition's record larger for nothing, and a
+        # key that no target takes makes it unwritable.
+        deleted=deleted_rows(event, destination.tables) if reached else (),
+        rows=destination.digests.of_event(event) if reached else "",
+    )
 
 
 def _is_the_accounts(failure: Failure) -> bool:
     """Whether it says something of the account rather than of the event."""
     entry = failure.entry
     return entry.transport or entry.doubtful or failure.code == CMT_NOT_ALLOWED.code
-
-
-def _event_of(work: Work, state: ConsumerState | None = None) -> ProfileEvent:
-    """The event; a null value's market is the one that its consumer was last written to."""
-    event = work.payload
-    if not isinstance(event, ProfileEvent):
-        raise TypeError(f"not a profile event: {type(event).__name__}")
-    if work.record.value is None and event.market == UNKNOWN_MARKET and state is not None:
-        return event.model_copy(update={"market": state.market})
-    return event
 
 
 def _consumer_of(record: SourceRecord) -> str | None:

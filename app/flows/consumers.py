@@ -26,15 +26,8 @@ def consumers(settings: WorkerSettings, metrics: Metrics, sink: Sink | None = No
     """
     cmt = settings.cmt
     catalog = load_catalog(cmt.data_extensions, cmt.time_zone)
-    accounts = Accounts(cmt, settings.sync, catalog, metrics)
-    flow = ConsumerSync(
-        sink or accounts,
-        catalog,
-        settings.sync,
-        accounts.account_of,
-        typed=accounts.typed,
-        largest=settings.kafka.max_message_bytes,
-    )
+    accounts = Accounts(cmt, settings.sync, catalog, metrics, sink)
+    flow = ConsumerSync(accounts, catalog, settings.sync, largest=settings.kafka.max_message_bytes)
     # The address that comes with the token is of the same tenant.
     target = urlsplit(cmt.soap_url or cmt.auth_url).hostname or ""
     return Recipe(NAME, target, flow, accounts, cmt.timeout_seconds)

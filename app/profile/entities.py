@@ -150,14 +150,14 @@ class Catalog:
         """Whether the types of any columns are known."""
         return any(table.types for table in self.data_extensions.values())
 
-    def destinations(self) -> Iterator[Catalog]:
-        """Everything that ``of_market`` may answer; markets that are alike may be named more than once."""
+    def by_market(self) -> Iterator[tuple[str | None, Catalog]]:
+        """Every market with what ``of_market`` answers; None stands for all that are not listed, if they are known."""
         if self.markets is None:
-            yield self
+            yield None, self
             return
-        yield from self.markets.values()
+        yield from self.markets.items()
         if self.other_markets is not None:
-            yield self.other_markets
+            yield None, self.other_markets
 
 
 class CatalogError(ValueError):

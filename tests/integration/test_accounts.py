@@ -130,7 +130,7 @@ async def write(accounts: Accounts, market: str, consumer_id: str = "c-1", **cha
         "consumer": {"ConsumerId": consumer_id, "FirstName": "Jana"},
     }
     event = ProfileEvent.model_validate(values | changes)
-    return await accounts.apply(event, last_attempt=False, permit=lambda: None)
+    return await accounts.of(event.market).sink.apply(event, last_attempt=False, permit=lambda: None)
 
 
 async def erase(accounts: Accounts, market: str, consumer: str) -> Attempt:
@@ -149,7 +149,7 @@ async def test_without_markets_everything_goes_to_the_one_account(front: Front) 
     async with accounts_of(front, catalog_of(None), account_id="510000") as accounts:
         for market in ("DE", "PL"):
             assert await write(accounts, market, f"c-{market}") == await write(accounts, market, f"c-{market}")
-            assert accounts.account_of(market) == "510000"
+            assert accounts.of(market).account == "510000"
         assert list(accounts.breakers) == ["510000"]
     assert await front.rows("CMT_Consumer") == ["c-DE", "c-PL"]
     assert front.tokens == {"510000": 1}
@@ -162,7 +162,7 @@ async def test_rows_of_a_market_go_to_its_account_and_its_data_extensions(front:
     async with accounts_of(front, catalog, account_id="510000") as accounts:
         for market in ("DE", "AT", "PL"):
             assert (await write(accounts, market, f"c-{market}")).failures == ()
-        assert {market: accounts.account_of(market) for market in ("DE", "AT", "PL")} == {
+        assert {market: accounts.of(market).account for market in ("DE", "AT", "PL")} == {
             "DE": "510001",
             "AT": "510001",
             "PL": "510000",
@@ -269,21 +269,19 @@ async def test_how_many_calls_are_allowed_is_said_of_each_account(front: Front) 
 # Types of columns
 
 
-async def learned(accounts: Accounts, catalog: Catalog, market: str = "-") -> Catalog:
+async def learned(accounts: Accounts, market: str = "-") -> Catalog:
     """The market's data extensions when their types are known."""
-    tables = catalog.of_market(market)
-    assert tables is not None
     async with asyncio.timeout(20):
-        while not accounts.typed(tables).has_types:
+        while not accounts.of(market).typed.has_types:
             await asyncio.sleep(0.01)
-    return accounts.typed(tables)
+    return accounts.of(market).typed
 
 
 async def test_the_types_of_columns_are_learned_once_from_every_account(front: Front) -> None:
     markets = {"DE": {"accountId": "11", "dataExtensions": GERMAN_TABLES}, "AT": {"accountId": "11"}, "PL": {}}
     catalog = catalog_of(markets)
     async with accounts_of(front, catalog) as accounts:
-        german, polish = await learned(accounts, catalog, "DE"), await learned(accounts, catalog, "PL")
+        german, polish = await learned(accounts, "DE"), await learned(accounts, "PL")
         assert str(german[EntityType.PET].types["WeightKg"]) == "Decimal(8,2)"
         assert str(polish[EntityType.CONSUMER].types["BirthDate"]) == "Date"
         assert accounts.warnings == ()
@@ -311,7 +309,7 @@ async def test_while_an_account_cannot_be_asked_there_are_no_types_and_no_breake
         async with asyncio.timeout(20):
             while not front.tokens[None]:
                 await asyncio.sleep(0.01)
-        assert not accounts.typed(catalog).has_types
+        assert not accounts.of("DE").typed.has_types
         assert not any(breaker.is_open for breaker in accounts.breakers.values())
 
 
@@ -319,7 +317,7 @@ async def test_a_time_with_an_offset_is_not_written_again_when_types_are_known(f
     row = {"ConsumerId": "c-1", "CreatedAt": "2026-09-21T14:05:00.5Z", "BirthDate": "1990-02-01"}
     catalog = catalog_of(None)
     async with accounts_of(front, catalog, strategy="reconcile") as accounts:
-        await learned(accounts, catalog)
+        await learned(accounts)
         await asyncio.sleep(0)
         for _ in range(2):
             assert (await write(accounts, "DE", consumer=row)).failures == ()
@@ -342,7 +340,7 @@ async def test_an_erasure_is_not_synced_while_a_row_with_a_date_in_its_key_is_st
         front = Front(simulator, http)
         front.url = simulator.url
         async with accounts_of(front, catalog) as accounts:
-            await learned(accounts, catalog)
+            await learned(accounts)
             assert any("key column BirthDate is a Date" in line for line in accounts.warnings)
             rows = {EntityType.PET: [{"BirthDate": born, "Name": "Rex"}]}
             assert (await write(accounts, "DE", entities=rows)).failures == ()

@@ -26,6 +26,7 @@ from app.profile.event import ProfileEvent
 from app.profile.holdings.row_digests import Digests
 from app.profile.holdings.row_list import row_list
 from app.settings import SyncSettings
+from tests.unit.flows.one_sink import to
 
 CONSUMER, CONTACT, CHILD, PET, ASSET, INTEREST, OPT_IN = EntityType
 DOCUMENT: dict[str, Any] = {
@@ -76,18 +77,18 @@ async def run(
     state: ConsumerState | None = None,
     **settings: Any,
 ) -> Result:
-    flow = ConsumerSync(ScriptedSink(attempt), catalog, SyncSettings(**settings))
+    flow = ConsumerSync(to(ScriptedSink(attempt), catalog), catalog, SyncSettings(**settings))
     work = flow.read(of or record())
     return await flow.run(work, attempt=2, last=last, state=state, permit=lambda: None)
 
 
 def test_a_record_becomes_work_for_its_consumer(catalog: Catalog) -> None:
-    work = ConsumerSync(ScriptedSink(), catalog, SyncSettings()).read(record())
+    work = ConsumerSync(to(ScriptedSink(), catalog), catalog, SyncSettings()).read(record())
     assert (work.consumer, work.event_id, work.record) == ("ann-4711", "e-1", record())
 
 
 def test_a_record_that_cannot_be_worked_on_counts_under_its_reason_and_without_a_record(catalog: Catalog) -> None:
-    flow = ConsumerSync(ScriptedSink(), catalog, SyncSettings())
+    flow = ConsumerSync(to(ScriptedSink(), catalog), catalog, SyncSettings())
     bad = record({"market": "PL", "surprise": "Ann"})
     with pytest.raises(InvalidEvent) as problem, capture_logs() as logged:
         flow.read(bad)
@@ -105,7 +106,7 @@ def test_a_record_that_cannot_be_worked_on_counts_under_its_reason_and_without_a
 def test_an_invalid_record_is_filed_under_its_key_if_that_says_a_consumer(
     catalog: Catalog, key: bytes | None, consumer: str | None
 ) -> None:
-    flow = ConsumerSync(ScriptedSink(), catalog, SyncSettings())
+    flow = ConsumerSync(to(ScriptedSink(), catalog), catalog, SyncSettings())
     with pytest.raises(InvalidEvent) as problem:
         flow.read(record(key=key))
     assert flow.invalid(record(key=key), problem.value).consumer_id == consumer
@@ -170,7 +171,7 @@ async def test_what_may_pass_is_tried_again_while_attempts_are_left(catalog: Cat
 
 async def test_the_sink_learns_that_it_is_the_last_attempt(catalog: Catalog) -> None:
     sink = ScriptedSink()
-    flow = ConsumerSync(sink, catalog, SyncSettings())
+    flow = ConsumerSync(to(sink, catalog), catalog, SyncSettings())
     for last in (False, True):
         await flow.run(flow.read(record()), attempt=1, last=last, state=None, permit=lambda: None)
     assert [last for _, last in sink.applied] == [False, True]
@@ -253,7 +254,7 @@ def markets(catalog: Catalog) -> Catalog:
 
 
 def test_the_breaker_of_the_markets_account_is_asked(markets: Catalog) -> None:
-    flow = ConsumerSync(ScriptedSink(), markets, SyncSettings(), lambda market: f"account of {market}")
+    flow = ConsumerSync(to(ScriptedSink(), markets, lambda market: f"account of {market}"), markets, SyncSettings())
     assert flow.target(flow.read(record()), None) == "account of DE"
     # Of the event, whatever the consumer's market was before.
     assert flow.target(flow.read(record({"market": "PL"})), ConsumerState(9, "DE")) == "account of PL"
@@ -264,7 +265,7 @@ def test_the_breaker_of_the_markets_account_is_asked(markets: Catalog) -> None:
 
 async def test_a_null_value_deletes_in_the_market_where_the_consumer_was_written_last(markets: Catalog) -> None:
     sink = ScriptedSink()
-    flow = ConsumerSync(sink, markets, SyncSettings())
+    flow = ConsumerSync(to(sink, markets), markets, SyncSettings())
     deletion = flow.read(record(value=None))
     await flow.run(deletion, attempt=1, last=False, state=ConsumerState(9, "PL"), permit=lambda: None)
     result = await flow.run(deletion, attempt=1, last=False, state=None, permit=lambda: None)
@@ -274,7 +275,7 @@ async def test_a_null_value_deletes_in_the_market_where_the_consumer_was_written
 
 
 def test_an_event_of_an_unknown_market_is_invalid(markets: Catalog) -> None:
-    flow = ConsumerSync(ScriptedSink(), markets, SyncSettings())
+    flow = ConsumerSync(to(ScriptedSink(), markets), markets, SyncSettings())
     bad = record({"market": "FR"})
     with pytest.raises(InvalidEvent) as problem:
         flow.read(bad)
@@ -288,7 +289,7 @@ def test_an_event_of_an_unknown_market_is_invalid(markets: Catalog) -> None:
 
 async def test_rows_that_were_deleted_since_are_found_by_the_keys_of_their_market(markets: Catalog) -> None:
     sink = ScriptedSink()
-    flow = ConsumerSync(sink, markets, SyncSettings())
+    flow = ConsumerSync(to(sink, markets), markets, SyncSettings())
     pets = {"entities": {"pet": [{"Nr": "gone"}, {"Nr": "kept"}]}}
     since = ConsumerState(20, "DE", deleted=(DeletedRow(20, "pet", ("gone",)),))
     await flow.run(flow.read(record(pets)), attempt=1, last=False, state=since, permit=lambda: None)
@@ -309,7 +310,7 @@ async def test_a_delete_of_single_rows_is_no_full_state(catalog: Catalog) -> Non
 
 async def test_an_event_that_a_later_one_has_overtaken_is_not_sent_and_says_so(catalog: Catalog) -> None:
     sink = ScriptedSink()
-    flow = ConsumerSync(sink, catalog, SyncSettings())
+    flow = ConsumerSync(to(sink, catalog), catalog, SyncSettings())
     later = ConsumerState(20, "DE", full=FullState(20, "UPDATE", "e-20"))
     result = await flow.run(flow.read(record()), attempt=1, last=False, state=later, permit=lambda: None)
     assert sink.applied == []
@@ -324,7 +325,7 @@ async def test_an_event_that_a_later_one_has_overtaken_is_not_sent_and_says_so(c
 
 async def test_rows_that_were_deleted_since_are_left_out(catalog: Catalog) -> None:
     sink = ScriptedSink()
-    flow = ConsumerSync(sink, catalog, SyncSettings())
+    flow = ConsumerSync(to(sink, catalog), catalog, SyncSettings())
     pets = {"entities": {"pet": [{"PetId": "gone"}, {"PetId": "kept"}]}}
     since = ConsumerState(20, "DE", deleted=(DeletedRow(20, "pet", ("gone",)),))
     await flow.run(flow.read(record(pets)), attempt=1, last=False, state=since, permit=lambda: None)
@@ -346,7 +347,7 @@ async def test_a_lost_lease_ends_the_attempt_without_an_outcome(catalog: Catalog
     def lost() -> None:
         raise LeaseLost
 
-    flow = ConsumerSync(ScriptedSink(), catalog, SyncSettings())
+    flow = ConsumerSync(to(ScriptedSink(), catalog), catalog, SyncSettings())
     with pytest.raises(LeaseLost):
         await flow.run(flow.read(record()), attempt=1, last=False, state=None, permit=lost)
 
@@ -359,14 +360,14 @@ async def test_a_dry_run_makes_no_incident(catalog: Catalog) -> None:
         True,
         False,
     )
-    flow = ConsumerSync(ScriptedSink(), catalog, SyncSettings(dry_run=True))
+    flow = ConsumerSync(to(ScriptedSink(), catalog), catalog, SyncSettings(dry_run=True))
     given_up = flow.gave_up(flow.read(record()), EVENT_TOO_LARGE, "too large", 1)
     assert isinstance(given_up.decision, Settle)
     assert not given_up.decision.alert
 
 
 def test_what_the_engine_gives_up_has_failed_as_a_whole(catalog: Catalog) -> None:
-    flow = ConsumerSync(ScriptedSink(), catalog, SyncSettings())
+    flow = ConsumerSync(to(ScriptedSink(), catalog), catalog, SyncSettings())
     result = flow.gave_up(flow.read(record()), EVENT_TOO_LARGE, "too large", 1)
     assert isinstance(result.decision, Settle)
     assert (result.decision.outcome, result.decision.dead_letter, result.decision.alert) == (Outcome.FAILED, True, True)
@@ -376,7 +377,7 @@ def test_what_the_engine_gives_up_has_failed_as_a_whole(catalog: Catalog) -> Non
 
 
 async def test_the_alert_names_the_event_but_not_the_consumer(catalog: Catalog) -> None:
-    flow = ConsumerSync(ScriptedSink(), catalog, SyncSettings())
+    flow = ConsumerSync(to(ScriptedSink(), catalog), catalog, SyncSettings())
     result = await run(catalog, Attempt((failure("CMT-ROW-INVALID", PET, Phase.DELETE),)), of=record(value=None))
     assert result.settlement is not None
     key, value = flow.alert(record(), Verdict(result.settlement, "masked", 10, 20, alert=True))
@@ -394,7 +395,7 @@ async def test_the_alert_names_the_event_but_not_the_consumer(catalog: Catalog) 
 async def test_a_right_that_one_data_extension_lacks_is_one_incident_for_each_account(
     catalog: Catalog, account: str, fingerprint: str
 ) -> None:
-    flow = ConsumerSync(ScriptedSink(), catalog, SyncSettings(), lambda market: account)
+    flow = ConsumerSync(to(ScriptedSink(), catalog, lambda market: account), catalog, SyncSettings())
     result = await run(catalog, Attempt((failure("CMT-PERMISSION", PET, Phase.DELETE),)), of=record(value=None))
     assert result.settlement is not None
     key, _ = flow.alert(record(), Verdict(result.settlement, "masked", 10, 20, alert=True))

@@ -16,6 +16,7 @@ from app.flows.consumer_sync import ConsumerSync
 from app.observe.redaction import hash_consumer
 from app.profile.entities import Catalog, EntityType, parse_catalog
 from app.settings import SyncSettings
+from tests.unit.flows.one_sink import to
 
 
 class ScriptedSink:
@@ -30,7 +31,7 @@ class Desk:
 
     def __init__(self, catalog: Catalog) -> None:
         self.sink = ScriptedSink()
-        self.flow = ConsumerSync(self.sink, catalog, SyncSettings(), lambda market: f"account of {market}")
+        self.flow = ConsumerSync(to(self.sink, catalog, lambda market: f"account of {market}"), catalog, SyncSettings())
         self.lines: list[Any] = []
         self._offset = 0
 

@@ -105,7 +105,7 @@ def test_mistake_is_named(text: str, message: str) -> None:
 @pytest.mark.parametrize("market", ["DE", "a-market", "-"])
 def test_without_markets_every_market_is_served_alike(catalog: Catalog, market: str) -> None:
     assert catalog.of_market(market) is catalog
-    assert list(catalog.destinations()) == [catalog]
+    assert list(catalog.by_market()) == [(None, catalog)]
 
 
 def test_what_a_market_does_not_say_is_as_in_general(catalog: Catalog) -> None:
@@ -127,7 +127,7 @@ def test_what_a_market_does_not_say_is_as_in_general(catalog: Catalog) -> None:
     assert german[EntityType.PET] == replace(pet, customer_key="DE_Tier")
     assert german[EntityType.CHILD] == catalog[EntityType.CHILD]
     assert austrian.data_extensions == polish.data_extensions == catalog.data_extensions
-    assert list(found.destinations()) == [german, austrian, polish]
+    assert list(found.by_market()) == [("DE", german), ("AT", austrian), ("PL", polish)]
 
 
 def test_a_market_may_have_keys_and_columns_of_its_own() -> None:
@@ -146,7 +146,7 @@ def test_a_market_that_is_not_listed_is_known_only_with_a_default(unknown: str) 
     others = found.of_market(unknown)
     assert others is not None
     assert others.account_id == "7"
-    assert others in list(found.destinations())
+    assert (None, others) in list(found.by_market())
 
 
 @pytest.mark.parametrize(
