@@ -22,7 +22,7 @@ COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gen
 	--no-emit-index-url --no-emit-find-links --no-header
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format docs bench torture soak lock clean
+.PHONY: help setup demo test unit lint format docs bench torture soak lock clean
 .DELETE_ON_ERROR:
 
 help: ## List the targets
@@ -64,6 +64,9 @@ demo: setup ## Broker, simulator, worker and web page on this machine, with samp
 test: setup ## All tests but the long torture, JOBS (3) files at a time
 	$(BIN)/pytest --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
+unit: setup ## The tests that start nothing: no broker, no process of a worker
+	$(BIN)/pytest tests/unit --numprocesses $(JOBS) $(ARGS)
+
 lint: setup ## Style, types, the arrows between the rooms, Dockerfile, compose file, schemas, generated pages
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -72,15 +75,14 @@ lint: setup ## Style, types, the arrows between the rooms, Dockerfile, compose f
 	$(BIN)/hadolint Dockerfile
 	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml
 	$(BIN)/check-jsonschema --check-metaschema schemas/*.schema.json
-	@$(BIN)/profile-sync errors --markdown | diff -u docs/errors.md - \
-	  || { echo "docs/errors.md is not what app/delivery/errors.py says: run make docs" >&2; exit 1; }
+	$(BIN)/python docs/generate.py --check
 
 format: setup ## Put imports and layout in order
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-docs: setup ## Write the generated pages (docs/errors.md)
-	$(BIN)/profile-sync errors --markdown > docs/errors.md
+docs: setup ## Write the generated pages: docs/errors.md, configuration.md, commands.md
+	$(BIN)/python docs/generate.py
 
 bench: setup ## Measure speed and memory, a quarter of an hour; a part of it: ARGS=paths, engines, clients, updates, memory, profile
 	$(BIN)/python -m bench $(ARGS)

@@ -87,7 +87,7 @@ def in_words(problem: Mapping[str, Any], options: Collection[str] = (), *, value
         case "string_pattern_mismatch":
             return f"must match {context['pattern']}"
         case "json_invalid" | "dict_type" | "list_type":
-            return "must be JSON of the kind that README shows"
+            return "must be JSON of the kind that docs/configuration.md shows"
         case "value_error":
             return str(problem["msg"]).removeprefix("Value error, ")
         case _:

@@ -29,9 +29,12 @@ def hurry() -> Hurries:
 
 @pytest.fixture(autouse=True)
 def handlers_are_put_back() -> Iterator[None]:
+    """Whatever started the tests (``nohup`` ignores SIGHUP), they begin with handlers as a terminal leaves them."""
+    given = signal.signal(signal.SIGHUP, signal.SIG_DFL)
     before = [signal.getsignal(number) for number in SIGNALS]
     yield
     assert [signal.getsignal(number) for number in SIGNALS] == before
+    signal.signal(signal.SIGHUP, given)
 
 
 def send(number: signal.Signals = signal.SIGINT) -> None:

@@ -15,8 +15,8 @@ from app.settings import (
     ConfigurationError,
     GeneralSettings,
     KafkaSettings,
+    SettingsGroup,
     SyncSettings,
-    _Group,
     known_variables,
     load,
     variable,
@@ -182,7 +182,7 @@ def _types(annotation: Any) -> Iterator[Any]:
 
 NUMBERS = [
     pytest.param(group, name, id=variable(group, name))
-    for group in _Group.__subclasses__()
+    for group in SettingsGroup.__subclasses__()
     for name, field in group.model_fields.items()
     if {int, float} & set(_types(field.annotation))
 ]
@@ -196,7 +196,7 @@ def test_every_group_with_numbers_is_walked() -> None:
 @pytest.mark.parametrize("odd", ODD)
 @pytest.mark.parametrize(("group", "name"), NUMBERS)
 def test_a_number_is_refused_or_within_bounds(
-    group: type[_Group], name: str, odd: str, monkeypatch: pytest.MonkeyPatch
+    group: type[SettingsGroup], name: str, odd: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for known in known_variables():
         monkeypatch.delenv(known, raising=False)

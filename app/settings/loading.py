@@ -1,0 +1,146 @@
+"""Reads settings from the environment: all that is wrong is named at once, each in one line."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar, cast
+
+from pydantic import ValidationError
+from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource
+
+from app.environment import in_words, unknown_variables
+from app.settings.cmt import CmtSettings
+from app.settings.general import GeneralSettings
+from app.settings.group import SettingsGroup, options_of
+from app.settings.kafka import KafkaSettings
+from app.settings.servicenow import ServiceNowSettings
+from app.settings.sync import SyncSettings
+from app.settings.web import WebSettings
+
+# A call must end, and its worker notice that it lost the partition, before another worker may start: the session
+# has to outlive the longest call by this much.
+SESSION_MARGIN_SECONDS = 2.0
+
+
+class ConfigurationError(Exception):
+    """The environment does not hold a usable configuration; ``problems`` has one clear line for each."""
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = problems
+
+
+_S = TypeVar("_S", bound=SettingsGroup)
+
+# What stands in for a variable that is required and missing, while the others are looked at.
+_STAND_INS: dict[str, Any] = {
+    "bootstrap_servers": "localhost:9092",
+    "auth_url": "https://localhost",
+    "client_id": "-",
+    "client_secret": "-",
+    "jwt_secret": "-" * 32,
+}
+
+
+def variable(group: type[BaseSettings], name: str) -> str:
+    """What the environment calls a field."""
+    return f"{group.model_config.get('env_prefix') or ''}{name}".upper()
+
+
+def known_variables() -> set[str]:
+    """All variables that any of the settings classes reads."""
+    return {variable(group, name) for group in SettingsGroup.__subclasses__() for name in group.model_fields}
+
+
+def warnings() -> list[str]:
+    """One line for each variable that looks like one of ours and is none."""
+    return unknown_variables(os.environ, known_variables())
+
+
+def _problem_lines(group: type[SettingsGroup], error: ValidationError) -> list[str]:
+    lines: list[str] = []
+    for problem in error.errors(include_url=False, include_input=False):
+        if not problem["loc"]:
+            lines += str(problem["msg"]).removeprefix("Value error, ").splitlines()
+            continue
+        name = str(problem["loc"][0])
+        field = group.model_fields.get(name)
+        options = options_of(field.annotation) if field else ()
+        variable_name = variable(group, name)
+        lines.append(f"{variable_name}: {in_words(problem, options, value=os.environ.get(variable_name))}")
+    return list(dict.fromkeys(lines))
+
+
+def load(group: type[_S]) -> _S:
+    """Read one settings class from the environment.
+
+    Raises:
+        ConfigurationError: something is missing or wrong; all of it is named.
+    """
+    problems: list[str] = []
+    loaded = _collect(group, problems)
+    if problems:
+        raise ConfigurationError(problems)
+    return loaded
+
+
+class WorkerSettings:
+    """Everything a worker needs, checked together at the start.
+
+    Args:
+        also: further checks, each of which raises ``ConfigurationError``; they run whatever the others find.
+
+    Raises:
+        ConfigurationError: with every problem of all of them.
+    """
+
+    def __init__(self, also: Sequence[Callable[[WorkerSettings], object]] = ()) -> None:
+        problems: list[str] = []
+        self.kafka = _collect(KafkaSettings, problems)
+        self.cmt = _collect(CmtSettings, problems)
+        self.sync = _collect(SyncSettings, problems)
+        self.servicenow = _collect(ServiceNowSettings, problems)
+        self.web = _collect(WebSettings, problems)
+        self.general = _collect(GeneralSettings, problems)
+        if self.kafka.session_timeout_seconds < self.cmt.timeout_seconds + SESSION_MARGIN_SECONDS:
+            problems.append(
+                f"KAFKA_SESSION_TIMEOUT_SECONDS ({self.kafka.session_timeout_seconds:g}) must exceed "
+                f"CMT_TIMEOUT_SECONDS ({self.cmt.timeout_seconds:g}) by at least {SESSION_MARGIN_SECONDS:g} s, "
+                "else a call of a worker that lost its partition could land after its successor's"
+            )
+        for check in also:
+            try:
+                check(self)
+            except ConfigurationError as error:
+                problems.extend(error.problems)
+        if problems:
+            raise ConfigurationError(list(dict.fromkeys(problems)))
+
+
+def _collect(group: type[_S], problems: list[str]) -> _S:
+    """The settings, or what is left of them without what is wrong, so that the rest can be looked at too."""
+    try:
+        return group()
+    except ValidationError as error:
+        wrong = {str(problem["loc"][0]) for problem in error.errors() if problem["loc"]}
+        problems.extend(_problem_lines(group, error))
+    if wrong:
+        values = {name: value for name, value in EnvSettingsSource(group)().items() if name not in wrong}
+        stand_ins = {name: _STAND_INS[name] for name in wrong if name in _STAND_INS}
+        try:
+            return _without_environment(group)(**values | stand_ins)
+        except ValidationError as error:
+            problems.extend(_problem_lines(group, error))
+    return cast(_S, group.model_construct(None, **_STAND_INS))
+
+
+def _without_environment(group: type[_S]) -> type[_S]:
+    class Given(group):  # type: ignore[valid-type, misc]
+        @classmethod
+        def settings_customise_sources(
+            cls, _: type[BaseSettings], init_settings: PydanticBaseSettingsSource, **others: object
+        ) -> tuple[PydanticBaseSettingsSource, ...]:
+            return (init_settings,)
+
+    return Given
