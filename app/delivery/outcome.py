@@ -9,6 +9,8 @@ from app.delivery.errors import ErrorEntry, lookup
 from app.delivery.value_class import value_class
 
 UNKNOWN_MARKET = "-"
+# What an event may call its market.
+MARKET_PATTERN = r"^[A-Za-z0-9-]{1,16}$"
 
 
 class Outcome(StrEnum):

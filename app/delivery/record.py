@@ -8,6 +8,7 @@ from functools import lru_cache
 
 from app.delivery.value_class import value_class
 
+TopicPartition = tuple[str, int]
 Headers = tuple[tuple[str, bytes | None], ...]  # a header value may be null
 
 # 9999-12-31, the last day that has a name here. A producer may write any number into a record's timestamp

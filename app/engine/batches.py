@@ -23,7 +23,7 @@ from aiokafka.record.legacy_records import _LegacyRecordBatchPy
 from aiokafka.record.memory_records import MemoryRecords
 from aiokafka.record.util import decode_varint_py
 
-from app.engine.ledger import TopicPartition
+from app.delivery.record import TopicPartition
 from app.engine.unreadable import Batch
 
 # In front of a batch: its base offset and its length.

@@ -16,11 +16,11 @@ import structlog
 from app.delivery.dry_run import refusal as dry_run_refusal
 from app.delivery.partition_record import PartitionState, new_mark
 from app.delivery.pipeline import NEW_GROUP, Pipeline, Role, compare, other_record, refusal
+from app.delivery.record import TopicPartition
 from app.delivery.resume import resume, undecided
 from app.delivery.settled_digest import Fingerprint
 from app.engine.context import EngineContext, EngineStopped
 from app.engine.flow import Seen, TopicsUnknown
-from app.engine.ledger import TopicPartition
 from app.observe.reminder import Reminder
 
 log = structlog.get_logger(__name__)

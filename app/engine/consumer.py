@@ -36,10 +36,9 @@ from aiokafka.errors import KafkaError
 from faust.transport.drivers.aiokafka import Consumer as AiokafkaConsumer
 from faust.types import TP
 
-from app.delivery.record import SourceRecord
+from app.delivery.record import SourceRecord, TopicPartition
 from app.delivery.settled_digest import Fingerprint
 from app.engine.consumer_thread import End, HeartbeatThread
-from app.engine.ledger import TopicPartition
 from app.engine.ownership import Ownership
 from app.engine.rights import ASK_AGAIN_SECONDS
 

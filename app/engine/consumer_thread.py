@@ -50,10 +50,10 @@ from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread, ensure_aiok
 from faust.types import TP
 from mode import Service
 
+from app.delivery.record import TopicPartition
 from app.engine.batches import read_patiently
 from app.engine.context import EngineStopped
 from app.engine.lease import Lease
-from app.engine.ledger import TopicPartition
 from app.engine.rights import ASK_AGAIN_SECONDS, Rights
 from app.engine.unreadable import Batch, Unreadable, description
 from app.kafka.broker_calls import COMMIT_SECONDS, make_impatient

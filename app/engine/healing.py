@@ -13,8 +13,8 @@ from collections.abc import Callable, Iterator, Mapping
 
 import structlog
 
+from app.delivery.record import TopicPartition
 from app.engine.context import EngineContext
-from app.engine.ledger import TopicPartition
 from app.engine.partition import Partition
 from app.engine.stalls import Stalls, Suspect
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from app.delivery.record import TopicPartition
 from app.engine.breaker import WAITING_TO_PROBE
 from app.engine.context import EngineContext
-from app.engine.ledger import TopicPartition
 from app.engine.partition import Partition
 
 # Fetched records of a topic that may wait in Faust's buffer. Far below the buffer's size (4,096), so that a topic whose

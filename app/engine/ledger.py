@@ -22,7 +22,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import repeat
 
-TopicPartition = tuple[str, int]
+from app.delivery.record import TopicPartition
 
 
 @dataclass(slots=True)

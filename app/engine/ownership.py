@@ -25,6 +25,7 @@ import structlog
 from app.delivery.closed_days import document_keys
 from app.delivery.partition_record import PartitionState, partition_key
 from app.delivery.pipeline import NEW_GROUP
+from app.delivery.record import TopicPartition
 from app.delivery.settled_digest import Fingerprint
 from app.engine.claims import Claims, Position
 from app.engine.commit_turns import Turn
@@ -33,7 +34,6 @@ from app.engine.flow import TopicsUnknown
 from app.engine.healing import STALL_SECONDS, Healing
 from app.engine.holds import OF_PARTITION, holds
 from app.engine.journal import Closing, ConsumerRecords, Journal
-from app.engine.ledger import TopicPartition
 from app.engine.partition import Partition
 from app.engine.state_records import StateRecords
 from app.kafka.durable_producer import Write

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
-from app.engine.ledger import TopicPartition
+from app.delivery.record import TopicPartition
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,10 +15,10 @@ import structlog
 from faust.types import TP
 
 from app.delivery.headers import NotOurCopy
+from app.delivery.record import TopicPartition
 from app.engine.consumer import Arrival, LedgerConsumer
 from app.engine.context import EngineContext
 from app.engine.flow import TopicsUnknown
-from app.engine.ledger import TopicPartition
 from app.engine.ownership import Ownership
 from app.engine.watch import Watch
 from app.observe.reminder import Reminder

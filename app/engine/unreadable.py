@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 import structlog
 
-from app.engine.ledger import TopicPartition
+from app.delivery.record import TopicPartition
 
 log = structlog.get_logger(__name__)
 

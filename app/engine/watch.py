@@ -9,10 +9,10 @@ from typing import Any
 import structlog
 from faust.types import TP
 
+from app.delivery.record import TopicPartition
 from app.engine.context import EngineContext, EngineStopped
 from app.engine.faust_tasks import WHAT_TO_DO, FaustTasks
 from app.engine.holds import NOT_TAKEN
-from app.engine.ledger import TopicPartition
 from app.engine.ownership import Ownership
 from app.engine.watchdog import (
     LAST_CALL_SECONDS,

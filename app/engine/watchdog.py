@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from app.engine.ledger import TopicPartition
+from app.delivery.record import TopicPartition
 
 # A broker that is elected, a rebalance that begins, a retried fetch: all take less than this.
 QUIET_SECONDS = 60.0

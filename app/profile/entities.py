@@ -12,6 +12,7 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Any
 
+from app.delivery.outcome import MARKET_PATTERN
 from app.profile.column_types import DEFAULT_TIME_ZONE, ColumnType, ColumnTypes, FieldType, column_type, time_zone
 from app.profile.xml_text import character_named, is_xml_text
 
@@ -108,8 +109,6 @@ class DataExtension:
         return {column: row[column] for column in self.primary_key}
 
 
-# What an event may call its market.
-MARKET_PATTERN = r"^[A-Za-z0-9-]{1,16}$"
 _MARKET_NAMES = frozenset(("accountId", "dataExtensions", "timeZone"))
 # Goes into the token request, metric labels and the fingerprint of incidents; real ones are numbers of nine digits.
 ACCOUNT_PATTERN = r"^[A-Za-z0-9_.][A-Za-z0-9_.-]{0,19}$"

@@ -38,10 +38,10 @@ from app.delivery.errors import (
     EVENT_SCHEMA,
     EVENT_TOO_LARGE,
 )
-from app.delivery.outcome import UNKNOWN_MARKET, InvalidEvent
+from app.delivery.outcome import MARKET_PATTERN, UNKNOWN_MARKET, InvalidEvent
 from app.delivery.record import SourceRecord
 from app.profile.cloud_event import is_structured, structured_data
-from app.profile.entities import CHILD_TYPES, CONSUMER_ID_COLUMN, MARKET_PATTERN, Catalog, EntityType, Row
+from app.profile.entities import CHILD_TYPES, CONSUMER_ID_COLUMN, Catalog, EntityType, Row
 from app.profile.event_faults import in_words, place_of, unknown_member
 from app.profile.event_rows import RowFault, checked_row, checked_rows
 from app.profile.event_value import UnreadableValue, encoding_of, read_json

@@ -7,8 +7,7 @@ from dataclasses import dataclass, field
 from app.delivery.closed_days import parse_document_key
 from app.delivery.consumer_record import ConsumerState, parse_consumer_key
 from app.delivery.partition_record import StateError, parse_partition_key
-
-TopicPartition = tuple[str, int]
+from app.delivery.record import TopicPartition
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,9 +13,10 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message
 from confluent_kafka import TopicPartition as KafkaTopicPartition
 from confluent_kafka.admin import AdminClient
 
+from app.delivery.record import TopicPartition
 from app.kafka.admin import Admin
 from app.kafka.clients import consumer_config
-from app.readmodels.batch import Batch, TopicPartition
+from app.readmodels.batch import Batch
 from app.readmodels.progress import Progress
 from app.readmodels.state_topics import REQUEST_SECONDS, TopicFacts, identities, inspect, offsets
 from app.readmodels.store import Store

@@ -10,12 +10,12 @@ from datetime import date
 from typing import Any, TypedDict
 
 from app.delivery.counts import Cell, Counts, cells, is_folded
-from app.delivery.outcome import Outcome
+from app.delivery.outcome import MARKET_PATTERN, Outcome
 from app.delivery.partition_record import PartitionState
 
 OUTCOMES: tuple[str, ...] = tuple(outcome.value for outcome in Outcome)
 
-_MARKET = re.compile(r"[A-Za-z0-9-]{1,16}")
+_MARKET = re.compile(MARKET_PATTERN[1:-1])
 _DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 
-from app.readmodels.batch import TopicPartition
+from app.delivery.record import TopicPartition
 
 
 @dataclass(slots=True, eq=False)

@@ -11,7 +11,7 @@ from confluent_kafka import KafkaError, KafkaException, TopicCollection
 from confluent_kafka import TopicPartition as KafkaTopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
-from app.readmodels.batch import TopicPartition
+from app.delivery.record import TopicPartition
 
 # A broker that does not answer in this time is away.
 REQUEST_SECONDS = 5.0

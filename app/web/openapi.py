@@ -6,6 +6,7 @@ from typing import Any
 
 from app import __version__
 from app.delivery.counts import MARKETS_PER_DAY, OTHER_MARKETS
+from app.delivery.outcome import MARKET_PATTERN
 from app.readmodels.kpi import OUTCOMES
 
 _COUNT = {"type": "integer", "minimum": 0}
@@ -84,7 +85,7 @@ def _query(name: str, text: str, schema: dict[str, Any]) -> dict[str, Any]:
 _FILTERS = [
     _query("from", "First day, UTC.", _DAY),
     _query("to", "Last day, included.", _DAY),
-    _query("market", "One market.", {"type": "string", "pattern": "^[A-Za-z0-9-]{1,16}$"}),
+    _query("market", "One market.", {"type": "string", "pattern": MARKET_PATTERN}),
 ]
 _CONSUMER_ID = {"name": "id", "in": "path", "required": True, "description": "consumerId", "schema": _TEXT}
 

@@ -15,8 +15,8 @@ from faust.types import TP
 from hypothesis import given
 from hypothesis import strategies as st
 
+from app.delivery.record import TopicPartition
 from app.engine.batches import NO_EPOCH, PatientRecords, batches, leader_epochs
-from app.engine.ledger import TopicPartition
 from app.engine.unreadable import Batch
 
 MAIN = TP("main", 2)

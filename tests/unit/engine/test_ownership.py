@@ -8,10 +8,9 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 import pytest
 
 from app.delivery.partition_record import Forwarded, PartitionState, partition_key
-from app.delivery.record import SourceRecord
+from app.delivery.record import SourceRecord, TopicPartition
 from app.engine.context import EngineStopped
 from app.engine.holds import FETCH_AHEAD
-from app.engine.ledger import TopicPartition
 from app.engine.ownership import Ownership
 from app.engine.parked import ParkedConsumer
 from tests.unit.engine.world import KAFKA, Event, World
