@@ -25,14 +25,17 @@ import orjson
 
 from app.delivery import state_fields as fields
 from app.delivery.counts import Counts, Settlement, copied, fold, read_counts, read_settlement
+from app.delivery.headers import cut
 from app.delivery.pipeline import NEW_GROUP, Pipeline
 from app.delivery.settled_digest import Fingerprint
 from app.delivery.state_fields import UnlikeOurs, key_number, members
 
 FORMAT = 1
 
-# Of a parked event's ID so much is kept (UTF-8); whole it stands in the copy's headers.
+# Of a parked event's ID so much is kept (JSON, without its quotes); whole it stands in the copy's headers.
 EVENT_ID_BYTES = 256
+# JSON writes a byte of UTF-8 in so many at most: a control character, ``\u0001``.
+ESCAPED_BYTES = 6
 # The numbers and the reason of a parked event that failed; the offset of one that waits.
 _FAILING_BYTES, OFFSET_BYTES = 200, 20
 
@@ -60,15 +63,34 @@ class Forwarded:
         return not (self.attempts or self.day)
 
 
+def json_bytes(text: str) -> int:
+    """Bytes of a text in the record, quotes included.
+
+    >>> json_bytes("c-1"), json_bytes('"'), json_bytes("\x01")
+    (5, 4, 8)
+    """
+    return len(orjson.dumps(text))
+
+
 def consumer_bytes(consumer: str) -> int:
     """Bytes of the record that a parked consumer may take besides its offsets: its ID where its events wait, and once
     more with the one event that fails; the others never fail at the same time."""
-    return 2 * len(consumer.encode(errors="replace")) + EVENT_ID_BYTES + _FAILING_BYTES
+    return 2 * json_bytes(consumer) + EVENT_ID_BYTES + _FAILING_BYTES
 
 
 def dated_bytes(consumer: str) -> int:
     """Bytes of a parked event that keeps its day: it has an entry of its own."""
-    return len(consumer.encode(errors="replace")) + _FAILING_BYTES
+    return json_bytes(consumer) + _FAILING_BYTES
+
+
+def kept_event_id(event_id: str) -> str:
+    """As much of a parked event's ID as its entry keeps.
+
+    >>> kept_event_id("e-1"), len(kept_event_id("e" * 300)), len(kept_event_id("\x01" * 300))
+    ('e-1', 256, 42)
+    """
+    kept = cut(event_id, EVENT_ID_BYTES)
+    return kept if json_bytes(kept) <= EVENT_ID_BYTES + 2 else cut(kept, EVENT_ID_BYTES // ESCAPED_BYTES)
 
 
 @dataclass(slots=True)
@@ -127,6 +149,11 @@ class Verdict:
     first_failed_ms: int
     last_failed_ms: int
     alert: bool
+
+
+def verdict_bytes(verdict: Verdict) -> int:
+    """Bytes of the record that a verdict takes, with its offset."""
+    return len(orjson.dumps(asdict(verdict))) + OFFSET_BYTES + 3
 
 
 @dataclass(slots=True)

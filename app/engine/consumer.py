@@ -5,7 +5,8 @@ Why each override is there:
 
 * ``_getmany``: opens offsets in the ledger before Faust can drop a message; fetches nothing of a generation that has
   not taken over; undoes a fetch that straddles a rebalance; goes back to what was lost on the way; notices when a
-  position was not there any more, and when records come from another leader than those before.
+  position was not there any more, and begins again where a topic of ours lost its log; and when records come from
+  another leader than those before.
 * ``_drain_messages``: hands records to the agents one after the other. Faust's own loop drops one when a rebalance
   begins, and starts two tasks for each. Records go straight into the agents' queues: Faust's own way there decodes what
   is raw, and counts who has acknowledged what.
@@ -20,6 +21,7 @@ Why each override is there:
   moment: the topic is gone or was made anew, retention has overtaken the work.
 * ``_commit``: notes what was asked for, which is what the commit that proves membership may repeat, and what was not
   accepted: Faust would not ask again.
+* ``_should_commit``: in Faust offsets only grow. When a topic of ours lost its log, they go back.
 
 What runs in the consumer's own thread is in ``consumer_thread.py``.
 """
@@ -38,7 +40,7 @@ from faust.types import TP
 
 from app.delivery.record import SourceRecord, TopicPartition
 from app.delivery.settled_digest import Fingerprint
-from app.engine.consumer_thread import End, HeartbeatThread
+from app.engine.consumer_thread import NOT_KNOWN_YET, End, HeartbeatThread
 from app.engine.ownership import Ownership
 from app.engine.rights import ASK_AGAIN_SECONDS
 
@@ -58,8 +60,8 @@ DELIVERED_AT_A_TIME = 100
 # record.
 LAST_COMMIT_SECONDS = 3.0
 
-# What an agent gets: a record, and the generation in which it was fetched.
-Arrival = tuple[SourceRecord, int]
+# What an agent gets: a record, the generation in which it was fetched, and from which log of its partition.
+Arrival = tuple[SourceRecord, int, int]
 
 
 class LedgerConsumer(AiokafkaConsumer):  # type: ignore[misc]
@@ -96,6 +98,8 @@ class LedgerConsumer(AiokafkaConsumer):  # type: ignore[misc]
         session, self.turned = self._ownership.session, time.monotonic()
         active = active_partitions or set()
         changelogs = {tp for tp in active if self._is_changelog_tp(tp)}
+        if self._thread.was_reset:
+            self._begin_again()
         # Nothing is under way to the agents from here, so no record from before a seek can arrive after it.
         if rewinds := self._ownership.healing.rewinds():
             positions = {TP(topic, number): offset for (topic, number), offset in rewinds.items()}
@@ -118,6 +122,9 @@ class LedgerConsumer(AiokafkaConsumer):  # type: ignore[misc]
                 self._ledger.fetched((tp.topic, tp.partition), [r.offset for r in batch], map(_size, batch))
                 self._positions[tp] = batch[-1].offset + 1
                 kept[tp] = batch
+        if session is self._ownership.session:
+            # What is fetched stands in the ledger now; while a fetch is under way, the position runs ahead of it.
+            self._ownership.look_back(self.fetched_upto)
         return kept
 
     def _look_for_another_leader(self, tp: TP, last: Any) -> None:
@@ -131,10 +138,28 @@ class LedgerConsumer(AiokafkaConsumer):  # type: ignore[misc]
         if before is None or last.offset > before.offset:
             self._highest[tp] = last
 
+    def _begin_again(self) -> None:
+        """The retry or the alerts topic did not have the position of a partition, in this generation or before it."""
+        for tp, first in list(self._thread.was_reset.items()):
+            if tp.topic == self._ownership.context.kafka.topic or (tp.topic, tp.partition) not in self._ownership.gate:
+                continue
+            position = max(self._positions.get(tp, -1), self._committed_offset.get(tp) or -1)
+            if first != NOT_KNOWN_YET:
+                del self._thread.was_reset[tp]
+                if position not in (-1, first):
+                    self._committed_offset.pop(tp, None)
+                    self._asked.pop(tp, None)
+                    self._ownership.begin_again((tp.topic, tp.partition), position, first)
+
     async def _may_go_on(self, tp: TP, first: int, session: object) -> bool:
         """Whether the records after a position that was not there are those that come next."""
         position, target = self._positions.get(tp, first), self._thread.was_reset[tp]
         if from_before(first, self._positions.get(tp), target):
+            return session is self._ownership.session
+        if tp.topic != self._ownership.context.kafka.topic:
+            if target != NOT_KNOWN_YET:
+                await self._undo(tp, first)  # the partition begins again with the next fetch
+                return False
             return session is self._ownership.session
         self._thread.was_reset.pop(tp, None)
         if first != position and not await self._ownership.was_reset((tp.topic, tp.partition), position, first):
@@ -184,7 +209,7 @@ class LedgerConsumer(AiokafkaConsumer):  # type: ignore[misc]
     async def _hand_over(self, record: Any, generation: int) -> None:
         # What is put there before the flow is resumed would be thrown away when it is.
         await self.app.flow_control.acquire()
-        inbox = self._inboxes[record.topic]  # nothing is subscribed to before the agents run
+        inbox, logs = self._inboxes[record.topic], self._ledger.logs  # nothing is subscribed to before the agents run
         arrival = (
             SourceRecord(
                 record.topic,
@@ -196,6 +221,7 @@ class LedgerConsumer(AiokafkaConsumer):  # type: ignore[misc]
                 tuple(record.headers),
             ),
             generation,
+            logs.get((record.topic, record.partition), 0) if logs else 0,
         )
         if inbox.full():
             await inbox.put(arrival)
@@ -229,7 +255,7 @@ class LedgerConsumer(AiokafkaConsumer):  # type: ignore[misc]
         """
         assigned = self.assignment()
         for tp, offset in list(self._committed_offset.items()):
-            if offset is not None and tp in assigned and not self._is_changelog_tp(tp):
+            if offset is not None and tp in assigned and not self._is_changelog_tp(tp) and not self._is_another_log(tp):
                 return {tp: max(offset, self._asked.get(tp, offset))}
         return {}
 
@@ -241,7 +267,13 @@ class LedgerConsumer(AiokafkaConsumer):  # type: ignore[misc]
         return accepted
 
     def _should_commit(self, tp: TP, offset: int) -> bool:
+        if self._is_another_log(tp):
+            return tp in self._not_accepted or offset != self._committed_offset.get(tp)
         return tp in self._not_accepted or bool(super()._should_commit(tp, offset))
+
+    def _is_another_log(self, tp: TP) -> bool:
+        """Whether the partition lost its log in this generation: commits of before are higher than those that count."""
+        return (tp.topic, tp.partition) in self._ledger.logs
 
     def fetched_upto(self, tp: TP) -> int:
         """The next offset to fetch; -1: not known yet, or not ours."""
@@ -305,6 +337,7 @@ class LedgerConsumer(AiokafkaConsumer):  # type: ignore[misc]
     def _forget(self) -> None:
         """What was known of offsets holds for one generation: before the next one others may have gone on."""
         self._ledger.forget()
+        self._thread.was_reset.clear()
         self._asked.clear()
         self._positions.clear()
         self._highest.clear()
@@ -350,7 +383,9 @@ class LedgerConsumer(AiokafkaConsumer):  # type: ignore[misc]
             self._ends,
             lambda tp: self.fetched_upto(TP(*tp)),
         )
-        self._thread.was_reset.clear()
+        # The take-over has compared its position with the record. Our own topics are compared with what was committed.
+        for tp in [tp for tp in self._thread.was_reset if tp.topic == self._ownership.context.kafka.topic]:
+            del self._thread.was_reset[tp]
 
     def _belongs_to(self, generation: int) -> bool:
         return not self._left and generation == self.app.consumer_generation_id

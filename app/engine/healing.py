@@ -9,7 +9,7 @@ in the topics, so what is suspicious is looked at again and again, and only what
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 
 import structlog
 
@@ -90,14 +90,21 @@ class Healing:
                 why=suspect.why,
             )
             if suspect.why == NOT_IN_RETRY:
-                partitions[number].wanted.add(suspect.offset)
+                self.read_from_main(partitions[number], (suspect.offset,))
             else:
                 self._context.ledger.release(suspect.tp, suspect.offset)
-            self._rewind(suspect.tp, suspect.offset)
+                self._rewind(suspect.tp, suspect.offset)
 
     def start_at(self, positions: Mapping[TopicPartition, int]) -> None:
-        """A generation begins: fetching goes on there."""
+        """A generation begins, or a log: fetching goes on there."""
         self._rewinds.update(positions)
+
+    def read_from_main(self, partition: Partition, offsets: Collection[int]) -> None:
+        """Have parked events read from the main topic again: their copies are gone."""
+        for offset in offsets:
+            partition.wanted.add(offset)
+        if offsets:
+            self._rewind((self._context.kafka.topic, partition.number), min(offsets))
 
     def _is_lost(self, suspect: Suspect, partition: Partition, read_to_end: Callable[[TopicPartition], bool]) -> bool:
         """Whether the main topic was read often enough from a parked event's offset on, and it is not there.

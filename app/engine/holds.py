@@ -24,7 +24,7 @@ SPAN = 20_000
 # Parked events of healthy consumers: they stand in that record too.
 BEYOND_SHARE = 20_000
 
-# What the parked events of one partition may take in that record: half of what the record may have.
+# What the parked and given-up events of one partition may take in that record: half of what the record may have.
 PARKED_BYTES = 8 * 1024 * 1024
 
 # Bytes of keys and values of one partition in memory: fetched and undecided, or parked and read back. Copies may have
@@ -38,7 +38,7 @@ ALL_DOWN = "the circuit breaker is open"
 ENOUGH_COPIES = "as many parked events are in memory as SYNC_MAX_PARKED allows"
 FULL_SPAN = f"{SPAN} offsets were fetched since the oldest event that is not settled"
 FULL_SHARE = f"{BEYOND_SHARE} events wait because their consumers have more than their share"
-FULL_RECORD = f"its parked events may take {PARKED_BYTES // 1024**2} MiB of its record"
+FULL_RECORD = f"its parked and given-up events may take {PARKED_BYTES // 1024**2} MiB of its record"
 FULL_MEMORY = f"its events in memory have {VALUES_BYTES // 1024**2} MiB"
 FULL_COPIES = f"its parked events in memory have {COPIES_BYTES // 1024**2} MiB"
 

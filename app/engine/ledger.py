@@ -11,6 +11,10 @@ record over. Invariants, per topic partition:
 * The values of open offsets are in memory; their sizes are added up, so that somebody can say when it is enough.
 * Records reach their agent in order. So an offset that is still unclaimed when a later one arrives was dropped on the
   way (``overtaken``), and the later one must not be worked on before it.
+* An offset is an event's name within one log only. When a topic loses its log, another record gets the same offset. So
+  the ledger begins again (``begin_again``): no old offset is open any more, and ``logs`` counts the partition's logs.
+  Whoever got an offset from an earlier log neither claims nor closes it. The old record may still be worked on: it is
+  in memory, and nothing in the topic stands for it.
 
 Used from the event loop's thread only.
 """
@@ -50,6 +54,7 @@ class Ledger:
 
     def __init__(self) -> None:
         self._partitions: dict[TopicPartition, _Partition] = {}
+        self.logs: dict[TopicPartition, int] = {}  # partitions that began again -> how often
 
     def fetched(self, tp: TopicPartition, offsets: Sequence[int], sizes: Iterable[int] = repeat(0)) -> None:
         """Open what the broker handed over (ascending). Offsets at or below the highest seen are not opened again.
@@ -69,6 +74,15 @@ class Ledger:
     def begin(self, tp: TopicPartition, offset: int) -> None:
         """Nothing was fetched yet; everything below ``offset`` is decided, and so may be committed."""
         self._partitions[tp] = _Partition(high=offset - 1)
+
+    def begin_again(self, tp: TopicPartition, offset: int) -> None:
+        """What was read of the partition is not there any more; it goes on at ``offset``, with other records."""
+        self.logs[tp] = self.log(tp) + 1
+        self.begin(tp, offset)
+
+    def log(self, tp: TopicPartition) -> int:
+        """Which log of the partition the offsets belong to now; it changes when the log is lost."""
+        return self.logs.get(tp, 0)
 
     def overtaken(self, tp: TopicPartition, offset: int) -> int | None:
         """The lowest fetched offset before this one that never arrived; None: all is in order."""
@@ -156,3 +170,4 @@ class Ledger:
         """Drop partitions that are no longer owned (None: all); their open offsets will be fetched again."""
         for tp in list(self._partitions) if tps is None else tps:
             self._partitions.pop(tp, None)
+            self.logs.pop(tp, None)

@@ -82,6 +82,7 @@ class Ownership:
         self._draining = asyncio.Lock()
         self._taken_over: int | None = None
         self._told_holds: dict[TopicPartition, str] = {}
+        self._catching_up: list[Partition] = []
         self.healing = Healing(context, stall_seconds)
         self._claims = Claims(context)
         kafka = context.kafka
@@ -132,19 +133,24 @@ class Ownership:
         held = self.holds()
         return {tp for tp in tps if (tp[0], tp[1]) in self.gate and tp not in held}
 
-    def look(
-        self, read_to_end: Callable[[TopicPartition], bool], fetched_upto: Callable[[TopicPartition], int]
-    ) -> None:
+    def look_back(self, fetched_upto: Callable[[TopicPartition], int]) -> None:
+        """After a fetch: partitions that catch up may have nothing more to wait for.
+
+        Args:
+            fetched_upto: the next offset to fetch; what stands before it is in the ledger, or is nothing.
+        """
+        if self._catching_up:
+            for partition in self._catching_up:
+                partition.look_back(fetched_upto((self.context.kafka.topic, partition.number)))
+            self._catching_up = [partition for partition in self._catching_up if partition.catching_up]
+
+    def look(self, read_to_end: Callable[[TopicPartition], bool]) -> None:
         """Find and heal what has stalled; nothing while partitions come and go.
 
         Args:
             read_to_end: whether everything that stands in a topic partition has been fetched.
-            fetched_upto: the next offset to fetch.
         """
         if self.gate:
-            for partition in self.partitions.values():
-                if partition.catching_up:
-                    partition.look_back(fetched_upto((self.context.kafka.topic, partition.number)))
             self.healing.look(self.partitions, read_to_end, self.context.kafka.alerts_topic)
             self._tell_holds()
 
@@ -162,6 +168,7 @@ class Ownership:
         """A rebalance begins or a generation starts: nothing is fetched until the take-over."""
         self.session, self.gate = object(), frozenset()
         self._told_holds = {}
+        self._catching_up = []
         self.healing.forget()
 
     async def take_over(
@@ -252,6 +259,7 @@ class Ownership:
                 context.ledger.begin(tp, offset)
             for partition in partitions.values():
                 partition.start()
+            self._catching_up = [partition for partition in partitions.values() if partition.catching_up]
             log.info("took over", generation=generation, partitions=sorted(partitions), parked=context.room.parked)
 
     async def _no_other_topic(self) -> None:
@@ -344,6 +352,26 @@ class Ownership:
             return False
         self._claims.cut_off(tp[1], partition.journal.state, position, first)
         return True
+
+    def begin_again(self, tp: TopicPartition, position: int, first: int) -> None:
+        """The retry or the alerts topic does not have ``position``, where reading was to go on: it lost its log, or
+        retention deleted what was not read. Reading goes on at ``first``, and commits begin again there."""
+        topic, number = tp
+        self.context.ledger.begin_again(tp, first)
+        self.healing.start_at({tp: first})
+        lost = f"its log ended before offset {position}" if first < position else f"offsets {position}-{first - 1}"
+        told = {"topic": topic, "partition": number, "lost": lost, "going_on_at": first}
+        partition = self.partitions.get(number)
+        if topic != self.context.kafka.retry_topic or partition is None:
+            log.error("the alerts topic lost records: alerts that were not read have no incident", **told)
+            return
+        gone = partition.copies_gone()
+        self.healing.read_from_main(partition, gone)
+        log.error(
+            "the retry topic lost records: parked events that are not in memory are read from the main topic",
+            **told,
+            events=len(gone),
+        )
 
     async def drain(self) -> None:
         """No new work; what is under way gets its deadline; the rest is cancelled, its outcome not being durable. Also

@@ -18,6 +18,8 @@ A parked event runs only when every event before it has been seen: after a crash
 lane come once more from the main topic, maybe after the copies of younger ones (``catching_up``). A copy in the retry
 topic means something only while its offset stands in the durable record (or is being forwarded right now). An offset is
 closed only when its outcome is durable. Nothing is sent for an event without a lease.
+When the retry topic loses its log, copies in memory stay and run, without an offset there (``NOWHERE``); parked events
+that are not in memory are read from the main topic again. Order is that of main offsets, wherever a copy comes from.
 """
 
 from __future__ import annotations
@@ -34,7 +36,15 @@ from app.delivery.counts import Settlement
 from app.delivery.errors import EVENT_TOO_LARGE, SYNC_BUG
 from app.delivery.headers import Failing, cut, retry_headers, source_of
 from app.delivery.outcome import Failure, InvalidEvent, NotPermitted, Settle, TryAgain
-from app.delivery.partition_record import EVENT_ID_BYTES, OFFSET_BYTES, Forwarded, Verdict, consumer_bytes, dated_bytes
+from app.delivery.partition_record import (
+    OFFSET_BYTES,
+    Forwarded,
+    Verdict,
+    consumer_bytes,
+    dated_bytes,
+    kept_event_id,
+    verdict_bytes,
+)
 from app.delivery.record import SourceRecord, day_of
 from app.engine.call_permit import CallPermit
 from app.engine.context import EngineContext, EngineStopped, now_ms
@@ -52,10 +62,18 @@ log = structlog.get_logger(__name__)
 # Between two warnings of a partition about timestamps: a producer with a wrong unit writes none that is right.
 WARN_AGAIN_MS = 60_000
 
+# The offset of a copy that was read from the retry topic and is not there any more. Nothing is open at it.
+NOWHERE = -1
+
+# What given-up events may take in the durable record while the dead-letter topic takes no writes: a quarter of what the
+# record may have. The next one is given up when the dead letter of an earlier one is written.
+GIVEN_UP_BYTES = 4 * 1024 * 1024
+
 
 @dataclass(frozen=True, slots=True)
 class _Copy:
-    """A parked event as read back: from the retry topic, or (``retry_offset`` None) once more from the main topic.
+    """A parked event as read back: from the retry topic (``retry_offset``: where it stands, or ``NOWHERE``), or (None)
+    once more from the main topic.
 
     ``lost``: it is in neither; the source has no value.
     """
@@ -73,7 +91,10 @@ class Partition(PartitionTasks):
         self._lanes: dict[str, deque[Work]] = {}
         self._parked: dict[str, ParkedConsumer] = {}
         self.beyond_share = 0  # parked events of healthy consumers
-        self.parked_bytes = 0  # what the parked events may take in the durable record
+        self.parked_bytes = 0  # what parked and given-up events may take in the durable record
+        self._given_up: dict[int, int] = {}  # the latter -> bytes of each
+        self._given_up_bytes = 0
+        self._buried = asyncio.Event()  # rings when one of them is settled
         self._larger: dict[int, int] = {}  # those of them that keep their day -> bytes of each
         self._forwarding: dict[int, str] = {}  # main offset -> consumer
         self._copies: dict[int, _Copy] = {}
@@ -90,6 +111,8 @@ class Partition(PartitionTasks):
         failing = {entry.consumer for entry in state.forwarded.values() if entry.attempts}
         for offset, entry in state.forwarded.items():
             self._add_parked(offset, entry, failing=entry.consumer in failing)
+        for offset, verdict in state.verdicts.items():
+            self._count_given_up(offset, verdict_bytes(verdict))
 
     # ---- what the last owner left
 
@@ -112,7 +135,8 @@ class Partition(PartitionTasks):
 
     def look_back(self, fetched_upto: int) -> None:
         """Nothing comes any more for which parked events wait, though the last of them was not seen: reading began
-        behind it, or it was deleted. ``fetched_upto``: the next offset of the main topic to fetch."""
+        behind it, or it was deleted. ``fetched_upto``: the next offset of the main topic to fetch; the ledger knows
+        all before it."""
         waits = self._context.ledger.waiting((self._context.kafka.topic, self.number)) is not None
         if self.catching_up and fetched_upto > self._see_first and not waits:
             self.saw(self._see_first)
@@ -273,7 +297,7 @@ class Partition(PartitionTasks):
         if failure is not None:
             entry = replace(
                 entry,
-                event_id=cut(work.event_id, EVENT_ID_BYTES),
+                event_id=kept_event_id(work.event_id),
                 attempts=1,
                 due_ms=self._context.due_ms(1, failure.retry_after),
                 first_failed_ms=now,
@@ -302,6 +326,7 @@ class Partition(PartitionTasks):
         except TooLarge:
             await self._until_nothing_is_late(max(0, entry.due_ms - now_ms()) / 1000)
             await self._refuse(work, f"the event does not fit into {kafka.retry_topic}: run `topics check`")
+            self._copies.pop(record.offset, None)  # read back from the main topic meanwhile
             self._unpark(work.consumer, record.offset)
         else:
             await self.journal.forward(record.offset, entry, record)
@@ -322,13 +347,24 @@ class Partition(PartitionTasks):
         """What the partition's copies in the retry topic carry."""
         return self.journal.state.mark
 
-    def take_copy(self, copy: SourceRecord) -> bool:
+    def take_copy(self, copy: SourceRecord, *, gone: bool = False) -> bool:
         """A record of the retry topic. False: it means nothing (a second copy, settled, or not decided by main).
+
+        Args:
+            gone: the topic has lost its log since this was fetched.
 
         Raises:
             NotOurCopy: it is the copy of another event, or none.
         """
-        return self.read_back(source_of(copy, self._context.kafka.topic, self._mark), copy.offset)
+        source = source_of(copy, self._context.kafka.topic, self._mark)
+        return self.read_back(source, NOWHERE if gone else copy.offset)
+
+    def copies_gone(self) -> set[int]:
+        """The retry topic lost its log. Returns the parked events that are not in memory."""
+        for offset, copy in self._copies.items():
+            if copy.retry_offset is not None:
+                self._copies[offset] = replace(copy, retry_offset=NOWHERE)
+        return (self.journal.state.forwarded.keys() | self._forwarding.keys()) - self._copies.keys()
 
     def read_back(self, source: SourceRecord, retry_offset: int | None) -> bool:
         """A parked event, from the retry topic or once more from the main topic (None); False: as ``take_copy``."""
@@ -372,7 +408,7 @@ class Partition(PartitionTasks):
                 continue
             source = copy.source.counted_on(entry.day)
             if await (self._run_lost if copy.lost else self._run_copy)(offset, entry, source):
-                self._copies.pop(offset)
+                copy = self._copies.pop(offset)  # where it stands may have changed meanwhile
                 if copy.retry_offset is not None:
                     self._context.ledger.close((self._context.kafka.retry_topic, self.number), copy.retry_offset)
                 self._unpark(consumer, offset)
@@ -388,8 +424,8 @@ class Partition(PartitionTasks):
             except InvalidEvent as problem:  # the catalog changed since it was parked
                 now = now_ms()
                 settlement = self._context.flow.invalid(source, problem)
-                verdict = Verdict(settlement, problem.message, entry.first_failed_ms or now, now, alert=False)
-                await self.journal.give_up(offset, verdict)
+                verdict = Verdict(settlement, cut(problem.message), entry.first_failed_ms or now, now, alert=False)
+                await self._give_up(offset, verdict)
             else:
                 if work.consumer != entry.consumer:
                     return self._put_back(offset)
@@ -401,7 +437,7 @@ class Partition(PartitionTasks):
                     failure = result.decision.failure
                     failed = replace(
                         entry,
-                        event_id=cut(work.event_id, EVENT_ID_BYTES),
+                        event_id=kept_event_id(work.event_id),
                         attempts=attempt,
                         due_ms=self._context.due_ms(attempt, failure.retry_after),
                         first_failed_ms=entry.first_failed_ms or now,
@@ -543,10 +579,26 @@ class Partition(PartitionTasks):
         if not decision.dead_letter:
             await self._finish(record, settlement, dead_letter=False)
             return None
-        message = decision.failure.message if decision.failure else ""
+        message = cut(decision.failure.message) if decision.failure else ""
         verdict = Verdict(settlement, message, first_failed_ms, now_ms(), decision.alert)
-        await self.journal.give_up(record.offset, verdict)
+        await self._give_up(record.offset, verdict)
         return verdict
+
+    async def _give_up(self, offset: int, verdict: Verdict) -> None:
+        """Make a verdict durable, when the record has room for it. A drain ends the wait: the next owner decides."""
+        size = verdict_bytes(verdict)
+        while self._given_up and self._given_up_bytes + size > GIVEN_UP_BYTES:
+            with self.not_started():
+                self._buried.clear()
+                await self._buried.wait()
+                await self.until_lease()
+        self._count_given_up(offset, size)
+        await self.journal.give_up(offset, verdict)
+
+    def _count_given_up(self, offset: int, size: int) -> None:
+        self._given_up[offset] = size
+        self._given_up_bytes += size
+        self.parked_bytes += size
 
     async def _bury(self, record: SourceRecord, verdict: Verdict, *, omit_value: bool = False) -> None:
         """Send the dead letter and the alert of a durable verdict, then settle. Repeated as a whole after a crash."""
@@ -557,6 +609,10 @@ class Partition(PartitionTasks):
             key, value = context.flow.alert(record, verdict)
             await context.producer.write_one(Write(context.kafka.alerts_topic, None, key, value))
         await self._finish(record, verdict.settlement, dead_letter=True)
+        size = self._given_up.pop(record.offset, 0)  # an invalid event has no durable verdict
+        self._given_up_bytes -= size
+        self.parked_bytes -= size
+        self._buried.set()
 
     async def _finish(self, record: SourceRecord, settlement: Settlement, *, dead_letter: bool) -> None:
         await self.journal.finish(record.offset, settlement, dead_letter=dead_letter, record=record)

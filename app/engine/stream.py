@@ -204,7 +204,7 @@ class Stream:
             await asyncio.sleep(LOOK_SECONDS)
             try:
                 self.watch.look()
-                self.ownership.look(self._read_to_end, self._fetched_upto)
+                self.ownership.look(self._read_to_end)
             except Exception as error:  # noqa: BLE001 - a bug; a worker that does not watch itself must not go on
                 self._context.crash(error)
                 return
@@ -287,7 +287,7 @@ class Stream:
 
     async def _main(self, stream: Any) -> None:
         context, ownership, topic = self._context, self.ownership, self._context.kafka.topic
-        async for record, generation in self._arrivals(topic, stream):
+        async for record, generation, _ in self._arrivals(topic, stream):
             number, offset = record.partition, record.offset
             partition = ownership.current(number, generation)
             if partition is not None and not partition.catching_up:
@@ -312,29 +312,38 @@ class Stream:
 
     async def _retry(self, stream: Any) -> None:
         context, ownership, topic = self._context, self.ownership, self._context.kafka.retry_topic
-        async for record, generation in self._arrivals(topic, stream):
+        async for record, generation, log_number in self._arrivals(topic, stream):
             number, offset = record.partition, record.offset
             partition = ownership.current(number, generation)
-            if partition is None or ownership.healing.overtakes((topic, number), offset):
+            if partition is None:
                 continue
-            if not context.ledger.claim((topic, number), offset):
-                continue
+            gone = log_number != context.ledger.log((topic, number))
+            if not gone:
+                if ownership.healing.overtakes((topic, number), offset):
+                    continue
+                if not context.ledger.claim((topic, number), offset):
+                    continue
             try:
-                meant = partition.take_copy(record)
+                meant = partition.take_copy(record, gone=gone)
             except NotOurCopy as error:
                 self._strangers.met(number, offset, str(error))
                 meant = False
-            if not meant:
+            if not (meant or gone):
                 context.ledger.close((topic, number), offset)
 
     async def _alerts(self, stream: Any) -> None:
         context, ownership, topic = self._context, self.ownership, self._context.kafka.alerts_topic
-        async for record, _ in self._arrivals(topic, stream):
+        ledger = context.ledger
+        async for record, _, log_number in self._arrivals(topic, stream):
             number, offset = record.partition, record.offset
-            if (topic, number) not in ownership.gate or ownership.healing.overtakes((topic, number), offset):
+            if (topic, number) not in ownership.gate:
                 continue
-            if not context.ledger.claim((topic, number), offset):
-                continue
+            # An alert of a log that was lost since is not in the topic: it is handled now or never.
+            if log_number == ledger.log((topic, number)):
+                if ownership.healing.overtakes((topic, number), offset):
+                    continue
+                if not ledger.claim((topic, number), offset):
+                    continue
             try:
                 await self._on_alert(record.key, record.value, number)
             except asyncio.CancelledError:
@@ -342,4 +351,5 @@ class Stream:
             except Exception as error:  # noqa: BLE001 - a bug; the alert stays open and is read again after a restart
                 context.crash(error)
                 continue
-            context.ledger.close((topic, number), offset)
+            if log_number == ledger.log((topic, number)):
+                ledger.close((topic, number), offset)

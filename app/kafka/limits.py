@@ -10,7 +10,7 @@ from app.settings import HEADER_ROOM_BYTES, KafkaSettings
 # grows are the lengths of the record and its headers. 1 KiB is ten times that and costs nothing.
 BATCH_ROOM_BYTES = 1024
 
-# A partition record holds its parked events (about 20 bytes each, some hundred for each consumer, and up to 5 KB where
+# A partition record holds its parked events (about 20 bytes each, some hundred for each consumer, and up to 7 KB where
 # IDs are as long as they may be: ``engine.holds`` keeps them below half of this), the dead letters being worked on and
 # the counts of open days.
 STATE_RECORD_BYTES = 16 * 1024 * 1024

@@ -1,4 +1,4 @@
-"""The main topic's log loses its records under the same topic ID: offsets that were settled belong to new events."""
+"""Topics lose their logs under the same topic ID: offsets that were settled or committed belong to new records."""
 
 from __future__ import annotations
 
@@ -9,9 +9,11 @@ from app.broker.local_broker import LocalBroker
 from app.flows.identity import FLOW, identity_problems
 from app.profile.entities import Catalog
 from tests.brokers import own_broker
-from tests.integration.worker.deployment import deployed
+from tests.integration.worker.deployment import Deployment, deployed
+from tests.integration.worker.profiles import delete_profile, fresh_consumer, new, update
 from tests.integration.worker.simulator_probe import SimulatorProbe
 from tests.integration.worker.test_identity import adopt, events, said
+from tests.integration.worker.worker_process import WorkerProcess, wait_for
 
 FIRST, SECOND = 24, 80
 CHECKPOINTS = ("recovery-point-offset-checkpoint", "replication-offset-checkpoint", "log-start-offset-checkpoint")
@@ -111,3 +113,69 @@ def test_who_takes_over_after_new_events_were_settled_notices_it_too(
         adopted = adopt(deployment, "--yes")
         assert adopted.returncode == 0, adopted.stderr
         assert identity_problems(deployment.kafka, FLOW) == []
+
+
+def alerts_handled(deployment: Deployment, worker: WorkerProcess) -> None:
+    """Return when the group has committed what stands in the alerts topic, and no more."""
+    topic, group = deployment.kafka.alerts_topic, deployment.kafka.group
+
+    def offsets() -> tuple[object, object]:
+        return deployment.ends(topic), deployment.probe.committed(group, topic)
+
+    wait_for(deployment.alerts_handled, lambda: f"{offsets()}\n{worker.log_tail(15)}", 40.0)
+
+
+def test_retry_and_alerts_topic_begin_again_when_their_logs_are_lost(
+    simulator: SimulatorProbe, catalog: Catalog, tmp_path: Path
+) -> None:
+    """While a worker runs, and while none does. Nothing waits until the new log is as long as the old one was."""
+    data = tmp_path / "kafka"
+    settings = {"KAFKA_PARTITIONS": "1", "KAFKA_SESSION_TIMEOUT_SECONDS": "45", "SYNC_MAX_ATTEMPTS": "6"}
+    failing, parked = ([fresh_consumer() for _ in range(5)] for _ in range(2))
+    with (
+        own_broker(LocalBroker(data=data)) as broker,
+        deployed(broker.bootstrap_servers, simulator, catalog, tmp_path, **settings) as deployment,
+    ):
+        retry, alerts = deployment.kafka.retry_topic, deployment.kafka.alerts_topic
+
+        def lose_logs(*topics: str) -> None:
+            broker.stop()
+            for topic in topics:
+                lose_log(data, topic)
+            broker.start()
+            deployment.forget_producers()
+
+        for consumer in failing:
+            simulator.add_fault("row_error", consumerId=consumer)
+        for consumer in parked:
+            simulator.add_fault("http_503", consumerId=consumer, times=4)
+        worker = deployment.worker().ready()
+        deployment.publish(*map(new, failing), *map(new, parked))
+        deployment.settled(worker, 10)
+        alerts_handled(deployment, worker)
+        copies, told = deployment.ends(retry)[0], deployment.ends(alerts)[0]
+        assert copies >= 5 == told
+
+        lose_logs(retry, alerts)
+        late = fresh_consumer()
+        simulator.add_fault("http_503", consumerId=late, times=4)
+        deployment.publish(new(late), update(late, name="Zed"), *map(delete_profile, failing[:3]))
+        deployment.settled(worker, 15)
+        alerts_handled(deployment, worker)
+        assert deployment.ends(retry)[0] < copies
+        assert deployment.ends(alerts)[0] == 3
+        recent = worker.consumer(late)
+        assert recent is not None
+        assert [entry["outcome"] for entry in recent["recent"]] == ["synced", "synced"]
+
+        worker.terminate()
+        [one, *_] = deployment.probe.read_all(alerts)
+        lose_logs(alerts)
+        deployment.probe.produce(alerts, [(one.key, one.value)])
+        worker.start().ready()
+        alerts_handled(deployment, worker)
+        assert deployment.probe.committed(deployment.kafka.group, alerts) == {0: 1}
+
+        said_so = [entry for entry in worker.log_entries() if "topic lost records" in entry["event"]]
+        assert {entry["topic"] for entry in said_so} == {retry, alerts}
+        assert [entry for entry in worker.log_entries() if "stalls" in entry["event"]] == []

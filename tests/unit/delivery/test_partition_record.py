@@ -15,12 +15,17 @@ from app.delivery.counts import Counts, FailureCount, Settlement, fold
 from app.delivery.outcome import Outcome, RecordCount
 from app.delivery.partition_record import (
     FORMAT,
+    OFFSET_BYTES,
     Forwarded,
     PartitionState,
     StateError,
     Verdict,
+    consumer_bytes,
+    dated_bytes,
+    kept_event_id,
     parse_partition_key,
     partition_key,
+    verdict_bytes,
 )
 from app.delivery.pipeline import Pipeline, Role
 from app.delivery.record import LATEST_MS
@@ -437,3 +442,29 @@ def test_what_is_written_of_parked_events_is_what_is_parked_after_any_changes(
         assert PartitionState.decode(state.encode()).forwarded == state.forwarded
     for before, forwarded in earlier:
         assert PartitionState.decode(before.encode()).forwarded == forwarded, "a copy changed what it was copied from"
+
+
+_any = st.text(st.characters(exclude_categories=("Cs",)), min_size=1, max_size=512)
+_nasty = st.sampled_from(["\x01", '"', "\\", "\n", "\N{DOG FACE}", "c"]).map(lambda one: (one * 512)[:512])
+
+
+@given(_any | _nasty, _any | _nasty, st.sampled_from(["", "2026-11-21"]))
+def test_what_a_parked_event_may_take_is_what_its_json_takes_at_most(consumer: str, event_id: str, day: str) -> None:
+    """A control character takes six bytes there, a quote two."""
+    empty = len(PartitionState().encode())
+    failing = Forwarded(consumer, kept_event_id(event_id), 99, *[LATEST_MS] * 3, "CMT-UNAVAILABLE", day)
+    parked = PartitionState(forwarded={LARGEST: failing, LARGEST - 1: Forwarded(consumer)})
+    allowed = consumer_bytes(consumer) + (dated_bytes(consumer) if day else OFFSET_BYTES) + OFFSET_BYTES
+    assert len(parked.encode()) - empty <= allowed
+
+
+@given(st.integers(0, LARGEST), verdicts)
+def test_what_a_verdict_takes(offset: int, verdict: Verdict) -> None:
+    empty = len(PartitionState().encode())
+    assert len(PartitionState(verdicts={offset: verdict}).encode()) - empty <= verdict_bytes(verdict)
+
+
+def test_an_event_id_is_kept_as_far_as_there_is_room() -> None:
+    assert kept_event_id("e" * 256) == "e" * 256
+    assert kept_event_id("e" * 257).startswith("e" * 250)
+    assert kept_event_id("\x01" * 256).startswith("\x01" * 36)

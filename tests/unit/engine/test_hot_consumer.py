@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -246,7 +247,11 @@ async def test_a_partition_waits_whose_parked_events_would_fill_its_record() -> 
     assert 2 * holds.PARKED_BYTES <= STATE_RECORD_BYTES, "what else the record holds has the other half"
 
 
-@pytest.mark.parametrize("name", ["c", "\N{DOG FACE}" * 505], ids=["short", "long"])
+@pytest.mark.parametrize(
+    "name",
+    ["c", "\N{DOG FACE}" * 505, '"' * 505, "\\" * 505, "\x01" * 505],
+    ids=["short", "long", "quotes", "backslashes", "controls"],
+)
 @pytest.mark.parametrize("time_ms", [TIME_MS, 1], ids=["a time", "no possible time"])
 async def test_parked_events_are_counted_with_all_that_their_record_may_hold(name: str, time_ms: int) -> None:
     """Whatever fails of them, and however often; nothing is left of it when they are settled."""
@@ -267,6 +272,54 @@ async def test_parked_events_are_counted_with_all_that_their_record_may_hold(nam
     await until(lambda: world.partition.parked_bytes == 0)
     await world.stop()
     assert_all_is_exact(world)
+
+
+async def test_what_was_given_up_waits_for_a_closed_dead_letter_topic_within_bounds(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("app.engine.partition.GIVEN_UP_BYTES", 2_000)
+    world = World([Event(f"c{n}", "never" if n % 2 else "refused") for n in range(16)])
+    await world.start()
+    world.producer.closed_topics.add(KAFKA.dlq_topic)
+    await until(lambda: world.state().verdicts)
+    await settle_down(2_000)
+    state = world.state()
+    written = len(state.encode()) - len(replace(state.copy(), verdicts={}).encode())
+    assert 1_000 < written <= world.partition.parked_bytes
+    assert written <= 2_000
+    world.commit()
+    await world.die()
+
+    await world.start()
+    world.producer.closed_topics.add(KAFKA.dlq_topic)
+    await until(lambda: world.ownership.partitions)
+    assert world.partition.parked_bytes >= written
+    world.partition.parked_bytes += holds.PARKED_BYTES - written
+    assert await held(world) == {MAIN: holds.FULL_RECORD}
+    world.partition.parked_bytes -= holds.PARKED_BYTES - written
+    world.producer.closed_topics.clear()
+    assert await world.run(looking=True)
+    await until(lambda: world.partition.parked_bytes == 0)
+    await world.stop()
+    assert world.outcomes() == {"failed": 16}
+
+
+async def test_a_stop_does_not_wait_for_what_is_to_be_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("app.engine.partition.GIVEN_UP_BYTES", 1)
+    world = World([Event("a", "refused"), Event("b", "refused")])
+    await world.start()
+    world.producer.closed_topics.add(KAFKA.dlq_topic)
+    await until(lambda: world.state().verdicts)
+    await settle_down()
+    assert len(world.state().verdicts) == 1
+    assert len(world.partition.stop_taking()) == 2
+    await settle_down()
+    assert len(world.partition._tasks) == 1, "only the dead letter is under way"
+    await world.die()
+    await world.start()
+    assert await world.run()
+    await world.stop()
+    assert world.outcomes() == {"failed": 2}
 
 
 async def test_that_a_partition_waits_is_logged_once() -> None:

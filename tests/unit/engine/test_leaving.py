@@ -61,6 +61,7 @@ class Consumer(LedgerConsumer):
         self._ledger.fetched((MAIN.topic, MAIN.partition), [17, 18, 19])
         self._asked = {}
         self._positions = {}
+        self._thread = SimpleNamespace(was_reset={})
         self._not_accepted = set()
         self._highest = {}
         self._rebalancing = asyncio.Lock()

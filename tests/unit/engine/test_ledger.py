@@ -66,6 +66,21 @@ def test_a_new_generation_starts_from_nothing() -> None:
     assert ledger.claim(TP, 1)
 
 
+def test_a_log_that_was_lost_begins_again_with_other_records_at_the_same_offsets() -> None:
+    ledger = Ledger()
+    ledger.fetched(TP, [0, 1, 2], [10, 10, 10])
+    ledger.claim(TP, 0)
+    ledger.begin_again(TP, 0)
+    assert (ledger.log(TP), ledger.committable(TP), ledger.open_bytes(TP)) == (1, 0, 0)
+    assert (ledger.waiting(TP), ledger.claimed(TP)) == (None, frozenset())
+    assert not ledger.claim(TP, 1), "nothing of the new log was fetched yet"
+    ledger.fetched(TP, [0, 1])
+    assert ledger.claim(TP, 0)
+    assert ledger.committable(TP) == 0
+    ledger.forget()
+    assert ledger.log(TP) == 0
+
+
 def test_done_offsets_count_as_closed_only_for_the_record() -> None:
     ledger = Ledger()
     ledger.fetched(TP, [3, 4, 5])
@@ -144,6 +159,15 @@ class LedgerMachine(RuleBasedStateMachine):
         offset = data.draw(st.sampled_from(sorted(self.claimed & self.open)))
         self.ledger.release(TP, offset)
         self.claimed.discard(offset)
+
+    @precondition(lambda self: self.received)
+    @rule(data=st.data())
+    def lose_the_log(self, data: st.DataObject) -> None:
+        self.next = self.committed = data.draw(st.integers(0, self.next - 1))
+        self.ledger.begin_again(TP, self.next)
+        assert self.ledger.committable(TP) == self.next
+        self.open, self.claimed, self.closed, self.received = set(), set(), set(), []
+        self.fetch(0, 1)
 
     @rule()
     def lose_the_partition(self) -> None:

@@ -33,6 +33,7 @@ class Group(LedgerConsumer):
             healing=SimpleNamespace(rewinds=dict),
             fetchable=lambda tps: tps,
             other_leader=lambda number, last: self.noted.append((number, last, len(self.came))),
+            look_back=lambda fetched_upto: None,
             session=self.session,
         )
         self._thread = thread = HeartbeatThread.__new__(HeartbeatThread)

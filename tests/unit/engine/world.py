@@ -100,6 +100,7 @@ class MortalProducer(FakeProducer):
         self.writes = 0
         self.dies_at: int | None = None
         self.lost = Lost.NOTHING
+        self.closed_topics: set[str] = set()  # they take no writes for now
         self.late: list[Write] = []
         self.dead = asyncio.Event()
 
@@ -110,6 +111,8 @@ class MortalProducer(FakeProducer):
         if any(record.topic in self.refused_topics for record in batch):
             raise TooLarge("refused")
         await self._go.wait()
+        while any(record.topic in self.closed_topics for record in batch):
+            await asyncio.sleep(0)
         await asyncio.sleep(0)  # other tasks run while a write is on its way
         if self.dies_at is not None and self.writes >= self.dies_at and not self.dead.is_set():
             self.dead.set()
@@ -297,12 +300,9 @@ class World:
         most_throttled: int = 64,
         probe_seconds: float = 0.001,
     ) -> None:
-        self.events = list(events)
-        self.topics: dict[str, list[Write]] = {
-            KAFKA.topic: [
-                Write(KAFKA.topic, 0, e.consumer.encode(), f"{e.consumer}|{e.script}".encode()) for e in events
-            ]
-        }
+        self.events: list[Event] = []
+        self.topics: dict[str, list[Write]] = {KAFKA.topic: []}
+        self.publish(*events)
         self.committed = {KAFKA.topic: 0, KAFKA.retry_topic: 0}
         self.flow = ScriptedFlow()
         self.generation = 0
@@ -319,6 +319,7 @@ class World:
         self.dropped: set[tuple[str, int]] = set()  # (topic, offset) that Faust loses once
         self.bugs: list[BaseException] = []
         self.observed: list[Outcome] = []
+        self.lost_logs: set[str] = set()  # topics whose log was lost, until the client notices
         self.begin = 0  # of the main topic: retention may have deleted what stood before
 
     # An owner's life
@@ -392,6 +393,13 @@ class World:
     def partition(self) -> Partition:
         return self.ownership.partitions[0]
 
+    def publish(self, *events: Event) -> None:
+        """More of them."""
+        self.events += events
+        self.topics[KAFKA.topic] += [
+            Write(KAFKA.topic, 0, e.consumer.encode(), f"{e.consumer}|{e.script}".encode()) for e in events
+        ]
+
     def commit(self) -> None:
         """As Faust does once a second."""
         for topic in self.committed:
@@ -460,6 +468,11 @@ class World:
 
     # What the broker gives
 
+    def lose_log(self, topic: str) -> None:
+        """The topic is there, its records are gone."""
+        self.topics.get(topic, []).clear()
+        self.lost_logs.add(topic)
+
     def _source(self, topic: str) -> Any:
         """A stream as an agent sees it: records from the committed offset on, opened in the ledger as they come."""
         generation, first = self.generation, self.committed[topic]
@@ -468,6 +481,10 @@ class World:
             offset = first
             while True:
                 log = self.topics.setdefault(topic, [])
+                if offset > len(log) or (topic in self.lost_logs and offset):  # the client goes on at its beginning
+                    self.ownership.begin_again((topic, 0), offset, 0)
+                    offset = 0
+                self.lost_logs.discard(topic)
                 offset = self.positions[topic] = self._rewound(topic, offset)
                 if offset < len(log) and (topic, 0) in self.ownership.fetchable([(topic, 0)]):
                     if topic == KAFKA.topic and offset in self.deleted:
@@ -481,7 +498,7 @@ class World:
                         continue
                     time_ms = self.timestamps.get(offset, TIME_MS) if topic == KAFKA.topic else TIME_MS
                     arrived = SourceRecord(topic, 0, offset, time_ms, record.key, record.value, record.headers)
-                    await queue.put((arrived, generation))
+                    await queue.put((arrived, generation, self.ledger.log((topic, 0))))
                     offset += 1
                 await asyncio.sleep(0)
 
@@ -497,9 +514,8 @@ class World:
 
     def look(self) -> None:
         """As the worker does once a second."""
-        self.ownership.look(
-            lambda tp: self.positions[tp[0]] >= len(self.topics.get(tp[0], [])), lambda tp: self.positions[tp[0]]
-        )
+        self.ownership.look_back(lambda tp: self.positions[tp[0]])
+        self.ownership.look(lambda tp: self.positions[tp[0]] >= len(self.topics.get(tp[0], [])))
 
     def _table(self) -> dict[bytes, bytes]:
         table: dict[bytes, bytes] = {}
