@@ -10,14 +10,14 @@ import typer
 
 from app.cli.output import plain, show_facts
 from app.profile.holdings.drift import ColumnDrift, Drift
-from app.profile.holdings.findings import Finding, Status
+from app.profile.holdings.findings import DriftFinding, Status
 from app.profile.masking import MASK
 
 # Of the consumers that could not be judged; all are in the JSON document.
 NOTES_SHOWN = 20
 
 
-def document(findings: Sequence[Finding], *, show_values: bool) -> dict[str, Any]:
+def document(findings: Sequence[DriftFinding], *, show_values: bool) -> dict[str, Any]:
     """What ``--json`` prints. ``checked`` and ``drifted`` count consumers; a repaired one has drifted no more."""
     return {
         **_numbers(findings),
@@ -44,7 +44,7 @@ def document(findings: Sequence[Finding], *, show_values: bool) -> dict[str, Any
     }
 
 
-def _numbers(findings: Sequence[Finding]) -> dict[str, int]:
+def _numbers(findings: Sequence[DriftFinding]) -> dict[str, int]:
     by_status = Counter(finding.status for finding in findings)
     return {
         "checked": len(findings) - sum(by_status[status] for status in (Status.PENDING, Status.ERROR, Status.NO_HOME)),
@@ -79,7 +79,7 @@ def _value(value: str | None, show_values: bool) -> str | None:
     return value if show_values or not value else MASK
 
 
-def show(findings: Sequence[Finding], *, show_values: bool) -> None:
+def show(findings: Sequence[DriftFinding], *, show_values: bool) -> None:
     """Drift and repairs, what could not be judged, and a line of numbers."""
     _show_drift(findings, show_values=show_values)
     _show_writes(findings)
@@ -102,7 +102,7 @@ def show(findings: Sequence[Finding], *, show_values: bool) -> None:
     )
 
 
-def _show_drift(findings: Sequence[Finding], *, show_values: bool) -> None:
+def _show_drift(findings: Sequence[DriftFinding], *, show_values: bool) -> None:
     show_facts(
         "Drift that was found",
         (
@@ -125,7 +125,7 @@ def _column(column: ColumnDrift, show_values: bool) -> str:
     return f"{column.column}: {column.held or 'nothing'} instead of {column.wanted or 'nothing'}"
 
 
-def _show_writes(findings: Sequence[Finding]) -> None:
+def _show_writes(findings: Sequence[DriftFinding]) -> None:
     show_facts(
         "Repair",
         (

@@ -20,7 +20,7 @@ from dataclasses import replace
 from types import TracebackType
 from typing import Generic, Self, TypeVar
 
-from app.cmt.errors import CallError, CallFailed, Verdict, entry_of, told
+from app.cmt.errors import AnswerVerdict, CallError, CallFailed, entry_of, told
 from app.cmt.in_flight import InFlight
 from app.cmt.observer import CallObserver, Unobserved
 from app.cmt.prepared import PreparedWire
@@ -374,7 +374,7 @@ class CmtClient:
             given_up = failure.sent and failure.kind is FailureKind.TIMEOUT
             wait = self._settings.timeout_seconds if given_up else None
             late_seconds = wait if wait is not None and call.operation != "retrieve" else 0.0
-            verdict = Verdict(entry, outcome_unknown=failure.sent)
+            verdict = AnswerVerdict(entry, outcome_unknown=failure.sent)
             raise NoResult(verdict, f"{told(failure)}.{_effect(failure, call.operation)}", wait, late_seconds) from None
         except NoResult as problem:
             outcome = problem.verdict.entry.code

@@ -119,7 +119,7 @@ class Fault:
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class AnswerVerdict:
     """What an answer other than results means. ``token_refused``: worth one repeat with a new token."""
 
     entry: ErrorEntry
@@ -127,64 +127,64 @@ class Verdict:
     token_refused: bool = False
 
 
-def of_fault(fault: Fault) -> Verdict:
+def of_fault(fault: Fault) -> AnswerVerdict:
     """What a SOAP fault means."""
     code, text = fault.api_code, fault.text
     if texts.address_refused(text):
-        return Verdict(registry.CMT_ADDRESS_REFUSED)
+        return AnswerVerdict(registry.CMT_ADDRESS_REFUSED)
     if code == _BAD_LOGIN:
-        return Verdict(registry.CMT_AUTH, token_refused=True)
+        return AnswerVerdict(registry.CMT_AUTH, token_refused=True)
     if code in _FAULT_CODES:
-        return Verdict(_FAULT_CODES[code])
+        return AnswerVerdict(_FAULT_CODES[code])
     if code is None and (fault.code in TOKEN_FAULTS or fault.code in _CLIENT_FAULTS):
         return _of_refusal(fault)
     passing = texts.passing(text)
     if passing in (registry.CMT_ROW_CONTENTION, registry.CMT_RATE_LIMITED, registry.CMT_BLOCKED):
-        return Verdict(passing)
+        return AnswerVerdict(passing)
     if texts.permission_failed(text):
-        return Verdict(registry.CMT_PERMISSION)
+        return AnswerVerdict(registry.CMT_PERMISSION)
     if fault.code in TOKEN_FAULTS:
-        return Verdict(registry.CMT_AUTH, token_refused=True)
+        return AnswerVerdict(registry.CMT_AUTH, token_refused=True)
     if fault.code in _CLIENT_FAULTS and passing is None:
-        return Verdict(registry.CMT_CLIENT_FAULT)
-    return Verdict(registry.CMT_SERVER_FAULT, outcome_unknown=code not in _NOT_PROCESSED)
+        return AnswerVerdict(registry.CMT_CLIENT_FAULT)
+    return AnswerVerdict(registry.CMT_SERVER_FAULT, outcome_unknown=code not in _NOT_PROCESSED)
 
 
-def _of_refusal(fault: Fault) -> Verdict:
+def _of_refusal(fault: Fault) -> AnswerVerdict:
     """A fault without detail that says that the caller is to blame: for its token, its rights or its request."""
     text = fault.text
     if texts.bad_token(text):
-        return Verdict(registry.CMT_AUTH, token_refused=True)
+        return AnswerVerdict(registry.CMT_AUTH, token_refused=True)
     if texts.no_right(text):
-        return Verdict(registry.CMT_PERMISSION, token_refused=True)
+        return AnswerVerdict(registry.CMT_PERMISSION, token_refused=True)
     if fault.code in TOKEN_FAULTS:
-        return Verdict(registry.CMT_AUTH, token_refused=True)
+        return AnswerVerdict(registry.CMT_AUTH, token_refused=True)
     if (entry := texts.passing(text)) is not None:
-        return Verdict(entry, outcome_unknown=entry is registry.CMT_BUSY)
-    return Verdict(registry.CMT_CLIENT_FAULT)
+        return AnswerVerdict(entry, outcome_unknown=entry is registry.CMT_BUSY)
+    return AnswerVerdict(registry.CMT_CLIENT_FAULT)
 
 
-def of_status(status: int, body: bytes = b"") -> Verdict:
+def of_status(status: int, body: bytes = b"") -> AnswerVerdict:
     """What an HTTP answer means that carries no SOAP message."""
     if status >= 400 and texts.account_blocked(body):
-        return Verdict(registry.CMT_BLOCKED)
+        return AnswerVerdict(registry.CMT_BLOCKED)
     match status:
         case 401:
-            return Verdict(registry.CMT_AUTH, token_refused=True)
+            return AnswerVerdict(registry.CMT_AUTH, token_refused=True)
         case 429:
-            return Verdict(registry.CMT_RATE_LIMITED)
+            return AnswerVerdict(registry.CMT_RATE_LIMITED)
         case 403 | 404 | 405 | 407 | 410:
-            return Verdict(registry.CMT_ENDPOINT)
+            return AnswerVerdict(registry.CMT_ENDPOINT)
         case 408:
-            return Verdict(registry.CMT_TIMEOUT, outcome_unknown=True)
+            return AnswerVerdict(registry.CMT_TIMEOUT, outcome_unknown=True)
         case _ if 300 <= status < 400:
-            return Verdict(registry.CMT_ENDPOINT)
+            return AnswerVerdict(registry.CMT_ENDPOINT)
         case _ if 400 <= status < 500:
-            return Verdict(registry.CMT_HTTP_REFUSED)
+            return AnswerVerdict(registry.CMT_HTTP_REFUSED)
         case _ if status >= 500:
-            return Verdict(registry.CMT_UNAVAILABLE, outcome_unknown=True)
+            return AnswerVerdict(registry.CMT_UNAVAILABLE, outcome_unknown=True)
         case _:
-            return Verdict(registry.CMT_MALFORMED, outcome_unknown=True)
+            return AnswerVerdict(registry.CMT_MALFORMED, outcome_unknown=True)
 
 
 def of_row(error_code: int | None, said: tuple[str, ...], *, column_errors: bool) -> ErrorEntry:
@@ -224,33 +224,33 @@ def unfinished(error_code: int | None) -> bool:
     return error_code in _UNFINISHED
 
 
-def of_retrieve(overall_status: str) -> Verdict:
+def of_retrieve(overall_status: str) -> AnswerVerdict:
     """What an OverallStatus other than OK and MoreDataAvailable means: a Retrieve puts its error text there.
 
     A read may be repeated without harm, so it is given up for good only where the text says that it can never work.
     """
     if texts.contention(overall_status):
-        return Verdict(registry.CMT_ROW_CONTENTION)
+        return AnswerVerdict(registry.CMT_ROW_CONTENTION)
     if "continuerequest does not exist" in overall_status.casefold():
-        return Verdict(registry.CMT_RETRIEVE_EXPIRED)
+        return AnswerVerdict(registry.CMT_RETRIEVE_EXPIRED)
     if texts.address_refused(overall_status):
-        return Verdict(registry.CMT_ADDRESS_REFUSED)
+        return AnswerVerdict(registry.CMT_ADDRESS_REFUSED)
     if texts.bad_token(overall_status):
-        return Verdict(registry.CMT_AUTH, token_refused=True)
+        return AnswerVerdict(registry.CMT_AUTH, token_refused=True)
     if texts.no_right(overall_status):
-        return Verdict(registry.CMT_PERMISSION)
+        return AnswerVerdict(registry.CMT_PERMISSION)
     if texts.wrong_request(overall_status):
-        return Verdict(registry.CMT_RETRIEVE_ERROR)
-    return Verdict(texts.passing(overall_status) or registry.CMT_RETRIEVE_FAILED)
+        return AnswerVerdict(registry.CMT_RETRIEVE_ERROR)
+    return AnswerVerdict(texts.passing(overall_status) or registry.CMT_RETRIEVE_FAILED)
 
 
-def of_no_results(overall_status: str) -> Verdict:
+def of_no_results(overall_status: str) -> AnswerVerdict:
     """What the answer to a write means that has no result for any row."""
     if texts.address_refused(overall_status):
-        return Verdict(registry.CMT_ADDRESS_REFUSED)
+        return AnswerVerdict(registry.CMT_ADDRESS_REFUSED)
     if texts.bad_token(overall_status):
-        return Verdict(registry.CMT_AUTH, token_refused=True)
+        return AnswerVerdict(registry.CMT_AUTH, token_refused=True)
     if texts.no_right(overall_status):
-        return Verdict(registry.CMT_PERMISSION)
+        return AnswerVerdict(registry.CMT_PERMISSION)
     entry = texts.passing(overall_status) or registry.CMT_MALFORMED
-    return Verdict(entry, outcome_unknown=True)
+    return AnswerVerdict(entry, outcome_unknown=True)

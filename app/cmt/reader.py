@@ -31,7 +31,7 @@ _PARSER = etree.XMLParser(
 _DIGITS_MOST = 9
 
 
-class Unreadable(Exception):
+class UnreadableAnswer(Exception):
     """The body is not the expected SOAP message; the text says why without quoting it."""
 
 
@@ -129,16 +129,16 @@ def read_objects_answer(body: bytes) -> RetrieveAnswer | Fault:
 def _payload(body: bytes, expected: str) -> etree._Element | Fault:
     root = _root(body)
     if _local(root) != "Envelope":
-        raise Unreadable("the answer is XML, but no SOAP envelope")
+        raise UnreadableAnswer("the answer is XML, but no SOAP envelope")
     soap_body = _child(root, "Body")
     payload = next(_elements(soap_body), None) if soap_body is not None else None
     if payload is None:
-        raise Unreadable("the answer's SOAP body is empty")
+        raise UnreadableAnswer("the answer's SOAP body is empty")
     name = _local(payload)
     if name == "Fault":
         return _fault(payload)
     if name != expected:
-        raise Unreadable(f"the answer is not a {expected}")
+        raise UnreadableAnswer(f"the answer is not a {expected}")
     return payload
 
 
@@ -154,7 +154,7 @@ def _root(body: bytes) -> etree._Element:
         except etree.XMLSyntaxError:
             pass
     # The parser's own words quote the document.
-    raise Unreadable("the answer is not well-formed XML")
+    raise UnreadableAnswer("the answer is not well-formed XML")
 
 
 def _fault(element: etree._Element) -> Fault:

@@ -8,9 +8,9 @@ from functools import lru_cache
 from typing import TypeVar
 
 from app.cmt.errors import (
+    AnswerVerdict,
     CallError,
     Fault,
-    Verdict,
     of_fault,
     of_no_results,
     of_retrieve,
@@ -25,7 +25,7 @@ from app.cmt.reader import (
     ColumnError,
     RetrieveAnswer,
     RowAnswer,
-    Unreadable,
+    UnreadableAnswer,
     read_objects_answer,
     read_retrieve_answer,
     read_write_answer,
@@ -69,7 +69,7 @@ class NoResult(Exception):
     """An answer without results. ``detail`` is not masked yet, so this must not leave the client."""
 
     def __init__(
-        self, verdict: Verdict, detail: str, retry_after: float | None = None, late_seconds: float = 0.0
+        self, verdict: AnswerVerdict, detail: str, retry_after: float | None = None, late_seconds: float = 0.0
     ) -> None:
         super().__init__(verdict.entry.code)
         self.verdict = verdict
@@ -131,7 +131,7 @@ def write_results(answer: Answer, operation: str, masked: Mask) -> list[RowResul
         found.setdefault(position if row.ordinal is None else row.ordinal, row)
     results = [_result(ordinal, found.get(ordinal), operation, masked) for ordinal in ordinals]
     if all(result.code == registry.CMT_RATE_LIMITED.code for result in results):
-        raise NoResult(Verdict(registry.CMT_RATE_LIMITED), parsed.rows[0].message, answer.retry_after)
+        raise NoResult(AnswerVerdict(registry.CMT_RATE_LIMITED), parsed.rows[0].message, answer.retry_after)
     return results
 
 
@@ -149,18 +149,18 @@ def retrieve_page(answer: Answer, consumer_id: str, table: DataExtension) -> Pag
     for row in rows:
         owner = row.get(CONSUMER_ID_COLUMN)
         if owner is None:
-            raise NoResult(Verdict(registry.CMT_MALFORMED), f"A row has no {CONSUMER_ID_COLUMN}.")
+            raise NoResult(AnswerVerdict(registry.CMT_MALFORMED), f"A row has no {CONSUMER_ID_COLUMN}.")
         if not same_key_text(owner, consumer_id):
-            raise NoResult(Verdict(registry.CMT_FOREIGN_ROWS), "")
+            raise NoResult(AnswerVerdict(registry.CMT_FOREIGN_ROWS), "")
         other_spelling = other_spelling or owner != consumer_id
         for column in table.primary_key:
             if column not in row:
-                raise NoResult(Verdict(registry.CMT_MALFORMED), f"A row has no {column}.")
+                raise NoResult(AnswerVerdict(registry.CMT_MALFORMED), f"A row has no {column}.")
             if (character := stand_in_of(row[column] or "")) is not None:
                 where = f"A row that is held has {character} in its key (column {column}), so it cannot be addressed"
-                raise NoResult(Verdict(registry.CMT_NOT_XML_TEXT), f"{where}: delete it in Marketing Cloud.")
+                raise NoResult(AnswerVerdict(registry.CMT_NOT_XML_TEXT), f"{where}: delete it in Marketing Cloud.")
     if other_spelling:
-        raise NoResult(Verdict(registry.CMT_CONSUMER_SPELLING), "")
+        raise NoResult(AnswerVerdict(registry.CMT_CONSUMER_SPELLING), "")
     return Page(rows, parsed.request_id if parsed.overall_status == MORE else None)
 
 
@@ -179,10 +179,10 @@ def _retrieved(answer: Answer, read: Callable[[bytes], RetrieveAnswer | Fault]) 
     status = parsed.overall_status
     if status not in ("OK", MORE):
         if not status:
-            raise NoResult(Verdict(registry.CMT_MALFORMED), "OverallStatus is missing.")
+            raise NoResult(AnswerVerdict(registry.CMT_MALFORMED), "OverallStatus is missing.")
         raise NoResult(of_retrieve(status), f"OverallStatus: {status}", answer.retry_after)
     if status == MORE and not parsed.request_id:
-        raise NoResult(Verdict(registry.CMT_MALFORMED), "MoreDataAvailable without a RequestID.")
+        raise NoResult(AnswerVerdict(registry.CMT_MALFORMED), "MoreDataAvailable without a RequestID.")
     return parsed
 
 
@@ -196,7 +196,7 @@ def _parse(answer: Answer, read: Callable[[bytes], _Parsed | Fault]) -> _Parsed:
         raise NoResult(of_status(429, answer.body), "HTTP 429.", answer.retry_after)
     try:
         parsed = read(answer.body)
-    except Unreadable as problem:
+    except UnreadableAnswer as problem:
         verdict = of_status(answer.status, answer.body)
         detail = f"{problem}." if answer.status == 200 else f"HTTP {answer.status}."
         raise NoResult(verdict, detail, answer.retry_after) from None

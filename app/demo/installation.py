@@ -32,7 +32,7 @@ _T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
-class Worker:
+class DemoWorker:
     """A running worker and its API."""
 
     child: ChildProcess
@@ -48,7 +48,7 @@ class Installation:
 
     def __init__(self, broker: Broker, children: ChildProcesses, environment: Mapping[str, str], folder: Path) -> None:
         self.broker = broker
-        self.workers: list[Worker] = []
+        self.workers: list[DemoWorker] = []
         # Not read from the environment, which may speak of another Kafka.
         self.kafka = KafkaSettings.model_construct(
             bootstrap_servers=broker.bootstrap_servers, session_timeout_seconds=float(SESSION_SECONDS)
@@ -104,7 +104,7 @@ class Installation:
                 index = self.workers.index(taken.worker)
                 self.workers[index] = self._start_worker(http, index + 1, 0)
 
-    def living(self) -> list[Worker]:
+    def living(self) -> list[DemoWorker]:
         """The workers that run."""
         return [worker for worker in self.workers if worker.child.exit_code is None]
 
@@ -129,14 +129,14 @@ class Installation:
                 f"{begin}{child.name} {how_it_ended(child.exit_code)}. Its log ends with:\n{child.log_tail()}"
             )
 
-    def _start_worker(self, http: aiohttp.ClientSession, number: int, web_port: int) -> Worker:
+    def _start_worker(self, http: aiohttp.ClientSession, number: int, web_port: int) -> DemoWorker:
         port = web_port or free_port()
         name = f"worker {number}"
         variables = worker_variables(
             self.broker.bootstrap_servers, self._simulator_variables, port, self._folder / f"data-{number}"
         )
         child = self._children.start(name, ["worker"], {**self._environment, **variables, **self._worker_variables})
-        return Worker(child, WorkerClient(http, f"http://{HOST}:{port}"), port)
+        return DemoWorker(child, WorkerClient(http, f"http://{HOST}:{port}"), port)
 
     async def _until_ready(self) -> None:
         deadline = time.monotonic() + START_SECONDS
@@ -164,7 +164,7 @@ class Installation:
 
 
 class _PortTaken(Exception):
-    def __init__(self, worker: Worker) -> None:
+    def __init__(self, worker: DemoWorker) -> None:
         super().__init__()
         self.worker = worker
 

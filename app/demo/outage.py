@@ -16,7 +16,7 @@ from app.demo.options import DemoOptions
 from app.demo.outage_findings import OutageFindings, because_of_the_outage
 from app.demo.outage_plan import OutagePlan, outage_rules
 from app.demo.outage_story import Look, OutageIncident, OutageStory
-from app.demo.progress import Snapshot
+from app.demo.progress import ProgressSnapshot
 from app.demo.show import Show
 from app.kafka.admin import KafkaAccessError
 from app.profile.samples.samples import sample_events
@@ -45,7 +45,7 @@ class Outage:
     async def advance(
         self,
         now: float,
-        snapshot: Snapshot,
+        snapshot: ProgressSnapshot,
         breakers: Mapping[str, bool | None],
         all_settled: bool,
         simulator: SimulatorClient,

@@ -13,7 +13,7 @@ RATE_SECONDS = 3.0
 
 
 @dataclass(frozen=True, slots=True)
-class Snapshot:
+class ProgressSnapshot:
     """Everything that is shown. ``sent``: events handed to Kafka; ``wanted``: events that the demo publishes.
 
     ``breakers_open``: of how many workers the circuit breaker is open. ``backlog``: whether what waits is of interest.

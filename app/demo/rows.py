@@ -39,7 +39,7 @@ class _Consumer:
 
 
 @dataclass(frozen=True, slots=True)
-class Expectation:
+class ExpectedRows:
     """``rows`` of the ``consumers`` whose rows are known; ``left_out``: how many consumers' are not."""
 
     rows: Rows
@@ -58,7 +58,7 @@ class RowCheck:
 
 def expect(
     events: Iterable[ProfileEvent], outcome_of: Callable[[str], Outcome | None], catalog: Catalog
-) -> Expectation:
+) -> ExpectedRows:
     """What all ``events``, in their order, must have led to. ``outcome_of``: by event ID; None = not known."""
     consumers: dict[str, _Consumer] = {}
     for event in events:
@@ -69,10 +69,10 @@ def expect(
         entity: {key: row for consumer in known.values() for key, row in consumer.rows.get(entity, {}).items()}
         for entity in EntityType
     }
-    return Expectation(rows, frozenset(known), len(consumers) - len(known))
+    return ExpectedRows(rows, frozenset(known), len(consumers) - len(known))
 
 
-def compare(expected: Expectation, held: Mapping[EntityType, Sequence[TextRow]], catalog: Catalog) -> RowCheck:
+def compare(expected: ExpectedRows, held: Mapping[EntityType, Sequence[TextRow]], catalog: Catalog) -> RowCheck:
     """Rows of known consumers, expected or held; values as the wire carries them."""
     checked, problems = 0, []
     for entity in EntityType:

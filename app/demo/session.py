@@ -24,7 +24,7 @@ from app.demo.options import DemoOptions
 from app.demo.outage import Outage
 from app.demo.outage_findings import OutageFindings, outage_problems, outage_report, outage_summary
 from app.demo.processes import ChildProcesses, ended_from_outside, how_it_ended
-from app.demo.progress import Patience, Rate, Snapshot, all_settled, most_advanced
+from app.demo.progress import Patience, ProgressSnapshot, Rate, all_settled, most_advanced
 from app.demo.publishing import Publishing
 from app.demo.show import Show
 from app.demo.totals import Findings, problems, report
@@ -183,9 +183,9 @@ class Session:
         self._totals = most_advanced([*answers, self._totals])
         return answers
 
-    def _snapshot(self, now: float) -> Snapshot:
+    def _snapshot(self, now: float) -> ProgressSnapshot:
         rate = self._calls.observe(now, self._stats.calls)
-        return Snapshot(
+        return ProgressSnapshot(
             wanted=self._options.events,
             sent=self._sent,
             totals=self._totals,

@@ -12,7 +12,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from app.demo.progress import Snapshot
+from app.demo.progress import ProgressSnapshot
 
 # Without a terminal: between two lines.
 LINE_SECONDS = 3.0
@@ -82,7 +82,7 @@ class Show:
             finally:
                 self._live = None
 
-    def update(self, snapshot: Snapshot, now: float, *, last: bool = False) -> None:
+    def update(self, snapshot: ProgressSnapshot, now: float, *, last: bool = False) -> None:
         """Show how far it is. ``now`` in seconds; ``last``: also when the last line was a moment ago."""
         if self._live is not None:
             self._live.update(table(snapshot), refresh=True)
@@ -94,7 +94,7 @@ class Show:
             self.say(text)
 
 
-def line(snapshot: Snapshot) -> str:
+def line(snapshot: ProgressSnapshot) -> str:
     """Everything that matters, in 80 columns as long as there are no more than thousands of events."""
     totals = snapshot.totals
     if snapshot.backlog:
@@ -106,7 +106,7 @@ def line(snapshot: Snapshot) -> str:
     )
 
 
-def _backlog_line(snapshot: Snapshot) -> str:
+def _backlog_line(snapshot: ProgressSnapshot) -> str:
     totals = snapshot.totals
     pace = "breaker open" if snapshot.breakers_open else f"{snapshot.calls_per_second:.0f} calls/s"
     return (
@@ -115,7 +115,7 @@ def _backlog_line(snapshot: Snapshot) -> str:
     )
 
 
-def table(snapshot: Snapshot) -> Group:
+def table(snapshot: ProgressSnapshot) -> Group:
     """The live table."""
     totals = snapshot.totals
     grid = Table.grid(padding=(0, 2, 0, 0))

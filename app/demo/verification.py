@@ -8,7 +8,7 @@ from app.demo.clients import SimulatorClient, Totals
 from app.demo.dead_letters import DeadLetters
 from app.demo.failed import DemoFailed
 from app.demo.outcomes import OutcomesUnreadable, published_events, read_outcomes
-from app.demo.rows import Expectation, compare, expect
+from app.demo.rows import ExpectedRows, compare, expect
 from app.demo.totals import Findings
 from app.profile.entities import Catalog, EntityType
 from app.profile.samples.samples import sample_events
@@ -50,7 +50,7 @@ async def verify(
     )
 
 
-def _expect(events: int, seed: int, totals: Totals, kafka: KafkaSettings, catalog: Catalog) -> Expectation:
+def _expect(events: int, seed: int, totals: Totals, kafka: KafkaSettings, catalog: Catalog) -> ExpectedRows:
     consumers = {event.consumer_id for event in sample_events(events, seed)}
     outcome_of = read_outcomes(kafka, consumers, totals, events)
     return expect(published_events(events, seed, catalog), outcome_of, catalog)

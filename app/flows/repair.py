@@ -10,8 +10,8 @@ from app.cmt.errors import CallFailed
 from app.delivery.errors import CMT_ROW_ERROR
 from app.profile.diff import EntityRow
 from app.profile.entities import Catalog
-from app.profile.holdings.drift import Comparison
-from app.profile.holdings.findings import Action, Write
+from app.profile.holdings.drift import RowComparison
+from app.profile.holdings.findings import Action, RepairWrite
 from app.profile.keys import batches, identity, key_of
 
 NOT_SENT = "not sent: one before it failed"
@@ -19,14 +19,14 @@ DRY_RUN = "not sent: SYNC_DRY_RUN"
 
 
 async def repair(
-    needed: Comparison, client: CmtClient, tables: Catalog, *, batch_size: int, dry_run: bool
-) -> tuple[Write, ...]:
+    needed: RowComparison, client: CmtClient, tables: Catalog, *, batch_size: int, dry_run: bool
+) -> tuple[RepairWrite, ...]:
     """Send what a comparison needs, ``batch_size`` rows a call at most; raises nothing that a call may raise.
 
     Order as in an UPDATE: rows whose key is spelled otherwise go first, then the parent is posted, then entity rows,
     then what is too much goes, the parent row last. After a failure nothing of the later kinds is sent.
     """
-    done: list[Write] = []
+    done: list[RepairWrite] = []
     for action, rows in _stages(needed):
         if dry_run or any(write.problem for write in done):
             done += [_write(action, row, tables, DRY_RUN if dry_run else NOT_SENT) for row in rows]
@@ -36,7 +36,7 @@ async def repair(
     return tuple(done)
 
 
-def _stages(needed: Comparison) -> Iterator[tuple[Action, Sequence[EntityRow]]]:
+def _stages(needed: RowComparison) -> Iterator[tuple[Action, Sequence[EntityRow]]]:
     """Parent and entity rows apart: the one must stand before, and go after, the others."""
     yield "delete", needed.delete_first
     yield "upsert", [row for row in needed.upserts if row[0].is_parent]
@@ -45,7 +45,7 @@ def _stages(needed: Comparison) -> Iterator[tuple[Action, Sequence[EntityRow]]]:
     yield "delete", [row for row in needed.delete_last if row[0].is_parent]
 
 
-async def _send(action: Action, rows: Sequence[EntityRow], client: CmtClient, tables: Catalog) -> list[Write]:
+async def _send(action: Action, rows: Sequence[EntityRow], client: CmtClient, tables: Catalog) -> list[RepairWrite]:
     call = client.upsert if action == "upsert" else client.delete
     writes = [_write(action, row, tables) for row in rows]
     try:
@@ -58,6 +58,6 @@ async def _send(action: Action, rows: Sequence[EntityRow], client: CmtClient, ta
     ]
 
 
-def _write(action: Action, row: EntityRow, tables: Catalog, problem: str | None = None) -> Write:
+def _write(action: Action, row: EntityRow, tables: Catalog, problem: str | None = None) -> RepairWrite:
     entity, values = row
-    return Write(action, entity, key_of(values, tables[entity]), problem)
+    return RepairWrite(action, entity, key_of(values, tables[entity]), problem)

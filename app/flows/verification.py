@@ -34,7 +34,7 @@ from app.kafka.admin import KafkaAccessError
 from app.kafka.topic_reader import SettledEvents
 from app.profile.entities import Catalog, EntityType, Row
 from app.profile.event import Operation, ProfileEvent, read_event, unknown_market
-from app.profile.holdings.drift import Comparison, Held, compare
+from app.profile.holdings.drift import Held, RowComparison, compare
 from app.profile.holdings.expected_state import (
     NOT_IN_KAFKA,
     Expectation,
@@ -44,7 +44,7 @@ from app.profile.holdings.expected_state import (
     failed_since,
     only_failed,
 )
-from app.profile.holdings.findings import Finding, Status
+from app.profile.holdings.findings import DriftFinding, Status
 from app.profile.keys import folded, same_key_text, spellings
 from app.readmodels import ReadModels, ReadModelUnavailable
 from app.settings import CmtSettings, KafkaSettings
@@ -97,9 +97,9 @@ class _Subject:
     def offset(self) -> int:
         return -1 if self.state.full is None else self.state.full.offset
 
-    def found(self, status: Status, note: str | None = None, *, in_part: bool = False) -> Finding:
+    def found(self, status: Status, note: str | None = None, *, in_part: bool = False) -> DriftFinding:
         event = None if self.state.full is None else self.state.full.event_id
-        return Finding(self.consumer_id, self.partition, event, status, note, in_part)
+        return DriftFinding(self.consumer_id, self.partition, event, status, note, in_part)
 
 
 async def verify(
@@ -112,8 +112,8 @@ async def verify(
     since_ms: int | None = None,
     mend: Repair | None = None,
     on_total: Callable[[int], object] = lambda number: None,
-    on_finding: Callable[[Finding], object] = lambda finding: None,
-) -> list[Finding]:
+    on_finding: Callable[[DriftFinding], object] = lambda finding: None,
+) -> list[DriftFinding]:
     """Verify one consumer, or all, or those with an event settled since a time (ms since 1970); repair with ``mend``.
 
     Consumers that were never seen have no finding.
@@ -134,7 +134,7 @@ async def verify(
             await markets.learn_types()
             places = run.places([consumer_id] if consumer_id is not None else known, since_ms)
             on_total(len(places))
-            findings: list[Finding] = []
+            findings: list[DriftFinding] = []
             for start in range(0, len(places), CHUNK):
                 try:
                     findings += await run.chunk(places[start : start + CHUNK], on_finding)
@@ -142,7 +142,7 @@ async def verify(
                     if not findings:
                         raise
                     # What was found, and written, must still be told.
-                    rest = [Finding(name, p, None, Status.ERROR, str(error)) for p, _, name in places[start:]]
+                    rest = [DriftFinding(name, p, None, Status.ERROR, str(error)) for p, _, name in places[start:]]
                     return findings + rest
             return findings
 
@@ -181,7 +181,9 @@ class Verifier:
             if since_ms is None or _settled_ms(subject.state) >= since_ms
         )
 
-    async def chunk(self, places: list[tuple[int, int, str]], on_finding: Callable[[Finding], object]) -> list[Finding]:
+    async def chunk(
+        self, places: list[tuple[int, int, str]], on_finding: Callable[[DriftFinding], object]
+    ) -> list[DriftFinding]:
         """Verify some consumers whose events lie near each other."""
         # Again: they may have moved on since the places were listed.
         subjects = [subject for subject in (self._subject(name) for _, _, name in places) if subject is not None]
@@ -195,7 +197,7 @@ class Verifier:
             records |= {(partition, offset): record for offset, record in found.items()}
         parked = self._parked()
 
-        async def one(subject: _Subject) -> Finding:
+        async def one(subject: _Subject) -> DriftFinding:
             async with self._slots:
                 finding = await self._verify(subject, records.get((subject.partition, subject.offset)), parked)
             on_finding(finding)
@@ -210,7 +212,7 @@ class Verifier:
 
     async def _verify(
         self, subject: _Subject, record: SourceRecord | None, parked: Mapping[str, list[tuple[int, int]]]
-    ) -> Finding:
+    ) -> DriftFinding:
         if why := self._pending(subject, parked):
             return subject.found(Status.PENDING, why)
         event, problem = self._event(subject, record)
@@ -251,7 +253,7 @@ class Verifier:
             market.account.failed(failed)
             return subject.found(Status.ERROR, str(failed))
 
-    async def _after_failures(self, subject: _Subject, market: Market) -> Finding:
+    async def _after_failures(self, subject: _Subject, market: Market) -> DriftFinding:
         """A consumer of whom there are none but failed events: missing, unless a part of it was written."""
         try:
             await market.account.ready()
@@ -283,8 +285,8 @@ class Verifier:
         return found
 
     async def _mended(
-        self, finding: Finding, subject: _Subject, comparison: Comparison, expected: Expectation, market: Market
-    ) -> Finding:
+        self, finding: DriftFinding, subject: _Subject, comparison: RowComparison, expected: Expectation, market: Market
+    ) -> DriftFinding:
         if self.mend is None:
             return finding
         size, dry_run = self.mend.batch_size, self.mend.dry_run
@@ -316,7 +318,7 @@ class Verifier:
 
     # Rows
 
-    async def _compare(self, subject: _Subject, expected: Expectation, market: Market) -> Comparison:
+    async def _compare(self, subject: _Subject, expected: Expectation, market: Market) -> RowComparison:
         held = await self._held(market, subject.consumer_id)
         return compare(held, expected, subject.consumer_id, market.tables)
 
@@ -364,7 +366,7 @@ class Verifier:
             return FAILED
         return None
 
-    async def _moved_on(self, subject: _Subject) -> Finding | None:
+    async def _moved_on(self, subject: _Subject) -> DriftFinding | None:
         """Why a consumer cannot be judged now, after everything has been read once more; None: it can."""
         try:
             if not await self._fresh():

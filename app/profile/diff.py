@@ -18,7 +18,7 @@ EntityRow = tuple[EntityType, Row]
 
 
 @dataclass(frozen=True, slots=True)
-class Difference:
+class RowDifference:
     """What has to be done, in writing order; ``upserts`` and ``right`` together are the wanted rows.
 
     right: rows that are held as they are wanted.
@@ -40,7 +40,7 @@ class Difference:
 
 def diff(
     held: Mapping[EntityType, Sequence[Row]], wanted: Sequence[EntityRow], catalog: Catalog, *, anew: bool = False
-) -> Difference:
+) -> RowDifference:
     """Compare all rows of a consumer.
 
     A column that a wanted row does not name is left alone, as an upsert leaves it alone; but see ``anew``. A parent row
@@ -62,7 +62,7 @@ def diff(
         )
         for entity in EntityType
     ]
-    return Difference(
+    return RowDifference(
         upserts=tuple(row for part in parts for row in part.upserts),
         right=tuple(row for part in parts for row in part.right),
         respelled=tuple(key for part in parts for key in part.respelled),
@@ -77,7 +77,7 @@ def same_row(held: Row, wanted: Row, table: DataExtension) -> bool:
 
 def _diff_of(
     entity: EntityType, table: DataExtension, held: Sequence[Row], wanted: Sequence[Row], *, anew: bool
-) -> Difference:
+) -> RowDifference:
     candidates: dict[Key, list[Row]] = {}
     for row in held:
         candidates.setdefault(_loose_key(row, table), []).append(row)
@@ -104,7 +104,7 @@ def _diff_of(
         of_these = (row for row in unlisted if (_loose_key(row, table) in doubtful) is respelled)
         return tuple((entity, table.key_of(row)) for row in of_these)
 
-    return Difference(
+    return RowDifference(
         upserts=tuple(upserts), right=tuple(right), respelled=keys(respelled=True), vanished=keys(respelled=False)
     )
 

@@ -42,9 +42,9 @@ offset is the same only in the same spelling: the server's time zone is UTC-6 or
 different instants could look alike.
 
 What is returned has no kind of its own: "True" is the same as true and is not the same as "true". So a form that can be
-hashed exists only together with the ``Kind`` of the wanted value: ``form(held, kind) == form(wanted, kind)`` exactly
-where ``same(held, wanted)``. Of a date it takes in how it is written, because each of two spellings of one moment is
-the same as "9/21/2026 2:05:00 PM", and neither the same as the other. The rare spellings are ``UNCHECKED``.
+hashed exists only together with the ``ValueKind`` of the wanted value: ``form(held, kind) == form(wanted, kind)``
+exactly where ``same(held, wanted)``. Of a date it takes in how it is written, because each of two spellings of one
+moment is the same as "9/21/2026 2:05:00 PM", and neither the same as the other. The rare spellings are ``UNCHECKED``.
 """
 
 from __future__ import annotations
@@ -198,7 +198,7 @@ def same(held: Scalar, wanted: Scalar) -> bool:
     return _iso_time(text) is not None and _iso_time(text) == _us_time(there)
 
 
-class Kind(IntEnum):
+class ValueKind(IntEnum):
     """What a wanted value is, as far as ``same`` tells values apart. The numbers stand in consumers' records."""
 
     UNNAMED = 0  # no value: the column is not named
@@ -212,12 +212,18 @@ class Kind(IntEnum):
 
 
 # Looking a member up in its class costs more than all else that is done for a text.
-_TEXT, _BOOLEAN, _NUMERIC, _DATE, _TIME = Kind.TEXT, Kind.BOOLEAN, Kind.NUMBER, Kind.DATE, Kind.TIME
+_TEXT, _BOOLEAN, _NUMERIC, _DATE, _TIME = (
+    ValueKind.TEXT,
+    ValueKind.BOOLEAN,
+    ValueKind.NUMBER,
+    ValueKind.DATE,
+    ValueKind.TIME,
+)
 # Characters of 2026-09-21, 2026-09-21T14:05:00 and 2026-09-21T14:05:00Z, which is the same in that spelling only.
 _OF_DATE, _OF_TIME, _WITH_ZULU = 10, 19, 20
 
 
-def wanted_form(value: Scalar) -> tuple[Kind, str]:
+def wanted_form(value: Scalar) -> tuple[ValueKind, str]:
     """The kind of a value that an event wants, and its ``form``.
 
     Runs for every value of every event: what is written out here spares the patterns, which cost ten times as much.
@@ -246,11 +252,13 @@ def wanted_form(value: Scalar) -> tuple[Kind, str]:
     return kind, form(value, kind)
 
 
-def form(value: Scalar, kind: Kind) -> str:
+def form(value: Scalar, kind: ValueKind) -> str:
     """The one form of all values that are the same as each other when one of this kind is wanted; see above.
 
-    >>> form("1.50", Kind.NUMBER) == form(1.5, Kind.NUMBER), form("1.50", Kind.TEXT) == form("1.5", Kind.TEXT)
-    (True, False)
+    >>> form("1.50", ValueKind.NUMBER) == form(1.5, ValueKind.NUMBER)
+    True
+    >>> form("1.50", ValueKind.TEXT) == form("1.5", ValueKind.TEXT)
+    False
     """
     text = as_text(value) or ""
     # The first character keeps a form from being read as that of another text.
@@ -270,7 +278,7 @@ def alike(one: Scalar, other: Scalar) -> bool:
     return _loosely(as_text(one) or "") == _loosely(as_text(other) or "")
 
 
-def _kind_of_time(text: str) -> Kind:
+def _kind_of_time(text: str) -> ValueKind:
     if _iso_time(text) is None:
         return _TEXT
     match len(text), text[10:11]:
@@ -279,9 +287,9 @@ def _kind_of_time(text: str) -> Kind:
         case 19, "T":
             return _TIME
         case 19, " ":
-            return Kind.SPACED_TIME
+            return ValueKind.SPACED_TIME
         case _:
-            return Kind.UNCHECKED
+            return ValueKind.UNCHECKED
 
 
 def _loosely(text: str) -> str:

@@ -19,7 +19,7 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True)
-class Unreadable:
+class UnreadableRecord:
     """A record that was skipped. ``reason`` names no content."""
 
     topic: str
@@ -29,7 +29,7 @@ class Unreadable:
 
 
 @dataclass(slots=True)
-class Batch:
+class ReadBatch:
     """Changes by key, and how far they bring us (``positions``: the next offset to read). ``documents`` are those of
     closed days, see ``app/delivery/closed_days.py``.
 
@@ -42,7 +42,7 @@ class Batch:
     partitions: dict[tuple[int, int], Change] = field(default_factory=dict)
     documents: dict[bytes, Change] = field(default_factory=dict)
     consumers: dict[tuple[int, int, str], Change] = field(default_factory=dict)
-    unreadable: list[Unreadable] = field(default_factory=list)
+    unreadable: list[UnreadableRecord] = field(default_factory=list)
     records: int = 0
 
     def add(self, topic: str, partition: int, offset: int, key: bytes | None, value: bytes | None) -> None:
@@ -64,7 +64,7 @@ class Batch:
                     ConsumerState.decode(value)
                 self.consumers[number, epoch, consumer_id] = Change(offset, value)
         except StateError as error:
-            self.unreadable.append(Unreadable(topic, partition, offset, str(error)))
+            self.unreadable.append(UnreadableRecord(topic, partition, offset, str(error)))
 
     def reached(self, topic: str, partition: int, position: int) -> None:
         """Note that everything below ``position`` was read, though no record may stand right before it."""

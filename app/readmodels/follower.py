@@ -16,7 +16,7 @@ from confluent_kafka.admin import AdminClient
 from app.delivery.record import TopicPartition
 from app.kafka.admin import Admin
 from app.kafka.clients import consumer_config
-from app.readmodels.batch import Batch
+from app.readmodels.batch import ReadBatch
 from app.readmodels.progress import Progress
 from app.readmodels.state_topics import REQUEST_SECONDS, TopicFacts, identities, inspect, offsets
 from app.readmodels.store import Store
@@ -168,8 +168,8 @@ class Follower:
                 "are lost; what is known is kept meanwhile"
             )
 
-    def _gather(self, consumer: Consumer) -> Batch:
-        batch = Batch(self._kafka.state_topic)
+    def _gather(self, consumer: Consumer) -> ReadBatch:
+        batch = ReadBatch(self._kafka.state_topic)
         first = consumer.poll(POLL_SECONDS)
         if first is None:
             return batch
@@ -181,7 +181,7 @@ class Follower:
                 _take(batch, message)
         return batch
 
-    def _apply(self, store: Store, batch: Batch) -> None:
+    def _apply(self, store: Store, batch: ReadBatch) -> None:
         if not batch.positions:
             return
         store.apply(batch)
@@ -234,7 +234,7 @@ class _Watch:
         return False
 
 
-def _take(batch: Batch, message: Message) -> None:
+def _take(batch: ReadBatch, message: Message) -> None:
     topic, partition, offset = message.topic(), message.partition(), message.offset()
     error = message.error()
     if error is None:

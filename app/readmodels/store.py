@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from app.readmodels.batch import Batch
+from app.readmodels.batch import ReadBatch
 
 # Another number: the file is of another program version and is built anew.
 SCHEMA_VERSION = 3
@@ -130,7 +130,7 @@ class Store:
             for topic in topics:
                 self._writer.execute("UPDATE topics SET followed_at = ? WHERE topic = ?", (now, topic))
 
-    def apply(self, batch: Batch) -> None:
+    def apply(self, batch: ReadBatch) -> None:
         """Write a batch and its positions in one transaction. Of one key and epoch, the later offset wins."""
         with _Transaction(self._writer):
             for (partition, epoch), change in batch.partitions.items():

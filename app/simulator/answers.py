@@ -11,24 +11,24 @@ from aiohttp import web
 from multidict import CIMultiDict
 
 from app.simulator.answer_fields import AnswerFields, Shape
-from app.simulator.faults import MAX_TIMEOUT_MS, FaultRule, Kind
+from app.simulator.faults import MAX_TIMEOUT_MS, FaultKind, FaultRule
 from app.simulator.row_errors import DEADLOCK_TEXT, DUPLICATE_KEY_TEXT
 from app.simulator.soap_reader import SoapRequest
 from app.simulator.soap_writer import FAULT_ACTION, SoapFault, envelope, fault_payload, overall_payload
 
 # Codes: vendor pages "1-99 General" and "SOAP Faults". Throttling is a fault with HTTP 500, not 429.
 SOAP_FAULTS = {
-    Kind.RATE_LIMITED: SoapFault("Server", "Rate Limited", 17),
-    Kind.SERVER_FAULT: SoapFault("Server", "Exception occurred during [Request] ErrorID: 1000000001", 2),
-    Kind.SECURITY_FAULT: SoapFault("Security", "Token Expired"),
-    Kind.MAINTENANCE: SoapFault("Server", "The system is in maintenance. Try again later.", 9),
-    Kind.DEADLOCK_FAULT: SoapFault("Server", DEADLOCK_TEXT, 2),
-    Kind.DUPLICATE_KEY_FAULT: SoapFault("Server", DUPLICATE_KEY_TEXT, 2),
+    FaultKind.RATE_LIMITED: SoapFault("Server", "Rate Limited", 17),
+    FaultKind.SERVER_FAULT: SoapFault("Server", "Exception occurred during [Request] ErrorID: 1000000001", 2),
+    FaultKind.SECURITY_FAULT: SoapFault("Security", "Token Expired"),
+    FaultKind.MAINTENANCE: SoapFault("Server", "The system is in maintenance. Try again later.", 9),
+    FaultKind.DEADLOCK_FAULT: SoapFault("Server", DEADLOCK_TEXT, 2),
+    FaultKind.DUPLICATE_KEY_FAULT: SoapFault("Server", DUPLICATE_KEY_TEXT, 2),
 }
-TOKEN_EXPIRED = SOAP_FAULTS[Kind.SECURITY_FAULT]
+TOKEN_EXPIRED = SOAP_FAULTS[FaultKind.SECURITY_FAULT]
 LOGIN_FAILED = SoapFault("Security", "Login failed")
 # Kinds after which the client got no answer at all.
-DROPPING = frozenset({Kind.RESET, Kind.TIMEOUT})
+DROPPING = frozenset({FaultKind.RESET, FaultKind.TIMEOUT})
 
 _HTML_500 = (
     "<html><head><title>Runtime Error</title></head><body><h1>Server Error in '/' Application.</h1>"
@@ -63,19 +63,19 @@ def fault_response(http: web.Request, fault: SoapFault, request: SoapRequest | N
 async def transport_fault(request: web.Request, rule: FaultRule, stopping: asyncio.Event) -> web.Response | None:
     """The answer of a fault below SOAP; None when the kind is none of these."""
     match rule.kind:
-        case Kind.HTTP_503:
+        case FaultKind.HTTP_503:
             return web.Response(status=503, text=_HTML_503, content_type="text/html")
-        case Kind.HTML_500:
+        case FaultKind.HTML_500:
             return web.Response(status=500, text=_HTML_500, content_type="text/html")
-        case Kind.MALFORMED_XML:
+        case FaultKind.MALFORMED_XML:
             body = '<?xml version="1.0" encoding="utf-8"?><soap:Envelope xmlns:soap="http://schemas.xmlsoap.org/soap/'
             return web.Response(status=200, text=body, content_type="text/xml")
-        case Kind.RESET:
+        case FaultKind.RESET:
             return _drop(request)
-        case Kind.TIMEOUT:
+        case FaultKind.TIMEOUT:
             await _hold(request, (rule.delay_ms or MAX_TIMEOUT_MS) / 1000, stopping)
             return _drop(request)
-        case Kind.ANSWER if rule.shape is Shape.RAW:
+        case FaultKind.ANSWER if rule.shape is Shape.RAW:
             return _raw_answer(request, rule)
     return None
 

@@ -10,7 +10,7 @@ import orjson
 from aiohttp import web
 
 from app.simulator.answers import transport_fault
-from app.simulator.faults import FaultRule, Faults, Kind
+from app.simulator.faults import FaultKind, FaultRule, Faults
 from app.simulator.tokens import Tokens
 
 # What a package with rights on data extensions gets; clients that look for a scope find it.
@@ -88,7 +88,7 @@ class AuthEndpoint:
         return response if fault is None else await self._failure(request, fault)
 
     async def _failure(self, request: web.Request, fault: FaultRule) -> web.Response:
-        if fault.kind is Kind.TOKEN_429:
+        if fault.kind is FaultKind.TOKEN_429:
             return _json(_RATE_LIMITED, 429, {"Retry-After": str(RETRY_AFTER_SECONDS)})
         response = await transport_fault(request, fault, self._stopping)
         return response or _json({"message": "Internal Server Error", "errorcode": 0, "documentation": ""}, 500)

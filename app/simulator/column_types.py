@@ -64,7 +64,7 @@ class ValueRefused(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
-class ColumnType:
+class HeldColumnType:
     """The type of a column. `field_type`, `max_length` and `scale` are what a DataExtensionField says.
 
     `parse` gives the value of a text, None for an empty one that is no text, and raises ValueRefused; `show` gives what
@@ -83,7 +83,7 @@ class ColumnType:
         return None if value is None else str(value) if self.show is None else self.show(value)
 
 
-UNTYPED = ColumnType("Text", lambda text: text, max_length=_UNTYPED_LENGTH)
+UNTYPED = HeldColumnType("Text", lambda text: text, max_length=_UNTYPED_LENGTH)
 
 
 def fold(value: Value | None) -> Hashable:
@@ -95,7 +95,7 @@ def fold(value: Value | None) -> Hashable:
     return value.rstrip(" ").lower() if isinstance(value, str) else value
 
 
-def column_type(spec: str | Mapping[str, Any], zone: timezone) -> ColumnType:
+def column_type(spec: str | Mapping[str, Any], zone: timezone) -> HeldColumnType:
     """A type from `"Text(200)"`, or from `{"type": "Text(200)", "required": true, "default": "none"}`.
 
     `zone` is the server's: of dates without one, and of those that are returned. Raises TypeSpecError.
@@ -118,7 +118,7 @@ def column_type(spec: str | Mapping[str, Any], zone: timezone) -> ColumnType:
     return replace(made, required=required, default=default)
 
 
-def _of_name(text: str, zone: timezone) -> ColumnType:
+def _of_name(text: str, zone: timezone) -> HeldColumnType:
     match = _SPEC.fullmatch(text.strip())
     if match is None:
         raise TypeSpecError(f"{text!r} is no type")
@@ -129,7 +129,7 @@ def _of_name(text: str, zone: timezone) -> ColumnType:
         digits, after = length or 18, scale or 0
         if not 0 < digits <= _MOST_DIGITS or after > digits:
             raise TypeSpecError(f"{text!r}: a Decimal has 1 to {_MOST_DIGITS} digits")
-        return ColumnType(name, _decimal(digits, after), lambda value: format(value, "f"), digits, after)
+        return HeldColumnType(name, _decimal(digits, after), lambda value: format(value, "f"), digits, after)
     if (
         scale is not None
         or length == 0
@@ -138,22 +138,24 @@ def _of_name(text: str, zone: timezone) -> ColumnType:
         raise TypeSpecError(f"{text!r} is no type")
     match name:
         case "Text":
-            return ColumnType(name, _text(length or _UNTYPED_LENGTH), None, length or _UNTYPED_LENGTH)
+            return HeldColumnType(name, _text(length or _UNTYPED_LENGTH), None, length or _UNTYPED_LENGTH)
         case "EmailAddress":
             length = length or _EMAIL_LENGTH
-            return ColumnType(name, _formatted(_EMAIL, "is not a valid email address.", length), None, length)
+            return HeldColumnType(name, _formatted(_EMAIL, "is not a valid email address.", length), None, length)
         case "Phone":
-            return ColumnType(
+            return HeldColumnType(
                 name, _formatted(_PHONE, "is not a valid phone number.", _PHONE_LENGTH), None, _PHONE_LENGTH
             )
         case "Locale":
-            return ColumnType(name, _formatted(_LOCALE, "is not a valid locale.", _LOCALE_LENGTH), None, _LOCALE_LENGTH)
+            return HeldColumnType(
+                name, _formatted(_LOCALE, "is not a valid locale.", _LOCALE_LENGTH), None, _LOCALE_LENGTH
+            )
         case "Number":
-            return ColumnType(name, _number, str)
+            return HeldColumnType(name, _number, str)
         case "Boolean":
-            return ColumnType(name, _boolean, str)
+            return HeldColumnType(name, _boolean, str)
         case "Date":
-            return ColumnType(name, lambda value: _date(value, zone), _us_date)
+            return HeldColumnType(name, lambda value: _date(value, zone), _us_date)
     raise TypeSpecError(
         f"{text!r} is no type; there are Text(n), Number, Decimal(p,s), Date, Boolean, EmailAddress, Phone and Locale"
     )

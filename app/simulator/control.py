@@ -12,13 +12,13 @@ from aiohttp import web
 from pydantic import ValidationError
 
 from app.simulator.column_types import UNTYPED, ValueRefused, fold
-from app.simulator.definitions import DataExtension
-from app.simulator.faults import FaultRule, Faults, Kind
+from app.simulator.definitions import HeldDataExtension
+from app.simulator.faults import FaultKind, FaultRule, Faults
 from app.simulator.incidents import IncidentTable
-from app.simulator.journal import Journal
+from app.simulator.journal import CallJournal
 from app.simulator.retrieves import as_read
 from app.simulator.soap_endpoint import SoapEndpoint
-from app.simulator.store import Store, StoredRow
+from app.simulator.store import RowStore, StoredRow
 from app.simulator.tokens import Tokens
 
 # Long lists are written in parts of so many entries; between two parts other requests have their turn.
@@ -28,10 +28,10 @@ _PART = 2000
 class Control:
     def __init__(
         self,
-        store: Store,
+        store: RowStore,
         tokens: Tokens,
         faults: Faults,
-        journal: Journal,
+        journal: CallJournal,
         incidents: IncidentTable,
         soap: SoapEndpoint,
     ) -> None:
@@ -124,7 +124,7 @@ class Control:
                 f"{'.'.join(str(part) for part in problem['loc']) or 'body'}: {problem['msg']}"
                 for problem in error.errors(include_url=False, include_context=False)
             ]
-            return _problem(400, f"not a fault: {'; '.join(reasons)}. Kinds: {', '.join(Kind)}")
+            return _problem(400, f"not a fault: {'; '.join(reasons)}. Kinds: {', '.join(FaultKind)}")
         if rule.data_extension is not None:
             table = self._store.table(rule.data_extension)
             if table is None:
@@ -178,7 +178,7 @@ class Control:
         return _json({"reset": True})
 
 
-def _folded(definition: DataExtension, wanted: Mapping[str, set[str]]) -> dict[str, tuple[Hashable, ...]]:
+def _folded(definition: HeldDataExtension, wanted: Mapping[str, set[str]]) -> dict[str, tuple[Hashable, ...]]:
     """What the index can look for; a text that is no value of its column was never written."""
     found: dict[str, tuple[Hashable, ...]] = {}
     for column, texts in wanted.items():
@@ -187,7 +187,7 @@ def _folded(definition: DataExtension, wanted: Mapping[str, set[str]]) -> dict[s
     return found
 
 
-def _as_read(definition: DataExtension, row: StoredRow) -> dict[str, str | None]:
+def _as_read(definition: HeldDataExtension, row: StoredRow) -> dict[str, str | None]:
     return as_read(definition, row.values, row.values)
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import orjson
 
-from app.simulator.column_types import UNTYPED, ColumnType, TypeSpecError, column_type
+from app.simulator.column_types import UNTYPED, HeldColumnType, TypeSpecError, column_type
 
 # Which entity's first key column names the consumer, and what it is called when there is no such entity.
 CONSUMER_ENTITY = "consumer"
@@ -30,7 +30,7 @@ class DefinitionError(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
-class DataExtension:
+class HeldDataExtension:
     """One data extension. Column names are looked up without regard to case, as Marketing Cloud does.
 
     `types` has an entry for every column; `complete_rows` are the columns of which a new row must have a value, its own
@@ -44,7 +44,7 @@ class DataExtension:
     columns: tuple[str, ...]
     object_id: str
     by_lower_name: Mapping[str, str] = field(repr=False)
-    types: Mapping[str, ColumnType] = field(repr=False)
+    types: Mapping[str, HeldColumnType] = field(repr=False)
     complete_rows: tuple[str, ...] = field(repr=False)
 
     def column(self, name: str) -> str | None:
@@ -57,9 +57,9 @@ class DataExtension:
 class Catalogue:
     """All data extensions, found by customer key or by name (clients use either)."""
 
-    def __init__(self, extensions: list[DataExtension]) -> None:
+    def __init__(self, extensions: list[HeldDataExtension]) -> None:
         self._extensions = extensions
-        self._found: dict[str, DataExtension] = {}
+        self._found: dict[str, HeldDataExtension] = {}
         for extension in extensions:
             self._found.setdefault(extension.name.lower(), extension)
         # A customer key wins over another extension's equal name.
@@ -68,10 +68,10 @@ class Catalogue:
         consumer = next((e for e in extensions if e.entity == CONSUMER_ENTITY), None)
         self.consumer_column = consumer.primary_key[0] if consumer else CONSUMER_COLUMN
 
-    def find(self, key_or_name: str) -> DataExtension | None:
+    def find(self, key_or_name: str) -> HeldDataExtension | None:
         return self._found.get(key_or_name) or self._found.get(key_or_name.lower())
 
-    def __iter__(self) -> Iterator[DataExtension]:
+    def __iter__(self) -> Iterator[HeldDataExtension]:
         return iter(self._extensions)
 
 
@@ -105,7 +105,7 @@ def read_zone(text: str) -> timezone:
     return timezone(-distance if found["sign"] == "-" else distance)
 
 
-def _extension(entity: str, entry: Any, zone: timezone) -> DataExtension:
+def _extension(entity: str, entry: Any, zone: timezone) -> HeldDataExtension:
     where = f"data extensions: entity {entity!r}"
     if not isinstance(entry, Mapping):
         raise DefinitionError(f"{where}: expected an object with customerKey, primaryKey and columns")
@@ -123,7 +123,7 @@ def _extension(entity: str, entry: Any, zone: timezone) -> DataExtension:
     if unknown := [column for column in types if column not in columns]:
         raise DefinitionError(f"{where}: types names {unknown}, which are not among the columns")
     kinds = {column: _type(types.get(column), zone, f"{where}: types: {column}") for column in columns}
-    return DataExtension(
+    return HeldDataExtension(
         entity=entity,
         customer_key=key,
         name=str(entry.get("name") or key),
@@ -136,7 +136,7 @@ def _extension(entity: str, entry: Any, zone: timezone) -> DataExtension:
     )
 
 
-def _type(spec: Any, zone: timezone, where: str) -> ColumnType:
+def _type(spec: Any, zone: timezone, where: str) -> HeldColumnType:
     if spec is None:
         return UNTYPED
     try:

@@ -25,7 +25,7 @@ MAX_TIMEOUT_MS = 300_000
 _SPENT_KEPT = 100
 
 
-class Kind(StrEnum):
+class FaultKind(StrEnum):
     RATE_LIMITED = "rate_limited"
     SERVER_FAULT = "server_fault"
     SECURITY_FAULT = "security_fault"
@@ -50,15 +50,19 @@ class Kind(StrEnum):
     ANSWER = "answer"
 
 
-ROW_KINDS = frozenset({Kind.ROW_ERROR, Kind.ROW_ERROR_TRANSIENT, Kind.DEADLOCK_ROW, Kind.OK_BUT_UNKNOWN})
+ROW_KINDS = frozenset(
+    {FaultKind.ROW_ERROR, FaultKind.ROW_ERROR_TRANSIENT, FaultKind.DEADLOCK_ROW, FaultKind.OK_BUT_UNKNOWN}
+)
 # Faults of a whole call that only a write can meet.
-WRITE_KINDS = frozenset({Kind.DUPLICATE_KEY_FAULT})
-TOKEN_KINDS = frozenset({Kind.TOKEN_500, Kind.TOKEN_429})
-INCIDENT_KINDS = frozenset({Kind.INCIDENT_500, Kind.INCIDENT_429})
+WRITE_KINDS = frozenset({FaultKind.DUPLICATE_KEY_FAULT})
+TOKEN_KINDS = frozenset({FaultKind.TOKEN_500, FaultKind.TOKEN_429})
+INCIDENT_KINDS = frozenset({FaultKind.INCIDENT_500, FaultKind.INCIDENT_429})
 # These happen below SOAP, and so to the token and the incident endpoint as well, when `operation` names it.
-TRANSPORT_KINDS = frozenset({Kind.RESET, Kind.TIMEOUT, Kind.HTTP_503, Kind.HTML_500, Kind.SLOW, Kind.ANSWER})
+TRANSPORT_KINDS = frozenset(
+    {FaultKind.RESET, FaultKind.TIMEOUT, FaultKind.HTTP_503, FaultKind.HTML_500, FaultKind.SLOW, FaultKind.ANSWER}
+)
 _WRITES = ("Create", "Update", "Delete")
-SOAP_KINDS = frozenset(Kind) - ROW_KINDS - TOKEN_KINDS - INCIDENT_KINDS
+SOAP_KINDS = frozenset(FaultKind) - ROW_KINDS - TOKEN_KINDS - INCIDENT_KINDS
 
 Operation = Literal["Create", "Update", "Delete", "Retrieve", "Token", "Incident"]
 
@@ -68,7 +72,7 @@ class FaultRule(AnswerFields):
 
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
 
-    kind: Kind
+    kind: FaultKind
     operation: Operation | None = None
     data_extension: str | None = Field(None, alias="dataExtension")
     consumer_id: str | None = Field(None, alias="consumerId")
@@ -81,7 +85,7 @@ class FaultRule(AnswerFields):
     def _kind_and_operation_fit(self) -> FaultRule:
         if self.operation not in self.operations():
             raise ValueError(f"{self.kind} cannot happen to operation {self.operation}")
-        if self.kind is not Kind.ANSWER and self.given():
+        if self.kind is not FaultKind.ANSWER and self.given():
             raise ValueError(f"{', '.join(sorted(self.given()))}: only the kind answer has these")
         if (contradiction := self.contradiction()) is not None:
             raise ValueError(contradiction)
@@ -90,12 +94,12 @@ class FaultRule(AnswerFields):
     @property
     def strikes_rows(self) -> bool:
         """Whether single rows of a write meet it, not the call."""
-        return self.kind in ROW_KINDS or (self.kind is Kind.ANSWER and self.shape is Shape.ROWS)
+        return self.kind in ROW_KINDS or (self.kind is FaultKind.ANSWER and self.shape is Shape.ROWS)
 
     @property
     def at_once(self) -> bool:
         """Tied to no call: all tokens issued until now expire when the rule is set, and the rule is spent."""
-        unbound = FaultRule(kind=Kind.EXPIRE_TOKENS)
+        unbound = FaultRule(kind=FaultKind.EXPIRE_TOKENS)
         return self in (unbound, unbound.model_copy(update={"times": 1}))
 
     def operations(self) -> Collection[str | None]:
@@ -136,7 +140,7 @@ class _Armed:
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class FaultVerdict:
     """What happens to one call: waiting before and after it takes effect, and the fault, if any."""
 
     fault: FaultRule | None = None
@@ -144,7 +148,7 @@ class Verdict:
     delay_after_ms: int = 0
 
 
-_UNHARMED = Verdict()
+_UNHARMED = FaultVerdict()
 
 
 class Faults:
@@ -206,13 +210,13 @@ class Faults:
         self.fired.clear()
         self._random.seed(self._seed)
 
-    def for_soap(self, operation: str, targets: Collection[Target]) -> Verdict:
+    def for_soap(self, operation: str, targets: Collection[Target]) -> FaultVerdict:
         return self._verdict(SOAP_KINDS, operation, targets)
 
-    def for_token(self) -> Verdict:
+    def for_token(self) -> FaultVerdict:
         return self._verdict(TOKEN_KINDS | TRANSPORT_KINDS, "Token", ())
 
-    def for_incident(self) -> Verdict:
+    def for_incident(self) -> FaultVerdict:
         return self._verdict(INCIDENT_KINDS | TRANSPORT_KINDS, "Incident", ())
 
     def for_row(self, operation: str, target: Target) -> FaultRule | None:
@@ -224,31 +228,31 @@ class Faults:
                 return armed.rule
         return None
 
-    def _verdict(self, kinds: Collection[Kind], operation: str, targets: Collection[Target]) -> Verdict:
+    def _verdict(self, kinds: Collection[FaultKind], operation: str, targets: Collection[Target]) -> FaultVerdict:
         if not self._armed:
             return _UNHARMED
         before = after = 0
         fault: FaultRule | None = None
         for armed in self._meant_for(targets):
             rule = armed.rule
-            if rule.kind not in kinds or rule.strikes_rows or (fault is not None and rule.kind is not Kind.SLOW):
+            if rule.kind not in kinds or rule.strikes_rows or (fault is not None and rule.kind is not FaultKind.SLOW):
                 continue
             # A transport fault without an operation is meant for SOAP.
             if operation in ("Token", "Incident") and rule.kind in TRANSPORT_KINDS and rule.operation is None:
                 continue
             if not self._strikes(armed, operation, targets):
                 continue
-            if rule.kind is Kind.TIMEOUT:
+            if rule.kind is FaultKind.TIMEOUT:
                 fault = rule
                 continue
-            delay = DEFAULT_SLOW_MS if rule.delay_ms is None and rule.kind is Kind.SLOW else (rule.delay_ms or 0)
+            delay = DEFAULT_SLOW_MS if rule.delay_ms is None and rule.kind is FaultKind.SLOW else (rule.delay_ms or 0)
             if rule.after:
                 after += delay
             else:
                 before += delay
-            if rule.kind is not Kind.SLOW:
+            if rule.kind is not FaultKind.SLOW:
                 fault = rule
-        return Verdict(fault, before, after)
+        return FaultVerdict(fault, before, after)
 
     def _meant_for(self, targets: Collection[Target]) -> list[_Armed]:
         """The rules for any consumer and for those of a call, oldest first."""

@@ -43,7 +43,7 @@ _TEXT_OPERATORS = frozenset(
 )
 
 
-class FilterError(ValueError):
+class UnusableFilter(ValueError):
     """The filter cannot be applied; the text goes into OverallStatus of the answer."""
 
 
@@ -61,25 +61,25 @@ def bind(
     """
     if isinstance(condition, ComplexFilter):
         if condition.operator not in ("AND", "OR"):
-            raise FilterError(f"Invalid logical operator '{condition.operator}'.")
+            raise UnusableFilter(f"Invalid logical operator '{condition.operator}'.")
         return replace(condition, operands=tuple(bind(operand, column, parse) for operand in condition.operands))
     name = column(condition.column)
     if name is None:
-        raise FilterError(f"Invalid column name '{condition.column}'.")
+        raise UnusableFilter(f"Invalid column name '{condition.column}'.")
     if condition.operator not in _OPERATORS:
-        raise FilterError(f"The operator '{condition.operator}' is not supported for this object type.")
+        raise UnusableFilter(f"The operator '{condition.operator}' is not supported for this object type.")
     if not condition.values and condition.operator not in ("isNull", "isNotNull"):
-        raise FilterError(f"The filter on '{condition.column}' has no value.")
+        raise UnusableFilter(f"The filter on '{condition.column}' has no value.")
     if condition.operator == "between" and len(condition.values) != 2:
-        raise FilterError(f"The filter between on '{condition.column}' needs two values.")
+        raise UnusableFilter(f"The filter between on '{condition.column}' needs two values.")
     # Reported by several tools: one value needs equals.
     if condition.operator == "IN" and len(condition.values) == 1:
-        raise FilterError(f"The filter IN on '{condition.column}' needs more than one value.")
+        raise UnusableFilter(f"The filter IN on '{condition.column}' needs more than one value.")
     value_of = as_text if condition.operator in _TEXT_OPERATORS else parse(name)
     try:
         return replace(condition, column=name, values=tuple(fold(value_of(value)) for value in condition.values))
     except ValueRefused as error:
-        raise FilterError(f"The value of the filter on '{condition.column}' {error}") from None
+        raise UnusableFilter(f"The value of the filter on '{condition.column}' {error}") from None
 
 
 def matches(condition: Filter, row: Mapping[str, Value | None]) -> bool:

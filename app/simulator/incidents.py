@@ -37,7 +37,7 @@ class QueryError(ValueError):
 
 
 @dataclass(slots=True)
-class Incident:
+class HeldIncident:
     """One incident: its fields, and its work notes oldest first."""
 
     fields: dict[str, str]
@@ -55,15 +55,15 @@ class Incident:
 class IncidentTable:
     def __init__(self, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
         self._now = now
-        self._incidents: dict[str, Incident] = {}
+        self._incidents: dict[str, HeldIncident] = {}
         self._next_number = _FIRST_NUMBER
 
     def __len__(self) -> int:
         return len(self._incidents)
 
-    def create(self, sent: Mapping[str, Any]) -> Incident:
+    def create(self, sent: Mapping[str, Any]) -> HeldIncident:
         stamp = self._stamp()
-        incident = Incident(
+        incident = HeldIncident(
             {
                 "sys_id": uuid.uuid4().hex,
                 "number": f"INC{self._next_number:07}",
@@ -80,16 +80,16 @@ class IncidentTable:
         self._set(incident, sent)
         return incident
 
-    def update(self, sys_id: str, sent: Mapping[str, Any]) -> Incident | None:
+    def update(self, sys_id: str, sent: Mapping[str, Any]) -> HeldIncident | None:
         incident = self._incidents.get(sys_id)
         if incident is not None:
             self._set(incident, sent)
         return incident
 
-    def get(self, sys_id: str) -> Incident | None:
+    def get(self, sys_id: str) -> HeldIncident | None:
         return self._incidents.get(sys_id)
 
-    def query(self, encoded: str) -> list[Incident]:
+    def query(self, encoded: str) -> list[HeldIncident]:
         """All that fit, in the order asked for, else oldest first. Raises QueryError."""
         found = list(self._incidents.values())
         orders: list[tuple[str, bool]] = []
@@ -107,14 +107,14 @@ class IncidentTable:
             found.sort(key=lambda incident, name=name: incident.fields.get(name, ""), reverse=descending)  # type: ignore[misc]
         return found
 
-    def all(self) -> list[Incident]:
+    def all(self) -> list[HeldIncident]:
         return list(self._incidents.values())
 
     def clear(self) -> None:
         self._incidents.clear()
         self._next_number = _FIRST_NUMBER
 
-    def _set(self, incident: Incident, sent: Mapping[str, Any]) -> None:
+    def _set(self, incident: HeldIncident, sent: Mapping[str, Any]) -> None:
         fields = incident.fields
         for name, value in sent.items():
             if name == "work_notes":

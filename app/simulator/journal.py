@@ -53,7 +53,7 @@ def _compact(rows: Sequence[Row]) -> bytes:
     return memoryview(orjson.dumps(list(rows))).tobytes() if rows else b"[]"
 
 
-class Journal:
+class CallJournal:
     """The last KEPT_CALLS calls. A sequence number is given once, until clear()."""
 
     def __init__(self, kept: int = KEPT_CALLS) -> None:

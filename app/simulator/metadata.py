@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 
-from app.simulator.definitions import DataExtension
+from app.simulator.definitions import HeldDataExtension
 from app.simulator.filters import Row
 from app.simulator.soap_writer import element
 
@@ -15,7 +15,7 @@ class ObjectType:
     """A retrievable object type: the properties that may be asked for, its objects, and how one is written."""
 
     properties: Collection[str]
-    rows: Callable[[DataExtension], Iterator[Row]]
+    rows: Callable[[HeldDataExtension], Iterator[Row]]
     result: Callable[[Row, Sequence[str]], str]
 
 
@@ -60,7 +60,7 @@ _DATA_TYPES = {
 _CREATED = "2026-01-01T00:00:00"
 
 
-def _extensions(definition: DataExtension) -> Iterator[Row]:
+def _extensions(definition: HeldDataExtension) -> Iterator[Row]:
     yield {
         "CreatedDate": _CREATED,
         "ModifiedDate": _CREATED,
@@ -75,7 +75,7 @@ def _extensions(definition: DataExtension) -> Iterator[Row]:
     }
 
 
-def _fields(definition: DataExtension) -> Iterator[Row]:
+def _fields(definition: HeldDataExtension) -> Iterator[Row]:
     for ordinal, column in enumerate(definition.columns):
         kind = definition.types[column]
         is_key = column in definition.primary_key
@@ -108,8 +108,8 @@ def _field_result(row: Row, asked: Sequence[str]) -> str:
     parent = ""
     if "DataExtension.CustomerKey" in asked:
         parent = (
-            '<DataExtension><PartnerKey xsi:nil="true" /><ObjectID xsi:nil="true" />'
-            f"{element('CustomerKey', row['DataExtension.CustomerKey'])}</DataExtension>"
+            '<HeldDataExtension><PartnerKey xsi:nil="true" /><ObjectID xsi:nil="true" />'
+            f"{element('CustomerKey', row['DataExtension.CustomerKey'])}</HeldDataExtension>"
         )
     return f'<Results xsi:type="DataExtensionField">{_plain(row, asked, _FIELD_PROPERTIES)}{parent}</Results>'
 

@@ -7,12 +7,12 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
 from app.simulator import filters
-from app.simulator.definitions import DataExtension, Target
-from app.simulator.filters import FilterError
+from app.simulator.definitions import HeldDataExtension, Target
+from app.simulator.filters import UnusableFilter
 from app.simulator.metadata import OBJECT_TYPES
 from app.simulator.soap_reader import RetrieveRequest
 from app.simulator.soap_writer import new_id, retrieve_payload, row_result
-from app.simulator.store import Store, Values
+from app.simulator.store import RowStore, Values
 
 # Vendor page "API Limits and Guidelines": page size of a Retrieve.
 PAGE_ROWS = 2500
@@ -37,7 +37,7 @@ class _Page:
 class Retrieves:
     """Answers Retrieve requests from a store and remembers the pages still to come."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: RowStore) -> None:
         self._store = store
         self._open: OrderedDict[str, _Page] = OrderedDict()
 
@@ -62,7 +62,7 @@ class Retrieves:
         """The payload of the answer, and whether it is an error. `target` is what target() said."""
         try:
             page = self._page(request, target)
-        except (RetrieveError, FilterError) as error:
+        except (RetrieveError, UnusableFilter) as error:
             return retrieve_payload(f"Error: {error}", new_id()), True
         request_id = new_id()
         status = "OK"
@@ -124,7 +124,7 @@ class Retrieves:
         return rows, lambda row: kind.result(row, request.properties)
 
 
-def as_read(definition: DataExtension, values: Values, columns: Iterable[str]) -> dict[str, str | None]:
+def as_read(definition: HeldDataExtension, values: Values, columns: Iterable[str]) -> dict[str, str | None]:
     """These columns of a row as a Retrieve returns them."""
     return {column: definition.types[column].shown(values.get(column)) for column in columns}
 
@@ -139,7 +139,7 @@ def _row_key(object_type: str) -> str | None:
     return rest[:-1] if separator and start.rstrip() == "DataExtensionObject" and rest.endswith("]") else None
 
 
-def _columns(definition: DataExtension, request: RetrieveRequest) -> list[str]:
+def _columns(definition: HeldDataExtension, request: RetrieveRequest) -> list[str]:
     known = {name: column for name in request.properties if (column := definition.column(name)) is not None}
     _require_known(request.properties, known, "DataExtensionObject")
     return [known[name] for name in request.properties]

@@ -40,7 +40,7 @@ DUPLICATE_KEY_TEXT = (
 
 
 @dataclass(frozen=True, slots=True)
-class ColumnError:
+class RowColumnError:
     """One entry of KeyErrors or ValueErrors."""
 
     column: str
@@ -57,8 +57,8 @@ class RowError:
 
     code: int | None
     message: str
-    key_errors: tuple[ColumnError, ...] = field(default=())
-    value_errors: tuple[ColumnError, ...] = field(default=())
+    key_errors: tuple[RowColumnError, ...] = field(default=())
+    value_errors: tuple[RowColumnError, ...] = field(default=())
     status: str = "Error"
     overall: str | None = None
 
@@ -67,12 +67,12 @@ def without_key(column: str, value: str | None) -> RowError:
     """A primary-key column is absent (None) or empty."""
     code, what = (VALUE_NULL, "is missing") if value is None else (VALUE_EMPTY, "is empty")
     message = f"The primary key column [{column}] {what}."
-    return RowError(NO_KEY, f"No key found. {message}", key_errors=(ColumnError(column, code, message),))
+    return RowError(NO_KEY, f"No key found. {message}", key_errors=(RowColumnError(column, code, message),))
 
 
 def unknown_columns(customer_key: str, columns: list[str], in_keys: bool) -> RowError:
     errors = tuple(
-        ColumnError(column, VALUE_GENERAL, f"The column [{column}] does not exist in the data extension.")
+        RowColumnError(column, VALUE_GENERAL, f"The column [{column}] does not exist in the data extension.")
         for column in columns
     )
     message = f"Invalid columns for data extension {customer_key}: {', '.join(columns)}."
@@ -107,26 +107,26 @@ def delete_target_missing() -> RowError:
 def invalid_value(column: str, value: str, is_key: bool) -> RowError:
     """A validation error that quotes the value, as the real ones do."""
     text = f"The value '{value}' is not valid for the column [{column}]."
-    error = (ColumnError(column, VALUE_GENERAL, text),)
+    error = (RowColumnError(column, VALUE_GENERAL, text),)
     if is_key:
         return RowError(VALIDATION, f"Errors occurred with keys specified. {text}", key_errors=error)
     return RowError(VALIDATION, f"Errors occurred with values specified. {text}", value_errors=error)
 
 
-def refused_values(customer_key: str, keys: list[ColumnError], values: list[ColumnError]) -> RowError:
+def refused_values(customer_key: str, keys: list[RowColumnError], values: list[RowColumnError]) -> RowError:
     """Columns do not take their values; the messages quote them."""
     what = "keys" if keys else "values"
     message = f"Errors occurred with {what} specified for data extension {customer_key}. {(keys or values)[0].message}"
     return RowError(VALIDATION, message, key_errors=tuple(keys), value_errors=tuple(values))
 
 
-def refused_value(column: str, code: int, value: str, reason: str) -> ColumnError:
+def refused_value(column: str, code: int, value: str, reason: str) -> RowColumnError:
     """`reason` goes on after the value: "is not a valid date."."""
-    return ColumnError(column, code, f"The value '{value}' for column [{column}] {reason}")
+    return RowColumnError(column, code, f"The value '{value}' for column [{column}] {reason}")
 
 
-def null_refused(column: str) -> ColumnError:
-    return ColumnError(column, VALUE_NULL, f"The column [{column}] does not allow null values.")
+def null_refused(column: str) -> RowColumnError:
+    return RowColumnError(column, VALUE_NULL, f"The column [{column}] does not allow null values.")
 
 
 def same_key_twice() -> RowError:

@@ -15,11 +15,11 @@ from app.simulator.control import Control
 from app.simulator.definitions import read_catalogue, read_zone
 from app.simulator.faults import Faults
 from app.simulator.incidents import IncidentTable
-from app.simulator.journal import Journal
+from app.simulator.journal import CallJournal
 from app.simulator.row_errors import DELETE_MISSING_IS_ERROR
 from app.simulator.servicenow_endpoint import Credentials, ServiceNowEndpoint
 from app.simulator.soap_endpoint import SoapEndpoint
-from app.simulator.store import Store
+from app.simulator.store import RowStore
 from app.simulator.tokens import Tokens
 
 # A batch may hold 50 objects, each as large as the largest Kafka record.
@@ -64,10 +64,10 @@ class Simulator:
         self._stopping = asyncio.Event()
         self._runner: web.AppRunner | None = None
         zone = read_zone(time_zone)
-        self.store = Store(read_catalogue(data_extensions or schema_path("data-extensions.json"), zone))
+        self.store = RowStore(read_catalogue(data_extensions or schema_path("data-extensions.json"), zone))
         self.tokens = Tokens(client_id, client_secret, token_ttl)
         self.faults = Faults(seed)
-        self.journal = Journal()
+        self.journal = CallJournal()
         self.incidents = IncidentTable()
         self._soap = SoapEndpoint(
             self.store,

@@ -16,8 +16,8 @@ import orjson
 from aiohttp import web
 
 from app.simulator.answers import transport_fault
-from app.simulator.faults import FaultRule, Faults, Kind
-from app.simulator.incidents import Incident, IncidentTable, QueryError
+from app.simulator.faults import FaultKind, FaultRule, Faults
+from app.simulator.incidents import HeldIncident, IncidentTable, QueryError
 
 RETRY_AFTER_SECONDS = 5
 _BEARER_TTL_SECONDS = 1799
@@ -102,7 +102,7 @@ class ServiceNowEndpoint:
             return _error(400, "Exception while reading request", "The payload is not valid JSON")
         return self._result(self._table.update(request.match_info["sys_id"], sent), request)
 
-    def _result(self, incident: Incident | None, request: web.Request) -> web.Response:
+    def _result(self, incident: HeldIncident | None, request: web.Request) -> web.Response:
         if incident is None:
             return _error(404, "No Record found", "Record doesn't exist or ACL restricts the record retrieval")
         return _json({"result": _record(incident, request)})
@@ -122,7 +122,7 @@ class ServiceNowEndpoint:
         return response if fault is None else await self._failure(request, fault)
 
     async def _failure(self, request: web.Request, fault: FaultRule) -> web.Response:
-        if fault.kind is Kind.INCIDENT_429:
+        if fault.kind is FaultKind.INCIDENT_429:
             headers = {
                 "Retry-After": str(RETRY_AFTER_SECONDS),
                 "X-RateLimit-Limit": "1",
@@ -159,7 +159,7 @@ async def _object(request: web.Request) -> dict[str, Any] | None:
     return sent if isinstance(sent, dict) else None
 
 
-def _record(incident: Incident, request: web.Request) -> dict[str, str]:
+def _record(incident: HeldIncident, request: web.Request) -> dict[str, str]:
     record = incident.as_record()
     wanted = request.query.get("sysparm_fields")
     return record if not wanted else {name: record.get(name, "") for name in wanted.split(",")}

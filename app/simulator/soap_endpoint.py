@@ -22,17 +22,17 @@ from app.simulator.answers import (
     transport_fault,
 )
 from app.simulator.definitions import Target
-from app.simulator.faults import FaultRule, Faults, Kind, Verdict
+from app.simulator.faults import FaultKind, FaultRule, Faults, FaultVerdict
 from app.simulator.filters import Row
-from app.simulator.journal import Call, Journal, Status
+from app.simulator.journal import Call, CallJournal, Status
 from app.simulator.metadata import described
 from app.simulator.retrieves import Retrieves
 from app.simulator.row_errors import RowError
 from app.simulator.soap_reader import OPERATIONS, NotSoapError, NotXmlError, SoapRequest, read_request
 from app.simulator.soap_writer import SoapFault, describe_payload, new_id, write_payload
-from app.simulator.store import Key, Store
+from app.simulator.store import Key, RowStore
 from app.simulator.tokens import Tokens, TokenState
-from app.simulator.writes import Write, apply, prepare
+from app.simulator.writes import RowWrite, apply, prepare
 
 # Objects of one synchronous call: a soft limit (vendor page "API Limits and Guidelines"); more are counted.
 SOFT_BATCH_LIMIT = 50
@@ -50,7 +50,7 @@ class _Work:
 
     request: SoapRequest
     operation: str
-    writes: tuple[Write, ...]
+    writes: tuple[RowWrite, ...]
     targets: tuple[Target, ...]
 
 
@@ -59,10 +59,10 @@ class SoapEndpoint:
 
     def __init__(
         self,
-        store: Store,
+        store: RowStore,
         tokens: Tokens,
         faults: Faults,
-        journal: Journal,
+        journal: CallJournal,
         *,
         latency_ms: float,
         stopping: asyncio.Event,
@@ -95,11 +95,11 @@ class SoapEndpoint:
             await asyncio.sleep(self._latency)
         # Before the faults: a call that is refused for its token must not use one up.
         refused = self._refused_token(request)
-        verdict = Verdict() if refused else self._faults.for_soap(work.operation, work.targets)
+        verdict = FaultVerdict() if refused else self._faults.for_soap(work.operation, work.targets)
         fault = verdict.fault
         if verdict.delay_before_ms:
             await asyncio.sleep(verdict.delay_before_ms / 1000)
-        if fault is not None and fault.kind is Kind.EXPIRE_TOKENS and not fault.after:
+        if fault is not None and fault.kind is FaultKind.EXPIRE_TOKENS and not fault.after:
             self._tokens.expire_all()
             fault = None
         # From here to the journal entry nothing is awaited: the order of entries is the order of effects.
@@ -110,11 +110,11 @@ class SoapEndpoint:
         if fault is not None and not fault.after:
             return await self._fail(http, work, fault, self._record_all(work, _fault_status(fault)), started)
         payload, calls = self._carry_out(work)
-        if fault is not None and fault.kind is not Kind.EXPIRE_TOKENS:
+        if fault is not None and fault.kind is not FaultKind.EXPIRE_TOKENS:
             self._journal.settle(calls, _ms_since(started), _fault_status(fault))
         if verdict.delay_after_ms:
             await asyncio.sleep(verdict.delay_after_ms / 1000)
-        if fault is not None and fault.kind is Kind.EXPIRE_TOKENS:
+        if fault is not None and fault.kind is FaultKind.EXPIRE_TOKENS:
             self._tokens.expire_all()
         elif fault is not None:
             return await self._fail(http, work, fault, calls, started)
@@ -148,7 +148,7 @@ class SoapEndpoint:
             self.large_batches += 1
         return _Work(request, operation, writes, tuple(self._target(write) for write in writes))
 
-    def _target(self, write: Write) -> Target:
+    def _target(self, write: RowWrite) -> Target:
         return write.data_extension, write.consumer(self._store.catalogue.consumer_column)
 
     def _carry_out(self, work: _Work) -> tuple[str, list[Call]]:
@@ -161,7 +161,7 @@ class SoapEndpoint:
         failed = {write.data_extension for write, (_, error) in zip(work.writes, results, strict=True) if error}
         return write_payload(work.operation, results), self._record_all(work, "ok", failed)
 
-    def _write(self, work: _Work, write: Write, twice: bool) -> RowError | None:
+    def _write(self, work: _Work, write: RowWrite, twice: bool) -> RowError | None:
         rule = self._faults.for_row(work.operation, self._target(write))
         if twice:
             return row_errors.same_key_twice()
@@ -193,18 +193,18 @@ class SoapEndpoint:
         self, http: web.Request, work: _Work, rule: FaultRule, calls: list[Call], started: float
     ) -> web.Response:
         response = await transport_fault(http, rule, self._stopping)
-        if response is None and rule.kind is Kind.ANSWER:
+        if response is None and rule.kind is FaultKind.ANSWER:
             response = odd_answer(http, rule, work.request, work.operation, new_id())
         elif response is None:
             soap_fault = SOAP_FAULTS[rule.kind]
-            if rule.kind is Kind.SERVER_FAULT:
+            if rule.kind is FaultKind.SERVER_FAULT:
                 soap_fault = replace(soap_fault, text=soap_fault.text.replace("Request", work.operation))
             response = fault_response(http, soap_fault, work.request)
         self._journal.settle(calls, _ms_since(started))
         return response
 
 
-def _with_twins(work: _Work) -> Iterator[tuple[Write, bool]]:
+def _with_twins(work: _Work) -> Iterator[tuple[RowWrite, bool]]:
     """Each write of a call, and whether an earlier one has the same key: it is skipped then."""
     seen: set[tuple[str, Key]] = set()
     for write in work.writes:
@@ -224,21 +224,21 @@ def _refused_action(http: web.Request, request: SoapRequest) -> SoapFault | None
     return None
 
 
-def _row_error(rule: FaultRule, write: Write) -> RowError:
+def _row_error(rule: FaultRule, write: RowWrite) -> RowError:
     match rule.kind:
-        case Kind.ROW_ERROR_TRANSIENT:
+        case FaultKind.ROW_ERROR_TRANSIENT:
             return row_errors.deadlock()
-        case Kind.DEADLOCK_ROW:
+        case FaultKind.DEADLOCK_ROW:
             return row_errors.deadlock(row_errors.UNEXPECTED)
-        case Kind.OK_BUT_UNKNOWN:
+        case FaultKind.OK_BUT_UNKNOWN:
             return row_errors.ok_but_unknown()
-        case Kind.ANSWER:
+        case FaultKind.ANSWER:
             status = rule.row_status or "Error"
             return RowError(rule.row_code, rule.row_message or "", status=status, overall=rule.overall_status)
     return _refused_value(write)
 
 
-def _refused_value(write: Write) -> RowError:
+def _refused_value(write: RowWrite) -> RowError:
     """A validation error on the first column with a value, rather not on a key."""
     keys = write.table.definition.primary_key if write.table is not None else ()
     filled = {column: value for column, value in write.row.items() if value}
@@ -247,7 +247,7 @@ def _refused_value(write: Write) -> RowError:
 
 
 def _fault_status(rule: FaultRule) -> Status:
-    if rule.kind is Kind.ANSWER and rule.shape is Shape.OVERALL:
+    if rule.kind is FaultKind.ANSWER and rule.shape is Shape.OVERALL:
         return "error"
     return "dropped" if rule.kind in DROPPING else "fault"
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from lxml import etree
 
-from app.simulator.filters import ComplexFilter, Filter, FilterError, SimpleFilter
+from app.simulator.filters import ComplexFilter, Filter, SimpleFilter, UnusableFilter
 
 SOAP_12 = "http://www.w3.org/2003/05/soap-envelope"
 OPERATIONS = {
@@ -198,7 +198,7 @@ def _retrieve(element: etree._Element) -> RetrieveRequest:
             case "Filter":
                 try:
                     condition = _filter(part)
-                except FilterError as error:
+                except UnusableFilter as error:
                     filter_error = str(error)
             case "ContinueRequest":
                 continue_request = _text(part)
@@ -224,7 +224,7 @@ def _filter(element: etree._Element) -> Filter:
         return SimpleFilter(column, operator, tuple(values))
     if kind != "ComplexFilterPart":
         # Reported from live tenants for operands whose xsi:type was forgotten.
-        raise FilterError(f"Unknown filter of type {kind or 'FilterPart'} encountered")
+        raise UnusableFilter(f"Unknown filter of type {kind or 'FilterPart'} encountered")
     operator = ""
     operands: list[Filter] = []
     for part in element:

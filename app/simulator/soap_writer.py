@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from app.simulator.filters import Row
-from app.simulator.row_errors import ColumnError, RowError
+from app.simulator.row_errors import RowColumnError, RowError
 from app.simulator.soap_reader import SOAP_12, WriteObject
 
 _SOAP_11 = "http://schemas.xmlsoap.org/soap/envelope/"
@@ -207,7 +207,7 @@ def _details(operation: str, error: RowError) -> str:
     return "".join(parts)
 
 
-def _column_errors(name: str, errors: Sequence[ColumnError]) -> str:
+def _column_errors(name: str, errors: Sequence[RowColumnError]) -> str:
     return "".join(
         f"<{name}>{element('Name', error.column)}<ErrorCode>{error.code}</ErrorCode>"
         f"{element('ErrorMessage', error.message)}</{name}>"

@@ -6,7 +6,7 @@ from collections.abc import Hashable, Iterator, Mapping
 from typing import NamedTuple
 
 from app.simulator.column_types import Value
-from app.simulator.definitions import Catalogue, DataExtension
+from app.simulator.definitions import Catalogue, HeldDataExtension
 from app.simulator.filters import Row
 
 # Folded values of the primary key: two spellings of one key are one row.
@@ -31,7 +31,7 @@ class Table:
     what they were.
     """
 
-    def __init__(self, definition: DataExtension) -> None:
+    def __init__(self, definition: HeldDataExtension) -> None:
         self.definition = definition
         self._rows: dict[Key, StoredRow] = {}
         # Key column -> value -> keys of its rows. Built when a column is first asked for, then kept up to date;
@@ -97,7 +97,7 @@ class Table:
         return key[self.definition.primary_key.index(column)]
 
 
-class Store:
+class RowStore:
     """All tables of one account."""
 
     def __init__(self, catalogue: Catalogue) -> None:

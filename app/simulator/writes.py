@@ -6,17 +6,17 @@ from dataclasses import dataclass, field
 
 from app.simulator import row_errors
 from app.simulator.column_types import Value, ValueRefused, fold
-from app.simulator.definitions import DataExtension
+from app.simulator.definitions import HeldDataExtension
 from app.simulator.filters import Row
-from app.simulator.row_errors import ColumnError, RowError
+from app.simulator.row_errors import RowColumnError, RowError
 from app.simulator.soap_reader import WriteObject
-from app.simulator.store import Key, Store, StoredRow, Table, Values
+from app.simulator.store import Key, RowStore, StoredRow, Table, Values
 
 _SAVE_ACTIONS = {"UpdateAdd", "AddOnly", "UpdateOnly"}
 
 
 @dataclass(frozen=True, slots=True)
-class Write:
+class RowWrite:
     """One object of a request, looked at but not applied: `error` when it must not be, else what it would write.
 
     `row` holds the texts as sent, `values` what they mean to the columns.
@@ -38,14 +38,14 @@ class Write:
         return self.row.get(consumer_column)
 
 
-def prepare(store: Store, operation: str, sent: WriteObject) -> Write:
+def prepare(store: RowStore, operation: str, sent: WriteObject) -> RowWrite:
     """Resolves data extension, columns, values. A key column may stand in Keys or, except for Delete, in Properties."""
     table = store.table(sent.customer_key)
     if sent.object_type != "DataExtensionObject" or table is None:
         row = sent.properties | sent.keys
         if sent.object_type != "DataExtensionObject":
-            return Write(sent, table, row, row_errors.unsupported_object(sent.object_type))
-        return Write(sent, table, row, row_errors.unknown_data_extension(sent.customer_key))
+            return RowWrite(sent, table, row, row_errors.unsupported_object(sent.object_type))
+        return RowWrite(sent, table, row, row_errors.unknown_data_extension(sent.customer_key))
     definition = table.definition
     properties, unknown_properties = _by_column(definition, sent.properties)
     keys, unknown_keys = _by_column(definition, sent.keys)
@@ -53,19 +53,19 @@ def prepare(store: Store, operation: str, sent: WriteObject) -> Write:
     if unknown_keys or unknown_properties:
         unknown = unknown_keys or unknown_properties
         error = row_errors.unknown_columns(definition.customer_key, unknown, in_keys=bool(unknown_keys))
-        return Write(sent, table, sent.properties | sent.keys | row, error)
+        return RowWrite(sent, table, sent.properties | sent.keys | row, error)
     identifying = keys if operation == "Delete" else row
     for column in definition.primary_key:
         if not (value := identifying.get(column)):
-            return Write(sent, table, row, row_errors.without_key(column, value))
+            return RowWrite(sent, table, row, row_errors.without_key(column, value))
     values, refused = _values(definition, identifying if operation == "Delete" else row)
     if refused is not None:
-        return Write(sent, table, row, refused)
-    return Write(sent, table, row, None, tuple([fold(values[column]) for column in definition.primary_key]), values)
+        return RowWrite(sent, table, row, refused)
+    return RowWrite(sent, table, row, None, tuple([fold(values[column]) for column in definition.primary_key]), values)
 
 
 def apply(
-    write: Write, operation: str, save_action: str | None, delete_missing_is_error: bool = True
+    write: RowWrite, operation: str, save_action: str | None, delete_missing_is_error: bool = True
 ) -> RowError | None:
     """Changes the table. An update leaves columns alone that it does not name."""
     if write.error is not None or write.table is None:
@@ -93,9 +93,9 @@ def apply(
     return None
 
 
-def _values(definition: DataExtension, row: Row) -> tuple[Values, RowError | None]:
+def _values(definition: HeldDataExtension, row: Row) -> tuple[Values, RowError | None]:
     values: dict[str, Value | None] = {}
-    refused: list[ColumnError] = []
+    refused: list[RowColumnError] = []
     for column, text in row.items():
         kind = definition.types[column]
         try:
@@ -112,7 +112,7 @@ def _values(definition: DataExtension, row: Row) -> tuple[Values, RowError | Non
     return values, row_errors.refused_values(definition.customer_key, keys, others)
 
 
-def _defaults(definition: DataExtension, values: Values) -> tuple[list[str], Values]:
+def _defaults(definition: HeldDataExtension, values: Values) -> tuple[list[str], Values]:
     """Of a new row: required columns that it leaves out, and what those get that have a default."""
     if not definition.complete_rows:
         return [], {}
@@ -121,7 +121,7 @@ def _defaults(definition: DataExtension, values: Values) -> tuple[list[str], Val
     return [column for column in absent if column not in defaults], defaults
 
 
-def _by_column(definition: DataExtension, sent: dict[str, str | None]) -> tuple[dict[str, str | None], list[str]]:
+def _by_column(definition: HeldDataExtension, sent: dict[str, str | None]) -> tuple[dict[str, str | None], list[str]]:
     """Values by the defined spelling of their column, and the names that are no column."""
     known: dict[str, str | None] = {}
     unknown: list[str] = []

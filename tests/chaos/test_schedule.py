@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from app.delivery.outcome import InvalidEvent
 from app.delivery.record import SourceRecord
 from app.profile.event import read_event
-from app.simulator.faults import FaultRule, Kind
+from app.simulator.faults import FaultKind, FaultRule
 from tests.chaos.__main__ import brokers_of, plan_of
 from tests.chaos.events import drafts
 from tests.chaos.made_up import CATALOG
@@ -104,7 +104,7 @@ def test_a_stop_outlasts_the_session_and_a_pause_does_not(schedule: Schedule) ->
 def test_a_run_with_faults_has_every_kind_and_rules_that_the_simulator_takes() -> None:
     schedule = plan_of(1, 4, 10_000).schedule()
     rules = [*schedule.rules, *schedule.lasting]
-    assert {rule["kind"] for rule in rules} == set(Kind) - {"duplicate_key_fault", "ok_but_unknown", "answer"}
+    assert {rule["kind"] for rule in rules} == set(FaultKind) - {"duplicate_key_fault", "ok_but_unknown", "answer"}
     for rule in rules:
         FaultRule.model_validate(rule)
     assert sum(rule.get("after") is True for rule in rules) > 3
@@ -183,7 +183,7 @@ def test_the_surroundings_are_given_back_as_often_as_taken_and_odd_answers_are_t
     assert taken == []
     for rule in schedule.rules:
         FaultRule.model_validate(rule)
-    assert {rule["kind"] for rule in (*ODD, *PASSING)} | {"slow", "row_error"} == set(Kind)
+    assert {rule["kind"] for rule in (*ODD, *PASSING)} | {"slow", "row_error"} == set(FaultKind)
 
 
 def test_the_short_form_has_every_blow_that_it_names() -> None:

@@ -20,7 +20,7 @@ from app.delivery.consumer_record import ConsumerState, consumer_key
 from app.delivery.counts import Counts
 from app.delivery.partition_record import PartitionState, partition_key
 from app.readmodels import ReadModels, ReadModelUnavailable
-from app.readmodels.batch import Batch
+from app.readmodels.batch import ReadBatch
 from app.readmodels.kpi import Filter, daily
 from app.readmodels.store import Store
 from app.settings import KafkaSettings
@@ -463,7 +463,7 @@ def test_a_full_disk_is_told_once_and_nothing_is_thrown_away_or_missed(
     pages = store._writer.execute("PRAGMA page_count").fetchone()[0]
     tries = 0
 
-    def apply(batch: Batch) -> None:
+    def apply(batch: ReadBatch) -> None:
         nonlocal tries
         tries += 1
         store._writer.execute(f"PRAGMA max_page_count = {pages}")  # SQLite's own SQLITE_FULL

@@ -8,7 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from app.simulator.faults import Kind
+from app.simulator.faults import FaultKind
 from tests.simulator_wire import running
 
 GUIDE = (Path(__file__).resolve().parents[2] / "docs" / "simulator.md").read_text()
@@ -56,4 +56,4 @@ def test_the_example_test_passes(tmp_path: Path) -> None:
 def test_every_kind_of_fault_is_explained() -> None:
     table, _, _ = GUIDE[GUIDE.index("| kind | what the client sees |") :].partition("\n\n")
     explained = set(re.findall(r"`(\w+)`", "".join(re.findall(r"^\|([^|]*)\|", table, re.MULTILINE))))
-    assert explained == {kind.value for kind in Kind}
+    assert explained == {kind.value for kind in FaultKind}

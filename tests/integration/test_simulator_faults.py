@@ -14,7 +14,7 @@ import aiohttp
 import pytest
 from lxml import etree
 
-from app.simulator.faults import Kind
+from app.simulator.faults import FaultKind
 from app.simulator.row_errors import DEADLOCK_TEXT, DUPLICATE_KEY_TEXT
 from tests.simulator_wire import CREDENTIALS, Answer, Wire, row, running, where
 
@@ -504,5 +504,5 @@ async def test_a_fault_that_makes_no_sense_is_refused_with_a_reason(
 
 
 async def test_every_kind_can_be_set(wire: Wire) -> None:
-    for kind in Kind:
+    for kind in FaultKind:
         assert await wire.fault(kind)

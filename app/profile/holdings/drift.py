@@ -59,7 +59,7 @@ class Drift:
 
 
 @dataclass(frozen=True, slots=True)
-class Comparison:
+class RowComparison:
     """What was found, and the writes that mend it, in their order.
 
     ``delete_first``: keys that must go before the upserts, being another spelling of a wanted one. ``upserts``: parent
@@ -73,11 +73,11 @@ class Comparison:
     beyond_repair: bool = False
 
 
-def compare(held: Held, expected: Expectation, consumer_id: str, catalog: Catalog) -> Comparison:
+def compare(held: Held, expected: Expectation, consumer_id: str, catalog: Catalog) -> RowComparison:
     """What is wrong with the rows of a consumer. ``held``: of every entity type."""
     if expected.parent is ParentRow.GONE:
         extra = [(entity, row) for entity in (*CHILD_TYPES, EntityType.CONSUMER) for row in held.get(entity, ())]
-        return Comparison(
+        return RowComparison(
             tuple(_extra(entity, row, catalog[entity]) for entity, row in extra),
             delete_last=tuple((entity, catalog[entity].key_of(row)) for entity, row in extra),
         )
@@ -116,7 +116,7 @@ def compare(held: Held, expected: Expectation, consumer_id: str, catalog: Catalo
             (entity, key) for entity, key in keys if (entity, key_of(key, catalog[entity])) not in matched.doubtful
         )
 
-    return Comparison(
+    return RowComparison(
         tuple(drift),
         certain(first),
         difference.upserts,

@@ -16,7 +16,7 @@ Action = Literal["upsert", "delete"]
 
 
 @dataclass(frozen=True, slots=True)
-class Write:
+class RepairWrite:
     """One row that was written, or was to be. ``problem``: why it was not, values masked; None: it was."""
 
     action: Action
@@ -42,7 +42,7 @@ class Status(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class DriftFinding:
     """What was found of one consumer.
 
     ``event``: ID of its last full state. ``note``: why it is pending, in part, or not checked at all. ``drift``: what
@@ -56,4 +56,4 @@ class Finding:
     note: str | None = None
     in_part: bool = False
     drift: tuple[Drift, ...] = ()
-    writes: tuple[Write, ...] = ()
+    writes: tuple[RepairWrite, ...] = ()

@@ -40,7 +40,7 @@ from app.profile.holdings.row_list import (
 )
 from app.profile.keys import same_key_text
 from app.profile.values import (
-    Kind,
+    ValueKind,
     alike,
     form,
     loosely_alike,
@@ -51,8 +51,8 @@ from app.profile.values import (
 
 _DIGITS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 _PARENT = EntityType.CONSUMER
-_KINDS = tuple(Kind)
-_UNNAMED, _TEXT, _UNCHECKED = Kind.UNNAMED, Kind.TEXT, Kind.UNCHECKED
+_KINDS = tuple(ValueKind)
+_UNNAMED, _TEXT, _UNCHECKED = ValueKind.UNNAMED, ValueKind.TEXT, ValueKind.UNCHECKED
 
 
 HeldKey = tuple[EntityType, tuple[str, ...]]
@@ -197,7 +197,7 @@ class Digests:
         return tuple(as_text(value) or "" for value in self.catalog[entity].key_of(row).values())
 
     def _of(self, entity: EntityType, row: Row, event: ProfileEvent, key: str, *, anew: bool) -> tuple[str, str]:
-        kinds: list[Kind] = []
+        kinds: list[ValueKind] = []
         forms: list[str] = []
         zone = self.catalog[entity].zone
         for column, counts, known in self._columns[entity]:
@@ -242,7 +242,7 @@ def _typed(held: Scalar, kind: ColumnType, zone: timezone) -> str:
     return f"?{as_text(held)}" if formed is None else formed
 
 
-def _same_key(held: Scalar, wanted: str, kind: Kind) -> bool:
+def _same_key(held: Scalar, wanted: str, kind: ValueKind) -> bool:
     if same_key_text(as_text(held) or "", wanted):
         return True
     if kind is _UNCHECKED:
@@ -269,6 +269,6 @@ def _written_kinds(kinds: bytes) -> str:
 
 
 @lru_cache(maxsize=4096)
-def _kinds(written_kinds: str) -> tuple[Kind, ...]:
+def _kinds(written_kinds: str) -> tuple[ValueKind, ...]:
     numbers = [_DIGITS.index(character) for character in written_kinds]
     return tuple(_KINDS[kind] for number in numbers for kind in divmod(number, 8))

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class Market:
+class SampleMarket:
     """One market. ``latin`` spells names for e-mail addresses where Unicode normalisation does not do it."""
 
     code: str
@@ -23,8 +23,8 @@ class Market:
     latin: tuple[tuple[str, str], ...] = ()
 
 
-MARKETS: tuple[Market, ...] = (
-    Market(
+MARKETS: tuple[SampleMarket, ...] = (
+    SampleMarket(
         "DE",
         24,
         ("de", "de", "de", "tr"),
@@ -34,7 +34,7 @@ MARKETS: tuple[Market, ...] = (
         phone="+493023125###",
         latin=(("ü", "ue"), ("ä", "ae"), ("ö", "oe")),
     ),
-    Market(
+    SampleMarket(
         "FR",
         16,
         ("fr",),
@@ -43,7 +43,7 @@ MARKETS: tuple[Market, ...] = (
         ("Lefèvre", "Moreau", "Garnier", "D'Aubigny", "Benoît", "Marchand", "Le Goff"),
         phone="+3319900####",
     ),
-    Market(
+    SampleMarket(
         "GB",
         16,
         ("en",),
@@ -52,7 +52,7 @@ MARKETS: tuple[Market, ...] = (
         ("O'Brien", "Whitaker", "Patel", "Macdonald", "Ashworth", "Lloyd-Jones", "Reeve"),
         phone="+44207946####",
     ),
-    Market(
+    SampleMarket(
         "IT",
         10,
         ("it",),
@@ -60,7 +60,7 @@ MARKETS: tuple[Market, ...] = (
         ("Lorenzo", "Matteo", "Niccolò", "Alessandro", "Davide"),
         ("Rossetti", "D'Angelo", "De Luca", "Ferrari", "Nicolò", "Conti"),
     ),
-    Market(
+    SampleMarket(
         "ES",
         10,
         ("es", "es", "ca"),
@@ -68,7 +68,7 @@ MARKETS: tuple[Market, ...] = (
         ("Álvaro", "Íñigo", "Pablo", "Jordi", "Martín"),
         ("García López", "Núñez", "Ibáñez", "Muñoz Peña", "Serrano", "Vidal"),
     ),
-    Market(
+    SampleMarket(
         "PL",
         8,
         ("pl",),
@@ -76,7 +76,7 @@ MARKETS: tuple[Market, ...] = (
         ("Łukasz", "Wojciech", "Michał", "Paweł", "Jan"),
         ("Wiśniewski", "Dąbrowski", "Zieliński", "Wójcik", "Kaźmierczak"),
     ),
-    Market(
+    SampleMarket(
         "US",
         12,
         ("en", "en", "es"),
@@ -85,7 +85,7 @@ MARKETS: tuple[Market, ...] = (
         ("Johnson", "Ramirez", "Nguyen", "O'Neill", "Walker", "St. John"),
         phone="+120255501##",
     ),
-    Market(
+    SampleMarket(
         "JP",
         4,
         ("ja",),

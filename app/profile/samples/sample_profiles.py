@@ -20,7 +20,7 @@ from app.profile.samples.sample_markets import (
     PET_NAMES,
     PET_WEIGHTS,
     PETS,
-    Market,
+    SampleMarket,
 )
 
 MutableRow = dict[str, Scalar]
@@ -51,7 +51,7 @@ class SampleConsumer:
     """One consumer and its rows as they are now. After ``vanish`` it may ``appear`` again, with new row IDs."""
 
     consumer_id: str
-    market: Market
+    market: SampleMarket
     number: int
     exists: bool = False
     parent: MutableRow = field(default_factory=dict)

@@ -19,7 +19,7 @@ import pytest
 from app.delivery.outcome import Attempt, Failure, Outcome, Phase, Settle
 from app.profile.entities import EntityType
 from app.profile.outcome_table import decide, stops_attempt
-from app.simulator.faults import Kind
+from app.simulator.faults import FaultKind
 from tests.integration.worker.deployment import Deployment, Published
 from tests.integration.worker.profiles import (
     Event,
@@ -100,22 +100,22 @@ class Seen:
 
 
 KINDS = {
-    Kind.RATE_LIMITED: Seen("fault", "CMT-RATE-LIMITED"),
-    Kind.SERVER_FAULT: Seen("fault", "CMT-SERVER-FAULT"),
-    Kind.MAINTENANCE: Seen("fault", "CMT-MAINTENANCE"),
-    Kind.SECURITY_FAULT: Seen("fault", "CMT-AUTH", repeats=1),
-    Kind.EXPIRE_TOKENS: Seen("fault", "CMT-AUTH", repeats=1),
-    Kind.ROW_ERROR: Seen("error", "CMT-ROW-INVALID"),
-    Kind.ROW_ERROR_TRANSIENT: Seen("error", "CMT-ROW-CONTENTION"),
-    Kind.DEADLOCK_ROW: Seen("error", "CMT-ROW-CONTENTION"),
-    Kind.RESET: Seen("dropped", "CMT-CONNECTION", repeats=2),
-    Kind.TIMEOUT: Seen("dropped", "CMT-TIMEOUT"),
-    Kind.HTTP_503: Seen("fault", "CMT-UNAVAILABLE", repeats=2),
-    Kind.HTML_500: Seen("fault", "CMT-UNAVAILABLE", repeats=2),
-    Kind.MALFORMED_XML: Seen("fault", "CMT-MALFORMED", repeats=2),
-    Kind.SLOW: Seen("ok", ""),
+    FaultKind.RATE_LIMITED: Seen("fault", "CMT-RATE-LIMITED"),
+    FaultKind.SERVER_FAULT: Seen("fault", "CMT-SERVER-FAULT"),
+    FaultKind.MAINTENANCE: Seen("fault", "CMT-MAINTENANCE"),
+    FaultKind.SECURITY_FAULT: Seen("fault", "CMT-AUTH", repeats=1),
+    FaultKind.EXPIRE_TOKENS: Seen("fault", "CMT-AUTH", repeats=1),
+    FaultKind.ROW_ERROR: Seen("error", "CMT-ROW-INVALID"),
+    FaultKind.ROW_ERROR_TRANSIENT: Seen("error", "CMT-ROW-CONTENTION"),
+    FaultKind.DEADLOCK_ROW: Seen("error", "CMT-ROW-CONTENTION"),
+    FaultKind.RESET: Seen("dropped", "CMT-CONNECTION", repeats=2),
+    FaultKind.TIMEOUT: Seen("dropped", "CMT-TIMEOUT"),
+    FaultKind.HTTP_503: Seen("fault", "CMT-UNAVAILABLE", repeats=2),
+    FaultKind.HTML_500: Seen("fault", "CMT-UNAVAILABLE", repeats=2),
+    FaultKind.MALFORMED_XML: Seen("fault", "CMT-MALFORMED", repeats=2),
+    FaultKind.SLOW: Seen("ok", ""),
 }
-ROW_KINDS = (Kind.ROW_ERROR, Kind.ROW_ERROR_TRANSIENT, Kind.DEADLOCK_ROW)
+ROW_KINDS = (FaultKind.ROW_ERROR, FaultKind.ROW_ERROR_TRANSIENT, FaultKind.DEADLOCK_ROW)
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +124,7 @@ class Case:
 
     operation: str
     at: str
-    kind: Kind
+    kind: FaultKind
     after: bool = False
     passing: bool = False
 
@@ -142,7 +142,7 @@ class Case:
             "consumerId": consumer,
             "after": self.after,
             **({"times": 1} if self.passing else {}),
-            **({"delayMs": SLOW_MS} if self.kind is Kind.SLOW else {}),
+            **({"delayMs": SLOW_MS} if self.kind is FaultKind.SLOW else {}),
         }
 
 
@@ -151,7 +151,7 @@ def _cases() -> Iterator[Case]:
         for at, after, passing in itertools.product(calls, (False, True), (False, True)):
             # Reads have no rows that could be refused. Tokens that expire again and again expire for everybody.
             impossible = kind in ROW_KINDS and at.startswith("Retrieve")
-            if not impossible and (passing or kind is not Kind.EXPIRE_TOKENS):
+            if not impossible and (passing or kind is not FaultKind.EXPIRE_TOKENS):
                 yield Case(operation, at, kind, after, passing)
 
 
@@ -190,12 +190,12 @@ class _MarketingCloud:
             self.said.append(f"{call} fault")
             self._token_expired = False
         for _ in range(seen.repeats + 1):
-            if call != case.at or not self._left or case.kind is Kind.SLOW:
+            if call != case.at or not self._left or case.kind is FaultKind.SLOW:
                 self._note(call, self._effect(call))
                 return None
             self._left -= 1
             status = self._effect(call) if case.after else "ok"
-            if case.kind is Kind.EXPIRE_TOKENS and case.after:
+            if case.kind is FaultKind.EXPIRE_TOKENS and case.after:
                 self._note(call, status)
                 self._token_expired = True
                 return None
@@ -376,9 +376,9 @@ def stage(shared: Deployment) -> Stage:
 def endings(stage: Stage) -> dict[Case, Ending]:
     """All cases, played."""
     # Throttled answers make the worker send less at a time, for all consumers: timeouts would then queue up.
-    throttled = [case for case in CASES if case.kind is Kind.RATE_LIMITED]
+    throttled = [case for case in CASES if case.kind is FaultKind.RATE_LIMITED]
     # One after another: the tokens of all consumers expire, and a call is repeated for its token only once.
-    alone = [case for case in CASES if case.kind is Kind.EXPIRE_TOKENS]
+    alone = [case for case in CASES if case.kind is FaultKind.EXPIRE_TOKENS]
     together = [case for case in CASES if case not in throttled and case not in alone]
     played = stage.play(together) + stage.play(throttled)
     for case in alone:
@@ -395,10 +395,10 @@ def test_case(endings: dict[Case, Ending], case: Case) -> None:
 
 
 def test_every_kind_is_played() -> None:
-    apart = {Kind.TOKEN_500, Kind.TOKEN_429, Kind.INCIDENT_500, Kind.INCIDENT_429}
+    apart = {FaultKind.TOKEN_500, FaultKind.TOKEN_429, FaultKind.INCIDENT_500, FaultKind.INCIDENT_429}
     # What these come to is shown where answers are read (tests/unit/cmt).
-    apart |= {Kind.DEADLOCK_FAULT, Kind.DUPLICATE_KEY_FAULT, Kind.OK_BUT_UNKNOWN, Kind.ANSWER}
-    assert set(KINDS) | apart == set(Kind)
+    apart |= {FaultKind.DEADLOCK_FAULT, FaultKind.DUPLICATE_KEY_FAULT, FaultKind.OK_BUT_UNKNOWN, FaultKind.ANSWER}
+    assert set(KINDS) | apart == set(FaultKind)
     assert {case.kind for case in CASES} == set(KINDS)
     assert {case.operation for case in CASES} == set(EVENTS)
 
@@ -408,7 +408,7 @@ def test_every_kind_is_played() -> None:
 
 def plain(operation: str) -> Case:
     """An operation without a fault of its own."""
-    return Case(operation, PLANS[operation][0], Kind.SLOW, passing=True)
+    return Case(operation, PLANS[operation][0], FaultKind.SLOW, passing=True)
 
 
 @pytest.mark.parametrize("passing", [True, False], ids=["once", "for ever"])
@@ -442,7 +442,7 @@ def test_tokens_that_cannot_be_had(
 
 @pytest.mark.parametrize("kind", ["incident_500", "incident_429"])
 def test_tickets_that_cannot_be_written_change_no_outcome_and_come_later(stage: Stage, kind: str) -> None:
-    cases = [Case(operation, calls[0], Kind.SERVER_FAULT) for operation, calls in STRUCK.items()]
+    cases = [Case(operation, calls[0], FaultKind.SERVER_FAULT) for operation, calls in STRUCK.items()]
     simulator = stage.shared.simulator
     with stage.faults([{"kind": kind}]):
         played = stage.play(cases)

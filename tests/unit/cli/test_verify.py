@@ -17,7 +17,7 @@ from app.cli.verify import since_time
 from app.cli.verify_report import document
 from app.profile.entities import EntityType
 from app.profile.holdings.drift import WHICH_COLUMNS, ColumnDrift, Drift, DriftKind
-from app.profile.holdings.findings import Finding, Status, Write
+from app.profile.holdings.findings import DriftFinding, RepairWrite, Status
 
 Shown = Callable[..., str]
 
@@ -29,19 +29,19 @@ DRIFT = Drift(
     (ColumnDrift("Value", "private@example.com", "secret@example.com"), ColumnDrift("Type", "mail", None)),
 )
 FINDINGS = [
-    Finding("C-0", 0, "e-0", Status.OK),
-    Finding("C-1", 0, "e-1", Status.DRIFTED, "only in part [bold]", in_part=True, drift=(DRIFT,)),
-    Finding("C-2", 1, "e-2", Status.PARTIAL, "a NEW", in_part=True),
-    Finding("C-3", 1, None, Status.PENDING, "waits"),
-    Finding("C-4", 1, "e-4", Status.ERROR, "CMT-TIMEOUT: no answer"),
-    Finding(
+    DriftFinding("C-0", 0, "e-0", Status.OK),
+    DriftFinding("C-1", 0, "e-1", Status.DRIFTED, "only in part [bold]", in_part=True, drift=(DRIFT,)),
+    DriftFinding("C-2", 1, "e-2", Status.PARTIAL, "a NEW", in_part=True),
+    DriftFinding("C-3", 1, None, Status.PENDING, "waits"),
+    DriftFinding("C-4", 1, "e-4", Status.ERROR, "CMT-TIMEOUT: no answer"),
+    DriftFinding(
         "C-5",
         1,
         "e-5",
         Status.REPAIRED,
         None,
         drift=(DRIFT,),
-        writes=(Write("upsert", EntityType.PET, ("C-5", "[1]")),),
+        writes=(RepairWrite("upsert", EntityType.PET, ("C-5", "[1]")),),
     ),
 ]
 
@@ -144,7 +144,7 @@ def test_people_see_drift_writes_reasons_and_numbers_but_no_values(shown: Shown)
 
 def test_people_see_why_columns_are_not_known(monkeypatch: pytest.MonkeyPatch, shown: Shown) -> None:
     drift = Drift(EntityType.PET, DriftKind.DIFFERENT, ("C-1", "P-1"), note=WHICH_COLUMNS)
-    lost = Finding("C-1", 0, "e-1", Status.DRIFTED, drift=(drift,))
+    lost = DriftFinding("C-1", 0, "e-1", Status.DRIFTED, drift=(drift,))
     monkeypatch.setattr(sys.modules[__name__], "FINDINGS", [lost])
     assert WHICH_COLUMNS in " ".join(shown(show_values=True).split())
     assert document([lost], show_values=False)["consumers"][0]["drift"][0]["note"] == WHICH_COLUMNS
@@ -158,7 +158,7 @@ def test_people_see_values_when_they_ask_for_them(shown: Shown) -> None:
 
 def test_markets_without_a_place_are_one_line_each(capsys: pytest.CaptureFixture[str]) -> None:
     findings = [
-        Finding(f"C-{n}", 0, "e", Status.NO_HOME, f"market {'XX' if n else 'YY'} is not listed") for n in range(9)
+        DriftFinding(f"C-{n}", 0, "e", Status.NO_HOME, f"market {'XX' if n else 'YY'} is not listed") for n in range(9)
     ]
     verify_report.show(findings, show_values=False)
     out = capsys.readouterr().out

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from app.cmt.errors import Fault
 from app.cmt.good_answer import read_good_answer
-from app.cmt.reader import RowAnswer, Unreadable, WriteAnswer, read_write_answer
+from app.cmt.reader import RowAnswer, UnreadableAnswer, WriteAnswer, read_write_answer
 from tests.unit.cmt.answers import PARTNER, bad, good, written
 
 HEADER = (
@@ -143,7 +143,7 @@ def test_it_never_contradicts_the_tree(base: bytes, changes: list[tuple[float, i
         return
     try:
         read = read_write_answer(body, "Update")
-    except Unreadable:
+    except UnreadableAnswer:
         return  # what is said of the rows stands there all the same
     assert_reads_as_good(found, read)
 
@@ -167,6 +167,6 @@ def test_pieces_put_together_anyhow_read_the_same(
     if found is not None:
         try:
             read = read_write_answer(body, "Update")
-        except Unreadable:
+        except UnreadableAnswer:
             return
         assert_reads_as_good(found, read)

@@ -15,7 +15,7 @@ from app.cmt.reader import (
     ColumnError,
     RetrieveAnswer,
     RowAnswer,
-    Unreadable,
+    UnreadableAnswer,
     WriteAnswer,
     read_retrieve_answer,
     read_write_answer,
@@ -150,12 +150,12 @@ def test_blanks_before_the_xml_declaration_do_no_harm(blank: bytes) -> None:
     ],
 )
 def test_what_is_no_answer_to_an_update_is_unreadable(body: bytes) -> None:
-    with pytest.raises(Unreadable):
+    with pytest.raises(UnreadableAnswer):
         read_write_answer(body, "Update")
 
 
 def test_an_unreadable_answer_is_not_quoted() -> None:
-    with pytest.raises(Unreadable) as caught:
+    with pytest.raises(UnreadableAnswer) as caught:
         read_write_answer(b"<a>ann.lee@example.com</b>", "Update")
     assert "ann" not in str(caught.value)
     assert caught.value.__cause__ is None
@@ -203,7 +203,7 @@ def test_a_message_that_quotes_such_a_value_is_read_too() -> None:
 def test_whatever_else_is_wrong_stays_wrong() -> None:
     body = retrieved([{"ConsumerId": "c", "Name": "a&#x1F;b"}])
     for broken in (body[:-20], body.replace(b"</Name>", b"", 1), body + b"<x>"):
-        with pytest.raises(Unreadable):
+        with pytest.raises(UnreadableAnswer):
             read_retrieve_answer(broken)
 
 

@@ -16,7 +16,7 @@ from app.demo.outage_findings import (
 )
 from app.demo.outage_plan import OutagePlan, outage_rules
 from app.demo.outage_story import OutageStory
-from app.simulator.faults import FaultRule, Faults, Verdict
+from app.simulator.faults import FaultRule, Faults, FaultVerdict
 
 STORY = OutageStory(
     OutagePlan(30.0),
@@ -98,4 +98,4 @@ def test_while_the_target_is_down_no_call_and_no_token_request_is_answered_but_i
             kinds.add(str(fault.kind))
     assert kinds == {"reset", "http_503"}
     assert faults.for_token().fault is not None
-    assert faults.for_incident() == Verdict()
+    assert faults.for_incident() == FaultVerdict()

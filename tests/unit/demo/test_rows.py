@@ -12,7 +12,7 @@ import pytest
 from app.bundled import schema_path
 from app.delivery.outcome import Outcome
 from app.demo.outcomes import published_events
-from app.demo.rows import Expectation, compare, expect
+from app.demo.rows import ExpectedRows, compare, expect
 from app.profile.entities import Catalog, EntityType, parse_catalog
 from app.profile.event import DeleteScope, Operation, ProfileEvent
 from app.profile.holdings.projection import TextRow
@@ -46,14 +46,14 @@ DELETE = event(Operation.DELETE)
 DELETE_ROWS = event(Operation.DELETE, "2", delete_scope=DeleteScope.ENTITIES)
 # Says nothing of the first name, which may be there from before.
 UPDATE_OF_LESS = event(Operation.UPDATE, "2", consumer={"ConsumerId": "c"})
-After = Callable[..., Expectation]
+After = Callable[..., ExpectedRows]
 
 
 @pytest.fixture
 def after(catalog: Catalog) -> After:
     """What is expected after pairs of event and outcome."""
 
-    def expected(*history: tuple[ProfileEvent, Outcome | None]) -> Expectation:
+    def expected(*history: tuple[ProfileEvent, Outcome | None]) -> ExpectedRows:
         events = [one.model_copy(update={"event_id": str(n)}) for n, (one, _) in enumerate(history)]
         outcomes = {str(n): outcome for n, (_, outcome) in enumerate(history)}
         return expect(events, outcomes.get, catalog)
@@ -61,7 +61,7 @@ def after(catalog: Catalog) -> After:
     return expected
 
 
-def pets(expected: Expectation) -> list[str]:
+def pets(expected: ExpectedRows) -> list[str]:
     return sorted(key[1] for key in expected.rows[PET])
 
 

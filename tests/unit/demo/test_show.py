@@ -9,10 +9,10 @@ import pytest
 from rich.console import Console
 
 from app.demo.clients import SimulatorStats, Totals
-from app.demo.progress import Snapshot
+from app.demo.progress import ProgressSnapshot
 from app.demo.show import LINE_SECONDS, Show, line, table
 
-MANY = Snapshot(
+MANY = ProgressSnapshot(
     wanted=99_999,
     sent=99_999,
     totals=Totals(synced=88_888, partial=5_555, failed=5_555, invalid=1, superseded=1, discarded=1, events=99_999),
@@ -21,7 +21,7 @@ MANY = Snapshot(
     calls_per_second=12_345.6,
     breakers_open=8,
 )
-NONE = Snapshot(2000, 0, Totals(), 0, SimulatorStats(), 0.0)
+NONE = ProgressSnapshot(2000, 0, Totals(), 0, SimulatorStats(), 0.0)
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 
@@ -35,7 +35,7 @@ def written(to: Console) -> str:
 
 
 @pytest.mark.parametrize("snapshot", [MANY, NONE])
-def test_the_table_fits_80_columns_and_cuts_nothing(snapshot: Snapshot) -> None:
+def test_the_table_fits_80_columns_and_cuts_nothing(snapshot: ProgressSnapshot) -> None:
     plain = console()
     plain.print(table(snapshot))
     lines = written(plain).splitlines()
@@ -78,7 +78,7 @@ def test_no_color_leaves_the_words(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_the_line_fits_80_columns_with_thousands_of_events() -> None:
     thousands = Totals(synced=8_888, partial=555, failed=556, events=9_999, parked=999)
-    assert len(line(Snapshot(9_999, 9_999, thousands, 0, SimulatorStats(), 9_999.0))) <= 80
+    assert len(line(ProgressSnapshot(9_999, 9_999, thousands, 0, SimulatorStats(), 9_999.0))) <= 80
 
 
 def test_the_line_tells_what_matters() -> None:

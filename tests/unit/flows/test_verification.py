@@ -22,7 +22,7 @@ from app.kafka.topic_reader import SettledEvents
 from app.profile.entities import Catalog, EntityType, Row, parse_catalog
 from app.profile.event import check_document
 from app.profile.holdings.drift import WHICH_COLUMNS
-from app.profile.holdings.findings import Finding, Status
+from app.profile.holdings.findings import DriftFinding, Status
 from app.profile.holdings.row_digests import Digests
 from app.profile.keys import spellings
 from app.profile.plan import Action
@@ -120,7 +120,7 @@ class World:
         client = cast(CmtClient, self.client)
         self.market = Market(Account("default", client), client, CATALOG)
 
-    async def verify(self, mend: Repair | None = None) -> list[Finding]:
+    async def verify(self, mend: Repair | None = None) -> list[DriftFinding]:
         verifier = Verifier(
             CATALOG,
             cast(ReadModels, self),
@@ -145,7 +145,7 @@ def world() -> World:
     return world
 
 
-async def only(world: World, mend: Repair | None = MEND) -> Finding:
+async def only(world: World, mend: Repair | None = MEND) -> DriftFinding:
     (finding,) = await world.verify(mend)
     return finding
 

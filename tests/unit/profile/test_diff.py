@@ -14,10 +14,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.profile import values as module
-from app.profile.diff import Difference, diff
+from app.profile.diff import RowDifference, diff
 from app.profile.entities import Catalog, DataExtension, EntityType, Row, as_text
 from app.profile.keys import folded
-from app.profile.values import Kind, form, same, wanted_form
+from app.profile.values import ValueKind, form, same, wanted_form
 
 CONSUMER, CONTACT, CHILD, PET, ASSET, INTEREST, OPT_IN = EntityType
 
@@ -40,7 +40,7 @@ def test_values_are_compared_as_documented(wanted: Any, returned: str | None, ex
 
 
 def test_the_documented_examples_hold() -> None:
-    assert doctest.testmod(module) == (0, 3)
+    assert doctest.testmod(module) == (0, 4)
 
 
 def test_the_table_of_cases_is_found() -> None:
@@ -175,7 +175,7 @@ def test_forms_of_any_are_equal_exactly_where_the_values_are_the_same(wanted: An
 def _forms_agree(wanted: Any, returned: str | None) -> None:
     kind, of_wanted = wanted_form(wanted)
     assert of_wanted == form(wanted, kind), "the short cuts say the same"
-    if kind is not Kind.UNCHECKED:
+    if kind is not ValueKind.UNCHECKED:
         assert (form(returned, kind) == of_wanted) is same(returned, wanted), (wanted, returned)
 
 
@@ -187,19 +187,19 @@ def us(text: str) -> str:
 @given(st.dates(min_value=date(1000, 1, 1)))
 def test_a_date_has_the_form_of_what_is_returned_for_it(day: date) -> None:
     kind, of_wanted = wanted_form(day.isoformat())
-    assert kind is Kind.DATE
+    assert kind is ValueKind.DATE
     assert form(us(day.isoformat()), kind) == of_wanted != form(us((day - timedelta(1)).isoformat()), kind)
 
 
 @pytest.mark.parametrize("text", ["2026-09-21t00:00:00", "2026-09-21T00:00", "2026-09-21T00:00:00.0"])
 def test_unusual_spellings_of_a_time_are_not_checked(text: str) -> None:
     """Two of them are both the same as one returned value, but not the same as each other: there is no one form."""
-    assert wanted_form(text)[0] is Kind.UNCHECKED
+    assert wanted_form(text)[0] is ValueKind.UNCHECKED
     assert same("9/21/2026", text)
 
 
 def test_the_numbers_of_kinds_stand_in_records_and_do_not_change() -> None:
-    numbers = {kind.name: kind.value for kind in Kind}
+    numbers = {kind.name: kind.value for kind in ValueKind}
     assert numbers == {
         "UNNAMED": 0,
         "TEXT": 1,
@@ -235,7 +235,7 @@ def key(pet_id: str) -> tuple[EntityType, Row]:
 def test_new_changed_right_and_vanished_rows_are_told_apart(catalog: Catalog) -> None:
     there = held(pet=[pet("1", Name="A"), pet("2", Name="B"), pet("3", Name="C")])
     changed, right, new = pet("1", Name="Z"), pet("2", Name="B"), pet("4", Name="D")
-    assert diff(there, wanted(changed, right, new), catalog) == Difference(
+    assert diff(there, wanted(changed, right, new), catalog) == RowDifference(
         upserts=((PET, changed), (PET, new)), right=((PET, right),), vanished=(key("3"),)
     )
 
@@ -289,7 +289,7 @@ def test_a_parent_row_never_vanishes(catalog: Catalog) -> None:
 
 
 def test_of_a_type_that_was_not_read_everything_is_upserted(catalog: Catalog) -> None:
-    assert diff({}, wanted(pet("1")), catalog) == Difference(upserts=((PET, pet("1")),))
+    assert diff({}, wanted(pet("1")), catalog) == RowDifference(upserts=((PET, pet("1")),))
 
 
 @pytest.mark.parametrize(
@@ -299,7 +299,7 @@ def test_of_a_type_that_was_not_read_everything_is_upserted(catalog: Catalog) ->
 def test_a_row_under_another_spelling_of_its_key_is_deleted_first(catalog: Catalog, there: str, asked: Any) -> None:
     """It may be the very row that is posted: deleting it afterwards could delete what was just written."""
     difference = diff(held(pet=[pet(there, Name="A")]), wanted(pet(asked, Name="A")), catalog)
-    assert difference == Difference(upserts=((PET, pet(asked, Name="A")),), respelled=(key(there),))
+    assert difference == RowDifference(upserts=((PET, pet(asked, Name="A")),), respelled=(key(there),))
 
 
 @pytest.mark.parametrize(("there", "asked"), [("P1", "p1"), ("p1 ", "p1"), ("p1", "P1  "), ("ä", "Ä")])
@@ -308,8 +308,8 @@ def test_a_key_in_another_case_or_with_other_trailing_blanks_is_the_same_key(
 ) -> None:
     """As SQL Server compares: its values decide, and it is never deleted, which would delete the wanted row."""
     rows = held(pet=[pet(there, Name="A")])
-    assert diff(rows, wanted(pet(asked, Name="A")), catalog) == Difference(right=((PET, pet(asked, Name="A")),))
-    assert diff(rows, wanted(pet(asked, Name="B")), catalog) == Difference(upserts=((PET, pet(asked, Name="B")),))
+    assert diff(rows, wanted(pet(asked, Name="A")), catalog) == RowDifference(right=((PET, pet(asked, Name="A")),))
+    assert diff(rows, wanted(pet(asked, Name="B")), catalog) == RowDifference(upserts=((PET, pet(asked, Name="B")),))
 
 
 def test_two_wanted_spellings_of_a_key_are_one_row(catalog: Catalog) -> None:

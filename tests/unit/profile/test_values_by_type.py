@@ -16,7 +16,7 @@ from app.profile.consumer_history import after_settling
 from app.profile.diff import diff
 from app.profile.entities import Catalog, CatalogError, DataExtension, EntityType, Row, parse_catalog
 from app.profile.event import Operation, ProfileEvent
-from app.profile.holdings.drift import Comparison, compare
+from app.profile.holdings.drift import RowComparison, compare
 from app.profile.holdings.expected_state import expected_after, expected_without_event
 from app.profile.holdings.row_digests import Digests
 from app.profile.values import same_value
@@ -133,7 +133,7 @@ WANTED = {"BirthDate": "2026-09-21T14:05:00.5Z", "WeightKg": Decimal("4.5"), "Br
 HELD = {"BirthDate": "9/21/2026 8:05:00 AM", "WeightKg": "4.50", "Breed": "True", "Name": "Rex"}
 
 
-def judged(there: Row, written_with: Catalog, read_with: Catalog) -> tuple[Comparison, str | None]:
+def judged(there: Row, written_with: Catalog, read_with: Catalog) -> tuple[RowComparison, str | None]:
     state = after_settling(None, 0, settlement(event(**WANTED), catalog=written_with), 0)
     expected = expected_without_event(state, read_with)
     held = {**{entity: [] for entity in EntityType}, CONSUMER: [{"ConsumerId": "c"}], PET: [there]}
@@ -142,7 +142,7 @@ def judged(there: Row, written_with: Catalog, read_with: Catalog) -> tuple[Compa
 
 def test_a_list_written_with_types_finds_no_drift_in_what_is_returned(catalog: Catalog) -> None:
     tables = with_types(catalog)
-    assert judged(pet("1", **HELD), tables, tables) == (Comparison(), None)
+    assert judged(pet("1", **HELD), tables, tables) == (RowComparison(), None)
     for column, value in (("BirthDate", "9/21/2026 8:05:01 AM"), ("WeightKg", "4.51"), ("Breed", "False")):
         found, _ = judged(pet("1", **{**HELD, column: value}), tables, tables)
         assert [drift.kind for drift in found.drift] == ["different"], column
@@ -171,7 +171,7 @@ def test_an_event_that_is_still_there_is_compared_by_type(catalog: Catalog) -> N
     tables = with_types(catalog)
     state = after_settling(None, 0, settlement(event(**WANTED), catalog=tables), 0)
     held = {**{entity: [] for entity in EntityType}, CONSUMER: [{"ConsumerId": "c"}], PET: [pet("1", **HELD)]}
-    assert compare(held, expected_after(event(**WANTED), state, tables), "c", tables) == Comparison()
+    assert compare(held, expected_after(event(**WANTED), state, tables), "c", tables) == RowComparison()
 
 
 # The catalog against what there is

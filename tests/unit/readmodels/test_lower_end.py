@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from app.delivery.partition_record import partition_key
-from app.readmodels.batch import Batch
+from app.readmodels.batch import ReadBatch
 from app.readmodels.follower import LOWER_END_SECONDS, EndBehind, Follower
 from app.readmodels.progress import Progress
 from app.readmodels.state_topics import TopicFacts
@@ -30,7 +30,7 @@ class Case:
         self.follower = Follower(KAFKA, self.progress, lambda: False, lambda _: None, lambda: self.now)
         for topic in (STATE, CONSUMERS):
             self.store.reset(topic, f"id of {topic}", time.time())
-        batch = Batch(STATE)
+        batch = ReadBatch(STATE)
         for number in (0, 1):
             batch.add(STATE, number, 9, partition_key(number, 1), partition_state(settlement()).encode())
         self.store.apply(batch)

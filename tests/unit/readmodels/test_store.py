@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from app.delivery.consumer_record import consumer_key
 from app.delivery.partition_record import partition_key
-from app.readmodels.batch import Batch
+from app.readmodels.batch import ReadBatch
 from app.readmodels.store import Store, is_damage, remove
 from tests.unit.readmodels.records import consumer_state, partition_state
 
@@ -29,8 +29,8 @@ def store(tmp_path: Path) -> Iterator[Store]:
     opened.close()
 
 
-def _batch(*records: tuple[str, int, int, bytes | None, bytes | None]) -> Batch:
-    batch = Batch(STATE)
+def _batch(*records: tuple[str, int, int, bytes | None, bytes | None]) -> ReadBatch:
+    batch = ReadBatch(STATE)
     for record in records:
         batch.add(*record)
     return batch
@@ -228,7 +228,7 @@ def test_however_records_are_batched_the_highest_living_epoch_counts(
 ) -> None:
     table: dict[tuple[int, int], bytes] = {}
     store = Store(tmp_path_factory.mktemp("store") / "r.sqlite", STATE, CONSUMERS)
-    batch = Batch(STATE)
+    batch = ReadBatch(STATE)
     for offset, ((partition, epoch), value) in enumerate(records):
         batch.add(STATE, partition, offset, partition_key(partition, epoch), value)
         if value is None:
@@ -237,7 +237,7 @@ def test_however_records_are_batched_the_highest_living_epoch_counts(
             table[partition, epoch] = value
         if data.draw(st.booleans()):
             store.apply(batch)
-            batch = Batch(STATE)
+            batch = ReadBatch(STATE)
     store.apply(batch)
     expected = {p: max(e for q, e in table if q == p) for p, _ in table}
     assert {p: e for p, e, _ in store.partition_versions()} == expected

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from app.simulator.faults import DEFAULT_SLOW_MS, FaultRule, Faults, Kind, Verdict
+from app.simulator.faults import DEFAULT_SLOW_MS, FaultKind, FaultRule, Faults, FaultVerdict
 
 PET = ("CMT_Pet", "c1")
 
@@ -19,12 +19,12 @@ def faults(*rules: dict[str, Any], seed: int = 0) -> Faults:
     return made
 
 
-def kind(verdict: Verdict) -> Kind | None:
+def kind(verdict: FaultVerdict) -> FaultKind | None:
     return verdict.fault.kind if verdict.fault else None
 
 
 def test_without_rules_nothing_happens() -> None:
-    assert faults().for_soap("Update", [PET]) == Verdict()
+    assert faults().for_soap("Update", [PET]) == FaultVerdict()
 
 
 def test_a_rule_is_spent_after_its_times() -> None:
@@ -103,7 +103,7 @@ def test_probability_is_drawn_from_the_seed() -> None:
 
 def test_row_errors_are_met_by_rows_of_writes_only() -> None:
     made = faults({"kind": "row_error", "times": 1})
-    assert made.for_soap("Update", [PET]) == Verdict()
+    assert made.for_soap("Update", [PET]) == FaultVerdict()
     rule = made.for_row("Update", PET)
     assert rule is not None
     assert rule.kind == "row_error"
@@ -122,7 +122,7 @@ def test_transport_faults_reach_other_endpoints_when_named(operation: str) -> No
     made = faults({"kind": "html_500", "operation": operation})
     hit = {"Token": kind(made.for_token()), "Incident": kind(made.for_incident())}
     assert [name for name, found in hit.items() if found] == [operation]
-    assert made.for_soap("Update", [PET]) == Verdict()
+    assert made.for_soap("Update", [PET]) == FaultVerdict()
 
 
 def test_only_an_unbound_expiry_of_tokens_takes_effect_at_once() -> None:
@@ -138,7 +138,7 @@ def test_only_an_unbound_expiry_of_tokens_takes_effect_at_once() -> None:
         )
     ]
     assert at_once == [True, True, False, False, False, False]
-    assert not FaultRule(kind=Kind.RESET).at_once
+    assert not FaultRule(kind=FaultKind.RESET).at_once
 
 
 @pytest.mark.parametrize("fields", [{"operation": "Upsert"}, {"delayMs": -1}, {"times": 0}, {"dataextension": "x"}])

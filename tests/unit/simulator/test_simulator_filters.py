@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from app.simulator.column_types import column_type
 from app.simulator.definitions import SERVER_ZONE
-from app.simulator.filters import ComplexFilter, Filter, FilterError, SimpleFilter, bind, matches, required_values
+from app.simulator.filters import ComplexFilter, Filter, SimpleFilter, UnusableFilter, bind, matches, required_values
 
 COLUMNS = ("A", "B", "C")
 
@@ -93,7 +93,7 @@ def test_binding_gives_columns_their_defined_spelling() -> None:
     ],
 )
 def test_filters_that_cannot_be_applied_are_refused(condition: Filter, reason: str) -> None:
-    with pytest.raises(FilterError, match=reason):
+    with pytest.raises(UnusableFilter, match=reason):
         bind(condition, {"A": "A"}.get)
 
 

@@ -7,10 +7,10 @@ import sys
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.simulator.journal import KEPT_CALLS, Journal
+from app.simulator.journal import KEPT_CALLS, CallJournal
 
 
-def record(journal: Journal, consumer: str | None) -> None:
+def record(journal: CallJournal, consumer: str | None) -> None:
     journal.record(0.0, "Update", "DE", consumer, "ok")
 
 
@@ -28,7 +28,7 @@ def test_a_million_calls_are_kept() -> None:
 def test_the_last_calls_are_kept_and_selected(
     consumers: list[str | None], kept: int, consumer: str | None, since: int, limit: int | None
 ) -> None:
-    journal = Journal(kept)
+    journal = CallJournal(kept)
     for name in consumers:
         record(journal, name)
     expected = [
@@ -41,7 +41,7 @@ def test_the_last_calls_are_kept_and_selected(
 
 
 def test_settling_corrects_status_and_counts() -> None:
-    journal = Journal()
+    journal = CallJournal()
     call = journal.record(0.0, "Update", "DE", "c", "ok")
     journal.settle([call], 12.5, "dropped")
     assert (call.ms, call.status) == (12.5, "dropped")
@@ -49,7 +49,7 @@ def test_settling_corrects_status_and_counts() -> None:
 
 
 def test_clearing_starts_again_at_one() -> None:
-    journal = Journal()
+    journal = CallJournal()
     record(journal, "a")
     journal.clear()
     record(journal, "a")
@@ -59,7 +59,7 @@ def test_clearing_starts_again_at_one() -> None:
 
 def test_rows_take_no_more_memory_than_their_text() -> None:
     """A million calls must fit: the buffer behind what a JSON writer returns can be ten times the text."""
-    journal = Journal()
+    journal = CallJournal()
     call = journal.record(0.0, "Update", "DE", "c", "ok", [{"ConsumerId": "c", "Value": "v" * 50}])
     assert sys.getsizeof(call.rows) < 150
     assert b'"rows":[{"ConsumerId":"c","Value":"' in call.as_json(with_rows=True)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from lxml import etree
 
 from app.simulator.filters import ComplexFilter, SimpleFilter
-from app.simulator.row_errors import ColumnError, RowError
+from app.simulator.row_errors import RowColumnError, RowError
 from app.simulator.soap_reader import NotSoapError, NotXmlError, WriteObject, read_request
 from app.simulator.soap_writer import SoapFault, element, envelope, fault_payload, new_id, write_payload
 
@@ -103,7 +103,7 @@ def test_any_text_is_written_so_that_it_is_read_as_it_was(text: str) -> None:
 
 @given(xml_text, xml_text)
 def test_a_row_result_with_any_text_is_well_formed(value: str, message: str) -> None:
-    error = RowError(1, message, value_errors=(ColumnError(value, 2, message),))
+    error = RowError(1, message, value_errors=(RowColumnError(value, 2, message),))
     payload = write_payload(
         "Update", [(WriteObject("DataExtensionObject", value, {value: value}, {value: None}), error)]
     )

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.simulator.definitions import read_catalogue
-from app.simulator.store import Store, Table
+from app.simulator.store import RowStore, Table
 
 CATALOGUE = read_catalogue(
     {
@@ -20,7 +20,7 @@ keys = st.tuples(names, names)
 
 
 def table() -> Table:
-    found = Store(CATALOGUE).table("PET")
+    found = RowStore(CATALOGUE).table("PET")
     assert found is not None
     return found
 
@@ -87,7 +87,7 @@ def test_a_row_once_read_does_not_change() -> None:
 
 
 def test_clearing_forgets_rows_and_indexes() -> None:
-    store = Store(CATALOGUE)
+    store = RowStore(CATALOGUE)
     pets = store.table("PET")
     assert pets is not None
     put(pets, "a", "x")

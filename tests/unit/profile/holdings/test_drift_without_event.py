@@ -19,7 +19,7 @@ from app.delivery.outcome import Outcome
 from app.profile.consumer_history import after_settling
 from app.profile.entities import CHILD_TYPES, Catalog, DataExtension, EntityType, Row, parse_catalog
 from app.profile.event import DeleteScope, Operation, ProfileEvent
-from app.profile.holdings.drift import WHICH_COLUMNS, Comparison, DriftKind, compare
+from app.profile.holdings.drift import WHICH_COLUMNS, DriftKind, RowComparison, compare
 from app.profile.holdings.expected_state import (
     IN_PART_COLUMNS,
     IN_PART_LOST,
@@ -84,11 +84,11 @@ def held(*pets: Row, parent: Row | None = None, **others: Row) -> Held:
     }
 
 
-def judged(there: Held, state: ConsumerState, catalog: Catalog = CATALOG) -> Comparison:
+def judged(there: Held, state: ConsumerState, catalog: Catalog = CATALOG) -> RowComparison:
     return compare(there, expected_without_event(state, catalog), "c", catalog)
 
 
-def briefly(comparison: Comparison) -> list[tuple[str, str, str]]:
+def briefly(comparison: RowComparison) -> list[tuple[str, str, str]]:
     return [(drift.entity.value, drift.kind.value, "/".join(drift.key)) for drift in comparison.drift]
 
 
@@ -110,7 +110,7 @@ def test_what_the_sample_events_lead_to_is_no_drift(seed: int, count: int) -> No
     for one in events:
         rows = apply(rows, one, CATALOG)
     expected = expected_without_event(settled(*events), CATALOG)
-    assert compare(as_retrieved(rows), expected, events[0].consumer_id, CATALOG) == Comparison()
+    assert compare(as_retrieved(rows), expected, events[0].consumer_id, CATALOG) == RowComparison()
     updated = any(one.operation is not Operation.NEW and one.is_full_state for one in events)
     assert expected.in_part == (None if updated else IN_PART_NEW)
 
@@ -218,7 +218,7 @@ def test_what_is_drift(
 def test_another_spelling_of_a_value_is_no_drift() -> None:
     update = event("UPDATE", {"PetId": 1, "WeightKg": Decimal("4.50"), "BirthDate": "2020-02-01", "Name": None})
     there = held({"PetId": "1.0", "WeightKg": "4.5000", "BirthDate": "2/1/2020 12:00:00 AM", "Name": ""})
-    assert judged(there, settled(update)) == Comparison()
+    assert judged(there, settled(update)) == RowComparison()
 
 
 def test_a_row_that_may_be_the_missing_one_under_another_spelling_of_its_key_is_not_deleted() -> None:
@@ -248,7 +248,7 @@ def test_when_columns_have_changed_the_keys_are_still_checked() -> None:
     catalog = changed(columns=(*CATALOG[PET].columns, "Colour"))
     state = settled(UPDATE)
     assert expected_without_event(state, catalog).in_part == IN_PART_COLUMNS
-    assert judged(held(MAX, TOM), state, catalog) == Comparison()
+    assert judged(held(MAX, TOM), state, catalog) == RowComparison()
     assert briefly(judged(held(TOM, {"PetId": "3"}), state, catalog)) == [MISSING, EXTRA]
 
 
@@ -258,7 +258,7 @@ def test_when_columns_have_changed_the_keys_are_still_checked() -> None:
 def test_when_rows_go_elsewhere_only_the_parent_is_known(catalog: Catalog) -> None:
     state = settled(UPDATE)
     assert expected_without_event(state, catalog).in_part == IN_PART_LOST
-    assert judged(held({"PetId": "3"}), state, catalog) == Comparison()
+    assert judged(held({"PetId": "3"}), state, catalog) == RowComparison()
     assert briefly(judged(NO_PARENT, state, catalog)) == [("consumer", "missing", "c")]
 
 
@@ -267,7 +267,7 @@ def test_a_parent_row_with_more_key_columns_is_checked_without_its_key_in_the_re
     state = settled(event("UPDATE", consumer={"ConsumerId": "c", "EmailAddress": "a@example.com"}), catalog=catalog)
     assert b"example" not in state.encode()
     right = held(parent={"ConsumerId": "c", "EmailAddress": "a@example.com"})
-    assert judged(right, state, catalog) == Comparison()
+    assert judged(right, state, catalog) == RowComparison()
     other = held(parent={"ConsumerId": "c", "EmailAddress": "b@example.com"})
     assert briefly(judged(other, state, catalog)) == [("consumer", "different", "c")]
 
@@ -286,12 +286,12 @@ def test_after_a_new_the_rows_known_before_are_checked_and_others_are_drift_when
     assert (found.drift[1].note, found.beyond_repair) == (WHICH_COLUMNS, True)
     assert [row["PetId"] for _, row in found.upserts] == ["1"]
     assert [row["PetId"] for _, row in found.delete_last] == ["3"]
-    assert compare(held({**REX, "Breed": "left alone"}, TOM), expected, "c", CATALOG) == Comparison()
+    assert compare(held({**REX, "Breed": "left alone"}, TOM), expected, "c", CATALOG) == RowComparison()
 
 
 def test_a_row_is_found_under_another_spelling_of_its_key() -> None:
     state = settled(event("UPDATE", {"PetId": "p1", "Name": "Rex"}))
-    assert judged(held({"PetId": "P1 ", "Name": "Rex"}), state) == Comparison()
+    assert judged(held({"PetId": "P1 ", "Name": "Rex"}), state) == RowComparison()
     assert briefly(judged(held({"PetId": "P1 ", "Name": "Tom"}), state)) == [("pet", "different", "c/p1")]
 
 
@@ -300,7 +300,7 @@ def test_two_spellings_of_a_key_in_two_events_are_one_row() -> None:
     state = settled(event("UPDATE", {"PetId": "P1"}), new)
     assert state.rows.count("p1") + state.rows.count("P1") == 1
     expected = expected_after(new, state, CATALOG)
-    assert compare(held({"PetId": "P1", "Name": "Rex"}), expected, "c", CATALOG) == Comparison()
+    assert compare(held({"PetId": "P1", "Name": "Rex"}), expected, "c", CATALOG) == RowComparison()
 
 
 @pytest.mark.parametrize("operation", ["UPDATE", "NEW"])
@@ -310,6 +310,6 @@ def test_with_a_complete_list_rows_that_were_deleted_and_forgotten_are_known_to_
     state = replace(state, deleted=(), deleted_forgotten=2)
     expected = expected_after(full, state, CATALOG)
     assert (expected.in_part, expected.may_miss) == (None, False)
-    assert compare(held(REX), expected, "c", CATALOG) == Comparison()
+    assert compare(held(REX), expected, "c", CATALOG) == RowComparison()
     assert briefly(compare(held(), expected, "c", CATALOG)) == [MISSING]
     assert briefly(compare(held(REX, TOM), expected, "c", CATALOG)) == [("pet", "extra", "c/2")]

@@ -19,7 +19,7 @@ from app.delivery.outcome import Outcome
 from app.profile.consumer_history import after_settling
 from app.profile.entities import CHILD_TYPES, Catalog, EntityType, Row, parse_catalog
 from app.profile.event import DeleteScope, Operation, ProfileEvent
-from app.profile.holdings.drift import Comparison, DriftKind, compare
+from app.profile.holdings.drift import DriftKind, RowComparison, compare
 from app.profile.holdings.expected_state import ParentRow, expected_after, expected_without_event, failed_since
 from app.profile.holdings.projection import Rows, apply
 from app.profile.holdings.row_digests import Digests
@@ -78,11 +78,11 @@ def as_retrieved(rows: Rows) -> Held:
     }
 
 
-def judged(held: Held, last: ProfileEvent, state: ConsumerState) -> Comparison:
+def judged(held: Held, last: ProfileEvent, state: ConsumerState) -> RowComparison:
     return compare(held, expected_after(last, state, CATALOG), "c", CATALOG)
 
 
-def briefly(comparison: Comparison) -> list[tuple[str, str, str]]:
+def briefly(comparison: RowComparison) -> list[tuple[str, str, str]]:
     return [(drift.entity.value, drift.kind.value, "/".join(drift.key)) for drift in comparison.drift]
 
 
@@ -101,7 +101,7 @@ DELETE = event(Operation.DELETE, delete_scope=DeleteScope.PROFILE)
 DELETE_TOM = event(Operation.DELETE, [{"PetId": "2"}], delete_scope=DeleteScope.ENTITIES, event_id="d")
 
 
-def applied(comparison: Comparison, before: Held) -> Held:
+def applied(comparison: RowComparison, before: Held) -> Held:
     """The rows after the writes of a repair, as an upsert and a delete change them."""
 
     def key(entity: EntityType, row: Row) -> tuple[Any, ...]:
@@ -125,7 +125,9 @@ def test_what_the_sample_events_lead_to_is_no_drift(seed: int, count: int) -> No
         last = one if one.is_full_state else last
     assert last is not None
     state = settled(*events)
-    assert compare(as_retrieved(rows), expected_after(last, state, CATALOG), last.consumer_id, CATALOG) == Comparison()
+    assert (
+        compare(as_retrieved(rows), expected_after(last, state, CATALOG), last.consumer_id, CATALOG) == RowComparison()
+    )
 
 
 @given(seed=st.integers(0, 10_000), what=st.sampled_from(["removed", "changed", "added"]), pick=st.integers(0, 2**31))
@@ -162,7 +164,7 @@ def test_after_an_update_any_row_that_is_removed_changed_or_added_is_found_and_m
 
     kind = {"removed": DriftKind.MISSING, "changed": DriftKind.DIFFERENT, "added": DriftKind.EXTRA}[what]
     assert [(drift.entity, drift.kind) for drift in found.drift] == [(entity, kind)]
-    assert compare(applied(found, after), expected, last.consumer_id, CATALOG) == Comparison()
+    assert compare(applied(found, after), expected, last.consumer_id, CATALOG) == RowComparison()
 
 
 def test_after_an_update_a_column_of_an_entity_row_that_it_does_not_name_must_be_empty_but_not_of_the_parent() -> None:
@@ -176,7 +178,7 @@ def test_after_a_new_other_rows_and_columns_are_neither_right_nor_wrong() -> Non
     assert expected_after(NEW, settled(NEW), CATALOG).in_part
     assert not expected_after(UPDATE, settled(UPDATE), CATALOG).in_part
     there = held({**REX, "Breed": "Collie"}, TOM, {"PetId": "3"}, contact={"ContactId": "1"})
-    assert judged(there, NEW, settled(NEW)) == Comparison()
+    assert judged(there, NEW, settled(NEW)) == RowComparison()
     assert briefly(judged(held({**REX, "Name": "Max"}, {"PetId": "3"}), NEW, settled(NEW))) == [
         ("pet", "different", "c/1"),
         ("pet", "missing", "c/2"),
@@ -187,13 +189,13 @@ def test_after_a_delete_nothing_may_be_left_and_the_parent_goes_last() -> None:
     found = judged(held(REX, optIn={"OptInId": "9"}), DELETE, settled(NEW, DELETE))
     assert briefly(found) == [("pet", "extra", "c/1"), ("optIn", "extra", "c/9"), ("consumer", "extra", "c")]
     assert [entity for entity, _ in found.delete_last] == [PET, OPT_IN, CONSUMER]
-    assert judged({}, DELETE, settled(NEW, DELETE)) == Comparison()
+    assert judged({}, DELETE, settled(NEW, DELETE)) == RowComparison()
 
 
 @pytest.mark.parametrize("full", [UPDATE, NEW])
 def test_a_row_that_was_deleted_since_must_be_gone(full: ProfileEvent) -> None:
     state = settled(full, DELETE_TOM)
-    assert judged(held(REX), full, state) == Comparison()
+    assert judged(held(REX), full, state) == RowComparison()
     found = judged(held(REX, TOM), full, state)
     assert briefly(found) == [("pet", "extra", "c/2")]
     assert found.delete_last == ((PET, {"ConsumerId": "c", "PetId": "2"}),)
@@ -202,7 +204,7 @@ def test_a_row_that_was_deleted_since_must_be_gone(full: ProfileEvent) -> None:
 def test_when_more_rows_were_deleted_than_are_remembered_rows_may_miss_but_not_differ() -> None:
     state = ConsumerState(9, "DE", full=FullState(1, "UPDATE", "e"), deleted_forgotten=5)
     assert "more rows were deleted" in (expected_after(UPDATE, state, CATALOG).in_part or "")
-    assert judged(held(), UPDATE, state) == Comparison()
+    assert judged(held(), UPDATE, state) == RowComparison()
     assert briefly(judged(held({**REX, "Name": "Max"}), UPDATE, state)) == [("pet", "different", "c/1")]
     assert briefly(judged({**held(), CONSUMER: []}, UPDATE, state)) == [("consumer", "missing", "c")]
 
@@ -210,7 +212,7 @@ def test_when_more_rows_were_deleted_than_are_remembered_rows_may_miss_but_not_d
 def test_a_value_that_is_spelled_otherwise_is_no_drift() -> None:
     update = event(Operation.UPDATE, [{"PetId": "1", "WeightKg": Decimal("4.50"), "BirthDate": "2020-02-01"}])
     there = held({"PetId": "1", "WeightKg": "4.5000", "BirthDate": "2/1/2020 12:00:00 AM"})
-    assert judged(there, update, settled(update)) == Comparison()
+    assert judged(there, update, settled(update)) == RowComparison()
 
 
 def test_a_key_that_may_be_spelled_otherwise_is_deleted_before_it_is_posted() -> None:
@@ -222,7 +224,7 @@ def test_a_key_that_may_be_spelled_otherwise_is_deleted_before_it_is_posted() ->
 
 def test_a_key_in_another_case_or_with_other_trailing_blanks_is_no_drift() -> None:
     update = event(Operation.UPDATE, [{"PetId": "p1", "Name": "Rex"}])
-    assert judged(held({"PetId": "P1 ", "Name": "Rex"}), update, settled(update)) == Comparison()
+    assert judged(held({"PetId": "P1 ", "Name": "Rex"}), update, settled(update)) == RowComparison()
     found = judged(held({"PetId": "P1 ", "Name": "Tom"}), update, settled(update))
     assert [(drift.kind, [column.column for column in drift.columns]) for drift in found.drift] == [
         ("different", ["Name"])
@@ -232,13 +234,13 @@ def test_a_key_in_another_case_or_with_other_trailing_blanks_is_no_drift() -> No
 def test_a_row_that_was_deleted_under_another_spelling_of_its_key_is_not_wanted() -> None:
     update = event(Operation.UPDATE, [{"PetId": "p1"}, TOM])
     state = replace(settled(update), deleted=(DeletedRow(9, "pet", ("P1 ",)),), offset=9)
-    assert judged(held(TOM), update, state) == Comparison()
+    assert judged(held(TOM), update, state) == RowComparison()
     assert briefly(judged(held({"PetId": "P1"}, TOM), update, state)) == [("pet", "extra", "c/P1")]
 
 
 def test_a_row_that_an_event_lists_twice_counts_once() -> None:
     update = event(Operation.UPDATE, [REX, {"PetId": "1", "Breed": "Collie"}])
-    assert judged(held({**REX, "Breed": "Collie"}), update, settled(update)) == Comparison()
+    assert judged(held({**REX, "Breed": "Collie"}), update, settled(update)) == RowComparison()
     found = judged(held(REX), update, settled(update))
     assert found.upserts == ((PET, {"ConsumerId": "c", **REX, "Breed": "Collie"}),)
 
@@ -265,7 +267,7 @@ def test_without_any_full_state_only_deleted_rows_are_known() -> None:
     expected = expected_without_event(state, CATALOG)
     assert (expected.parent, bool(expected.in_part)) == (ParentRow.UNKNOWN, True)
     assert briefly(compare(held(REX, TOM), expected, "c", CATALOG)) == [("pet", "extra", "c/2")]
-    assert compare({}, expected, "c", CATALOG) == Comparison()
+    assert compare({}, expected, "c", CATALOG) == RowComparison()
 
 
 def test_an_event_that_failed_after_the_full_state_is_seen_one_before_it_is_not() -> None:
@@ -291,4 +293,4 @@ def test_an_event_that_failed_is_not_forgotten_when_many_have_followed() -> None
 
 def test_a_deleted_row_before_the_full_state_plays_no_part() -> None:
     state = ConsumerState(9, "DE", full=FullState(5, "UPDATE", "e"), deleted=(DeletedRow(3, "pet", ("1",)),))
-    assert judged(held(REX, TOM), UPDATE, state) == Comparison()
+    assert judged(held(REX, TOM), UPDATE, state) == RowComparison()
