@@ -24,17 +24,13 @@ from aiokafka.record.memory_records import MemoryRecords
 from aiokafka.record.util import decode_varint_py
 
 from app.delivery.record import TopicPartition
+from app.engine.answer_headers import HEADER, OVERHEAD, look_through
 from app.engine.unreadable import Batch
 
 # In front of a batch: its base offset and its length.
 _OVERHEAD = struct.Struct(">qi")
-# In front of a batch of the format v2: base offset, length, leader epoch, magic, CRC, attributes, last offset delta.
-_HEADER = struct.Struct(">qiibIhi")
 _MAGIC = 16  # its place in every format
 _SMALLEST = {0: 26, 1: 34, 2: 61}  # bytes of a batch without content, by format
-
-# Before a format v2 no batch names the epoch of its leader.
-NO_EPOCH = -1
 
 # Partition, batch, what is wrong with it. May raise what is to end the worker.
 Report = Callable[[TopicPartition, Batch, str], None]
@@ -49,7 +45,7 @@ def read_patiently(fetcher: Any, report: Report, begin: Begin) -> None:
     names = {
         **fetch.__globals__,
         "MemoryRecords": batches,
-        "PartitionRecords": partial(PatientRecords, report, begin),
+        "PartitionRecords": partial(PatientRecords, report, begin, {}),
     }
     fetcher._proc_fetch_request = types.MethodType(types.FunctionType(fetch.__code__, names), fetcher)
 
@@ -122,26 +118,22 @@ class SlowBatches:
         return self._at + _MAGIC < self._end() <= len(self.data)
 
 
-def leader_epochs(data: bytes) -> list[int]:
-    """The leader epochs of the batches of an answer; those that follow each other are others. At least one."""
-    at, end, epochs = 0, len(data), [NO_EPOCH]
-    while at + _HEADER.size <= end:
-        _, length, epoch, magic, _, _, _ = _HEADER.unpack_from(data, at)
-        at += _OVERHEAD.size + max(length, 0)
-        # The last one may be cut off.
-        if at <= end and magic == 2 and epoch != epochs[-1]:
-            epochs.append(epoch)
-    return epochs[1:] or epochs
-
-
 def batch_at(data: bytes, at: int) -> Batch:
     """Which offsets the batch at a place of the answer has, as far as its header says so."""
-    if len(data) - at < _HEADER.size:
+    if len(data) - at < HEADER.size:
         return Batch()
-    first, _, _, magic, _, _, delta = _HEADER.unpack_from(data, at)
+    first, _, _, magic, delta = HEADER.unpack_from(data, at)
     if magic < 2:
         return Batch(first, first)
     return Batch(first, first + delta) if delta >= 0 else Batch(first)
+
+
+def last_of(data: bytes, first: int) -> int | None:
+    """The last offset of the batch that these bytes begin with, if its first one is this; None: not known."""
+    whole = data[: OVERHEAD + int(HEADER.unpack_from(data)[1])]
+    if whole[_MAGIC : _MAGIC + 1] != b"\2" or len(whole) < _SMALLEST[2] or not PatientBatch(whole).validate_crc():
+        return None
+    return first + int(HEADER.unpack_from(whole)[4])
 
 
 class _Lenient(bytearray):
@@ -176,12 +168,16 @@ class PatientBatch(_DefaultRecordBatchPy):  # type: ignore[misc]
 
 
 class PatientRecords(PartitionRecords):  # type: ignore[misc]
-    """The records that were fetched from one partition."""
+    """The records that were fetched from one partition.
+
+    ``misplaced``, of all partitions: where a batch begins that had a base offset out of order.
+    """
 
     def __init__(
         self,
         report: Report,
         begin: Begin,
+        misplaced: dict[TopicPartition, int],
         tp: TopicPartition,
         records: FastBatches | SlowBatches,
         aborted: Any,
@@ -189,28 +185,62 @@ class PatientRecords(PartitionRecords):  # type: ignore[misc]
         *more: Any,
     ) -> None:
         super().__init__(tp, records, aborted, at, *more)
+        self._records: FastBatches | SlowBatches = records
         # Not in ``__next__``, which runs for every record.
         self._records_iterator: Iterator[Any] = iter(self._first, None)
         self._report = report
         self._begin = begin
+        self._misplaced = misplaced
         self._fetched_at = at
+        self._out_of_order: tuple[Batch, str] | None = None  # what stands behind these records
 
     def _first(self) -> Any:
         """The first record. Until now these records may have been dropped unseen, by a seek."""
+        if isinstance(self._records, FastBatches):
+            self._look_through(self._records.data)
         self._records_iterator = self._unpack_records()
-        self._begin((self._tp.topic, self._tp.partition), leader_epochs(self._records.data))
         return next(self)
+
+    def _look_through(self, data: bytes) -> None:
+        """Leave out what is not in order."""
+        tp, at = (self._tp.topic, self._tp.partition), self._fetched_at
+        headers = look_through(data, at)
+        if headers.base is not None and headers.stop is not None:
+            last = last_of(data[headers.stop :], headers.at)
+            batch = Batch(position=headers.at) if last is None else Batch(headers.at, last, headers.at)
+            self._out_of_order = batch, f"base offset {headers.base} is out of order"
+        elif headers.first is not None and headers.first != at == self._misplaced.get(tp):
+            # The broker passes over a batch whose base offset is too low now.
+            headers.stop = headers.start
+            last = headers.first - 1 if headers.first > at else last_of(data[headers.start :], at)
+            self._out_of_order = Batch(at, last, at), "its base offset is out of order"
+        else:
+            self._misplaced.pop(tp, None)
+        if headers.start or headers.stop is not None:
+            self._records = FastBatches(data[headers.start : headers.stop])
+        if headers.epochs:
+            self._begin(tp, headers.epochs)
 
     def __next__(self) -> Any:
         try:
             return next(self._records_iterator)
         except StopIteration:
             self._records_iterator = iter(())
+            if self._out_of_order is not None:
+                self._tell_out_of_order(*self._out_of_order)
             raise
         except Exception as error:  # of any kind: codecs, lengths, names
             if isinstance(self._records, FastBatches):
                 return self._once_more(self._records.data)
             raise self._given_up(error) from error
+
+    def _tell_out_of_order(self, batch: Batch, why: str) -> None:
+        """At once: where the base offset is too low, the next fetch does not show it."""
+        self._out_of_order = None
+        if self.next_fetch_offset == batch.position:
+            tp = self._tp.topic, self._tp.partition
+            self._misplaced[tp] = batch.position
+            self._report(tp, batch, why)
 
     def _once_more(self, data: bytes) -> Any:
         self._records = SlowBatches(data, self.next_fetch_offset)

@@ -327,8 +327,7 @@ class HeartbeatThread(AIOKafkaConsumerThread):  # type: ignore[misc]
         elif not active:
             await asyncio.sleep(timeout or 0.0)
         if self.unreadable:
-            for tp in drained:
-                self.unreadable.over(tp)
+            self._pass_over_what_was_read(consumer)
         return drained
 
     def _written_under(self, tp: TopicPartition, epochs: Sequence[int]) -> None:
@@ -348,13 +347,8 @@ class HeartbeatThread(AIOKafkaConsumerThread):  # type: ignore[misc]
     def _readable(self, consumer: Any, active: set[TP]) -> set[TP]:
         """Without the partitions whose next batch cannot be read. When one is due again, what was fetched of it
         meanwhile is dropped, since it may be as old as the damage."""
-        fetcher, subscription = consumer._fetcher, consumer._subscription.subscription
-        assignment = subscription.assignment if subscription is not None else None
-        for tp, position in self.unreadable.positions().items():
-            state = assignment.state_value(tp) if assignment is not None else None
-            if state is None or (state.has_valid_position and state.position != position):
-                self.unreadable.over(tp)
-        readable = set()
+        self._pass_over_what_was_read(consumer)
+        fetcher, readable = consumer._fetcher, set()
         for tp in active:
             if self.unreadable.waits(tp):
                 continue
@@ -362,6 +356,15 @@ class HeartbeatThread(AIOKafkaConsumerThread):  # type: ignore[misc]
                 fetcher._notify(fetcher._wait_consume_future)
             readable.add(tp)
         return readable
+
+    def _pass_over_what_was_read(self, consumer: Any) -> None:
+        """Forget what could not be read where the position is another one now, or the partition is not ours."""
+        subscription = consumer._subscription.subscription
+        assignment = subscription.assignment if subscription is not None else None
+        for tp, position in self.unreadable.positions().items():
+            state = assignment.state_value(tp) if assignment is not None else None
+            if state is None or (state.has_valid_position and state.position != position):
+                self.unreadable.over(tp)
 
     def _not_refused(self, tps: set[TP]) -> set[TP]:
         if not self._refused_until:

@@ -47,6 +47,8 @@ def read_fingerprints(
     config = consumer_config(kafka, kafka.group) | {
         "queued.max.messages.kbytes": _AHEAD_KIB,
         "max.partition.fetch.bytes": _FETCH_BYTES,
+        # Else a damaged record counts as another one.
+        "check.crcs": True,
     }
     consumer = Consumer(dict(config), logger=_silent)
     try:

@@ -49,6 +49,12 @@ def odd_names(batch: bytes) -> bytes:
     return changed[:17] + struct.pack(">I", calc_crc32c(changed[21:])) + changed[21:]
 
 
+def moved_on(batch: bytes, offset: int) -> bytes:
+    """With one bit of its base offset flipped, if this is it; no CRC covers it."""
+    (base,) = struct.unpack_from(">q", batch)
+    return struct.pack(">q", base | 32) + batch[8:] if base == offset else batch
+
+
 def command(deployment: Deployment, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "app", *arguments],
@@ -86,14 +92,17 @@ def test_odd_header_names_are_read_and_a_damaged_batch_holds_up_its_partition_on
         deployment.publish_raw([record(new(fresh_consumer()))], partition=1)
         for partition in (2, 3):
             deployment.publish_raw([record(new(fresh_consumer()))], partition=partition)
+        (moved,) = deployment.publish_raw([record(new(fresh_consumer()))], partition=3)
+        deployment.publish_raw([record(new(fresh_consumer()))], partition=3)
         deployment.forget_producers()
         broker.stop()
         assert change_log(data, topic, 0, odd_names)
         mark = spoilt.encode()
         assert change_log(data, topic, 1, lambda batch: batch.replace(mark, mark[:-1] + b"?")) == 1
+        assert change_log(data, topic, 3, lambda batch: moved_on(batch, moved.offset)) == 1
         broker.start()
 
-        # All but the damaged batch and what is behind it.
+        # All but the damaged batches and what is behind them.
         worker = deployment.worker()
         wait_for(lambda: worker.status("/api/kpi/totals")[0] == 200, worker.log_tail, READY_SECONDS)
         assert deployment.settled(worker, 8)["synced"] == 7
@@ -102,10 +111,20 @@ def test_odd_header_names_are_read_and_a_damaged_batch_holds_up_its_partition_on
         assert all(copy.header(READABLE) == b"1" for copy in deployment.retry_copies())
         assert deployment.retry_copies(), "nothing was parked"
 
-        wait_for(lambda: worker.status("/readyz")[0] == 503, lambda: str(worker.status("/readyz")), SETTLE_SECONDS)
+        wait_for(
+            lambda: "partition 3 of" in json.dumps(worker.status("/readyz")[1]),
+            lambda: str(worker.status("/readyz")),
+            SETTLE_SECONDS,
+        )
+        assert worker.status("/readyz")[0] == 503
         place = f"partition 1 of {topic} cannot be read from offset {damaged.offset} on"
         assert place in json.dumps(worker.status("/readyz")[1])
-        assert len(entries(worker, "a batch cannot be read; its partition waits, the others go on")) == 1
+        told_of = entries(worker, "a batch cannot be read; its partition waits, the others go on")
+        assert {(entry["partition"], entry["offset"], entry["last"]) for entry in told_of} == {
+            (1, damaged.offset, damaged.offset),
+            (3, moved.offset, moved.offset),
+        }
+        assert len(told_of) == 2
         wait_for(
             lambda: place in " ".join(command(deployment, "status", "--json").stdout.split()),
             lambda: command(deployment, "status").stdout,
@@ -120,8 +139,8 @@ def test_odd_header_names_are_read_and_a_damaged_batch_holds_up_its_partition_on
         assert json.loads(verified.stdout)
 
         # What its advice says.
-        TopicChanges(deployment).delete_records(topic, {1: damaged.offset + 1})
-        deployment.settled(worker, 10)
-        assert told(worker) == [(topic, 1, 1)]
+        TopicChanges(deployment).delete_records(topic, {1: damaged.offset + 1, 3: moved.offset + 1})
+        deployment.settled(worker, 11)
+        assert sorted(told(worker)) == [(topic, 1, 1), (topic, 3, 1)]
         worker.ready()
         assert worker.running

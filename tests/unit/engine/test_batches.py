@@ -16,7 +16,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.delivery.record import TopicPartition
-from app.engine.batches import NO_EPOCH, PatientRecords, batches, leader_epochs
+from app.engine.answer_headers import look_closely, look_through
+from app.engine.batches import PatientRecords, batches
 from app.engine.unreadable import Batch
 
 MAIN = TP("main", 2)
@@ -61,16 +62,21 @@ class Partition:
 
     def __init__(self, *data: bytes) -> None:
         self._data = [one for one in data if one]
+        self.end = 1 << 62  # of the log, as its broker knows it
         self.position = 0
+        self._misplaced: dict[TopicPartition, int] = {}
         self.reports: list[tuple[TopicPartition, Batch, str]] = []
         self.active = True
         self.begun: list[tuple[TopicPartition, Sequence[int]]] = []  # leader epochs
 
     def answer(self) -> PatientRecords:
-        data = [one for one in self._data if struct.unpack_from(">q", one)[0] + one_delta(one) >= self.position]
+        # From the first batch on that seems to reach so far; a broker looks for it from shortly before.
+        found = [struct.unpack_from(">q", one)[0] + one_delta(one) >= self.position for one in self._data]
+        data = self._data[found.index(True) :] if True in found and self.position < self.end else []
         return PatientRecords(
             lambda *report: self.reports.append(report),
             lambda *begun: self.begun.append(begun),
+            self._misplaced,
             MAIN,
             batches(b"".join(data)),
             [],
@@ -160,11 +166,81 @@ def test_an_answer_that_is_dropped_unseen_says_nothing() -> None:
     assert partition.begun == []
 
 
+@pytest.mark.parametrize("position", [2, 3, 4, 6])
+@pytest.mark.parametrize("end", [None, -1, -50])
+def test_the_quick_look_at_headers_finds_what_the_close_one_does(position: int, end: int | None) -> None:
+    data = (led(3, batch(2, 2)) + led(3, batch(4)) + led(5, batch(5)) + led(5, batch(6)))[:end]
+    assert look_through(data, position) == look_closely(data, position)
+
+
 @pytest.mark.parametrize("magic", [0, 1])
 def test_an_old_format_has_no_leader_epoch(magic: int) -> None:
     builder = LegacyRecordBatchBuilder(magic, 0, 1 << 20)
     builder.append(0, 1_000, b"key", b"value")
-    assert leader_epochs(bytes(builder.build()) * 2) == [NO_EPOCH]
+    assert look_through(bytes(builder.build()), 0).epochs == []
+
+
+def based(offset: int, data: bytes) -> bytes:
+    """With another base offset; not a matter of the CRC."""
+    return struct.pack(">q", offset) + data[8:]
+
+
+@pytest.mark.parametrize("wrong", [42, 2**62 + 3, 0, 1, 2, -(2**63) + 3, -1], ids=str)
+def test_a_damaged_base_offset_hides_no_event(wrong: int) -> None:
+    """The CRC does not cover it. The broker goes by it too: it gives the batch for other offsets, or passes it over."""
+    partition = Partition(batch(0, 3), based(wrong, batch(3, 2)), batch(5), batch(6))
+    partition.end = 7
+    found = offsets(partition.read())
+    assert found == [0, 1, 2]
+    reports = [(found.position, found.last, why) for _, found, why in partition.reports]
+    assert {(position, last) for position, last, _ in reports} == {(3, 4)}
+    assert all("out of order" in why for *_, why in reports)
+    # Still so when it is fetched again, and work goes on behind it when a person has given it up.
+    assert partition.read() == []
+    partition.position = 5
+    partition.reports.clear()
+    assert offsets(partition.read()) == [5, 6]
+    assert partition.reports == []
+
+
+@pytest.mark.parametrize("wrong", [4, 42])
+def test_a_damaged_base_offset_of_a_batch_with_nothing_behind_it_in_the_answer(wrong: int) -> None:
+    """Only the header of the next batch is there, or the next answer begins with it."""
+    cut = Partition(batch(0, 3), based(wrong, batch(3)), batch(4), batch(5)[:40])
+    assert offsets(cut.read()) == [0, 1, 2]
+    assert cut.reports[0][1].position == 3
+    last = look_through(batch(0, 3) + based(42, batch(3)), 0)
+    assert (last.stop, last.at, last.base) == (len(batch(0, 3)), 3, None)
+
+
+def test_the_gaps_that_compaction_leaves_are_no_damage() -> None:
+    partition = Partition(batch(2, 2), batch(7), batch(9), batch(30))
+    assert offsets(partition.read()) == [2, 3, 7, 9, 30]
+    assert partition.reports == []
+    partition.position = 3
+    assert offsets(partition.read()) == [3, 7, 9, 30]
+    assert partition.reports == []
+
+
+def test_damage_that_the_crc_shows_is_reported_as_such_behind_a_gap_too() -> None:
+    damaged = bytearray(batch(8, 2))
+    damaged[-4] ^= 1
+    partition = Partition(batch(0, 3), bytes(damaged), batch(10))
+    assert offsets(partition.read()) == [0, 1, 2]
+    assert {(found, "Invalid CRC" in why) for _, found, why in partition.reports} == {(Batch(8, 9, 3), True)}
+
+
+@given(st.data())
+def test_whatever_stands_in_front_of_the_crc_no_event_is_passed_over(data: st.DataObject) -> None:
+    """Base offset, length, leader epoch, format."""
+    damaged = bytearray(batch(3, 2))
+    at = data.draw(st.integers(0, 16))
+    damaged[at] = data.draw(st.integers(0, 255).filter(lambda byte: byte != damaged[at]))
+    partition = Partition(batch(0, 3), bytes(damaged), batch(5), batch(6))
+    found = offsets(partition.read())
+    whole = [0, 1, 2, 3, 4, 5, 6]
+    assert found == (whole if not partition.reports else whole[:3])
+    assert partition.position == (3 if partition.reports else 7)
 
 
 def patched(at: int, form: str, value: int) -> Callable[[bytes], bytes]:

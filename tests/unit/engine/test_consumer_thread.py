@@ -149,7 +149,7 @@ async def test_a_partition_whose_next_batch_cannot_be_read_waits_and_the_others_
     await setup.fetch(ONE, OTHER)
     assert (ONE in setup.fetcher.asked, ONE in setup.fetcher._records, setup.fetcher.notified) == (True, False, True)
     assert setup.thread.unreadable.why(ONE) == why, "nothing was read yet"
-    setup.fetcher._records[ONE] = [7, 8]
+    setup.fetcher._records[ONE], setup.positions[ONE] = [7, 8], 9
     assert await setup.fetch(ONE, OTHER) == {ONE: [7, 8]}
     assert setup.thread.unreadable.reasons([ONE, OTHER]) == []
 

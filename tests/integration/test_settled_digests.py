@@ -1,0 +1,39 @@
+"""Settled records of the main topic, read again to see whether they are the same ones."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from confluent_kafka import Producer
+
+from app.broker.local_broker import LocalBroker
+from app.delivery.settled_digest import Fingerprint
+from app.flows.settled_digests import read_fingerprints
+from app.kafka import topics
+from app.settings import KafkaSettings
+from tests.brokers import own_broker
+from tests.integration.worker.test_unreadable import change_log
+from tests.kafka_probe import DEADLINE_SECONDS
+
+VALUE = b'{"firstName": "Ann"}'
+
+
+def test_a_damaged_record_is_not_taken_for_another_one(tmp_path: Path) -> None:
+    """It is left out, and the other partitions have their answers. The log is changed on disk, so the broker is one of
+    the test's own."""
+    data = tmp_path / "kafka"
+    with own_broker(LocalBroker(data=data)) as broker:
+        kafka = KafkaSettings(bootstrap_servers=broker.bootstrap_servers, partitions=3)
+        topics.create(kafka)
+        producer = Producer({"bootstrap.servers": kafka.bootstrap_servers, "linger.ms": 0})
+        for number in range(3):
+            for key in (b"a", b"b"):
+                producer.produce(kafka.topic, VALUE, key, partition=number)
+                assert producer.flush(DEADLINE_SECONDS) == 0
+        del producer
+        broker.stop()
+        assert change_log(data, kafka.topic, 1, lambda batch: batch.replace(b"Ann", b"Anm")) == 2
+        broker.start()
+        found = read_fingerprints(kafka, {0: [0, 1], 1: [0, 1], 2: [1]}, DEADLINE_SECONDS)
+    zero, one = Fingerprint.of(0, b"a", VALUE), Fingerprint.of(1, b"b", VALUE)
+    assert found == {0: {0: zero, 1: one}, 2: {1: one}}
