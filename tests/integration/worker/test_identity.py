@@ -7,7 +7,8 @@ import subprocess
 import sys
 from collections.abc import Sequence
 
-from app.flows.identity import FLOW, identity_problems
+from app.flows.consumers import NAME as CONSUMERS
+from app.flows.identity import identity_problems
 from tests.integration.worker.deployment import PARTITIONS, Deploy, Deployment, Published
 from tests.integration.worker.profiles import Event, fresh_consumer, new
 from tests.integration.worker.topic_changes import TopicChanges
@@ -50,7 +51,7 @@ def test_a_topic_that_was_made_anew_is_refused_and_a_new_group_does_all_of_it(de
     worker = deployment.worker().ready()
     deployment.publish(*events(FIRST))
     deployment.settled(worker, FIRST)
-    assert identity_problems(deployment.kafka, FLOW) == []
+    assert identity_problems(deployment.kafka, CONSUMERS) == []
     worker.terminate()
     TopicChanges(deployment).make_anew(deployment.kafka.topic)
     assert "ends before what is settled" in adopt(deployment, "--yes").stderr
@@ -60,7 +61,7 @@ def test_a_topic_that_was_made_anew_is_refused_and_a_new_group_does_all_of_it(de
     assert f"Topic {deployment.kafka.topic} is not the one" in refused
     assert "KAFKA_GROUP" in refused
     assert "topics adopt" in refused
-    [problem] = identity_problems(deployment.kafka, FLOW)
+    [problem] = identity_problems(deployment.kafka, CONSUMERS)
     assert (problem.topic, problem.remedy) == (deployment.kafka.topic, refused)
 
     other = deployment.worker(KAFKA_GROUP=f"{deployment.kafka.group}-2").ready()
@@ -125,7 +126,7 @@ def test_restored_topics_are_adopted_and_the_work_goes_on(deploy: Deploy) -> Non
     assert {view["partition"]: view["upto"] + 1 for view in document["partitions"]} == ends
     adopted = adopt(deployment, "--yes")
     assert adopted.returncode == 0, adopted.stderr
-    assert identity_problems(deployment.kafka, FLOW) == []
+    assert identity_problems(deployment.kafka, CONSUMERS) == []
     assert "nothing to do" in adopt(deployment).stdout
 
     second = deployment.worker().ready()

@@ -6,7 +6,8 @@ import signal
 from pathlib import Path
 
 from app.broker.local_broker import LocalBroker
-from app.flows.identity import FLOW, identity_problems
+from app.flows.consumers import NAME as CONSUMERS
+from app.flows.identity import identity_problems
 from app.profile.entities import Catalog
 from tests.brokers import own_broker
 from tests.integration.worker.deployment import Deployment, deployed
@@ -46,7 +47,7 @@ def test_new_events_at_settled_offsets_are_not_skipped(
         deployment.publish(*events(FIRST))
         totals = deployment.settled(worker, FIRST)
         worker.terminate()
-        assert identity_problems(deployment.kafka, FLOW) == []
+        assert identity_problems(deployment.kafka, CONSUMERS) == []
         settled = deployment.ends(topic)
         broker.stop()
         lose_log(data, topic)
@@ -59,7 +60,7 @@ def test_new_events_at_settled_offsets_are_not_skipped(
         refused = said(deployment.worker())
         assert f"of {topic} holds another record at offset" in refused
         assert "KAFKA_GROUP" in refused
-        problems = identity_problems(deployment.kafka, FLOW)
+        problems = identity_problems(deployment.kafka, CONSUMERS)
         assert {problem.found for problem in problems} == {
             f"another record at {number}-{end - 1}" for number, end in settled.items() if end
         }
@@ -69,7 +70,7 @@ def test_new_events_at_settled_offsets_are_not_skipped(
         adopted = adopt(deployment, "--yes")
         assert adopted.returncode == 0, adopted.stderr
         assert "another record was settled at offset" in adopted.stdout
-        assert identity_problems(deployment.kafka, FLOW) == []
+        assert identity_problems(deployment.kafka, CONSUMERS) == []
         second = deployment.worker().ready()
         assert deployment.settled(second, totals["events"] + SECOND - FIRST)["synced"] == SECOND
 
@@ -107,12 +108,12 @@ def test_who_takes_over_after_new_events_were_settled_notices_it_too(
         written = {key[0] for rows in simulator.rows(catalog).values() for key in rows}
         assert written & {(one.key or b"").decode() for one in behind}, "it had gone on with new events"
         assert place in said(deployment.worker())
-        [problem] = identity_problems(deployment.kafka, FLOW)
+        [problem] = identity_problems(deployment.kafka, CONSUMERS)
         assert place in problem.remedy
 
         adopted = adopt(deployment, "--yes")
         assert adopted.returncode == 0, adopted.stderr
-        assert identity_problems(deployment.kafka, FLOW) == []
+        assert identity_problems(deployment.kafka, CONSUMERS) == []
 
 
 def alerts_handled(deployment: Deployment, worker: WorkerProcess) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import signal
 
-from app.flows.identity import FLOW, identity_problems
+from app.flows.consumers import NAME as CONSUMERS
+from app.flows.identity import identity_problems
 from tests.integration.worker.deployment import Deploy, Deployment
 from tests.integration.worker.profiles import Event, fresh_consumer, new, update
 from tests.integration.worker.test_identity import events, said
@@ -131,7 +132,7 @@ def test_a_state_that_is_gone_is_refused_until_the_group_is_told_where_to_begin(
     refused = said(deployment.worker())
     assert refused.startswith(f"{deployment.kafka.state_topic}: state is empty for partitions")
     assert f"--delete-offsets --group {deployment.kafka.group} --topic {deployment.kafka.topic}" in refused
-    assert [problem.setting for problem in identity_problems(deployment.kafka, FLOW)] == ["state"]
+    assert [problem.setting for problem in identity_problems(deployment.kafka, CONSUMERS)] == ["state"]
 
     changes.forget_offsets()
     worker = deployment.worker().ready()
