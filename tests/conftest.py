@@ -15,8 +15,8 @@ from hypothesis import settings
 from app.broker import sources
 from app.kafka import topics
 from app.settings import KafkaSettings
-from tests.brokers import needed
-from tests.kafka_probe import DEADLINE_SECONDS, Eventually, KafkaProbe, MakeKafkaSettings
+from tests.support.brokers import needed
+from tests.support.kafka_probe import DEADLINE_SECONDS, Eventually, KafkaProbe, MakeKafkaSettings
 
 # How long an example takes says more about the machine than about the program.
 settings.register_profile("any machine", deadline=None)

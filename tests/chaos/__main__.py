@@ -12,12 +12,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from app.broker.distribution import BrokerStartError, libraries
-from tests import private_network
 from tests.chaos.event_calls import STRATEGIES, Strategy
 from tests.chaos.report import Line, describe, print_table
 from tests.chaos.run import Run, carry_out
 from tests.chaos.schedule import DECK, GAP_SECONDS, SURROUNDINGS, SURROUNDINGS_OF_THREE, Blow
 from tests.chaos.surroundings import apart, is_apart
+from tests.support import private_network
 
 # A machine of two cores settles more than twice as many: the other half is for catching up after a blow.
 EVENTS_PER_SECOND = 50.0

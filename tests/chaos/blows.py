@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from app.broker.local_broker import LocalBroker
 from tests.chaos.schedule import SLOTS, Act, Blow, Deed, Schedule
 from tests.chaos.surroundings import Surroundings
-from tests.integration.worker.deployment import Deployment
-from tests.integration.worker.worker_process import WorkerProcess
+from tests.support.deployment import Deployment
+from tests.support.worker_process import WorkerProcess
 
 # A worker that stops drains, commits and leaves; while the broker is away as well it cannot.
 STOP_SECONDS = 30.0

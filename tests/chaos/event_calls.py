@@ -34,7 +34,7 @@ from typing import Literal, Protocol
 from app.profile.entities import CHILD_TYPES, CONSUMER_ID_COLUMN, Catalog, DataExtension, EntityType, Row, as_text
 from app.profile.event import DeleteScope, Operation, ProfileEvent
 from tests.chaos.held import Content, Held, Place
-from tests.integration.worker.simulator_probe import Call
+from tests.support.simulator_probe import Call
 
 Strategy = Literal["replace", "reconcile"]
 STRATEGIES: tuple[Strategy, ...] = ("replace", "reconcile")

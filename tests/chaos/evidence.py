@@ -14,9 +14,9 @@ from app.profile.entities import EntityType
 from app.profile.event import ProfileEvent
 from tests.chaos.blows import Done
 from tests.chaos.event_calls import Strategy
-from tests.integration.worker.deployment import Deployment, Published, without_nulls
-from tests.integration.worker.simulator_probe import Call
-from tests.integration.worker.worker_process import WorkerProcess, wait_for
+from tests.support.deployment import Deployment, Published, without_nulls
+from tests.support.simulator_probe import Call
+from tests.support.worker_process import WorkerProcess, wait_for
 
 Position = tuple[int, int]
 

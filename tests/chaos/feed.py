@@ -12,7 +12,7 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from app.settings import KafkaSettings
 from tests.chaos.events import Draft
-from tests.integration.worker.worker_process import WorkerProcess
+from tests.support.worker_process import WorkerProcess
 
 PAUSE_SECONDS = 0.1
 # At most so many seconds' worth of events ahead of the workers: a run ends soon after its last event.

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from app.profile.entities import Catalog
-from tests.integration.worker.simulator_probe import Call
+from tests.support.simulator_probe import Call
 
 # Data extension and values of the primary key.
 Place = tuple[str, tuple[str | None, ...]]

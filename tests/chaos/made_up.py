@@ -18,8 +18,8 @@ from app.profile.holdings.projection import Rows, apply, expected_rows
 from app.profile.plan import Action, narrow, plan_reconcile
 from tests.chaos.event_calls import Strategy
 from tests.chaos.evidence import Answers, DeadLetter, Evidence, Source
-from tests.integration.worker.deployment import without_nulls
-from tests.integration.worker.simulator_probe import Call
+from tests.support.deployment import without_nulls
+from tests.support.simulator_probe import Call
 
 CATALOG = parse_catalog(schema_path("data-extensions.json").read_bytes())
 DAY, MARKET = "2026-11-21", "DE"

@@ -28,7 +28,7 @@ from app.profile.entities import Catalog
 from app.profile.event import ProfileEvent
 from tests.chaos.event_calls import AfterFailure, Identity, Phase, Strategy, identity, phases_of
 from tests.chaos.held import Held
-from tests.integration.worker.simulator_probe import Call
+from tests.support.simulator_probe import Call
 
 # More than all repeated calls of a run, and than all late ones.
 _LATE_COST = 10**6

@@ -17,7 +17,7 @@ from itertools import pairwise
 from tests.chaos.blows import Done
 from tests.chaos.evidence import seconds
 from tests.chaos.schedule import SESSION_SECONDS, Blow, Deed
-from tests.integration.worker.simulator_probe import Call
+from tests.support.simulator_probe import Call
 
 OWN_CALLS_SECONDS = 1.0
 _OF_OUTAGES = frozenset({Deed.BROKER_KILL, Deed.BROKER_STOP, Deed.BROKER_FREEZE})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from tests.integration.worker.worker_process import WorkerProcess, wait_for
+from tests.support.worker_process import WorkerProcess, wait_for
 
 
 def come_to_rest(workers: Mapping[int, WorkerProcess], events: int, within: float) -> list[str]:

@@ -36,10 +36,10 @@ from tests.chaos.soak_watch import SoakWatch
 from tests.chaos.surroundings import AUTHORIZER, CODECS, Surroundings, mounted_disks, unmount_disks
 from tests.chaos.topic_anew import topic_made_anew
 from tests.chaos.verdict import judge, together
-from tests.cluster import LOGGED_IN_CONTROLLERS, running_cluster
-from tests.integration.worker.deployment import deployed
-from tests.integration.worker.simulator_probe import SimulatorProbe, running_simulator
-from tests.private_network import HOST
+from tests.support.cluster import LOGGED_IN_CONTROLLERS, running_cluster
+from tests.support.deployment import deployed
+from tests.support.private_network import HOST
+from tests.support.simulator_probe import SimulatorProbe, running_simulator
 
 SETTINGS = {
     "KAFKA_SESSION_TIMEOUT_SECONDS": f"{SESSION_SECONDS:g}",

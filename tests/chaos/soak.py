@@ -12,11 +12,11 @@ import secrets
 import sys
 
 from app.broker.distribution import libraries
-from tests import private_network
 from tests.chaos.report import describe
 from tests.chaos.run import Run, carry_out
 from tests.chaos.schedule import AROUND, ODD, PASSING, Blow
 from tests.chaos.surroundings import apart, is_apart
+from tests.support import private_network
 
 EVENTS_PER_SECOND = 20.0
 # Every kind of fault has its turn so often; each is in force for some seconds, and so several are at a time.

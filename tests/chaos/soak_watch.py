@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
-from tests.integration.worker.worker_process import WorkerProcess
+from tests.support.worker_process import WorkerProcess
 
 EVERY_SECONDS = 2.0
 # Work that does not go on for so long, though there are events to work on, is a standstill.

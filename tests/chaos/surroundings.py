@@ -24,9 +24,9 @@ from confluent_kafka.admin import (
 )
 
 from tests.chaos.schedule import SLOTS, Blow
-from tests.integration.worker.deployment import Deployment
-from tests.integration.worker.worker_process import wait_for
-from tests.private_network import PrivateNetwork
+from tests.support.deployment import Deployment
+from tests.support.private_network import PrivateNetwork
+from tests.support.worker_process import wait_for
 
 WITHIN_SECONDS = 30.0
 DISK_MEGABYTES = 64

@@ -8,7 +8,7 @@ import pytest
 
 from tests.chaos import evidence
 from tests.chaos.evidence import lags_at_rest
-from tests.integration.worker.deployment import Deployment
+from tests.support.deployment import Deployment
 
 NOBODY = cast(Deployment, None)
 BEHIND = {"profiles.alerts": {2: (10, 12)}}

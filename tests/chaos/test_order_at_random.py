@@ -16,7 +16,7 @@ from tests.chaos.event_calls import STRATEGIES, Strategy
 from tests.chaos.events import HOT_CONSUMERS, consumer_ids, drafts
 from tests.chaos.made_up import CATALOG, attempt_of, numbered
 from tests.chaos.order import Explanation, Stamped, explain
-from tests.integration.worker.simulator_probe import Call
+from tests.support.simulator_probe import Call
 
 SEEDS = range(4)
 # Of all consumers together.

@@ -15,7 +15,7 @@ from tests.chaos.held import Held
 from tests.chaos.made_up import CATALOG, DOCUMENTS, delete_profile, evidence, numbered, pet, post, sources_of
 from tests.chaos.order import Explanation, Stamped, _Explainer, explain
 from tests.chaos.verdict import judge
-from tests.integration.worker.simulator_probe import Call
+from tests.support.simulator_probe import Call
 
 PARENT, PET = "CMT_Consumer", "CMT_Pet"
 

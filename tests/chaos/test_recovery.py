@@ -11,7 +11,7 @@ from tests.chaos.blows import Done
 from tests.chaos.made_up import BEGAN, CALL_SECONDS, CATALOG, evidence
 from tests.chaos.schedule import Act, Blow, Deed
 from tests.chaos.verdict import judge
-from tests.integration.worker.simulator_probe import Call
+from tests.support.simulator_probe import Call
 
 GOOD = evidence()
 

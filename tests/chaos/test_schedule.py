@@ -31,9 +31,9 @@ from tests.chaos.schedule import (
     Schedule,
 )
 from tests.chaos.test_surroundings import BLOWS, OPTIONS
-from tests.cluster import REPLICATED
+from tests.support.cluster import REPLICATED
 
-# How long a controller waits before it gives a silent broker's partitions to others: ``tests/cluster.py``.
+# How long a controller waits before it gives a silent broker's partitions to others: ``tests/support/cluster.py``.
 CONTROLLER_SECONDS = float(REPLICATED["broker.session.timeout.ms"]) / 1000
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from app.broker.distribution import BrokerStartError, libraries
-from tests import private_network
+from tests.support import private_network
 
 BLOWS = "packets to the CMT dropped,offsets deleted,packets to Kafka dropped,no right to read"
 OPTIONS = (

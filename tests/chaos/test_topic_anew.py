@@ -10,7 +10,7 @@ from app.delivery.pipeline import Difference, Pipeline, Role, refusal
 from tests.chaos.made_up import CATALOG, evidence
 from tests.chaos.topic_anew import concerning, refusal_problem
 from tests.chaos.verdict import judge, together
-from tests.integration.worker.simulator_probe import Call
+from tests.support.simulator_probe import Call
 
 TOPIC = "profiles-1"
 BEFORE, NOW = (Pipeline("consumers", TOPIC, {Role.SOURCE: one}) for one in ("a", "b"))

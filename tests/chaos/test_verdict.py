@@ -27,7 +27,7 @@ from tests.chaos.made_up import (
 )
 from tests.chaos.schedule import Act, Blow, Deed
 from tests.chaos.verdict import Verdict, judge
-from tests.integration.worker.simulator_probe import Call
+from tests.support.simulator_probe import Call
 
 GOOD = evidence()
 

@@ -16,10 +16,10 @@ from tests.chaos import events
 from tests.chaos.event_calls import Strategy
 from tests.chaos.evidence import Evidence, collect
 from tests.chaos.rest import come_to_rest
-from tests.integration.worker.deployment import Deployment
-from tests.integration.worker.simulator_probe import Call
-from tests.integration.worker.topic_changes import TopicChanges
-from tests.integration.worker.worker_process import WorkerProcess
+from tests.support.deployment import Deployment
+from tests.support.simulator_probe import Call
+from tests.support.topic_changes import TopicChanges
+from tests.support.worker_process import WorkerProcess
 
 # The topic is compared every minute, and what is under way gets time to end.
 REFUSED_SECONDS = 120.0

@@ -17,8 +17,8 @@ from tests.chaos.held import Content, Held, Place, content_of
 from tests.chaos.order import Explanation, Stamped, explain
 from tests.chaos.recovery import Recovery, recovery_of
 from tests.chaos.schedule import Blow, Deed
-from tests.integration.worker.deployment import without_nulls
-from tests.integration.worker.simulator_probe import Call
+from tests.support.deployment import without_nulls
+from tests.support.simulator_probe import Call
 
 # A frozen worker's last call goes out at once when it is thawed; the simulator may take a while on a busy machine.
 LATE_SECONDS = 3.0

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from app.bundled import schema_path
-from tests.integration.worker.simulator_probe import SimulatorProbe, running_simulator
+from tests.support.simulator_probe import SimulatorProbe, running_simulator
 
 CLIENT_ID, CLIENT_SECRET = "conformance", "its secret & more"
 ACCOUNT_ID = "7654321"

@@ -11,7 +11,7 @@ import pytest
 from FuelSDK.rest import ET_Constructor, ET_Describe, ET_Get
 
 from tests.conformance.conftest import ACCOUNT_ID, CLIENT_ID, CLIENT_SECRET, PET_KEY, PET_NAME, rows_of
-from tests.integration.worker.simulator_probe import SimulatorProbe
+from tests.support.simulator_probe import SimulatorProbe
 
 Login = Callable[..., Any]
 

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from tests.conformance.conftest import ACCOUNT_ID, CLIENT_ID, CLIENT_SECRET, PET_KEY, PET_NAME, rows_of
-from tests.integration.worker.simulator_probe import SimulatorProbe
+from tests.support.simulator_probe import SimulatorProbe
 
 PACKAGE = "sfmc-sdk@2.1.2"
 SECONDS = 60

@@ -15,7 +15,7 @@ from zeep.plugins import HistoryPlugin
 from zeep.wsse.username import UsernameToken
 
 from tests.conformance.conftest import CLIENT_ID, CLIENT_SECRET, PET_KEY, PET_NAME, rows_of
-from tests.integration.worker.simulator_probe import SimulatorProbe
+from tests.support.simulator_probe import SimulatorProbe
 
 PARTNER_API = "http://exacttarget.com/wsdl/partnerAPI"
 FAULT_DETAIL_CODE = "{urn:fault.partner.exacttarget.com}apifault/{urn:fault.partner.exacttarget.com}Code"

@@ -18,8 +18,8 @@ from app.http.transport import HttpTransport
 from app.profile.entities import EntityType, parse_catalog
 from app.settings import CmtSettings
 from app.simulator.server import Simulator
-from tests.integration.http_servers import hello, raw_server, serving
-from tests.private_network import PrivateNetwork, in_private_network
+from tests.support.http_servers import hello, raw_server, serving
+from tests.support.private_network import PrivateNetwork, in_private_network
 
 DEADLINE_SECONDS = 30
 

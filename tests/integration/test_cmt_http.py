@@ -16,7 +16,7 @@ from aiohttp import web
 from app.http import transport as transport_module
 from app.http.answer import FailureKind, TransportFailed
 from app.http.transport import HttpTransport
-from tests.integration.http_servers import hello, raw_server, serving
+from tests.support.http_servers import hello, raw_server, serving
 
 
 @pytest.fixture(autouse=True)

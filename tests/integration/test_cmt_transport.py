@@ -18,7 +18,7 @@ from app.http.answer import FailureKind, TransportFailed
 from app.http.transport import HttpTransport
 from app.profile.entities import EntityType, parse_catalog
 from app.settings import CmtSettings, ConfigurationError
-from tests.integration.http_servers import hello, raw_server, serving
+from tests.support.http_servers import hello, raw_server, serving
 
 
 async def failure_of(url: str, *, ca_file: Path | None = None, timeout_seconds: float = 5.0) -> TransportFailed:

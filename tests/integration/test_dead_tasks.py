@@ -12,8 +12,8 @@ import pytest
 from app.engine.stream import Stream
 from app.flows.consumers import consumers
 from app.flows.worker import Worker, WorkerFailed
-from tests.kafka_probe import MakeKafkaSettings
 from tests.support.in_process_worker import in_process_settings
+from tests.support.kafka_probe import MakeKafkaSettings
 
 WITHIN_SECONDS = 60.0
 

@@ -17,8 +17,8 @@ from typing import Any
 
 import pytest
 
-from tests.integration.demo_process import START_SECONDS, demos
-from tests.kafka_probe import Eventually
+from tests.support.demo_process import START_SECONDS, demos
+from tests.support.kafka_probe import Eventually
 
 # What the shell of somebody who works with a real system holds; none of it may matter.
 REAL_SYSTEM = {

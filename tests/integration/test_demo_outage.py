@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from tests.integration.demo_process import Demo, demos
-from tests.kafka_probe import Eventually
+from tests.support.demo_process import Demo, demos
+from tests.support.kafka_probe import Eventually
 
 # Of the outage and of the time before and after it, of a start, and of a backlog on a busy machine.
 WITHIN_SECONDS = 170.0

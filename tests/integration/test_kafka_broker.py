@@ -17,8 +17,8 @@ from confluent_kafka.admin import AdminClient, NewTopic
 from app.broker.distribution import BrokerStartError
 from app.broker.local_broker import LocalBroker
 from app.broker.readiness import answers, listens
-from tests.brokers import own_broker
-from tests.kafka_probe import Eventually, KafkaProbe
+from tests.support.brokers import own_broker
+from tests.support.kafka_probe import Eventually, KafkaProbe
 
 
 @pytest.fixture(scope="module")

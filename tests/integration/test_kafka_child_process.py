@@ -15,7 +15,7 @@ import pytest
 from app.broker import scratch_folder
 from app.broker.child_process import end, spawn_bound
 from app.broker.scratch_folder import ScratchFolder
-from tests.kafka_probe import Eventually
+from tests.support.kafka_probe import Eventually
 
 PARENT = """
 import sys, time

@@ -10,8 +10,8 @@ from confluent_kafka.admin import AclOperation, AdminClient, ResourceType
 from app.kafka import topics
 from app.kafka.topic_specs import topic_specs
 from app.settings import KafkaSettings
-from tests.kafka_probe import KafkaProbe
-from tests.rights import USER, GuardedBroker, guarded_broker
+from tests.support.kafka_probe import KafkaProbe
+from tests.support.rights import USER, GuardedBroker, guarded_broker
 
 
 @pytest.fixture(scope="module")

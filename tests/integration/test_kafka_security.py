@@ -29,7 +29,7 @@ from app.kafka.admin import KafkaAccessError
 from app.kafka.clients import aiokafka_config, aiokafka_producer_config, consumer_config, producer_config
 from app.kafka.topic_specs import topic_specs
 from app.settings import KafkaSettings
-from tests.brokers import own_broker
+from tests.support.brokers import own_broker
 
 USER, GUEST, PASSWORD = "sync", "guest", "correct-horse-battery"
 # Who is not named here may log in, but do nothing: the guest.

@@ -8,7 +8,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException
 from app.kafka import start_offsets
 from app.kafka.start_offsets import place_group
 from app.settings import KafkaSettings
-from tests.kafka_probe import KafkaProbe, MakeKafkaSettings
+from tests.support.kafka_probe import KafkaProbe, MakeKafkaSettings
 
 SECOND = 1_700_000_000  # 2023-11-14T22:13:20Z
 

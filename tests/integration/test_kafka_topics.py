@@ -24,7 +24,7 @@ from app.kafka import topics
 from app.kafka.admin import KafkaAccessError
 from app.kafka.limits import STATE_RECORD_BYTES, copy_bytes
 from app.settings import HEADER_ROOM_BYTES, KafkaSettings
-from tests.kafka_probe import Eventually, KafkaProbe, MakeKafkaSettings
+from tests.support.kafka_probe import Eventually, KafkaProbe, MakeKafkaSettings
 
 
 class TopicAdmin:

@@ -10,7 +10,7 @@ from typer.testing import CliRunner, Result
 from app.broker.free_port import free_port
 from app.cli.topics import topics
 from app.settings import KafkaSettings
-from tests.kafka_probe import MakeKafkaSettings
+from tests.support.kafka_probe import MakeKafkaSettings
 
 
 def _run(monkeypatch: pytest.MonkeyPatch, settings: KafkaSettings | None, *arguments: str) -> Result:

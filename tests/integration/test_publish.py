@@ -23,8 +23,8 @@ from app.profile.entities import parse_catalog
 from app.profile.event import read_event
 from app.profile.samples.samples import sample_events, to_json
 from app.settings import KafkaSettings
-from tests.brokers import own_broker
-from tests.kafka_probe import Eventually, KafkaProbe, MakeKafkaSettings, Record
+from tests.support.brokers import own_broker
+from tests.support.kafka_probe import Eventually, KafkaProbe, MakeKafkaSettings, Record
 
 CATALOG = parse_catalog(schema_path("data-extensions.json").read_bytes())
 SECONDS = 60

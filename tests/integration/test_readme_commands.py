@@ -15,7 +15,7 @@ import pytest
 from confluent_kafka import Producer
 
 from app.broker.free_port import free_port
-from tests.kafka_probe import Eventually
+from tests.support.kafka_probe import Eventually
 
 ROOT = Path(__file__).resolve().parents[2]
 STOP_SECONDS = 30.0

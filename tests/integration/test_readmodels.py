@@ -24,8 +24,8 @@ from app.readmodels.batch import ReadBatch
 from app.readmodels.kpi import Filter, daily
 from app.readmodels.store import Store
 from app.settings import KafkaSettings
-from tests.kafka_probe import Eventually, KafkaProbe, MakeKafkaSettings
-from tests.unit.readmodels.records import consumer_state, partition_state, settlement
+from tests.support.kafka_probe import Eventually, KafkaProbe, MakeKafkaSettings
+from tests.support.records import consumer_state, partition_state, settlement
 
 Start = Callable[..., ReadModels]
 

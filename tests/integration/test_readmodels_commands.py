@@ -13,8 +13,8 @@ import pytest
 
 from app.broker import sources
 from app.settings import KafkaSettings
-from tests.integration.web_site import own_state_topics, tell_a_story
-from tests.kafka_probe import KafkaProbe
+from tests.support.kafka_probe import KafkaProbe
+from tests.support.web_site import own_state_topics, tell_a_story
 
 NONE = {"synced": 0, "partial": 0, "failed": 0, "invalid": 0, "superseded": 0, "discarded": 0}
 # What the story tells of records and of failures.

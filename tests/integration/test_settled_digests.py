@@ -11,9 +11,9 @@ from app.delivery.settled_digest import Fingerprint
 from app.flows.settled_digests import read_fingerprints
 from app.kafka import topics
 from app.settings import KafkaSettings
-from tests.brokers import own_broker
 from tests.integration.worker.test_unreadable import change_log
-from tests.kafka_probe import DEADLINE_SECONDS
+from tests.support.brokers import own_broker
+from tests.support.kafka_probe import DEADLINE_SECONDS
 
 VALUE = b'{"firstName": "Ann"}'
 

@@ -12,7 +12,7 @@ from app.broker.free_port import free_port
 from app.kafka.admin import KafkaAccessError
 from app.kafka.topic_reader import NEAR, SettledEvents
 from app.settings import KafkaSettings
-from tests.kafka_probe import DEADLINE_SECONDS
+from tests.support.kafka_probe import DEADLINE_SECONDS
 
 RECORDS = 3 * NEAR
 

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from tests.simulator_wire import CREDENTIALS, Wire, row, running
+from tests.support.simulator_wire import CREDENTIALS, Wire, row, running
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from tests.simulator_wire import Wire, row, running, where
+from tests.support.simulator_wire import Wire, row, running, where
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from app.simulator.faults import FaultKind
-from tests.simulator_wire import running
+from tests.support.simulator_wire import running
 
 GUIDE = (Path(__file__).resolve().parents[2] / "docs" / "simulator.md").read_text()
 # Where the guide says the simulator listens.

@@ -16,7 +16,7 @@ from lxml import etree
 
 from app.simulator.faults import FaultKind
 from app.simulator.row_errors import DEADLOCK_TEXT, DUPLICATE_KEY_TEXT
-from tests.simulator_wire import CREDENTIALS, Answer, Wire, row, running, where
+from tests.support.simulator_wire import CREDENTIALS, Answer, Wire, row, running, where
 
 CONSUMER = row("CMT_Consumer", ConsumerId="c1", FirstName="Ann")
 KEYS = {"CMT_Consumer": {"ConsumerId": "c1"}, "CMT_Pet": {"ConsumerId": "c1", "PetId": "p1"}}

@@ -9,7 +9,7 @@ import pytest
 
 from app.simulator.retrieves import PAGE_ROWS
 from app.simulator.store import StoredRow
-from tests.simulator_wire import PARTNER_API, XSI_TYPE, Wire, row, running, where
+from tests.support.simulator_wire import PARTNER_API, XSI_TYPE, Wire, row, running, where
 
 CONTACTS = "DataExtensionObject[CMT_Contact]"
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.simulator_wire import Wire, running
+from tests.support.simulator_wire import Wire, running
 
 TABLE = "/api/now/table/incident"
 OPEN = "correlation_id=f1^stateNOT IN6,7,8^ORDERBYDESCnumber"

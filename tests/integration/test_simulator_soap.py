@@ -6,7 +6,17 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from tests.simulator_wire import NODE_ENVELOPE, PARTNER_API, SOAP_11, SOAP_12, WSSE, XSI_TYPE, Wire, row, running
+from tests.support.simulator_wire import (
+    NODE_ENVELOPE,
+    PARTNER_API,
+    SOAP_11,
+    SOAP_12,
+    WSSE,
+    XSI_TYPE,
+    Wire,
+    row,
+    running,
+)
 
 CONSUMER = row("CMT_Consumer", ConsumerId="c1", FirstName="Ann & <Bob>")
 

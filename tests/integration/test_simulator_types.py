@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.simulator_wire import PARTNER_API, Wire, row, running, where
+from tests.support.simulator_wire import PARTNER_API, Wire, row, running, where
 
 PET = "DataExtensionObject[CMT_Pet]"
 TYPES = {

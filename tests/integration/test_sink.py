@@ -23,7 +23,7 @@ from app.settings import CmtSettings, SyncSettings
 from app.simulator.server import Simulator
 from app.sinks import Sink
 from app.sinks.cmt import CmtSink
-from tests.unit.cmt.answers import retrieved
+from tests.support.answers import retrieved
 
 CONSUMER, CONTACT, CHILD, PET, ASSET, INTEREST, OPT_IN = EntityType
 CATALOG: Catalog = parse_catalog(schema_path("data-extensions.json").read_bytes())

@@ -23,8 +23,8 @@ from app.flows.worker import Worker
 from app.observe.metrics import Metrics
 from app.readmodels.kpi import totals
 from app.settings import WorkerSettings
-from tests.kafka_probe import KafkaProbe, MakeKafkaSettings
 from tests.support.in_process_worker import in_process_settings
+from tests.support.kafka_probe import KafkaProbe, MakeKafkaSettings
 
 WITHIN_SECONDS = 60.0
 

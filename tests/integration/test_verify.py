@@ -22,8 +22,8 @@ from app.cmt.client import CmtClient
 from app.profile.entities import EntityType, Row, parse_catalog
 from app.profile.samples.samples import sample_events, to_json
 from app.settings import CmtSettings
-from tests.integration.worker.deployment import Deployment, deployed, without_nulls
-from tests.integration.worker.profiles import (
+from tests.support.deployment import Deployment, deployed, without_nulls
+from tests.support.profiles import (
     Event,
     contact,
     delete_entities,
@@ -33,8 +33,8 @@ from tests.integration.worker.profiles import (
     pet,
     update,
 )
-from tests.integration.worker.simulator_probe import running_simulator
-from tests.integration.worker.worker_process import WorkerProcess, plain_environment
+from tests.support.simulator_probe import running_simulator
+from tests.support.worker_process import WorkerProcess, plain_environment
 
 CONSUMER, CONTACT, CHILD, PET, ASSET, INTEREST, OPT_IN = EntityType
 CATALOG = parse_catalog(schema_path("data-extensions.json").read_bytes())

@@ -34,9 +34,9 @@ from app.observe.metrics import Gauges
 from app.settings import KafkaSettings, WebSettings
 from app.web import WebServer, WebServerError, WebState
 from app.web.openapi import document
-from tests.integration.web_site import SECRET, Answer, Site, own_state_topics, running_site, tell_a_story, token
-from tests.kafka_probe import KafkaProbe
-from tests.unit.readmodels.records import consumer_state, partition_state, settlement
+from tests.support.kafka_probe import KafkaProbe
+from tests.support.records import consumer_state, partition_state, settlement
+from tests.support.web_site import SECRET, Answer, Site, own_state_topics, running_site, tell_a_story, token
 
 GUARDED = (
     "/api/kpi/daily",

@@ -29,8 +29,8 @@ from app.settings import KafkaSettings
 from app.web import connections, forms, server
 from app.web.connections import CONNECTIONS_MOST
 from app.web.forms import LARGEST_FORM_BYTES
-from tests.integration.http_servers import serving
-from tests.integration.web_site import Site, running_site, token
+from tests.support.http_servers import serving
+from tests.support.web_site import Site, running_site, token
 
 AWAY = KafkaSettings(bootstrap_servers="127.0.0.1:1")
 FORM = "application/x-www-form-urlencoded"

@@ -22,9 +22,9 @@ from app.delivery.outcome import Outcome
 from app.delivery.partition_record import partition_key
 from app.settings import KafkaSettings
 from app.web import WebServerError
-from tests.integration.web_site import Answer, Site, own_state_topics, running_site, tell_a_story, token
-from tests.kafka_probe import KafkaProbe
-from tests.unit.readmodels.records import partition_state, settlement
+from tests.support.kafka_probe import KafkaProbe
+from tests.support.records import partition_state, settlement
+from tests.support.web_site import Answer, Site, own_state_topics, running_site, tell_a_story, token
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

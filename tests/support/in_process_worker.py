@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from app.settings import KafkaSettings, WorkerSettings
-from tests.integration.worker.worker_process import plain_environment
+from tests.support.worker_process import plain_environment
 
 
 def in_process_settings(kafka: KafkaSettings, folder: Path, monkeypatch: pytest.MonkeyPatch) -> WorkerSettings:

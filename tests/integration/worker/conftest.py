@@ -12,9 +12,9 @@ import pytest
 from app.broker import sources
 from app.bundled import schema_path
 from app.profile.entities import Catalog, parse_catalog
-from tests.integration.worker.deployment import Deploy, Deployment, deployed
-from tests.integration.worker.simulator_probe import SimulatorProbe, running_simulator
-from tests.integration.worker.worker_process import WorkerProcess
+from tests.support.deployment import Deploy, Deployment, deployed
+from tests.support.simulator_probe import SimulatorProbe, running_simulator
+from tests.support.worker_process import WorkerProcess
 
 
 @pytest.fixture(scope="session")

@@ -11,10 +11,10 @@ import pytest
 from app.broker import sources
 from app.bundled import schema_path
 from app.profile.entities import Catalog, EntityType, parse_catalog
-from tests.integration.worker.deployment import SETTLE_SECONDS, Deployment, deployed
-from tests.integration.worker.profiles import fresh_consumer, new, pet, update
-from tests.integration.worker.simulator_probe import running_simulator
-from tests.integration.worker.worker_process import wait_for
+from tests.support.deployment import SETTLE_SECONDS, Deployment, deployed
+from tests.support.profiles import fresh_consumer, new, pet, update
+from tests.support.simulator_probe import running_simulator
+from tests.support.worker_process import wait_for
 
 GERMAN, POLISH = "510001", "510002"
 OUTAGE = "CMT-OUTAGE:account-{}:-"

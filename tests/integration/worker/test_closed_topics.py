@@ -12,12 +12,12 @@ from confluent_kafka.admin import AclOperation, AdminClient, AlterConfigOpType, 
 from app.kafka import topics
 from app.profile.entities import Catalog
 from app.settings import KafkaSettings
-from tests.integration.worker.deployment import Deployment, deployed
-from tests.integration.worker.profiles import fresh_consumer, new
-from tests.integration.worker.simulator_probe import SimulatorProbe
-from tests.integration.worker.topic_changes import TopicChanges
-from tests.integration.worker.worker_process import WorkerProcess, wait_for
-from tests.rights import GuardedBroker, guarded_broker
+from tests.support.deployment import Deployment, deployed
+from tests.support.profiles import fresh_consumer, new
+from tests.support.rights import GuardedBroker, guarded_broker
+from tests.support.simulator_probe import SimulatorProbe
+from tests.support.topic_changes import TopicChanges
+from tests.support.worker_process import WorkerProcess, wait_for
 
 
 @dataclass(frozen=True)

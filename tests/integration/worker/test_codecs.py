@@ -7,9 +7,9 @@ import json
 from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource
 
 from app.kafka.codecs import CODECS
-from tests.integration.worker.deployment import Deploy, Deployment
-from tests.integration.worker.profiles import Event, fresh_consumer, new, pet, update
-from tests.integration.worker.worker_process import wait_for
+from tests.support.deployment import Deploy, Deployment
+from tests.support.profiles import Event, fresh_consumer, new, pet, update
+from tests.support.worker_process import wait_for
 
 
 def record(event: Event) -> tuple[bytes, bytes, list[tuple[str, bytes | None]]]:

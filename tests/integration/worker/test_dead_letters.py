@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import struct
 
-from tests.integration.worker.deployment import Deployment
-from tests.integration.worker.profiles import delete_entities, fresh_consumer, fresh_market, new
-from tests.integration.worker.worker_process import WorkerProcess, wait_for
+from tests.support.deployment import Deployment
+from tests.support.profiles import delete_entities, fresh_consumer, fresh_market, new
+from tests.support.worker_process import WorkerProcess, wait_for
 
 ORIGINAL = [
     ("traceparent", b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"),

@@ -20,8 +20,8 @@ from app.delivery.outcome import Attempt, Failure, Outcome, Phase, Settle
 from app.profile.entities import EntityType
 from app.profile.outcome_table import decide, stops_attempt
 from app.simulator.faults import FaultKind
-from tests.integration.worker.deployment import Deployment, Published
-from tests.integration.worker.profiles import (
+from tests.support.deployment import Deployment, Published
+from tests.support.profiles import (
     Event,
     contact,
     delete_entities,
@@ -32,7 +32,7 @@ from tests.integration.worker.profiles import (
     pet,
     update,
 )
-from tests.integration.worker.worker_process import WorkerProcess, wait_for
+from tests.support.worker_process import WorkerProcess, wait_for
 
 # As the shared worker is configured.
 ATTEMPTS = 3

@@ -7,10 +7,10 @@ import subprocess
 import sys
 
 from app.delivery.partition_record import parse_partition_key
-from tests.integration.worker.deployment import Deploy, Deployment
 from tests.integration.worker.test_identity import events, said
-from tests.integration.worker.worker_process import plain_environment
-from tests.kafka_probe import KafkaProbe
+from tests.support.deployment import Deploy, Deployment
+from tests.support.kafka_probe import KafkaProbe
+from tests.support.worker_process import plain_environment
 
 EVENTS = 12
 

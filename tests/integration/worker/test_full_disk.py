@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.worker.deployment import Deploy
-from tests.integration.worker.profiles import fresh_consumer, new
-from tests.integration.worker.worker_process import wait_for
+from tests.support.deployment import Deploy
+from tests.support.profiles import fresh_consumer, new
+from tests.support.worker_process import wait_for
 
 # The worker gives its read model 30 s, and looks every 10 s.
 ENDS_WITHIN = 90.0

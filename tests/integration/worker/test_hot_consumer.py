@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 
-from tests.integration.worker.deployment import Deployment
-from tests.integration.worker.profiles import fresh_consumer, fresh_market, new
-from tests.integration.worker.worker_process import WorkerProcess, wait_for
+from tests.support.deployment import Deployment
+from tests.support.profiles import fresh_consumer, fresh_market, new
+from tests.support.worker_process import WorkerProcess, wait_for
 
 PARTITION = 2
 HOT, OTHERS = 2_000, 50  # more than the room takes (16 for each of 64 slots), and as much again

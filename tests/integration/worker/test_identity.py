@@ -9,10 +9,10 @@ from collections.abc import Sequence
 
 from app.flows.consumers import NAME as CONSUMERS
 from app.flows.identity import identity_problems
-from tests.integration.worker.deployment import PARTITIONS, Deploy, Deployment, Published
-from tests.integration.worker.profiles import Event, fresh_consumer, new
-from tests.integration.worker.topic_changes import TopicChanges
-from tests.integration.worker.worker_process import WorkerProcess, plain_environment, wait_for
+from tests.support.deployment import PARTITIONS, Deploy, Deployment, Published
+from tests.support.profiles import Event, fresh_consumer, new
+from tests.support.topic_changes import TopicChanges
+from tests.support.worker_process import WorkerProcess, plain_environment, wait_for
 
 FIRST, SECOND = 24, 40
 

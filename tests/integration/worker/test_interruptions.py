@@ -11,15 +11,15 @@ from contextlib import contextmanager
 
 import pytest
 
-from tests.integration.worker.deployment import Deploy, Deployment
-from tests.integration.worker.feed import (
+from tests.support.deployment import Deploy, Deployment
+from tests.support.feed import (
     Feed,
     assert_order_was_kept,
     assert_rows_are_right,
     assert_worked_on_once,
 )
-from tests.integration.worker.profiles import Event, fresh_consumer, new, pet, update
-from tests.integration.worker.worker_process import WorkerProcess, wait_for
+from tests.support.profiles import Event, fresh_consumer, new, pet, update
+from tests.support.worker_process import WorkerProcess, wait_for
 
 
 @pytest.fixture

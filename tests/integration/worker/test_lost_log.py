@@ -9,12 +9,12 @@ from app.broker.local_broker import LocalBroker
 from app.flows.consumers import NAME as CONSUMERS
 from app.flows.identity import identity_problems
 from app.profile.entities import Catalog
-from tests.brokers import own_broker
-from tests.integration.worker.deployment import Deployment, deployed
-from tests.integration.worker.profiles import delete_profile, fresh_consumer, new, update
-from tests.integration.worker.simulator_probe import SimulatorProbe
 from tests.integration.worker.test_identity import adopt, events, said
-from tests.integration.worker.worker_process import WorkerProcess, wait_for
+from tests.support.brokers import own_broker
+from tests.support.deployment import Deployment, deployed
+from tests.support.profiles import delete_profile, fresh_consumer, new, update
+from tests.support.simulator_probe import SimulatorProbe
+from tests.support.worker_process import WorkerProcess, wait_for
 
 FIRST, SECOND = 24, 80
 CHECKPOINTS = ("recovery-point-offset-checkpoint", "replication-offset-checkpoint", "log-start-offset-checkpoint")

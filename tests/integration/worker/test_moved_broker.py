@@ -8,12 +8,12 @@ from pathlib import Path
 from app.broker.free_port import free_port
 from app.broker.local_broker import LocalBroker
 from app.profile.entities import Catalog
-from tests.brokers import own_broker
-from tests.integration.worker.deployment import deployed
-from tests.integration.worker.profiles import fresh_consumer, new
-from tests.integration.worker.simulator_probe import running_simulator
-from tests.integration.worker.worker_process import wait_for
-from tests.private_network import PrivateNetwork, in_private_network
+from tests.support.brokers import own_broker
+from tests.support.deployment import deployed
+from tests.support.private_network import PrivateNetwork, in_private_network
+from tests.support.profiles import fresh_consumer, new
+from tests.support.simulator_probe import running_simulator
+from tests.support.worker_process import wait_for
 
 NAME, BEFORE, AFTER = "kafka.moves", "127.0.0.1", "127.0.0.5"
 # The session of 6 s and what a busy machine needs.

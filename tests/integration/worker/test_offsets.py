@@ -6,11 +6,11 @@ import signal
 
 from app.flows.consumers import NAME as CONSUMERS
 from app.flows.identity import identity_problems
-from tests.integration.worker.deployment import Deploy, Deployment
-from tests.integration.worker.profiles import Event, fresh_consumer, new, update
 from tests.integration.worker.test_identity import events, said
-from tests.integration.worker.topic_changes import TopicChanges
-from tests.integration.worker.worker_process import WorkerProcess, wait_for
+from tests.support.deployment import Deploy, Deployment
+from tests.support.profiles import Event, fresh_consumer, new, update
+from tests.support.topic_changes import TopicChanges
+from tests.support.worker_process import WorkerProcess, wait_for
 
 
 def entries(worker: WorkerProcess, event: str) -> list[dict[str, object]]:

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from app.profile.entities import EntityType
-from tests.integration.worker.deployment import Deployment, Published, without_nulls
-from tests.integration.worker.profiles import (
+from tests.support.deployment import Deployment, Published, without_nulls
+from tests.support.profiles import (
     contact,
     delete_entities,
     delete_profile,
@@ -19,7 +19,7 @@ from tests.integration.worker.profiles import (
     pet,
     update,
 )
-from tests.integration.worker.worker_process import WorkerProcess
+from tests.support.worker_process import WorkerProcess
 
 ALL_TYPES: dict[str, Any] = {
     "contact": [contact("k1", Type="Email", Value="ann@example.com", IsPrimary=True)],

@@ -6,8 +6,8 @@ import json
 from collections.abc import Sequence
 from contextlib import ExitStack
 
-from tests.integration.worker.deployment import Deployment, Published, without_nulls
-from tests.integration.worker.profiles import (
+from tests.support.deployment import Deployment, Published, without_nulls
+from tests.support.profiles import (
     Event,
     delete_entities,
     fresh_consumer,
@@ -16,7 +16,7 @@ from tests.integration.worker.profiles import (
     pet,
     update,
 )
-from tests.integration.worker.worker_process import WorkerProcess, wait_for
+from tests.support.worker_process import WorkerProcess, wait_for
 
 PARTITION = 1
 

@@ -11,10 +11,10 @@ from confluent_kafka import Producer
 
 from app.broker import sources
 from app.profile.entities import Catalog
-from tests.integration.worker.deployment import SETTLE_SECONDS, Deploy, Deployment, deployed
-from tests.integration.worker.profiles import fresh_consumer, new, pet
-from tests.integration.worker.simulator_probe import running_simulator
-from tests.integration.worker.worker_process import wait_for
+from tests.support.deployment import SETTLE_SECONDS, Deploy, Deployment, deployed
+from tests.support.profiles import fresh_consumer, new, pet
+from tests.support.simulator_probe import running_simulator
+from tests.support.worker_process import wait_for
 
 OUTAGE = "CMT-OUTAGE:event:-"
 

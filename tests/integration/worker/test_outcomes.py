@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import pytest
 
-from tests.integration.worker.deployment import Deploy, Deployment, Published
-from tests.integration.worker.profiles import (
+from tests.support.deployment import Deploy, Deployment, Published
+from tests.support.profiles import (
     Event,
     contact,
     delete_entities,
@@ -19,7 +19,7 @@ from tests.integration.worker.profiles import (
     pet,
     update,
 )
-from tests.integration.worker.worker_process import WorkerProcess, wait_for
+from tests.support.worker_process import WorkerProcess, wait_for
 
 # As the shared worker is configured.
 ATTEMPTS = 3

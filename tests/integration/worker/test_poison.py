@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from app.profile.entities import EntityType
-from tests.integration.worker.deployment import Deployment, Published
-from tests.integration.worker.profiles import Event, contact, fresh_consumer, fresh_market, new, pet
-from tests.integration.worker.worker_process import WorkerProcess, wait_for
+from tests.support.deployment import Deployment, Published
+from tests.support.profiles import Event, contact, fresh_consumer, fresh_market, new, pet
+from tests.support.worker_process import WorkerProcess, wait_for
 
 PARTITION = 2
 KEY = b"poisoned"

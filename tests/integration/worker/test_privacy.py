@@ -8,8 +8,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from app.profile.samples.samples import sample_events, to_json
-from tests.integration.worker.deployment import Deploy
-from tests.integration.worker.worker_process import wait_for
+from tests.support.deployment import Deploy
+from tests.support.worker_process import wait_for
 
 # Columns whose values tell something about a person. The others hold words of a list: types, codes, states, countries.
 PERSONAL = {"EmailAddress", "FirstName", "LastName", "BirthDate", "DueDate", "Value", "Name", "ConsumerId"}

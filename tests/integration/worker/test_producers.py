@@ -7,9 +7,9 @@ import json
 from aiokafka import AIOKafkaProducer
 
 from app.profile.entities import EntityType
-from tests.integration.worker.deployment import Deployment
-from tests.integration.worker.profiles import fresh_consumer, fresh_market, new, pet, update
-from tests.integration.worker.worker_process import WorkerProcess
+from tests.support.deployment import Deployment
+from tests.support.profiles import fresh_consumer, fresh_market, new, pet, update
+from tests.support.worker_process import WorkerProcess
 
 
 async def test_events_of_confluent_kafka_and_aiokafka_are_synced_alike(

@@ -11,8 +11,8 @@ import pytest
 from app.broker import sources
 from app.profile.entities import Catalog
 from app.profile.samples.samples import sample_events, to_json
-from tests.integration.worker.deployment import Deployment, Published, deployed, without_nulls
-from tests.integration.worker.profiles import (
+from tests.support.deployment import Deployment, Published, deployed, without_nulls
+from tests.support.profiles import (
     contact,
     delete_entities,
     delete_profile,
@@ -22,8 +22,8 @@ from tests.integration.worker.profiles import (
     pet,
     update,
 )
-from tests.integration.worker.simulator_probe import SimulatorProbe
-from tests.integration.worker.worker_process import WorkerProcess
+from tests.support.simulator_probe import SimulatorProbe
+from tests.support.worker_process import WorkerProcess
 
 READ_PARENT = "Retrieve CMT_Consumer"
 READ_ROWS = [

@@ -11,11 +11,11 @@ from confluent_kafka.admin import AclOperation, ResourceType
 
 from app.profile.entities import Catalog
 from app.settings import KafkaSettings
-from tests.integration.worker.deployment import Deployment, deployed
-from tests.integration.worker.profiles import fresh_consumer, new
-from tests.integration.worker.simulator_probe import SimulatorProbe
-from tests.integration.worker.worker_process import WorkerProcess, wait_for
-from tests.rights import GuardedBroker, guarded_broker
+from tests.support.deployment import Deployment, deployed
+from tests.support.profiles import fresh_consumer, new
+from tests.support.rights import GuardedBroker, guarded_broker
+from tests.support.simulator_probe import SimulatorProbe
+from tests.support.worker_process import WorkerProcess, wait_for
 
 # aiokafka looks at its topics anew this often at least while one of them is missing; the rest is a rebalance.
 NOTICED_SECONDS = 60.0

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from app.profile.entities import Catalog
-from tests.cluster import Cluster, three_brokers
-from tests.integration.worker.deployment import Deployment, deployed
-from tests.integration.worker.profiles import fresh_consumer, new
-from tests.integration.worker.simulator_probe import SimulatorProbe
-from tests.integration.worker.worker_process import WorkerProcess, wait_for
+from tests.support.cluster import Cluster, three_brokers
+from tests.support.deployment import Deployment, deployed
+from tests.support.profiles import fresh_consumer, new
+from tests.support.simulator_probe import SimulatorProbe
+from tests.support.worker_process import WorkerProcess, wait_for
 
 # The controller waits 9 s before it gives a silent broker's partitions to others; with a session of 6 s work should go
 # on within 16 s. A client that waits for the silent one needs 90 s and more.

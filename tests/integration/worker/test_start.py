@@ -23,9 +23,9 @@ from app.flows.worker import Worker
 from app.kafka import topics
 from app.kafka.durable_producer import DurableProducer
 from app.settings import KafkaSettings, WorkerSettings
-from tests.integration.worker.deployment import Deploy
-from tests.integration.worker.profiles import fresh_consumer, new
-from tests.integration.worker.worker_process import plain_environment, wait_for
+from tests.support.deployment import Deploy
+from tests.support.profiles import fresh_consumer, new
+from tests.support.worker_process import plain_environment, wait_for
 
 GOOD = {
     "KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:9",

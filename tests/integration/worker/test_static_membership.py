@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from tests.integration.worker.conftest import Deploy
-from tests.integration.worker.profiles import fresh_consumer, new
-from tests.integration.worker.worker_process import WorkerProcess, wait_for
+from tests.support.profiles import fresh_consumer, new
+from tests.support.worker_process import WorkerProcess, wait_for
 
 
 def takeovers(worker: WorkerProcess) -> int:

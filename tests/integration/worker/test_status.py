@@ -17,10 +17,10 @@ import pytest
 from app.broker import sources
 from app.delivery.invalid_window import MANY
 from app.profile.entities import Catalog
-from tests.integration.worker.deployment import SETTLE_SECONDS, Deployment, deployed
-from tests.integration.worker.profiles import fresh_consumer, new
-from tests.integration.worker.simulator_probe import running_simulator
-from tests.integration.worker.worker_process import WorkerProcess, wait_for
+from tests.support.deployment import SETTLE_SECONDS, Deployment, deployed
+from tests.support.profiles import fresh_consumer, new
+from tests.support.simulator_probe import running_simulator
+from tests.support.worker_process import WorkerProcess, wait_for
 
 _direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 

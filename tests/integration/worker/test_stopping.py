@@ -12,11 +12,11 @@ from confluent_kafka.admin import AdminClient
 
 from app.broker.local_broker import LocalBroker
 from app.profile.entities import Catalog
-from tests.brokers import own_broker
-from tests.integration.worker.deployment import Deploy, Deployment, deployed
-from tests.integration.worker.profiles import fresh_consumer, new
-from tests.integration.worker.simulator_probe import SimulatorProbe
-from tests.integration.worker.worker_process import WorkerProcess, wait_for
+from tests.support.brokers import own_broker
+from tests.support.deployment import Deploy, Deployment, deployed
+from tests.support.profiles import fresh_consumer, new
+from tests.support.simulator_probe import SimulatorProbe
+from tests.support.worker_process import WorkerProcess, wait_for
 
 # The drain gets a third of the session (6 s here), the last commit, the goodbye and the producers a few seconds each.
 SOON_SECONDS = 15.0

@@ -9,10 +9,10 @@ import pytest
 
 from app.broker import sources
 from app.profile.entities import Catalog
-from tests.integration.worker.deployment import SETTLE_SECONDS, Deployment, deployed
-from tests.integration.worker.profiles import fresh_consumer, new, pet, update
-from tests.integration.worker.simulator_probe import running_simulator
-from tests.integration.worker.worker_process import wait_for
+from tests.support.deployment import SETTLE_SECONDS, Deployment, deployed
+from tests.support.profiles import fresh_consumer, new, pet, update
+from tests.support.simulator_probe import running_simulator
+from tests.support.worker_process import wait_for
 
 THROTTLED = "CMT-RATE-LIMITED:event:-"
 # Half of the calls are throttled, and each of them waits for a second or two; one that is throttled many times in a

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from app.profile.samples.samples import sample_events, to_json
-from tests.integration.worker.deployment import Deploy, Deployment
-from tests.integration.worker.profiles import fresh_consumer, fresh_market, new, pet
-from tests.integration.worker.simulator_probe import running_simulator
-from tests.integration.worker.worker_process import WorkerProcess, wait_for
+from tests.support.deployment import Deploy, Deployment
+from tests.support.profiles import fresh_consumer, fresh_market, new, pet
+from tests.support.simulator_probe import running_simulator
+from tests.support.worker_process import WorkerProcess, wait_for
 
 
 def calls_made(shared: Deployment, number: int) -> None:

@@ -14,13 +14,13 @@ from aiokafka.record.util import calc_crc32c
 
 from app.broker.local_broker import LocalBroker
 from app.profile.entities import Catalog
-from tests.brokers import own_broker
-from tests.integration.worker.deployment import SETTLE_SECONDS, Deployment, deployed
-from tests.integration.worker.profiles import Event, fresh_consumer, new
-from tests.integration.worker.simulator_probe import SimulatorProbe
 from tests.integration.worker.test_offsets import entries, told
-from tests.integration.worker.topic_changes import TopicChanges
-from tests.integration.worker.worker_process import READY_SECONDS, plain_environment, wait_for
+from tests.support.brokers import own_broker
+from tests.support.deployment import SETTLE_SECONDS, Deployment, deployed
+from tests.support.profiles import Event, fresh_consumer, new
+from tests.support.simulator_probe import SimulatorProbe
+from tests.support.topic_changes import TopicChanges
+from tests.support.worker_process import READY_SECONDS, plain_environment, wait_for
 
 NAME, ODD, READABLE = b"odd__name", b"odd\xff\xfename", "odd\\xff\\xfename"
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from app.cmt.errors import Fault
 from app.cmt.good_answer import read_good_answer
 from app.cmt.reader import RowAnswer, UnreadableAnswer, WriteAnswer, read_write_answer
-from tests.unit.cmt.answers import PARTNER, bad, good, written
+from tests.support.answers import PARTNER, bad, good, written
 
 HEADER = (
     '<soap:Header><wsa:Action>UpdateResponse</wsa:Action><wsse:Security><wsu:Timestamp wsu:Id="Timestamp-1fc0">'

@@ -20,7 +20,7 @@ from app.cmt.reader import (
     read_retrieve_answer,
     read_write_answer,
 )
-from tests.unit.cmt.answers import bad, envelope, fault, good, retrieved, written
+from tests.support.answers import bad, envelope, fault, good, retrieved, written
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,7 @@ from app.cmt.results import (
 from app.http.answer import Answer
 from app.profile.column_types import ColumnType, Field, FieldType
 from app.profile.entities import Catalog, DataExtension, Row
-from tests.unit.cmt.answers import bad, envelope, fault, good, retrieved, written
+from tests.support.answers import bad, envelope, fault, good, retrieved, written
 
 ANN: Row = {"ConsumerId": "ann-4711", "ContactId": "k1", "Type": "Email", "Value": "ann.lee@example.com"}
 BOB: Row = {"ConsumerId": "bob-0815", "ContactId": "k2", "Type": "Phone", "Value": "+49 151 2345678"}

@@ -26,9 +26,9 @@ from app.observe.redaction import mask_text
 from app.profile.entities import CatalogError, EntityType, parse_catalog
 from app.profile.event import read_event
 from app.profile.masking import mask
-from tests.growth import LINEAR_AT_MOST, growth
-from tests.unit.cmt.answers import bad, envelope, fault, good, retrieved, written
-from tests.unit.readmodels.records import settlement
+from tests.support.answers import bad, envelope, fault, good, retrieved, written
+from tests.support.growth import LINEAR_AT_MOST, growth
+from tests.support.records import settlement
 
 MEGABYTE = 1_000_000
 _Sized = TypeVar("_Sized", str, bytes)

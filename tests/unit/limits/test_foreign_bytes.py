@@ -28,7 +28,7 @@ from app.http.limits import AnswerTooLarge, unpacked
 from app.http.retry_after import LONGEST_SECONDS, retry_after_seconds
 from app.profile.entities import EntityType, Row, parse_catalog
 from app.profile.event import read_event
-from tests.unit.cmt.answers import bad, fault, good, retrieved, written
+from tests.support.answers import bad, fault, good, retrieved, written
 from tests.unit.limits.foreign import ANY_JSON, altered, as_json, changed
 
 CATALOG = parse_catalog(schema_path("data-extensions.json").read_bytes())

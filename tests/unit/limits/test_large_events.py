@@ -16,7 +16,7 @@ from app.profile.holdings.row_list import row_list
 from app.profile.plan import narrow, plan_reconcile, plan_replace
 from app.profile.samples.samples import to_json
 from app.profile.supersedes import deleted_rows
-from tests.growth import LINEAR_AT_MOST, growth
+from tests.support.growth import LINEAR_AT_MOST, growth
 
 CATALOG = parse_catalog(schema_path("data-extensions.json").read_bytes())
 DIGESTS = Digests(CATALOG)

@@ -22,8 +22,8 @@ from app.profile.consumer_history import after_settling, deleted_since
 from app.profile.holdings import row_list
 from app.readmodels import kpi
 from app.readmodels.consumers import consumer_view
+from tests.support.records import consumer_state, partition_state, settlement
 from tests.unit.limits.foreign import ANY_JSON, as_json, changed, deeply_altered
-from tests.unit.readmodels.records import consumer_state, partition_state, settlement
 
 examples = settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 

@@ -7,7 +7,7 @@ from app.delivery.outcome import Outcome
 from app.delivery.partition_record import Forwarded, PartitionState
 from app.profile.consumer_history import after_settling
 from app.readmodels.consumers import consumer_view
-from tests.unit.readmodels.records import settlement
+from tests.support.records import settlement
 
 PARKED = Forwarded("C-1", "e-2", 2, 1_795_000_001_000, 1_795_000_000_000, 1_795_000_000_500, "CMT-TIMEOUT")
 WAITS = Forwarded("C-1", "e-3", 0, 0)

@@ -9,7 +9,7 @@ from app.delivery.outcome import Outcome, RecordCount
 from app.delivery.partition_record import Forwarded, PartitionState
 from app.profile.entities import EntityType
 from app.readmodels import kpi
-from tests.unit.readmodels.records import partition_state, settlement
+from tests.support.records import partition_state, settlement
 
 ALL = kpi.Filter()
 NONE = dict.fromkeys(kpi.OUTCOMES, 0)

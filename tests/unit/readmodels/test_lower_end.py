@@ -14,7 +14,7 @@ from app.readmodels.progress import Progress
 from app.readmodels.state_topics import TopicFacts
 from app.readmodels.store import Store
 from app.settings import KafkaSettings
-from tests.unit.readmodels.records import partition_state, settlement
+from tests.support.records import partition_state, settlement
 
 KAFKA = KafkaSettings(bootstrap_servers="127.0.0.1:9", topic="main", group="group", partitions=2)
 STATE, CONSUMERS = KAFKA.state_topic, KAFKA.consumers_topic

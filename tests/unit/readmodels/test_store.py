@@ -17,7 +17,7 @@ from app.delivery.consumer_record import consumer_key
 from app.delivery.partition_record import partition_key
 from app.readmodels.batch import ReadBatch
 from app.readmodels.store import Store, is_damage, remove
-from tests.unit.readmodels.records import consumer_state, partition_state
+from tests.support.records import consumer_state, partition_state
 
 STATE, CONSUMERS = "group-partitions-changelog", "group-consumers-changelog"
 

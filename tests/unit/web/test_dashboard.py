@@ -21,7 +21,7 @@ from app.readmodels import ReadModels
 from app.settings import WebSettings
 from app.web.server import WebServer
 from app.web.state import Judge, WebState, judge_nothing
-from tests.unit.readmodels.records import partition_state, settlement
+from tests.support.records import partition_state, settlement
 
 NOW = int(time.time() * 1000)
 

@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from app.broker.broker_config import SecureListener
 from app.broker.local_broker import LocalBroker
-from tests.brokers import own_broker
+from tests.support.brokers import own_broker
 
 USER, PASSWORD = "sync", "correct-horse-battery"
 WITHIN_SECONDS = 20.0

@@ -26,8 +26,8 @@ from app.profile.entities import EntityType
 from app.readmodels import ReadModels
 from app.settings import KafkaSettings, WebSettings
 from app.web import WebServer, WebState
-from tests.kafka_probe import KafkaProbe
-from tests.unit.readmodels.records import consumer_state, partition_state, settlement
+from tests.support.kafka_probe import KafkaProbe
+from tests.support.records import consumer_state, partition_state, settlement
 
 SECRET = "a secret of thirty-two bytes or more"
 

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.kafka_probe import Eventually
+from tests.support.kafka_probe import Eventually
 
 # The machine may be busy with other tests.
 START_SECONDS = 90.0

@@ -16,7 +16,7 @@ from app.broker.broker_config import Ports
 from app.broker.distribution import BrokerStartError
 from app.broker.free_port import free_port
 from app.broker.local_broker import LocalBroker
-from tests.brokers import needed
+from tests.support.brokers import needed
 
 NODES = 3
 START_SECONDS = 120.0

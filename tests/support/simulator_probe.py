@@ -17,7 +17,7 @@ from urllib.parse import urlencode
 from app.broker.free_port import free_port
 from app.profile.entities import Catalog, EntityType
 from app.profile.holdings.projection import Rows
-from tests.integration.worker.worker_process import plain_environment, wait_for
+from tests.support.worker_process import plain_environment, wait_for
 
 START_SECONDS = 20.0
 

@@ -9,9 +9,9 @@ from types import TracebackType
 from typing import Self
 
 from app.profile.samples.samples import sample_events, to_json
-from tests.integration.worker.deployment import Deployment, Document, Published, without_nulls
-from tests.integration.worker.simulator_probe import Call
-from tests.integration.worker.worker_process import WorkerProcess, wait_for
+from tests.support.deployment import Deployment, Document, Published, without_nulls
+from tests.support.simulator_probe import Call
+from tests.support.worker_process import WorkerProcess, wait_for
 
 # Some 40 events a second of about 12 calls each, but never more than BACKLOG ahead of the workers: there is always work
 # under way, and on a slow machine too it is soon done when the feed ends.

@@ -29,9 +29,9 @@ from app.profile.entities import Catalog, EntityType
 from app.profile.event import ProfileEvent, read_event
 from app.profile.holdings.projection import Rows, expected_rows
 from app.settings import KafkaSettings
-from tests.integration.worker.simulator_probe import SimulatorProbe
-from tests.integration.worker.worker_process import WorkerProcess, wait_for
-from tests.kafka_probe import DEADLINE_SECONDS, KafkaProbe, Record
+from tests.support.kafka_probe import DEADLINE_SECONDS, KafkaProbe, Record
+from tests.support.simulator_probe import SimulatorProbe
+from tests.support.worker_process import WorkerProcess, wait_for
 
 SETTLE_SECONDS = 40.0
 PARTITIONS = 4

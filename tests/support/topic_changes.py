@@ -8,8 +8,8 @@ from confluent_kafka import ConsumerGroupTopicPartitions, TopicPartition
 from confluent_kafka.admin import AdminClient, NewPartitions
 
 from app.kafka import topics
-from tests.integration.worker.deployment import Deployment
-from tests.integration.worker.worker_process import wait_for
+from tests.support.deployment import Deployment
+from tests.support.worker_process import wait_for
 
 
 class TopicChanges:
