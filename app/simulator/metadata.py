@@ -108,8 +108,8 @@ def _field_result(row: Row, asked: Sequence[str]) -> str:
     parent = ""
     if "DataExtension.CustomerKey" in asked:
         parent = (
-            '<HeldDataExtension><PartnerKey xsi:nil="true" /><ObjectID xsi:nil="true" />'
-            f"{element('CustomerKey', row['DataExtension.CustomerKey'])}</HeldDataExtension>"
+            '<DataExtension><PartnerKey xsi:nil="true" /><ObjectID xsi:nil="true" />'
+            f"{element('CustomerKey', row['DataExtension.CustomerKey'])}</DataExtension>"
         )
     return f'<Results xsi:type="DataExtensionField">{_plain(row, asked, _FIELD_PROPERTIES)}{parent}</Results>'
 
