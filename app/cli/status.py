@@ -14,8 +14,11 @@ from app.cli.output import waiting
 from app.cli.read_once import read_models_at_end
 from app.cli.status_report import Seen, document, lines
 from app.delivery.cluster_status import Facts, judge
+from app.flows.consumers import NAME as CONSUMERS
+from app.flows.identity import creation_problems
 from app.flows.status_records import is_ours, open_incidents, read_last_end, read_workers
-from app.kafka.group_lag import group_lag
+from app.kafka.admin import Admin
+from app.kafka.group_lag import Lag, NoSuchTopic, group_lag
 from app.readmodels.status_topic import read_status_once
 from app.settings import KafkaSettings, load
 
@@ -31,7 +34,7 @@ def status(as_json: Annotated[bool, typer.Option("--json", help="One JSON docume
     with reported_failures():
         kafka = load(KafkaSettings)
         with waiting("Asking Kafka"):
-            lag = group_lag(kafka)
+            lag, gone = _lag(kafka)
             records = read_status_once(kafka, is_ours, READ_SECONDS)
         with read_models_at_end() as models:
             partitions, complete = models.partitions(), models.caught_up()
@@ -41,10 +44,11 @@ def status(as_json: Annotated[bool, typer.Option("--json", help="One JSON docume
         letters.update(state.dead_letters)
     facts = Facts(
         workers=sorted(read_workers(records).values(), key=lambda worker: worker.worker),
-        partitions=list(lag),
+        partitions=list(lag) or range(kafka.partitions),
         incidents=open_incidents(records),
         dead_letters={reason: number for reason, number in letters.items() if number},
         complete=complete,
+        topic_gone=gone,
         last_end=read_last_end(records),
         waiting_since_ms=min((one.since_ms for one in lag.values() if one.since_ms is not None), default=None),
     )
@@ -64,3 +68,15 @@ def status(as_json: Annotated[bool, typer.Option("--json", help="One JSON docume
             typer.echo(line)
     if seen.judgement.needs_a_person:
         raise typer.Exit(EXIT_FAILURE)
+
+
+def _lag(kafka: KafkaSettings) -> tuple[dict[int, Lag], str | None]:
+    """How far the group is behind, or what to say when the main topic is not there although the group's state is."""
+    try:
+        return group_lag(kafka), None
+    except NoSuchTopic:
+        with Admin(kafka) as admin:
+            problems = creation_problems(kafka, CONSUMERS, admin)
+        if not problems:
+            raise
+        return {}, problems[0].remedy

@@ -60,11 +60,18 @@ class Seen:
 
     @property
     def parked(self) -> dict[str, Any]:
-        """Events that wait in the retry topic, their consumers, and the first failure among them."""
+        """Parked events, their consumers, the first failure among them, and since when some wait for a right."""
         entries = [entry for state in self.partitions.values() for entry in state.forwarded.values()]
         failed = [entry.first_failed_ms for entry in entries if entry.attempts and entry.first_failed_ms]
         consumers = len({entry.consumer for entry in entries})
-        return {"events": len(entries), "consumers": consumers, "since": min(failed, default=None)}
+        # An event that waits for a right was parked without an attempt, and does not say when.
+        waits = [a.lacks_since for worker in self.live for a in worker.accounts if a.blocked and a.lacks_since]
+        return {
+            "events": len(entries),
+            "consumers": consumers,
+            "since": min(failed, default=None),
+            "blockedSince": min(waits, default=None) if entries else None,
+        }
 
 
 def document(seen: Seen) -> dict[str, Any]:
@@ -87,7 +94,7 @@ def document(seen: Seen) -> dict[str, Any]:
         "workers": [_worker(worker, seen) for worker in (*seen.live, *seen.silent)],
         "lastEnd": _end(seen.facts.last_end),
         "lag": {"records": seen.lag, "waitingSince": _time(seen.facts.waiting_since_ms)},
-        "parked": {**parked, "since": _time(parked["since"])},
+        "parked": {**parked, "since": _time(parked["since"]), "blockedSince": _time(parked["blockedSince"])},
         "deadLetters": dict(seen.facts.dead_letters or {}),
         "today": seen.today,
         "totals": kpi.totals(seen.partitions),
@@ -120,6 +127,8 @@ def lines(seen: Seen) -> Iterator[str]:
     yield from _wrapped("lag", _lag(seen))
     parked = seen.parked
     since = f", the first failed {ago(parked['since'], seen.now_ms)} ago" if parked["since"] else ""
+    if parked["blockedSince"]:
+        since += f", some wait for a right for {ago(parked['blockedSince'], seen.now_ms)}"
     yield from _wrapped("parked", f"{parked['events']:,} events of {parked['consumers']:,} consumers{since}")
     yield from _wrapped("accounts", "; ".join(_accounts(seen)) or "not known")
     letters = seen.facts.dead_letters or {}
@@ -153,6 +162,8 @@ def _worker_line(worker: WorkerStatus, seen: Seen) -> str:
 
 def _lag(seen: Seen) -> str:
     since = seen.facts.waiting_since_ms
+    if seen.facts.topic_gone is not None:
+        return "not known: there is no such topic"
     if not seen.lag or since is None:
         return f"{seen.lag:,} events"
     return f"{seen.lag:,} events, the oldest waits for {ago(since, seen.now_ms)}"
@@ -164,7 +175,11 @@ def _accounts(seen: Seen) -> Iterator[str]:
         for account in worker.accounts:
             since = f" for {ago(account.since, seen.now_ms)}" if account.since is not None else ""
             cause = f" ({account.cause})" if account.cause else ""
-            said = (list(AccountState).index(account.state), f"{account.name}: {account.state.value}{since}{cause}")
+            lacks = f", {account.lacks}" if account.lacks else ""
+            said = (
+                list(AccountState).index(account.state),
+                f"{account.name}: {account.state.value}{since}{cause}{lacks}",
+            )
             worst[account.name] = max(said, worst.get(account.name, said))
     return (text for _, text in worst.values())
 
@@ -176,7 +191,15 @@ def _worker(worker: WorkerStatus, seen: Seen) -> dict[str, Any]:
         "lastSuccess": _time(worker.last_success),
         "silent": worker in seen.silent,
         "accounts": [
-            {"name": a.name, "state": a.state.value, "cause": a.cause or None, "since": _time(a.since)}
+            {
+                "name": a.name,
+                "state": a.state.value,
+                "cause": a.cause or None,
+                "since": _time(a.since),
+                "lacks": a.lacks or None,
+                "lacksSince": _time(a.lacks_since),
+                "blocked": a.blocked,
+            }
             for a in worker.accounts
         ],
     }

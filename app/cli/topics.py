@@ -15,9 +15,11 @@ from app.delivery.pipeline import NEW_GROUP, Pipeline, Role
 from app.flows.adoption import Adoption, AdoptionRefused, look
 from app.flows.adoption import adopt as write_adoption
 from app.flows.consumers import NAME as CONSUMERS
-from app.flows.identity import identity_problems
+from app.flows.identity import creation_problems, identity_problems
 from app.kafka import topics as kafka_topics
+from app.kafka.admin import Admin
 from app.kafka.topic_specs import Problem
+from app.kafka.topics import CreateReport
 from app.settings import KafkaSettings, load
 
 topics = typer.Typer(help="Create, check or adopt the topics this program needs.", no_args_is_help=True)
@@ -35,9 +37,15 @@ AsJson = Annotated[bool, typer.Option("--json", help="One JSON document.")]
 
 @topics.command()
 def create(as_json: AsJson = False) -> None:
-    """Create the topics that are missing; those that exist are left as they are and checked."""
+    """Create the topics that are missing; those that exist are left as they are and checked.
+
+    Creates nothing when the main topic is missing and the group's state is about this or another one.
+    """
     with reported_failures(), waiting("Asking Kafka"):
-        report = kafka_topics.create(load(KafkaSettings))
+        settings = load(KafkaSettings)
+        with Admin(settings) as admin:
+            problems = creation_problems(settings, CONSUMERS, admin)
+        report = CreateReport((), (), tuple(problems)) if problems else kafka_topics.create(settings)
     if as_json:
         typer.echo(json.dumps(asdict(report), indent=2))
     else:
@@ -55,7 +63,7 @@ def check(as_json: AsJson = False) -> None:
     """Name every topic that is missing or not as it must be; exit 1 if there is one."""
     with reported_failures(), waiting("Asking Kafka"):
         settings = load(KafkaSettings)
-        problems = kafka_topics.check(settings) + identity_problems(settings, CONSUMERS)
+        problems = _together(settings, kafka_topics.check(settings), identity_problems(settings, CONSUMERS))
     if as_json:
         typer.echo(json.dumps({"problems": [asdict(problem) for problem in problems]}, indent=2))
     elif problems:
@@ -96,6 +104,14 @@ def adopt(
         except AdoptionRefused as error:
             raise CommandError(str(error)) from None
     typer.echo(f"The state of group {settings.group} is about {settings.topic} now; start its workers.", err=as_json)
+
+
+def _together(settings: KafkaSettings, topic: list[Problem], state: list[Problem]) -> list[Problem]:
+    """A main topic that is missing must not be created when the state says otherwise."""
+    missing = any(problem.topic == settings.topic and problem.setting == "topic" for problem in topic)
+    if state and missing:
+        topic = [problem for problem in topic if problem.topic != settings.topic]
+    return topic + state
 
 
 def _document(settings: KafkaSettings, adoption: Adoption) -> dict[str, Any]:

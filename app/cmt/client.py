@@ -129,7 +129,6 @@ class CmtClient:
         self._denied: set[tuple[Right, str]] = set()  # rights that were missing when they were needed last
         self._names = names_of(catalog)
         self._wire = PreparedWire(catalog, settings.wsdl)
-        self._concurrency = concurrency
         self._in_flight = InFlight(concurrency)
         self._rate = RateLimit(settings.rate_per_second, sleep=sleep)
         # One more for the token, so that calls that wait for it do not keep it from being fetched.
@@ -166,11 +165,6 @@ class CmtClient:
     def calls_allowed(self) -> float:
         """How many calls may be under way now: ``concurrency``, or fewer when Marketing Cloud throttles."""
         return self._in_flight.limit
-
-    @property
-    def is_throttled(self) -> bool:
-        """Whether fewer calls are allowed than usual."""
-        return self._in_flight.limit < self._concurrency
 
     async def token(self) -> Token:
         """A token, for a check of the configuration.

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 
-from app.delivery.errors import REGISTRY
-from app.delivery.worker_status import AccountState, WorkerEnd, WorkerStatus
+from app.delivery.errors import CMT_NOT_ALLOWED, CMT_PERMISSION, REGISTRY
+from app.delivery.worker_status import AccountState, AccountStatus, WorkerEnd, WorkerStatus
 
 # A worker speaks every ten seconds.
 STALE_MS = 30_000
@@ -77,7 +77,7 @@ class OpenIncident:
 @dataclass(frozen=True, slots=True)
 class Facts:
     """What is known of a pipeline. ``complete``: the counts hold everything; ``waiting_since_ms``: of the oldest event
-    that nobody has taken yet."""
+    that nobody has taken yet; ``topic_gone``: what to say when the main topic does not exist any more."""
 
     workers: Sequence[WorkerStatus]
     partitions: Collection[int]
@@ -86,6 +86,7 @@ class Facts:
     complete: bool = True
     waiting_since_ms: int | None = None
     last_end: WorkerEnd | None = None
+    topic_gone: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,10 +130,12 @@ def judge(facts: Facts, now_ms: int) -> Judgement:
     """What is not as it should be."""
     live = live_workers(facts.workers, now_ms)
     findings = [
+        *_topic(facts.topic_gone),
         *_workers(facts, live, now_ms),
         *_ended(facts.last_end, live, now_ms),
         *_reasons(live, now_ms),
         *_accounts(live),
+        *_rights(live),
         *_lag(facts, live, now_ms),
         *_incidents(facts.incidents),
         *_dead_letters(facts.dead_letters or {}),
@@ -163,6 +166,11 @@ def account_is_out(workers: Iterable[WorkerStatus], account: str, now_ms: int) -
         for worker in live_workers(workers, now_ms)
         for one in worker.accounts
     )
+
+
+def _topic(gone: str | None) -> Iterable[Finding]:
+    if gone is not None:
+        yield Finding(Kind.KAFKA, Level.BAD, "the topic is gone", gone, person=True)
 
 
 def _workers(facts: Facts, live: Sequence[WorkerStatus], now_ms: int) -> Iterable[Finding]:
@@ -208,7 +216,7 @@ def _reasons(live: Sequence[WorkerStatus], now_ms: int) -> Iterable[Finding]:
                 yield Finding(kind, Level.BAD, _NOT_READY.get(kind, "not ready"), text, person=True)
 
 
-_NOT_READY = {Kind.KAFKA: "Kafka is away", Kind.TARGET: "Marketing Cloud is away"}
+_NOT_READY = {Kind.KAFKA: "Kafka is away"}
 
 
 def _accounts(live: Sequence[WorkerStatus]) -> Iterable[Finding]:
@@ -230,12 +238,33 @@ def _accounts(live: Sequence[WorkerStatus]) -> Iterable[Finding]:
             text = f"account {name}: Marketing Cloud is away{began} ({because}); its events wait"
             yield Finding(Kind.TARGET, Level.BAD, "Marketing Cloud is away", text, person=True)
         else:
-            text = f"account {name} is throttled{began} ({because})"
+            why = f" ({', '.join(codes)})" if codes else ""
+            text = f"account {name} is throttled{began}{why}; calls are sent again"
             yield Finding(Kind.TARGET, Level.WAITING, "throttled", text, person=False)
 
 
+def _rights(live: Sequence[WorkerStatus]) -> Iterable[Finding]:
+    """Rights that an account lacks; events that need them wait, or fail in part where one data extension lacks one."""
+    lacking: dict[str, list[AccountStatus]] = {}
+    for account in (account for worker in live for account in worker.accounts if account.lacks):
+        lacking.setdefault(account.name, []).append(account)
+    for name, seen in lacking.items():
+        since = min((one.lacks_since for one in seen if one.lacks_since is not None), default=None)
+        began = f" since {clock(since)}" if since is not None else ""
+        text = f"account {name}: it {' and '.join(dict.fromkeys(one.lacks for one in seen))}{began}"
+        if any(one.blocked for one in seen):
+            waits = f"the events that need it wait ({sum(one.waiting for one in seen):,} in all), others go on"
+            text = f"{text} ({CMT_NOT_ALLOWED.code}); {waits}. {CMT_NOT_ALLOWED.remedy}"
+            yield Finding(Kind.TARGET, Level.BAD, "a right is missing", text, person=True)
+        else:
+            text = f"{text} ({CMT_PERMISSION.code}). {CMT_PERMISSION.remedy}"
+            yield Finding(Kind.TARGET, Level.GOOD, "a right is missing", text, person=True)
+
+
 def _lag(facts: Facts, live: Sequence[WorkerStatus], now_ms: int) -> Iterable[Finding]:
-    explained = any(worker.reasons or any(a.state is not AccountState.UP for a in worker.accounts) for worker in live)
+    explained = facts.topic_gone is not None or any(
+        worker.reasons or any(a.state is not AccountState.UP or a.blocked for a in worker.accounts) for worker in live
+    )
     since = facts.waiting_since_ms
     if since is not None and now_ms - since >= LONG_WAIT_MS and not explained:
         text = f"events wait for {ago(since, now_ms)}: too few workers, or one that hangs"

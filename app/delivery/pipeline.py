@@ -128,6 +128,15 @@ def refusal(difference: Difference, recorded: Pipeline, running: Pipeline, group
     )
 
 
+def topic_gone(topic: str, group: str) -> str:
+    """What is wrong when there is no such topic any more, and the ways to go on; one line."""
+    return (
+        f"Topic {topic} does not exist, and the state of group {group} is about it. Do not create it anew: the group "
+        "would skip its events as settled, so its workers would stop. Restore it with the same records at the same "
+        f"offsets, stop the group's workers and run `profile-sync topics adopt`; or {NEW_GROUP}."
+    )
+
+
 def other_record(topic: str, partition: int, offset: int, group: str) -> str:
     """What is wrong when another record stands where one was settled, and the ways to go on; one line."""
     return (

@@ -40,12 +40,20 @@ class AccountState(StrEnum):
 
 
 class AccountStatus(_Part):
-    """One account: how it is, for what reason (a registry code) and since when."""
+    """One account: how it is, for what reason (a registry code) and since when.
+
+    ``lacks``: rights that it lacks, the end of a sentence that begins with "it", and since when. ``blocked``: events
+    wait for them; ``waiting``: how many of this worker's events wait then, whatever for.
+    """
 
     name: Text
     state: AccountState = AccountState.UP
     cause: Text = ""
     since: Ms | None = None
+    lacks: Text = ""
+    lacks_since: Ms | None = None
+    blocked: bool = False
+    waiting: Number = 0
 
 
 class ReasonStatus(_Part):
@@ -102,7 +110,10 @@ class WorkerStatus(_Part):
     @property
     def essence(self) -> WorkerStatus:
         """Without what changes all the time: when this is another one, the world should know at once."""
-        return self.model_copy(update={"at": 0, "lag": 0, "last_success": None, "invalid": {}})
+        # Moments are computed anew each time, a millisecond more or less.
+        changing = {"since": None, "lacks_since": None, "waiting": 0}
+        accounts = tuple(account.model_copy(update=changing) for account in self.accounts)
+        return self.model_copy(update={"at": 0, "lag": 0, "last_success": None, "invalid": {}, "accounts": accounts})
 
 
 class WorkerEnd(_Part):

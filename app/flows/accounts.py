@@ -51,8 +51,8 @@ class Account:
 
     @property
     def is_throttled(self) -> bool:
-        """Whether calls wait, or may not be as many as usual, because it was throttled."""
-        return self.breaker.throttle.waiting > 0 or self.client.is_throttled
+        """Whether calls wait because it throttles, or were throttled a moment ago."""
+        return self.health.throttled_since is not None
 
 
 class Accounts:

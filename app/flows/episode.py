@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from app.delivery.alert import AlertKind
 
 # Trouble is over when it has been away for this share of the time that makes an incident of it.
@@ -13,11 +15,12 @@ class Episode:
 
     Args:
         alert_seconds: it becomes an incident when it has lasted so long.
+        most_quiet_seconds: it is over when it has been away for so long, however long it takes to become an incident.
     """
 
-    def __init__(self, alert_seconds: float) -> None:
+    def __init__(self, alert_seconds: float, most_quiet_seconds: float = math.inf) -> None:
         self._alert_seconds = alert_seconds
-        self._quiet_seconds = alert_seconds * QUIET_SHARE
+        self._quiet_seconds = min(alert_seconds * QUIET_SHARE, most_quiet_seconds)
         self._last = 0.0
         self.since: float | None = None
         self.alerted = False

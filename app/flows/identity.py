@@ -5,14 +5,14 @@ from __future__ import annotations
 from confluent_kafka import TopicPartition
 from confluent_kafka.admin import OffsetSpec
 
-from app.delivery.pipeline import NEW_GROUP, Pipeline, Role, compare, other_record, refusal
+from app.delivery.pipeline import NEW_GROUP, Pipeline, Role, compare, other_record, refusal, topic_gone
 from app.flows.pipeline_topics import topics_by_role
 from app.flows.settled_digests import differing
 from app.kafka.admin import TIMEOUT_SECONDS, Admin
 from app.kafka.group import read_upto
 from app.kafka.topic_ids import topic_id
 from app.kafka.topic_specs import Problem
-from app.readmodels.partition_records import read_partition_records
+from app.readmodels.partition_records import PartitionRecords, read_partition_records
 from app.settings import KafkaSettings
 
 # The setting that a problem with the state is about.
@@ -37,23 +37,11 @@ def identity_problems(settings: KafkaSettings, flow: str) -> list[Problem]:
     if gone := state_gone(settings, admin):
         return [gone]
     records = read_partition_records(settings, admin)
-    running = running_pipeline(admin, settings, flow)
-    problems: dict[object, Problem] = {}
-    for _, state in records.values():
-        difference = compare(state.pipeline, running).difference
-        if difference is not None and state.pipeline is not None:
-            text = refusal(difference, state.pipeline, running, settings.group)
-            found = state.pipeline.ids.get(Role.SOURCE, "") if state.pipeline.topic == settings.topic else ""
-            wanted = running.ids.get(Role.SOURCE, "")
-            problems[difference] = Problem(
-                settings.topic,
-                STATE,
-                f"about {state.pipeline.flow}, {state.pipeline.topic} {found}".rstrip(),
-                f"about {flow}, {settings.topic} {wanted}".rstrip(),
-                text,
-            )
-    if problems or (main := admin.topics([settings.topic]).get(settings.topic)) is None:
-        return list(problems.values())
+    main = admin.topics([settings.topic]).get(settings.topic)
+    if problems := _about_another(settings, flow, admin, records):
+        return problems
+    if main is None:
+        return [_gone(settings)] if records else []
     there = {partition.id for partition in main.partitions}
     return [
         Problem(
@@ -69,6 +57,44 @@ def identity_problems(settings: KafkaSettings, flow: str) -> list[Problem]:
             ).items()
         )
     ]
+
+
+def creation_problems(settings: KafkaSettings, flow: str, admin: Admin) -> list[Problem]:
+    """Why the main topic must not be created: there is none, but a state of the group that is about this or another
+    one.
+
+    Raises:
+        KafkaAccessError: as ``identity_problems``.
+    """
+    if settings.topic in admin.topics([settings.topic]):
+        return []
+    records = read_partition_records(settings, admin)
+    return _about_another(settings, flow, admin, records) or ([_gone(settings)] if records else [])
+
+
+def _gone(settings: KafkaSettings) -> Problem:
+    return Problem(
+        settings.topic, STATE, "about a topic that is gone", "there", topic_gone(settings.topic, settings.group)
+    )
+
+
+def _about_another(settings: KafkaSettings, flow: str, admin: Admin, records: PartitionRecords) -> list[Problem]:
+    running = running_pipeline(admin, settings, flow)
+    problems: dict[object, Problem] = {}
+    for _, state in records.values():
+        difference = compare(state.pipeline, running).difference
+        if difference is not None and state.pipeline is not None:
+            text = refusal(difference, state.pipeline, running, settings.group)
+            found = state.pipeline.ids.get(Role.SOURCE, "") if state.pipeline.topic == settings.topic else ""
+            wanted = running.ids.get(Role.SOURCE, "")
+            problems[difference] = Problem(
+                settings.topic,
+                STATE,
+                f"about {state.pipeline.flow}, {state.pipeline.topic} {found}".rstrip(),
+                f"about {flow}, {settings.topic} {wanted}".rstrip(),
+                text,
+            )
+    return list(problems.values())
 
 
 def state_gone(settings: KafkaSettings, admin: Admin) -> Problem | None:

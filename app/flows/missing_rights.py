@@ -43,6 +43,10 @@ class MissingRights:
         """The entity types of the data extensions that lack a right."""
         return {missing.entity for missing in self._missing.values()}
 
+    def since(self) -> float | None:
+        """Since when the first of them has been missing; None: none is."""
+        return min((missing.since for missing in self._missing.values()), default=None)
+
     def text(self) -> str:
         """What is missing, by right and data extension; the end of a sentence that begins with "it"."""
         return _text(self._missing)

@@ -43,6 +43,8 @@ log = structlog.get_logger(__name__)
 
 OK = "ok"
 LOOK_SECONDS = 0.5
+# An account counts as throttled until no call has waited, and none was throttled, for so long at most.
+THROTTLED_SECONDS = 60.0
 
 
 class TargetHealth:
@@ -56,6 +58,9 @@ class TargetHealth:
         self.trouble: ErrorEntry | None = None
         self.rights = MissingRights(breaker.now)
         self.throttled_at: float | None = None  # the last throttled answer, by the breaker's clock
+        self.throttled_by: ErrorEntry | None = None  # what it said
+        # Since when the account is throttled, by the breaker's clock; None: it is not. Its ``OutageWatch`` says so.
+        self.throttled_since: float | None = None
         self._metrics = metrics
         self._account = account
 
@@ -67,7 +72,7 @@ class TargetHealth:
         entry = None if result == OK else lookup(result)
         if entry is not None and entry.error_class is ErrorClass.THROTTLED:
             # The call waits and is sent again: neither an outage nor the end of one.
-            self.trouble = entry
+            self.trouble = self.throttled_by = entry
             self.throttled_at = self.breaker.now()
         elif entry is not None and entry.transport:
             self._is_in_trouble(entry)
@@ -84,7 +89,8 @@ class TargetHealth:
         refresh ahead of time may fail without harm."""
         self._metrics.token(result, self._account)
         if result == CMT_TOKEN_THROTTLED.code:
-            self.trouble, self.throttled_at = CMT_TOKEN_THROTTLED, self.breaker.now()
+            self.trouble = self.throttled_by = CMT_TOKEN_THROTTLED
+            self.throttled_at = self.breaker.now()
         elif result != OK:
             self._is_in_trouble(lookup(result))
             self.breaker.in_trouble()
@@ -120,17 +126,20 @@ class OutageWatch:
         waiting: Callable[[], int] = lambda: 0,
         blocked_since: Callable[[str], float | None] = lambda account: None,
     ) -> None:
-        self._account = account
+        self.account = account
         self._health = health
         self._breaker = health.breaker
         self._producer = producer
         self._kafka = kafka
         self._waiting = waiting
         self._outage = Episode(alert_seconds)
-        self._throttling = Episode(alert_seconds)
+        self._throttling = Episode(alert_seconds, THROTTLED_SECONDS)
         self._blocked_since = blocked_since
         self._blocked = Episode(alert_seconds)
-        self._missing: dict[str, float] = {}  # entities whose missing right is an incident, and since when
+        self.blocked_since: float | None = None  # since when events wait for a right, by the breaker's clock
+        self._was_missing = ""  # the rights that they wait for
+        # Entities whose data extension alone lacks a right: since when, and which.
+        self._missing: dict[str, tuple[float, str]] = {}
         self._tells = alert_seconds < math.inf
         self.causes: set[str] = set()  # fingerprints of what was reported and is not over
         self._throttled_at: float | None = None  # the last throttled answer when it was looked at
@@ -148,6 +157,11 @@ class OutageWatch:
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait([self._task])
+
+    @property
+    def waiting(self) -> int:
+        """How many events of this worker have no outcome yet."""
+        return self._waiting()
 
     def check(self) -> None:
         """See that the task runs (``must_run``)."""
@@ -167,12 +181,12 @@ class OutageWatch:
             if self._opened_at is None:
                 self._opened_at = breaker.now() - breaker.open_seconds
                 self._most_waiting = 0
-                _say_opened(self._account, self._health.trouble)
+                _say_opened(self.account, self._health.trouble)
             self._most_waiting = max(self._most_waiting, self._waiting())
         elif self._opened_at is not None:
             log.info(
                 "circuit breaker closed: Marketing Cloud answers again, work goes on",
-                account=self._account,
+                account=self.account,
                 open_seconds=round(breaker.now() - self._opened_at),
                 events_waiting=self._most_waiting,
             )
@@ -183,57 +197,80 @@ class OutageWatch:
         since = self._outage.since
         said = self._outage.look(breaker.now(), breaker.failing_since if breaker.is_open else None)
         if said is AlertKind.OPEN:
-            message = outage_message(self._account, trouble)
+            message = outage_message(self.account, trouble)
             await self._report(said, CMT_OUTAGE, Severity.OUTAGE, message, self._outage.since)
         elif said is AlertKind.RESOLVE:
-            message = f"account {self._account}: Marketing Cloud answers again; work has resumed"
+            message = f"account {self.account}: Marketing Cloud answers again; work has resumed"
             await self._report(said, CMT_OUTAGE, Severity.OUTAGE, message, since)
 
     async def _look_for_throttling(self) -> None:
-        if self._breaker.never_opens:
-            return  # every throttled call uses up an attempt, and what is given up is an incident of its own
         now, last, since = self._breaker.now(), self._health.throttled_at, self._throttling.since
         failing_since = last if last != self._throttled_at else None
         if failing_since is None and self._breaker.throttle.waiting > 0:
             failing_since = now
         self._throttled_at = last
         said = self._throttling.look(now, failing_since)
+        self._health.throttled_since = self._throttling.since
+        if self._breaker.never_opens:
+            return  # every throttled call uses up an attempt, and what is given up is an incident of its own
         if said is AlertKind.OPEN:
-            message = throttling_message(self._account, self._breaker.throttle.waiting)
-            log.warning("account is throttled", account=self._account, waiting=self._breaker.throttle.waiting)
+            message = throttling_message(self.account, self._breaker.throttle.waiting)
+            log.warning("account is throttled", account=self.account, waiting=self._breaker.throttle.waiting)
             await self._report(said, CMT_RATE_LIMITED, Severity.THROTTLING, message, self._throttling.since)
         elif said is AlertKind.RESOLVE:
-            message = f"account {self._account}: no longer throttled"
-            log.info("account is no longer throttled", account=self._account)
+            message = f"account {self.account}: no longer throttled"
+            log.info("account is no longer throttled", account=self.account)
             await self._report(said, CMT_RATE_LIMITED, Severity.THROTTLING, message, since)
 
     async def _look_for_missing_rights(self) -> None:
         rights, now, since = self._health.rights, self._breaker.now(), self._blocked.since
-        blocked_since = self._blocked_since(self._account)
+        blocked_since = self._blocked_since(self.account)
+        self._say_what_waits(blocked_since)
         said = self._blocked.look(now, blocked_since)
         if said is AlertKind.OPEN:
-            log.error("a right is missing, events wait for it", account=self._account, missing=rights.text())
-            message = blocked_message(self._account, rights.text())
+            message = blocked_message(self.account, rights.text())
             await self._report(said, CMT_NOT_ALLOWED, Severity.OUTAGE, message, self._blocked.since)
         elif said is AlertKind.RESOLVE:
-            message = f"account {self._account}: the right is there, work has resumed"
+            message = f"account {self.account}: the right is there, work has resumed"
             await self._report(said, CMT_NOT_ALLOWED, Severity.OUTAGE, message, since)
-        if not self._tells:
-            return
         # Younger ones may turn out to be missing as a whole.
         missing = rights.of_children(before=now - 2 * LOOK_SECONDS, whole_account=blocked_since is not None)
         for entity, (first, text) in missing.items():
             if entity not in self._missing:
-                self._missing[entity] = first
-                message = f"account {self._account}: {CMT_PERMISSION.meaning} It {text}."
-                await self._report(AlertKind.OPEN, CMT_PERMISSION, Severity.FAILED, message, first, self._place(entity))
+                self._missing[entity] = first, text
+                log.error(
+                    "a right is missing on one data extension, its rows are not written",
+                    account=self.account,
+                    missing=text,
+                )
+                message = f"account {self.account}: {CMT_PERMISSION.meaning} It {text}."
+                await self._report_child(AlertKind.OPEN, message, first, entity)
         for entity in [entity for entity in self._missing if entity not in rights.entities()]:
-            first = self._missing.pop(entity)
-            message = f"account {self._account}: the right is there again"
-            await self._report(AlertKind.RESOLVE, CMT_PERMISSION, Severity.FAILED, message, first, self._place(entity))
+            first, text = self._missing.pop(entity)
+            log.info("the right is there again", account=self.account, was=text, missing_seconds=round(now - first))
+            message = f"account {self.account}: the right is there again"
+            await self._report_child(AlertKind.RESOLVE, message, first, entity)
+
+    def _say_what_waits(self, blocked_since: float | None) -> None:
+        before, self.blocked_since = self.blocked_since, blocked_since
+        if blocked_since is not None:
+            self._was_missing = self._health.rights.text() or self._was_missing
+            if before is None:
+                log.error("a right is missing, events wait for it", account=self.account, missing=self._was_missing)
+        elif before is not None:
+            log.info(
+                "the right is there again, work goes on",
+                account=self.account,
+                was=self._was_missing,
+                missing_seconds=round(self._breaker.now() - before),
+            )
+
+    async def _report_child(self, kind: AlertKind, message: str, since: float, entity: str) -> None:
+        if self._tells:
+            await self._report(kind, CMT_PERMISSION, Severity.FAILED, message, since, self._place(entity))
 
     def _place(self, entity: str) -> str:
-        return right_entity(self._account, entity)
+        return right_entity(self.account, entity)
 
     async def _report(
         self,
@@ -248,7 +285,7 @@ class OutageWatch:
         ago_ms = 0 if since is None else int((self._breaker.now() - since) * 1000)
         alert = Alert(
             reason=reason.code,
-            entity=entity or outage_entity(self._account),
+            entity=entity or outage_entity(self.account),
             operation="-",
             market="-",
             event_id="",

@@ -135,12 +135,16 @@ class OwnStatus:
             unready_since=self._unready_since_ms,
             partitions=tuple(sorted(stream.ownership.partitions)) if stream is not None else (),
             lag=int(sum(stream.lag().values())) if stream is not None and stream.ownership.partitions else 0,
-            accounts=tuple(_account(account, now) for account in self._recipe.accounts),
+            accounts=tuple(self._account(account, now) for account in self._recipe.accounts),
             causes=tuple(sorted(cause for watch in self._watches for cause in watch.causes)),
             last_success=self._last_success_ms,
             invalid=self._invalid.counts(now),
             warnings=tuple(text[:_TEXT_LENGTH] for text in self._recipe.accounts.warnings),
         )
+
+    def _account(self, account: TargetAccount, now_ms: int) -> AccountStatus:
+        watch = next((watch for watch in self._watches if watch.account == account.name), None)
+        return account_status(account, watch, now_ms)
 
     def judgement(self, complete: bool, dead_letters: Mapping[str, int]) -> Judgement:
         """Whether all is well with the pipeline, as far as this worker knows."""
@@ -190,16 +194,28 @@ def invalid_alert(reason: str, count: int, since_ms: int, now_ms: int) -> Alert:
     )
 
 
-def _account(account: TargetAccount, now_ms: int) -> AccountStatus:
-    breaker, trouble = account.breaker, account.health.trouble
-    if not breaker.is_open and not account.is_throttled:
-        return AccountStatus(name=account.name)
-    since = breaker.failing_since if breaker.is_open else None
+def account_status(account: TargetAccount, watch: OutageWatch | None, now_ms: int) -> AccountStatus:
+    """How an account is; without its watch it is not known whether events wait for a right."""
+    breaker, health = account.breaker, account.health
+
+    def moment(seconds: float | None) -> int | None:
+        return None if seconds is None else now_ms - int(max(0.0, breaker.now() - seconds) * 1000)
+
+    state, cause, since = AccountState.UP, None, None
+    if breaker.is_open:
+        state, cause, since = AccountState.OUTAGE, health.trouble, breaker.failing_since
+    elif account.is_throttled:
+        state, cause, since = AccountState.THROTTLED, health.throttled_by, health.throttled_since
+    blocked_since = watch.blocked_since if watch is not None else None
     return AccountStatus(
         name=account.name,
-        state=AccountState.OUTAGE if breaker.is_open else AccountState.THROTTLED,
-        cause=trouble.code if trouble else "",
-        since=None if since is None else now_ms - int(max(0.0, breaker.now() - since) * 1000),
+        state=state,
+        cause=cause.code if cause else "",
+        since=moment(since),
+        lacks=health.rights.text()[:_TEXT_LENGTH],
+        lacks_since=moment(health.rights.since() if blocked_since is None else blocked_since),
+        blocked=blocked_since is not None,
+        waiting=watch.waiting if watch is not None and blocked_since is not None else 0,
     )
 
 

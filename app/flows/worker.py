@@ -29,7 +29,7 @@ from app.engine.ledger import Ledger
 from app.engine.stream import Stream
 from app.flows.cut_off import CutOffReports
 from app.flows.descriptors import TooFewDescriptors, allow_descriptors, descriptors_needed
-from app.flows.identity import state_gone
+from app.flows.identity import creation_problems, state_gone
 from app.flows.kafka_absence import KafkaAbsence
 from app.flows.outage import OutageWatch
 from app.flows.own_status import OwnStatus
@@ -306,8 +306,8 @@ class Worker:
         while not self._stop.is_set():
             try:
                 # Before anything is made: an empty state topic would look like that of a new group.
-                if gone := await asyncio.to_thread(_state_gone, kafka):
-                    raise WorkerFailed(gone.message)
+                if why := await asyncio.to_thread(_not_to_be_made, kafka, self._recipe.name):
+                    raise WorkerFailed(why)
                 report = await asyncio.to_thread(topics.create, kafka)
                 placed = await asyncio.to_thread(place_group, kafka)
             except KafkaAccessError as error:
@@ -388,9 +388,12 @@ class Worker:
         self._stop.set()
 
 
-def _state_gone(kafka: KafkaSettings) -> Problem | None:
+def _not_to_be_made(kafka: KafkaSettings, flow: str) -> str | None:
+    """Why topics that are missing must not be made; None: they may."""
     with Admin(kafka) as admin:
-        return state_gone(kafka, admin)
+        if gone := state_gone(kafka, admin):
+            return gone.message
+        return next((problem.remedy for problem in creation_problems(kafka, flow, admin)), None)
 
 
 def _spare_the_collector() -> None:

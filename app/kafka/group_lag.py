@@ -16,6 +16,10 @@ from app.settings import KafkaSettings
 _LOOK_SECONDS = 5.0
 
 
+class NoSuchTopic(KafkaAccessError):
+    """There is no main topic."""
+
+
 @dataclass(frozen=True, slots=True)
 class Lag:
     """Of one partition: records of the main topic that are not committed, and the Kafka timestamp (ms) of the first of
@@ -29,12 +33,13 @@ def group_lag(settings: KafkaSettings) -> dict[int, Lag]:
     """Every partition of the main topic.
 
     Raises:
-        KafkaAccessError: the broker cannot be reached or refuses, or there is no such topic.
+        NoSuchTopic: there is no such topic.
+        KafkaAccessError: the broker cannot be reached, or refuses.
     """
     admin = Admin(settings)
     topic = admin.topics([settings.topic]).get(settings.topic)
     if topic is None:
-        raise KafkaAccessError(f"There is no topic {settings.topic}: check KAFKA_TOPIC, or profile-sync topics create.")
+        raise NoSuchTopic(f"There is no topic {settings.topic}: check KAFKA_TOPIC, or profile-sync topics create.")
     numbers = sorted(partition.id for partition in topic.partitions)
     with admin.named_errors("ask for the offsets of", settings.group):
         consumer = Consumer(dict(consumer_config(settings, settings.group) | {"isolation.level": "read_committed"}))

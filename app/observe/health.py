@@ -11,7 +11,6 @@ class Kind(StrEnum):
 
     KAFKA = "kafka"  # brokers, topics, rights, the consumer group
     STATE = "state"  # the durable state is still being read, or cannot be kept
-    TARGET = "target"  # where profiles go
 
 
 @dataclass(frozen=True, slots=True)

@@ -187,7 +187,7 @@ class _GaugeCollector(Collector):
             ),
             (
                 "throttled",
-                "1 while an account is throttled: calls wait, or fewer may be under way.",
+                "1 while an account is throttled: calls wait, or one was throttled within the last minute.",
                 "account",
                 gauges.throttled(),
             ),

@@ -131,8 +131,24 @@ class KafkaSettings(SettingsGroup):
                 problems.append("KAFKA_START must be earliest, latest or an RFC 3339 time such as 2026-01-31T00:00:00Z")
             elif moment.timestamp() < 0:
                 problems.append("KAFKA_START must not be before 1970; earliest begins with the first record")
+        if self.topic in self.own_topics:
+            problems.append(
+                f"KAFKA_TOPIC is one of the group's own topics ({self.topic}): name the topic that the events are in"
+            )
         refuse(problems)
         return self
+
+    @property
+    def own_topics(self) -> tuple[str, ...]:
+        """The topics of the group, which nobody else writes."""
+        return (
+            self.retry_topic,
+            self.dlq_topic,
+            self.alerts_topic,
+            self.status_topic,
+            self.state_topic,
+            self.consumers_topic,
+        )
 
     @property
     def retry_topic(self) -> str:

@@ -138,7 +138,7 @@ def document() -> dict[str, Any]:
                     "200": _json("Readiness", "Ready"),
                     "503": _json(
                         "Readiness",
-                        "Not ready. The reasons are sentences with kpi:read, else words: kafka, state, target",
+                        "Not ready. The reasons are sentences with kpi:read, else words: kafka, state",
                     ),
                 },
             ),

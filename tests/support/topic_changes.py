@@ -19,6 +19,10 @@ class TopicChanges:
         self._kafka = deployment.kafka
         self._admin = AdminClient({"bootstrap.servers": self._kafka.bootstrap_servers})
 
+    def names(self) -> set[str]:
+        """All topics that there are."""
+        return set(self._admin.list_topics(timeout=10).topics)
+
     def delete(self, *names: str) -> None:
         """Delete topics, and see them gone."""
         for answer in self._admin.delete_topics(list(names), operation_timeout=30).values():

@@ -157,3 +157,49 @@ def test_two_topics_under_one_new_group_at_the_same_time_are_noticed(deploy: Dep
     for worker in workers:
         if not worker.running:
             assert "use another KAFKA_GROUP" in said(worker)
+
+
+def run(deployment: Deployment, *arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "app", *arguments],
+        env=plain_environment() | dict(deployment.settings) | settings,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def test_a_missing_topic_is_not_created_under_a_state_that_is_about_it_or_about_another(deploy: Deploy) -> None:
+    deployment = deploy()
+    changes, topic = TopicChanges(deployment), deployment.kafka.topic
+    worker = deployment.worker().ready()
+    deployment.publish(*events(FIRST))
+    deployment.settled(worker, FIRST)
+
+    misspelt = f"{topic}-misspelt"
+    refused = said(deployment.worker(KAFKA_TOPIC=misspelt))
+    assert f"Set KAFKA_TOPIC={topic}" in refused
+    for command in ("create", "check"):
+        done = run(deployment, "topics", command, KAFKA_TOPIC=misspelt)
+        assert done.returncode == 1
+        assert f"Set KAFKA_TOPIC={topic}" in done.stdout
+        assert "topics create" not in done.stdout
+    assert misspelt not in changes.names(), "a topic that nobody wants was made"
+
+    changes.delete(topic)
+    shown = json.loads(run(deployment, "status", "--json").stdout)
+    assert shown["headline"] == "the topic is gone"
+    assert shown["today"]["synced"] == FIRST, "the rest is shown too"
+    text = " ".join(run(deployment, "status").stdout.split())
+    assert "Do not create it anew" in text
+    assert "topics adopt" in text
+    assert "lag not known: there is no such topic" in text
+    for command in ("create", "check"):
+        done = run(deployment, "topics", command)
+        assert done.returncode == 1
+        assert "Do not create it anew" in done.stdout
+        assert "topics create" not in done.stdout
+    assert "Do not create it anew" in said(deployment.worker())
+    assert topic not in changes.names()
+    assert worker.running, "it waits for its topic"

@@ -12,7 +12,7 @@ from app.profile.entities import Catalog
 from tests.support.deployment import SETTLE_SECONDS, Deployment, deployed
 from tests.support.profiles import contact, delete_profile, fresh_consumer, new, pet, update
 from tests.support.simulator_probe import running_simulator
-from tests.support.worker_process import wait_for
+from tests.support.worker_process import WorkerProcess, wait_for
 
 NO_PERMISSION = "Error: API Permission Failed. Object: DataExtensionObject"
 NO_RIGHT, ONE_CHILD = "CMT-NOT-ALLOWED:event:-", "CMT-PERMISSION:pet:-"
@@ -27,6 +27,10 @@ def installation(broker: sources.Broker, catalog: Catalog, tmp_path: Path) -> It
         deployed(broker.bootstrap_servers, simulator, catalog, tmp_path, **settings) as deployment,
     ):
         yield deployment
+
+
+def page_text(worker: WorkerProcess) -> str:
+    return " ".join(worker.text("/").split())
 
 
 def test_without_the_right_to_read_updates_wait_and_new_consumers_are_written(
@@ -51,11 +55,20 @@ def test_without_the_right_to_read_updates_wait_and_new_consumers_are_written(
         assert (incident["impact"], incident["urgency"]) == ("1", "1")
         assert "may not read CMT_" in incident["description"]
         assert worker.totals()["parked"] == len(waiting)
+        waits = f"({len(waiting)} in all)"
+        wait_for(lambda: waits in page_text(worker), lambda: page_text(worker), SETTLE_SECONDS)
+        assert "a right is missing" in page_text(worker)
+        assert "may not read CMT_" in page_text(worker)
+        assert worker.status("/readyz")[0] == 200, "other events go on"
+        [said] = [entry for entry in worker.log_entries() if entry["event"] == "a right is missing, events wait for it"]
+        assert "may not read CMT_" in said["missing"]
         assert worker.metric("profile_sync_breaker_open", account="default") == 0
     totals = installation.settled(worker, len(waiting) + len(passing))
     assert totals["synced"] == len(waiting) + len(passing)
     assert installation.dead_letters() == []
     assert simulator.rows(catalog) == installation.expected([*waiting, *passing])
+    back = "the right is there again, work goes on"
+    wait_for(lambda: back in worker.log_text(), worker.log_tail, SETTLE_SECONDS)
 
 
 def test_a_right_that_one_childs_data_extension_lacks_costs_that_child(installation: Deployment) -> None:

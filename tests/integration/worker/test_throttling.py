@@ -65,7 +65,14 @@ def test_throttling_kills_no_event_and_is_one_incident_and_a_stop_does_not_wait_
         assert (incident["impact"], incident["urgency"]) == ("2", "1")
         assert waiting.terminate() == 0
     successor = installation.worker().ready()
-    assert installation.settled(successor, len(events) + 1)["synced"] == len(events) + 1
+    with simulator.fault("rate_limited", times=3):
+        installation.publish(new(fresh_consumer()))
+        assert installation.settled(successor, len(events) + 2)["synced"] == len(events) + 2
+    # Its limit of calls under way is lower than usual still; nothing is throttled any more.
+    wait_for(
+        lambda: successor.metric("profile_sync_throttled", account="default") == 0, successor.log_tail, SETTLE_SECONDS
+    )
+    assert successor.metric("profile_sync_calls_allowed", account="default") < 64
     assert installation.retry_copies(published) == []
 
 

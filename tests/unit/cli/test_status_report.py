@@ -116,3 +116,18 @@ def test_the_document_has_the_same() -> None:
     assert found["workers"][0]["lastSuccess"] == found["lastSuccess"] == "2025-11-13T02:12:58Z"
     assert found["lag"] == {"records": 0, "waitingSince": None}
     assert found["today"]["synced"] == 0
+
+
+def test_a_missing_right_is_shown_with_how_long_events_have_waited_for_it() -> None:
+    lacks = AccountStatus(
+        name="default", lacks="may not read CMT_Pet", lacks_since=NOW - 240_000, blocked=True, waiting=1
+    )
+    parked = PartitionState(forwarded={1: Forwarded("C-1")})
+    shown = replace(seen(GOOD.model_copy(update={"accounts": (lacks,)})), partitions={0: parked})
+    text = list(lines(shown))
+    assert text[1] == "state         A RIGHT IS MISSING, NEEDS A PERSON"
+    assert "parked        1 events of 1 consumers, some wait for a right for 4 min" in text
+    assert "accounts      default: up, may not read CMT_Pet" in text
+    found = document(shown)
+    assert found["parked"]["blockedSince"] == "2025-11-13T02:09:20Z"
+    assert found["workers"][0]["accounts"][0]["lacks"] == "may not read CMT_Pet"

@@ -166,3 +166,48 @@ def test_a_worker_is_read_as_it_was_written() -> None:
 def test_what_is_no_status_is_refused(value: bytes) -> None:
     with pytest.raises(UnreadableStatus):
         read_worker_status(value)
+
+
+def test_throttled_without_a_cause_is_not_said_to_have_no_answers() -> None:
+    unexplained = AccountStatus(name="default", state=AccountState.THROTTLED)
+    (found,) = judge(facts(worker(accounts=(unexplained,))), NOW).findings
+    assert found.text == "account default is throttled; calls are sent again"
+    (found,) = judge(facts(worker(accounts=(THROTTLED,))), NOW).findings
+    assert (
+        found.text == "account default is throttled since 2025-11-13 02:13:15Z (CMT-RATE-LIMITED); calls are sent again"
+    )
+
+
+LACKS = AccountStatus(name="default", lacks="may not read CMT_Pet", lacks_since=NOW - 240_000, blocked=True, waiting=20)
+
+
+def test_a_missing_right_is_named_with_its_data_extension_and_needs_a_person_though_the_workers_are_ready() -> None:
+    two = facts(worker(partitions=(0, 1), accounts=(LACKS,)), worker("b", partitions=(2, 3), accounts=(LACKS,)))
+    judgement = judge(two, NOW)
+    assert (judgement.level, judgement.badge, judgement.needs_a_person) == (Level.BAD, "a right is missing", True)
+    (found,) = judgement.findings
+    assert found.text.startswith(
+        "account default: it may not read CMT_Pet since 2025-11-13 02:09:20Z (CMT-NOT-ALLOWED); "
+        "the events that need it wait (40 in all), others go on. "
+    )
+    assert "installed package" in found.text
+
+
+def test_a_right_that_one_child_lacks_stops_nothing_and_needs_a_person() -> None:
+    child = LACKS.model_copy(update={"blocked": False, "waiting": 0})
+    judgement = judge(facts(worker(accounts=(child,))), NOW)
+    assert (judgement.level, judgement.needs_a_person) == (Level.GOOD, True)
+    assert "it may not read CMT_Pet since 2025-11-13 02:09:20Z (CMT-PERMISSION)" in judgement.findings[0].text
+
+
+def test_a_moment_that_was_computed_a_millisecond_off_is_no_news() -> None:
+    other = AWAY.model_copy(update={"since": NOW - 90_001})
+    assert worker(accounts=(AWAY,)).essence == worker(accounts=(other,)).essence
+
+
+def test_a_topic_that_is_gone_is_told_beside_everything_else() -> None:
+    gone = "Topic profiles does not exist any more."
+    judgement = judge(facts(worker(accounts=(AWAY,)), topic_gone=gone), NOW)
+    assert (judgement.badge, judgement.needs_a_person) == ("the topic is gone", True)
+    assert judgement.findings[0].text == gone
+    assert len(judgement.findings) == 2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable
 
 import pytest
@@ -356,3 +357,86 @@ async def test_a_right_that_is_missing_as_a_whole_is_one_outage_that_names_right
     assert opened.fingerprint == over.fingerprint == "CMT-NOT-ALLOWED:event:-"
     assert (opened.severity, opened.waiting) == (Severity.OUTAGE, 12)
     assert "may not read CMT_consumer, CMT_contact, CMT_pet" in opened.message
+
+
+async def test_an_account_is_throttled_until_the_log_says_that_it_is_over_however_quiet_it_is_then(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(outage, "LOOK_SECONDS", 0.005)
+    clock, producer = Clock(), FakeProducer()
+    health = TargetHealth(Breaker(2, 5.0, clock=clock), Metrics(), "default")
+    watch = OutageWatch("default", health, producer, KAFKA, alert_seconds=math.inf)  # type: ignore[arg-type]
+    async with watch:
+        assert health.throttled_since is None
+        began = clock.now
+        health.call("upsert", "pet", "CMT-RATE-LIMITED", 0.1)
+        await until(lambda: health.throttled_since)
+        clock.now += 20
+        health.call("upsert", "pet", "ok", 0.1)
+        await asyncio.sleep(0.02)
+        assert health.throttled_since == began, "one good answer is not the end of it"
+        assert health.throttled_by is not None
+        assert health.throttled_by.code == "CMT-RATE-LIMITED"
+        health.breaker.throttle.enter()
+        clock.now += 3600
+        await asyncio.sleep(0.02)
+        assert health.throttled_since == began, "a call waits"
+        health.breaker.throttle.leave()
+        await asyncio.sleep(0.02)
+        clock.now += outage.THROTTLED_SECONDS + 1
+        await until(lambda: health.throttled_since is None)
+    assert producer.written == [], "a dry run reports nothing"
+
+
+async def test_the_log_says_that_a_right_is_missing_and_that_it_is_there_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(outage, "LOOK_SECONDS", 0.005)
+    clock, producer = Clock(), FakeProducer()
+    health = TargetHealth(Breaker(2, 5.0, clock=clock), Metrics(), "default")
+    gates = Gates(5.0, clock=clock)
+    watch = OutageWatch(
+        "default",
+        health,
+        producer,  # type: ignore[arg-type]
+        KAFKA,
+        alert_seconds=math.inf,
+        blocked_since=gates.shut_since,
+    )
+    with capture_logs() as logged:
+        async with watch:
+            health.right(Right.READ, "pet", "CMT_Pet", granted=False)
+            gates.shut("default", "UPDATE")
+            await until(lambda: logged)
+            assert watch.blocked_since == clock.now
+            clock.now += 42
+            health.right(Right.READ, "pet", "CMT_Pet", granted=True)
+            gates.reopen("default", "UPDATE")
+            await until(lambda: len(logged) == 2)
+            await asyncio.sleep(0.02)
+    missing, back = logged
+    assert missing["event"] == "a right is missing, events wait for it"
+    assert (missing["log_level"], missing["missing"]) == ("error", "may not read CMT_Pet")
+    assert back["event"] == "the right is there again, work goes on"
+    assert (back["was"], back["missing_seconds"]) == ("may not read CMT_Pet", 42)
+
+
+@pytest.mark.parametrize("told", [60.0, math.inf])
+async def test_the_log_says_so_too_when_one_childs_data_extension_lacks_it(
+    monkeypatch: pytest.MonkeyPatch, told: float
+) -> None:
+    monkeypatch.setattr(outage, "LOOK_SECONDS", 0.005)
+    clock, producer = Clock(), FakeProducer()
+    health = TargetHealth(Breaker(2, 5.0, clock=clock), Metrics(), "default")
+    watch = OutageWatch("default", health, producer, KAFKA, alert_seconds=told)  # type: ignore[arg-type]
+    with capture_logs() as logged:
+        async with watch:
+            health.right(Right.WRITE, "pet", "CMT_Pet", granted=False)
+            clock.now += 2
+            await until(lambda: logged)
+            health.right(Right.WRITE, "pet", "CMT_Pet", granted=True)
+            await until(lambda: len(logged) == 2)
+    assert [line["event"] for line in logged] == [
+        "a right is missing on one data extension, its rows are not written",
+        "the right is there again",
+    ]
+    assert [line["missing" if n == 0 else "was"] for n, line in enumerate(logged)] == ["may not write CMT_Pet"] * 2
+    assert bool(producer.written) is (told < math.inf)

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from app.kafka.codecs import CODECS, readable_codecs
 from app.kafka.limits import STATE_RECORD_BYTES, copy_bytes
@@ -228,3 +229,14 @@ def test_a_status_topic_with_more_partitions_is_made_anew_not_matched() -> None:
     assert (problem.found, problem.wanted) == ("8", "1")
     assert "Delete it" in problem.remedy
     assert "KAFKA_PARTITIONS" not in problem.remedy
+
+
+@pytest.mark.parametrize(
+    "own", ["g.retry", "g.dlq", "g.alerts", "g.status", "g-partitions-changelog", "g-consumers-changelog"]
+)
+def test_a_topic_of_the_groups_own_is_not_taken_for_the_main_topic(own: str) -> None:
+    with pytest.raises(ValidationError) as refused:
+        KafkaSettings(bootstrap_servers="127.0.0.1:9", topic=own, group="g")
+    text = str(refused.value)
+    assert "KAFKA_TOPIC is one of the group's own topics" in text
+    assert own in text

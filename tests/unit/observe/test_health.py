@@ -13,5 +13,5 @@ def test_readiness_names_what_is_missing() -> None:
 
 
 def test_strangers_learn_the_kinds_only_each_once() -> None:
-    reasons = (Reason(Kind.TARGET, "account 1 is down"), Reason(Kind.KAFKA, "away"), Reason(Kind.KAFKA, "no rights"))
-    assert Readiness.of(*reasons).kinds == ["kafka", "target"]
+    reasons = (Reason(Kind.STATE, "still being read"), Reason(Kind.KAFKA, "away"), Reason(Kind.KAFKA, "no rights"))
+    assert Readiness.of(*reasons).kinds == ["kafka", "state"]
