@@ -49,6 +49,7 @@ def status(as_json: Annotated[bool, typer.Option("--json", help="One JSON docume
         dead_letters={reason: number for reason, number in letters.items() if number},
         complete=complete,
         topic_gone=gone,
+        dead_letter_topic=kafka.dlq_topic,
         last_end=read_last_end(records),
         waiting_since_ms=min((one.since_ms for one in lag.values() if one.since_ms is not None), default=None),
     )

@@ -136,9 +136,15 @@ def lines(seen: Seen) -> Iterator[str]:
     yield from _wrapped("dead letters", f"{sum(letters.values()):,}" + (f": {kinds}" if kinds else ""))
     today = ", ".join(f"{name} {number:,}" for name, number in seen.today.items() if number)
     yield from _wrapped("today (UTC)", today or "no event settled yet")
-    last = seen.last_success_ms
-    told = f"{clock(last)}, {ago(last, seen.now_ms)} ago" if last is not None else "none since the workers started"
-    yield from _wrapped("last success", told)
+    yield from _wrapped("last success", _last_success(seen))
+
+
+def _last_success(seen: Seen) -> str:
+    if seen.dry_run:
+        return "dry run: nothing is written"
+    if (last := seen.last_success_ms) is not None:
+        return f"{clock(last)}, {ago(last, seen.now_ms)} ago"
+    return "none since the workers started" if seen.live else "not known: no worker is running"
 
 
 def _mark(finding: Finding) -> str:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from app.cli.failing import CommandError, reported_failures
+from app.cli.failing import EXIT_FAILURE, EXIT_USAGE, reported_failures
 from app.flows.configuration import worker_settings
 from app.flows.pipelines import DEFAULT, PIPELINES
 from app.settings import ConfigurationError, WorkerSettings, warnings
@@ -20,16 +20,18 @@ def worker(
         raise typer.BadParameter(f"there is no pipeline {flow!r}: {', '.join(PIPELINES)}", param_hint="--flow")
     with reported_failures():
         settings = _settings()
-    from app.flows.worker import WorkerFailed, run_worker, say_stopped
+    from app.flows.worker import WorkerFailed, run_worker, say_cannot_go_on, say_stopped
     from app.readmodels import SlotError
     from app.web.server import WebServerError
 
     try:
         with reported_failures():
-            try:
-                run_worker(settings, flow)
-            except (WorkerFailed, SlotError, WebServerError) as error:
-                raise CommandError(str(error)) from error
+            run_worker(settings, flow)
+    except (WorkerFailed, SlotError, WebServerError) as error:
+        failed = error if isinstance(error, WorkerFailed) else None
+        if failed is None or not failed.told:
+            say_cannot_go_on(str(error))
+        raise typer.Exit(EXIT_USAGE if failed is not None and failed.configuration else EXIT_FAILURE) from None
     finally:
         say_stopped()
 

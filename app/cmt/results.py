@@ -101,10 +101,13 @@ class Mask:
 def call_error(no_result: NoResult, what: str, masked: Mask) -> CallError:
     """The error of a call that failed as a whole; ``what`` names the call."""
     entry = no_result.verdict.entry
-    detail = f" {masked(no_result.detail)}" if no_result.detail else ""
+    detail = masked(no_result.detail) if no_result.detail else ""
+    # The transport says in its own words that nothing came in time, and from where.
+    in_time = entry is registry.CMT_TIMEOUT and detail.startswith("no answer ")
+    said = detail if in_time else f"{entry.meaning} {detail}".rstrip()
     return CallError(
         entry.code,
-        f"{what}: {entry.meaning}{detail}",
+        f"{what}: {said}",
         no_result.verdict.outcome_unknown,
         no_result.retry_after,
         no_result.late_seconds,

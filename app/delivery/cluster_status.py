@@ -87,6 +87,7 @@ class Facts:
     waiting_since_ms: int | None = None
     last_end: WorkerEnd | None = None
     topic_gone: str | None = None
+    dead_letter_topic: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,13 +133,13 @@ def judge(facts: Facts, now_ms: int) -> Judgement:
     findings = [
         *_topic(facts.topic_gone),
         *_workers(facts, live, now_ms),
-        *_ended(facts.last_end, live, now_ms),
+        *_ended(facts, live, now_ms),
         *_reasons(live, now_ms),
         *_accounts(live),
         *_rights(live),
         *_lag(facts, live, now_ms),
         *_incidents(facts.incidents),
-        *_dead_letters(facts.dead_letters or {}),
+        *_dead_letters(facts.dead_letters or {}, facts.dead_letter_topic),
         *_warnings(live),
     ]
     if not facts.complete:
@@ -184,7 +185,7 @@ def _workers(facts: Facts, live: Sequence[WorkerStatus], now_ms: int) -> Iterabl
             text += f"; the last one, {end.worker}, {why if end.reason else stopped}"
         yield Finding(Kind.WORKERS, Level.BAD, "no worker", text, person=True)
         return
-    missing = sorted(set(facts.partitions) - {number for worker in live for number in worker.partitions})
+    missing = _unowned(facts, live)
     if not missing:
         return
     text = f"nobody works on partitions {ranges(missing)}" + (f"; silent: {names}" if silent else "")
@@ -194,13 +195,19 @@ def _workers(facts: Facts, live: Sequence[WorkerStatus], now_ms: int) -> Iterabl
         yield Finding(Kind.WORKERS, Level.BAD, "partitions without a worker", text, person=True)
 
 
-def _ended(end: WorkerEnd | None, live: Sequence[WorkerStatus], now_ms: int) -> Iterable[Finding]:
-    """A worker has given up while others work; one that was started since has taken its place."""
+def _unowned(facts: Facts, live: Sequence[WorkerStatus]) -> list[int]:
+    return sorted(set(facts.partitions) - {number for worker in live for number in worker.partitions})
+
+
+def _ended(facts: Facts, live: Sequence[WorkerStatus], now_ms: int) -> Iterable[Finding]:
+    """A worker has given up while others work; one that was started since has taken its place. Nobody is needed while
+    the others work on all partitions."""
+    end = facts.last_end
     if end is None or not end.reason or not live or now_ms - end.at > FORGOTTEN_MS:
         return
     if all(worker.started < end.at for worker in live):
         text = f"{end.worker} ended {ago(end.at, now_ms)} ago: {end.reason}"
-        yield Finding(Kind.WORKERS, Level.GOOD, "a worker ended", text, person=True)
+        yield Finding(Kind.WORKERS, Level.GOOD, "a worker ended", text, person=bool(_unowned(facts, live)))
 
 
 def _reasons(live: Sequence[WorkerStatus], now_ms: int) -> Iterable[Finding]:
@@ -278,9 +285,10 @@ def _incidents(incidents: Sequence[OpenIncident]) -> Iterable[Finding]:
         yield Finding(Kind.INCIDENT, Level.GOOD, "incident", text, person=True)
 
 
-def _dead_letters(by_reason: Mapping[str, int]) -> Iterable[Finding]:
+def _dead_letters(by_reason: Mapping[str, int], topic: str) -> Iterable[Finding]:
     if number := sum(by_reason.values()):
-        text = f"{number:,} dead letter{'s wait' if number != 1 else ' waits'} to be dealt with"
+        place = f" in {topic}" if topic else ""
+        text = f"{number:,} dead letter{'s wait' if number != 1 else ' waits'}{place} to be dealt with"
         yield Finding(Kind.DEAD_LETTERS, Level.GOOD, "dead letters", text, person=True)
 
 

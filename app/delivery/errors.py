@@ -82,7 +82,7 @@ EVENT_KEY_MISMATCH = _entry(
     "EVENT-KEY-MISMATCH",
     _I,
     "The Kafka key differs from consumerId, so order per consumer cannot be kept.",
-    "Have the producer use consumerId as the key, then redrive with an edited value.",
+    "Have the producer use consumerId as the key, then publish the consumer's corrected event again.",
 )
 EVENT_KEY_ENCODED = _entry(
     "EVENT-KEY-ENCODED",
@@ -95,48 +95,51 @@ EVENT_NOT_TEXT = _entry(
     "EVENT-NOT-TEXT",
     _I,
     "The value is not UTF-8 text.",
-    "Look at the producer's encoding; redrive with a mended value.",
+    "Look at the producer's encoding; publish the consumer's corrected event again.",
 )
 EVENT_NOT_JSON = _entry(
-    "EVENT-NOT-JSON", _I, "The value is not a JSON object.", "Look at the producer; redrive with a mended value."
+    "EVENT-NOT-JSON",
+    _I,
+    "The value is not a JSON object.",
+    "Look at the producer; publish the consumer's corrected event again.",
 )
 EVENT_SCHEMA = _entry(
     "EVENT-SCHEMA",
     _I,
     "The value does not follow the event schema.",
-    "Compare with consumer-profile-event.schema.json; redrive with a mended value.",
+    "Compare with consumer-profile-event.schema.json; publish the consumer's corrected event again.",
 )
 EVENT_MARKET_UNKNOWN = _entry(
     "EVENT-MARKET-UNKNOWN",
     _I,
     "CMT_DATA_EXTENSIONS lists markets, not the event's, and says nothing of others; or a null value is to delete a "
     "consumer whose market is not known.",
-    "Add the market or a defaultMarket to CMT_DATA_EXTENSIONS and restart, or mend the event; then redrive.",
+    "Add the market or a defaultMarket to CMT_DATA_EXTENSIONS and restart, or mend the event; then publish it again.",
 )
 EVENT_UNKNOWN_COLUMN = _entry(
     "EVENT-UNKNOWN-COLUMN",
     _I,
     "A row has a column that its data extension does not have.",
-    "Add the column to the data extension and to CMT_DATA_EXTENSIONS, or mend the event; then redrive.",
+    "Add the column to the data extension and to CMT_DATA_EXTENSIONS, or mend the event; then publish it again.",
 )
 EVENT_COLUMN_TWICE = _entry(
     "EVENT-COLUMN-TWICE",
     _I,
     "A row gives a column twice, in two spellings. Marketing Cloud does not tell upper from lower case in names of "
     "columns, so it is not known which value counts.",
-    "Mend the event at its source; redrive with a mended value.",
+    "Mend the event at its source; publish the consumer's corrected event again.",
 )
 EVENT_MISSING_KEY_COLUMN = _entry(
     "EVENT-MISSING-KEY-COLUMN",
     _I,
     "A row lacks a primary-key column of its data extension.",
-    "Mend the event at its source; redrive with a mended value.",
+    "Mend the event at its source; publish the consumer's corrected event again.",
 )
 EVENT_FOREIGN_ROW = _entry(
     "EVENT-FOREIGN-ROW",
     _I,
     "A row names another consumer than the event.",
-    "Mend the event at its source; redrive with a mended value.",
+    "Mend the event at its source; publish the consumer's corrected event again.",
 )
 EVENT_TOO_LARGE = _entry(
     "EVENT-TOO-LARGE",
@@ -213,7 +216,7 @@ CMT_HTTP_REFUSED = _entry(
     _P,
     "HTTP 400, 413 or the like without a SOAP answer: something on the way refuses this very request, or every one.",
     "In an outage: check CMT_SOAP_URL and the proxy. In a dead letter: look whether a firewall or proxy objects to the "
-    "event's values; then redrive.",
+    "event's values; then publish the consumer's event again.",
     doubtful=True,
 )
 CMT_ENDPOINT = _entry(
@@ -241,8 +244,8 @@ CMT_PERMISSION = _entry(
     "CMT-PERMISSION",
     _P,
     "The account may not read or write this data extension.",
-    "Give the installed package the right on the data extension that the message names; then redrive, or run "
-    "`verify --repair` for events that ended as partial.",
+    "Give the installed package the right on the data extension that the message names; then publish the "
+    "consumer's event again, or run `verify --repair` for events that ended as partial.",
 )
 CMT_NOT_ALLOWED = _entry(
     "CMT-NOT-ALLOWED",
@@ -319,13 +322,14 @@ CMT_CONSUMER_SPELLING = _entry(
     "Rows are held under another spelling of the consumer's ID (upper or lower case, trailing blanks). Marketing Cloud "
     "takes both spellings for one consumer, so none of these rows was touched.",
     "Find out whose rows they are. One person: have the producer use one spelling, publish a DELETE of scope PROFILE "
-    "under the other one, then redrive. Two persons: Marketing Cloud cannot hold both; give one another ID.",
+    "under the other one, then publish its event again. Two persons: Marketing Cloud cannot hold both; give one "
+    "another ID.",
 )
 CMT_NOT_XML_TEXT = _entry(
     "CMT-NOT-XML-TEXT",
     _P,
     "A value holds a character that XML cannot carry (control character, lone surrogate).",
-    "Mend the value at its source; redrive with a mended value.",
+    "Mend the value at its source; publish the consumer's corrected event again.",
 )
 
 # Marketing Cloud: one row of a call
@@ -333,7 +337,7 @@ CMT_ROW_INVALID = _entry(
     "CMT-ROW-INVALID",
     _P,
     "Marketing Cloud refused the row's values.",
-    "See the message for the column; mend the value; redrive.",
+    "See the message for the column; publish the consumer's corrected event again.",
 )
 CMT_ROW_MISSING_KEY = _entry(
     "CMT-ROW-MISSING-KEY", _P, "No or wrong primary key for the row.", "Check the primary key in CMT_DATA_EXTENSIONS."
@@ -355,7 +359,7 @@ CMT_ROW_KEPT = _entry(
     _P,
     "A row is still there after its delete. Its key has a Date column: Marketing Cloud returns no fractions of a "
     "second, so the key that it returned is not the key of the row.",
-    "Delete the row in Marketing Cloud, then redrive. Better: a text column as the key.",
+    "Delete the row in Marketing Cloud, then publish the consumer's event again. Better: a text column as the key.",
 )
 CMT_ROW_CONTENTION = _entry(
     "CMT-ROW-CONTENTION", _T, "The row was locked or in a deadlock.", "Wait; lower SYNC_CONCURRENCY if it stays."
@@ -375,7 +379,7 @@ CMT_OUTAGE = _entry(
     _T,
     "An account of Marketing Cloud has not answered for a while: its circuit breaker is open and its events wait.",
     "The message names the cause: mend it if it is credentials or an address, else look at the vendor's status page. "
-    "Nothing is lost and nothing needs to be redriven: work resumes by itself.",
+    "Nothing is lost and nothing has to be published again: work resumes by itself.",
 )
 
 # Our side
@@ -383,7 +387,7 @@ SYNC_BUG = _entry(
     "SYNC-BUG",
     _P,
     "The program hit an error of its own on this event.",
-    "Report it with the worker's log; then redrive.",
+    "Report it with the worker's log; then publish the consumer's event again.",
 )
 SYNC_COPY_LOST = _entry(
     "SYNC-COPY-LOST",

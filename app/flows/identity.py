@@ -17,6 +17,8 @@ from app.settings import KafkaSettings
 
 # The setting that a problem with the state is about.
 STATE = "state"
+# What is found when the main topic that the state is about does not exist.
+GONE = "about a topic that is gone"
 
 
 def running_pipeline(admin: Admin, settings: KafkaSettings, flow: str) -> Pipeline:
@@ -73,9 +75,7 @@ def creation_problems(settings: KafkaSettings, flow: str, admin: Admin) -> list[
 
 
 def _gone(settings: KafkaSettings) -> Problem:
-    return Problem(
-        settings.topic, STATE, "about a topic that is gone", "there", topic_gone(settings.topic, settings.group)
-    )
+    return Problem(settings.topic, STATE, GONE, "there", topic_gone(settings.topic, settings.group))
 
 
 def _about_another(settings: KafkaSettings, flow: str, admin: Admin, records: PartitionRecords) -> list[Problem]:

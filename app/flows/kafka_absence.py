@@ -1,4 +1,5 @@
-"""Says once that Kafka is away and once that it is back. What the Kafka clients log meanwhile says neither."""
+"""Says every minute that Kafka is away, and once that it is back. What the Kafka clients log meanwhile
+says neither, and is held down."""
 
 from __future__ import annotations
 
@@ -7,6 +8,9 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 
 import structlog
+
+from app.observe.logging import hold_connection_lines
+from app.observe.reminder import Reminder
 
 log = structlog.get_logger(__name__)
 
@@ -27,6 +31,7 @@ class KafkaAbsence:
         self._clock = clock
         self._since: float | None = None
         self._refused: bool | None = None
+        self._again = Reminder(clock=clock)
 
     def look(self, trouble: str | None, silent_seconds: float) -> None:
         """What a running worker sees, once a second.
@@ -45,12 +50,16 @@ class KafkaAbsence:
         """It does not answer, or (``refused``) does not let us in."""
         now = self._clock()
         self._since = self._since if self._since is not None else now - for_seconds
-        if self._refused is refused:
+        if self._refused is not refused:
+            self._refused = refused
+            self._again.over()
+        hold_connection_lines(True)
+        if not self._again.due():
             return
-        self._refused = refused
         log.warning(
             "Kafka refuses us, trying again" if refused else "Kafka is away, work goes on when it is back",
             since=datetime.fromtimestamp(self._since, UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
+            away_seconds=round(now - self._since),
             reason=reason,
             do="check the rights and the KAFKA_SASL_* and KAFKA_SSL_* variables"
             if refused
@@ -61,4 +70,6 @@ class KafkaAbsence:
         """It answers."""
         if self._since is not None:
             log.info("Kafka is back", away_seconds=round(self._clock() - self._since))
+            self._again.over()
+            hold_connection_lines(False)
         self._since = self._refused = None

@@ -154,6 +154,7 @@ class OwnStatus:
             partitions=range(self._settings.kafka.partitions),
             incidents=board.incidents() if board is not None else (),
             dead_letters=dead_letters,
+            dead_letter_topic=self._settings.kafka.dlq_topic,
             complete=complete,
             last_end=board.last_end() if board is not None else None,
         )

@@ -18,7 +18,7 @@ from aiokafka.errors import KafkaError
 from app import __version__
 from app.delivery.counts import Settlement
 from app.delivery.dry_run import refusal_of_group
-from app.delivery.pipeline import Pipeline
+from app.delivery.pipeline import Difference, Pipeline, compare
 from app.delivery.record import SourceRecord
 from app.engine.backpressure import Room
 from app.engine.context import EngineContext, EngineStopped
@@ -29,7 +29,7 @@ from app.engine.ledger import Ledger
 from app.engine.stream import Stream
 from app.flows.cut_off import CutOffReports
 from app.flows.descriptors import TooFewDescriptors, allow_descriptors, descriptors_needed
-from app.flows.identity import creation_problems, state_gone
+from app.flows.identity import GONE, creation_problems, state_gone
 from app.flows.kafka_absence import KafkaAbsence
 from app.flows.outage import OutageWatch
 from app.flows.own_status import OwnStatus
@@ -45,7 +45,7 @@ from app.kafka.durable_producer import DurableProducer
 from app.kafka.limits import copy_bytes
 from app.kafka.refusals import what_to_do
 from app.kafka.start_offsets import place_group
-from app.kafka.topic_specs import Problem
+from app.kafka.topic_specs import Problem, in_words
 from app.observe.freed_memory import few_arenas, given_back
 from app.observe.health import Kind, Readiness, Reason
 from app.observe.logging import configure_logging
@@ -76,7 +76,17 @@ KAFKA_RETRY_SECONDS = 2.0
 
 
 class WorkerFailed(Exception):
-    """The worker cannot go on; the text says why and what to do."""
+    """The worker cannot go on; the text says why and what to do.
+
+    Args:
+        configuration: it was started with settings that do not fit the group.
+        told: the log has it already.
+    """
+
+    def __init__(self, text: str, *, configuration: bool = False, told: bool = False) -> None:
+        super().__init__(text)
+        self.configuration = configuration
+        self.told = told
 
 
 class Worker:
@@ -139,7 +149,7 @@ class Worker:
                 await self._status.tell_end()
                 raise
         if isinstance(self._failure, EngineStopped):
-            raise WorkerFailed(str(self._failure)) from self._failure
+            raise WorkerFailed(str(self._failure), told=True) from self._failure
         if self._failure is not None:
             raise WorkerFailed(
                 f"stopped by an unexpected {type(self._failure).__name__} ({self._failure}); nothing is lost: what was "
@@ -191,6 +201,7 @@ class Worker:
             open_desk(
                 settings.servicenow,
                 kafka.group,
+                where=f"group {kafka.group}, main topic {kafka.topic}, dead letters in {kafka.dlq_topic}",
                 memory=board,
                 owns=self._owns_alerts,
                 still_on=board.still_on,
@@ -294,7 +305,8 @@ class Worker:
         kafka = self._settings.kafka
         running = Pipeline(self._recipe.name, kafka.topic, seen.ids)
         if why := refusal_of_group(records.values(), running, dry_run=self._settings.sync.dry_run, group=kafka.group):
-            raise WorkerFailed(why)
+            found = {compare(state.pipeline, running).difference for state in records.values()}
+            raise WorkerFailed(why, configuration=not found & {Difference.MADE_ANEW, Difference.CONSUMERS_LOST})
 
     async def _until_kafka_is_there(self) -> bool:
         """Create missing topics, check the others; False when asked to stop meanwhile.
@@ -307,7 +319,8 @@ class Worker:
             try:
                 # Before anything is made: an empty state topic would look like that of a new group.
                 if why := await asyncio.to_thread(_not_to_be_made, kafka, self._recipe.name):
-                    raise WorkerFailed(why)
+                    text, configuration = why
+                    raise WorkerFailed(text, configuration=configuration)
                 report = await asyncio.to_thread(topics.create, kafka)
                 placed = await asyncio.to_thread(place_group, kafka)
             except KafkaAccessError as error:
@@ -321,10 +334,11 @@ class Worker:
                 log.info("created topics", topics=list(report.created))
             if placed:
                 log.info("a new group starts", start=kafka.start, offsets=placed)
-            for problem in report.problems:
-                log.warning("a topic is not as it must be", problem=problem.message)
-            if fatal := [problem.message for problem in report.problems if _is_fatal(problem, kafka)]:
-                raise WorkerFailed("\n".join(fatal))
+            fatal = [problem for problem in report.problems if _is_fatal(problem, kafka)]
+            for text in in_words([problem for problem in report.problems if problem not in fatal]):
+                log.warning("a topic is not as it must be", problem=text)
+            if fatal:
+                raise WorkerFailed(" ".join(in_words(fatal)))
             return True
         return False
 
@@ -373,7 +387,8 @@ class Worker:
 
     def _crash(self, error: BaseException) -> None:
         if isinstance(error, EngineStopped):
-            log.error("cannot go on, stopping", reason=str(error))
+            if self._failure is None:  # of several partitions each may say it
+                say_cannot_go_on(str(error))
         else:
             log.error("unexpected error, stopping", exc_info=error)
         self._status.ends(str(error) if isinstance(error, EngineStopped) else f"unexpected {type(error).__name__}")
@@ -388,12 +403,14 @@ class Worker:
         self._stop.set()
 
 
-def _not_to_be_made(kafka: KafkaSettings, flow: str) -> str | None:
-    """Why topics that are missing must not be made; None: they may."""
+def _not_to_be_made(kafka: KafkaSettings, flow: str) -> tuple[str, bool] | None:
+    """Why topics that are missing must not be made, and whether that is for the settings; None: they may."""
     with Admin(kafka) as admin:
         if gone := state_gone(kafka, admin):
-            return gone.message
-        return next((problem.remedy for problem in creation_problems(kafka, flow, admin)), None)
+            return gone.message, False
+        for problem in creation_problems(kafka, flow, admin):
+            return problem.remedy, problem.found != GONE
+        return None
 
 
 def _spare_the_collector() -> None:
@@ -430,6 +447,11 @@ def run_worker(settings: WorkerSettings, flow: str) -> None:
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(run())
+
+
+def say_cannot_go_on(reason: str) -> None:
+    """Why the worker ends, for whoever reads its log; once."""
+    log.error("cannot go on", reason=reason)
 
 
 def say_stopped() -> None:

@@ -63,6 +63,7 @@ class IncidentDesk:
         owns: whether this worker handles the alerts of a partition.
         still_on: whether a worker says that a cause is still on; None: workers say nothing of it.
         assignment_group: who gets new incidents.
+        where: group and topics, for the text of new incidents.
         on_result: told "created", "noted", "held", "resolved", "nothing-open", "unreadable", "refused", "dropped" or
             "failed" (one request).
         clock: monotonic seconds.
@@ -76,6 +77,7 @@ class IncidentDesk:
         *,
         note_every_seconds: float,
         assignment_group: str | None = None,
+        where: str = "",
         resolve_minutes: float = 0.0,
         memory: IncidentMemory | None = None,
         owns: Callable[[int], bool] = lambda partition: True,
@@ -89,6 +91,7 @@ class IncidentDesk:
         self._group = group
         self._note_every = note_every_seconds
         self._assignment_group = assignment_group
+        self._where = where
         self._resolve_ms = resolve_minutes * 60_000
         self._memory = ProcessMemory() if memory is None else memory
         self._owns = owns
@@ -214,7 +217,7 @@ class IncidentDesk:
         if found is None:
             correlation = correlation_id(self._group, fingerprint)
             found = await self._tickets.create(
-                new_incident(correlation, known.alerts, known.held, self._assignment_group)
+                new_incident(correlation, known.alerts, known.held, self._assignment_group, self._where)
             )
             before = None
             log.info("incident opened", fingerprint=fingerprint, incident=found.number)
@@ -305,6 +308,7 @@ async def open_desk(
     settings: ServiceNowSettings,
     group: str,
     *,
+    where: str = "",
     memory: IncidentMemory | None = None,
     owns: Callable[[int], bool] = lambda partition: True,
     still_on: Callable[[str], bool | None] = lambda fingerprint: None,
@@ -321,6 +325,7 @@ async def open_desk(
                 group,
                 note_every_seconds=settings.note_every_seconds,
                 assignment_group=settings.assignment_group,
+                where=where,
                 resolve_minutes=settings.resolve_minutes,
                 memory=memory,
                 owns=owns,

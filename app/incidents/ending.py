@@ -35,6 +35,6 @@ def moment(ms: int) -> str:
     """A point in time, for people.
 
     >>> moment(0)
-    '1970-01-01T00:00:00+00:00'
+    '1970-01-01T00:00:00Z'
     """
-    return datetime.fromtimestamp(ms / 1000, UTC).isoformat(timespec="seconds")
+    return datetime.fromtimestamp(ms / 1000, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")

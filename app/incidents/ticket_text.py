@@ -19,7 +19,9 @@ _DEAD_LETTERS = "This incident is not resolved by the program: its dead letters 
 _RESOLVED_BY_ITSELF = "The program resolves this incident when it is over."
 
 
-def new_incident(correlation: str, alerts: Sequence[Alert], count: int, assignment_group: str | None) -> dict[str, str]:
+def new_incident(
+    correlation: str, alerts: Sequence[Alert], count: int, assignment_group: str | None, where: str = ""
+) -> dict[str, str]:
     """The fields of a new incident (ServiceNow's names).
 
     Args:
@@ -27,6 +29,7 @@ def new_incident(correlation: str, alerts: Sequence[Alert], count: int, assignme
         alerts: the first few alerts that it is about, at least one.
         count: how many there are by now.
         assignment_group: who gets it.
+        where: group and topics.
     """
     alert = alerts[-1]
     entry = REGISTRY.get(alert.reason)
@@ -36,6 +39,7 @@ def new_incident(correlation: str, alerts: Sequence[Alert], count: int, assignme
         f"Reason: {alert.reason}. {meaning}",
         f"What to do: {remedy}",
         *_about(alert),
+        f"Where: {where}" if where else "",
         f"Since: {moment(min(one.began_ms for one in alerts))}",
         *_waiting(alert),
         f"Message: {sentence(_message(alert))}",

@@ -192,6 +192,14 @@ def compare_all(
     ]
 
 
+def in_words(problems: Sequence[Problem]) -> list[str]:
+    """One line for people for each kind of problem: topics that have it alike are named together."""
+    alike: dict[tuple[str, str, str, str], list[Problem]] = {}
+    for problem in problems:
+        alike.setdefault((problem.setting, problem.found, problem.wanted, problem.remedy), []).append(problem)
+    return [replace(same[0], topic=", ".join(one.topic for one in same)).message for same in alike.values()]
+
+
 def partition_problems(specs: Sequence[TopicSpec], states: Mapping[str, TopicState]) -> list[Problem]:
     """The topics that exist with another number of partitions than the others would get."""
     found = ((spec, states.get(spec.name)) for spec in specs)

@@ -10,6 +10,7 @@ import json
 import logging
 import math
 import sys
+import threading
 from typing import Literal, TextIO
 
 import orjson
@@ -20,7 +21,7 @@ from app.observe.redaction import hash_consumer, redact, use_hash_key
 from app.observe.repeats import Repeats
 from app.settings import GeneralSettings
 
-__all__ = ["configure_command_logging", "configure_logging", "hash_consumer"]
+__all__ = ["configure_command_logging", "configure_logging", "hash_consumer", "hold_connection_lines"]
 
 # They report their own working in great detail. Never below INFO: at DEBUG aiokafka writes whole produce requests into
 # the log, with the rows of the events in them.
@@ -48,6 +49,18 @@ LONGEST_INTEGER_BITS = 256
 
 # A message of a library that comes again within this time is counted, not written.
 REPEATED_SECONDS = 10.0
+
+
+# Whether Kafka is known to be away: what its client says of every try to connect is no news then.
+_connections_held = threading.Event()
+
+
+def hold_connection_lines(on: bool) -> None:
+    """Write no more, or again, what the Kafka client says of connections that fail; its other errors are written."""
+    if on:
+        _connections_held.set()
+    else:
+        _connections_held.clear()
 
 
 def configure_logging(settings: GeneralSettings, stream: TextIO | None = None, *, dry_run: bool = False) -> None:
@@ -80,6 +93,7 @@ def configure_logging(settings: GeneralSettings, stream: TextIO | None = None, *
     )
     handler = logging.StreamHandler(target)
     handler.addFilter(_demote_harmless)
+    handler.addFilter(_not_held)
     handler.addFilter(Repeats(_LIBRARIES, REPEATED_SECONDS))
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
@@ -168,3 +182,8 @@ def _demote_harmless(record: logging.LogRecord) -> bool:
     if record.levelno >= logging.ERROR and record.name.startswith("aiokafka") and record.msg in _HARMLESS:
         record.levelno, record.levelname = logging.WARNING, "WARNING"
     return True
+
+
+def _not_held(record: logging.LogRecord) -> bool:
+    held = record.name.startswith("aiokafka") and record.levelno <= logging.WARNING and not record.exc_info
+    return not (held and _connections_held.is_set())

@@ -35,6 +35,8 @@ log = structlog.stdlib.get_logger(__name__)
 
 # Between two tries to reach a broker, or to find a topic that is not there yet.
 RETRY_SECONDS = 1.0
+# A worker makes topics that are missing when it starts; only one that stays away is worth a line.
+MADE_SECONDS = 10.0
 # An answer counts as complete when it holds everything that stood in the topics at most this long ago.
 FRESH_SECONDS = 5.0
 # A trouble of its own counts for so long: between two tries it connects, reads and fails again.
@@ -88,6 +90,7 @@ class ReadModels:
         self._slot: Slot | None = None
         self._store: Store | None = None
         self._trouble: str | None = "not started"
+        self._absent_since = 0.0
         self._own_trouble = False
         self._failed: tuple[float, str] | None = None  # the last trouble of its own: when (monotonic), and what
         self._kind: str | None = self._trouble
@@ -302,7 +305,9 @@ class ReadModels:
             except EndBehind as behind:
                 self._say(str(behind))
             except TopicMissing as missing:
-                self._say(f"topic {missing} does not exist; `profile-sync topics create` makes it")
+                self._absent_since = self._absent_since or time.monotonic()
+                fresh = time.monotonic() - self._absent_since < MADE_SECONDS
+                self._say(f"topic {missing} does not exist; `profile-sync topics create` makes it", fresh=fresh)
             except KafkaAccessError as error:
                 self._say(str(error), error.__cause__)
             except ConfigurationError as error:
@@ -316,10 +321,20 @@ class ReadModels:
             self._stop.wait(RETRY_SECONDS)
 
     def _say(
-        self, trouble: str | None, cause: BaseException | None = None, *, own: bool = False, traceback: bool = False
+        self,
+        trouble: str | None,
+        cause: BaseException | None = None,
+        *,
+        own: bool = False,
+        traceback: bool = False,
+        fresh: bool = False,
     ) -> None:
-        """Log a change of state once, though its wording may differ from try to try."""
+        """Log a change of state once, though its wording may differ from try to try; not yet what is ``fresh``."""
         self._trouble, self._own_trouble = trouble, own
+        if fresh:
+            return
+        if trouble is None:
+            self._absent_since = 0.0
         if own and trouble is not None:
             self._failed = time.monotonic(), trouble
         elif trouble is None and self.broken() is not None:

@@ -14,8 +14,9 @@ from tests.support.simulator_probe import Call
 
 TOPIC = "profiles-1"
 BEFORE, NOW = (Pipeline("consumers", TOPIC, {Role.SOURCE: one}) for one in ("a", "b"))
-SAID = refusal(Difference.MADE_ANEW, BEFORE, NOW, "sync-1")
-LOG = f'{{"event": "{SAID}", "level": "error"}}'
+WHY = refusal(Difference.MADE_ANEW, BEFORE, NOW, "sync-1")
+SAID = f'{{"event": "cannot go on", "reason": "{WHY}", "level": "error"}}'
+LOG = f'{{"event": "{WHY}", "level": "error"}}'
 
 
 def test_a_worker_that_ends_and_says_which_topic_and_how_to_go_on_has_refused() -> None:
@@ -34,7 +35,16 @@ def test_a_worker_that_ends_and_says_which_topic_and_how_to_go_on_has_refused() 
         (1, SAID.replace(TOPIC, "another")),
         (1, SAID.replace("KAFKA_GROUP", "")),
     ],
-    ids=["goes on", "ends well", "was killed", "silent", "in the log only", "an error", "other topic", "no way out"],
+    ids=[
+        "goes on",
+        "ends well",
+        "was killed",
+        "silent",
+        "said of something else",
+        "an error",
+        "other topic",
+        "no way out",
+    ],
 )
 def test_anything_else_is_none(exit_code: int | None, log: str) -> None:
     assert refusal_problem(exit_code, log, TOPIC)

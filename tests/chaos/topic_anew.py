@@ -89,7 +89,7 @@ def refusal_problem(exit_code: int | None, log: str, topic: str) -> str | None:
         return f"did not end within {REFUSED_SECONDS:g} s"
     if exit_code != 1:
         return f"ended with exit code {exit_code}"
-    said = [line for line in log.splitlines() if not line.startswith("{")]
+    said = [line for line in log.splitlines() if '"cannot go on"' in line]
     if not any(topic in line and "KAFKA_GROUP" in line and "KAFKA_START" in line for line in said):
         return f"ended without saying how to go on, but: {said[-3:]}"
     return None

@@ -175,6 +175,13 @@ class WorkerProcess:
         """Every line of the log that is a JSON object."""
         return [json.loads(line) for line in self.log_text().splitlines() if line.startswith("{")]
 
+    def last_words(self) -> str:
+        """Why it ended, which it says once, as an error."""
+        assert not [line for line in self.log_text().splitlines() if not line.startswith("{")], self.log_tail()
+        [said] = [entry for entry in self.log_entries() if entry["event"] == "cannot go on"]
+        assert said["level"] == "error"
+        return str(said["reason"])
+
     def metric(self, name: str, **labels: str) -> float:
         """Sum of the samples of a metric that carry these labels."""
         total = 0.0

@@ -152,9 +152,10 @@ def test_the_reason_of_an_end_comes_before_stopped_which_is_the_last_line(tmp_pa
             check=False,
         )
     assert ended.returncode == 1
-    *_, reason, last = ended.stderr.splitlines()
-    assert reason.startswith(f"cannot listen on WEB_HOST 127.0.0.1, WEB_PORT {port}: ")
-    assert json.loads(last)["event"] == "stopped"
+    *_, ending, last = map(json.loads, ended.stderr.splitlines())
+    assert (ending["event"], ending["level"]) == ("cannot go on", "error")
+    assert ending["reason"].startswith(f"cannot listen on WEB_HOST 127.0.0.1, WEB_PORT {port}: ")
+    assert last["event"] == "stopped"
 
 
 def test_a_misspelt_variable_is_named_beside_the_one_that_is_missing(tmp_path: Path) -> None:
@@ -189,7 +190,7 @@ def test_topics_that_cannot_be_worked_with_stop_the_start_and_say_what_to_do(
     wait_for(lambda: topics.check(deployment.kafka), lambda: "a problem with the topics", 20)
     worker = deployment.worker()
     assert worker.ended() == 1
-    [said] = [one for one in worker.log_text().splitlines() if not one.startswith("{")]
+    said = worker.last_words()
     assert said.startswith(line)
     assert len(said) > len(line) + 20, "no word about what to do"
     assert "Traceback" not in worker.log_text()

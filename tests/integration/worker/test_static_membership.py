@@ -54,7 +54,7 @@ def test_two_workers_of_one_name_are_told_so_and_one_of_them_goes_on(deploy: Dep
     [ended] = [one for one in workers if not one.running]
     [left] = [one for one in workers if one.running]
     assert ended.exit_code == 1
-    assert "KAFKA_INSTANCE_ID=one" in ended.log_tail(3)
+    assert "KAFKA_INSTANCE_ID=one" in ended.last_words()
     events = [new(fresh_consumer()) for _ in range(5)]
     deployment.publish(*events)
     deployment.settled(left, len(events))

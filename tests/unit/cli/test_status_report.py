@@ -131,3 +131,11 @@ def test_a_missing_right_is_shown_with_how_long_events_have_waited_for_it() -> N
     found = document(shown)
     assert found["parked"]["blockedSince"] == "2025-11-13T02:09:20Z"
     assert found["workers"][0]["accounts"][0]["lacks"] == "may not read CMT_Pet"
+
+
+def test_the_last_success_is_not_known_without_a_worker_and_a_dry_run_has_none() -> None:
+    assert "last success  not known: no worker is running" in list(lines(seen()))
+    fresh = GOOD.model_copy(update={"last_success": None})
+    assert "last success  none since the workers started" in list(lines(seen(fresh)))
+    dry = GOOD.model_copy(update={"dry_run": True})
+    assert "last success  dry run: nothing is written" in list(lines(seen(dry)))

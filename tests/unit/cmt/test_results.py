@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from app.cmt.errors import AnswerVerdict
 from app.cmt.good_answer import read_good_answer
 from app.cmt.results import (
     LONGEST_MESSAGE,
@@ -15,6 +16,7 @@ from app.cmt.results import (
     retrieve_page,
     write_results,
 )
+from app.delivery import errors as registry
 from app.http.answer import Answer
 from app.profile.column_types import ColumnType, Field, FieldType
 from app.profile.entities import Catalog, DataExtension, Row
@@ -239,3 +241,18 @@ def test_columns_of_a_data_extension() -> None:
         ],
         None,
     )
+
+
+@pytest.mark.parametrize(
+    ("detail", "said"),
+    [
+        ("no answer of https://mc.example.com within 30 s.", "no answer of https://mc.example.com within 30 s."),
+        ("HTTP 408.", "No answer in time. HTTP 408."),
+        ("", "No answer in time."),
+    ],
+)
+def test_that_nothing_came_in_time_is_said_once(detail: str, said: str) -> None:
+    error = call_error(
+        NoResult(AnswerVerdict(registry.CMT_TIMEOUT), detail), "Upsert of CMT_Pet", Mask((), frozenset())
+    )
+    assert error.message == f"Upsert of CMT_Pet: {said}"

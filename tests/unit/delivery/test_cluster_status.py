@@ -99,14 +99,22 @@ def test_why_the_last_worker_ended_is_said_when_none_is_running() -> None:
     assert found.text == "no worker is running; the last one, b, was asked to stop 3 min ago"
 
 
-def test_a_worker_that_ended_beside_others_needs_a_person_until_one_has_taken_its_place() -> None:
+def test_a_worker_that_ended_beside_others_needs_a_person_only_while_partitions_have_no_worker() -> None:
     judgement = judge(facts(worker(), last_end=ENDED), NOW)
-    assert (judgement.level, judgement.badge, judgement.needs_a_person) == (Level.GOOD, "needs a person", True)
+    assert (judgement.level, judgement.badge, judgement.needs_a_person) == (Level.GOOD, "complete", False)
     assert judgement.findings[0].text == f"b ended 3 min ago: {ENDED.reason}"
+    judgement = judge(facts(worker(partitions=(0, 1)), last_end=ENDED), NOW)
+    assert judgement.needs_a_person
+    assert [one.person for one in judgement.findings if one.text.startswith("b ended")] == [True]
     assert judge(facts(worker(started=NOW - 120_000), last_end=ENDED), NOW).findings == ()
     assert judge(facts(worker(), last_end=ENDED.model_copy(update={"reason": ""})), NOW).findings == ()
     old = ENDED.model_copy(update={"at": NOW - FORGOTTEN_MS - 1})
     assert judge(facts(worker(started=NOW - 2 * FORGOTTEN_MS), last_end=old), NOW).findings == ()
+
+
+def test_dead_letters_are_said_to_wait_in_their_topic() -> None:
+    (found,) = judge(facts(worker(), dead_letters={"A": 2}, dead_letter_topic="g.dlq"), NOW).findings
+    assert found.text.startswith("2 dead letters wait in g.dlq")
 
 
 def test_the_end_of_a_worker_is_read_as_it_was_written_and_nothing_else_is() -> None:

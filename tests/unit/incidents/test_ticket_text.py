@@ -46,7 +46,7 @@ def test_what_is_not_known_is_left_out_and_sentences_end_like_sentences() -> Non
     for text in (*fields.values(), more_of_the_same([alert], 1, None)):
         assert " -" not in text
         assert "- " not in text
-    assert over(alert, 0, None).startswith("Over since 2025-11-13T02:13:20+00:00: no answer.\n")
+    assert over(alert, 0, None).startswith("Over since 2025-11-13T02:13:20Z: no answer.\n")
 
 
 def test_what_is_known_is_named() -> None:
@@ -71,3 +71,14 @@ def test_a_ticket_is_bounded() -> None:
     alert = replace(ALERT, message="x " * 10_000, event_id="9" * 20_000, market="m" * 10_000)
     fields = new_incident("x", [alert] * 10, 10, None)
     assert all(len(value) < 4000 for value in fields.values())
+
+
+def test_where_it_happened_is_named_and_moments_are_written_as_in_the_status() -> None:
+    where = "group g, main topic t, dead letters in g.dlq"
+    text = new_incident("x", [ALERT], 1, None, where)["description"]
+    assert f"Where: {where}" in text.splitlines()
+    assert "Since: 2025-11-13T02:13:20Z" in text.splitlines()
+
+
+def test_no_remedy_advises_what_this_version_cannot_do() -> None:
+    assert [entry.code for entry in REGISTRY.values() if "redriv" in entry.remedy] == []

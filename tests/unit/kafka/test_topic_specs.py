@@ -18,6 +18,7 @@ from app.kafka.topic_specs import (
     TopicState,
     compare,
     compare_all,
+    in_words,
     min_insync_replicas,
     old_name_problems,
     old_names,
@@ -240,3 +241,13 @@ def test_a_topic_of_the_groups_own_is_not_taken_for_the_main_topic(own: str) -> 
     text = str(refused.value)
     assert "KAFKA_TOPIC is one of the group's own topics" in text
     assert own in text
+
+
+def test_what_is_wrong_with_several_topics_alike_is_one_sentence() -> None:
+    found = {spec.name: TopicState(spec.name, 4, 3, {}) for spec in topic_specs(SETTINGS)[:6]}
+    said = in_words(partition_problems(topic_specs(SETTINGS), found))
+    assert len(said) == 1
+    assert said[0].startswith(
+        "t, g.retry, g.dlq, g.alerts, g-partitions-changelog, g-consumers-changelog: partitions is 4, must be 8. Set "
+    )
+    assert said[0].count("KAFKA_PARTITIONS=4") == 1
