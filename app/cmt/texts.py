@@ -16,9 +16,15 @@ LONGEST = 4_000
 
 # SQL Server's own words for a conflict of two writers. No value of a row is likely to hold them.
 _CONTENTION = re.compile(
-    r"rerun the transaction|deadlock(?:ed)? |deadlock victim|lock request time ?-?out|duplicate key", re.IGNORECASE
+    r"rerun the transaction|deadlock(?:ed)? |deadlock victim|lock request time ?-?out|duplicate key|"
+    r"concurrency violation|snapshot isolation transaction aborted",
+    re.IGNORECASE,
 )
-_TIMED_OUT = re.compile(r"time-?out (?:period )?(?:has )?expired|timed[ -]out|execution timeout", re.IGNORECASE)
+_TIMED_OUT = re.compile(
+    r"time-?out (?:period )?(?:has )?expired|timed[ -]out|execution timeout|transport-level error|"
+    r"transaction log for database \S{1,100} is full",
+    re.IGNORECASE,
+)
 _THROTTLED = re.compile(r"rate.?limit|too many (?:requests|calls)|throttl", re.IGNORECASE)
 _MAINTENANCE = re.compile(r"\bmaintenance\b", re.IGNORECASE)
 _LATER = re.compile(
@@ -69,7 +75,7 @@ def contention(text: str) -> bool:
 
 
 def timed_out(text: str) -> bool:
-    """Whether the database was too slow."""
+    """Whether the database was too slow, or not to be reached."""
     return _TIMED_OUT.search(text, 0, LONGEST) is not None
 
 

@@ -28,7 +28,8 @@ entity rows only when the parent is there.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Iterator, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from itertools import groupby
@@ -85,7 +86,14 @@ class CmtSink:
         ConfigurationError: the settings contradict each other.
     """
 
-    def __init__(self, client: CmtCalls, catalog: Catalog, settings: SyncSettings, batch_size: int = 1) -> None:
+    def __init__(
+        self,
+        client: CmtCalls,
+        catalog: Catalog,
+        settings: SyncSettings,
+        batch_size: int = 1,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         if problem := contradiction(settings.strategy, replace_parent=settings.replace_parent):
             raise ConfigurationError([problem])
         self._client: CmtCalls = _DryRun(client, catalog) if settings.dry_run else client
@@ -95,6 +103,10 @@ class CmtSink:
         self._replace_parent = settings.replace_parent
         self._batch_size = batch_size
         self._parents = SeenParents()
+        self._clock = clock
+        # Without a breaker nothing waits; else shorter than it takes until the missing right becomes an incident.
+        self._spreads = settings.breaker_alert_seconds / 2 if settings.breaker_failures else 0.0
+        self._denied_since: dict[tuple[Action, EntityType], float] = {}  # children's, nothing allowed in between
 
     def learned(self, catalog: Catalog) -> None:
         """The same catalog with the types of columns: from now on values are compared by type."""
@@ -135,8 +147,10 @@ class CmtSink:
     async def _judge(self, right: Right, event: ProfileEvent, permit: Permit, tally: _Tally) -> None:
         """A right was missing at children's data extensions: is it there at all, and is it still missing at theirs?
 
-        Rights are taken and given back while an event is worked on. Only a child that is refused once more, after
-        something else was allowed, is refused for its own sake; what passed in the meantime is tried again.
+        Rights are taken and given back while an event is worked on, and a change takes minutes to reach all servers of
+        Marketing Cloud (Accenture/sfmc-devtools 791). Only a child that is refused once more, after something else was
+        allowed, and that has been refused by whatever server was asked for half of ``SYNC_BREAKER_ALERT_SECONDS``, is
+        refused for its own sake; until then the event waits, without using up attempts.
         """
         denied = [step for (action, _), step in tally.denied.items() if _right(action) is right]
         if not denied:
@@ -146,10 +160,19 @@ class CmtSink:
             return
         try:
             there = right in tally.shown or await allows(self._client, self._catalog, right, permit)
-            if not there or not await self._all_denied(denied, event.consumer_id, permit):
+            if not there or not await self._all_denied(denied, event.consumer_id, permit) or self._may_spread(denied):
                 tally.block()
         except CallFailed as failed:
             tally.give_up(failed.error)
+
+    def _may_spread(self, denied: Sequence[Step]) -> bool:
+        now = self._clock()
+        since = [self._denied_since.setdefault((step.action, step.entity), now) for step in denied]
+        return now - max(since) < self._spreads
+
+    def _allowed(self, action: Action, entity: EntityType) -> None:
+        if self._denied_since:
+            self._denied_since.pop((action, entity), None)
 
     async def _all_denied(self, steps: Sequence[Step], consumer_id: str, permit: Permit) -> bool:
         """Make calls once more that were denied; whether all are again. One that is not makes another attempt needed.
@@ -161,6 +184,7 @@ class CmtSink:
             try:
                 if step.action is Action.RETRIEVE:
                     await self._client.retrieve(step.entity, consumer_id, permit=permit)
+                    self._allowed(step.action, step.entity)
                     return False
                 call = self._client.upsert if step.action is Action.UPSERT else self._client.delete
                 (result,) = await call([(step.entity, step.row or {})], permit=permit)
@@ -169,6 +193,7 @@ class CmtSink:
                     raise
             else:
                 if result.code != CMT_PERMISSION.code:
+                    self._allowed(step.action, step.entity)
                     return False
         return True
 
@@ -206,6 +231,7 @@ class CmtSink:
                 raise answer
             else:
                 found[step.entity] = answer
+                self._allowed(Action.RETRIEVE, step.entity)
         tally.show(Action.RETRIEVE, allowed=bool(found))
         return found
 
@@ -231,6 +257,7 @@ class CmtSink:
             elif result.ok:
                 tally.succeed(step)
                 written = True
+                self._allowed(step.action, step.entity)
             else:
                 code, message = result.code or CMT_ROW_ERROR.code, result.message or CMT_ROW_ERROR.meaning
                 if code == CMT_PERMISSION.code:

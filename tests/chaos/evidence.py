@@ -124,8 +124,8 @@ def sources_of(deployment: Deployment) -> list[Source]:
     return found
 
 
-def dead_letters_of(deployment: Deployment, since: Mapping[int, int]) -> list[DeadLetter]:
-    """The dead-letter topic; ``since``: of each partition, from this offset on."""
+def dead_letters_of(deployment: Deployment) -> list[DeadLetter]:
+    """The dead-letter topic."""
 
     def number(value: bytes | None) -> int:
         return int(value or b"-1")
@@ -138,7 +138,6 @@ def dead_letters_of(deployment: Deployment, since: Mapping[int, int]) -> list[De
             record.value,
         )
         for record in deployment.dead_letters()
-        if record.offset >= since.get(record.partition, 0)
     ]
 
 
@@ -196,10 +195,9 @@ def collect(
     wall_seconds: float,
     commit_seconds: float = 20.0,
     calls_since: int = 0,
-    letters_since: Mapping[int, int] | None = None,
 ) -> Evidence:
     """Look at everything once the run has come to rest. ``workers``: those that run, by slot; ``calls_since``: number
-    of the last call that is not part of it; ``letters_since``: first offset that is, by partition.
+    of the last call that is not part of it.
     """
     noted = list(remarks)
     if lags_at_rest(deployment, commit_seconds):
@@ -215,7 +213,7 @@ def collect(
         rows=without_nulls(deployment.simulator.rows(deployment.catalog)),
         answers={slot: answers_of(worker) for slot, worker in workers.items()},
         consumers={one: asked.consumer(one) for one in sorted({s.consumer for s in sources if s.consumer})},
-        dead_letters=dead_letters_of(deployment, letters_since or {}),
+        dead_letters=dead_letters_of(deployment),
         lags=lags_at_rest(deployment, commit_seconds),
         done=done,
         wall_seconds=wall_seconds,

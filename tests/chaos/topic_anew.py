@@ -1,6 +1,6 @@
 """The last act of a run: the main topic is deleted and made anew under the workers, and new events come.
 
-What must follow (README, "Topics and offsets"): every worker ends and says which topic it is and how to go on, and ends
+What must follow (docs/operations.md, "Topics and offsets"): every worker ends and says which topic it is and how to go on, and ends
 again when it is started again; nothing of the new topic is worked on under the old state. With a new ``KAFKA_GROUP``
 and ``KAFKA_START=earliest``, and nothing else changed, the same workers do all of it. The verdict about it is one of
 its own, with the counts of the new group.
@@ -39,9 +39,8 @@ def topic_made_anew(
 ) -> Evidence:
     """Do it to a run that is at rest and without faults; what is seen of the new topic and group, and of refusals."""
     topic = deployment.kafka.topic
-    # The journal of calls and the dead-letter topic go on.
+    # The journal of calls goes on; the new group has a dead-letter topic of its own.
     calls_since = max((call.seq for call in deployment.simulator.calls()), default=0)
-    letters_since = deployment.ends(deployment.kafka.dlq_topic)
     written = {slot: _length(worker) for slot, worker in workers.items()}
     TopicChanges(deployment).make_anew(topic)
     drafts = list(events.drafts(seed + SEED_APART, count, CONSUMERS))
@@ -74,7 +73,6 @@ def topic_made_anew(
         remarks=remarks,
         wall_seconds=0.0,
         calls_since=calls_since,
-        letters_since=letters_since,
     )
 
 

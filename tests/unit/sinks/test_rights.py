@@ -42,7 +42,7 @@ DELETE = event(Operation.DELETE, consumer=None, entities={}, delete_scope="PROFI
 
 
 async def run(cmt: FakeCmt, catalog: Catalog, what: ProfileEvent, strategy: str, *, last: bool = False) -> Attempt:
-    sink = CmtSink(cmt, catalog, SyncSettings(strategy=strategy))  # type: ignore[arg-type]
+    sink = CmtSink(cmt, catalog, SyncSettings(strategy=strategy, breaker_alert_seconds=0))  # type: ignore[arg-type]
     return await sink.apply(what, last_attempt=last, permit=lambda: None)  # type: ignore[arg-type]
 
 
@@ -167,6 +167,39 @@ async def test_a_right_that_is_back_at_the_next_question_costs_no_child(
     attempt = await run(cmt, catalog, what, strategy)
     assert codes(attempt) == []
     assert set(cmt.tables[PET]) == (set() if what is DELETE else {("c-1", "p-1")})
+
+
+async def test_a_denial_counts_as_the_childs_own_only_when_nothing_was_allowed_for_a_while(
+    cmt: FakeCmt, catalog: Catalog
+) -> None:
+    """A change of rights reaches one server of Marketing Cloud after the other."""
+    held(cmt)
+    now = 100.0
+    sink = CmtSink(cmt, catalog, SyncSettings(breaker_alert_seconds=60), clock=lambda: now)
+
+    async def again(*, denied: bool) -> list[tuple[str, EntityType]]:
+        cmt.heal()
+        if denied:
+            cmt.fail_call(Action.UPSERT, PET, DENIED)
+        return codes(await sink.apply(UPDATE, last_attempt=False, permit=lambda: None))  # type: ignore[arg-type]
+
+    assert await again(denied=True) == [(BLOCKED, PET)]
+    now += 29.0
+    assert await again(denied=True) == [(BLOCKED, PET)]
+    assert await again(denied=False) == [], "another server"
+    now += 29.0
+    assert await again(denied=True) == [(BLOCKED, PET)]
+    now += 30.0
+    assert await again(denied=True) == [(DENIED, PET)]
+    assert await again(denied=True) == [(DENIED, PET)], "known by now"
+
+
+async def test_without_a_breaker_nothing_waits_for_rights(cmt: FakeCmt, catalog: Catalog) -> None:
+    held(cmt)
+    cmt.fail_call(Action.UPSERT, PET, DENIED)
+    sink = CmtSink(cmt, catalog, SyncSettings(breaker_failures=0))
+    attempt = await sink.apply(UPDATE, last_attempt=False, permit=lambda: None)  # type: ignore[arg-type]
+    assert codes(attempt) == [(DENIED, PET)]
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
