@@ -1,9 +1,9 @@
 """The last act of a run: the main topic is deleted and made anew under the workers, and new events come.
 
-What must follow (docs/operations.md, "Topics and offsets"): every worker ends and says which topic it is and how to go on, and ends
-again when it is started again; nothing of the new topic is worked on under the old state. With a new ``KAFKA_GROUP``
-and ``KAFKA_START=earliest``, and nothing else changed, the same workers do all of it. The verdict about it is one of
-its own, with the counts of the new group.
+What must follow (docs/operations.md, "Topics and offsets"): every worker ends and says which topic it is and how to go
+on, and ends again when it is started again; nothing of the new topic is worked on under the old state. With a new
+``KAFKA_GROUP`` and ``KAFKA_START=earliest``, and nothing else changed, the same workers do all of it. The verdict about
+it is one of its own, with the counts of the new group.
 """
 
 from __future__ import annotations
