@@ -8,7 +8,7 @@ topic that holds another record at an offset that was settled, or has other part
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import structlog
@@ -48,6 +48,24 @@ class Claim:
     state: PartitionState
     starts: dict[TopicPartition, int] = field(default_factory=dict)
     wanted: set[int] = field(default_factory=set)
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """A comparison that found nothing to refuse.
+
+    ``over``: partition -> those of its records that need no further comparison: they are in the topic, or are gone.
+    ``same``: partition -> those of them that are in the topic.
+    """
+
+    seen: Seen
+    over: Mapping[int, set[Fingerprint]]
+    same: Mapping[int, set[Fingerprint]]
+
+    def holds(self, number: int, offset: int) -> bool:
+        """Whether a partition of the main topic begins and ends around ``offset``; its end counts."""
+        begins, ends = self.seen.begins, self.seen.ends
+        return number in begins and number in ends and begins[number] <= offset <= ends[number]
 
 
 class Claims:
@@ -95,7 +113,7 @@ class Claims:
         noted = {number: state.to_compare() for number, state in same.items()}
         while is_current():
             try:
-                over = await self._compare_records(noted, seen)
+                compared = await self._compare_records(noted, seen)
             except TopicsUnknown as error:
                 if self._reminder.due():
                     log.warning("cannot read settled events again yet, trying every second", reason=str(error))
@@ -103,14 +121,12 @@ class Claims:
                 continue
             self._reminder.over()
             for number, state in same.items():
-                state.pinned = tuple(one for one in state.pinned if one not in over[number])
+                state.pinned = tuple(one for one in state.pinned if one not in compared.over[number])
             return
 
-    async def _compare_records(
-        self, noted: Mapping[int, Sequence[Fingerprint]], seen: Seen
-    ) -> dict[int, set[Fingerprint]]:
-        """Partition -> those of its records that need no further comparison: they are in the topic, or are gone."""
+    async def _compare_records(self, noted: Mapping[int, Sequence[Fingerprint]], seen: Seen) -> Compared:
         kafka = self._context.kafka
+        same: dict[int, set[Fingerprint]] = {number: set() for number in noted}
         over = {
             number: {one for one in those if one.offset < seen.begins.get(number, 0)} for number, those in noted.items()
         }
@@ -126,7 +142,9 @@ class Claims:
                     if records[one.offset] not in (None, one):
                         raise EngineStopped(other_record(kafka.topic, number, one.offset, kafka.group))
                     over[number].add(one)
-        return over
+                    if records[one.offset] == one:
+                        same[number].add(one)
+        return Compared(seen, over, same)
 
     async def positions(
         self,
@@ -262,15 +280,12 @@ class Claims:
         owned: Mapping[int, PartitionState],
         position: Position,
         noted: Mapping[int, Sequence[Fingerprint]] | None = None,
-    ) -> Mapping[int, Collection[Fingerprint]]:
+    ) -> Compared:
         """Compare again, while the work goes on: what the brokers say, and what others of the group wrote.
 
         Args:
             position: the next offset to fetch.
             noted: the records that are to be compared.
-
-        Returns:
-            Partition -> those of them that need no further comparison.
 
         Raises:
             EngineStopped: the topics or their records are others, or another worker of the group works on another
@@ -302,12 +317,12 @@ class Claims:
                     refusal(comparison.difference, recorded, running, kafka.group)
                     + " Another worker of this group writes such records right now."
                 )
-        over = await self._compare_records(noted or {}, seen)
+        compared = await self._compare_records(noted or {}, seen)
         for number, state in owned.items():
             begin = seen.begins.get(number, 0)
             if 0 <= (at := position((kafka.topic, number))) < begin:
                 self.cut_off(number, state, at, begin)
-        return over
+        return compared
 
     def cut_off(self, number: int, state: PartitionState, position: int, begin: int) -> None:
         """Retention has deleted what was to be fetched next, at ``position``."""

@@ -133,8 +133,7 @@ class LedgerConsumer(AiokafkaConsumer):  # type: ignore[misc]
         before = self._highest.get(tp)
         if before is None or tp in self._thread.other_leader:
             self._thread.other_leader.discard(tp)
-            noted = None if before is None else Fingerprint.of(before.offset, before.key, before.value)
-            self._ownership.other_leader(tp.partition, noted)
+            self._ownership.other_leader(tp.partition, None if before is None else _fingerprint(before))
         if before is None or last.offset > before.offset:
             self._highest[tp] = last
 
@@ -162,8 +161,11 @@ class LedgerConsumer(AiokafkaConsumer):  # type: ignore[misc]
                 return False
             return session is self._ownership.session
         self._thread.was_reset.pop(tp, None)
-        if first != position and not await self._ownership.was_reset((tp.topic, tp.partition), position, first):
-            return False
+        if first != position:
+            highest = self._highest.get(tp)
+            last = None if highest is None else _fingerprint(highest)
+            if not await self._ownership.was_reset((tp.topic, tp.partition), position, first, last):
+                return False
         return session is self._ownership.session
 
     async def verify_all_partitions_active(self) -> None:
@@ -411,3 +413,7 @@ def from_before(first: int, position: int | None, target: int) -> bool:
 
 def _size(record: Any) -> int:
     return len(record.key or b"") + len(record.value or b"")
+
+
+def _fingerprint(record: Any) -> Fingerprint:
+    return Fingerprint.of(record.offset, record.key, record.value)

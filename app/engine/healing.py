@@ -99,6 +99,10 @@ class Healing:
         """A generation begins, or a log: fetching goes on there."""
         self._rewinds.update(positions)
 
+    def fetch_from(self, tp: TopicPartition, offset: int) -> None:
+        """Have a partition fetched from ``offset`` on, or from an earlier one that is asked for already."""
+        self._rewind(tp, offset)
+
     def read_from_main(self, partition: Partition, offsets: Collection[int]) -> None:
         """Have parked events read from the main topic again: their copies are gone."""
         for offset in offsets:

@@ -27,7 +27,7 @@ from app.delivery.partition_record import PartitionState, partition_key
 from app.delivery.pipeline import NEW_GROUP
 from app.delivery.record import TopicPartition
 from app.delivery.settled_digest import Fingerprint
-from app.engine.claims import Claims, Position
+from app.engine.claims import Claims, Compared, Position
 from app.engine.commit_turns import Turn
 from app.engine.context import EngineContext, EngineStopped, now_ms
 from app.engine.flow import TopicsUnknown
@@ -37,6 +37,7 @@ from app.engine.journal import Closing, ConsumerRecords, Journal
 from app.engine.partition import Partition
 from app.engine.state_records import StateRecords
 from app.kafka.durable_producer import Write
+from app.observe.reminder import Reminder
 
 log = structlog.get_logger(__name__)
 
@@ -85,6 +86,7 @@ class Ownership:
         self._catching_up: list[Partition] = []
         self.healing = Healing(context, stall_seconds)
         self._claims = Claims(context)
+        self._untrue_resets = Reminder()
         kafka = context.kafka
         self._sources = (kafka.topic, kafka.retry_topic)
 
@@ -305,16 +307,20 @@ class Ownership:
             EngineStopped: they are not.
             TopicsUnknown: the brokers do not answer.
         """
+        await self._compare(position)
+
+    async def _compare(self, position: Position = _at_the_start) -> Compared:
         owned = {number: partition.journal.state for number, partition in self.partitions.items()}
         journals = {number: partition.journal for number, partition in self.partitions.items()}
         pinned = {number: journal.pinned.times for number, journal in journals.items()}
         self.comparison_due.clear()
         noted = {number: journal.to_compare() for number, journal in journals.items()}
-        over = await self._claims.check(owned, position, noted)
+        compared = await self._claims.check(owned, position, noted)
         for number, journal in journals.items():
             # What was pinned meanwhile may have been read in the topic before.
             if journal.pinned.times == pinned[number]:
-                journal.pinned.drop(over[number])
+                journal.pinned.drop(compared.over[number])
+        return compared
 
     def other_leader(self, number: int, last: Fingerprint | None) -> None:
         """The next records of a partition of the main topic are the first ones, or another leader wrote them than those
@@ -333,25 +339,56 @@ class Ownership:
         """Whether records are pinned."""
         return any(partition.journal.pinned.all for partition in self.partitions.values())
 
-    async def was_reset(self, tp: TopicPartition, position: int, first: int) -> bool:
-        """A fetch at ``position`` was out of range and fetching went on at ``first``; False: stop, its records are not
-        those that were to be read."""
-        partition = self.partitions.get(tp[1])
+    async def was_reset(self, tp: TopicPartition, position: int, first: int, last: Fingerprint | None = None) -> bool:
+        """A fetch at ``position`` was out of range and fetching went on at ``first``; False: the records from there on
+        are not those that were to be read. Then the worker stops, or reading goes on at ``position`` after all.
+
+        Args:
+            last: the highest record of the partition that was handed over; None: none was.
+        """
+        number, session = tp[1], self.session
+        partition = self.partitions.get(number)
         if partition is None or tp[0] != self.context.kafka.topic:
             return True
-        if first < position:
-            try:
-                with contextlib.suppress(TopicsUnknown):
-                    await self.check()
+        if first >= position:
+            self._claims.cut_off(number, partition.journal.state, position, first)
+            return True
+        try:
+            if not await self._is_unchanged(partition, position, last):
                 raise EngineStopped(
-                    f"partition {tp[1]} of {tp[0]} lost records that had been read: offset {position}, where the work "
+                    f"partition {number} of {tp[0]} lost records that had been read: offset {position}, where the work "
                     f"was to go on, is not there. New events would be skipped as settled: {NEW_GROUP}"
                 )
-            except EngineStopped as error:
-                self.context.crash(error)
+        except EngineStopped as error:
+            self.context.crash(error)
             return False
-        self._claims.cut_off(tp[1], partition.journal.state, position, first)
-        return True
+        if session is self.session:
+            self.healing.fetch_from(tp, position)
+            if self._untrue_resets.due():
+                log.warning(
+                    "a broker said that an offset is out of range, and it is not; going on there",
+                    topic=tp[0],
+                    partition=number,
+                    offset=position,
+                )
+        return False
+
+    async def _is_unchanged(self, partition: Partition, position: int, last: Fingerprint | None) -> bool:
+        """Whether the main topic holds ``position`` and the highest record that is known. A log is cut at one place, so
+        then it holds everything below that record too.
+
+        Raises:
+            EngineStopped: it holds another record, or the topics are others.
+        """
+        journal, number = partition.journal, partition.number
+        journal.pin(last)
+        known = [*journal.to_compare(), *(() if last is None else (last,))]
+        try:
+            compared = await self._compare()
+        except TopicsUnknown:
+            return False
+        highest = max(known, key=lambda one: one.offset, default=None)
+        return highest in compared.same.get(number, ()) and compared.holds(number, position)
 
     def begin_again(self, tp: TopicPartition, position: int, first: int) -> None:
         """The retry or the alerts topic does not have ``position``, where reading was to go on: it lost its log, or

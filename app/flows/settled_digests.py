@@ -35,7 +35,7 @@ def read_fingerprints(
     kafka: KafkaSettings, wanted: Mapping[int, Collection[int]], patience_seconds: float
 ) -> dict[int, dict[int, Fingerprint | None]]:
     """What stands at these offsets of the main topic's partitions; None: the topic goes on behind that offset. Left
-    out: what is not there yet, and what cannot be read.
+    out: what is not there yet, what cannot be read, and what is out of range at a leader whose log is shorter.
 
     Raises:
         KafkaAccessError: the topic cannot be read, or no broker answers in time.
@@ -57,7 +57,9 @@ def read_fingerprints(
             offsets = {number: offsets.pop(0) for number, offsets in left.items()}
             for one, number in _first_records(kafka, consumer, offsets, patience_seconds):
                 wanted_at = offsets[number]
-                found.setdefault(number, {})[wanted_at] = one if one.offset == wanted_at else None
+                # A lower one: the position was out of range, and the library went back to the beginning.
+                if one.offset >= wanted_at:
+                    found.setdefault(number, {})[wanted_at] = one if one.offset == wanted_at else None
     finally:
         consumer.close()
     return found

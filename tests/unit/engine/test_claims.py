@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
@@ -280,6 +281,72 @@ async def test_silence_is_waited_for_at_the_claim_and_told_in_the_comparison(cas
     case.brokers.records = [OTHER_EIGHT]
     with pytest.raises(EngineStopped, match="another record at offset 8"):
         await ownership.check()
+
+
+FOURTEEN = Fingerprint.of(14, b"C-1", b"fourteen")
+
+
+@pytest.mark.parametrize(("last", "records"), [(None, [EIGHT]), (FOURTEEN, [EIGHT, FOURTEEN])])
+async def test_an_offset_that_is_not_really_out_of_range_is_fetched_again(
+    case: Case, last: Fingerprint | None, records: list[Fingerprint]
+) -> None:
+    """A broker may say so for a while after a partition moved, mostly where old segments are in tiered storage."""
+    case.brokers.records = records
+    ownership = await case.take_over(settled())
+    assert ownership.healing.rewinds() == {MAIN: 10}
+    with capture_logs() as logged:
+        for _ in range(3):
+            assert not await ownership.was_reset(MAIN, 15, 0, last)
+            assert ownership.healing.rewinds() == {MAIN: 15}
+    assert case.world.bugs == []
+    [line] = [line for line in logged if line["log_level"] == "warning"]
+    assert line == {"log_level": "warning", "topic": "main", "partition": 0, "offset": 15, "event": line["event"]}
+
+
+async def test_what_is_asked_for_before_the_offset_that_is_not_out_of_range_is_fetched_too(case: Case) -> None:
+    case.brokers.records = [EIGHT]
+    ownership = await case.take_over(settled())
+    ownership.healing.start_at({MAIN: 3})
+    assert not await ownership.was_reset(MAIN, 15, 0)
+    assert ownership.healing.rewinds() == {MAIN: 3}
+
+
+@pytest.mark.parametrize(
+    "brokers",
+    [
+        {"records": [OTHER_EIGHT, FOURTEEN]},
+        {"records": [EIGHT, Fingerprint.of(14, b"C-1", b"other")]},
+        {"records": [EIGHT]},  # nothing is known of what was handed over after it
+        {"records": [EIGHT, FOURTEEN], "unreadable": [14]},
+        {"records": [EIGHT, FOURTEEN], "silent": 1},
+        {"records": [EIGHT, FOURTEEN], "away": 1},
+        {"records": [EIGHT, FOURTEEN], "end": 12},
+    ],
+)
+async def test_an_offset_that_may_be_gone_stops_the_worker(case: Case, brokers: dict[str, Any]) -> None:
+    case.brokers.records = [EIGHT]
+    ownership = await case.take_over(settled())
+    ownership.healing.rewinds()
+    for name, value in brokers.items():
+        setattr(case.brokers, name, value)
+    assert not await ownership.was_reset(MAIN, 15, 0, FOURTEEN)
+    [error] = case.world.bugs
+    assert isinstance(error, EngineStopped)
+    assert "KAFKA_GROUP" in str(error)
+    assert ownership.healing.rewinds() == {}
+
+
+async def test_a_rebalance_during_the_comparison_leaves_the_position_to_the_next_owner(case: Case) -> None:
+    case.brokers.records = [EIGHT]
+    ownership = await case.take_over(settled())
+
+    async def rebalance() -> None:
+        ownership.shut()
+
+    case.brokers.reading = rebalance
+    assert not await ownership.was_reset(MAIN, 15, 0)
+    assert case.world.bugs == []
+    assert ownership.healing.rewinds() == {}
 
 
 async def test_records_that_change_while_the_worker_runs_stop_it(case: Case) -> None:

@@ -12,8 +12,10 @@ import pytest
 from faust.transport.consumer import ThreadDelegateConsumer
 from faust.types import TP
 
+from app.delivery.settled_digest import Fingerprint
 from app.engine.consumer import LedgerConsumer
 from app.engine.consumer_thread import NOT_KNOWN_YET
+from tests.unit.engine.test_claims import Brokers
 from tests.unit.engine.test_partition import settle_down, until
 from tests.unit.engine.world import KAFKA, Event, World
 
@@ -161,6 +163,18 @@ async def test_a_position_that_is_only_found_out_is_no_loss(
     consumer._thread.was_reset[tp] = first
     assert await consumer.fetch(tp, 6, 7) == [6, 7]
     assert world.ledger.log(tp) == 0
+
+
+async def test_a_position_of_the_main_topic_that_is_there_after_all_is_fetched_next(world: World) -> None:
+    consumer = Consumer(world)
+    world.context.topics = Brokers(ids={}, state_id="", records=[Fingerprint.of(2, b"", b"")])
+    assert await consumer.fetch(MAIN, 0, 1, 2) == [0, 1, 2]
+    consumer._thread.was_reset[MAIN] = 0
+    assert await consumer.fetch(MAIN, 0, 1, 2, 3) == []
+    assert await consumer.fetch(MAIN) == []
+    assert consumer._thread.positions[MAIN] == 3
+    assert await consumer.fetch(MAIN, 3, 4) == [3, 4]
+    assert world.bugs == []
 
 
 async def test_younger_parked_events_wait_while_older_ones_are_on_their_way_to_the_ledger() -> None:
