@@ -1,4 +1,4 @@
-"""The README, block by block, as a reader would type it: broker, simulator, worker, events, counts, dead letters."""
+"""README and operations, block by block, as a reader types: broker, simulator, worker, events, counts, dead letters."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ STOP_SECONDS = 30.0
 Start = Callable[[str], "subprocess.Popen[str]"]
 
 
-def blocks_of(section: str, language: str = "bash") -> list[str]:
-    text = (ROOT / "README.md").read_text().split(f"\n## {section}\n")[1].split("\n## ")[0]
+def blocks_of(section: str, language: str = "bash", page: str = "README.md") -> list[str]:
+    text = (ROOT / page).read_text().split(f"\n## {section}\n")[1].split("\n## ")[0]
     return re.findall(rf"^```{language}\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
 
 
@@ -100,7 +100,7 @@ def test_the_blocks_work_in_the_order_of_a_reader(start: Start, ports: dict[str,
     bad.produce("consumer-profiles", key=b"C-1", value=b"no event")
     bad.flush(30)
     eventually(lambda: totals().get("invalid") == 1, "the dead letter is counted")
-    (reading,) = blocks_of("Dead letters", "python")
+    (reading,) = blocks_of("Dead letters", "python", "docs/operations.md")
     dead_letters, _ = start(f"python - <<'END'\n{reading}\nEND").communicate(timeout=60)
     assert "x-sync-reason" in dead_letters
     assert "EVENT-NOT-JSON" in dead_letters
