@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Collection, Iterable, Mapping
 
 from confluent_kafka import TopicPartition
@@ -12,10 +13,14 @@ from app.delivery.pipeline import Pipeline, Role
 from app.engine.flow import Fingerprints, Seen, TopicsUnknown
 from app.flows.settled_digests import read_fingerprints
 from app.kafka.admin import Admin, KafkaAccessError
+from app.kafka.daemon_threads import CallHangs, in_daemon_thread
 from app.kafka.topic_ids import topic_id
 from app.kafka.topic_specs import TopicState, partition_problems, topic_specs
 from app.readmodels import ReadModels, ReadModelUnavailable
 from app.settings import KafkaSettings
+
+# What ``_look`` asks for, one after the other: the topics, where partitions begin, where they end.
+_LOOKS = 3
 
 
 def topics_by_role(kafka: KafkaSettings) -> dict[Role, str]:
@@ -44,13 +49,15 @@ class PipelineTopics:
             TopicsUnknown: no answer, or a topic is missing.
         """
         async with self._one_at_a_time:  # a client that is closed must not be in use
+            patience = self._kafka.request_seconds
             try:
-                return await asyncio.to_thread(self._look)
+                return await in_daemon_thread("look at the topics", self._look, _LOOKS * patience)
             except KafkaAccessError as error:
                 # Connect anew: this one may go on asking a broker that has fallen silent.
                 admin, self._admin = self._admin, None
-                if admin is not None:
-                    await asyncio.to_thread(admin.close)
+                if admin is not None and not isinstance(error, CallHangs):
+                    with contextlib.suppress(CallHangs):
+                        await in_daemon_thread("close the admin client", admin.close, patience)
                 raise TopicsUnknown(str(error)) from error
 
     async def fingerprints(self, wanted: Mapping[int, Collection[int]]) -> Mapping[int, Fingerprints]:
@@ -59,8 +66,14 @@ class PipelineTopics:
         Raises:
             TopicsUnknown: no answer.
         """
+        kafka, patience = self._kafka, self._kafka.request_seconds
+        rounds = max(map(len, wanted.values()), default=0)
         try:
-            return await asyncio.to_thread(read_fingerprints, self._kafka, wanted, self._kafka.request_seconds)
+            return await in_daemon_thread(
+                f"read topic {kafka.topic} again and close the consumer",
+                lambda: read_fingerprints(kafka, wanted, patience),
+                rounds * patience,
+            )
         except KafkaAccessError as error:
             raise TopicsUnknown(str(error)) from error
 
