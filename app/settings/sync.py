@@ -17,9 +17,9 @@ class SyncSettings(SettingsGroup):
     model_config = SettingsConfigDict(env_prefix="SYNC_")
 
     strategy: Literal["replace", "reconcile"] = "replace"
-    """`replace`: as in "An event". `reconcile` leaves the same rows with fewer calls: an `UPDATE` gets all rows at
-    the same time, upserts those that differ, then deletes those that it does not list (a failure there is
-    `partial`); `profile-sync plan` shows it.
+    """`replace`: as the [README](../README.md#an-event) says. `reconcile` leaves the same rows with fewer calls: an
+    `UPDATE` gets all rows at the same time, upserts those that differ, then deletes those that it does not list (a
+    failure there is `partial`); `profile-sync plan` shows it.
     """
 
     concurrency: Annotated[int, Field(ge=1, le=10_000)] = 64
