@@ -27,6 +27,8 @@ REFUSED_SECONDS_FIRST, REFUSED_SECONDS_MOST = 1.0, 60.0
 THROTTLED_SECONDS = 5.0
 # An early replacement that failed is tried again after this long; nobody waits for it.
 EARLY_AGAIN_SECONDS = 5.0
+# A caller that comes this much too early waits: clocks that are adjusted differ by milliseconds.
+TOO_EARLY_SECONDS = 0.05
 # Immediate repeats of a request that got no proper answer: it changes nothing on the other side.
 REPEATS = 2
 REPEAT_SECONDS = 0.2
@@ -117,9 +119,10 @@ class TokenClient:
 
     async def _request(self) -> Token:
         if self._held_error is not None and (wait := self._held_until - self._clock()) > 0:
-            raise CallFailed(
-                CallError(self._held_error.code, f"{self._held_error.message} Not asked again yet.", retry_after=wait)
-            )
+            if wait > TOO_EARLY_SECONDS:
+                message = f"{self._held_error.message} Not asked again yet."
+                raise CallFailed(CallError(self._held_error.code, message, retry_after=wait))
+            await self._sleep(wait)
         try:
             token = await self._ask()
         except CallFailed as failure:

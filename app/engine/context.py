@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 import time
 from collections.abc import Callable, Mapping
@@ -77,4 +78,5 @@ class EngineContext:
     def due_ms(self, attempt: int, retry_after: float | None = None) -> int:
         """When the next attempt may start, ``attempt`` having failed; not before the target asked for it."""
         delay = delay_seconds(attempt, self.sync.backoff_base_seconds, self.sync.backoff_max_seconds, self.random())
-        return now_ms() + int(max(delay, retry_after or 0.0) * 1000)
+        # Rounded up, the running millisecond too: a call that comes too early is refused, and costs an attempt.
+        return now_ms() + 1 + math.ceil(max(delay, retry_after or 0.0) * 1000)

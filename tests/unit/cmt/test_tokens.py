@@ -231,6 +231,15 @@ async def test_a_throttling_endpoint_is_left_alone_for_as_long_as_it_asks(
     await tokens.get()
 
 
+async def test_a_caller_that_is_milliseconds_too_early_waits_for_them(endpoint: Endpoint) -> None:
+    endpoint.answers = [Answer(429, b"{}", 7.0)]
+    tokens = endpoint.client()
+    await error_of(tokens)
+    endpoint.now += 6.998
+    assert (await tokens.get()).value == "token-2"
+    assert endpoint.slept == [pytest.approx(0.002)]
+
+
 @pytest.mark.parametrize("answer", [Answer(429, b"{}", 30.0), refused(30.0), Answer(503, b"", 30.0)])
 async def test_all_callers_together_leave_an_endpoint_alone_that_asked_for_it(
     endpoint: Endpoint, answer: Answer

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from app.delivery.closed_days import parse_document_key
 from app.delivery.headers import Failing, retry_headers
 from app.delivery.record import SourceRecord
+from app.engine import context
 from app.engine.breaker import WAITING_TO_PROBE
 from app.engine.context import EngineStopped, now_ms
 from app.engine.flow import Follows
@@ -289,6 +290,19 @@ async def test_the_next_event_of_a_consumer_waits_until_the_outcome_before_is_du
     world.producer.release()
     assert await world.run()
     assert world.flow.effects[-1] == ("a", 1, 1)
+    await world.stop()
+
+
+@pytest.mark.parametrize("retry_after", [1.0, 0.9996, 0.0301])
+async def test_no_attempt_is_due_a_fraction_of_a_millisecond_too_early(
+    monkeypatch: pytest.MonkeyPatch, retry_after: float
+) -> None:
+    world = World([])
+    now = 1_800_000_000.000_9
+    monkeypatch.setattr(context.time, "time", lambda: now)
+    await world.start()
+    assert world.context.due_ms(1, retry_after) >= (now + retry_after) * 1000
+    monkeypatch.undo()
     await world.stop()
 
 
