@@ -1,8 +1,9 @@
 """The HTTP target of the side-by-side table: ``python -m bench.stub [ANSWER]``. Prints its port; ends with SIGTERM.
 
-``POST /<milliseconds>[/...]`` is answered after so long, with a static body or the file ``ANSWER``. ``GET /`` says how
-many were answered, and how many seconds that took, all together.
-Nothing else is done with a request, so that the target is not what is measured; ``ceiling`` says how much it takes.
+It answers ``POST /<milliseconds>[/...]`` after that time, with a static body or the file ``ANSWER``. ``GET /`` says how
+many it answered, and how many seconds that took, all together. SOAP reads are answered but not counted: a worker asks for
+the types of columns when it starts, which is no call of an event.
+The stub does nothing else with a request, so that it is not what is measured; ``ceiling`` says how much it takes.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ import uvloop
 from app.broker.child_process import end, spawn_bound
 
 ANSWER_BODY = b"<Answer>" + b"x" * 384 + b"</Answer>"
+_READ = b'soapaction: "retrieve"'
 _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 _PORT = re.compile(r"^listening on (\d+)$", re.MULTILINE)
 START_SECONDS = 20.0
@@ -61,7 +63,9 @@ class _Server(asyncio.Protocol):
         if received.startswith(b"POST /"):
             self._asked = time.perf_counter()
             milliseconds = int(received[6 : received.index(b" ", 6)].partition(b"/")[0])
-            if milliseconds:
+            if _READ in received[:head].lower():
+                self._transport.write(self._static)
+            elif milliseconds:
                 self._later(milliseconds / 1000, self._respond)
             else:
                 self._respond()

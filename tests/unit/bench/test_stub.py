@@ -21,9 +21,10 @@ def target(tmp_path: Path) -> Iterator[Stub]:
         yield running
 
 
-def post(url: str, body: bytes = b"x" * 100_000) -> bytes:
+def post(url: str, body: bytes = b"x" * 100_000, action: str = "Update") -> bytes:
     """More than one segment, so that a request arrives in parts."""
-    with _http.open(urllib.request.Request(url, data=body, method="POST"), timeout=30) as answer:
+    headers = {"SOAPAction": f'"{action}"'}
+    with _http.open(urllib.request.Request(url, body, headers, method="POST"), timeout=30) as answer:
         content: bytes = answer.read()
         return content
 
@@ -57,6 +58,11 @@ def test_calls_wait_side_by_side(target: Stub) -> None:
     assert answers == [ANSWER_BODY] * 16
     assert time.monotonic() - began < 16 * 0.5 / 2
     assert target.answered().calls == 16
+
+
+def test_soap_reads_are_answered_but_not_counted(target: Stub) -> None:
+    assert post(target.url(20), action="Retrieve") == ANSWER_BODY
+    assert target.answered().calls == 0
 
 
 def test_looking_at_the_count_does_not_change_it(target: Stub) -> None:
