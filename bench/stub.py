@@ -1,8 +1,8 @@
 """The HTTP target of the side-by-side table: ``python -m bench.stub [ANSWER]``. Prints its port; ends with SIGTERM.
 
 It answers ``POST /<milliseconds>[/...]`` after that time, with a static body or the file ``ANSWER``. ``GET /`` says how
-many it answered, and how many seconds that took, all together. SOAP reads are answered but not counted: a worker asks for
-the types of columns when it starts, which is no call of an event.
+many it answered, and how many seconds that took, all together. SOAP reads are answered but not counted: a worker asks
+for the types of columns when it starts, which is no call of an event.
 The stub does nothing else with a request, so that it is not what is measured; ``ceiling`` says how much it takes.
 """
 
