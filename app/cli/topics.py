@@ -11,7 +11,7 @@ import typer
 
 from app.cli.failing import EXIT_FAILURE, CommandError, reported_failures
 from app.cli.output import show_table, waiting
-from app.delivery.pipeline import NEW_GROUP, Pipeline, Role
+from app.delivery.pipeline_identity import NEW_GROUP, PipelineIdentity, Role
 from app.flows.adoption import Adoption, AdoptionRefused, look
 from app.flows.adoption import adopt as write_adoption
 from app.flows.consumers import NAME as CONSUMERS
@@ -143,7 +143,7 @@ def _show_adoption(settings: KafkaSettings, adoption: Adoption) -> None:
         typer.echo(line)
 
 
-def _named(pipeline: Pipeline) -> str:
+def _named(pipeline: PipelineIdentity) -> str:
     return f"{pipeline.topic} (ID {pipeline.ids.get(Role.SOURCE, 'not known')})"
 
 

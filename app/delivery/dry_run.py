@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from app.delivery.partition_record import PartitionState
-from app.delivery.pipeline import Pipeline, compare
-from app.delivery.pipeline import refusal as pipeline_refusal
+from app.delivery.pipeline_identity import PipelineIdentity, compare
+from app.delivery.pipeline_identity import refusal as pipeline_refusal
 
 
 def refusal(state: PartitionState, *, dry_run: bool, group: str) -> str | None:
@@ -37,12 +37,14 @@ def refusal(state: PartitionState, *, dry_run: bool, group: str) -> str | None:
     )
 
 
-def refusal_of_group(records: Iterable[PartitionState], running: Pipeline, *, dry_run: bool, group: str) -> str | None:
+def refusal_of_group(
+    records: Iterable[PartitionState], running: PipelineIdentity, *, dry_run: bool, group: str
+) -> str | None:
     """Why a worker must not join a group with these records; None: it may."""
     for state in records:
-        difference = compare(state.pipeline, running).difference
-        if difference is not None and state.pipeline is not None:
-            return pipeline_refusal(difference, state.pipeline, running, group)
+        difference = compare(state.identity, running).difference
+        if difference is not None and state.identity is not None:
+            return pipeline_refusal(difference, state.identity, running, group)
         if (why := refusal(state, dry_run=dry_run, group=group)) is not None:
             return why
     return None

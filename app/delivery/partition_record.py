@@ -26,7 +26,7 @@ import orjson
 from app.delivery import state_fields as fields
 from app.delivery.counts import Counts, Settlement, copied, fold, read_counts, read_settlement
 from app.delivery.headers import cut
-from app.delivery.pipeline import NEW_GROUP, Pipeline
+from app.delivery.pipeline_identity import NEW_GROUP, PipelineIdentity
 from app.delivery.settled_digest import Fingerprint
 from app.delivery.state_fields import UnlikeOurs, key_number, members
 
@@ -168,7 +168,7 @@ class PartitionState:
     dead_letters: dict[str, int] = field(default_factory=dict)  # reason -> open ones
     # Closed days are counted in documents, see archive.py: month -> (epoch, number) of the one that counts.
     archive: dict[str, tuple[int, int]] = field(default_factory=dict)
-    pipeline: Pipeline | None = None  # whose record this is; None: written before records said so
+    identity: PipelineIdentity | None = None  # whose record this is; None: written before records said so
     # The copies of all that is parked stand at or above this offset of the retry topic; None: not known.
     retry_from: int | None = None
     dry_run: bool | None = None  # whether nothing is really written (SYNC_DRY_RUN); None: not known
@@ -193,7 +193,7 @@ class PartitionState:
             dict(self.counts),
             dict(self.dead_letters),
             dict(self.archive),
-            self.pipeline,
+            self.identity,
             self.retry_from,
             self.dry_run,
             self.mark,
@@ -291,7 +291,7 @@ class PartitionState:
                 "counts": self.counts,
                 "deadLetters": self.dead_letters,
                 "archive": self.archive,
-                "pipeline": self.pipeline.to_json() if self.pipeline else None,
+                "pipeline": self.identity.to_json() if self.identity else None,
                 "retryFrom": self.retry_from,
                 "dryRun": self.dry_run,
                 "mark": self.mark,
@@ -325,7 +325,7 @@ class PartitionState:
             counts=read_counts(document["counts"]),
             dead_letters={reason: fields.number(open_) for reason, open_ in members(document["deadLetters"]).items()},
             archive=dict(map(_archived, members(document.get("archive", {})).items())),
-            pipeline=fields.optional(document.get("pipeline"), Pipeline.from_json),
+            identity=fields.optional(document.get("pipeline"), PipelineIdentity.from_json),
             retry_from=fields.optional(document.get("retryFrom"), fields.number),
             dry_run=fields.optional(document.get("dryRun"), fields.flag),
             mark=fields.optional(document.get("mark"), fields.text),

@@ -1,150 +1,59 @@
-"""Which pipeline and which topics a durable record is about. No I/O.
-
-An offset is an event's identity only within one topic. So the record of a partition names the topic that its offsets
-belong to, and the ID that the broker gave to that topic (KIP-516: a topic made anew has another one). The IDs of our
-own topics are noted too: offsets into them, and what is known of consumers, hold for these topics only.
-"""
+"""A pipeline: a flow that reads a source topic as a consumer group, and the topics that follow from the group."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from enum import StrEnum
-from typing import Any
-
-from app.delivery.state_fields import members, text
-
-
-class Role(StrEnum):
-    """What a topic is for."""
-
-    SOURCE = "source"
-    RETRY = "retry"
-    ALERTS = "alerts"
-    CONSUMERS = "consumers"  # the records of consumers
-
-
-class Difference(StrEnum):
-    """Why a record is not about this pipeline."""
-
-    FLOW = "flow"
-    TOPIC = "topic"
-    MADE_ANEW = "made anew"
-    CONSUMERS_LOST = "consumers lost"
+from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
 class Pipeline:
-    """A flow, its source topic, and the IDs of topics by role; a broker that gives none leaves them out."""
+    """What is called how. Two groups share nothing but the source topic, which belongs to its producers.
 
-    flow: str
+    ``name``: of the flow. ``topic``: the source topic.
+    """
+
+    name: str
     topic: str
-    ids: Mapping[Role, str] = field(default_factory=dict)
+    group: str
 
-    def to_json(self) -> dict[str, Any]:
-        """For the record."""
-        return {"flow": self.flow, "topic": self.topic, "ids": {role.value: given for role, given in self.ids.items()}}
+    @property
+    def retry_topic(self) -> str:
+        """Where events wait for their next attempt."""
+        return f"{self.group}.retry"
 
-    @classmethod
-    def from_json(cls, document: Mapping[str, Any]) -> Pipeline:
-        """Read what ``to_json`` made; roles that this program does not know are left out.
+    @property
+    def dlq_topic(self) -> str:
+        """Dead letters."""
+        return f"{self.group}.dlq"
 
-        Raises:
-            UnlikeOurs, KeyError: it is none.
-        """
-        ids = members(members(document)["ids"])
-        known = {Role(role): text(topic_id) for role, topic_id in ids.items() if role in list(Role)}
-        return cls(text(document["flow"]), text(document["topic"]), known)
+    @property
+    def alerts_topic(self) -> str:
+        """What must become an incident."""
+        return f"{self.group}.alerts"
 
+    @property
+    def status_topic(self) -> str:
+        """What workers report of themselves, and what a restart must remember; one partition."""
+        return f"{self.group}.status"
 
-@dataclass(frozen=True, slots=True)
-class Comparison:
-    """How a record's pipeline relates to the one that runs.
+    @property
+    def state_topic(self) -> str:
+        """Changelog of the partition records (Faust names it after the group and the table)."""
+        return f"{self.group}-partitions-changelog"
 
-    ``difference``: why it must not be worked on; None: it may. ``pipeline``: what the record says from now on.
-    ``adopted``: it did not say all of that before. ``anew``: topics of ours that were made anew; offsets into them do
-    not hold.
-    """
+    @property
+    def consumers_topic(self) -> str:
+        """Changelog of the consumer records."""
+        return f"{self.group}-consumers-changelog"
 
-    pipeline: Pipeline
-    difference: Difference | None = None
-    adopted: bool = False
-    anew: frozenset[Role] = frozenset()
-
-
-def compare(recorded: Pipeline | None, running: Pipeline) -> Comparison:
-    """Whether a record is about the pipeline that runs; an ID that is missing on either side fits any.
-
-    >>> one, other = (Pipeline("consumers", "profiles", {Role.SOURCE: topic_id}) for topic_id in ("a", "b"))
-    >>> compare(one, other).difference
-    <Difference.MADE_ANEW: 'made anew'>
-    >>> compare(None, one).adopted
-    True
-    """
-    if recorded is None:
-        return Comparison(running, adopted=True)
-    # What the broker does not say now, it may say again later.
-    merged = Pipeline(running.flow, running.topic, {**recorded.ids, **running.ids})
-    other = {role for role, topic_id in running.ids.items() if recorded.ids.get(role, topic_id) != topic_id}
-    if recorded.flow != running.flow:
-        difference: Difference | None = Difference.FLOW
-    elif recorded.topic != running.topic:
-        difference = Difference.TOPIC
-    elif Role.SOURCE in other:
-        difference = Difference.MADE_ANEW
-    elif Role.CONSUMERS in other:
-        difference = Difference.CONSUMERS_LOST
-    else:
-        difference = None
-    adopted = merged.ids.keys() != recorded.ids.keys() or running.ids.keys() != recorded.ids.keys()
-    return Comparison(merged, difference, adopted, frozenset(other))
-
-
-def refusal(difference: Difference, recorded: Pipeline, running: Pipeline, group: str) -> str:
-    """What is wrong, and the ways to go on; one line."""
-    if difference is Difference.FLOW:
+    @property
+    def own_topics(self) -> tuple[str, ...]:
+        """The topics that only this pipeline writes."""
         return (
-            f"The state of group {group} belongs to the pipeline {recorded.flow}, not {running.flow}. Use another "
-            "KAFKA_GROUP for this worker."
+            self.retry_topic,
+            self.dlq_topic,
+            self.alerts_topic,
+            self.status_topic,
+            self.state_topic,
+            self.consumers_topic,
         )
-    if difference is Difference.TOPIC:
-        return (
-            f"The state of group {group} is about topic {recorded.topic}, not {running.topic}: events would be skipped "
-            f"as settled. Set KAFKA_TOPIC={recorded.topic}, or use another KAFKA_GROUP for {running.topic} "
-            "(KAFKA_START says where it begins)."
-        )
-    if difference is Difference.MADE_ANEW:
-        return (
-            f"Topic {running.topic} is not the one that the state of group {group} is about: it was deleted and made "
-            f"anew (its ID is {running.ids.get(Role.SOURCE)}, was {recorded.ids.get(Role.SOURCE)}). New events would "
-            f"be skipped as settled. If its offsets are others (made anew, mirrored), {NEW_GROUP}. If it holds the "
-            "same records at the same offsets (restored, linked), stop the group's workers and run "
-            "`profile-sync topics adopt`."
-        )
-    return (
-        f"The topic with the consumers' records of group {group} was deleted and made anew, so it is not known what "
-        f"each consumer's last events were. Restore it; or {NEW_GROUP}. If it was restored, or if older events may "
-        "overwrite newer ones, stop the group's workers and run `profile-sync topics adopt`."
-    )
-
-
-def topic_gone(topic: str, group: str) -> str:
-    """What is wrong when there is no such topic any more, and the ways to go on; one line."""
-    return (
-        f"Topic {topic} does not exist, and the state of group {group} is about it. Do not create it anew: the group "
-        "would skip its events as settled, so its workers would stop. Restore it with the same records at the same "
-        f"offsets, stop the group's workers and run `profile-sync topics adopt`; or {NEW_GROUP}."
-    )
-
-
-def other_record(topic: str, partition: int, offset: int, group: str) -> str:
-    """What is wrong when another record stands where one was settled, and the ways to go on; one line."""
-    return (
-        f"Partition {partition} of {topic} holds another record at offset {offset} than the one that group {group} "
-        "settled there: the log lost records (an unclean leader election, a lost disk), or it was restored from "
-        f"another state. New events would be skipped as settled: {NEW_GROUP}. If it holds the same events at the same "
-        "offsets (rewritten, masked), stop the group's workers and run `profile-sync topics adopt`."
-    )
-
-
-NEW_GROUP = "use a new KAFKA_GROUP, with KAFKA_START for where it begins"

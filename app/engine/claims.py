@@ -15,7 +15,7 @@ import structlog
 
 from app.delivery.dry_run import refusal as dry_run_refusal
 from app.delivery.partition_record import PartitionState, new_mark
-from app.delivery.pipeline import NEW_GROUP, Pipeline, Role, compare, other_record, refusal
+from app.delivery.pipeline_identity import NEW_GROUP, PipelineIdentity, Role, compare, other_record, refusal
 from app.delivery.record import TopicPartition
 from app.delivery.resume import resume, undecided
 from app.delivery.settled_digest import Fingerprint
@@ -108,7 +108,7 @@ class Claims:
             number: state
             for number, state in states.items()
             # Of another topic: refused in its own words.
-            if state is not None and compare(state.pipeline, running).difference is None
+            if state is not None and compare(state.identity, running).difference is None
         }
         noted = {number: state.to_compare() for number, state in same.items()}
         while is_current():
@@ -125,7 +125,7 @@ class Claims:
             return
 
     async def _compare_records(self, noted: Mapping[int, Sequence[Fingerprint]], seen: Seen) -> Compared:
-        kafka = self._context.kafka
+        pipeline = self._context.pipeline
         same: dict[int, set[Fingerprint]] = {number: set() for number in noted}
         over = {
             number: {one for one in those if one.offset < seen.begins.get(number, 0)} for number, those in noted.items()
@@ -140,7 +140,7 @@ class Claims:
             for one in sorted(noted[number], key=lambda one: one.offset):
                 if one.offset in records:
                     if records[one.offset] not in (None, one):
-                        raise EngineStopped(other_record(kafka.topic, number, one.offset, kafka.group))
+                        raise EngineStopped(other_record(pipeline.topic, number, one.offset, pipeline.group))
                     over[number].add(one)
                     if records[one.offset] == one:
                         same[number].add(one)
@@ -182,39 +182,41 @@ class Claims:
         Raises:
             EngineStopped: the record is not about this topic, or is that of a dry run and the worker does none.
         """
-        kafka = self._context.kafka
-        main, retry, alerts = ((topic, number) for topic in (kafka.topic, kafka.retry_topic, kafka.alerts_topic))
+        pipeline = self._context.pipeline
+        main, retry, alerts = (
+            (topic, number) for topic in (pipeline.topic, pipeline.retry_topic, pipeline.alerts_topic)
+        )
         group = positions.get(main)
         begin = self._begins[number] = seen.begins.get(number, 0)
         running = self._running(seen)
         dry_run = self._context.sync.dry_run
         if state is None:
             # Written before anything is read, so that a later owner begins where this one did.
-            return Claim(PartitionState((group or 0) - 1, pipeline=running, dry_run=dry_run, mark=new_mark()))
-        comparison = compare(state.pipeline, running)
-        if comparison.difference is not None and state.pipeline is not None:
-            raise EngineStopped(refusal(comparison.difference, state.pipeline, running, kafka.group))
+            return Claim(PartitionState((group or 0) - 1, identity=running, dry_run=dry_run, mark=new_mark()))
+        comparison = compare(state.identity, running)
+        if comparison.difference is not None and state.identity is not None:
+            raise EngineStopped(refusal(comparison.difference, state.identity, running, pipeline.group))
         if seen.uneven:
             raise EngineStopped("\n".join(seen.uneven))
-        if (why_not := dry_run_refusal(state, dry_run=dry_run, group=kafka.group)) is not None:
+        if (why_not := dry_run_refusal(state, dry_run=dry_run, group=pipeline.group)) is not None:
             raise EngineStopped(why_not)
         state.dry_run = dry_run
         if state.mark is None and not state.forwarded:
             state.mark = new_mark()
         if comparison.adopted:
             log.info(
-                "the state is bound to this topic from now on", topic=kafka.topic, partition=number, ids=running.ids
+                "the state is bound to this topic from now on", topic=pipeline.topic, partition=number, ids=running.ids
             )
-        if state.pipeline is None and state.upto < 0 and not (state.done or state.forwarded or state.counts):
+        if state.identity is None and state.upto < 0 and not (state.done or state.forwarded or state.counts):
             state.upto = (group or 0) - 1  # an earlier version claimed it, and nothing was decided
-        await self._end_reached(number, state, end, same=bool(running.ids) and state.pipeline is not None)
-        state.pipeline = comparison.pipeline
+        await self._end_reached(number, state, end, same=bool(running.ids) and state.identity is not None)
+        state.identity = comparison.identity
         claim = Claim(state)
         if Role.RETRY in comparison.anew and state.forwarded:
             claim.wanted = set(state.forwarded)
             log.warning(
                 "the retry topic was made anew: parked events are read from the main topic again",
-                topic=kafka.retry_topic,
+                topic=pipeline.retry_topic,
                 partition=number,
                 events=len(claim.wanted),
             )
@@ -229,13 +231,13 @@ class Claims:
         return claim
 
     def _go_on(self, number: int, claim: Claim, group: int | None, begin: int) -> None:
-        kafka, state = self._context.kafka, claim.state
+        pipeline, state = self._context.pipeline, claim.state
         go_on = resume(state, group, begin, copies_lost=bool(claim.wanted))
-        claim.starts[kafka.topic, number] = go_on.position
+        claim.starts[pipeline.topic, number] = go_on.position
         if go_on.settled:
             log.info(
                 "settled already, not done again",
-                topic=kafka.topic,
+                topic=pipeline.topic,
                 partition=number,
                 first=go_on.settled[0],
                 last=go_on.settled[-1],
@@ -243,7 +245,7 @@ class Claims:
         if go_on.skipped:
             log.warning(
                 "the group's offset would skip events; going on where the state says",
-                topic=kafka.topic,
+                topic=pipeline.topic,
                 partition=number,
                 offset=group,
                 going_on_at=go_on.position,
@@ -255,14 +257,14 @@ class Claims:
 
     async def _end_reached(self, number: int, state: PartitionState, end: int, *, same: bool) -> None:
         """Return when the partition is as long as its record says."""
-        kafka, clock = self._context.kafka, asyncio.get_running_loop().time
+        pipeline, clock = self._context.pipeline, asyncio.get_running_loop().time
         deadline = clock() + (END_SECONDS if same else 0.0)
         # Above ``upto`` too: a record that is decided there would be found to be another one only after that.
         while (highest := state.highest_decided) >= end:
             if clock() >= deadline:
                 settled = f"everything up to {highest}" if highest == state.upto else f"offset {highest}"
                 raise EngineStopped(
-                    f"partition {number} of {kafka.topic} ends at offset {end}, but {settled} "
+                    f"partition {number} of {pipeline.topic} ends at offset {end}, but {settled} "
                     "counts as settled: new events would be skipped. The topic was made anew, or it lost records: "
                     f"{NEW_GROUP}"
                 )
@@ -272,8 +274,8 @@ class Claims:
             except TopicsUnknown:
                 continue
 
-    def _running(self, seen: Seen) -> Pipeline:
-        return Pipeline(self._context.flow_name, self._context.kafka.topic, seen.ids)
+    def _running(self, seen: Seen) -> PipelineIdentity:
+        return PipelineIdentity(self._context.pipeline.name, self._context.pipeline.topic, seen.ids)
 
     async def check(
         self,
@@ -292,21 +294,21 @@ class Claims:
                 topic.
             TopicsUnknown: the brokers do not answer.
         """
-        kafka = self._context.kafka
+        pipeline = self._context.pipeline
         seen = await self._context.topics.look()
         running = self._running(seen)
         for state in owned.values():
-            comparison = compare(state.pipeline, running)
-            if comparison.difference is not None and state.pipeline is not None:
-                raise EngineStopped(refusal(comparison.difference, state.pipeline, running, kafka.group))
+            comparison = compare(state.identity, running)
+            if comparison.difference is not None and state.identity is not None:
+                raise EngineStopped(refusal(comparison.difference, state.identity, running, pipeline.group))
             if comparison.anew:
-                names = {Role.RETRY: kafka.retry_topic, Role.ALERTS: kafka.alerts_topic}
+                names = {Role.RETRY: pipeline.retry_topic, Role.ALERTS: pipeline.alerts_topic}
                 topics = ", ".join(sorted(names[role] for role in comparison.anew))
                 raise EngineStopped(f"{topics}: made anew while this worker ran. Nothing is lost; start it again.")
         if self._state_id and seen.state_id and seen.state_id != self._state_id:
             raise EngineStopped(
-                f"{kafka.state_topic}, which holds the state of group {kafka.group}, was made anew while this worker "
-                f"ran. Restore it; or {NEW_GROUP}."
+                f"{pipeline.state_topic}, which holds the state of group {pipeline.group}, was made anew while this "
+                f"worker ran. Restore it; or {NEW_GROUP}."
             )
         if seen.uneven:
             raise EngineStopped("\n".join(seen.uneven))
@@ -314,19 +316,19 @@ class Claims:
             comparison = compare(recorded, running)
             if recorded is not None and comparison.difference is not None:
                 raise EngineStopped(
-                    refusal(comparison.difference, recorded, running, kafka.group)
+                    refusal(comparison.difference, recorded, running, pipeline.group)
                     + " Another worker of this group writes such records right now."
                 )
         compared = await self._compare_records(noted or {}, seen)
         for number, state in owned.items():
             begin = seen.begins.get(number, 0)
-            if 0 <= (at := position((kafka.topic, number))) < begin:
+            if 0 <= (at := position((pipeline.topic, number))) < begin:
                 self.cut_off(number, state, at, begin)
         return compared
 
     def cut_off(self, number: int, state: PartitionState, position: int, begin: int) -> None:
         """Retention has deleted what was to be fetched next, at ``position``."""
-        main = (self._context.kafka.topic, number)
+        main = (self._context.pipeline.topic, number)
         first = max(position, self._context.ledger.high(main) + 1, self._begins.get(number, 0))
         if events := undecided(state, first, begin):
             self._begins[number] = begin

@@ -117,7 +117,7 @@ class LedgerConsumer(AiokafkaConsumer):  # type: ignore[misc]
             elif session is not self._ownership.session:
                 await self._undo(tp, batch[0].offset)
             elif batch and (tp not in self._thread.was_reset or await self._may_go_on(tp, batch[0].offset, session)):
-                if tp.topic == self._ownership.context.kafka.topic:
+                if tp.topic == self._ownership.context.pipeline.topic:
                     self._look_for_another_leader(tp, batch[-1])
                 self._ledger.fetched((tp.topic, tp.partition), [r.offset for r in batch], map(_size, batch))
                 self._positions[tp] = batch[-1].offset + 1
@@ -140,7 +140,10 @@ class LedgerConsumer(AiokafkaConsumer):  # type: ignore[misc]
     def _begin_again(self) -> None:
         """The retry or the alerts topic did not have the position of a partition, in this generation or before it."""
         for tp, first in list(self._thread.was_reset.items()):
-            if tp.topic == self._ownership.context.kafka.topic or (tp.topic, tp.partition) not in self._ownership.gate:
+            if (
+                tp.topic == self._ownership.context.pipeline.topic
+                or (tp.topic, tp.partition) not in self._ownership.gate
+            ):
                 continue
             position = max(self._positions.get(tp, -1), self._committed_offset.get(tp) or -1)
             if first != NOT_KNOWN_YET:
@@ -155,7 +158,7 @@ class LedgerConsumer(AiokafkaConsumer):  # type: ignore[misc]
         position, target = self._positions.get(tp, first), self._thread.was_reset[tp]
         if from_before(first, self._positions.get(tp), target):
             return session is self._ownership.session
-        if tp.topic != self._ownership.context.kafka.topic:
+        if tp.topic != self._ownership.context.pipeline.topic:
             if target != NOT_KNOWN_YET:
                 await self._undo(tp, first)  # the partition begins again with the next fetch
                 return False
@@ -386,7 +389,7 @@ class LedgerConsumer(AiokafkaConsumer):  # type: ignore[misc]
             lambda tp: self.fetched_upto(TP(*tp)),
         )
         # The take-over has compared its position with the record. Our own topics are compared with what was committed.
-        for tp in [tp for tp in self._thread.was_reset if tp.topic == self._ownership.context.kafka.topic]:
+        for tp in [tp for tp in self._thread.was_reset if tp.topic == self._ownership.context.pipeline.topic]:
             del self._thread.was_reset[tp]
 
     def _belongs_to(self, generation: int) -> bool:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 
 from app.delivery.backoff import delay_seconds
+from app.delivery.pipeline import Pipeline
 from app.engine.backpressure import Room
 from app.engine.breaker import Breaker
 from app.engine.commit_turns import Turns
@@ -42,6 +43,7 @@ def utc_today() -> date:
 class EngineContext:
     """The worker's one of each, and its settings."""
 
+    pipeline: Pipeline
     kafka: KafkaSettings
     sync: SyncSettings
     flow: Flow
@@ -55,7 +57,6 @@ class EngineContext:
     room: Room
     crash: Callable[[BaseException], None]  # a bug of the engine itself: the worker must not go on
     topics: Topics = field(default_factory=NoTopics)
-    flow_name: str = "consumers"
     random: Callable[[], float] = field(default=random.random)
     kpi_keep_days: int = 400
     today: Callable[[], date] = field(default=utc_today)

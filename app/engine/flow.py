@@ -15,7 +15,7 @@ from app.delivery.errors import ErrorEntry
 from app.delivery.outcome import Failure, InvalidEvent, Settle, TryAgain
 from app.delivery.partition_record import Verdict
 from app.delivery.permit import Permit
-from app.delivery.pipeline import Pipeline, Role
+from app.delivery.pipeline_identity import PipelineIdentity, Role
 from app.delivery.record import SourceRecord
 from app.delivery.settled_digest import Fingerprint
 from app.delivery.value_class import value_class
@@ -166,7 +166,7 @@ class Topics(Protocol):
             TopicsUnknown: no answer.
         """
 
-    def recorded(self) -> Collection[Pipeline | None]:
+    def recorded(self) -> Collection[PipelineIdentity | None]:
         """What the newest record of every partition of the group is about, as far as the follower has read."""
 
 
@@ -181,7 +181,7 @@ class NoTopics:
         """None."""
         return {}
 
-    def recorded(self) -> Collection[Pipeline | None]:
+    def recorded(self) -> Collection[PipelineIdentity | None]:
         """Nothing."""
         return ()
 

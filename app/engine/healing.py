@@ -108,7 +108,7 @@ class Healing:
         for offset in offsets:
             partition.wanted.add(offset)
         if offsets:
-            self._rewind((self._context.kafka.topic, partition.number), min(offsets))
+            self._rewind((self._context.pipeline.topic, partition.number), min(offsets))
 
     def _is_lost(self, suspect: Suspect, partition: Partition, read_to_end: Callable[[TopicPartition], bool]) -> bool:
         """Whether the main topic was read often enough from a parked event's offset on, and it is not there.
@@ -128,8 +128,8 @@ class Healing:
         return rewinds
 
     def _suspects(self, partition: Partition, read_to_end: Callable[[TopicPartition], bool]) -> Iterator[Suspect]:
-        ledger, kafka = self._context.ledger, self._context.kafka
-        main, retry = (kafka.topic, partition.number), (kafka.retry_topic, partition.number)
+        ledger, pipeline = self._context.ledger, self._context.pipeline
+        main, retry = (pipeline.topic, partition.number), (pipeline.retry_topic, partition.number)
         for tp, held in ((main, partition.main_offsets()), (retry, partition.retry_offsets())):
             yield from (Suspect(tp, offset, NOT_WORKED_ON) for offset in ledger.claimed(tp) - held)
             # The agent of the main topic waits while there is no room; that of the retry topic never waits.

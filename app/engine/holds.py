@@ -58,7 +58,7 @@ def holds(
         reason = topics.get(topic)
         if reason is None and partition is not None:
             reason = _of_partition(context, tp, partition)
-        if partition is not None and partition.catching_up and topic == context.kafka.topic and reason != NOT_TAKEN:
+        if partition is not None and partition.catching_up and topic == context.pipeline.topic and reason != NOT_TAKEN:
             continue  # its parked events wait for what comes, which the last owner had taken already
         if reason is not None:
             found[tp] = reason
@@ -66,25 +66,25 @@ def holds(
 
 
 def _topics(context: EngineContext, topics: set[str]) -> dict[str, str]:
-    kafka, room = context.kafka, context.room
+    pipeline, room = context.pipeline, context.room
     held = {topic: NOT_TAKEN for topic in topics if context.ledger.unclaimed(topic) > FETCH_AHEAD}
     if room.full_of_parked:
-        held.setdefault(kafka.topic, ALL_PARKED)
+        held.setdefault(pipeline.topic, ALL_PARKED)
     elif room.taken >= WAITING_TO_PROBE and context.all_down:  # enough events wait to find out when a target is up
-        held.setdefault(kafka.topic, ALL_DOWN)
+        held.setdefault(pipeline.topic, ALL_DOWN)
     return held
 
 
 def _of_partition(context: EngineContext, tp: TopicPartition, partition: Partition) -> str | None:
-    ledger, kafka = context.ledger, context.kafka
+    ledger, pipeline = context.ledger, context.pipeline
     topic, number = tp
-    copies = ledger.open_bytes((kafka.retry_topic, number))
-    if topic == kafka.retry_topic:
+    copies = ledger.open_bytes((pipeline.retry_topic, number))
+    if topic == pipeline.retry_topic:
         many = partition.copies >= context.sync.max_parked
         if (many or copies >= COPIES_BYTES) and partition.can_go_on():
             return ENOUGH_COPIES if many else FULL_COPIES
         return None
-    if topic != kafka.topic:
+    if topic != pipeline.topic:
         return None
     if ledger.span(tp) >= SPAN:
         return FULL_SPAN

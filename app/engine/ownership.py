@@ -24,7 +24,7 @@ import structlog
 
 from app.delivery.closed_days import document_keys
 from app.delivery.partition_record import PartitionState, partition_key
-from app.delivery.pipeline import NEW_GROUP
+from app.delivery.pipeline_identity import NEW_GROUP
 from app.delivery.record import TopicPartition
 from app.delivery.settled_digest import Fingerprint
 from app.engine.claims import Claims, Compared, Position
@@ -78,7 +78,7 @@ class Ownership:
         self.session = object()
         self.comparison_due = asyncio.Event()  # records may stand in another log
         self._table = table
-        self.records = StateRecords(table, context.kafka.state_topic)
+        self.records = StateRecords(table, context.pipeline.state_topic)
         self._drain_seconds = drain_seconds
         self._draining = asyncio.Lock()
         self._taken_over: int | None = None
@@ -87,8 +87,8 @@ class Ownership:
         self.healing = Healing(context, stall_seconds)
         self._claims = Claims(context)
         self._untrue_resets = Reminder()
-        kafka = context.kafka
-        self._sources = (kafka.topic, kafka.retry_topic)
+        pipeline = context.pipeline
+        self._sources = (pipeline.topic, pipeline.retry_topic)
 
     @property
     def ready(self) -> bool:
@@ -143,7 +143,7 @@ class Ownership:
         """
         if self._catching_up:
             for partition in self._catching_up:
-                partition.look_back(fetched_upto((self.context.kafka.topic, partition.number)))
+                partition.look_back(fetched_upto((self.context.pipeline.topic, partition.number)))
             self._catching_up = [partition for partition in self._catching_up if partition.catching_up]
 
     def look(self, read_to_end: Callable[[TopicPartition], bool]) -> None:
@@ -153,7 +153,7 @@ class Ownership:
             read_to_end: whether everything that stands in a topic partition has been fetched.
         """
         if self.gate:
-            self.healing.look(self.partitions, read_to_end, self.context.kafka.alerts_topic)
+            self.healing.look(self.partitions, read_to_end, self.context.pipeline.alerts_topic)
             self._tell_holds()
 
     def _tell_holds(self) -> None:
@@ -199,7 +199,7 @@ class Ownership:
         context, session = self.context, self.session
         self._taken_over_in = session
         owned = frozenset((tp[0], tp[1]) for tp in owned)
-        names = (*self._sources, context.kafka.state_topic)
+        names = (*self._sources, context.pipeline.state_topic)
         main, retry, kept = (frozenset(p for topic, p in owned if topic == name) for name in names)
         if not main == retry == kept:
             await self._no_other_topic()
@@ -213,7 +213,7 @@ class Ownership:
             raise EngineStopped(
                 f"partitions of {', '.join(names)} came to different workers; "
                 "these topics need the same number of partitions: run `profile-sync topics check`. Or another worker "
-                f"of group {context.kafka.group} has another KAFKA_TOPIC: then use another KAFKA_GROUP for it"
+                f"of group {context.pipeline.group} has another KAFKA_TOPIC: then use another KAFKA_GROUP for it"
             )
         since = context.lease.now()
         while not context.lease.renewed_since(generation, since):
@@ -223,7 +223,7 @@ class Ownership:
         seen = await self._claims.look(is_current)
         if seen is None:
             return
-        consumers, source = context.kafka.consumers_topic, context.kafka.topic
+        consumers, source = context.pipeline.consumers_topic, context.pipeline.topic
         found = await ends([(topic, number) for number in main for topic in (consumers, source)])
         self.records.tell_others()
         fresh = [(source, number) for number in main if not self.records.of(number)[0]]
@@ -254,7 +254,7 @@ class Ownership:
         if session is self.session and is_current():
             self.partitions = partitions
             self.session = self._open_session = self._taken_over_in = object()
-            self.gate = frozenset(tp for tp in owned if tp[0] in (*self._sources, context.kafka.alerts_topic))
+            self.gate = frozenset(tp for tp in owned if tp[0] in (*self._sources, context.pipeline.alerts_topic))
             starts = {tp: offset for tp, offset in starts.items() if tp in self.gate}
             self.healing.start_at(starts)
             for tp, offset in starts.items():
@@ -274,25 +274,25 @@ class Ownership:
     ) -> Partition:
         """Write the record under its new epoch, then remove what it replaces."""
         partition = Partition(number, generation, self.context)
-        context, kafka = self.context, self.context.kafka
+        context, pipeline = self.context, self.context.pipeline
         partition.journal = Journal(
             number,
             epoch,
             state,
             producer=context.producer,
-            state_topic=kafka.state_topic,
-            consumers_topic=kafka.consumers_topic,
+            state_topic=pipeline.state_topic,
+            consumers_topic=pipeline.consumers_topic,
             consumers=ConsumerRecords(number, epoch, context.states),
             after_settling=context.flow.after_settling,
-            decided_upto=lambda done: context.ledger.settled_upto((kafka.topic, number), done),
-            retry_from=lambda: context.ledger.committable((kafka.retry_topic, number)),
+            decided_upto=lambda done: context.ledger.settled_upto((pipeline.topic, number), done),
+            retry_from=lambda: context.ledger.committable((pipeline.retry_topic, number)),
             table=self._table,
             closing=Closing(context.kpi_keep_days, context.archive_seconds, context.today),
             turn=Turn(context.turns),
             spawn=partition.spawn,
         )
         await partition.journal.claim()
-        await context.producer.write([Write(kafka.state_topic, number, key, None) for key in outdated])
+        await context.producer.write([Write(pipeline.state_topic, number, key, None) for key in outdated])
         for key in outdated:
             self._table.pop(key, None)
         return partition
@@ -348,7 +348,7 @@ class Ownership:
         """
         number, session = tp[1], self.session
         partition = self.partitions.get(number)
-        if partition is None or tp[0] != self.context.kafka.topic:
+        if partition is None or tp[0] != self.context.pipeline.topic:
             return True
         if first >= position:
             self._claims.cut_off(number, partition.journal.state, position, first)
@@ -399,7 +399,7 @@ class Ownership:
         lost = f"its log ended before offset {position}" if first < position else f"offsets {position}-{first - 1}"
         told = {"topic": topic, "partition": number, "lost": lost, "going_on_at": first}
         partition = self.partitions.get(number)
-        if topic != self.context.kafka.retry_topic or partition is None:
+        if topic != self.context.pipeline.retry_topic or partition is None:
             log.error("the alerts topic lost records: alerts that were not read have no incident", **told)
             return
         gone = partition.copies_gone()

@@ -137,7 +137,7 @@ class Partition(PartitionTasks):
         """Nothing comes any more for which parked events wait, though the last of them was not seen: reading began
         behind it, or it was deleted. ``fetched_upto``: the next offset of the main topic to fetch; the ledger knows
         all before it."""
-        waits = self._context.ledger.waiting((self._context.kafka.topic, self.number)) is not None
+        waits = self._context.ledger.waiting((self._context.pipeline.topic, self.number)) is not None
         if self.catching_up and fetched_upto > self._see_first and not waits:
             self.saw(self._see_first)
 
@@ -309,7 +309,7 @@ class Partition(PartitionTasks):
         self.spawn(self._forward(work, entry, failure.message if failure else ""))
 
     async def _forward(self, work: Work, entry: Forwarded, message: str) -> None:
-        record, kafka = work.record, self._context.kafka
+        record, pipeline = work.record, self._context.pipeline
         failing = Failing(
             work.event_id,
             entry.attempts,
@@ -320,12 +320,12 @@ class Partition(PartitionTasks):
             message,
         )
         headers = retry_headers(record, failing, self._mark)
-        copy = Write(kafka.retry_topic, self.number, record.key, record.value, headers)
+        copy = Write(pipeline.retry_topic, self.number, record.key, record.value, headers)
         try:
             await self._context.producer.write_one(copy)
         except TooLarge:
             await self._until_nothing_is_late(max(0, entry.due_ms - now_ms()) / 1000)
-            await self._refuse(work, f"the event does not fit into {kafka.retry_topic}: run `topics check`")
+            await self._refuse(work, f"the event does not fit into {pipeline.retry_topic}: run `topics check`")
             self._copies.pop(record.offset, None)  # read back from the main topic meanwhile
             self._unpark(work.consumer, record.offset)
         else:
@@ -356,7 +356,7 @@ class Partition(PartitionTasks):
         Raises:
             NotOurCopy: it is the copy of another event, or none.
         """
-        source = source_of(copy, self._context.kafka.topic, self._mark)
+        source = source_of(copy, self._context.pipeline.topic, self._mark)
         return self.read_back(source, NOWHERE if gone else copy.offset)
 
     def copies_gone(self) -> set[int]:
@@ -389,7 +389,7 @@ class Partition(PartitionTasks):
         if entry is None or offset in self._copies:
             return
         key = entry.consumer.encode(errors="replace")
-        source = SourceRecord(self._context.kafka.topic, self.number, offset, now_ms(), key, None)
+        source = SourceRecord(self._context.pipeline.topic, self.number, offset, now_ms(), key, None)
         self._copies[offset] = _Copy(source, None, lost=True)
         if parked := self._parked.get(entry.consumer):
             parked.wake.set()
@@ -410,7 +410,7 @@ class Partition(PartitionTasks):
             if await (self._run_lost if copy.lost else self._run_copy)(offset, entry, source):
                 copy = self._copies.pop(offset)  # where it stands may have changed meanwhile
                 if copy.retry_offset is not None:
-                    self._context.ledger.close((self._context.kafka.retry_topic, self.number), copy.retry_offset)
+                    self._context.ledger.close((self._context.pipeline.retry_topic, self.number), copy.retry_offset)
                 self._unpark(consumer, offset)
         if not parked.offsets:
             del self._parked[consumer]
@@ -465,7 +465,7 @@ class Partition(PartitionTasks):
         if copy.retry_offset is None:
             self.lose(offset)
         else:
-            self._context.ledger.close((self._context.kafka.retry_topic, self.number), copy.retry_offset)
+            self._context.ledger.close((self._context.pipeline.retry_topic, self.number), copy.retry_offset)
         return False
 
     async def _run_lost(self, offset: int, entry: Forwarded, source: SourceRecord) -> bool:
@@ -603,11 +603,11 @@ class Partition(PartitionTasks):
     async def _bury(self, record: SourceRecord, verdict: Verdict, *, omit_value: bool = False) -> None:
         """Send the dead letter and the alert of a durable verdict, then settle. Repeated as a whole after a crash."""
         context = self._context
-        dlq, group = context.kafka.dlq_topic, context.kafka.group
+        dlq, group = context.pipeline.dlq_topic, context.pipeline.group
         await send_dead_letter(context.producer, record, verdict, dlq, group, omit_value=omit_value)
         if verdict.alert:
             key, value = context.flow.alert(record, verdict)
-            await context.producer.write_one(Write(context.kafka.alerts_topic, None, key, value))
+            await context.producer.write_one(Write(context.pipeline.alerts_topic, None, key, value))
         await self._finish(record, verdict.settlement, dead_letter=True)
         size = self._given_up.pop(record.offset, 0)  # an invalid event has no durable verdict
         self._given_up_bytes -= size
@@ -619,7 +619,7 @@ class Partition(PartitionTasks):
         self._context.observer.settled(settlement, record)
 
     def _close_main(self, offset: int) -> None:
-        self._context.ledger.close((self._context.kafka.topic, self.number), offset)
+        self._context.ledger.close((self._context.pipeline.topic, self.number), offset)
         self._context.room.leave()
 
     def stop_taking(self) -> list[asyncio.Task[None]]:

@@ -92,14 +92,14 @@ class Stream:
         data_dir: Path,
         checks: Sequence[Callable[[], None]] = (),
     ) -> None:
-        kafka = context.kafka
+        kafka, pipeline = context.kafka, context.pipeline
         self._context = context
         self._on_alert = on_alert
         self._watching: list[asyncio.Task[None]] = []
         self._inboxes: dict[str, asyncio.Queue[Arrival]] = {}
         self._strangers = Strangers()
         self.app = app = faust.App(
-            kafka.group,
+            pipeline.group,
             **connection,
             # Faust would put what it finds in the environment (WEB_PORT, PROCESSING_GUARANTEE) above what is said here.
             env={},
@@ -145,9 +145,9 @@ class Stream:
         self._claim_after_recovery()
         self._note_where_records_stood(table)
         for topic, handler in (
-            (kafka.topic, self._main),
-            (kafka.retry_topic, self._retry),
-            (kafka.alerts_topic, self._alerts),
+            (pipeline.topic, self._main),
+            (pipeline.retry_topic, self._retry),
+            (pipeline.alerts_topic, self._alerts),
         ):
             app.agent(app.topic(topic, allow_empty=True, **raw), name=f"app.engine.{topic}")(self._guarded(handler))
 
@@ -245,7 +245,7 @@ class Stream:
         """Records of the main topic without an outcome, per owned partition: up to the end that the broker names, not
         that of the last fetch. What nobody will receive (aborted transactions, their markers) stops counting when it
         is passed over."""
-        consumer, topic, lag = self.app._consumer, self._context.kafka.topic, {}
+        consumer, topic, lag = self.app._consumer, self._context.pipeline.topic, {}
         for number in list(self.ownership.partitions) if consumer is not None else ():
             end = consumer.ends.get(TP(topic, number))
             done = self._context.ledger.settled_upto((topic, number))
@@ -286,7 +286,7 @@ class Stream:
             return  # thrown into the queue by Faust when the agent is to end
 
     async def _main(self, stream: Any) -> None:
-        context, ownership, topic = self._context, self.ownership, self._context.kafka.topic
+        context, ownership, topic = self._context, self.ownership, self._context.pipeline.topic
         async for record, generation, _ in self._arrivals(topic, stream):
             number, offset = record.partition, record.offset
             partition = ownership.current(number, generation)
@@ -311,7 +311,7 @@ class Stream:
             partition.saw(offset)
 
     async def _retry(self, stream: Any) -> None:
-        context, ownership, topic = self._context, self.ownership, self._context.kafka.retry_topic
+        context, ownership, topic = self._context, self.ownership, self._context.pipeline.retry_topic
         async for record, generation, log_number in self._arrivals(topic, stream):
             number, offset = record.partition, record.offset
             partition = ownership.current(number, generation)
@@ -332,7 +332,7 @@ class Stream:
                 context.ledger.close((topic, number), offset)
 
     async def _alerts(self, stream: Any) -> None:
-        context, ownership, topic = self._context, self.ownership, self._context.kafka.alerts_topic
+        context, ownership, topic = self._context, self.ownership, self._context.pipeline.alerts_topic
         ledger = context.ledger
         async for record, _, log_number in self._arrivals(topic, stream):
             number, offset = record.partition, record.offset

@@ -106,7 +106,7 @@ class Watch:
         for tp in gate:
             end = consumer.end(TP(*tp))
             held = general or self._context.unreadable.why(tp) or holds.get(tp)
-            if held == NOT_TAKEN and tp[0] != self._context.kafka.alerts_topic and self._context.room.is_free:
+            if held == NOT_TAKEN and tp[0] != self._context.pipeline.alerts_topic and self._context.room.is_free:
                 held = None  # then whoever should take them is stuck
             position = consumer.fetched_upto(TP(*tp))
             seen[tp] = Seen(position, end and end.stable, end and end.log, held)

@@ -8,7 +8,7 @@ from confluent_kafka import KafkaError, Producer, TopicPartition
 from confluent_kafka.admin import OffsetSpec
 
 from app.delivery.partition_record import partition_key
-from app.delivery.pipeline import Pipeline, compare
+from app.delivery.pipeline_identity import PipelineIdentity, compare
 from app.flows.identity import running_pipeline
 from app.flows.settled_digests import differing
 from app.kafka.admin import TIMEOUT_SECONDS, Admin, KafkaAccessError
@@ -53,8 +53,8 @@ class PartitionView:
 class Adoption:
     """What is to be adopted. ``recorded``: what the state is about now; None: it does not say."""
 
-    recorded: Pipeline | None
-    running: Pipeline
+    recorded: PipelineIdentity | None
+    running: PipelineIdentity
     partitions: tuple[PartitionView, ...]
     needed: bool
     records: PartitionRecords
@@ -75,7 +75,7 @@ def look(settings: KafkaSettings, flow: str) -> Adoption:
     if not records:
         raise AdoptionRefused(f"There is no state of group {settings.group}: nothing to adopt, a worker may start.")
     running = running_pipeline(admin, settings, flow)
-    recorded = [state.pipeline for _, state in records.values()]
+    recorded = [state.identity for _, state in records.values()]
     if flows := {one.flow for one in recorded if one is not None and one.flow != flow}:
         raise AdoptionRefused(
             f"The state of group {settings.group} belongs to the pipeline {', '.join(sorted(flows))}."
@@ -123,7 +123,7 @@ def adopt(settings: KafkaSettings, adoption: Adoption) -> None:
         )
 
     for number, (epoch, state) in adoption.records.items():
-        state.pipeline = adoption.running
+        state.identity = adoption.running
         # The copies of parked events stand in a topic whose offsets may be others too: it is read from its beginning.
         state.retry_from = 0
         # Noted again with the next event.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from confluent_kafka import TopicPartition
 from confluent_kafka.admin import OffsetSpec
 
-from app.delivery.pipeline import NEW_GROUP, Pipeline, Role, compare, other_record, refusal, topic_gone
+from app.delivery.pipeline_identity import NEW_GROUP, PipelineIdentity, Role, compare, other_record, refusal, topic_gone
 from app.flows.pipeline_topics import topics_by_role
 from app.flows.settled_digests import differing
 from app.kafka.admin import TIMEOUT_SECONDS, Admin
@@ -21,12 +21,12 @@ STATE = "state"
 GONE = "about a topic that is gone"
 
 
-def running_pipeline(admin: Admin, settings: KafkaSettings, flow: str) -> Pipeline:
+def running_pipeline(admin: Admin, settings: KafkaSettings, flow: str) -> PipelineIdentity:
     """The pipeline as the broker and the settings have it."""
     roles = topics_by_role(settings)
     found = admin.topics(list(roles.values()))
     ids = {role: topic_id(found[name]) for role, name in roles.items() if name in found}
-    return Pipeline(flow, settings.topic, {role: known for role, known in ids.items() if known})
+    return PipelineIdentity(flow, settings.topic, {role: known for role, known in ids.items() if known})
 
 
 def identity_problems(settings: KafkaSettings, flow: str) -> list[Problem]:
@@ -82,15 +82,15 @@ def _about_another(settings: KafkaSettings, flow: str, admin: Admin, records: Pa
     running = running_pipeline(admin, settings, flow)
     problems: dict[object, Problem] = {}
     for _, state in records.values():
-        difference = compare(state.pipeline, running).difference
-        if difference is not None and state.pipeline is not None:
-            text = refusal(difference, state.pipeline, running, settings.group)
-            found = state.pipeline.ids.get(Role.SOURCE, "") if state.pipeline.topic == settings.topic else ""
+        difference = compare(state.identity, running).difference
+        if difference is not None and state.identity is not None:
+            text = refusal(difference, state.identity, running, settings.group)
+            found = state.identity.ids.get(Role.SOURCE, "") if state.identity.topic == settings.topic else ""
             wanted = running.ids.get(Role.SOURCE, "")
             problems[difference] = Problem(
                 settings.topic,
                 STATE,
-                f"about {state.pipeline.flow}, {state.pipeline.topic} {found}".rstrip(),
+                f"about {state.identity.flow}, {state.identity.topic} {found}".rstrip(),
                 f"about {flow}, {settings.topic} {wanted}".rstrip(),
                 text,
             )

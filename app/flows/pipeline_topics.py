@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterable, Mapping
 from confluent_kafka import TopicPartition
 from confluent_kafka.admin import OffsetSpec
 
-from app.delivery.pipeline import Pipeline, Role
+from app.delivery.pipeline_identity import PipelineIdentity, Role
 from app.engine.flow import Fingerprints, Seen, TopicsUnknown
 from app.flows.settled_digests import read_fingerprints
 from app.kafka.admin import Admin, KafkaAccessError
@@ -77,10 +77,10 @@ class PipelineTopics:
         except KafkaAccessError as error:
             raise TopicsUnknown(str(error)) from error
 
-    def recorded(self) -> Collection[Pipeline | None]:
+    def recorded(self) -> Collection[PipelineIdentity | None]:
         """What the newest record of every partition is about, as far as the follower has read."""
         try:
-            return [state.pipeline for state in self._read_models.partitions().values()]
+            return [state.identity for state in self._read_models.partitions().values()]
         except ReadModelUnavailable:
             return ()
 

@@ -18,7 +18,8 @@ from aiokafka.errors import KafkaError
 from app import __version__
 from app.delivery.counts import Settlement
 from app.delivery.dry_run import refusal_of_group
-from app.delivery.pipeline import Difference, Pipeline, compare
+from app.delivery.pipeline import Pipeline
+from app.delivery.pipeline_identity import Difference, PipelineIdentity, compare
 from app.delivery.record import SourceRecord
 from app.engine.backpressure import Room
 from app.engine.context import EngineContext, EngineStopped
@@ -210,6 +211,7 @@ class Worker:
         )
         lease_seconds = kafka.session_timeout_seconds - self._recipe.call_seconds - LEASE_SLACK_SECONDS
         context = EngineContext(
+            pipeline=Pipeline(self._recipe.name, kafka.topic, kafka.group),
             kafka=kafka,
             sync=sync,
             flow=self._recipe.flow,
@@ -219,7 +221,6 @@ class Worker:
             states=ReadModelStates(kafka, self._read_models),
             observer=self,
             topics=PipelineTopics(kafka, self._read_models),
-            flow_name=self._recipe.name,
             breakers=accounts.breakers,
             slots=asyncio.Semaphore(sync.concurrency + sync.concurrency // READY_PER_SLOT),
             room=Room(TAKEN_PER_SLOT * sync.concurrency, sync.max_parked),
@@ -303,9 +304,9 @@ class Worker:
         except (ReadModelUnavailable, TopicsUnknown):
             return
         kafka = self._settings.kafka
-        running = Pipeline(self._recipe.name, kafka.topic, seen.ids)
+        running = PipelineIdentity(self._recipe.name, kafka.topic, seen.ids)
         if why := refusal_of_group(records.values(), running, dry_run=self._settings.sync.dry_run, group=kafka.group):
-            found = {compare(state.pipeline, running).difference for state in records.values()}
+            found = {compare(state.identity, running).difference for state in records.values()}
             raise WorkerFailed(why, configuration=not found & {Difference.MADE_ANEW, Difference.CONSUMERS_LOST})
 
     async def _until_kafka_is_there(self) -> bool:

@@ -6,14 +6,14 @@ from dataclasses import replace
 
 import pytest
 
-from app.delivery.pipeline import Difference, Pipeline, Role, refusal
+from app.delivery.pipeline_identity import Difference, PipelineIdentity, Role, refusal
 from tests.chaos.made_up import CATALOG, evidence
 from tests.chaos.topic_anew import concerning, refusal_problem
 from tests.chaos.verdict import judge, together
 from tests.support.simulator_probe import Call
 
 TOPIC = "profiles-1"
-BEFORE, NOW = (Pipeline("consumers", TOPIC, {Role.SOURCE: one}) for one in ("a", "b"))
+BEFORE, NOW = (PipelineIdentity("consumers", TOPIC, {Role.SOURCE: one}) for one in ("a", "b"))
 WHY = refusal(Difference.MADE_ANEW, BEFORE, NOW, "sync-1")
 SAID = f'{{"event": "cannot go on", "reason": "{WHY}", "level": "error"}}'
 LOG = f'{{"event": "{WHY}", "level": "error"}}'

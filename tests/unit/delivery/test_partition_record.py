@@ -27,7 +27,7 @@ from app.delivery.partition_record import (
     partition_key,
     verdict_bytes,
 )
-from app.delivery.pipeline import Pipeline, Role
+from app.delivery.pipeline_identity import PipelineIdentity, Role
 from app.delivery.record import LATEST_MS
 from app.delivery.settled_digest import Fingerprint
 from app.delivery.state_fields import LARGEST
@@ -74,8 +74,8 @@ partitions = st.builds(
     st.dictionaries(_offsets, failing | waiting, max_size=5),
     st.dictionaries(_offsets, verdicts, max_size=3),
     counts(),
-    pipeline=st.none()
-    | st.builds(Pipeline, _codes, _codes, st.dictionaries(st.sampled_from(Role), _codes, max_size=4)),
+    identity=st.none()
+    | st.builds(PipelineIdentity, _codes, _codes, st.dictionaries(st.sampled_from(Role), _codes, max_size=4)),
     retry_from=st.none() | _offsets,
 )
 recents = st.builds(RecentEvent, _ids, _codes, _codes, st.none() | _codes, st.integers(1, 9), _times)
@@ -246,7 +246,7 @@ def test_a_record_of_a_version_that_named_no_pipeline_is_read() -> None:
     for name in ("pipeline", "retryFrom", "archive", "fingerprint", "pinned"):
         del document[name]
     state = PartitionState.decode(orjson.dumps(document))
-    assert (state.upto, state.pipeline, state.retry_from, state.fingerprint) == (4, None, None, None)
+    assert (state.upto, state.identity, state.retry_from, state.fingerprint) == (4, None, None, None)
     assert state.pinned == ()
 
 
@@ -265,9 +265,11 @@ def test_the_fingerprints_of_records_are_kept_and_checked() -> None:
 
 
 def test_a_role_of_a_newer_version_is_left_out() -> None:
-    document = orjson.loads(PartitionState(pipeline=Pipeline("consumers", "t", {Role.SOURCE: "a"})).encode())
+    document = orjson.loads(PartitionState(identity=PipelineIdentity("consumers", "t", {Role.SOURCE: "a"})).encode())
     document["pipeline"]["ids"]["golden"] = "b"
-    assert PartitionState.decode(orjson.dumps(document)).pipeline == Pipeline("consumers", "t", {Role.SOURCE: "a"})
+    assert PartitionState.decode(orjson.dumps(document)).identity == PipelineIdentity(
+        "consumers", "t", {Role.SOURCE: "a"}
+    )
 
 
 def test_waiting_events_cost_little() -> None:

@@ -1,59 +1,23 @@
-"""Which records are about the pipeline that runs, and what is said about those that are not."""
+"""The topics of a pipeline are named after its group."""
 
 from __future__ import annotations
 
-import pytest
-
-from app.delivery.pipeline import Difference, Pipeline, Role, compare, refusal
-
-RUNNING = Pipeline("consumers", "profiles", {Role.SOURCE: "s1", Role.RETRY: "r1", Role.CONSUMERS: "c1"})
+from app.delivery.pipeline import Pipeline
 
 
-def changed(**ids: str) -> Pipeline:
-    return Pipeline("consumers", "profiles", {**RUNNING.ids, **{Role(role): given for role, given in ids.items()}})
+def test_two_groups_share_nothing_but_the_source_topic() -> None:
+    real, dry_run = Pipeline("consumers", "profiles", "sync"), Pipeline("consumers", "profiles", "sync-dry-run")
+    assert real.topic == dry_run.topic
+    assert not {*real.own_topics} & {*dry_run.own_topics}
+    assert real.topic not in real.own_topics
 
 
-def test_the_same_topics_are_the_same() -> None:
-    comparison = compare(RUNNING, RUNNING)
-    assert (comparison.difference, comparison.adopted, comparison.anew) == (None, False, frozenset())
-    assert comparison.pipeline == RUNNING
-
-
-@pytest.mark.parametrize(
-    ("recorded", "difference"),
-    [
-        (Pipeline("customers", "profiles", RUNNING.ids), Difference.FLOW),
-        (Pipeline("consumers", "others", RUNNING.ids), Difference.TOPIC),
-        (Pipeline("consumers", "others"), Difference.TOPIC),
-        (changed(source="s0"), Difference.MADE_ANEW),
-        (changed(consumers="c0"), Difference.CONSUMERS_LOST),
-    ],
-)
-def test_what_is_another_one_is_refused_with_what_to_do(recorded: Pipeline, difference: Difference) -> None:
-    comparison = compare(recorded, RUNNING)
-    assert comparison.difference is difference
-    text = refusal(difference, recorded, RUNNING, "group")
-    assert "KAFKA_GROUP" in text
-    assert "\n" not in text
-
-
-def test_a_retry_topic_that_was_made_anew_is_no_reason_to_stop() -> None:
-    comparison = compare(changed(retry="r0"), RUNNING)
-    assert comparison.difference is None
-    assert comparison.anew == {Role.RETRY}
-    assert comparison.pipeline == RUNNING
-
-
-def test_a_record_that_names_no_pipeline_is_adopted() -> None:
-    comparison = compare(None, RUNNING)
-    assert (comparison.difference, comparison.adopted, comparison.pipeline) == (None, True, RUNNING)
-
-
-def test_an_id_that_is_not_known_fits_any_and_is_not_forgotten() -> None:
-    without = Pipeline("consumers", "profiles")
-    learnt, kept = compare(without, RUNNING), compare(RUNNING, without)
-    assert learnt.difference is kept.difference is None
-    assert learnt.adopted
-    assert kept.adopted
-    assert learnt.pipeline == kept.pipeline == RUNNING
-    assert compare(kept.pipeline, changed(source="s2")).difference is Difference.MADE_ANEW
+def test_topics_are_called_as_the_manual_says() -> None:
+    assert Pipeline("consumers", "profiles", "sync").own_topics == (
+        "sync.retry",
+        "sync.dlq",
+        "sync.alerts",
+        "sync.status",
+        "sync-partitions-changelog",
+        "sync-consumers-changelog",
+    )

@@ -11,17 +11,17 @@ import pytest
 from structlog.testing import capture_logs
 
 from app.delivery.partition_record import Forwarded, PartitionState, partition_key
-from app.delivery.pipeline import Pipeline, Role
+from app.delivery.pipeline_identity import PipelineIdentity, Role
 from app.delivery.settled_digest import Fingerprint
 from app.engine import claims
 from app.engine.context import EngineStopped
 from app.engine.flow import Fingerprints, Seen, TopicsUnknown
 from app.engine.ownership import Ownership
 from tests.unit.engine.test_ownership import ASSIGNED, MAIN, RETRY, ends_at
-from tests.unit.engine.world import KAFKA, Event, World
+from tests.unit.engine.world import PIPELINE, Event, World
 
 IDS = {Role.SOURCE: "s", Role.RETRY: "r", Role.ALERTS: "a", Role.CONSUMERS: "c"}
-OURS = Pipeline("consumers", KAFKA.topic, IDS)
+OURS = PipelineIdentity("consumers", PIPELINE.topic, IDS)
 
 
 async def _at_once() -> None:
@@ -37,7 +37,7 @@ class Brokers:
     begin: int = 0
     end: int = 100
     away: int = 0
-    others: Collection[Pipeline | None] = ()
+    others: Collection[PipelineIdentity | None] = ()
     records: Collection[Fingerprint] = ()
     unreadable: Collection[int] = ()
     reading: Callable[[], Awaitable[None]] = _at_once
@@ -58,7 +58,7 @@ class Brokers:
         records = {one.offset: one for one in self.records}
         return {0: {offset: records.get(offset) for offset in wanted[0] if offset not in self.unreadable}}
 
-    def recorded(self) -> Collection[Pipeline | None]:
+    def recorded(self) -> Collection[PipelineIdentity | None]:
         return self.others
 
 
@@ -77,7 +77,7 @@ class Case:
         return ownership
 
     def written(self) -> PartitionState:
-        return PartitionState.decode(self.world.producer.of(KAFKA.state_topic)[0].value or b"")
+        return PartitionState.decode(self.world.producer.of(PIPELINE.state_topic)[0].value or b"")
 
 
 @pytest.fixture
@@ -105,14 +105,14 @@ async def test_topics_that_cannot_be_looked_at_are_one_line_and_not_one_for_each
 
 async def test_a_new_group_writes_whose_record_it_is_and_where_it_began(case: Case) -> None:
     ownership = await case.take_over(None, group=40)
-    assert case.written() == PartitionState(upto=39, pipeline=OURS, dry_run=False, mark=case.written().mark)
+    assert case.written() == PartitionState(upto=39, identity=OURS, dry_run=False, mark=case.written().mark)
     assert case.written().mark, "its copies are told from those of other groups"
     assert ownership.healing.rewinds() == {}
 
 
 async def test_a_record_without_a_pipeline_is_adopted(case: Case) -> None:
     await case.take_over(PartitionState(upto=9))
-    assert case.written() == PartitionState(upto=9, pipeline=OURS, dry_run=False, mark=case.written().mark)
+    assert case.written() == PartitionState(upto=9, identity=OURS, dry_run=False, mark=case.written().mark)
 
 
 async def test_a_record_of_an_earlier_version_that_decided_nothing_keeps_the_groups_place(case: Case) -> None:
@@ -121,28 +121,31 @@ async def test_a_record_of_an_earlier_version_that_decided_nothing_keeps_the_gro
 
 
 @pytest.mark.parametrize(
-    "recorded", [Pipeline("consumers", "another"), Pipeline("consumers", KAFKA.topic, {Role.SOURCE: "x"})]
+    "recorded",
+    [PipelineIdentity("consumers", "another"), PipelineIdentity("consumers", PIPELINE.topic, {Role.SOURCE: "x"})],
 )
-async def test_a_record_of_another_topic_is_refused_and_nothing_is_written(case: Case, recorded: Pipeline) -> None:
+async def test_a_record_of_another_topic_is_refused_and_nothing_is_written(
+    case: Case, recorded: PipelineIdentity
+) -> None:
     with pytest.raises(EngineStopped, match="KAFKA_GROUP"):
-        await case.take_over(PartitionState(upto=9, pipeline=recorded))
+        await case.take_over(PartitionState(upto=9, identity=recorded))
     assert case.world.producer.written == []
 
 
 async def test_brokers_that_do_not_answer_are_asked_again(case: Case) -> None:
     case.brokers.away = 3
-    assert (await case.take_over(PartitionState(upto=9, pipeline=OURS))).ready
+    assert (await case.take_over(PartitionState(upto=9, identity=OURS))).ready
 
 
 @pytest.mark.parametrize("group", [0, 50])
 async def test_the_record_decides_where_to_go_on(case: Case, group: int) -> None:
-    ownership = await case.take_over(PartitionState(upto=9, done={12}, pipeline=OURS), group=group)
+    ownership = await case.take_over(PartitionState(upto=9, done={12}, identity=OURS), group=group)
     assert ownership.healing.rewinds() == {MAIN: 10}
     assert case.world.ledger.committable(MAIN) == 10
 
 
 async def test_copies_of_parked_events_are_read_from_where_the_first_may_stand(case: Case) -> None:
-    state = PartitionState(upto=9, forwarded={3: Forwarded("c")}, pipeline=OURS, retry_from=5)
+    state = PartitionState(upto=9, forwarded={3: Forwarded("c")}, identity=OURS, retry_from=5)
     ownership = await case.take_over(state, copies=30)
     assert ownership.healing.rewinds() == {MAIN: 10, RETRY: 5}
     ownership = await case.take_over(state, copies=4)
@@ -151,7 +154,7 @@ async def test_copies_of_parked_events_are_read_from_where_the_first_may_stand(c
 
 async def test_a_retry_topic_made_anew_has_parked_events_read_from_the_main_topic(case: Case) -> None:
     case.brokers.ids[Role.RETRY] = "another"
-    state = PartitionState(upto=9, forwarded={3: Forwarded("c"), 7: Forwarded("d")}, pipeline=OURS, retry_from=5)
+    state = PartitionState(upto=9, forwarded={3: Forwarded("c"), 7: Forwarded("d")}, identity=OURS, retry_from=5)
     ownership = await case.take_over(state, copies=30)
     assert ownership.healing.rewinds() == {MAIN: 3, RETRY: 0}
     assert set(ownership.partitions[0].wanted) == {3, 7}
@@ -160,13 +163,13 @@ async def test_a_retry_topic_made_anew_has_parked_events_read_from_the_main_topi
 
 async def test_an_alerts_topic_made_anew_is_read_from_its_beginning(case: Case) -> None:
     case.brokers.ids[Role.ALERTS] = "another"
-    ownership = await case.take_over(PartitionState(upto=9, pipeline=OURS))
-    assert ownership.healing.rewinds() == {MAIN: 10, (KAFKA.alerts_topic, 0): 0}
+    ownership = await case.take_over(PartitionState(upto=9, identity=OURS))
+    assert ownership.healing.rewinds() == {MAIN: 10, (PIPELINE.alerts_topic, 0): 0}
 
 
 async def test_unread_events_that_are_gone_are_told_once(case: Case) -> None:
     case.brokers.begin = 20
-    ownership = await case.take_over(PartitionState(upto=9, done={12}, pipeline=OURS))
+    ownership = await case.take_over(PartitionState(upto=9, done={12}, identity=OURS))
     assert case.cut_off == [(0, 10, 20, 9)]
     assert case.written().upto == 19
     assert ownership.healing.rewinds() == {MAIN: 20}
@@ -178,7 +181,7 @@ async def test_unread_events_that_are_gone_are_told_once(case: Case) -> None:
 
 
 async def test_what_was_fetched_before_is_not_counted_as_gone(case: Case) -> None:
-    ownership = await case.take_over(PartitionState(upto=9, pipeline=OURS))
+    ownership = await case.take_over(PartitionState(upto=9, identity=OURS))
     case.world.ledger.fetched(MAIN, range(10, 30))
     assert await ownership.was_reset(MAIN, 15, 40)  # gone back to, for a parked event
     assert case.cut_off == [(0, 30, 40, 10)]
@@ -186,7 +189,7 @@ async def test_what_was_fetched_before_is_not_counted_as_gone(case: Case) -> Non
 
 @pytest.mark.parametrize("source", ["s", "another"])
 async def test_a_topic_that_goes_on_before_what_was_read_stops_the_worker(case: Case, source: str) -> None:
-    ownership = await case.take_over(PartitionState(upto=9, pipeline=OURS))
+    ownership = await case.take_over(PartitionState(upto=9, identity=OURS))
     case.brokers.ids[Role.SOURCE] = source
     assert not await ownership.was_reset(MAIN, 10, 0)
     [error] = case.world.bugs
@@ -196,7 +199,7 @@ async def test_a_topic_that_goes_on_before_what_was_read_stops_the_worker(case: 
 
 async def test_the_same_topic_may_seem_too_short_for_a_while_after_a_leader_died(case: Case) -> None:
     case.brokers.end = 5
-    taking = asyncio.create_task(case.take_over(PartitionState(upto=9, pipeline=OURS)))
+    taking = asyncio.create_task(case.take_over(PartitionState(upto=9, identity=OURS)))
     await asyncio.sleep(0.02)
     assert not taking.done()
     case.brokers.end = 10
@@ -209,12 +212,12 @@ async def test_the_same_topic_that_stays_too_short_has_lost_records(
     monkeypatch.setattr(claims, "END_SECONDS", 0.01)
     case.brokers.end = 5
     with pytest.raises(EngineStopped, match="ends at offset 5, but everything up to 9"):
-        await case.take_over(PartitionState(upto=9, pipeline=OURS))
+        await case.take_over(PartitionState(upto=9, identity=OURS))
 
 
 @pytest.mark.parametrize("role", Role)
 async def test_topics_that_change_while_the_worker_runs_stop_it(case: Case, role: Role) -> None:
-    ownership = await case.take_over(PartitionState(upto=9, pipeline=OURS))
+    ownership = await case.take_over(PartitionState(upto=9, identity=OURS))
     await ownership.check()
     case.brokers.ids[role] = "another"
     with pytest.raises(EngineStopped):
@@ -222,17 +225,17 @@ async def test_topics_that_change_while_the_worker_runs_stop_it(case: Case, role
 
 
 async def test_a_state_topic_made_anew_stops_the_worker(case: Case) -> None:
-    ownership = await case.take_over(PartitionState(upto=9, pipeline=OURS))
+    ownership = await case.take_over(PartitionState(upto=9, identity=OURS))
     case.brokers.state_id = "another"
-    with pytest.raises(EngineStopped, match=KAFKA.state_topic):
+    with pytest.raises(EngineStopped, match=PIPELINE.state_topic):
         await ownership.check()
 
 
 async def test_records_of_a_worker_with_another_topic_stop_the_worker(case: Case) -> None:
-    ownership = await case.take_over(PartitionState(upto=9, pipeline=OURS))
+    ownership = await case.take_over(PartitionState(upto=9, identity=OURS))
     case.brokers.others = [None, OURS]
     await ownership.check()
-    case.brokers.others = [OURS, Pipeline("consumers", "another")]
+    case.brokers.others = [OURS, PipelineIdentity("consumers", "another")]
     with pytest.raises(EngineStopped, match="Another worker of this group"):
         await ownership.check()
 
@@ -241,7 +244,7 @@ EIGHT, OTHER_EIGHT = (Fingerprint.of(8, b"C-1", value) for value in (b"one", b"o
 
 
 def settled(fingerprint: Fingerprint = EIGHT) -> PartitionState:
-    return PartitionState(upto=9, pipeline=OURS, fingerprint=fingerprint)
+    return PartitionState(upto=9, identity=OURS, fingerprint=fingerprint)
 
 
 async def test_another_record_at_a_settled_offset_is_refused_and_nothing_is_written(case: Case) -> None:
@@ -362,7 +365,7 @@ TWELVE = Fingerprint.of(12, b"C-1", b"twelve")
 
 
 def pinned(*those: Fingerprint) -> PartitionState:
-    return PartitionState(upto=12, pipeline=OURS, fingerprint=TWELVE, pinned=those)
+    return PartitionState(upto=12, identity=OURS, fingerprint=TWELVE, pinned=those)
 
 
 async def test_what_is_pinned_is_compared_at_the_claim_and_kept_until_then(case: Case) -> None:
@@ -439,13 +442,13 @@ async def test_a_decided_offset_above_upto_beyond_the_end_is_a_lost_record(
     monkeypatch.setattr(claims, "END_SECONDS", 0.01)
     case.brokers.end = 11
     with pytest.raises(EngineStopped, match="ends at offset 11, but offset 12 counts as settled"):
-        await case.take_over(PartitionState(upto=9, done={12}, pipeline=OURS))
+        await case.take_over(PartitionState(upto=9, done={12}, identity=OURS))
 
 
 async def test_another_number_of_partitions_stops_the_worker_at_the_claim_and_while_it_runs(case: Case) -> None:
-    ownership = await case.take_over(PartitionState(upto=9, pipeline=OURS))
+    ownership = await case.take_over(PartitionState(upto=9, identity=OURS))
     case.brokers.uneven = ["main: partitions is 6, must be 4."]
     with pytest.raises(EngineStopped, match="partitions is 6"):
         await ownership.check()
     with pytest.raises(EngineStopped, match="partitions is 6"):
-        await case.take_over(PartitionState(upto=9, pipeline=OURS))
+        await case.take_over(PartitionState(upto=9, identity=OURS))

@@ -8,7 +8,7 @@ from app.delivery.dry_run import refusal
 from app.delivery.partition_record import PartitionState
 from app.engine.context import EngineStopped
 from tests.unit.engine.test_partition import until
-from tests.unit.engine.world import KAFKA, Event, World
+from tests.unit.engine.world import PIPELINE, Event, World
 
 
 async def after_a_run(*, dry_run: bool, events: int = 2) -> World:
@@ -27,19 +27,19 @@ async def after_a_run(*, dry_run: bool, events: int = 2) -> World:
 @pytest.mark.parametrize("dry_run", [True, False])
 async def test_a_worker_of_the_other_kind_refuses_the_group_and_says_what_to_do(dry_run: bool) -> None:
     world = await after_a_run(dry_run=dry_run)
-    written = len(world.topics[KAFKA.state_topic])
+    written = len(world.topics[PIPELINE.state_topic])
     world.dry_run = not dry_run
     await world.start()
     with pytest.raises(EngineStopped, match=r"KAFKA_GROUP.*SYNC_DRY_RUN"):
         await world.tasks[0]
-    assert len(world.topics[KAFKA.state_topic]) == written, "nothing was claimed"
+    assert len(world.topics[PIPELINE.state_topic]) == written, "nothing was claimed"
     await world.stop()
 
 
 @pytest.mark.parametrize("dry_run", [True, False])
 async def test_a_worker_of_the_same_kind_goes_on(dry_run: bool) -> None:
     world = await after_a_run(dry_run=dry_run)
-    world.topics[KAFKA.topic].append(world.topics[KAFKA.topic][0])
+    world.topics[PIPELINE.topic].append(world.topics[PIPELINE.topic][0])
     world.events.append(world.events[0])
     await world.start()
     assert await world.run()

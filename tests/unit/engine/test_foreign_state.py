@@ -13,7 +13,7 @@ from app.engine.context import EngineStopped
 from app.engine.ownership import Ownership
 from tests.unit.engine.test_ownership import ASSIGNED, ends_at
 from tests.unit.engine.test_ownership import world as world
-from tests.unit.engine.world import KAFKA, World
+from tests.unit.engine.world import PIPELINE, World
 
 GOOD = PartitionState(upto=7).encode()
 NEVER_OURS = [
@@ -58,15 +58,18 @@ async def test_a_record_whose_key_is_none_of_ours_is_told_and_stops_nobody(world
     with capture_logs() as logged:
         await take_over(ownership)
     assert ownership.ready
-    assert [write.key for write in world.producer.of(KAFKA.state_topic)] == [partition_key(0, 4), partition_key(0, 3)]
+    assert [write.key for write in world.producer.of(PIPELINE.state_topic)] == [
+        partition_key(0, 4),
+        partition_key(0, 3),
+    ]
     told = [line for line in logged if "no key of ours" in line["event"]]
-    assert [(line["topic"], line["partition"], line["offset"]) for line in told] == [(KAFKA.state_topic, 0, 100)]
+    assert [(line["topic"], line["partition"], line["offset"]) for line in told] == [(PIPELINE.state_topic, 0, 100)]
 
 
 async def test_a_record_in_the_wrong_partition_of_the_topic_does_not_count(world: World) -> None:
     ownership = owner(world, {partition_key(0, 50): PartitionState(upto=9).encode()}, place=5)
     await take_over(ownership)
-    assert world.producer.of(KAFKA.state_topic)[0].key == partition_key(0, 4)
+    assert world.producer.of(PIPELINE.state_topic)[0].key == partition_key(0, 4)
 
 
 @pytest.mark.parametrize(
@@ -86,13 +89,13 @@ async def test_a_record_of_ours_that_cannot_be_used_is_refused_with_the_way_out(
     with pytest.raises(EngineStopped) as refused:
         await take_over(ownership)
     said = str(refused.value)
-    for needed in (KAFKA.state_topic, f"key 0|{epoch}, offset 101", f"printf '0|{epoch}='", "-p 0", "KAFKA_GROUP"):
+    for needed in (PIPELINE.state_topic, f"key 0|{epoch}, offset 101", f"printf '0|{epoch}='", "-p 0", "KAFKA_GROUP"):
         assert needed in said
-    assert world.producer.of(KAFKA.state_topic) == []
+    assert world.producer.of(PIPELINE.state_topic) == []
 
 
 async def test_an_outdated_record_that_cannot_be_read_goes_with_the_others(world: World) -> None:
     ownership = owner(world, {partition_key(0, 2): b"world", partition_key(0, 3): GOOD})
     await take_over(ownership)
     assert ownership.ready
-    assert {w.key for w in world.producer.of(KAFKA.state_topic)[1:]} == {partition_key(0, 2), partition_key(0, 3)}
+    assert {w.key for w in world.producer.of(PIPELINE.state_topic)[1:]} == {partition_key(0, 2), partition_key(0, 3)}

@@ -17,9 +17,9 @@ from app.engine.backpressure import LEAST_SHARE, Room
 from app.engine.flow import Result, Work
 from app.kafka.limits import STATE_RECORD_BYTES
 from tests.unit.engine.test_partition import SCRIPTS, assert_all_is_exact, settle_down, until
-from tests.unit.engine.world import KAFKA, TIME_MS, Event, Lost, World
+from tests.unit.engine.world import PIPELINE, TIME_MS, Event, Lost, World
 
-MAIN, RETRY = (KAFKA.topic, 0), (KAFKA.retry_topic, 0)
+MAIN, RETRY = (PIPELINE.topic, 0), (PIPELINE.retry_topic, 0)
 HOT, OTHERS = 300, 40
 
 
@@ -56,7 +56,7 @@ async def test_a_burst_within_the_share_is_not_parked() -> None:
     await world.start()
     assert await world.run()
     await world.stop()
-    assert world.topics.get(KAFKA.retry_topic, []) == []
+    assert world.topics.get(PIPELINE.retry_topic, []) == []
 
 
 def test_the_share_is_half_of_what_is_free_and_never_nothing() -> None:
@@ -114,7 +114,7 @@ async def test_what_the_last_owner_had_in_its_lane_runs_before_what_it_parked() 
 
     def slow_main(topic: str) -> object:
         stream = source(topic)
-        if topic == KAFKA.topic:
+        if topic == PIPELINE.topic:
             world.slow = asyncio.Event()  # type: ignore[attr-defined]
             get = stream.channel.queue.get
 
@@ -139,8 +139,8 @@ async def test_a_full_parking_does_not_keep_away_what_its_events_wait_for() -> N
     world = await crashed_with_a_lane_and_its_tail_parked([Event("hot")] * 30 + [Event("hot", "once")], max_parked=3)
     state = world.state()
     state.forwarded = {o: Forwarded(e.consumer, "e", 1) for o, e in state.forwarded.items()}
-    record = next(r for r in reversed(world.topics[KAFKA.state_topic]) if r.value is not None)
-    world.topics[KAFKA.state_topic].append(type(record)(record.topic, 0, record.key, state.encode()))
+    record = next(r for r in reversed(world.topics[PIPELINE.state_topic]) if r.value is not None)
+    world.topics[PIPELINE.state_topic].append(type(record)(record.topic, 0, record.key, state.encode()))
     await world.start()
     assert world.context.room.full_of_parked or not world.ownership.partitions
     assert await world.run()
@@ -280,7 +280,7 @@ async def test_what_was_given_up_waits_for_a_closed_dead_letter_topic_within_bou
     monkeypatch.setattr("app.engine.partition.GIVEN_UP_BYTES", 2_000)
     world = World([Event(f"c{n}", "never" if n % 2 else "refused") for n in range(16)])
     await world.start()
-    world.producer.closed_topics.add(KAFKA.dlq_topic)
+    world.producer.closed_topics.add(PIPELINE.dlq_topic)
     await until(lambda: world.state().verdicts)
     await settle_down(2_000)
     state = world.state()
@@ -291,7 +291,7 @@ async def test_what_was_given_up_waits_for_a_closed_dead_letter_topic_within_bou
     await world.die()
 
     await world.start()
-    world.producer.closed_topics.add(KAFKA.dlq_topic)
+    world.producer.closed_topics.add(PIPELINE.dlq_topic)
     await until(lambda: world.ownership.partitions)
     assert world.partition.parked_bytes >= written
     world.partition.parked_bytes += holds.PARKED_BYTES - written
@@ -308,7 +308,7 @@ async def test_a_stop_does_not_wait_for_what_is_to_be_given_up(monkeypatch: pyte
     monkeypatch.setattr("app.engine.partition.GIVEN_UP_BYTES", 1)
     world = World([Event("a", "refused"), Event("b", "refused")])
     await world.start()
-    world.producer.closed_topics.add(KAFKA.dlq_topic)
+    world.producer.closed_topics.add(PIPELINE.dlq_topic)
     await until(lambda: world.state().verdicts)
     await settle_down()
     assert len(world.state().verdicts) == 1

@@ -10,7 +10,7 @@ from structlog.testing import capture_logs
 from app.delivery.record import EARLIEST_MS, SourceRecord
 from app.engine import context, partition
 from tests.unit.engine.test_partition import until
-from tests.unit.engine.world import DAY, KAFKA, Event, World
+from tests.unit.engine.world import DAY, PIPELINE, Event, World
 
 NOW = 1_780_000_000_000  # 2026-05-28
 TODAY, TOMORROW = "2026-05-28", "2026-05-29"
@@ -20,7 +20,7 @@ FAR = [MICROSECONDS, SECONDS, 0, -1, 2**63 - 1, EARLIEST_MS - 1, NOW + DAY_MS + 
 
 
 def at(timestamp_ms: int) -> SourceRecord:
-    return SourceRecord(KAFKA.topic, 0, 0, timestamp_ms, b"a", b"a|ok")
+    return SourceRecord(PIPELINE.topic, 0, 0, timestamp_ms, b"a", b"a|ok")
 
 
 @pytest.mark.parametrize("timestamp_ms", FAR)
@@ -61,7 +61,7 @@ async def test_what_is_settled_at_once_counts_today_and_is_told_once(clock: list
     await world.stop()
     assert days(world) == {TODAY: 3, DAY: 1}
     assert [line["timestamp"] for line in lines if "timestamp" in line["event"]] == [timestamp_ms]
-    for letter in world.topics[KAFKA.dlq_topic]:
+    for letter in world.topics[PIPELINE.dlq_topic]:
         assert dict(letter.headers)["x-sync-day"] == TODAY.encode()
 
 
@@ -82,7 +82,7 @@ async def test_a_retry_on_another_day_by_another_owner_counts_on_the_day_it_was_
     assert await world.run()
     await world.stop()
     assert days(world) == {TODAY: 2, DAY: 1}
-    for letter in world.topics.get(KAFKA.dlq_topic, []):
+    for letter in world.topics.get(PIPELINE.dlq_topic, []):
         assert dict(letter.headers)["x-sync-day"] == TODAY.encode()
 
 
@@ -92,5 +92,5 @@ async def test_parked_events_with_a_good_timestamp_keep_no_day(clock: list[int])
     await world.start()
     await until(lambda: len(world.state().forwarded) == 2)
     assert {entry.day for entry in world.state().forwarded.values()} == {""}
-    assert all("x-sync-day" not in dict(copy.headers) for copy in world.topics[KAFKA.retry_topic])
+    assert all("x-sync-day" not in dict(copy.headers) for copy in world.topics[PIPELINE.retry_topic])
     await world.die()

@@ -8,7 +8,7 @@ import pytest
 
 from app.engine.healing import LOST_AFTER_ROUNDS
 from tests.unit.engine.test_partition import settle_down, until
-from tests.unit.engine.world import KAFKA, Event, World
+from tests.unit.engine.world import PIPELINE, Event, World
 
 
 async def with_lost_copies(*lost: int) -> World:
@@ -21,7 +21,7 @@ async def with_lost_copies(*lost: int) -> World:
     await world.die()
     world.flow.retry_after = None
     world.deleted = set(lost)
-    world.committed[KAFKA.retry_topic] = 3  # the copies are gone too: read on behind them
+    world.committed[PIPELINE.retry_topic] = 3  # the copies are gone too: read on behind them
     await start_when_they_are_due(world)
     return world
 
@@ -48,12 +48,12 @@ async def test_it_is_failed_without_a_value_and_the_others_run(lost: tuple[int, 
     gone = [offset for offset in lost if offset != 3]
     assert world.outcomes() == {"synced": 4 - len(gone), "failed": len(gone)}
     assert sorted(world.dead_letters()) == gone
-    for letter in world.topics[KAFKA.dlq_topic]:
+    for letter in world.topics[PIPELINE.dlq_topic]:
         headers = dict(letter.headers)
         assert (letter.key, letter.value) == (b"a", None)
         assert headers["x-sync-value-omitted"] == b"true"
         assert headers["x-sync-reason"] == b"SYNC-COPY-LOST"
-    assert len(world.topics[KAFKA.alerts_topic]) == len(gone)
+    assert len(world.topics[PIPELINE.alerts_topic]) == len(gone)
     await world.stop()
 
 

@@ -16,16 +16,16 @@ from structlog.testing import capture_logs
 from app.delivery.record import SourceRecord
 from app.engine.stream import Stream
 from tests.unit.engine.test_partition import assert_all_is_exact, events, settle_down, until
-from tests.unit.engine.world import KAFKA, Event, World
+from tests.unit.engine.world import PIPELINE, Event, World
 
-MAIN, RETRY, ALERTS = ((topic, 0) for topic in (KAFKA.topic, KAFKA.retry_topic, KAFKA.alerts_topic))
+MAIN, RETRY, ALERTS = ((topic, 0) for topic in (PIPELINE.topic, PIPELINE.retry_topic, PIPELINE.alerts_topic))
 
 
 async def with_parked(*events: Event, drop: tuple[int, ...] = ()) -> World:
     """An owner of events that are parked for an hour; some of their copies never arrived."""
     world = World(events)
     world.flow.retry_after = 3600.0
-    world.dropped = {(KAFKA.retry_topic, offset) for offset in drop}
+    world.dropped = {(PIPELINE.retry_topic, offset) for offset in drop}
     await world.start()
     await until(lambda: len(world.state().forwarded) == len(events) == world.ledger.high(RETRY) + 1)
     await settle_down()
@@ -45,7 +45,7 @@ async def make_due(world: World) -> None:
 
 async def test_copies_in_memory_run_and_those_of_the_new_log_are_read_from_its_beginning() -> None:
     world = await with_parked(Event("a", "once"), Event("a"), Event("b", "twice"))
-    world.lose_log(KAFKA.retry_topic)
+    world.lose_log(PIPELINE.retry_topic)
     world.publish(Event("c", "once"), Event("c"), Event("d", "once"))
     await until(lambda: world.state().upto == 5)
     await make_due(world)
@@ -56,7 +56,7 @@ async def test_copies_in_memory_run_and_those_of_the_new_log_are_read_from_its_b
 
 async def test_an_event_of_the_lost_log_does_not_close_the_offset_of_a_copy_in_the_new_one() -> None:
     world = await with_parked(Event("a", "once"), Event("b", "once"))
-    world.lose_log(KAFKA.retry_topic)
+    world.lose_log(PIPELINE.retry_topic)
     world.flow.retry_after = 3600.0
     await make_due(world)
     world.publish(Event("c", "once"), Event("c"))
@@ -65,7 +65,7 @@ async def test_an_event_of_the_lost_log_does_not_close_the_offset_of_a_copy_in_t
     assert world.ledger.claimed(RETRY) == {0, 1} == world.partition.retry_offsets()
     assert world.ledger.committable(RETRY) == 0, "the copies of c are still needed"
     world.commit()
-    assert world.committed[KAFKA.retry_topic] == 0
+    assert world.committed[PIPELINE.retry_topic] == 0
     await world.die()
     world.flow.retry_after = None
     await world.start()
@@ -79,11 +79,11 @@ async def test_an_event_of_the_lost_log_does_not_close_the_offset_of_a_copy_in_t
 @pytest.mark.parametrize("drop", [(), (3,), (2, 3), (0, 1, 2, 3)])
 async def test_copies_that_are_gone_are_read_from_the_main_topic_at_once(drop: tuple[int, ...]) -> None:
     world = await with_parked(Event("a", "once"), Event("a"), Event("b", "once"), Event("a"), drop=drop)
-    world.lose_log(KAFKA.retry_topic)
+    world.lose_log(PIPELINE.retry_topic)
     with capture_logs() as logged:
         await until(lambda: logged and not world.partition.missing())
     [said] = [line for line in logged if line["log_level"] in ("warning", "error")]
-    assert (said["topic"], said["partition"], said["events"]) == (KAFKA.retry_topic, 0, len(drop))
+    assert (said["topic"], said["partition"], said["events"]) == (PIPELINE.retry_topic, 0, len(drop))
     await make_due(world)
     assert await world.run()
     await world.stop()
@@ -93,9 +93,9 @@ async def test_copies_that_are_gone_are_read_from_the_main_topic_at_once(drop: t
 
 async def test_an_owner_that_begins_behind_the_end_of_the_retry_topic_reads_parked_events_from_the_main_topic() -> None:
     world = await with_parked(Event("a", "once"), Event("a"), Event("b", "once"))
-    world.committed[KAFKA.retry_topic] = 3
+    world.committed[PIPELINE.retry_topic] = 3
     await world.die()
-    world.lose_log(KAFKA.retry_topic)
+    world.lose_log(PIPELINE.retry_topic)
     await world.start()
     await until(lambda: world.ownership.partitions)
     await make_due(world)
@@ -107,7 +107,7 @@ async def test_an_owner_that_begins_behind_the_end_of_the_retry_topic_reads_park
 
 async def test_a_copy_that_is_lost_before_it_is_noted_as_forwarded_is_read_from_the_main_topic() -> None:
     world = World([Event("a", "once"), Event("a")])
-    world.dropped = {(KAFKA.retry_topic, 0), (KAFKA.retry_topic, 1)}
+    world.dropped = {(PIPELINE.retry_topic, 0), (PIPELINE.retry_topic, 1)}
     write = asyncio.Event()
     await world.start()
     await until(lambda: world.ownership.partitions)
@@ -119,7 +119,7 @@ async def test_a_copy_that_is_lost_before_it_is_noted_as_forwarded_is_read_from_
 
     world.partition.journal._put = later  # type: ignore[method-assign]
     await until(lambda: world.ledger.high(RETRY) == 1)
-    world.lose_log(KAFKA.retry_topic)
+    world.lose_log(PIPELINE.retry_topic)
     await settle_down()
     assert not world.partition.journal.state.forwarded
     write.set()
@@ -132,8 +132,8 @@ async def test_a_copy_that_is_on_its_way_when_the_log_is_lost_takes_no_offset_of
     world = await with_parked(Event("a", "once"), Event("b", "once"), drop=(0, 1))
     agent, inbox = an_agent(world, Stream._retry)
     old, new = (
-        SourceRecord(KAFKA.retry_topic, 0, 0, 0, write.key, write.value, write.headers)
-        for write in world.topics[KAFKA.retry_topic]
+        SourceRecord(PIPELINE.retry_topic, 0, 0, 0, write.key, write.value, write.headers)
+        for write in world.topics[PIPELINE.retry_topic]
     )
     inbox.put_nowait((old, world.generation, 0))
     world.ownership.begin_again(RETRY, 2, 0)
@@ -175,14 +175,14 @@ async def test_alerts_of_the_lost_log_and_of_the_new_one_are_all_handled() -> No
     def fetch(log: int, *values: bytes) -> None:
         world.ledger.fetched(ALERTS, range(len(values)))
         for offset, value in enumerate(values):
-            inbox.put_nowait((SourceRecord(KAFKA.alerts_topic, 0, offset, 0, b"", value), world.generation, log))
+            inbox.put_nowait((SourceRecord(PIPELINE.alerts_topic, 0, offset, 0, b"", value), world.generation, log))
 
     fetch(0, b"one", b"two", b"three")
     await settle_down()
     with capture_logs() as logged:
         world.ownership.begin_again(ALERTS, 3, 0)
     [said] = [line for line in logged if line["log_level"] == "error"]
-    assert (said["topic"], said["partition"]) == (KAFKA.alerts_topic, 0)
+    assert (said["topic"], said["partition"]) == (PIPELINE.alerts_topic, 0)
     assert world.ownership.healing.rewinds() == {ALERTS: 0}
     fetch(1, b"four", b"five")
     assert world.ledger.committable(ALERTS) == 0
@@ -202,7 +202,7 @@ def test_the_log_may_be_lost_at_any_time(events: list[Event], pauses: list[int])
         await world.start()
         for pause in pauses:
             await settle_down(pause)
-            world.lose_log(KAFKA.retry_topic)
+            world.lose_log(PIPELINE.retry_topic)
         assert await world.run(looking=True, within=60_000)
         await world.stop()
         assert_all_is_exact(world)

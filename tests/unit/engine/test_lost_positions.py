@@ -17,9 +17,9 @@ from app.engine.consumer import LedgerConsumer
 from app.engine.consumer_thread import NOT_KNOWN_YET
 from tests.unit.engine.test_claims import Brokers
 from tests.unit.engine.test_partition import settle_down, until
-from tests.unit.engine.world import KAFKA, Event, World
+from tests.unit.engine.world import PIPELINE, Event, World
 
-MAIN, RETRY, ALERTS = (TP(topic, 0) for topic in (KAFKA.topic, KAFKA.retry_topic, KAFKA.alerts_topic))
+MAIN, RETRY, ALERTS = (TP(topic, 0) for topic in (PIPELINE.topic, PIPELINE.retry_topic, PIPELINE.alerts_topic))
 OURS = [RETRY, ALERTS]
 
 

@@ -29,7 +29,7 @@ class Group(LedgerConsumer):
         self.noted: list[tuple[int, Fingerprint | None, int]] = []
         self.session = object()
         self._ownership: Any = SimpleNamespace(
-            context=SimpleNamespace(kafka=SimpleNamespace(topic=MAIN.topic)),
+            context=SimpleNamespace(pipeline=SimpleNamespace(topic=MAIN.topic)),
             healing=SimpleNamespace(rewinds=dict),
             fetchable=lambda tps: tps,
             other_leader=lambda number, last: self.noted.append((number, last, len(self.came))),

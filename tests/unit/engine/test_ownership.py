@@ -13,11 +13,11 @@ from app.engine.context import EngineStopped
 from app.engine.holds import FETCH_AHEAD
 from app.engine.ownership import Ownership
 from app.engine.parked import ParkedConsumer
-from tests.unit.engine.world import KAFKA, Event, World
+from tests.unit.engine.world import PIPELINE, Event, World
 
-MAIN, RETRY, ALERTS = (KAFKA.topic, 0), (KAFKA.retry_topic, 0), (KAFKA.alerts_topic, 0)
+MAIN, RETRY, ALERTS = (PIPELINE.topic, 0), (PIPELINE.retry_topic, 0), (PIPELINE.alerts_topic, 0)
 OWNED = [MAIN, RETRY, ALERTS]
-ASSIGNED = [*OWNED, (KAFKA.state_topic, 0)]
+ASSIGNED = [*OWNED, (PIPELINE.state_topic, 0)]
 
 
 async def no_ends(tps: Iterable[TopicPartition]) -> Mapping[TopicPartition, int]:
@@ -48,7 +48,7 @@ async def test_nothing_is_fetched_before_the_take_over_and_everything_owned_afte
     assert ownership.fetchable(OWNED) == set()
     assert not ownership.ready
     await ownership.take_over(3, ASSIGNED, lambda: True, no_ends)
-    assert ownership.fetchable([*OWNED, ("foreign", 0), (KAFKA.topic, 1)]) == set(OWNED)
+    assert ownership.fetchable([*OWNED, ("foreign", 0), (PIPELINE.topic, 1)]) == set(OWNED)
     assert ownership.ready
     ownership.shut()
     assert ownership.fetchable(OWNED) == set()
@@ -88,10 +88,10 @@ async def test_the_claim_waits_for_a_heartbeat_and_then_for_the_follower(world: 
     beat.set()
     await asyncio.sleep(0.05)
     assert steps == ["ends", "follower up to 17"]
-    assert world.producer.of(KAFKA.state_topic) == []
+    assert world.producer.of(PIPELINE.state_topic) == []
     read.set()
     await taking
-    assert [record.key for record in world.producer.of(KAFKA.state_topic)] == [partition_key(0, 1)]
+    assert [record.key for record in world.producer.of(PIPELINE.state_topic)] == [partition_key(0, 1)]
 
 
 async def test_the_gate_opens_only_once_the_claim_is_acknowledged(world: World) -> None:
@@ -109,7 +109,7 @@ async def test_one_claim_for_each_generation(world: World) -> None:
     first = world.ownership.partitions[0]
     await world.ownership.take_over(1, ASSIGNED, lambda: True, no_ends)
     assert world.ownership.partitions[0] is first
-    assert len(world.producer.of(KAFKA.state_topic)) == 1
+    assert len(world.producer.of(PIPELINE.state_topic)) == 1
 
 
 @pytest.mark.parametrize("over_after", [0, 1])
@@ -143,7 +143,7 @@ async def test_the_claim_outranks_every_record_there_is_and_goes_on_from_the_hig
     table[partition_key(1, 99)] = PartitionState(upto=99).encode()
     ownership = Ownership(world.context, table, drain_seconds=0.2)
     await ownership.take_over(generation, ASSIGNED, lambda: True, ends_at(10))
-    written = world.producer.of(KAFKA.state_topic)
+    written = world.producer.of(PIPELINE.state_topic)
     assert written[0].key == partition_key(0, claimed)
     assert PartitionState.decode(written[0].value or b"").upto == max(epochs, default=-1)
     # The records of earlier owners are removed, others are left alone.
@@ -155,9 +155,9 @@ async def test_the_claim_outranks_every_record_there_is_and_goes_on_from_the_hig
 @pytest.mark.parametrize(
     "assigned",
     [
-        [MAIN, (KAFKA.retry_topic, 1), (KAFKA.state_topic, 0)],
-        [MAIN, (KAFKA.retry_topic, 0)],
-        [(KAFKA.retry_topic, 0), (KAFKA.state_topic, 0)],
+        [MAIN, (PIPELINE.retry_topic, 1), (PIPELINE.state_topic, 0)],
+        [MAIN, (PIPELINE.retry_topic, 0)],
+        [(PIPELINE.retry_topic, 0), (PIPELINE.state_topic, 0)],
     ],
     ids=["other partitions of retry", "no state", "no main topic"],
 )
@@ -173,7 +173,7 @@ async def test_partitions_that_do_not_belong_together_are_a_mistake_that_is_told
 async def test_partitions_that_are_divided_again_soon_are_waited_for(world: World) -> None:
     asked = iter((True, True, True))
     # Claimed without its state, a partition would begin anew.
-    await world.ownership.take_over(1, [MAIN, (KAFKA.retry_topic, 0)], lambda: next(asked, False), no_ends)
+    await world.ownership.take_over(1, [MAIN, (PIPELINE.retry_topic, 0)], lambda: next(asked, False), no_ends)
     assert not world.ownership.ready
 
 
@@ -196,7 +196,7 @@ async def test_parked_events_are_read_back_only_while_memory_lasts_unless_that_w
     partition.draining = True  # nobody works on them
     partition.start()
     for offset in range(1, most + 1):
-        partition.read_back(SourceRecord(KAFKA.topic, 0, offset, 0, b"c", b""), offset)
+        partition.read_back(SourceRecord(PIPELINE.topic, 0, offset, 0, b"c", b""), offset)
     assert RETRY in world.ownership.fetchable(OWNED), "the next event of the only consumer is still to be read"
     partition._parked["c"] = ParkedConsumer(range(1, most + 1))
     assert RETRY not in world.ownership.fetchable(OWNED)

@@ -20,7 +20,7 @@ from app.engine.breaker import WAITING_TO_PROBE
 from app.engine.context import EngineStopped, now_ms
 from app.engine.flow import Follows
 from app.kafka.durable_producer import Write
-from tests.unit.engine.world import DAY, KAFKA, MAX_ATTEMPTS, Event, Lost, World
+from tests.unit.engine.world import DAY, MAX_ATTEMPTS, PIPELINE, Event, Lost, World
 
 SCRIPTS = ["ok", "ok", "ok", "once", "twice", "never", "refused", "partial", "bug", "invalid"]
 events = st.lists(st.builds(Event, st.sampled_from("abc"), st.sampled_from(SCRIPTS)), min_size=1, max_size=14)
@@ -70,7 +70,7 @@ def test_what_is_dropped_on_the_way_is_fetched_again_before_anything_overtakes_i
 ) -> None:
     async def history() -> None:
         world = World(events)
-        world.dropped = {(KAFKA.topic, o) for o in main} | {(KAFKA.retry_topic, o) for o in retry}
+        world.dropped = {(PIPELINE.topic, o) for o in main} | {(PIPELINE.retry_topic, o) for o in retry}
         await world.start()
         assert await world.run(looking=True)
         await world.stop()
@@ -84,9 +84,9 @@ async def test_a_copy_that_is_gone_from_the_retry_topic_is_read_from_the_main_to
     world = World([Event("a", "once"), Event("a"), Event("b")])
     world.flow.gate, world.flow.gated_from = asyncio.Event(), 2
     await world.start()
-    await until(lambda: len(world.topics.get(KAFKA.retry_topic, [])) == 2 and len(world.state().forwarded) == 2)
+    await until(lambda: len(world.topics.get(PIPELINE.retry_topic, [])) == 2 and len(world.state().forwarded) == 2)
     await world.die()
-    world.committed[KAFKA.retry_topic] = 2  # somebody moved the group to the end of the topic
+    world.committed[PIPELINE.retry_topic] = 2  # somebody moved the group to the end of the topic
     world.flow.gate = None
     await world.start()
     assert await world.run(looking=True)
@@ -138,7 +138,7 @@ async def test_while_the_breaker_is_open_a_few_events_are_taken_and_no_more() ->
     await world.start()
     await until(lambda: world.breaker.is_open)
     await settle_down(500)
-    assert world.positions[KAFKA.topic] in range(WAITING_TO_PROBE, WAITING_TO_PROBE + 20)
+    assert world.positions[PIPELINE.topic] in range(WAITING_TO_PROBE, WAITING_TO_PROBE + 20)
     assert world.context.room.parked == 0
     world.flow.target_is_up = True
     assert await world.run()
@@ -228,9 +228,9 @@ async def test_consumption_pauses_when_all_targets_are_down_and_each_is_asked_wh
     await world.start()
     await until(lambda: all(breaker.is_open for breaker in world.breakers.values()), steps=20_000)
     await settle_down(500)
-    paused_at = world.positions[KAFKA.topic]
+    paused_at = world.positions[PIPELINE.topic]
     await settle_down(500)
-    assert world.positions[KAFKA.topic] == paused_at < 100
+    assert world.positions[PIPELINE.topic] == paused_at < 100
     world.flow.down = {"a"}
     b_events = sum(event.consumer.endswith("@b") for event in world.events)
     await until(lambda: world.outcomes() == {"synced": b_events}, steps=50_000)
@@ -325,7 +325,7 @@ async def test_while_a_call_may_still_be_carried_out_its_consumer_waits_and_no_o
     await settle_down()
     assert (world.attempts_of(0), world.attempts_of(1)) == ([1], [])
     await world.stop()
-    assert world.committed[KAFKA.topic] == 0
+    assert world.committed[PIPELINE.topic] == 0
     world.flow.late_seconds = 0.001
     await world.start()
     assert await world.run()
@@ -369,7 +369,7 @@ async def test_an_event_that_cannot_be_parked_is_given_up_when_it_would_have_bee
     world = World([Event("a", "once"), Event("b")])
     world.flow.retry_after = 3600.0
     await world.start()
-    world.producer.refused_topics = {KAFKA.retry_topic}
+    world.producer.refused_topics = {PIPELINE.retry_topic}
     await until(lambda: world.outcomes() == {"synced": 1})
     await settle_down()
     assert world.attempts_of(0) == [1]
@@ -430,7 +430,7 @@ async def test_taking_stops_when_there_is_no_room_and_goes_on_when_there_is() ->
     await until(lambda: len(world.flow.effects) == 2)
     await settle_down(500)
     # More were fetched: one waits for room in the agent, one in its queue, and one for that.
-    assert world.ledger.unclaimed(KAFKA.topic) == 3
+    assert world.ledger.unclaimed(PIPELINE.topic) == 3
     assert sum(len(lane) for lane in world.partition._lanes.values()) == 8
     world.flow.gate.set()
     assert await world.run()
@@ -443,7 +443,7 @@ async def test_a_failing_event_parks_what_follows_of_its_consumer_and_nobody_els
     assert await world.run()
     await world.stop()
     assert_all_is_exact(world)
-    copies = [record.value for record in world.topics[KAFKA.retry_topic]]
+    copies = [record.value for record in world.topics[PIPELINE.retry_topic]]
     assert copies[0] == b"a|once"
     assert b"b|ok" not in copies
     # The copy of the failing one goes out first, the others may overtake each other on the way.
@@ -458,9 +458,9 @@ async def test_a_main_offset_stays_open_until_the_copy_and_the_record_are_durabl
     world.producer.hold()
     world.flow.gate.set()
     await settle_down()
-    assert world.ledger.committable((KAFKA.topic, 0)) == 0
+    assert world.ledger.committable((PIPELINE.topic, 0)) == 0
     world.producer.release()
-    await until(lambda: world.ledger.committable((KAFKA.topic, 0)) == 1)
+    await until(lambda: world.ledger.committable((PIPELINE.topic, 0)) == 1)
     assert 0 in world.state().forwarded or world.state().decided(0)
     assert await world.run()
     await world.stop()
@@ -472,33 +472,33 @@ async def test_a_copy_stays_open_until_its_event_is_settled() -> None:
     await world.start()
     await until(lambda: world.attempts_of(0) == [1, 2])
     await settle_down()
-    assert world.ledger.committable((KAFKA.retry_topic, 0)) == 0
+    assert world.ledger.committable((PIPELINE.retry_topic, 0)) == 0
     world.flow.gate.set()
     assert await world.run()
-    assert world.ledger.committable((KAFKA.retry_topic, 0)) == 1
+    assert world.ledger.committable((PIPELINE.retry_topic, 0)) == 1
     await world.stop()
 
 
-def stray_copy(offset: int, mark: str | None, consumer: bytes = b"a", topic: str = KAFKA.topic) -> Write:
+def stray_copy(offset: int, mark: str | None, consumer: bytes = b"a", topic: str = PIPELINE.topic) -> Write:
     """A copy of an event as an owner that died has left it."""
     value = consumer + b"|ok"
     record = SourceRecord(topic, 0, offset, 1, consumer, value)
-    return Write(KAFKA.retry_topic, 0, consumer, value, retry_headers(record, Failing("event", attempts=1), mark))
+    return Write(PIPELINE.retry_topic, 0, consumer, value, retry_headers(record, Failing("event", attempts=1), mark))
 
 
 async def test_copies_that_nobody_waits_for_are_closed_and_do_nothing() -> None:
     world = World([Event("a"), Event("b")])
     await world.start()
     assert await world.run()
-    world.topics[KAFKA.retry_topic] += [
+    world.topics[PIPELINE.retry_topic] += [
         stray_copy(0, world.state().mark),
         stray_copy(1, world.state().mark),
         stray_copy(99, world.state().mark),
-        Write(KAFKA.retry_topic, 0, b"a", b"?"),
+        Write(PIPELINE.retry_topic, 0, b"a", b"?"),
     ]
     assert await world.run()
     assert world.flow.effects == [("a", 0, 1), ("b", 1, 1)]
-    assert world.ledger.committable((KAFKA.retry_topic, 0)) == 4
+    assert world.ledger.committable((PIPELINE.retry_topic, 0)) == 4
     await world.stop()
 
 
@@ -517,8 +517,8 @@ async def test_a_copy_that_is_not_ours_is_never_run_in_place_of_a_parked_event(w
         "another consumer's": [stray_copy(offset, mark, b"old") for offset in (0, 1)],
     }
     # They are read first, when it is known already who is parked.
-    world.topics[KAFKA.retry_topic][:0] = strangers[which]
-    world.committed[KAFKA.retry_topic] = 0
+    world.topics[PIPELINE.retry_topic][:0] = strangers[which]
+    world.committed[PIPELINE.retry_topic] = 0
     await world.start()
     assert await world.run()
     await world.stop()
@@ -531,9 +531,9 @@ async def test_a_record_from_before_copies_had_a_mark_takes_them_without_and_get
     await world.start()
     await until(lambda: 0 in world.state().forwarded)
     await world.die()
-    old = world.topics[KAFKA.state_topic]
+    old = world.topics[PIPELINE.state_topic]
     old[:] = [replace(w, value=w.value and w.value.replace(b'"mark":"', b'"was":"')) for w in old]
-    copies = world.topics[KAFKA.retry_topic]
+    copies = world.topics[PIPELINE.retry_topic]
     copies[:] = [replace(w, headers=tuple(h for h in w.headers if h[0] != "x-sync-parked-by")) for w in copies]
     await world.start()
     assert await world.run()
@@ -551,14 +551,14 @@ async def test_what_is_parked_is_known_before_one_copy_was_read() -> None:
     await world.start()
     await until(lambda: 0 in world.state().forwarded)
     await world.die()
-    world.committed[KAFKA.topic] = 1
+    world.committed[PIPELINE.topic] = 1
     # The copies are slow to come this time.
-    copies, world.topics[KAFKA.retry_topic] = world.topics[KAFKA.retry_topic], []
+    copies, world.topics[PIPELINE.retry_topic] = world.topics[PIPELINE.retry_topic], []
     before = len(world.flow.effects)
     await world.start()
     await settle_down(500)
     assert world.flow.effects[before:] == []
-    world.topics[KAFKA.retry_topic][:0] = copies
+    world.topics[PIPELINE.retry_topic][:0] = copies
     assert await world.run()
     await world.stop()
     assert_all_is_exact(world)
@@ -603,7 +603,7 @@ async def test_a_drain_lets_work_under_way_end_and_starts_nothing() -> None:
     await leaving
     assert world.flow.effects == [("a", 0, 1), ("b", 2, 1)]
     assert world.outcomes() == {"synced": 2}
-    assert world.committed[KAFKA.topic] == 1, "a's second event was not begun"
+    assert world.committed[PIPELINE.topic] == 1, "a's second event was not begun"
     await world.start()
     assert await world.run()
     await world.stop()
@@ -615,7 +615,7 @@ async def test_a_bug_of_the_flow_becomes_a_dead_letter() -> None:
     await world.start()
     assert await world.run()
     await world.stop()
-    [letter] = world.topics[KAFKA.dlq_topic]
+    [letter] = world.topics[PIPELINE.dlq_topic]
     assert dict(letter.headers)["x-sync-reason"] == b"SYNC-BUG"
     assert dict(letter.headers)["x-sync-message"] == b"RuntimeError", "the text of an exception may quote values"
 
@@ -626,7 +626,7 @@ async def test_a_bug_of_the_engine_stops_the_worker() -> None:
     await world.start()
     await until(lambda: world.bugs)
     assert isinstance(world.bugs[0], ZeroDivisionError)
-    assert world.ledger.committable((KAFKA.topic, 0)) == 0
+    assert world.ledger.committable((PIPELINE.topic, 0)) == 0
     await world.die()
 
 
@@ -647,10 +647,10 @@ async def test_a_worker_that_cannot_keep_the_records_of_consumers_stops_and_give
 async def test_what_does_not_fit_into_the_retry_topic_becomes_a_dead_letter_and_lets_others_run() -> None:
     world = World([Event("a", "once"), Event("a"), Event("b")])
     await world.start()
-    world.producer.refused_topics.add(KAFKA.retry_topic)
+    world.producer.refused_topics.add(PIPELINE.retry_topic)
     assert await world.run()
     await world.stop()
-    reasons = [dict(letter.headers)["x-sync-reason"] for letter in world.topics[KAFKA.dlq_topic]]
+    reasons = [dict(letter.headers)["x-sync-reason"] for letter in world.topics[PIPELINE.dlq_topic]]
     assert set(reasons) == {b"EVENT-TOO-LARGE"}
     assert world.outcomes()["failed"] == len(reasons)
 
@@ -717,7 +717,7 @@ def test_closed_days_leave_the_record_and_old_ones_are_dropped() -> None:
         assert set(world.state().archive) == {DAY[:7]}
         # Documents that were replaced are removed: one is left.
         assert len([key for key in world._table() if parse_document_key(key) is not None]) == 1
-        world.topics[KAFKA.topic].append(world.topics[KAFKA.topic][0])
+        world.topics[PIPELINE.topic].append(world.topics[PIPELINE.topic][0])
         world.today = date.fromisoformat(DAY) + timedelta(days=400)
         await world.start()
         await until(lambda: world.state().upto == 4)

@@ -30,6 +30,7 @@ from app.delivery.errors import (
 )
 from app.delivery.outcome import Failure, InvalidEvent, NotPermitted, Outcome, Phase, Settle, TryAgain
 from app.delivery.partition_record import PartitionState, Verdict, parse_partition_key
+from app.delivery.pipeline import Pipeline
 from app.delivery.record import SourceRecord
 from app.engine.backpressure import Room
 from app.engine.breaker import Breaker, Check
@@ -47,7 +48,8 @@ from app.profile.entities import EntityType
 from app.settings import KafkaSettings, SyncSettings
 from tests.unit.engine.fakes import FakeProducer, MemoryStates
 
-KAFKA = KafkaSettings(bootstrap_servers="127.0.0.1:9", topic="main", group="group", partitions=1)
+PIPELINE = Pipeline("consumers", "main", "group")
+KAFKA = KafkaSettings(bootstrap_servers="127.0.0.1:9", partitions=1)
 MAX_ATTEMPTS = 3
 DAY = "2026-11-21"
 TIME_MS = 1_760_000_000_000  # of every record: a past that any test run agrees on
@@ -301,9 +303,9 @@ class World:
         probe_seconds: float = 0.001,
     ) -> None:
         self.events: list[Event] = []
-        self.topics: dict[str, list[Write]] = {KAFKA.topic: []}
+        self.topics: dict[str, list[Write]] = {PIPELINE.topic: []}
         self.publish(*events)
-        self.committed = {KAFKA.topic: 0, KAFKA.retry_topic: 0}
+        self.committed = {PIPELINE.topic: 0, PIPELINE.retry_topic: 0}
         self.flow = ScriptedFlow()
         self.generation = 0
         self.concurrency = concurrency
@@ -342,6 +344,7 @@ class World:
         }
         self.flow.breakers = self.breakers if self.breaker_failures else {}
         self.context = EngineContext(
+            pipeline=PIPELINE,
             kafka=KAFKA,
             sync=SyncSettings(
                 max_attempts=MAX_ATTEMPTS,
@@ -369,7 +372,7 @@ class World:
         self.tasks = [asyncio.create_task(self._take_over_and_read())]
 
     async def _take_over_and_read(self) -> None:
-        owned = [(KAFKA.topic, 0), (KAFKA.retry_topic, 0), (KAFKA.state_topic, 0)]
+        owned = [(PIPELINE.topic, 0), (PIPELINE.retry_topic, 0), (PIPELINE.state_topic, 0)]
 
         async def ends(tps: Iterable[tuple[str, int]]) -> dict[tuple[str, int], int]:
             return {tp: len(self.topics.get(tp[0], [])) for tp in tps}
@@ -380,8 +383,8 @@ class World:
         )
         stream._arrivals = partial(Stream._arrivals, stream)
         self.tasks += [
-            asyncio.create_task(Stream._main(stream, self._source(KAFKA.topic))),
-            asyncio.create_task(Stream._retry(stream, self._source(KAFKA.retry_topic))),
+            asyncio.create_task(Stream._main(stream, self._source(PIPELINE.topic))),
+            asyncio.create_task(Stream._retry(stream, self._source(PIPELINE.retry_topic))),
         ]
 
     @property
@@ -396,8 +399,8 @@ class World:
     def publish(self, *events: Event) -> None:
         """More of them."""
         self.events += events
-        self.topics[KAFKA.topic] += [
-            Write(KAFKA.topic, 0, e.consumer.encode(), f"{e.consumer}|{e.script}".encode()) for e in events
+        self.topics[PIPELINE.topic] += [
+            Write(PIPELINE.topic, 0, e.consumer.encode(), f"{e.consumer}|{e.script}".encode()) for e in events
         ]
 
     def commit(self) -> None:
@@ -428,11 +431,11 @@ class World:
 
     def is_done(self) -> bool:
         """Everything is counted, and nothing is left to be read again."""
-        main, retry = ((topic, 0) for topic in (KAFKA.topic, KAFKA.retry_topic))
-        if (self.ledger.committable(main) or self.committed[KAFKA.topic]) != len(self.events):
+        main, retry = ((topic, 0) for topic in (PIPELINE.topic, PIPELINE.retry_topic))
+        if (self.ledger.committable(main) or self.committed[PIPELINE.topic]) != len(self.events):
             return False
-        copies = len(self.topics.get(KAFKA.retry_topic, []))
-        if (self.ledger.committable(retry) or self.committed[KAFKA.retry_topic]) != copies:
+        copies = len(self.topics.get(PIPELINE.retry_topic, []))
+        if (self.ledger.committable(retry) or self.committed[PIPELINE.retry_topic]) != copies:
             return False
         return sum(self.outcomes().values()) == len(self.events)
 
@@ -487,7 +490,7 @@ class World:
                 self.lost_logs.discard(topic)
                 offset = self.positions[topic] = self._rewound(topic, offset)
                 if offset < len(log) and (topic, 0) in self.ownership.fetchable([(topic, 0)]):
-                    if topic == KAFKA.topic and offset in self.deleted:
+                    if topic == PIPELINE.topic and offset in self.deleted:
                         offset += 1
                         continue
                     record = log[offset]
@@ -496,7 +499,7 @@ class World:
                         self.dropped.discard((topic, offset))
                         offset += 1
                         continue
-                    time_ms = self.timestamps.get(offset, TIME_MS) if topic == KAFKA.topic else TIME_MS
+                    time_ms = self.timestamps.get(offset, TIME_MS) if topic == PIPELINE.topic else TIME_MS
                     arrived = SourceRecord(topic, 0, offset, time_ms, record.key, record.value, record.headers)
                     await queue.put((arrived, generation, self.ledger.log((topic, 0))))
                     offset += 1
@@ -519,7 +522,7 @@ class World:
 
     def _table(self) -> dict[bytes, bytes]:
         table: dict[bytes, bytes] = {}
-        for record in self.topics.get(KAFKA.state_topic, []):
+        for record in self.topics.get(PIPELINE.state_topic, []):
             assert record.key is not None
             if record.value is None:
                 table.pop(record.key, None)
@@ -530,7 +533,7 @@ class World:
     def _states(self) -> MemoryStates:
         """As the follower would know them: of each consumer the record of the highest epoch."""
         states = MemoryStates()
-        for record in self.topics.get(KAFKA.consumers_topic, []):
+        for record in self.topics.get(PIPELINE.consumers_topic, []):
             partition, epoch, consumer = parse_consumer_key(record.key or b"")
             known = states.known.get((partition, consumer))
             if known is not None and known[0] > epoch:
@@ -578,7 +581,7 @@ class World:
 
     def dead_letters(self) -> list[int]:
         """Source offsets of the dead letters, in the order in which they were written."""
-        headers = [dict(record.headers) for record in self.topics.get(KAFKA.dlq_topic, [])]
+        headers = [dict(record.headers) for record in self.topics.get(PIPELINE.dlq_topic, [])]
         return [int(header["x-sync-source-offset"] or b"") for header in headers]
 
     def attempts_of(self, offset: int) -> list[int]:

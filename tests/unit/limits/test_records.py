@@ -14,7 +14,7 @@ from app.delivery.closed_days import decode_document, encode_document, parse_doc
 from app.delivery.cluster_status import Facts, Judgement
 from app.delivery.consumer_record import ConsumerState, parse_consumer_key
 from app.delivery.partition_record import Forwarded, PartitionState, StateError, Verdict, parse_partition_key
-from app.delivery.pipeline import Pipeline, compare
+from app.delivery.pipeline_identity import PipelineIdentity, compare
 from app.delivery.resume import resume
 from app.delivery.worker_status import UnreadableStatus, read_worker_status
 from app.incidents.memory import Remembered, UnreadableMemory
@@ -63,8 +63,8 @@ def test_a_partition_record(value: bytes) -> None:
     for offset in (0, 5, 9):
         changes.finish(offset, settlement("e-new", day="2026-11-21"), dead_letter=True)
     PartitionState.decode(changes.encode())
-    if state.pipeline is not None:
-        compare(state.pipeline, Pipeline("consumers", "t"))
+    if state.identity is not None:
+        compare(state.identity, PipelineIdentity("consumers", "t"))
 
 
 @examples
