@@ -341,7 +341,8 @@ def _failing(entry: Any) -> tuple[int, Forwarded]:
     read = [kind(value) for kind, value in zip(kinds, more, strict=False)]
     if len(more) > len(kinds):
         raise UnlikeOurs("a parked event with more than there is to say of one")
-    return fields.number(offset), Forwarded(fields.text(consumer), *read)
+    parked = Forwarded(fields.text(consumer), *read)
+    return fields.number(offset), Forwarded(parked.consumer) if parked.only_waits else parked
 
 
 def _day_or_none(value: Any) -> str:

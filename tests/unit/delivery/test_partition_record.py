@@ -470,3 +470,11 @@ def test_an_event_id_is_kept_as_far_as_there_is_room() -> None:
     assert kept_event_id("e" * 256) == "e" * 256
     assert kept_event_id("e" * 257).startswith("e" * 250)
     assert kept_event_id("\x01" * 256).startswith("\x01" * 36)
+
+
+def test_an_event_that_waits_is_read_as_one_wherever_the_record_lists_it() -> None:
+    document = orjson.loads(PartitionState().encode())
+    document["failing"] = [[3, "C-1", "e-3"]]
+    state = PartitionState.decode(orjson.dumps(document))
+    assert state.forwarded == {3: Forwarded("C-1")}
+    assert PartitionState.decode(state.encode()) == state
