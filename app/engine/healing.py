@@ -80,7 +80,7 @@ class Healing:
                 log.error(
                     "a parked event is lost: its record is gone", topic=topic, partition=number, offset=suspect.offset
                 )
-                partitions[number].lose(suspect.offset)
+                partitions[number].copies.lose(suspect.offset)
                 continue
             log.error(
                 "an offset stalls; fetching it again",
@@ -106,7 +106,7 @@ class Healing:
     def read_from_main(self, partition: Partition, offsets: Collection[int]) -> None:
         """Have parked events read from the main topic again: their copies are gone."""
         for offset in offsets:
-            partition.wanted.add(offset)
+            partition.copies.wanted.add(offset)
         if offsets:
             self._rewind((self._context.pipeline.topic, partition.number), min(offsets))
 
@@ -117,9 +117,9 @@ class Healing:
         is fetched (an outage, no room) nothing is known.
         """
         tp = suspect.tp
-        if suspect.offset in partition.wanted:
+        if suspect.offset in partition.copies.wanted:
             read_all = tp not in self._rewinds and self._context.ledger.waiting(tp) is None and read_to_end(tp)
-            self._rounds[suspect] += partition.wanted.passed(suspect.offset) or read_all
+            self._rounds[suspect] += partition.copies.wanted.passed(suspect.offset) or read_all
         return self._rounds[suspect] >= LOST_AFTER_ROUNDS
 
     def rewinds(self) -> dict[TopicPartition, int]:
@@ -130,14 +130,14 @@ class Healing:
     def _suspects(self, partition: Partition, read_to_end: Callable[[TopicPartition], bool]) -> Iterator[Suspect]:
         ledger, pipeline = self._context.ledger, self._context.pipeline
         main, retry = (pipeline.topic, partition.number), (pipeline.retry_topic, partition.number)
-        for tp, held in ((main, partition.main_offsets()), (retry, partition.retry_offsets())):
+        for tp, held in ((main, partition.main_offsets()), (retry, partition.copies.retry_offsets())):
             yield from (Suspect(tp, offset, NOT_WORKED_ON) for offset in ledger.claimed(tp) - held)
             # The agent of the main topic waits while there is no room; that of the retry topic never waits.
             takes = tp == retry or self._context.room.is_free
             if takes and (offset := ledger.waiting(tp)) is not None:
                 yield Suspect(tp, offset, NOT_ARRIVED)
         if read_to_end(retry):
-            yield from (Suspect(main, offset, NOT_IN_RETRY) for offset in partition.missing())
+            yield from (Suspect(main, offset, NOT_IN_RETRY) for offset in partition.copies.missing())
 
     def _waiting_alerts(self, topic: str) -> Iterator[Suspect]:
         for tp in self._context.ledger.partitions():

@@ -80,7 +80,7 @@ def _of_partition(context: EngineContext, tp: TopicPartition, partition: Partiti
     topic, number = tp
     copies = ledger.open_bytes((pipeline.retry_topic, number))
     if topic == pipeline.retry_topic:
-        many = partition.copies >= context.sync.max_parked
+        many = len(partition.copies) >= context.sync.max_parked
         if (many or copies >= COPIES_BYTES) and partition.can_go_on():
             return ENOUGH_COPIES if many else FULL_COPIES
         return None
@@ -88,9 +88,9 @@ def _of_partition(context: EngineContext, tp: TopicPartition, partition: Partiti
         return None
     if ledger.span(tp) >= SPAN:
         return FULL_SPAN
-    if partition.beyond_share >= BEYOND_SHARE:
+    if partition.parked.beyond_share >= BEYOND_SHARE:
         return FULL_SHARE
-    if partition.parked_bytes >= PARKED_BYTES:
+    if partition.record_room.bytes >= PARKED_BYTES:
         return FULL_RECORD
     if ledger.open_bytes(tp) + min(copies, COPIES_BYTES) >= VALUES_BYTES:
         return FULL_MEMORY

@@ -35,6 +35,7 @@ from app.engine.healing import STALL_SECONDS, Healing
 from app.engine.holds import OF_PARTITION, holds
 from app.engine.journal import Closing, ConsumerRecords, Journal
 from app.engine.partition import Partition
+from app.engine.partition_tasks import PartitionTasks
 from app.engine.state_records import StateRecords
 from app.kafka.durable_producer import Write
 from app.observe.reminder import Reminder
@@ -100,7 +101,7 @@ class Ownership:
 
     def parked_consumers(self) -> float:
         """Consumers whose events wait in the retry topic."""
-        return float(sum(partition.parked_consumers for partition in self.partitions.values()))
+        return float(sum(len(partition.parked) for partition in self.partitions.values()))
 
     def oldest_parked_seconds(self) -> float:
         """Time since the first failure of the longest-parked event."""
@@ -249,7 +250,7 @@ class Ownership:
             outdated += documents - document_keys(number, claim.state)
             partitions[number] = await self._claim(number, generation, epoch, claim.state, outdated)
             for offset in claim.wanted:
-                partitions[number].wanted.add(offset)
+                partitions[number].copies.wanted.add(offset)
             starts |= claim.starts
         if session is self.session and is_current():
             self.partitions = partitions
@@ -273,9 +274,9 @@ class Ownership:
         self, number: int, generation: int, epoch: int, state: PartitionState, outdated: Sequence[bytes]
     ) -> Partition:
         """Write the record under its new epoch, then remove what it replaces."""
-        partition = Partition(number, generation, self.context)
         context, pipeline = self.context, self.context.pipeline
-        partition.journal = Journal(
+        tasks = PartitionTasks(generation, context.lease, context.crash)
+        journal = Journal(
             number,
             epoch,
             state,
@@ -289,13 +290,13 @@ class Ownership:
             table=self._table,
             closing=Closing(context.kpi_keep_days, context.archive_seconds, context.today),
             turn=Turn(context.turns),
-            spawn=partition.spawn,
+            spawn=tasks.spawn,
         )
-        await partition.journal.claim()
+        await journal.claim()
         await context.producer.write([Write(pipeline.state_topic, number, key, None) for key in outdated])
         for key in outdated:
             self._table.pop(key, None)
-        return partition
+        return Partition(number, context, tasks, journal)
 
     async def check(self, position: Position = _at_the_start) -> None:
         """Whether the topics still are those that the records are about; once a minute or so.
@@ -402,7 +403,7 @@ class Ownership:
         if topic != self.context.pipeline.retry_topic or partition is None:
             log.error("the alerts topic lost records: alerts that were not read have no incident", **told)
             return
-        gone = partition.copies_gone()
+        gone = partition.copies.all_gone()
         self.healing.read_from_main(partition, gone)
         log.error(
             "the retry topic lost records: parked events that are not in memory are read from the main topic",

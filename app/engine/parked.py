@@ -1,12 +1,14 @@
-"""One parked consumer: which of its events wait, and for what. No I/O."""
+"""Which consumers of a partition are parked, with which events, and what these count towards. No I/O."""
 
 from __future__ import annotations
 
 import asyncio
 import heapq
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from app.delivery.partition_record import Forwarded
+from app.engine.backpressure import Room
+from app.engine.record_room import RecordRoom
 
 
 class ParkedConsumer:
@@ -60,3 +62,80 @@ class ParkedConsumer:
     def lowest(self) -> int:
         """The offset that runs next; there must be one."""
         return self._heap[0]
+
+
+class ParkedConsumers:
+    """The parked consumers of one partition, by ID.
+
+    ``beyond_share``: parked events of consumers that do not fail.
+
+    Args:
+        room: of the worker; parked events of failing consumers take some of it.
+        record_room: of the partition record; every parked event takes some of it.
+    """
+
+    def __init__(self, room: Room, record_room: RecordRoom) -> None:
+        self.beyond_share = 0
+        self._room = room
+        self._record_room = record_room
+        self._by_id: dict[str, ParkedConsumer] = {}
+
+    def __contains__(self, consumer: str) -> bool:
+        return consumer in self._by_id
+
+    def __len__(self) -> int:
+        return len(self._by_id)
+
+    def __iter__(self) -> Iterator[ParkedConsumer]:
+        return iter(self._by_id.values())
+
+    def add(self, offset: int, entry: Forwarded, *, failing: bool) -> ParkedConsumer | None:
+        """Park an event. Returns its consumer if that was not parked before."""
+        consumer = entry.consumer
+        parked, new = self._by_id.get(consumer), None
+        if parked is None:
+            parked = new = self._by_id[consumer] = ParkedConsumer(failing=failing)
+        elif failing:
+            self._fails(parked)
+        self._record_room.park(offset, entry, first=not parked.offsets)
+        parked.add(offset)
+        self._count(parked, 1)
+        return new
+
+    def remove(self, consumer: str, offset: int) -> None:
+        """An event has its outcome."""
+        if (parked := self._by_id.get(consumer)) and parked.discard(offset):
+            parked.wake.set()
+            self._count(parked, -1)
+            self._record_room.unpark(offset, consumer, last=not parked.offsets)
+
+    def fails(self, consumer: str) -> None:
+        """From now on the consumer's events count as parked because of a failure."""
+        if parked := self._by_id.get(consumer):
+            self._fails(parked)
+
+    def unpark(self, consumer: str) -> None:
+        """Nothing of the consumer is parked any more: its next events run from the main topic again."""
+        del self._by_id[consumer]
+
+    def wake(self, consumer: str) -> None:
+        """Something that the consumer's parked events may have waited for has changed."""
+        if parked := self._by_id.get(consumer):
+            parked.wake.set()
+
+    def wake_all(self) -> None:
+        """Something that all of them may have waited for has changed."""
+        for parked in self._by_id.values():
+            parked.wake.set()
+
+    def _fails(self, parked: ParkedConsumer) -> None:
+        if not parked.failing:
+            self._count(parked, -len(parked.offsets))
+            parked.failing = True
+            self._count(parked, len(parked.offsets))
+
+    def _count(self, parked: ParkedConsumer, events: int) -> None:
+        if parked.failing:
+            self._room.park(events)
+        else:
+            self.beyond_share += events

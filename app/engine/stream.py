@@ -295,11 +295,11 @@ class Stream:
                 partition = ownership.current(number, generation)
             if partition is None or ownership.healing.overtakes((topic, number), offset):
                 continue
-            if offset in partition.wanted:
-                partition.wanted.discard(offset)
-                partition.read_back(record, None)
+            if offset in partition.copies.wanted:
+                partition.copies.wanted.discard(offset)
+                partition.copies.read_back(record, None)
             if not context.ledger.claim((topic, number), offset):
-                partition.wanted.read_again(offset)
+                partition.copies.wanted.read_again(offset)
             else:
                 if partition.journal.state.decided(offset):
                     context.ledger.close((topic, number), offset)
@@ -324,7 +324,7 @@ class Stream:
                 if not context.ledger.claim((topic, number), offset):
                     continue
             try:
-                meant = partition.take_copy(record, gone=gone)
+                meant = partition.copies.take(record, gone=gone)
             except NotOurCopy as error:
                 self._strangers.met(number, offset, str(error))
                 meant = False

@@ -157,7 +157,7 @@ async def test_a_retry_topic_made_anew_has_parked_events_read_from_the_main_topi
     state = PartitionState(upto=9, forwarded={3: Forwarded("c"), 7: Forwarded("d")}, identity=OURS, retry_from=5)
     ownership = await case.take_over(state, copies=30)
     assert ownership.healing.rewinds() == {MAIN: 3, RETRY: 0}
-    assert set(ownership.partitions[0].wanted) == {3, 7}
+    assert set(ownership.partitions[0].copies.wanted) == {3, 7}
     assert case.written().retry_from is None
 
 

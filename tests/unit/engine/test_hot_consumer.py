@@ -73,11 +73,11 @@ async def test_events_beyond_the_share_are_not_counted_as_parked_by_failure() ->
     go = hold_back(world, "hot")
     await world.start()
     await until(lambda: world.outcomes() == {"synced": 1}, 20_000)
-    assert world.partition.beyond_share > 80
+    assert world.partition.parked.beyond_share > 80
     assert world.context.room.parked == 0
     go.set()
     assert await world.run()
-    assert (world.partition.beyond_share, world.context.room.parked) == (0, 0)
+    assert (world.partition.parked.beyond_share, world.context.room.parked) == (0, 0)
     await world.stop()
     assert_all_is_exact(world)
 
@@ -87,7 +87,7 @@ async def test_a_hot_consumer_that_begins_to_fail_counts_as_parked_from_then_on(
     world = World([*events, Event("c")], max_parked=5)
     await world.start()
     assert await world.run()
-    assert (world.partition.beyond_share, world.context.room.parked) == (0, 0)
+    assert (world.partition.parked.beyond_share, world.context.room.parked) == (0, 0)
     await world.stop()
     assert_all_is_exact(world)
 
@@ -234,14 +234,14 @@ async def test_a_partition_waits_whose_values_fill_its_memory_and_copies_have_ha
 
 async def test_a_partition_waits_that_has_parked_too_many_healthy_events() -> None:
     world = await idle_owner()
-    world.partition.beyond_share = holds.BEYOND_SHARE
+    world.partition.parked.beyond_share = holds.BEYOND_SHARE
     assert await held(world) == {MAIN: holds.FULL_SHARE}
     await world.stop()
 
 
 async def test_a_partition_waits_whose_parked_events_would_fill_its_record() -> None:
     world = await idle_owner()
-    world.partition.parked_bytes = holds.PARKED_BYTES
+    world.partition.record_room.bytes = holds.PARKED_BYTES
     assert await held(world) == {MAIN: holds.FULL_RECORD}
     await world.stop()
     assert 2 * holds.PARKED_BYTES <= STATE_RECORD_BYTES, "what else the record holds has the other half"
@@ -264,12 +264,12 @@ async def test_parked_events_are_counted_with_all_that_their_record_may_hold(nam
     def settled() -> bool:
         state = world.state()
         parked = len(PartitionState(forwarded=state.forwarded, mark=state.mark).encode()) - empty
-        shares.append(parked / max(1, world.partition.parked_bytes))
+        shares.append(parked / max(1, world.partition.record_room.bytes))
         return world.is_done()
 
     await until(settled, 50_000)
     assert 0.0 < max(shares) <= 1.0
-    await until(lambda: world.partition.parked_bytes == 0)
+    await until(lambda: world.partition.record_room.bytes == 0)
     await world.stop()
     assert_all_is_exact(world)
 
@@ -277,7 +277,7 @@ async def test_parked_events_are_counted_with_all_that_their_record_may_hold(nam
 async def test_what_was_given_up_waits_for_a_closed_dead_letter_topic_within_bounds(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("app.engine.partition.GIVEN_UP_BYTES", 2_000)
+    monkeypatch.setattr("app.engine.record_room.GIVEN_UP_BYTES", 2_000)
     world = World([Event(f"c{n}", "never" if n % 2 else "refused") for n in range(16)])
     await world.start()
     world.producer.closed_topics.add(PIPELINE.dlq_topic)
@@ -285,7 +285,7 @@ async def test_what_was_given_up_waits_for_a_closed_dead_letter_topic_within_bou
     await settle_down(2_000)
     state = world.state()
     written = len(state.encode()) - len(replace(state.copy(), verdicts={}).encode())
-    assert 1_000 < written <= world.partition.parked_bytes
+    assert 1_000 < written <= world.partition.record_room.bytes
     assert written <= 2_000
     world.commit()
     await world.die()
@@ -293,19 +293,19 @@ async def test_what_was_given_up_waits_for_a_closed_dead_letter_topic_within_bou
     await world.start()
     world.producer.closed_topics.add(PIPELINE.dlq_topic)
     await until(lambda: world.ownership.partitions)
-    assert world.partition.parked_bytes >= written
-    world.partition.parked_bytes += holds.PARKED_BYTES - written
+    assert world.partition.record_room.bytes >= written
+    world.partition.record_room.bytes += holds.PARKED_BYTES - written
     assert await held(world) == {MAIN: holds.FULL_RECORD}
-    world.partition.parked_bytes -= holds.PARKED_BYTES - written
+    world.partition.record_room.bytes -= holds.PARKED_BYTES - written
     world.producer.closed_topics.clear()
     assert await world.run(looking=True)
-    await until(lambda: world.partition.parked_bytes == 0)
+    await until(lambda: world.partition.record_room.bytes == 0)
     await world.stop()
     assert world.outcomes() == {"failed": 16}
 
 
 async def test_a_stop_does_not_wait_for_what_is_to_be_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("app.engine.partition.GIVEN_UP_BYTES", 1)
+    monkeypatch.setattr("app.engine.record_room.GIVEN_UP_BYTES", 1)
     world = World([Event("a", "refused"), Event("b", "refused")])
     await world.start()
     world.producer.closed_topics.add(PIPELINE.dlq_topic)
@@ -314,7 +314,7 @@ async def test_a_stop_does_not_wait_for_what_is_to_be_given_up(monkeypatch: pyte
     assert len(world.state().verdicts) == 1
     assert len(world.partition.stop_taking()) == 2
     await settle_down()
-    assert len(world.partition._tasks) == 1, "only the dead letter is under way"
+    assert len(world.partition.tasks.running) == 1, "only the dead letter is under way"
     await world.die()
     await world.start()
     assert await world.run()
@@ -326,7 +326,7 @@ async def test_that_a_partition_waits_is_logged_once() -> None:
     world = await idle_owner()
     with capture_logs() as lines:
         for beyond_share in (holds.BEYOND_SHARE, holds.BEYOND_SHARE, 0, 0):
-            world.partition.beyond_share = beyond_share
+            world.partition.parked.beyond_share = beyond_share
             world.look()
     await world.stop()
     said = [(line["event"], line["partition"], line.get("reason")) for line in lines]

@@ -38,7 +38,7 @@ async def make_due(world: World) -> None:
     await settle_down()  # no write is under way
     state = world.partition.journal.state
     state.forwarded = {offset: replace(entry, due_ms=0) for offset, entry in state.forwarded.items()}
-    for parked in world.partition._parked.values():
+    for parked in world.partition.parked:
         parked._turn = (-1, -1, 0.0)
         parked.wake.set()
 
@@ -62,7 +62,7 @@ async def test_an_event_of_the_lost_log_does_not_close_the_offset_of_a_copy_in_t
     world.publish(Event("c", "once"), Event("c"))
     await until(lambda: world.outcomes() == {"synced": 2} and len(world.state().forwarded) == 2)
     await settle_down()
-    assert world.ledger.claimed(RETRY) == {0, 1} == world.partition.retry_offsets()
+    assert world.ledger.claimed(RETRY) == {0, 1} == world.partition.copies.retry_offsets()
     assert world.ledger.committable(RETRY) == 0, "the copies of c are still needed"
     world.commit()
     assert world.committed[PIPELINE.retry_topic] == 0
@@ -81,7 +81,7 @@ async def test_copies_that_are_gone_are_read_from_the_main_topic_at_once(drop: t
     world = await with_parked(Event("a", "once"), Event("a"), Event("b", "once"), Event("a"), drop=drop)
     world.lose_log(PIPELINE.retry_topic)
     with capture_logs() as logged:
-        await until(lambda: logged and not world.partition.missing())
+        await until(lambda: logged and not world.partition.copies.missing())
     [said] = [line for line in logged if line["log_level"] in ("warning", "error")]
     assert (said["topic"], said["partition"], said["events"]) == (PIPELINE.retry_topic, 0, len(drop))
     await make_due(world)
@@ -140,7 +140,7 @@ async def test_a_copy_that_is_on_its_way_when_the_log_is_lost_takes_no_offset_of
     world.ledger.fetched(RETRY, [0])
     inbox.put_nowait((new, world.generation, 1))
     await settle_down()
-    assert not world.partition.missing()
+    assert not world.partition.copies.missing()
     assert world.ledger.claimed(RETRY) == {0}
     agent.cancel()
     await world.die()

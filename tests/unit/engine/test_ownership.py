@@ -193,12 +193,12 @@ async def test_parked_events_are_read_back_only_while_memory_lasts_unless_that_w
     partition, most = world.ownership.partitions[0], world.context.sync.max_parked
     partition.journal.state.forwarded = {offset: Forwarded("c") for offset in range(most + 1)}
     partition.journal.state.upto = most
-    partition.draining = True  # nobody works on them
+    partition.tasks.draining = True  # nobody works on them
     partition.start()
     for offset in range(1, most + 1):
-        partition.read_back(SourceRecord(PIPELINE.topic, 0, offset, 0, b"c", b""), offset)
+        partition.copies.read_back(SourceRecord(PIPELINE.topic, 0, offset, 0, b"c", b""), offset)
     assert RETRY in world.ownership.fetchable(OWNED), "the next event of the only consumer is still to be read"
-    partition._parked["c"] = ParkedConsumer(range(1, most + 1))
+    partition.parked._by_id["c"] = ParkedConsumer(range(1, most + 1))
     assert RETRY not in world.ownership.fetchable(OWNED)
 
 
@@ -241,12 +241,12 @@ async def test_a_drain_gives_work_its_time_and_then_cuts_it_off(world: World) ->
         await until.wait()
         ended.append(name)
 
-    partition.spawn(work("quick", quick))
-    partition.spawn(work("slow", slow))
+    partition.tasks.spawn(work("quick", quick))
+    partition.tasks.spawn(work("slow", slow))
     draining = asyncio.create_task(world.ownership.drain())
     await asyncio.sleep(0.01)
     assert world.ownership.gate == frozenset()
-    assert not partition.dead, "what is under way may still end"
+    assert not partition.tasks.dead, "what is under way may still end"
     another = asyncio.create_task(world.ownership.drain())
     await asyncio.sleep(0.01)
     assert not another.done(), "whoever drains as well, for a stop, waits for the same work"
@@ -254,6 +254,6 @@ async def test_a_drain_gives_work_its_time_and_then_cuts_it_off(world: World) ->
     await draining
     await another
     assert ended == ["quick"]
-    assert partition.dead
-    assert partition._tasks == set()
+    assert partition.tasks.dead
+    assert partition.tasks.running == set()
     assert world.context.room.parked == 0

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from app.engine.call_permit import CallPermit
+from app.engine.admission import AttemptPermit
 from tests.unit.engine.world import Event, World
 
 
@@ -124,15 +124,12 @@ async def test_several_calls_of_an_event_may_wait_and_it_has_one_slot_in_the_end
     world = World([Event("a")], concurrency=1)
     await world.start()
     assert await world.run()
-    permit = permit_of(world)
-    await world.context.slots.acquire()
-    await asyncio.gather(*(permit.wait(0.001 * number) for number in range(waits)))
-    assert world.context.slots.locked()
-    permit.end()
-    permit.end()
+    async with permit_of(world) as permit:
+        await asyncio.gather(*(permit.wait(0.001 * number) for number in range(waits)))
+        assert world.context.slots.locked()
     assert world.context.slots._value == 1
     await world.stop()
 
 
-def permit_of(world: World) -> CallPermit:
-    return CallPermit(world.partition, world.breaker, world.context.slots, probe=False)
+def permit_of(world: World) -> AttemptPermit:
+    return AttemptPermit(world.context, world.partition.tasks, world.breaker)

@@ -452,7 +452,7 @@ class World:
             partition.abandon()
         await asyncio.sleep(0)  # what was only just started notices
         for partition in partitions:
-            for task in list(partition._tasks):
+            for task in list(partition.tasks.running):
                 task.cancel()
         await self._end_tasks()
         self.flow.under_way.clear()

@@ -1,0 +1,39 @@
+"""What a new owner has to see of the main topic before every parked event may run. No I/O.
+
+A parked event runs only when every event before it was seen. After a crash, events that the last owner had in a lane
+come once more from the main topic, maybe after the copies of younger ones.
+"""
+
+from __future__ import annotations
+
+from app.delivery.partition_record import PartitionState
+
+
+class CatchingUp:
+    """How far the main topic was seen by this owner, and how far it must be.
+
+    ``seen``: everything up to this offset was handed over, or was decided before. ``until``: the highest offset that
+    was parked when this owner began.
+    """
+
+    __slots__ = ("seen", "until")
+
+    def __init__(self, state: PartitionState) -> None:
+        self.seen = state.decided_upto
+        self.until = max(state.forwarded, default=-1)
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether the main topic must be read further before every parked event may run."""
+        return self.seen < self.until
+
+    def saw(self, offset: int) -> bool:
+        """Everything up to this offset was handed over. Whether a parked event may have waited for that."""
+        if not self.goes_on or offset <= self.seen:
+            return False
+        self.seen = offset
+        return True
+
+    def may_run(self, offset: int) -> bool:
+        """Whether every event before a parked one was seen."""
+        return offset <= self.seen or not self.goes_on

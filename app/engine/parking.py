@@ -1,0 +1,206 @@
+"""Parked events of a partition: how they get into the retry topic, and how they run from there.
+
+An event is parked here and now, without an await, so that what comes later of its consumer is parked behind it. Then
+it is copied to the retry topic (same partition), noted as forwarded in the durable record, and its main offset closed.
+
+Parked events of a consumer run lowest offset first. Each runs when it is due, its copy was read back, nothing of the
+consumer is in a lane, and every event before it was seen. When none is left the consumer is parked no longer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Callable
+from dataclasses import replace
+
+from app.delivery.errors import EVENT_TOO_LARGE
+from app.delivery.headers import Failing, cut, retry_headers
+from app.delivery.outcome import Failure, InvalidEvent, TryAgain
+from app.delivery.partition_record import Forwarded, Verdict, kept_event_id
+from app.delivery.record import SourceRecord
+from app.engine.attempts import Attempts
+from app.engine.catching_up import CatchingUp
+from app.engine.context import EngineContext, now_ms
+from app.engine.copies import Copies
+from app.engine.flow import Work
+from app.engine.journal import Journal
+from app.engine.parked import ParkedConsumer, ParkedConsumers
+from app.engine.partition_tasks import PartitionTasks
+from app.engine.settling import Settling
+from app.kafka.durable_producer import TooLarge, Write
+
+
+class Parking:
+    """Parks events of one partition, and runs them when their time has come.
+
+    Args:
+        has_lane: whether events of a consumer wait in a lane: all of them are older than what is parked.
+    """
+
+    def __init__(
+        self,
+        number: int,
+        context: EngineContext,
+        tasks: PartitionTasks,
+        journal: Journal,
+        *,
+        consumers: ParkedConsumers,
+        copies: Copies,
+        catching_up: CatchingUp,
+        attempts: Attempts,
+        settling: Settling,
+        has_lane: Callable[[str], bool],
+    ) -> None:
+        self._number = number
+        self._context = context
+        self._tasks = tasks
+        self._journal = journal
+        self._consumers = consumers
+        self._copies = copies
+        self._catching_up = catching_up
+        self._attempts = attempts
+        self._settling = settling
+        self._has_lane = has_lane
+
+    def restore(self) -> None:
+        """Go on with what the durable record says is parked; the copies arrive as the retry topic is read."""
+        forwarded = self._journal.state.forwarded
+        failing = {entry.consumer for entry in forwarded.values() if entry.attempts}
+        for offset, entry in forwarded.items():
+            self._add(offset, entry, failing=entry.consumer in failing)
+
+    def can_go_on(self) -> bool:
+        """Whether a parked consumer's next event is in memory, so that some of them will be settled."""
+        waiting = (parked.lowest for parked in self._consumers if parked.offsets)
+        return any(offset in self._copies and self._may_run(offset) for offset in waiting)
+
+    def park(self, work: Work, failure: Failure | None = None, *, failing: bool = True) -> None:
+        """Decided here and now, without an await: what comes later of this consumer is parked behind it.
+
+        Args:
+            failure: of the event's first attempt, if it had one.
+            failing: False: nothing failed; the consumer has more events than its share, or is parked already.
+        """
+        now = now_ms()
+        entry = Forwarded(work.consumer, day=work.record.counted_day)
+        if failure is not None:
+            entry = self._failed(entry, work, failure, 1, now)
+        self._add(work.record.offset, entry, failing=failing)
+        self._copies.forwarding[work.record.offset] = work.consumer
+        self._tasks.spawn(self._forward(work, entry, failure.message if failure else ""))
+
+    def _add(self, offset: int, entry: Forwarded, *, failing: bool) -> None:
+        if (new := self._consumers.add(offset, entry, failing=failing)) is not None:
+            self._tasks.spawn(self._run(entry.consumer, new))
+
+    def _failed(self, entry: Forwarded, work: Work, failure: Failure, attempt: int, now: int) -> Forwarded:
+        return replace(
+            entry,
+            event_id=kept_event_id(work.event_id),
+            attempts=attempt,
+            due_ms=self._context.due_ms(attempt, failure.retry_after),
+            first_failed_ms=entry.first_failed_ms or now,
+            last_failed_ms=now,
+            reason=failure.code,
+        )
+
+    async def _forward(self, work: Work, entry: Forwarded, message: str) -> None:
+        record, topic = work.record, self._context.pipeline.retry_topic
+        failing = Failing(
+            work.event_id,
+            entry.attempts,
+            entry.due_ms,
+            entry.first_failed_ms,
+            entry.last_failed_ms,
+            entry.reason,
+            message,
+        )
+        headers = retry_headers(record, failing, self._copies.mark)
+        try:
+            await self._context.producer.write_one(Write(topic, self._number, record.key, record.value, headers))
+        except TooLarge:
+            if (wait := entry.due_ms - now_ms()) > 0:  # a write of the attempt may still land
+                await self._tasks.pause(wait / 1000)
+            await self._refuse(work, f"the event does not fit into {topic}: run `topics check`")
+            self._copies.discard(record.offset)  # read back from the main topic meanwhile
+            self._consumers.remove(work.consumer, record.offset)
+        else:
+            await self._journal.forward(record.offset, entry, record)
+        self._copies.forwarding.pop(record.offset, None)
+        self._settling.close_main(record.offset)
+        self._consumers.wake(work.consumer)
+
+    async def _refuse(self, work: Work, message: str) -> None:
+        result = self._context.flow.gave_up(work, EVENT_TOO_LARGE, message, 1)
+        if (verdict := await self._settling.settle_or_give_up(work.record, result, now_ms())) is not None:
+            await self._settling.bury(work.record, verdict)
+
+    def _may_run(self, offset: int) -> bool:
+        """Whether everything in the main topic before a parked event was seen in this generation or is decided."""
+        return offset <= self._journal.state.upto or self._catching_up.may_run(offset)
+
+    async def _run(self, consumer: str, parked: ParkedConsumer) -> None:
+        while parked.offsets and not self._tasks.draining:
+            offset = parked.lowest
+            parked.wake.clear()
+            entry, copy = self._journal.state.forwarded.get(offset), self._copies.get(offset)
+            if entry is None or copy is None or self._has_lane(consumer) or not self._may_run(offset):
+                await parked.wake.wait()
+                continue
+            if (wait := parked.wait_seconds(offset, entry, now_ms(), time.monotonic())) > 0:
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(parked.wake.wait(), wait)
+                continue
+            source = copy.source.counted_on(entry.day)
+            if await (self._run_lost if copy.lost else self._run_copy)(offset, entry, source):
+                self._copies.close(offset)  # where the copy stands may have changed meanwhile
+                self._consumers.remove(consumer, offset)
+        if not parked.offsets:
+            self._consumers.unpark(consumer)
+
+    async def _run_copy(self, offset: int, entry: Forwarded, source: SourceRecord) -> bool:
+        """One attempt of a parked event, or its burial. True: it has its outcome."""
+        verdict = self._journal.state.verdicts.get(offset)
+        if verdict is None:
+            try:
+                work = self._context.flow.read(source)
+            except InvalidEvent as problem:  # the catalog changed since it was parked
+                verdict = await self._give_up_invalid(source, problem, entry)
+            else:
+                if work.consumer != entry.consumer:
+                    self._copies.put_back(offset)
+                    return False
+                attempt = entry.attempts + 1
+                result = await self._attempts.run(work, attempt, entry.first_failed_ms)
+                assert result is not None  # a parked event has nowhere to step aside to
+                now = now_ms()
+                if isinstance(result.decision, TryAgain):
+                    failed = self._failed(entry, work, result.decision.failure, attempt, now)
+                    await self._journal.tried(offset, failed)
+                    self._consumers.fails(entry.consumer)
+                    return False
+                verdict = await self._settling.settle_or_give_up(source, result, entry.first_failed_ms or now)
+        if verdict is not None:
+            await self._settling.bury(source, verdict)
+        return True
+
+    async def _give_up_invalid(self, source: SourceRecord, problem: InvalidEvent, entry: Forwarded) -> Verdict:
+        now = now_ms()
+        settlement = self._context.flow.invalid(source, problem)
+        verdict = Verdict(settlement, cut(problem.message), entry.first_failed_ms or now, now, alert=False)
+        await self._settling.give_up(source.offset, verdict)
+        return verdict
+
+    async def _run_lost(self, offset: int, entry: Forwarded, source: SourceRecord) -> bool:
+        verdict = self._journal.state.verdicts.get(offset)
+        if verdict is None:
+            found = await self._journal.consumers.find(entry.consumer)
+            state = None if found is None else found[1]
+            await self._tasks.until_lease()
+            result = self._context.flow.lost(source, entry.consumer, entry.event_id, state, entry.attempts)
+            verdict = await self._settling.settle_or_give_up(source, result, entry.first_failed_ms or now_ms())
+        if verdict is not None:
+            await self._settling.bury(source, verdict, omit_value=True)
+        return True

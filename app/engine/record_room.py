@@ -1,0 +1,53 @@
+"""How much of a partition's durable record its parked and given-up events may take. No I/O.
+
+The record is rewritten with every group commit and must fit into one Kafka record, so what may stand in it is counted
+before it does: at the size that it can grow to.
+"""
+
+from __future__ import annotations
+
+from app.delivery.partition_record import OFFSET_BYTES, Forwarded, Verdict, consumer_bytes, dated_bytes, verdict_bytes
+
+# What given-up events may take while the dead-letter topic takes no writes: a quarter of what the record may have. The
+# next one is given up when the dead letter of an earlier one is written.
+GIVEN_UP_BYTES = 4 * 1024 * 1024
+
+
+class RecordRoom:
+    """``bytes``: what parked and given-up events may take in the record."""
+
+    def __init__(self) -> None:
+        self.bytes = 0
+        self._dated: dict[int, int] = {}  # parked events that keep their day -> bytes of each
+        self._given_up: dict[int, int] = {}  # events that were given up -> bytes of each
+        self._given_up_bytes = 0
+
+    def park(self, offset: int, entry: Forwarded, *, first: bool) -> None:
+        """An event is parked; ``first``: its consumer had none that was."""
+        if first:
+            self.bytes += consumer_bytes(entry.consumer)
+        if entry.day:
+            self._dated[offset] = dated_bytes(entry.consumer)
+        self.bytes += self._dated.get(offset, OFFSET_BYTES)
+
+    def unpark(self, offset: int, consumer: str, *, last: bool) -> None:
+        """An event is parked no longer; ``last``: its consumer has no other that is."""
+        self.bytes -= self._dated.pop(offset, OFFSET_BYTES)
+        if last:
+            self.bytes -= consumer_bytes(consumer)
+
+    def fits(self, verdict: Verdict) -> bool:
+        """Whether one more event may be given up now; the first one always may."""
+        return not self._given_up or self._given_up_bytes + verdict_bytes(verdict) <= GIVEN_UP_BYTES
+
+    def give_up(self, offset: int, verdict: Verdict) -> None:
+        """An event was given up."""
+        size = self._given_up[offset] = verdict_bytes(verdict)
+        self._given_up_bytes += size
+        self.bytes += size
+
+    def settle(self, offset: int) -> None:
+        """An event is settled; most were never given up."""
+        size = self._given_up.pop(offset, 0)
+        self._given_up_bytes -= size
+        self.bytes -= size
