@@ -1,4 +1,4 @@
-""".ci/run: its last line is pytest's closing line, its exit code the truth. `make` is played by a script."""
+""".ci/run: its last line is pytest's closing line, its exit code the truth. Scripts play `make` and `npm`."""
 
 from __future__ import annotations
 
@@ -35,6 +35,9 @@ def test_last_line_and_exit_code(
         f'echo "{closing}"; echo "make: *** done"; exit {test_code}\n'
     )
     make.chmod(0o755)
+    npm = tmp_path / "npm"
+    npm.write_text("#!/bin/sh\n")
+    npm.chmod(0o755)
     run = subprocess.run(
         [ROOT / ".ci" / "run"],
         env={**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"},
