@@ -3,7 +3,7 @@
 A worker that was frozen longer than the session timeout does not know that its partitions have a new owner. So a call
 to the outside may only start while the last *acknowledged* heartbeat of the current generation was *sent* recently
 enough that, even if nothing was acknowledged since, the call ends before the broker gives the partitions away.
-Which acknowledgements may be believed is the consumer's knowledge (``HeartbeatThread`` in consumer_thread.py).
+Which acknowledgements may be believed is the consumer's knowledge (``heartbeat.py``).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""What this worker may not do at the moment: rights that were refused, until they are not refused any more.
+"""Rights that this worker lacks at the moment.
 
-A right that is missing is waited for: a restart would not bring it. Kafka says no to each request anew, so what was not
-refused for a while is there again.
+The worker waits for a missing right, because a restart would not bring it. Kafka refuses every request that needs the
+right, so a right that was not refused for a while is there again.
 """
 
 from __future__ import annotations
@@ -11,17 +11,21 @@ import time
 from collections.abc import Callable
 
 import structlog
+from aiokafka.errors import GroupAuthorizationFailedError, KafkaError, TopicAuthorizationFailedError
 
 log = structlog.get_logger(__name__)
 
-# Whoever waits for a right asks for it at least this often.
+# A task that waits for a right asks for it at least this often.
 ASK_AGAIN_SECONDS = 1.0
-# A refusal counts for so long: several times as long as it takes to ask again.
+# A refusal counts for several times the interval between two requests.
 COUNTS_SECONDS = 6.0
+
+# aiokafka's errors for a missing right; their arguments name the topics or the group.
+REFUSALS = (TopicAuthorizationFailedError, GroupAuthorizationFailedError)
 
 
 class Rights:
-    """What is missing, in plain words. From any thread."""
+    """What is missing, in plain words. May be used from any thread."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -29,11 +33,18 @@ class Rights:
         self._refused: dict[str, float] = {}
 
     def refused(self, right: str, on: str) -> None:
-        """The broker does not let us: ``refused("READ", "topic consumer-profiles")``."""
+        """The broker refused something: ``refused("READ", "topic consumer-profiles")``."""
         name = f"the right {right} on {on} is missing"
         if self._is_new(name):
             remedy = "give this worker's user the ACL; work goes on by itself"
             log.error("a right is missing; waiting for it", right=f"{right} on {on}", remedy=remedy)
+
+    def note(self, error: KafkaError) -> None:
+        """One of ``REFUSALS`` was raised."""
+        what = "group" if isinstance(error, GroupAuthorizationFailedError) else "topic"
+        for argument in error.args:
+            for name in [argument] if isinstance(argument, str) else sorted(argument):
+                self.refused("READ", f"{what} {name}")
 
     def absent(self, topic: str) -> None:
         """No broker knows the topic."""
@@ -48,7 +59,7 @@ class Rights:
         return not known
 
     def missing(self) -> list[str]:
-        """What is missing now; asked every now and then, or what came back is not logged."""
+        """What is missing now. Must be called regularly: this is where a right that came back is logged."""
         now = self._clock()
         with self._lock:
             back = [name for name, at in self._refused.items() if now - at > COUNTS_SECONDS]

@@ -16,7 +16,8 @@ from faust.types import TP
 
 from app.delivery.headers import NotOurCopy
 from app.delivery.record import TopicPartition
-from app.engine.consumer import Arrival, LedgerConsumer
+from app.engine.arrivals import Arrival
+from app.engine.consumer import LedgerConsumer
 from app.engine.context import EngineContext
 from app.engine.flow import TopicsUnknown
 from app.engine.ownership import Ownership
@@ -238,7 +239,7 @@ class Stream:
     def _read_to_end(self, tp: TopicPartition) -> bool:
         """Whether everything that can be read of a partition has been fetched."""
         consumer = self.app._consumer
-        end = consumer.end(TP(*tp)) if consumer is not None else None
+        end = consumer.ends.latest(TP(*tp)) if consumer is not None else None
         return end is not None and consumer.fetched_upto(TP(*tp)) >= end.stable
 
     def lag(self) -> dict[int, float]:
@@ -247,7 +248,7 @@ class Stream:
         is passed over."""
         consumer, topic, lag = self.app._consumer, self._context.pipeline.topic, {}
         for number in list(self.ownership.partitions) if consumer is not None else ():
-            end = consumer.ends.get(TP(topic, number))
+            end = consumer.ends.known.get(TP(topic, number))
             done = self._context.ledger.settled_upto((topic, number))
             begin = consumer.fetched_upto(TP(topic, number))
             if done is not None and done < self._context.ledger.high((topic, number)):

@@ -104,7 +104,7 @@ class Watch:
         holds = self._ownership.holds()
         seen = {}
         for tp in gate:
-            end = consumer.end(TP(*tp))
+            end = consumer.ends.latest(TP(*tp))
             held = general or self._context.unreadable.why(tp) or holds.get(tp)
             if held == NOT_TAKEN and tp[0] != self._context.pipeline.alerts_topic and self._context.room.is_free:
                 held = None  # then whoever should take them is stuck

@@ -19,8 +19,11 @@ from aiokafka.errors import (
 )
 from faust.types import TP
 
-from app.engine.consumer_thread import REPLACED_SECONDS, HeartbeatThread
+from app.engine.client_tasks import check_client_tasks
+from app.engine.consumer_thread import LedgerConsumerThread
 from app.engine.context import EngineStopped
+from app.engine.fetching import Fetching
+from app.engine.heartbeat import REPLACED_SECONDS, Heartbeat
 from app.engine.lease import Lease
 from app.engine.rights import Rights
 from app.engine.unreadable import AGAIN_SECONDS, Batch, Unreadable
@@ -89,16 +92,14 @@ class Setup:
             commit=self._commit,
             _subscription=SimpleNamespace(subscription=SimpleNamespace(assignment=self)),
         )
-        self.thread = thread = HeartbeatThread.__new__(HeartbeatThread)
-        thread.rights, thread.lease, thread.request_seconds = Rights(), Lease(3.0), 1.0
-        thread._refused_until = {}
         self.now = 0.0
-        thread.unreadable = Unreadable(lambda: self.now)
+        self.rights, self.unreadable = Rights(), Unreadable(lambda: self.now)
+        self.fetching = Fetching(self.rights, self.unreadable, lambda tp: tp.topic == "state")
+        self.thread = thread = LedgerConsumerThread.__new__(LedgerConsumerThread)
+        thread.rights, thread.fetching, thread.request_seconds = self.rights, self.fetching, 1.0
         thread._consumer = self.consumer
-        thread._crashed = thread._stopped = SimpleNamespace(is_set=lambda: False)
-        thread.consumer = SimpleNamespace(flow_active=True, _is_changelog_tp=lambda tp: tp.topic == "state")
+        thread.consumer = SimpleNamespace(flow_active=True)
         self.positions = {ONE: 7, OTHER: 0}
-        thread.app = SimpleNamespace(conf=SimpleNamespace(broker_session_timeout=6.0))
         thread.assignment = lambda: {ONE, OTHER}
 
     def state_value(self, tp: TP) -> object:
@@ -116,11 +117,11 @@ class Setup:
 async def test_a_refusal_for_one_topic_loses_nothing_of_another_and_is_not_asked_for_again_at_once() -> None:
     setup = Setup({OTHER: [1, 2]}, {ONE: TopicAuthorizationFailedError("main")})
     assert await setup.fetch(ONE, OTHER) == {OTHER: [1, 2]}
-    assert setup.thread.rights.missing() == ["the right READ on topic main is missing"]
+    assert setup.rights.missing() == ["the right READ on topic main is missing"]
     setup.fetcher.asked.clear()
     await setup.fetch(ONE, OTHER)
     assert ONE not in setup.fetcher.asked
-    setup.thread._refused_until["main"] = 0.0
+    setup.fetching._refused_until["main"] = 0.0
     await setup.fetch(ONE, OTHER)
     assert ONE in setup.fetcher.asked
 
@@ -134,24 +135,24 @@ async def test_records_that_cannot_be_read_end_the_worker_by_name(error: Excepti
 
 async def test_a_partition_whose_next_batch_cannot_be_read_waits_and_the_others_go_on() -> None:
     setup = Setup({OTHER: [1, 2]})
-    setup.thread._cannot_be_read(ONE, Batch(7, 9, 7), "Invalid CRC")
+    setup.fetching.cannot_be_read(ONE, Batch(7, 9, 7), "Invalid CRC")
     assert await setup.fetch(ONE, OTHER) == {OTHER: [1, 2]}
     assert ONE not in setup.fetcher.asked
-    why = setup.thread.unreadable.why(ONE)
+    why = setup.unreadable.why(ONE)
     assert why is not None
     assert "partition 0 of main cannot be read from offset 7 on: the batch of offsets 7 to 9 is damaged" in why
     assert "kafka-delete-records up to offset 10" in why
-    assert setup.thread.unreadable.reasons([ONE, OTHER]) == [why]
+    assert setup.unreadable.reasons([ONE, OTHER]) == [why]
 
     # What was fetched of it meanwhile may be as old as the damage.
     setup.now = AGAIN_SECONDS
     setup.fetcher._records[ONE] = [7]
     await setup.fetch(ONE, OTHER)
     assert (ONE in setup.fetcher.asked, ONE in setup.fetcher._records, setup.fetcher.notified) == (True, False, True)
-    assert setup.thread.unreadable.why(ONE) == why, "nothing was read yet"
+    assert setup.unreadable.why(ONE) == why, "nothing was read yet"
     setup.fetcher._records[ONE], setup.positions[ONE] = [7, 8], 9
     assert await setup.fetch(ONE, OTHER) == {ONE: [7, 8]}
-    assert setup.thread.unreadable.reasons([ONE, OTHER]) == []
+    assert setup.unreadable.reasons([ONE, OTHER]) == []
 
 
 @pytest.mark.parametrize("positions", [{ONE: 10}, {}])
@@ -159,15 +160,15 @@ async def test_what_cannot_be_read_is_forgotten_when_its_place_is_given_up_or_it
     positions: dict[TP, int],
 ) -> None:
     setup = Setup({ONE: [10]})
-    setup.thread._cannot_be_read(ONE, Batch(7, 9, 7), "Invalid CRC")
+    setup.fetching.cannot_be_read(ONE, Batch(7, 9, 7), "Invalid CRC")
     setup.positions = positions
     assert await setup.fetch(ONE) == {ONE: [10]}
-    assert not setup.thread.unreadable
+    assert not setup.unreadable
 
 
 async def test_a_state_topic_that_cannot_be_read_ends_the_worker_with_its_place() -> None:
     with pytest.raises(EngineStopped, match="partition 3 of state cannot be read from offset 7 on") as stopped:
-        Setup().thread._cannot_be_read(("state", 3), Batch(position=7), "Invalid CRC")
+        Setup().fetching.cannot_be_read(("state", 3), Batch(position=7), "Invalid CRC")
     assert "up to the first offset behind it" in str(stopped.value)
 
 
@@ -179,12 +180,12 @@ async def test_what_the_group_has_to_say_ends_no_fetch() -> None:
 @pytest.mark.parametrize("error", [GroupAuthorizationFailedError("sync"), KafkaError("something else")])
 async def test_an_error_that_the_group_holds_is_taken_from_it_and_the_group_joined_again(error: KafkaError) -> None:
     setup = Setup()
-    setup.thread._look_after_tasks(setup.consumer)
+    check_client_tasks(setup.consumer, setup.rights)
     assert setup.group.joins == 0
     setup.group.error = error
-    setup.thread._look_after_tasks(setup.consumer)
+    check_client_tasks(setup.consumer, setup.rights)
     assert setup.group.joins == 1
-    assert bool(setup.thread.rights.missing()) == isinstance(error, GroupAuthorizationFailedError)
+    assert bool(setup.rights.missing()) == isinstance(error, GroupAuthorizationFailedError)
 
 
 @pytest.mark.parametrize("which", ["fetcher", "group coordinator", "metadata"])
@@ -197,7 +198,7 @@ async def test_a_task_that_has_ended_is_named(which: str) -> None:
     }[which]
     task.set_result(None)
     with pytest.raises(EngineStopped, match=which):
-        setup.thread._look_after_tasks(setup.consumer)
+        check_client_tasks(setup.consumer, setup.rights)
 
 
 @pytest.mark.parametrize(
@@ -220,18 +221,17 @@ async def test_a_commit_that_is_refused_is_not_accepted_and_ends_nothing(
 
     setup.committing = refuse
     assert await setup.thread._commit({ONE: 3}) == (error is None)
-    assert setup.thread.rights.missing() == missing
+    assert setup.rights.missing() == missing
 
 
 async def test_a_name_that_another_worker_takes_twice_ends_this_one() -> None:
-    setup = Setup()
-    thread = setup.thread
-    thread._expelled(None)
-    assert thread._replaced_at is None  # a member without a name is expelled for other reasons
-    thread._expelled("one")
-    assert thread._failure is None
-    thread._replaced_at -= REPLACED_SECONDS  # type: ignore[operator]
-    thread._expelled("one")
-    assert thread._failure is None
-    thread._expelled("one")
-    assert "KAFKA_INSTANCE_ID=one" in str(thread._failure)
+    heartbeat = Heartbeat(Lease(3.0), dict, session_seconds=6.0)
+    heartbeat.expelled(None)
+    assert heartbeat._replaced_at is None  # a member without a name is expelled for other reasons
+    heartbeat.expelled("one")
+    assert heartbeat.failure is None
+    heartbeat._replaced_at -= REPLACED_SECONDS  # type: ignore[operator]
+    heartbeat.expelled("one")
+    assert heartbeat.failure is None
+    heartbeat.expelled("one")
+    assert "KAFKA_INSTANCE_ID=one" in str(heartbeat.failure)

@@ -14,9 +14,10 @@ from faust.transport.consumer import Consumer as FaustConsumer
 from faust.types import TP
 
 from app.engine import consumer as engine_consumer
-from app.engine import consumer_thread
+from app.engine import consumer_thread, leaving
 from app.engine.consumer import LedgerConsumer
-from app.engine.consumer_thread import HeartbeatThread
+from app.engine.consumer_thread import LedgerConsumerThread
+from app.engine.continuity import Continuity
 from app.engine.ledger import Ledger
 from app.kafka import durable_producer as engine_producer
 from app.kafka.durable_producer import DurableProducer
@@ -60,10 +61,8 @@ class Consumer(LedgerConsumer):
         self._ledger = Ledger()
         self._ledger.fetched((MAIN.topic, MAIN.partition), [17, 18, 19])
         self._asked = {}
-        self._positions = {}
-        self._thread = SimpleNamespace(was_reset={})
         self._not_accepted = set()
-        self._highest = {}
+        self._continuity = Continuity(self._ownership, {}, set(), self._undo)
         self._rebalancing = asyncio.Lock()
         self._left = False
         self._commit_fut = None
@@ -285,20 +284,20 @@ async def test_the_thread_ends_also_when_the_group_does_not_let_it_go(
     sent: list[tuple[int, str]],
     warned: bool,
 ) -> None:
-    async def stop(thread: HeartbeatThread) -> None:
+    async def stop(thread: LedgerConsumerThread) -> None:
         coordinator.member_id = ""
         if end == "cancelled":
             raise asyncio.CancelledError
         await asyncio.Event().wait()
 
-    monkeypatch.setattr(consumer_thread, "GOODBYE_SECONDS", 0.01)
-    monkeypatch.setattr(consumer_thread, "LAST_WORD_SECONDS", 0.01)
+    monkeypatch.setattr(leaving, "GOODBYE_SECONDS", 0.01)
+    monkeypatch.setattr(leaving, "LAST_WORD_SECONDS", 0.01)
     monkeypatch.setattr(consumer_thread.AIOKafkaConsumerThread, "on_thread_stop", stop)
     coordinator = SimpleNamespace(
         member_id="member", group_id="group", coordinator_id=node, _group_instance_id=instance
     )
     client = Client(error)
-    thread = HeartbeatThread.__new__(HeartbeatThread)
+    thread = LedgerConsumerThread.__new__(LedgerConsumerThread)
     thread._consumer = SimpleNamespace(_client=client, _coordinator=coordinator)
     with structlog.testing.capture_logs() as logs:
         async with asyncio.timeout(5):
@@ -312,22 +311,22 @@ async def test_the_thread_ends_also_when_the_group_does_not_let_it_go(
 async def test_a_thread_that_never_met_the_group_just_ends(monkeypatch: pytest.MonkeyPatch, started: str) -> None:
     ended = []
 
-    async def stop(thread: HeartbeatThread) -> None:
+    async def stop(thread: LedgerConsumerThread) -> None:
         ended.append(thread)
 
     monkeypatch.setattr(consumer_thread.AIOKafkaConsumerThread, "on_thread_stop", stop)
-    thread = HeartbeatThread.__new__(HeartbeatThread)
+    thread = LedgerConsumerThread.__new__(LedgerConsumerThread)
     thread._consumer = None if started == "not at all" else SimpleNamespace(_coordinator=None)
     await thread.on_thread_stop()
     assert ended == [thread]
 
 
 async def test_an_error_of_the_end_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def stop(thread: HeartbeatThread) -> None:
+    async def stop(thread: LedgerConsumerThread) -> None:
         raise RuntimeError("bug")
 
     monkeypatch.setattr(consumer_thread.AIOKafkaConsumerThread, "on_thread_stop", stop)
-    thread = HeartbeatThread.__new__(HeartbeatThread)
+    thread = LedgerConsumerThread.__new__(LedgerConsumerThread)
     thread._consumer = SimpleNamespace(_coordinator=None)
     with pytest.raises(RuntimeError, match="bug"):
         await thread.on_thread_stop()

@@ -14,7 +14,8 @@ from faust.types import TP
 
 from app.delivery.settled_digest import Fingerprint
 from app.engine.consumer import LedgerConsumer
-from app.engine.consumer_thread import NOT_KNOWN_YET
+from app.engine.continuity import Continuity
+from app.engine.resets import NOT_KNOWN_YET
 from tests.unit.engine.test_claims import Brokers
 from tests.unit.engine.test_partition import settle_down, until
 from tests.unit.engine.world import PIPELINE, Event, World
@@ -29,7 +30,6 @@ class Thread:
 
     positions: dict[TP, int]
     was_reset: dict[TP, int] = field(default_factory=dict)
-    other_leader: set[TP] = field(default_factory=set)
     batches: dict[TP, list[Any]] = field(default_factory=dict)
     under_way: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -60,8 +60,8 @@ class Consumer(LedgerConsumer):
         self._ownership, self._ledger = world.ownership, world.ledger
         self._thread = Thread({MAIN: 0, RETRY: 0, ALERTS: 0})
         self._thread.under_way.set()
-        self._positions, self._asked, self._not_accepted, self._committed_offset = {}, {}, set(), {}
-        self._highest = {}
+        self._asked, self._not_accepted, self._committed_offset = {}, set(), {}
+        self._continuity = Continuity(world.ownership, self._thread.was_reset, set(), self._undo)
 
     def _is_changelog_tp(self, tp: TP) -> bool:
         return False

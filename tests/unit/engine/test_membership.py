@@ -9,7 +9,7 @@ import pytest
 from aiokafka.errors import GroupLoadInProgressError, KafkaError, UnknownMemberIdError
 from faust.types import TP
 
-from app.engine.consumer_thread import HeartbeatThread
+from app.engine.heartbeat import Heartbeat
 from app.engine.lease import Lease
 
 MAIN = TP("main", 0)
@@ -31,23 +31,23 @@ class Coordinator:
 
 
 class Setup:
-    """A consumer's thread with a lease of 3 s and a committed offset."""
+    """A lease of 3 s and a committed offset."""
 
     def __init__(self) -> None:
         self.now = 100.0
         self.committed = {MAIN: 17}
-        self.thread = HeartbeatThread.__new__(HeartbeatThread)
-        self.thread.lease = Lease(3.0, lambda: self.now)
-        self.thread.consumer = SimpleNamespace(committed_again=lambda: self.committed)
-        consumer = SimpleNamespace(_subscription=SimpleNamespace(subscription=SimpleNamespace(assignment="assignment")))
-        self.thread._ensure_consumer = lambda: consumer
+        self.lease = Lease(3.0, lambda: self.now)
+        self.heartbeat = Heartbeat(self.lease, lambda: self.committed, session_seconds=6.0)
+        self.heartbeat._consumer = SimpleNamespace(
+            _subscription=SimpleNamespace(subscription=SimpleNamespace(assignment="assignment"))
+        )
 
     async def acknowledged(self, coordinator: Coordinator) -> bool:
         """A heartbeat was; whether the lease was renewed."""
         generation = coordinator.generation
-        believed = await self.thread._is_member(coordinator, generation)
+        believed = await self.heartbeat.is_member(coordinator, generation)
         if believed:
-            self.thread.lease.renew(generation, self.now)
+            self.lease.renew(generation, self.now)
         return believed
 
 
@@ -69,18 +69,18 @@ async def test_after_a_freeze_a_heartbeat_alone_gives_no_lease(refusal: KafkaErr
     setup.now += 10
     coordinator.refusal = refusal
     assert not await setup.acknowledged(coordinator)
-    assert not setup.thread.lease.holds(3)
+    assert not setup.lease.holds(3)
     coordinator.refusal = None
     assert await setup.acknowledged(coordinator)
-    assert setup.thread.lease.holds(3)
+    assert setup.lease.holds(3)
 
 
 async def test_a_worker_that_was_expelled_meanwhile_commits_nothing() -> None:
     setup, coordinator = Setup(), Coordinator()
     coordinator.generation, generation = -1, 3
-    assert not await setup.thread._is_member(coordinator, generation)
+    assert not await setup.heartbeat.is_member(coordinator, generation)
     coordinator.generation, coordinator.member_id = 3, ""
-    assert not await setup.thread._is_member(coordinator, generation)
+    assert not await setup.heartbeat.is_member(coordinator, generation)
     assert coordinator.commits == []
 
 

@@ -10,8 +10,12 @@ from faust.types import TP
 
 from app.delivery.settled_digest import Fingerprint
 from app.engine.consumer import LedgerConsumer
-from app.engine.consumer_thread import HeartbeatThread
+from app.engine.consumer_thread import LedgerConsumerThread
+from app.engine.continuity import Continuity
+from app.engine.fetching import Fetching
 from app.engine.ledger import Ledger
+from app.engine.rights import Rights
+from app.engine.unreadable import Unreadable
 
 MAIN, RETRY = TP("main", 0), TP("retry", 0)
 
@@ -23,7 +27,7 @@ class Group(LedgerConsumer):
     """
 
     def __init__(self) -> None:
-        self._positions, self._asked, self._highest, self._committed_offset = {}, {}, {}, {}
+        self._asked, self._committed_offset = {}, {}
         self._not_accepted: set[TP] = set()
         self._ledger = Ledger()
         self.noted: list[tuple[int, Fingerprint | None, int]] = []
@@ -36,15 +40,16 @@ class Group(LedgerConsumer):
             look_back=lambda fetched_upto: None,
             session=self.session,
         )
-        self._thread = thread = HeartbeatThread.__new__(HeartbeatThread)
-        thread.was_reset, thread.other_leader, thread._epochs = {}, set(), {}
+        self._thread = thread = LedgerConsumerThread.__new__(LedgerConsumerThread)
+        thread.fetching = Fetching(Rights(), Unreadable(), lambda tp: False)
         thread.getmany = self._answers
+        self._continuity = Continuity(self._ownership, {}, thread.fetching.other_leader, self._undo)
         self.came: list[int] = []
 
     async def _answers(self, active: set[TP], timeout: float) -> dict[TP, list[Any]]:
         tp, epochs, offsets = self.next
         if epochs:
-            self._thread._written_under(tp, epochs)
+            self._thread.fetching.written_under(tp, epochs)
         return {tp: [SimpleNamespace(offset=offset, key=b"C-1", value=b"%d" % offset) for offset in offsets]}
 
     async def fetch(self, tp: TP, epochs: list[int], *offsets: int) -> None:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from app.engine.consumer import from_before
-from app.engine.consumer_thread import NOT_KNOWN_YET
+from app.engine.resets import NOT_KNOWN_YET, from_before
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from faust.transport.drivers.aiokafka import Consumer as AiokafkaConsumer
 from faust.types import TP
 
 from app.engine.consumer import LedgerConsumer
-from app.engine.consumer_thread import HeartbeatThread
+from app.engine.consumer_thread import LedgerConsumerThread
 
 MAIN = TP("main", 0)
 
@@ -34,7 +34,7 @@ class Consumer(LedgerConsumer):
         state.await_reset(OffsetResetStrategy.EARLIEST)
         subscriptions = SimpleNamespace(subscription=SimpleNamespace(assignment=assignment))
         self.app = SimpleNamespace(monitor=object(), topics=SimpleNamespace(acks_enabled_for=lambda topic: True))
-        thread = HeartbeatThread.__new__(HeartbeatThread)
+        thread = LedgerConsumerThread.__new__(LedgerConsumerThread)
         thread._consumer = SimpleNamespace(_fetcher=SimpleNamespace(_subscriptions=subscriptions))
         thread.consumer = self
         thread.time_started, thread.tp_fetch_request_timeout_secs = time.monotonic(), 3600.0
