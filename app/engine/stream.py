@@ -1,73 +1,27 @@
-"""The Faust app of a worker: topics, the state table, and agents that hand records to the engine."""
+"""The stream of a worker: a Faust app with an agent for each topic, the state table, and what watches both."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import faust
-import structlog
 from faust.types import TP
 
-from app.delivery.headers import NotOurCopy
 from app.delivery.record import TopicPartition
-from app.engine.arrivals import Arrival
+from app.engine.arrivals import Arrival, handle_arrivals
 from app.engine.consumer import LedgerConsumer
 from app.engine.context import EngineContext
-from app.engine.flow import TopicsUnknown
+from app.engine.faust_app import faust_app
+from app.engine.intake import AlertHandler, AlertsTopic, MainTopic, RetryTopic
 from app.engine.ownership import Ownership
+from app.engine.topic_comparison import compare_topics
 from app.engine.watch import Watch
-from app.observe.reminder import Reminder
 
-log = structlog.get_logger(__name__)
-
-# Between two looks for offsets that nobody works on.
+# Between two looks at the worker.
 LOOK_SECONDS = 1.0
-
-# Between two comparisons of the topics with what the state is about; the first one comes soon, because two workers that
-# began at the same time may work on two topics.
-COMPARE_SECONDS = 60.0
-FIRST_COMPARISON_SECONDS = 5.0
-# After a partition got another leader: the others of that leader come soon, and share the comparison.
-SOON_SECONDS = 1.0
-
-# Records that an agent takes before others may run.
-TAKEN_AT_A_TIME = 100
-
-# Between two lines about records of the retry topic that are not ours.
-TELL_SECONDS = 60.0
-
-WEEK_SECONDS = 7 * 24 * 3600.0
-
-AlertHandler = Callable[[bytes | None, bytes | None, int], Awaitable[None]]
-
-
-class Strangers:
-    """Records of the retry topic that are no copies of ours. There may be a topic full of them, of another group or of
-    a topic that was deleted since: told about once a minute."""
-
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
-        self._next = float("-inf")
-        self._untold = 0
-
-    def met(self, partition: int, offset: int, why: str) -> None:
-        self._untold += 1
-        if self._clock() >= self._next:
-            self._next = self._clock() + TELL_SECONDS
-            log.warning(
-                "records of the retry topic are not ours; they are passed over",
-                records=self._untold,
-                partition=partition,
-                offset=offset,
-                why=why,
-            )
-            self._untold = 0
 
 
 class Stream:
@@ -76,10 +30,10 @@ class Stream:
     Args:
         connection: Faust's broker settings (``broker``, ``broker_credentials``).
         heartbeat_seconds: interval of the group's heartbeats; several must fit into the lease.
-        drain_seconds: what work under way gets when partitions go away.
-        on_alert: handles one record of the alerts topic (key, value, partition); returns when it is safe.
-        data_dir: where Faust keeps its (few) files.
-        checks: what else is looked at every second; each raises when something has ended that must not.
+        drain_seconds: how long work in progress may take when partitions go away.
+        on_alert: handles one record of the alerts topic (key, value, partition); returns when the alert is safe.
+        data_dir: where Faust keeps its few files.
+        checks: called every second; each raises when something has ended that should run as long as the worker.
     """
 
     def __init__(
@@ -93,67 +47,55 @@ class Stream:
         data_dir: Path,
         checks: Sequence[Callable[[], None]] = (),
     ) -> None:
-        kafka, pipeline = context.kafka, context.pipeline
+        kafka = context.kafka
         self._context = context
-        self._on_alert = on_alert
         self._watching: list[asyncio.Task[None]] = []
         self._inboxes: dict[str, asyncio.Queue[Arrival]] = {}
-        self._strangers = Strangers()
-        self.app = app = faust.App(
-            pipeline.group,
-            **connection,
-            # Faust would put what it finds in the environment (WEB_PORT, PROCESSING_GUARANTEE) above what is said here.
-            env={},
-            store="memory://",
-            datadir=str(data_dir),
-            web_enabled=False,
-            autodiscover=False,
-            topic_partitions=kafka.partitions,
-            topic_replication_factor=kafka.replication,
-            topic_disable_leader=True,
-            # Topics are made by `topics create`, with more settings than Faust knows.
-            topic_allow_declare=False,
-            table_standby_replicas=0,
-            consumer_group_instance_id=kafka.instance_id,
-            consumer_auto_offset_reset="earliest",
-            broker_session_timeout=kafka.session_timeout_seconds,
-            # How long a recovery may wait for Kafka: Faust's task would end without a word. What a broker gets for
-            # one answer is in broker_calls.py.
-            broker_request_timeout=WEEK_SECONDS,
-            broker_rebalance_timeout=max(60.0, drain_seconds + 30.0),
-            broker_heartbeat_interval=heartbeat_seconds,
-            # During an outage nothing is fetched for hours; that must not look like a stuck worker.
-            broker_max_poll_interval=WEEK_SECONDS,
-            broker_commit_interval=1.0,
-            broker_commit_livelock_soft_timeout=WEEK_SECONDS,
-            stream_processing_timeout=WEEK_SECONDS,
-            broker_max_poll_records=500,
-            # The drain is ours, see LedgerConsumer.
-            stream_wait_empty=False,
+        self.app = faust_app(
+            context.pipeline.group,
+            kafka,
+            connection=connection,
+            heartbeat_seconds=heartbeat_seconds,
+            drain_seconds=drain_seconds,
+            data_dir=data_dir,
         )
-        raw: dict[str, Any] = {
-            "key_type": bytes,
-            "value_type": bytes,
-            "key_serializer": "raw",
-            "value_serializer": "raw",
-            "partitions": kafka.partitions,
-        }
-        # The type bytes makes Faust's serializers "raw": keys and values are ours, as they stand in the log.
-        table = app.Table("partitions", key_type=bytes, value_type=bytes, partitions=kafka.partitions)
+        # With the type bytes, Faust's serializers are "raw": keys and values are exactly what the log holds.
+        table = self.app.Table("partitions", key_type=bytes, value_type=bytes, partitions=kafka.partitions)
         self.ownership = Ownership(context, table.data, drain_seconds)
-        self.watch = Watch(context, app, self.ownership, checks)
-        app.transport.Consumer = partial(LedgerConsumer, ownership=self.ownership, inboxes=self._inboxes)
+        self.watch = Watch(context, self.app, self.ownership, checks)
+        self.app.transport.Consumer = partial(LedgerConsumer, ownership=self.ownership, inboxes=self._inboxes)
         self._claim_after_recovery()
         self._note_where_records_stood(table)
-        for topic, handler in (
-            (pipeline.topic, self._main),
-            (pipeline.retry_topic, self._retry),
-            (pipeline.alerts_topic, self._alerts),
-        ):
-            app.agent(app.topic(topic, allow_empty=True, **raw), name=f"app.engine.{topic}")(self._guarded(handler))
+        self._add_agent(MainTopic(context, self.ownership))
+        self._add_agent(RetryTopic(context, self.ownership))
+        self._add_agent(AlertsTopic(context, self.ownership, on_alert))
+
+    def _add_agent(self, intake: MainTopic | RetryTopic | AlertsTopic) -> None:
+        topic = self.app.topic(
+            intake.topic,
+            allow_empty=True,
+            key_type=bytes,
+            value_type=bytes,
+            key_serializer="raw",
+            value_serializer="raw",
+            partitions=self._context.kafka.partitions,
+        )
+        self.app.agent(topic, name=f"app.engine.{intake.topic}")(self._agent(intake.topic, intake.handle))
+
+    def _agent(self, topic: str, handle: Callable[[Arrival], Awaitable[None]]) -> Callable[[Any], Awaitable[None]]:
+        async def agent(stream: Any) -> None:
+            inbox = self._inboxes[topic] = stream.channel.queue
+            try:
+                await handle_arrivals(inbox, handle)
+            except asyncio.CancelledError:
+                raise
+            except Exception as error:  # noqa: BLE001 - Faust would go on without the event; end the worker instead
+                self._context.crash(error)
+
+        return agent
 
     def _note_where_records_stood(self, table: Any) -> None:
-        # The table keeps keys and values only; who has to remove a record needs its offset.
+        # The table keeps keys and values only. To remove a record, the worker needs its offset.
         apply = table.apply_changelog_batch
 
         def noted_and_applied(batch: Iterable[Any]) -> None:
@@ -164,7 +106,7 @@ class Stream:
         table.apply_changelog_batch = noted_and_applied
 
     def _claim_after_recovery(self) -> None:
-        # Not in perform_seek: that has a second caller. Recovery ends with this method, once per generation.
+        # Recovery ends with this method, once per generation. ``perform_seek`` would not do: it has a second caller.
         recovery = self.app.tables.recovery
         completed = recovery.on_recovery_completed
 
@@ -180,11 +122,11 @@ class Stream:
         recovery.on_recovery_completed = completed_and_taken_over
 
     async def start(self) -> None:
-        """Join the group; returns when the state was recovered for the first time."""
+        """Join the group; returns when the state has been recovered for the first time."""
         self.app.finalize()
         self._watching = [
             asyncio.create_task(self._look(), name="look after the worker"),
-            asyncio.create_task(self._compare_topics(), name="topics"),
+            asyncio.create_task(compare_topics(self.ownership, self._fetched_upto, self._context.crash), name="topics"),
         ]
         await self.app.start()
 
@@ -214,28 +156,6 @@ class Stream:
         consumer = self.app._consumer
         return -1 if consumer is None else int(consumer.fetched_upto(TP(*tp)))
 
-    async def _compare_topics(self) -> None:
-        wait, reminder = FIRST_COMPARISON_SECONDS, Reminder()
-        while True:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(wait):
-                    await self.ownership.comparison_due.wait()
-                    await asyncio.sleep(SOON_SECONDS)
-            wait = COMPARE_SECONDS
-            if not self.ownership.ready:
-                wait = FIRST_COMPARISON_SECONDS
-                continue
-            try:
-                await self.ownership.check(self._fetched_upto)
-                reminder.over()
-            except TopicsUnknown as error:
-                wait = FIRST_COMPARISON_SECONDS if self.ownership.pinned else COMPARE_SECONDS
-                if reminder.due():
-                    log.warning("cannot compare the topics with the state, trying on", reason=str(error))
-            except Exception as error:  # noqa: BLE001 - other topics, or a bug: nothing may be skipped unseen
-                self._context.crash(error)
-                return
-
     def _read_to_end(self, tp: TopicPartition) -> bool:
         """Whether everything that can be read of a partition has been fetched."""
         consumer = self.app._consumer
@@ -243,9 +163,11 @@ class Stream:
         return end is not None and consumer.fetched_upto(TP(*tp)) >= end.stable
 
     def lag(self) -> dict[int, float]:
-        """Records of the main topic without an outcome, per owned partition: up to the end that the broker names, not
-        that of the last fetch. What nobody will receive (aborted transactions, their markers) stops counting when it
-        is passed over."""
+        """Records of the main topic without an outcome, per owned partition.
+
+        The end is the one that the broker names, not that of the last fetch. Offsets that a reader never receives
+        (aborted transactions, their markers) count until they are passed over.
+        """
         consumer, topic, lag = self.app._consumer, self._context.pipeline.topic, {}
         for number in list(self.ownership.partitions) if consumer is not None else ():
             end = consumer.ends.known.get(TP(topic, number))
@@ -256,101 +178,3 @@ class Stream:
             if end is not None and begin >= 0:
                 lag[number] = float(max(0, end.stable - begin))
         return lag
-
-    # Agents. An exception must never leave one: Faust would go on without the event.
-
-    def _guarded(self, handler: Callable[[Any], Awaitable[None]]) -> Callable[[Any], Awaitable[None]]:
-        async def guarded(stream: Any) -> None:
-            try:
-                await handler(stream)
-            except asyncio.CancelledError:
-                raise
-            except Exception as error:  # noqa: BLE001 - a bug; stop loudly rather than lose the event
-                self._context.crash(error)
-
-        return guarded
-
-    async def _arrivals(self, topic: str, stream: Any) -> AsyncIterator[Arrival]:
-        """What comes for an agent. Straight from the queue: a stream's own iteration acknowledges, counts and tracks
-        each event, which is the ledger's work here, and costs as much as all the rest of the way through Faust."""
-        queue = self._inboxes[topic] = stream.channel.queue
-        try:
-            while True:
-                yield await queue.get()
-                for _ in range(TAKEN_AT_A_TIME):
-                    if queue.empty():
-                        break
-                    yield queue.get_nowait()
-                else:
-                    await asyncio.sleep(0)
-        except StopAsyncIteration:
-            return  # thrown into the queue by Faust when the agent is to end
-
-    async def _main(self, stream: Any) -> None:
-        context, ownership, topic = self._context, self.ownership, self._context.pipeline.topic
-        async for record, generation, _ in self._arrivals(topic, stream):
-            number, offset = record.partition, record.offset
-            partition = ownership.current(number, generation)
-            if partition is not None and not partition.catching_up:
-                await context.room.free()
-                partition = ownership.current(number, generation)
-            if partition is None or ownership.healing.overtakes((topic, number), offset):
-                continue
-            if offset in partition.copies.wanted:
-                partition.copies.wanted.discard(offset)
-                partition.copies.read_back(record, None)
-            if not context.ledger.claim((topic, number), offset):
-                partition.copies.wanted.read_again(offset)
-            else:
-                if partition.journal.state.decided(offset):
-                    context.ledger.close((topic, number), offset)
-                else:
-                    try:
-                        partition.take(record)
-                    except Exception as error:  # noqa: BLE001 - a bug; stop loudly rather than lose the event
-                        context.crash(error)
-            partition.saw(offset)
-
-    async def _retry(self, stream: Any) -> None:
-        context, ownership, topic = self._context, self.ownership, self._context.pipeline.retry_topic
-        async for record, generation, log_number in self._arrivals(topic, stream):
-            number, offset = record.partition, record.offset
-            partition = ownership.current(number, generation)
-            if partition is None:
-                continue
-            gone = log_number != context.ledger.log((topic, number))
-            if not gone:
-                if ownership.healing.overtakes((topic, number), offset):
-                    continue
-                if not context.ledger.claim((topic, number), offset):
-                    continue
-            try:
-                meant = partition.copies.take(record, gone=gone)
-            except NotOurCopy as error:
-                self._strangers.met(number, offset, str(error))
-                meant = False
-            if not (meant or gone):
-                context.ledger.close((topic, number), offset)
-
-    async def _alerts(self, stream: Any) -> None:
-        context, ownership, topic = self._context, self.ownership, self._context.pipeline.alerts_topic
-        ledger = context.ledger
-        async for record, _, log_number in self._arrivals(topic, stream):
-            number, offset = record.partition, record.offset
-            if (topic, number) not in ownership.gate:
-                continue
-            # An alert of a log that was lost since is not in the topic: it is handled now or never.
-            if log_number == ledger.log((topic, number)):
-                if ownership.healing.overtakes((topic, number), offset):
-                    continue
-                if not ledger.claim((topic, number), offset):
-                    continue
-            try:
-                await self._on_alert(record.key, record.value, number)
-            except asyncio.CancelledError:
-                raise
-            except Exception as error:  # noqa: BLE001 - a bug; the alert stays open and is read again after a restart
-                context.crash(error)
-                continue
-            if log_number == ledger.log((topic, number)):
-                ledger.close((topic, number), offset)

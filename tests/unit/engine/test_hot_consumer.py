@@ -13,6 +13,7 @@ from structlog.testing import capture_logs
 
 from app.delivery.partition_record import Forwarded, PartitionState
 from app.engine import holds
+from app.engine.arrivals import Arrival
 from app.engine.backpressure import LEAST_SHARE, Room
 from app.engine.flow import Result, Work
 from app.kafka.limits import STATE_RECORD_BYTES
@@ -110,22 +111,22 @@ async def crashed_with_a_lane_and_its_tail_parked(events: list[Event], *, max_pa
 
 async def test_what_the_last_owner_had_in_its_lane_runs_before_what_it_parked() -> None:
     world = await crashed_with_a_lane_and_its_tail_parked([Event("hot")] * 40)
-    source = world._source
+    inbox_of = world._inbox
 
-    def slow_main(topic: str) -> object:
-        stream = source(topic)
+    def slow_main(topic: str) -> asyncio.Queue[Arrival]:
+        inbox = inbox_of(topic)
         if topic == PIPELINE.topic:
             world.slow = asyncio.Event()  # type: ignore[attr-defined]
-            get = stream.channel.queue.get
+            get = inbox.get
 
-            async def later() -> object:
+            async def later() -> Arrival:
                 await world.slow.wait()  # type: ignore[attr-defined]
                 return await get()
 
-            stream.channel.queue.get = later
-        return stream
+            inbox.get = later  # type: ignore[method-assign]
+        return inbox
 
-    world._source = slow_main  # type: ignore[method-assign]
+    world._inbox = slow_main  # type: ignore[method-assign]
     await world.start()
     await settle_down(500)
     assert world.flow.effects == [], "younger events ran although older ones had not been seen"

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,7 +14,10 @@ from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
 from app.delivery.record import SourceRecord
-from app.engine.stream import Stream
+from app.engine.arrivals import Arrival, handle_arrivals
+from app.engine.context import EngineContext
+from app.engine.intake import AlertsTopic, RetryTopic
+from app.engine.ownership import Ownership
 from tests.unit.engine.test_partition import assert_all_is_exact, events, settle_down, until
 from tests.unit.engine.world import PIPELINE, Event, World
 
@@ -130,7 +133,7 @@ async def test_a_copy_that_is_lost_before_it_is_noted_as_forwarded_is_read_from_
 
 async def test_a_copy_that_is_on_its_way_when_the_log_is_lost_takes_no_offset_of_the_new_one() -> None:
     world = await with_parked(Event("a", "once"), Event("b", "once"), drop=(0, 1))
-    agent, inbox = an_agent(world, Stream._retry)
+    agent, inbox = an_agent(world, RetryTopic)
     old, new = (
         SourceRecord(PIPELINE.retry_topic, 0, 0, 0, write.key, write.value, write.headers)
         for write in world.topics[PIPELINE.retry_topic]
@@ -146,16 +149,14 @@ async def test_a_copy_that_is_on_its_way_when_the_log_is_lost_takes_no_offset_of
     await world.die()
 
 
-def an_agent(world: World, handler: Any, **more: Any) -> tuple[asyncio.Task[None], asyncio.Queue[Any]]:
-    """One of the stream's agents, with what it is given."""
+def an_agent(
+    world: World, make: Callable[[EngineContext, Ownership], RetryTopic | AlertsTopic]
+) -> tuple[asyncio.Task[None], asyncio.Queue[Arrival]]:
+    """One of the stream's agents, and its queue."""
     for task in world.tasks:
         task.cancel()
-    inbox: asyncio.Queue[Any] = asyncio.Queue()
-    stream: Any = SimpleNamespace(
-        _context=world.context, ownership=world.ownership, _inboxes={}, _strangers=None, **more
-    )
-    stream._arrivals = partial(Stream._arrivals, stream)
-    return asyncio.create_task(handler(stream, SimpleNamespace(channel=SimpleNamespace(queue=inbox)))), inbox
+    inbox: asyncio.Queue[Arrival] = asyncio.Queue()
+    return asyncio.create_task(handle_arrivals(inbox, make(world.context, world.ownership).handle)), inbox
 
 
 async def test_alerts_of_the_lost_log_and_of_the_new_one_are_all_handled() -> None:
@@ -170,7 +171,7 @@ async def test_alerts_of_the_lost_log_and_of_the_new_one_are_all_handled() -> No
         await busy.wait()
         handled.append(value)
 
-    agent, inbox = an_agent(world, Stream._alerts, _on_alert=on_alert)
+    agent, inbox = an_agent(world, partial(AlertsTopic, on_alert=on_alert))
 
     def fetch(log: int, *values: bytes) -> None:
         world.ledger.fetched(ALERTS, range(len(values)))

@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
-from app.engine import stream
+from app.engine import topic_comparison
 from app.engine.stream import Stream
 from tests.unit.engine.world import World
 
@@ -44,17 +45,16 @@ async def _ignore(_key: bytes | None, _value: bytes | None) -> None:
 
 
 async def test_what_may_be_another_log_is_compared_soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stream, "SOON_SECONDS", 0.0)
-    monkeypatch.setattr(stream, "FIRST_COMPARISON_SECONDS", 3600.0)
+    monkeypatch.setattr(topic_comparison, "SOON_SECONDS", 0.0)
+    monkeypatch.setattr(topic_comparison, "FIRST_COMPARISON_SECONDS", 3600.0)
     due, compared = asyncio.Event(), asyncio.Event()
 
     async def check(position: object) -> None:
         due.clear()
         compared.set()
 
-    watched = Stream.__new__(Stream)
-    watched.ownership = SimpleNamespace(comparison_due=due, ready=True, check=check)  # type: ignore[assignment]
-    comparing = asyncio.create_task(watched._compare_topics())
+    ownership: Any = SimpleNamespace(comparison_due=due, ready=True, check=check)
+    comparing = asyncio.create_task(topic_comparison.compare_topics(ownership, lambda _: 0, pytest.fail))
     for _ in range(2):
         compared.clear()
         due.set()

@@ -1,7 +1,7 @@
 """One partition in memory: topics, an owner made of the engine's own parts, and a crash at any write.
 
-What is real: the agents of ``Stream``, ``Ownership``, ``Partition``, ``Journal``, ``Ledger``. What is fake: the broker,
-the target, the group. A crash drops everything but what the broker has; the next owner starts from that.
+What is real: the handlers of ``intake.py``, ``Ownership``, ``Partition``, ``Journal``, ``Ledger``. What is fake: the
+broker, the target, the group. A crash drops everything but what the broker has; the next owner starts from that.
 """
 
 from __future__ import annotations
@@ -12,9 +12,6 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
 from enum import Enum
-from functools import partial
-from types import SimpleNamespace
-from typing import Any
 
 from app.delivery.closed_days import decode_document, document_keys, parse_document_key
 from app.delivery.consumer_record import ConsumerState, parse_consumer_key
@@ -32,16 +29,17 @@ from app.delivery.outcome import Failure, InvalidEvent, NotPermitted, Outcome, P
 from app.delivery.partition_record import PartitionState, Verdict, parse_partition_key
 from app.delivery.pipeline import Pipeline
 from app.delivery.record import SourceRecord
+from app.engine.arrivals import Arrival, handle_arrivals
 from app.engine.backpressure import Room
 from app.engine.breaker import Breaker, Check
 from app.engine.context import EngineContext
 from app.engine.flow import Fingerprints, Follows, Permit, Result, Seen, Work
 from app.engine.gates import Gates
+from app.engine.intake import MainTopic, RetryTopic
 from app.engine.lease import Lease
 from app.engine.ledger import Ledger
 from app.engine.ownership import Ownership
 from app.engine.partition import Partition
-from app.engine.stream import Strangers, Stream
 from app.kafka.durable_producer import TooLarge, Write
 from app.profile.consumer_history import after_settling
 from app.profile.entities import EntityType
@@ -378,13 +376,10 @@ class World:
             return {tp: len(self.topics.get(tp[0], [])) for tp in tps}
 
         await self.ownership.take_over(self.generation, owned, lambda: True, ends)
-        stream: Any = SimpleNamespace(
-            _context=self.context, ownership=self.ownership, _inboxes={}, _strangers=Strangers()
-        )
-        stream._arrivals = partial(Stream._arrivals, stream)
+        main, retry = MainTopic(self.context, self.ownership), RetryTopic(self.context, self.ownership)
         self.tasks += [
-            asyncio.create_task(Stream._main(stream, self._source(PIPELINE.topic))),
-            asyncio.create_task(Stream._retry(stream, self._source(PIPELINE.retry_topic))),
+            asyncio.create_task(handle_arrivals(self._inbox(PIPELINE.topic), main.handle)),
+            asyncio.create_task(handle_arrivals(self._inbox(PIPELINE.retry_topic), retry.handle)),
         ]
 
     @property
@@ -476,8 +471,8 @@ class World:
         self.topics.get(topic, []).clear()
         self.lost_logs.add(topic)
 
-    def _source(self, topic: str) -> Any:
-        """A stream as an agent sees it: records from the committed offset on, opened in the ledger as they come."""
+    def _inbox(self, topic: str) -> asyncio.Queue[Arrival]:
+        """An agent's queue: records from the committed offset on, opened in the ledger as they come."""
         generation, first = self.generation, self.committed[topic]
 
         async def fetch() -> None:
@@ -505,9 +500,9 @@ class World:
                     offset += 1
                 await asyncio.sleep(0)
 
-        queue: asyncio.Queue[Any] = asyncio.Queue(maxsize=1)
+        queue: asyncio.Queue[Arrival] = asyncio.Queue(maxsize=1)
         self.tasks.append(asyncio.create_task(fetch()))
-        return SimpleNamespace(channel=SimpleNamespace(queue=queue))
+        return queue
 
     def _rewound(self, topic: str, offset: int) -> int:
         rewinds = {tp[0]: to for tp, to in self.ownership.healing.rewinds().items()}
