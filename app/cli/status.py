@@ -12,7 +12,7 @@ import typer
 from app.cli.failing import EXIT_FAILURE, reported_failures
 from app.cli.output import waiting
 from app.cli.read_once import read_models_at_end
-from app.cli.status_report import Seen, document, lines
+from app.cli.status_report import PipelineView, document, lines
 from app.delivery.cluster_status import Facts, judge
 from app.flows.consumers import NAME as CONSUMERS
 from app.flows.identity import creation_problems
@@ -53,7 +53,7 @@ def status(as_json: Annotated[bool, typer.Option("--json", help="One JSON docume
         last_end=read_last_end(records),
         waiting_since_ms=min((one.since_ms for one in lag.values() if one.since_ms is not None), default=None),
     )
-    seen = Seen(
+    view = PipelineView(
         topic=kafka.topic,
         group=kafka.group,
         facts=facts,
@@ -63,11 +63,11 @@ def status(as_json: Annotated[bool, typer.Option("--json", help="One JSON docume
         now_ms=now_ms,
     )
     if as_json:
-        typer.echo(json.dumps(document(seen)))
+        typer.echo(json.dumps(document(view)))
     else:
-        for line in lines(seen):
+        for line in lines(view):
             typer.echo(line)
-    if seen.judgement.needs_a_person:
+    if view.judgement.needs_a_person:
         raise typer.Exit(EXIT_FAILURE)
 
 

@@ -19,7 +19,7 @@ _NAME = 14
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class PipelineView:
     """All that there is to show. ``lag``: records of the main topic that are not committed."""
 
     topic: str
@@ -74,31 +74,31 @@ class Seen:
         }
 
 
-def document(seen: Seen) -> dict[str, Any]:
+def document(view: PipelineView) -> dict[str, Any]:
     """What ``--json`` prints; times are RFC 3339 or null."""
-    judgement, parked = seen.judgement, seen.parked
+    judgement, parked = view.judgement, view.parked
     return {
         "version": __version__,
-        "at": _time(seen.now_ms),
-        "topic": seen.topic,
-        "group": seen.group,
+        "at": _time(view.now_ms),
+        "topic": view.topic,
+        "group": view.group,
         "level": judgement.level.value,
         "headline": judgement.badge,
         "needsPerson": judgement.needs_a_person,
-        "complete": seen.facts.complete,
-        "dryRun": seen.dry_run,
+        "complete": view.facts.complete,
+        "dryRun": view.dry_run,
         "findings": [
             {"kind": f.kind.value, "level": f.level.value, "text": f.text, "needsPerson": f.person}
             for f in judgement.findings
         ],
-        "workers": [_worker(worker, seen) for worker in (*seen.live, *seen.silent)],
-        "lastEnd": _end(seen.facts.last_end),
-        "lag": {"records": seen.lag, "waitingSince": _time(seen.facts.waiting_since_ms)},
+        "workers": [_worker(worker, view) for worker in (*view.live, *view.silent)],
+        "lastEnd": _end(view.facts.last_end),
+        "lag": {"records": view.lag, "waitingSince": _time(view.facts.waiting_since_ms)},
         "parked": {**parked, "since": _time(parked["since"]), "blockedSince": _time(parked["blockedSince"])},
-        "deadLetters": dict(seen.facts.dead_letters or {}),
-        "today": seen.today,
-        "totals": kpi.totals(seen.partitions),
-        "lastSuccess": _time(seen.last_success_ms),
+        "deadLetters": dict(view.facts.dead_letters or {}),
+        "today": view.today,
+        "totals": kpi.totals(view.partitions),
+        "lastSuccess": _time(view.last_success_ms),
         "incidents": [
             {
                 "fingerprint": one.fingerprint,
@@ -107,79 +107,79 @@ def document(seen: Seen) -> dict[str, Any]:
                 "since": _time(one.since_ms),
                 "waiting": one.waiting,
             }
-            for one in seen.facts.incidents
+            for one in view.facts.incidents
         ],
     }
 
 
-def lines(seen: Seen) -> Iterator[str]:
+def lines(view: PipelineView) -> Iterator[str]:
     """One screen of 80 columns. Nothing is cut: what is longer goes on in the next line."""
-    yield from _wrapped("profile-sync", f"{__version__}, {clock(seen.now_ms)}")
-    yield from _wrapped("state", seen.judgement.verdict)
-    for finding in seen.judgement.findings:
+    yield from _wrapped("profile-sync", f"{__version__}, {clock(view.now_ms)}")
+    yield from _wrapped("state", view.judgement.verdict)
+    for finding in view.judgement.findings:
         yield from _wrapped(f"  {_mark(finding)}", finding.text, 4)
     yield ""
-    for name, text in zip(("pipeline", ""), _pipeline(seen), strict=True):
+    for name, text in zip(("pipeline", ""), _pipeline(view), strict=True):
         yield from _wrapped(name, text)
-    yield from _wrapped("workers", str(len(seen.live)))
-    for worker in (*seen.live, *seen.silent):
-        yield from _wrapped("", _worker_line(worker, seen))
-    yield from _wrapped("lag", _lag(seen))
-    parked = seen.parked
-    since = f", the first failed {ago(parked['since'], seen.now_ms)} ago" if parked["since"] else ""
+    yield from _wrapped("workers", str(len(view.live)))
+    for worker in (*view.live, *view.silent):
+        yield from _wrapped("", _worker_line(worker, view))
+    yield from _wrapped("lag", _lag(view))
+    parked = view.parked
+    since = f", the first failed {ago(parked['since'], view.now_ms)} ago" if parked["since"] else ""
     if parked["blockedSince"]:
-        since += f", some wait for a right for {ago(parked['blockedSince'], seen.now_ms)}"
+        since += f", some wait for a right for {ago(parked['blockedSince'], view.now_ms)}"
     yield from _wrapped("parked", f"{parked['events']:,} events of {parked['consumers']:,} consumers{since}")
-    yield from _wrapped("accounts", "; ".join(_accounts(seen)) or "not known")
-    letters = seen.facts.dead_letters or {}
+    yield from _wrapped("accounts", "; ".join(_accounts(view)) or "not known")
+    letters = view.facts.dead_letters or {}
     kinds = ", ".join(f"{reason} {number:,}" for reason, number in sorted(letters.items(), key=lambda item: -item[1]))
     yield from _wrapped("dead letters", f"{sum(letters.values()):,}" + (f": {kinds}" if kinds else ""))
-    today = ", ".join(f"{name} {number:,}" for name, number in seen.today.items() if number)
+    today = ", ".join(f"{name} {number:,}" for name, number in view.today.items() if number)
     yield from _wrapped("today (UTC)", today or "no event settled yet")
-    yield from _wrapped("last success", _last_success(seen))
+    yield from _wrapped("last success", _last_success(view))
 
 
-def _last_success(seen: Seen) -> str:
-    if seen.dry_run:
+def _last_success(view: PipelineView) -> str:
+    if view.dry_run:
         return "dry run: nothing is written"
-    if (last := seen.last_success_ms) is not None:
-        return f"{clock(last)}, {ago(last, seen.now_ms)} ago"
-    return "none since the workers started" if seen.live else "not known: no worker is running"
+    if (last := view.last_success_ms) is not None:
+        return f"{clock(last)}, {ago(last, view.now_ms)} ago"
+    return "none since the workers started" if view.live else "not known: no worker is running"
 
 
 def _mark(finding: Finding) -> str:
     return "!" if finding.person else "-"
 
 
-def _pipeline(seen: Seen) -> Iterator[str]:
-    worker = next(iter((*seen.live, *seen.silent)), None)
-    yield seen.topic if worker is None else f"{worker.pipeline}: {seen.topic} -> {worker.target}"
+def _pipeline(view: PipelineView) -> Iterator[str]:
+    worker = next(iter((*view.live, *view.silent)), None)
+    yield view.topic if worker is None else f"{worker.pipeline}: {view.topic} -> {worker.target}"
     strategy = f", strategy {worker.strategy}" if worker is not None else ""
-    yield f"group {seen.group}{strategy}{', DRY RUN' if seen.dry_run else ''}"
+    yield f"group {view.group}{strategy}{', DRY RUN' if view.dry_run else ''}"
 
 
-def _worker_line(worker: WorkerStatus, seen: Seen) -> str:
-    if worker in seen.silent:
-        return f"{worker.worker}: silent for {ago(worker.at, seen.now_ms)}"
+def _worker_line(worker: WorkerStatus, view: PipelineView) -> str:
+    if worker in view.silent:
+        return f"{worker.worker}: silent for {ago(worker.at, view.now_ms)}"
     state = "ready" if worker.ready else "NOT READY"
-    up = ago(worker.started, seen.now_ms)
+    up = ago(worker.started, view.now_ms)
     return f"{worker.worker}: {state}, partitions {ranges(worker.partitions)}, up for {up}, {worker.version}"
 
 
-def _lag(seen: Seen) -> str:
-    since = seen.facts.waiting_since_ms
-    if seen.facts.topic_gone is not None:
+def _lag(view: PipelineView) -> str:
+    since = view.facts.waiting_since_ms
+    if view.facts.topic_gone is not None:
         return "not known: there is no such topic"
-    if not seen.lag or since is None:
-        return f"{seen.lag:,} events"
-    return f"{seen.lag:,} events, the oldest waits for {ago(since, seen.now_ms)}"
+    if not view.lag or since is None:
+        return f"{view.lag:,} events"
+    return f"{view.lag:,} events, the oldest waits for {ago(since, view.now_ms)}"
 
 
-def _accounts(seen: Seen) -> Iterator[str]:
+def _accounts(view: PipelineView) -> Iterator[str]:
     worst: dict[str, tuple[int, str]] = {}
-    for worker in seen.live:
+    for worker in view.live:
         for account in worker.accounts:
-            since = f" for {ago(account.since, seen.now_ms)}" if account.since is not None else ""
+            since = f" for {ago(account.since, view.now_ms)}" if account.since is not None else ""
             cause = f" ({account.cause})" if account.cause else ""
             lacks = f", {account.lacks}" if account.lacks else ""
             said = (
@@ -190,12 +190,12 @@ def _accounts(seen: Seen) -> Iterator[str]:
     return (text for _, text in worst.values())
 
 
-def _worker(worker: WorkerStatus, seen: Seen) -> dict[str, Any]:
+def _worker(worker: WorkerStatus, view: PipelineView) -> dict[str, Any]:
     return worker.model_dump(mode="json", by_alias=True, exclude={"v", "invalid"}) | {
         "at": _time(worker.at),
         "started": _time(worker.started),
         "lastSuccess": _time(worker.last_success),
-        "silent": worker in seen.silent,
+        "silent": worker in view.silent,
         "accounts": [
             {
                 "name": a.name,

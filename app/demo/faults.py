@@ -7,7 +7,7 @@ from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
-class _Kind:
+class _FaultKind:
     """A kind of fault of the simulator and its share of all faults."""
 
     name: str
@@ -18,16 +18,16 @@ class _Kind:
 # Of the call as a whole. What a repeat inside the call mends (503, resets, broken answers) and what parks a consumer
 # until its next attempt (faults) come about equally often.
 _CALL_KINDS = (
-    _Kind("server_fault", 0.25),
-    _Kind("rate_limited", 0.10),
-    _Kind("security_fault", 0.05),
-    _Kind("http_503", 0.15),
-    _Kind("reset", 0.10),
-    _Kind("reset", 0.10, after=True),
-    _Kind("malformed_xml", 0.05),
+    _FaultKind("server_fault", 0.25),
+    _FaultKind("rate_limited", 0.10),
+    _FaultKind("security_fault", 0.05),
+    _FaultKind("http_503", 0.15),
+    _FaultKind("reset", 0.10),
+    _FaultKind("reset", 0.10, after=True),
+    _FaultKind("malformed_xml", 0.05),
 )
 # Of a row, writes only. The permanent one makes partial events, and dead letters where it meets a parent.
-_ROW_KINDS = (_Kind("row_error_transient", 0.10), _Kind("row_error", 0.10))
+_ROW_KINDS = (_FaultKind("row_error_transient", 0.10), _FaultKind("row_error", 0.10))
 
 
 def fault_rules(rate: float) -> list[dict[str, Any]]:

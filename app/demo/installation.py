@@ -98,7 +98,7 @@ class Installation:
             try:
                 await self._until_ready()
                 return
-            except _PortTaken as taken:
+            except _WebPortTaken as taken:
                 if taken.worker.web_port == first_web_port or attempt + 1 == _PORT_ATTEMPTS:
                     raise _did_not_start(taken.worker.child) from None
                 index = self.workers.index(taken.worker)
@@ -143,7 +143,7 @@ class Installation:
         while not all(await asyncio.gather(*(worker.client.ready() for worker in self.workers))):
             for worker in self.workers:
                 if worker.child.exit_code is not None:
-                    raise _PortTaken(worker) if listens(HOST, worker.web_port) else _did_not_start(worker.child)
+                    raise _WebPortTaken(worker) if listens(HOST, worker.web_port) else _did_not_start(worker.child)
             if time.monotonic() > deadline:
                 tails = "\n".join(f"{worker.child.name}:\n{worker.child.log_tail()}" for worker in self.workers)
                 raise DemoFailed(
@@ -163,7 +163,9 @@ class Installation:
         return answer
 
 
-class _PortTaken(Exception):
+class _WebPortTaken(Exception):
+    """Another program listens on the port that was meant for a worker."""
+
     def __init__(self, worker: DemoWorker) -> None:
         super().__init__()
         self.worker = worker

@@ -15,7 +15,7 @@ from app.demo.faults import fault_rules
 from app.demo.options import DemoOptions
 from app.demo.outage_findings import OutageFindings, because_of_the_outage
 from app.demo.outage_plan import OutagePlan, outage_rules
-from app.demo.outage_story import Look, OutageIncident, OutageStory
+from app.demo.outage_story import OutageIncident, OutageLook, OutageStory
 from app.demo.progress import ProgressSnapshot
 from app.demo.show import Show
 from app.kafka.admin import KafkaAccessError
@@ -53,7 +53,7 @@ class Outage:
         """One look further. ``now``: seconds since events began to flow. What is not answered is asked again."""
         try:
             self._incidents = await _incidents(simulator)
-            look = Look(
+            look = OutageLook(
                 now=now,
                 settled=snapshot.totals.events,
                 waiting=snapshot.waiting,
@@ -87,7 +87,7 @@ class Outage:
         events = sample_events(self._options.events, self._options.seed)
         return next(islice(events, min(self._published_before, self._options.events - 1), None)).consumer_id
 
-    async def _act(self, look: Look, published: int, simulator: SimulatorClient) -> None:
+    async def _act(self, look: OutageLook, published: int, simulator: SimulatorClient) -> None:
         if self._story.must_begin(look):
             self._from = await asyncio.to_thread(self._dead_letters.ends)
             # Alone: the first rule that fires counts, and some of the others are answers.

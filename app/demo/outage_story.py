@@ -27,7 +27,7 @@ class OutageIncident:
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class OutageLook:
     """How everything looks from outside.
 
     ``now``: seconds since events began to flow. ``waiting``: events published and not settled. ``breakers``: worker ->
@@ -63,26 +63,26 @@ class OutageStory:
     _waiting_before: int = 0
     _note_told: bool = False
 
-    def must_begin(self, look: Look) -> bool:
+    def must_begin(self, look: OutageLook) -> bool:
         """Whether it is time to take the target down."""
         flowing = look.settled > 0 and not look.all_settled
         return self.began_at is None and not self.missed and look.now >= LEAD_SECONDS and flowing
 
-    def must_end(self, look: Look) -> bool:
+    def must_end(self, look: OutageLook) -> bool:
         """Whether it is time for the target to come back."""
         return self.began_at is not None and self.ended_at is None and look.now >= self.began_at + self.plan.seconds
 
-    def begin(self, look: Look) -> str:
+    def begin(self, look: OutageLook) -> str:
         """The target is down from this look on."""
         self.began_at, self._letters_before, self._waiting_before = look.now, look.dead_letters, look.waiting
         return f"Marketing Cloud goes down for {self.plan.seconds:g} s: no call, no token is answered"
 
-    def end(self, look: Look) -> str:
+    def end(self, look: OutageLook) -> str:
         """The target answers again from this look on."""
         self.ended_at = look.now
         return f"Marketing Cloud is back; {look.waiting:,} events wait"
 
-    def observe(self, look: Look) -> list[str]:
+    def observe(self, look: OutageLook) -> list[str]:
         """What there is to tell after this look."""
         if self.over:
             return []
@@ -98,7 +98,7 @@ class OutageStory:
             told += self._end(look)
         return told
 
-    def _breakers_that_opened(self, look: Look) -> list[str]:
+    def _breakers_that_opened(self, look: OutageLook) -> list[str]:
         if self.ended_at is not None and look.now > self.ended_at:
             return []
         found = sorted(name for name, is_open in look.breakers.items() if is_open and name not in self._open)
@@ -108,13 +108,13 @@ class OutageStory:
         waiting = f"consumption pauses; {look.waiting:,} events wait"
         return [f"{name}: circuit breaker opens, {waiting}" for name in found]
 
-    def _first_incident(self, look: Look) -> list[str]:
+    def _first_incident(self, look: OutageLook) -> list[str]:
         if self._incident or not look.incidents:
             return []
         self._incident = look.incidents[0].number
         return [f"ServiceNow: {self._incident} is open; {self._standing(look)}"]
 
-    def _breakers_that_closed(self, look: Look) -> list[str]:
+    def _breakers_that_closed(self, look: OutageLook) -> list[str]:
         # A worker that is gone has no breaker any more.
         found = sorted(name for name in self._open if look.breakers.get(name, False) is False)
         self._open.difference_update(found)
@@ -124,17 +124,17 @@ class OutageStory:
             told.append(f"Work resumes: {self._standing(look)}")
         return told
 
-    def _standing(self, look: Look) -> str:
+    def _standing(self, look: OutageLook) -> str:
         letters = look.dead_letters - self._letters_before
         return f"{look.waiting:,} events wait, {letters:,} dead letter{'' if letters == 1 else 's'}"
 
-    def _notice_recovery(self, look: Look) -> None:
+    def _notice_recovery(self, look: OutageLook) -> None:
         # As many as are under way anyway: those of before, or those published within a second.
         usual = max(self._waiting_before, self.pace)
         if self.closed_at is not None and self.recovered_at is None and (look.all_settled or look.waiting <= usual):
             self.recovered_at = look.now
 
-    def _note(self, look: Look, closed_at: float) -> list[str]:
+    def _note(self, look: OutageLook, closed_at: float) -> list[str]:
         if self._note_told:
             return []
         self.resolved = any(incident.resolved for incident in look.incidents)
@@ -145,7 +145,7 @@ class OutageStory:
             return ["No incident has a resolve note"]
         return [f"ServiceNow: {self._incident} has its resolve note"]
 
-    def _end(self, look: Look) -> list[str]:
+    def _end(self, look: OutageLook) -> list[str]:
         if self.opened_at is None:
             self.over = look.all_settled
             return ["No circuit breaker opened"] if self.over else []

@@ -48,7 +48,7 @@ from app.kafka.refusals import what_to_do
 from app.kafka.start_offsets import place_group
 from app.kafka.topic_specs import Problem, in_words
 from app.observe.freed_memory import few_arenas, given_back
-from app.observe.health import Kind, Readiness, Reason
+from app.observe.health import Readiness, Reason, ReasonKind
 from app.observe.logging import configure_logging
 from app.observe.metrics import Gauges, Metrics
 from app.readmodels import ReadModels, ReadModelUnavailable
@@ -115,7 +115,7 @@ class Worker:
         self._cut_off: CutOffReports | None = None
         self._status = OwnStatus(settings, self._recipe, self._readiness)
         self._closed_topics: Callable[[], Iterable[str]] = tuple  # why topics of ours do not take writes
-        self._waiting_for: Reason | None = Reason(Kind.KAFKA, "starting")
+        self._waiting_for: Reason | None = Reason(ReasonKind.KAFKA, "starting")
         self._absence = KafkaAbsence(", ".join(bootstrap_servers(settings.kafka)))
 
     async def run(self) -> None:
@@ -178,13 +178,13 @@ class Worker:
                 await self._start(stack)
             except KafkaError as error:
                 reason = what_to_do(error, "") or f"Kafka went away during the start ({type(error).__name__})"
-                self._waiting_for = Reason(Kind.KAFKA, reason)
+                self._waiting_for = Reason(ReasonKind.KAFKA, reason)
                 log.warning("starting again", reason=reason, error=type(error).__name__)
                 await self._stopped_within(KAFKA_RETRY_SECONDS)
                 return False
             await self._stop.wait()
             self._status.ends("")
-            self._waiting_for = Reason(Kind.STATE, "stopping")
+            self._waiting_for = Reason(ReasonKind.STATE, "stopping")
         return True
 
     async def _start(self, stack: AsyncExitStack) -> None:
@@ -272,7 +272,7 @@ class Worker:
             await stack.enter_async_context(watch)
         checks.extend(watch.check for watch in watches)
         stack.push_async_callback(stream.stop)
-        self._waiting_for = Reason(Kind.STATE, "the state is being recovered")
+        self._waiting_for = Reason(ReasonKind.STATE, "the state is being recovered")
         await self._refuse_to_join(context.topics)
         if self._stop.is_set():
             return
@@ -325,7 +325,7 @@ class Worker:
                 report = await asyncio.to_thread(topics.create, kafka)
                 placed = await asyncio.to_thread(place_group, kafka)
             except KafkaAccessError as error:
-                self._waiting_for = Reason(Kind.KAFKA, str(error))
+                self._waiting_for = Reason(ReasonKind.KAFKA, str(error))
                 self._absence.away(str(error), refused=error.refused)
                 if await self._stopped_within(KAFKA_RETRY_SECONDS):
                     return False
@@ -371,15 +371,15 @@ class Worker:
         owned = stream is not None and stream.ownership.ready
         return Readiness.of(
             self._waiting_for,
-            None if owned else Reason(Kind.KAFKA, "partitions are not taken over yet"),
-            *(Reason(Kind.KAFKA, text) for text in (stream.watch.reasons() if stream is not None else ())),
-            *(Reason(Kind.KAFKA, text) for text in self._closed_topics()),
+            None if owned else Reason(ReasonKind.KAFKA, "partitions are not taken over yet"),
+            *(Reason(ReasonKind.KAFKA, text) for text in (stream.watch.reasons() if stream is not None else ())),
+            *(Reason(ReasonKind.KAFKA, text) for text in self._closed_topics()),
             self._read_model_trouble(),
         )
 
     def _read_model_trouble(self) -> Reason | None:
         trouble = self._read_models.trouble()
-        kind = Kind.STATE if self._read_models.trouble_is_own else Kind.KAFKA
+        kind = ReasonKind.STATE if self._read_models.trouble_is_own else ReasonKind.KAFKA
         return None if trouble is None else Reason(kind, trouble)
 
     def _look_for_kafka(self, lease: Lease) -> None:

@@ -19,7 +19,7 @@ LONGEST_REASON = 300
 _CODINGS = {"gzip": 47, "x-gzip": 47, "deflate": 47}
 
 
-class AnswerTooLarge(TicketError):
+class TicketAnswerTooLarge(TicketError):
     """More than an answer may have, packed or unpacked."""
 
     def __init__(self) -> None:
@@ -37,7 +37,7 @@ async def read_bounded(response: aiohttp.ClientResponse) -> bytes:
     async for chunk in response.content.iter_any():
         body += chunk
         if len(body) > LARGEST_BODY_BYTES:
-            raise AnswerTooLarge
+            raise TicketAnswerTooLarge
     coding = response.headers.get("Content-Encoding", "identity").strip().lower()
     return bytes(body) if coding in ("", "identity") else unpacked(bytes(body), coding)
 
@@ -56,7 +56,7 @@ def unpacked(body: bytes, coding: str) -> bytes:
     except zlib.error:
         raise TicketError("the answer cannot be unpacked") from None
     if len(found) > LARGEST_BODY_BYTES:
-        raise AnswerTooLarge
+        raise TicketAnswerTooLarge
     return found
 
 

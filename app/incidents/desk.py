@@ -28,7 +28,7 @@ from app.delivery.backoff import delay_seconds
 from app.incidents.ending import UNREADABLE_MS, why_over
 from app.incidents.log_only import LogOnly
 from app.incidents.memory import IncidentMemory, ProcessMemory, Remembered, remember
-from app.incidents.pacing import Known, Step, decide, is_due
+from app.incidents.pacing import AlertAction, HeldAlerts, decide, is_due
 from app.incidents.servicenow import ServiceNow
 from app.incidents.ticket_text import more_of_the_same, new_incident, over, over_by_itself
 from app.incidents.tickets import Incident, TicketError, TicketSystem
@@ -101,7 +101,7 @@ class IncidentDesk:
         self._started_ms = now_ms()
         self._clock = clock
         self._sleep = sleep
-        self._known: dict[str, Known] = {}
+        self._known: dict[str, HeldAlerts] = {}
         self._checked: dict[str, float] = {}
         # One alert at a time: two of the same fingerprint must not both find nothing open.
         self._one = asyncio.Lock()
@@ -143,12 +143,12 @@ class IncidentDesk:
         """Return when the alert is safe (see above). While the ticket system is in trouble: try until cancelled."""
         async with self._one:
             known = self._known.get(alert.fingerprint)
-            if known is not None and decide(known, alert, self._clock(), self._note_every) is Step.HOLD:
+            if known is not None and decide(known, alert, self._clock(), self._note_every) is AlertAction.HOLD:
                 self._known[alert.fingerprint] = known.plus(alert)
                 await self._touch(alert, partition)
                 self._on_result("held")
                 return
-            counted = (known or Known(self._clock())).plus(alert)
+            counted = (known or HeldAlerts(self._clock())).plus(alert)
             failures = bugs = 0
             while True:
                 try:
@@ -199,7 +199,7 @@ class IncidentDesk:
                 log.info("an incident was closed", fingerprint=fingerprint, incident=remembered.incident.number)
                 await self._forget(fingerprint)
 
-    async def _flush(self, wanted: Callable[[Known], bool]) -> None:
+    async def _flush(self, wanted: Callable[[HeldAlerts], bool]) -> None:
         async with self._one:
             for fingerprint, known in list(self._known.items()):
                 if known.held and wanted(known):
@@ -211,7 +211,7 @@ class IncidentDesk:
                         log.warning("incident note not written", fingerprint=fingerprint, problem=str(error))
                         return
 
-    async def _report(self, fingerprint: str, known: Known, partition: int) -> None:
+    async def _report(self, fingerprint: str, known: HeldAlerts, partition: int) -> None:
         before = self._memory.all().get(fingerprint)
         found = await self._find(fingerprint, before)
         if found is None:
@@ -225,11 +225,11 @@ class IncidentDesk:
         else:
             note = more_of_the_same(known.alerts, known.held, before)
             await self._unless_refused("noted", fingerprint, self._tickets.add_work_note(found, note))
-        self._known[fingerprint] = Known(self._clock())
+        self._known[fingerprint] = HeldAlerts(self._clock())
         self._checked[fingerprint] = self._clock()
         await self._memory.put(fingerprint, remember(found, known.alerts[-1], partition, before, self._now_ms()))
 
-    async def _resolve(self, alert: Alert, known: Known | None) -> None:
+    async def _resolve(self, alert: Alert, known: HeldAlerts | None) -> None:
         before = self._memory.all().get(alert.fingerprint)
         if before is not None and self._still_on(alert.fingerprint):
             # Another worker does not say so yet; see look_after.

@@ -1,4 +1,4 @@
-"""Whether a worker can do its work, and if not, why."""
+"""Whether a worker is ready for work, and if not, why."""
 
 from __future__ import annotations
 
@@ -6,33 +6,33 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 
-class Kind(StrEnum):
-    """What a missing thing belongs to: all that a stranger is told."""
+class ReasonKind(StrEnum):
+    """What a reason is about. Callers without a token learn only this."""
 
     KAFKA = "kafka"  # brokers, topics, rights, the consumer group
-    STATE = "state"  # the durable state is still being read, or cannot be kept
+    STATE = "state"  # the durable state is still being read, or cannot be written
 
 
 @dataclass(frozen=True, slots=True)
 class Reason:
-    """One thing that is missing. ``text`` may name brokers and topics: for those who run the worker."""
+    """One thing that is missing. ``text`` may name brokers and topics, so only operators may see it."""
 
-    kind: Kind
+    kind: ReasonKind
     text: str
 
 
 @dataclass(frozen=True, slots=True)
 class Readiness:
-    """``reasons`` says what is missing; empty when ready."""
+    """Whether the worker is ready. ``reasons``: what is missing; empty when it is ready."""
 
     ready: bool
     reasons: tuple[Reason, ...] = ()
 
     @classmethod
     def of(cls, *missing: Reason | None) -> Readiness:
-        """Ready if nothing is missing; ``None`` entries are things that are there.
+        """Ready if every entry is ``None``, which stands for a thing that is not missing.
 
-        >>> Readiness.of(None, Reason(Kind.KAFKA, "the partitions are not assigned yet")).ready
+        >>> Readiness.of(None, Reason(ReasonKind.KAFKA, "the partitions are not assigned yet")).ready
         False
         """
         reasons = tuple(reason for reason in missing if reason is not None)
@@ -47,7 +47,8 @@ class Readiness:
     def kinds(self) -> list[str]:
         """The kinds of the reasons, each once.
 
-        >>> Readiness.of(Reason(Kind.STATE, "no disk"), Reason(Kind.KAFKA, "away"), Reason(Kind.KAFKA, "lag")).kinds
+        >>> away, full = Reason(ReasonKind.KAFKA, "away"), Reason(ReasonKind.STATE, "no disk")
+        >>> Readiness.of(full, away, away).kinds
         ['kafka', 'state']
         """
         return sorted({reason.kind.value for reason in self.reasons})

@@ -123,7 +123,7 @@ class Follower:
         try:
             consumer.assign([KafkaTopicPartition(t, p, position) for (t, p), position in positions.items()])
             started()
-            watch = _Watch(admin, facts, self._progress)
+            watch = _TopicWatch(admin, facts, self._progress)
             while not self._stopped():
                 self._apply(store, self._gather(consumer))
                 if watch.step():
@@ -200,7 +200,7 @@ class Follower:
         self._progress.moved(batch.positions)
 
 
-class _Watch:
+class _TopicWatch:
     """Looks at the topics' ends, and now and then whether they are still the same topics, without ever waiting."""
 
     def __init__(self, admin: AdminClient, facts: Mapping[str, TopicFacts], progress: Progress) -> None:

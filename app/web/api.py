@@ -13,8 +13,8 @@ from app.readmodels.consumers import consumer_view
 from app.web.auth import Scope
 from app.web.guard import requires
 from app.web.json_answers import json_answer
-from app.web.problems import Problem
-from app.web.state import STATE, Snapshot, snapshot
+from app.web.problems import HttpProblem
+from app.web.state import STATE, Snapshot, take_snapshot
 
 # Of unknown parameters.
 MOST_NAMED = 5
@@ -24,30 +24,30 @@ LONGEST_NAME = 40
 @requires(Scope.KPI_READ)
 async def kpi_daily(request: web.Request) -> web.Response:
     """Events per day and market."""
-    chosen, seen = _filter(request), await snapshot(request)
-    return _rows(seen, chosen, kpi.daily(seen.partitions, chosen))
+    chosen, snapshot = _filter(request), await take_snapshot(request)
+    return _rows(snapshot, chosen, kpi.daily(snapshot.partitions, chosen))
 
 
 @requires(Scope.KPI_READ)
 async def kpi_records(request: web.Request) -> web.Response:
     """Records per day, market, entity and operation."""
-    chosen, seen = _filter(request), await snapshot(request)
-    return _rows(seen, chosen, kpi.records(seen.partitions, chosen))
+    chosen, snapshot = _filter(request), await take_snapshot(request)
+    return _rows(snapshot, chosen, kpi.records(snapshot.partitions, chosen))
 
 
 @requires(Scope.KPI_READ)
 async def kpi_failures(request: web.Request) -> web.Response:
     """Failures by reason."""
-    chosen, seen = _filter(request), await snapshot(request)
-    return _rows(seen, chosen, kpi.failures(seen.partitions, chosen))
+    chosen, snapshot = _filter(request), await take_snapshot(request)
+    return _rows(snapshot, chosen, kpi.failures(snapshot.partitions, chosen))
 
 
 @requires(Scope.KPI_READ)
 async def kpi_totals(request: web.Request) -> web.Response:
     """All events by outcome."""
     _takes(request)
-    seen = await snapshot(request)
-    return json_answer({"complete": seen.complete, **kpi.totals(seen.partitions)})
+    snapshot = await take_snapshot(request)
+    return json_answer({"complete": snapshot.complete, **kpi.totals(snapshot.partitions)})
 
 
 @requires(Scope.KPI_READ)
@@ -55,17 +55,17 @@ async def consumer(request: web.Request) -> web.Response:
     """Last state, parked events and recent outcomes of one consumer."""
     _takes(request)
     consumer_id = request.match_info["id"]
-    seen = await snapshot(request)
+    snapshot = await take_snapshot(request)
     view = None
     if _is_text(consumer_id):
         known = await asyncio.to_thread(request.app[STATE].read_models.consumer, consumer_id)
-        view = consumer_view(consumer_id, known, seen.partitions)
+        view = consumer_view(consumer_id, known, snapshot.partitions)
     if view is None:
         detail = "no event of this consumer was settled or parked"
-        if not seen.complete:
+        if not snapshot.complete:
             detail += " as far as this worker knows; it is still catching up, so ask again"
-        raise Problem(HTTPStatus.NOT_FOUND, detail)
-    return json_answer({**view, "complete": seen.complete})
+        raise HttpProblem(HTTPStatus.NOT_FOUND, detail)
+    return json_answer({**view, "complete": snapshot.complete})
 
 
 def _takes(request: web.Request, *known: str) -> None:
@@ -73,7 +73,7 @@ def _takes(request: web.Request, *known: str) -> None:
     if unknown := sorted(set(request.query) - set(known)):
         shown = ", ".join(plain_name(name) for name in unknown[:MOST_NAMED])
         takes = f"known are {', '.join(known)}" if known else "this address takes none"
-        raise Problem(HTTPStatus.BAD_REQUEST, f"unknown parameter {shown}; {takes}")
+        raise HttpProblem(HTTPStatus.BAD_REQUEST, f"unknown parameter {shown}; {takes}")
 
 
 def plain_name(name: str) -> str:
@@ -87,12 +87,12 @@ def _filter(request: web.Request) -> kpi.Filter:
     try:
         return kpi.Filter.parse(query.get("from"), query.get("to"), query.get("market"))
     except kpi.FilterError as error:
-        raise Problem(HTTPStatus.BAD_REQUEST, str(error)) from None
+        raise HttpProblem(HTTPStatus.BAD_REQUEST, str(error)) from None
 
 
-def _rows(seen: Snapshot, chosen: kpi.Filter, rows: list[Any]) -> web.Response:
-    note = {"folded": True} if kpi.folded(seen.partitions, chosen) else {}
-    return json_answer({"complete": seen.complete, **note, "rows": rows})
+def _rows(snapshot: Snapshot, chosen: kpi.Filter, rows: list[Any]) -> web.Response:
+    note = {"folded": True} if kpi.folded(snapshot.partitions, chosen) else {}
+    return json_answer({"complete": snapshot.complete, **note, "rows": rows})
 
 
 def _is_text(text: str) -> bool:

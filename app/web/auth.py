@@ -19,7 +19,7 @@ from jwt import PyJWK
 
 from app.settings import WebSettings
 from app.web.key_set import ALGORITHMS, KeySet
-from app.web.problems import Problem
+from app.web.problems import HttpProblem
 
 # Clocks of two machines differ by this much at most.
 LEEWAY_SECONDS = 10
@@ -38,7 +38,7 @@ class Scope(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Claims:
+class TokenClaims:
     """What a valid token says. ``expires`` is a Unix time; None when nobody checks tokens."""
 
     scopes: frozenset[str]
@@ -47,7 +47,7 @@ class Claims:
 
 
 # WEB_AUTH=off: loopback only, which the settings make sure of.
-EVERYTHING = Claims(frozenset(Scope))
+EVERYTHING = TokenClaims(frozenset(Scope))
 
 
 class InvalidToken(Exception):
@@ -79,7 +79,7 @@ class TokenVerifier:
         if self.settings.jwks_url is not None:
             self._keys = KeySet(self.settings.jwks_url)
 
-    async def verify(self, token: str) -> Claims:
+    async def verify(self, token: str) -> TokenClaims:
         """The claims of a token that is signed by whom we trust, for us, and not expired.
 
         Raises:
@@ -129,10 +129,10 @@ def _decoded(token: str, key: PyJWK | str, algorithms: list[str], audience: str)
         raise InvalidToken("the token is not valid") from None
 
 
-def _claims(payload: dict[str, Any]) -> Claims:
+def _claims(payload: dict[str, Any]) -> TokenClaims:
     scope, subject = payload.get("scope"), payload.get("sub")
     granted = scope.split() if isinstance(scope, str) else scope if isinstance(scope, list) else []
-    return Claims(
+    return TokenClaims(
         frozenset(one for one in granted if isinstance(one, str)),
         subject if isinstance(subject, str) else None,
         int(payload["exp"]),
@@ -145,17 +145,17 @@ def sign(secret: str, audience: str, scopes: Iterable[str], expires: int) -> str
     return jwt.encode(payload, secret, algorithm="HS256")
 
 
-def unauthorized(reason: str | None) -> Problem:
+def unauthorized(reason: str | None) -> HttpProblem:
     """401. Without a token no error code is given (RFC 6750, 3.1)."""
     if reason is None:
         challenge, detail = 'Bearer realm="profile-sync"', "a bearer token is needed; `profile-sync token` makes one"
     else:
         challenge = f'Bearer realm="profile-sync", error="invalid_token", error_description="{reason}"'
         detail = reason
-    return Problem(HTTPStatus.UNAUTHORIZED, detail, {"WWW-Authenticate": challenge})
+    return HttpProblem(HTTPStatus.UNAUTHORIZED, detail, {"WWW-Authenticate": challenge})
 
 
-def forbidden(scope: Scope) -> Problem:
+def forbidden(scope: Scope) -> HttpProblem:
     """403: the token is good, but does not allow this."""
     challenge = f'Bearer realm="profile-sync", error="insufficient_scope", scope="{scope}"'
-    return Problem(HTTPStatus.FORBIDDEN, f"the token lacks the scope {scope}", {"WWW-Authenticate": challenge})
+    return HttpProblem(HTTPStatus.FORBIDDEN, f"the token lacks the scope {scope}", {"WWW-Authenticate": challenge})

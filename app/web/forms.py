@@ -18,7 +18,7 @@ from urllib.parse import parse_qs, urlsplit
 from aiohttp import ClientPayloadError, web
 
 from app.web.cookies import CSRF, TOKEN, get_cookie, set_cookie
-from app.web.problems import Problem
+from app.web.problems import HttpProblem
 from app.web.state import SETTINGS
 
 CSRF_FIELD = "csrf"
@@ -37,20 +37,20 @@ async def checked_form(request: web.Request) -> dict[str, str]:
     """The fields of a form that came from a page of ours.
 
     Raises:
-        Problem: 415 for anything but a form, 413 if it is too large, 408 if it does not come, 400 if it is not
+        HttpProblem: 415 for anything but a form, 413 if it is too large, 408 if it does not come, 400 if it is not
             readable, 403 if it comes from elsewhere or without the right CSRF token.
     """
     if request.content_type != _FORM:
-        raise Problem(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, f"a form is expected ({_FORM})")
+        raise HttpProblem(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, f"a form is expected ({_FORM})")
     refuse_other_sites(request)
     try:
         parsed = parse_qs((await _body(request)).decode(), max_num_fields=_MOST_FIELDS)
     except ValueError:
-        raise Problem(HTTPStatus.BAD_REQUEST, "the form cannot be read") from None
+        raise HttpProblem(HTTPStatus.BAD_REQUEST, "the form cannot be read") from None
     fields = {name: values[0] for name, values in parsed.items()}
     expected, field = _expected(request), fields.get(CSRF_FIELD, "")
     if not expected or not secrets.compare_digest(expected.encode(), field.encode()):
-        raise Problem(HTTPStatus.FORBIDDEN, "the form is out of date or from elsewhere; load the page again")
+        raise HttpProblem(HTTPStatus.FORBIDDEN, "the form is out of date or from elsewhere; load the page again")
     return fields
 
 
@@ -58,12 +58,12 @@ def refuse_other_sites(request: web.Request) -> None:
     """Browsers say where a request comes from (Fetch Metadata; RFC 6454). Programs say nothing, and may pass.
 
     Raises:
-        Problem: 403, another site sent it.
+        HttpProblem: 403, another site sent it.
     """
     site = request.headers.get("Sec-Fetch-Site", "same-origin")
     origin = request.headers.get("Origin")
     if site not in ("same-origin", "none") or (origin is not None and not _is_ours(request, origin)):
-        raise Problem(HTTPStatus.FORBIDDEN, "this was sent by a page of another site")
+        raise HttpProblem(HTTPStatus.FORBIDDEN, "this was sent by a page of another site")
 
 
 def with_csrf(request: web.Request, response: web.Response, token: str) -> web.Response:
@@ -101,16 +101,16 @@ def _is_ours(request: web.Request, origin: str) -> bool:
 
 async def _body(request: web.Request) -> bytes:
     if (request.content_length or 0) > LARGEST_FORM_BYTES:
-        raise Problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "the form is too large")
+        raise HttpProblem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "the form is too large")
     body = b""
     try:
         async with asyncio.timeout(FORM_SECONDS):
             async for chunk in request.content.iter_any():
                 body += chunk
                 if len(body) > LARGEST_FORM_BYTES:
-                    raise Problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "the form is too large")
+                    raise HttpProblem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "the form is too large")
     except TimeoutError:
-        raise Problem(HTTPStatus.REQUEST_TIMEOUT, f"the form did not come within {FORM_SECONDS:g} s") from None
+        raise HttpProblem(HTTPStatus.REQUEST_TIMEOUT, f"the form did not come within {FORM_SECONDS:g} s") from None
     except (ConnectionError, ClientPayloadError, web.RequestPayloadError):
-        raise Problem(HTTPStatus.BAD_REQUEST, "the form did not come whole") from None
+        raise HttpProblem(HTTPStatus.BAD_REQUEST, "the form did not come whole") from None
     return body

@@ -11,16 +11,16 @@ from aiohttp import web
 from app.settings import WebSettings, is_loopback
 from app.web.auth import (
     EVERYTHING,
-    Claims,
     InvalidToken,
     Scope,
+    TokenClaims,
     bearer_token,
     forbidden,
     unauthorized,
 )
 from app.web.cookies import TOKEN, get_cookie
 from app.web.key_set import KeysUnavailable
-from app.web.problems import Problem
+from app.web.problems import HttpProblem
 from app.web.state import SETTINGS, VERIFIER
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -43,11 +43,11 @@ def requires(scope: Scope) -> Callable[[Handler], Handler]:
     return guard
 
 
-async def bearer_claims(request: web.Request) -> Claims | None:
+async def bearer_claims(request: web.Request) -> TokenClaims | None:
     """What the request's bearer token allows; None without one.
 
     Raises:
-        Problem: 401 for a token that is not valid, 503 when it cannot be checked.
+        HttpProblem: 401 for a token that is not valid, 503 when it cannot be checked.
     """
     if request.app[SETTINGS].auth == "off":
         return EVERYTHING
@@ -58,7 +58,7 @@ async def bearer_claims(request: web.Request) -> Claims | None:
         raise unauthorized(str(error)) from None
 
 
-async def page_claims(request: web.Request) -> Claims | None:
+async def page_claims(request: web.Request) -> TokenClaims | None:
     """What the visitor of a page may do, by bearer token or cookie; None: must log in."""
     claims = await bearer_claims(request)
     if claims is None and (cookie := get_cookie(request, TOKEN)):
@@ -69,24 +69,24 @@ async def page_claims(request: web.Request) -> Claims | None:
     return claims
 
 
-async def checked(request: web.Request, token: str) -> Claims:
+async def checked(request: web.Request, token: str) -> TokenClaims:
     """The claims of a token.
 
     Raises:
         InvalidToken: it is not accepted.
-        Problem: 503, it cannot be checked.
+        HttpProblem: 503, it cannot be checked.
     """
     try:
         return await request.app[VERIFIER].verify(token)
     except KeysUnavailable as error:
-        raise Problem(HTTPStatus.SERVICE_UNAVAILABLE, str(error), {"Retry-After": "5"}) from error
+        raise HttpProblem(HTTPStatus.SERVICE_UNAVAILABLE, str(error), {"Retry-After": "5"}) from error
 
 
 def refuse_foreign_host(request: web.Request, settings: WebSettings) -> None:
     """Without tokens only the address bar protects the data: another site's name that resolves to us is refused.
 
     Raises:
-        Problem: 421.
+        HttpProblem: 421.
     """
     host = request.headers.get("Host")
     if settings.auth != "off" or host is None:
@@ -96,4 +96,4 @@ def refuse_foreign_host(request: web.Request, settings: WebSettings) -> None:
     except ValueError:
         name = None
     if not is_loopback(name) and name != settings.host:
-        raise Problem(HTTPStatus.MISDIRECTED_REQUEST, "this server answers for loopback names only (WEB_AUTH=off)")
+        raise HttpProblem(HTTPStatus.MISDIRECTED_REQUEST, "this server answers for loopback names only (WEB_AUTH=off)")

@@ -11,7 +11,7 @@ from aiohttp import web
 from app.readmodels import ReadModelUnavailable
 from app.web.guard import Handler, refuse_foreign_host
 from app.web.headers import careful_headers
-from app.web.problems import Problem, problem_answer
+from app.web.problems import HttpProblem, problem_answer
 from app.web.rendering import error_page
 from app.web.state import SETTINGS
 
@@ -58,7 +58,7 @@ async def answer_errors(request: web.Request, handler: Handler) -> web.StreamRes
     try:
         refuse_foreign_host(request, request.app[SETTINGS])
         return await handler(request)
-    except Problem as problem:
+    except HttpProblem as problem:
         return _answer(request, problem.status, problem.detail, problem.headers)
     except ReadModelUnavailable:
         return _answer(

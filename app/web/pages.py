@@ -20,7 +20,7 @@ from app.web.auth import Scope, forbidden
 from app.web.forms import csrf_token, with_csrf
 from app.web.guard import page_claims
 from app.web.rendering import render
-from app.web.state import STATE, Snapshot, snapshot
+from app.web.state import STATE, Snapshot, take_snapshot
 
 DAYS_SHOWN = 14
 REFRESH_SECONDS = 5
@@ -41,9 +41,9 @@ async def dashboard(request: web.Request) -> web.Response:
         return web.Response(status=HTTPStatus.SEE_OTHER, headers={"Location": "/login"})
     if Scope.KPI_READ not in claims.scopes:
         raise forbidden(Scope.KPI_READ)
-    token, seen = csrf_token(request), await snapshot(request)
-    judgement = request.app[STATE].judge(seen.complete, _open_dead_letters(seen))
-    page = render(request, "dashboard.html", **_counts(seen), judgement=judgement, csrf=token)
+    token, snapshot = csrf_token(request), await take_snapshot(request)
+    judgement = request.app[STATE].judge(snapshot.complete, _open_dead_letters(snapshot))
+    page = render(request, "dashboard.html", **_counts(snapshot), judgement=judgement, csrf=token)
     return with_csrf(request, page, token)
 
 
@@ -60,28 +60,28 @@ async def static_file(request: web.Request) -> web.Response:
     )
 
 
-def _open_dead_letters(seen: Snapshot) -> dict[str, int]:
+def _open_dead_letters(snapshot: Snapshot) -> dict[str, int]:
     letters: Counter[str] = Counter()
-    for state in seen.partitions.values():
+    for state in snapshot.partitions.values():
         letters.update(state.dead_letters)
     return dict(letters)
 
 
-def _counts(seen: Snapshot) -> dict[str, Any]:
+def _counts(snapshot: Snapshot) -> dict[str, Any]:
     now = datetime.now(UTC)
     recent = kpi.Filter(first=(now - timedelta(days=DAYS_SHOWN - 1)).date().isoformat())
     return {
         "refresh": REFRESH_SECONDS,
-        "complete": seen.complete,
+        "complete": snapshot.complete,
         "now": now.strftime("%Y-%m-%d %H:%M:%S UTC"),
         "days": DAYS_SHOWN,
         "outcomes": kpi.OUTCOMES,
-        "totals": kpi.totals(seen.partitions),
-        "folded": kpi.folded(seen.partitions, recent),
+        "totals": kpi.totals(snapshot.partitions),
+        "folded": kpi.folded(snapshot.partitions, recent),
         "markets_per_day": MARKETS_PER_DAY,
-        "daily": sorted(kpi.daily(seen.partitions, recent), key=lambda row: str(row["day"]), reverse=True),
-        "failures": _failures_by_reason(seen.partitions),
-        "entities": _records_by_entity(seen.partitions),
+        "daily": sorted(kpi.daily(snapshot.partitions, recent), key=lambda row: str(row["day"]), reverse=True),
+        "failures": _failures_by_reason(snapshot.partitions),
+        "entities": _records_by_entity(snapshot.partitions),
     }
 
 

@@ -10,7 +10,7 @@ from app.observe.metrics import CONTENT_TYPE
 from app.web.auth import Scope
 from app.web.guard import page_claims
 from app.web.json_answers import json_answer
-from app.web.problems import Problem
+from app.web.problems import HttpProblem
 from app.web.state import STATE
 
 
@@ -31,7 +31,7 @@ async def readyz(request: web.Request) -> web.Response:
 async def _may_read(request: web.Request) -> bool:
     try:
         claims = await page_claims(request)
-    except Problem:  # a probe is answered whatever it brings
+    except HttpProblem:  # a probe is answered whatever it brings
         return False
     return claims is not None and Scope.KPI_READ in claims.scopes
 

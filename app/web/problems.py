@@ -12,7 +12,7 @@ from app.web.json_answers import json_bytes
 PROBLEM_JSON = "application/problem+json"
 
 
-class Problem(Exception):
+class HttpProblem(Exception):
     """Stops a request with an error; ``detail`` says what was wrong and what to do, without personal data."""
 
     def __init__(self, status: HTTPStatus, detail: str, headers: Mapping[str, str] | None = None) -> None:

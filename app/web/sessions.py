@@ -7,7 +7,7 @@ from http import HTTPStatus
 
 from aiohttp import web
 
-from app.web.auth import Claims, InvalidToken, Scope
+from app.web.auth import InvalidToken, Scope, TokenClaims
 from app.web.cookies import CSRF, TOKEN, drop_cookie, set_cookie
 from app.web.forms import checked_form, csrf_token, with_csrf
 from app.web.guard import checked
@@ -53,7 +53,7 @@ def _form(request: web.Request, status: int = HTTPStatus.OK, error: str | None =
     return with_csrf(request, render(request, "login.html", status, error=error, csrf=token), token)
 
 
-def _lifetime(claims: Claims) -> int | None:
+def _lifetime(claims: TokenClaims) -> int | None:
     return None if claims.expires is None else max(0, claims.expires - int(time.time()))
 
 

@@ -49,7 +49,7 @@ SETTINGS = web.AppKey("settings", WebSettings)
 VERIFIER = web.AppKey("verifier", TokenVerifier)
 
 
-async def snapshot(request: web.Request) -> Snapshot:
+async def take_snapshot(request: web.Request) -> Snapshot:
     """Read the partitions' records, without holding up the event loop."""
     models = request.app[STATE].read_models
 

@@ -454,7 +454,7 @@ def test_a_long_history_is_read_to_its_end(
 def test_a_full_disk_is_told_once_and_nothing_is_thrown_away_or_missed(
     kafka_settings: KafkaSettings, states: States, start: Start, eventually: Eventually, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("app.readmodels.models.BROKEN_FOR_SECONDS", 3.0)  # longer than a try, as the real one
+    monkeypatch.setattr("app.readmodels.trouble.BROKEN_FOR_SECONDS", 3.0)  # longer than a try, as the real one
     states.partition(0, 1, _numbered(1))
     models = start(kafka_settings)
     eventually(models.caught_up, "caught up")

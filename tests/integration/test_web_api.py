@@ -29,7 +29,7 @@ from app.delivery.consumer_record import consumer_key
 from app.delivery.counts import MARKETS_PER_DAY
 from app.delivery.outcome import Outcome
 from app.delivery.partition_record import partition_key
-from app.observe.health import Kind, Reason
+from app.observe.health import Reason, ReasonKind
 from app.observe.metrics import Gauges
 from app.settings import KafkaSettings, WebSettings
 from app.web import WebServer, WebServerError, WebState
@@ -425,7 +425,7 @@ async def test_real_answers_are_what_the_description_says(site: Site) -> None:
 
 async def test_readiness_says_what_is_missing(own_site: Site) -> None:
     assert (await own_site.get("/readyz")).json == {"ready": True, "reasons": []}
-    own_site.missing.append(Reason(Kind.KAFKA, "the partitions are not assigned yet"))
+    own_site.missing.append(Reason(ReasonKind.KAFKA, "the partitions are not assigned yet"))
     answer = await own_site.get("/readyz", token())
     assert answer.status == 503
     assert answer.json == {"ready": False, "reasons": ["the partitions are not assigned yet"]}

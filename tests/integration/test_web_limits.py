@@ -24,7 +24,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from app.observe.health import Kind, Reason
+from app.observe.health import Reason, ReasonKind
 from app.settings import KafkaSettings
 from app.web import connections, forms, server
 from app.web.connections import CONNECTIONS_MOST
@@ -355,7 +355,10 @@ async def test_a_provider_that_answers_nonsense_is_no_fault_of_the_caller(tmp_pa
 
 # Readiness.
 async def test_strangers_learn_that_it_is_not_ready_and_no_more(site: Site) -> None:
-    site.missing += [Reason(Kind.KAFKA, "broker k1.internal is away"), Reason(Kind.STATE, "topic x has no records")]
+    site.missing += [
+        Reason(ReasonKind.KAFKA, "broker k1.internal is away"),
+        Reason(ReasonKind.STATE, "topic x has no records"),
+    ]
     for bearer in (None, "nonsense", token(scope="dlq:read")):
         answer = await site.get("/readyz", bearer)
         assert (answer.status, answer.json) == (503, {"ready": False, "reasons": ["kafka", "state"]})

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 
-from app.cli.status_report import WIDTH, Seen, document, lines
+from app.cli.status_report import WIDTH, PipelineView, document, lines
 from app.delivery.cluster_status import Facts, OpenIncident, judge
 from app.delivery.partition_record import Forwarded, PartitionState
 from app.delivery.worker_status import AccountState, AccountStatus, ReasonStatus, WorkerEnd, WorkerStatus
@@ -29,9 +29,9 @@ GOOD = WorkerStatus(
 )
 
 
-def seen(*workers: WorkerStatus, **fields: object) -> Seen:
+def seen(*workers: WorkerStatus, **fields: object) -> PipelineView:
     facts = Facts(workers=workers, partitions=range(8), **fields)  # type: ignore[arg-type]
-    return Seen("consumer-profiles", "profile-sync", facts, judge(facts, NOW), 0, {}, NOW)
+    return PipelineView("consumer-profiles", "profile-sync", facts, judge(facts, NOW), 0, {}, NOW)
 
 
 def test_a_pipeline_that_works_in_a_few_lines() -> None:

@@ -6,10 +6,10 @@ from dataclasses import replace
 from itertools import pairwise
 
 from app.demo.outage_plan import LEAD_SECONDS, OutagePlan
-from app.demo.outage_story import NOTE_SECONDS, Look, OutageIncident, OutageStory
+from app.demo.outage_story import NOTE_SECONDS, OutageIncident, OutageLook, OutageStory
 
 SECONDS = 30.0
-CALM = Look(
+CALM = OutageLook(
     now=1.0,
     settled=50,
     waiting=4,
@@ -24,7 +24,7 @@ RESOLVED = OutageIncident("INC1", resolved=True)
 BACK = LEAD_SECONDS + SECONDS
 
 
-def at(now: float, **changes: object) -> Look:
+def at(now: float, **changes: object) -> OutageLook:
     return replace(CALM, now=now, **changes)  # type: ignore[arg-type]
 
 
@@ -32,7 +32,7 @@ def story() -> OutageStory:
     return OutageStory(OutagePlan(SECONDS), pace=50.0)
 
 
-def told(outage: OutageStory, look: Look) -> list[str]:
+def told(outage: OutageStory, look: OutageLook) -> list[str]:
     """As the demo drives it."""
     if outage.must_begin(look):
         return [outage.begin(look), *outage.observe(look)]
@@ -41,7 +41,7 @@ def told(outage: OutageStory, look: Look) -> list[str]:
     return outage.observe(look)
 
 
-def follow(outage: OutageStory, *looks: Look) -> list[str]:
+def follow(outage: OutageStory, *looks: OutageLook) -> list[str]:
     return [text for look in looks for text in told(outage, look)]
 
 

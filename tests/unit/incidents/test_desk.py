@@ -13,7 +13,7 @@ from app.incidents.desk import BACKOFF_MOST, CHECK_SECONDS, IncidentDesk
 from app.incidents.ending import UNREADABLE_MS
 from app.incidents.log_only import LogOnly
 from app.incidents.memory import ProcessMemory
-from app.incidents.pacing import Known, Step, decide
+from app.incidents.pacing import AlertAction, HeldAlerts, decide
 from app.incidents.tickets import Incident, TicketError
 
 EVERY = 300.0
@@ -109,15 +109,15 @@ def desk(tickets: Tickets) -> Desk:
 @pytest.mark.parametrize(
     ("known", "alert", "step"),
     [
-        (None, ALERT, Step.REPORT),
-        (Known(1000.0), ALERT, Step.HOLD),
-        (Known(1000.0 - EVERY + 0.001, held=9), ALERT, Step.HOLD),
-        (Known(1000.0 - EVERY), ALERT, Step.REPORT),
-        (None, RESOLVE, Step.REPORT),
-        (Known(1000.0), RESOLVE, Step.REPORT),
+        (None, ALERT, AlertAction.REPORT),
+        (HeldAlerts(1000.0), ALERT, AlertAction.HOLD),
+        (HeldAlerts(1000.0 - EVERY + 0.001, held=9), ALERT, AlertAction.HOLD),
+        (HeldAlerts(1000.0 - EVERY), ALERT, AlertAction.REPORT),
+        (None, RESOLVE, AlertAction.REPORT),
+        (HeldAlerts(1000.0), RESOLVE, AlertAction.REPORT),
     ],
 )
-def test_what_an_alert_leads_to(known: Known | None, alert: Alert, step: Step) -> None:
+def test_what_an_alert_leads_to(known: HeldAlerts | None, alert: Alert, step: AlertAction) -> None:
     assert decide(known, alert, 1000.0, EVERY) is step
 
 

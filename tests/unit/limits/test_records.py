@@ -9,7 +9,7 @@ from datetime import date
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from app.cli.status_report import Seen, document, lines
+from app.cli.status_report import PipelineView, document, lines
 from app.delivery.closed_days import decode_document, encode_document, parse_document_key, plan_move
 from app.delivery.cluster_status import Facts, Judgement
 from app.delivery.consumer_record import ConsumerState, parse_consumer_key
@@ -50,7 +50,7 @@ def test_a_partition_record(value: bytes) -> None:
     every = kpi.Filter()
     json.dumps([kpi.daily(seen, every), kpi.records(seen, every), kpi.failures(seen, every), kpi.totals(seen)])
     kpi.folded(seen, every)
-    report = Seen("t", "g", Facts([], [0], dead_letters=state.dead_letters), Judgement(()), 0, seen, NOW)
+    report = PipelineView("t", "g", Facts([], [0], dead_letters=state.dead_letters), Judgement(()), 0, seen, NOW)
     list(lines(report))
     json.dumps(document(report))
     consumer_view("C-2", [], seen)

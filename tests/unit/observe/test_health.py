@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from app.observe.health import Kind, Readiness, Reason
+from app.observe.health import Readiness, Reason, ReasonKind
 
 
 def test_readiness_names_what_is_missing() -> None:
     assert Readiness.of(None, None) == Readiness(ready=True)
-    away = Reason(Kind.KAFKA, "the broker is away")
+    away = Reason(ReasonKind.KAFKA, "the broker is away")
     assert Readiness.of(None, away) == Readiness(ready=False, reasons=(away,))
     assert Readiness.of(None, away).texts == ["the broker is away"]
 
 
 def test_strangers_learn_the_kinds_only_each_once() -> None:
-    reasons = (Reason(Kind.STATE, "still being read"), Reason(Kind.KAFKA, "away"), Reason(Kind.KAFKA, "no rights"))
+    reasons = (
+        Reason(ReasonKind.STATE, "still being read"),
+        Reason(ReasonKind.KAFKA, "away"),
+        Reason(ReasonKind.KAFKA, "no rights"),
+    )
     assert Readiness.of(*reasons).kinds == ["kafka", "state"]
