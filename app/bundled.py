@@ -1,4 +1,4 @@
-"""Where the files that ship with the program are: schemas, the WSDL, the broker's build file."""
+"""Where the bundled schemas and the WSDL are."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ _PACKAGE = Path(__file__).resolve().parent
 def schema_path(name: str) -> Path:
     """Path of a bundled schema, e.g. ``data-extensions.json``.
 
-    A wheel carries them inside the package, a checkout has them next to it.
+    A wheel has the schemas inside the package, a checkout has them beside it.
 
     Raises:
-        FileNotFoundError: no such schema is bundled.
+        FileNotFoundError: there is no bundled schema of this name.
     """
     for folder in (_PACKAGE / "_schemas", _PACKAGE.parent / "schemas"):
         path = folder / name

@@ -1,6 +1,6 @@
-"""What is wrong with environment variables, in words. Pure: the environment is passed in.
+"""Messages about environment variables: unknown names and wrong values. Pure: the environment is passed in.
 
-No message repeats a value: it may be a password that got into the wrong variable.
+No message repeats a value, because it may be a password in the wrong variable.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable, Mapping
 from difflib import get_close_matches
 from typing import Any
 
-# Of these prefixes nobody else has variables, except what Kubernetes makes of a service's name.
+# Only this program has variables with these prefixes, apart from those that Kubernetes derives from a service's name.
 OWN_PREFIXES = (
     "KAFKA_",
     "CMT_",
@@ -24,7 +24,7 @@ OWN_PREFIXES = (
     "CIM_",
     "WRITEBACK_",
 )
-# Of these other programs have variables too: only what is nearly one of ours is named.
+# Other programs have variables with these prefixes too, so only a near miss of one of ours is reported.
 SHARED_PREFIXES = ("LOG_", "DATA_")
 
 # Kubernetes, "Accessing the Service", environment variables: for a service called `kafka` KAFKA_SERVICE_HOST,
@@ -33,12 +33,12 @@ _OF_A_SERVICE = re.compile(
     r"[A-Z0-9_]+_SERVICE_HOST|[A-Z0-9_]+_SERVICE_PORT(_[A-Z0-9_]+)?|[A-Z0-9_]+_PORT(_[0-9]+_(TCP|UDP|SCTP)(_[A-Z]+)?)?"
 )
 _SERVICE_ADDRESS = re.compile(r"(tcp|udp|sctp)://")
-# How much alike names must be for one to be meant.
+# The similarity (0 to 1) above which an unknown name counts as a misspelt known one.
 _ALIKE = 0.75
 
 
 def unknown_variables(environment: Iterable[str], known: Collection[str]) -> list[str]:
-    """One line for each variable that looks like one of ours and is none.
+    """One line for each variable that looks like one of ours but is not known.
 
     >>> unknown_variables(["KAFKA_BOOTSTRAP_SERVER", "KAFKA_PORT", "PATH"], ["KAFKA_BOOTSTRAP_SERVERS"])
     ['KAFKA_BOOTSTRAP_SERVER is not known and has no effect; is KAFKA_BOOTSTRAP_SERVERS meant?']
@@ -55,12 +55,12 @@ def unknown_variables(environment: Iterable[str], known: Collection[str]) -> lis
 
 
 def in_words(problem: Mapping[str, Any], options: Collection[str] = (), *, value: str | None = None) -> str:
-    """What one finding of pydantic means for somebody who sets a variable.
+    """One validation error of pydantic, in words for the person who sets the variable.
 
     Args:
         problem: one of ``ValidationError.errors()``.
-        options: what a variable with a few values may be.
-        value: what the variable holds; is not repeated.
+        options: the allowed values of a variable that has only a few.
+        value: the variable's value; the message does not repeat it.
     """
     context = problem.get("ctx", {})
     if value is not None and _SERVICE_ADDRESS.match(value):
@@ -87,11 +87,11 @@ def in_words(problem: Mapping[str, Any], options: Collection[str] = (), *, value
         case "string_pattern_mismatch":
             return f"must match {context['pattern']}"
         case "json_invalid" | "dict_type" | "list_type":
-            return "must be JSON of the kind that docs/configuration.md shows"
+            return "must be JSON in the form that docs/configuration.md shows"
         case "value_error":
             return str(problem["msg"]).removeprefix("Value error, ")
         case _:
-            return "holds nothing that can be used"
+            return "has a value that cannot be used"
 
 
 def _one_of(options: Collection[str]) -> str:

@@ -1,4 +1,4 @@
-"""The command line. One small file per command; what they do lives in the rooms below."""
+"""The command line: one small file per command. The work itself is done in the rooms below."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ from app.cli.worker import worker
 from app.observe.logging import configure_command_logging
 from app.settings import warnings
 
-# They read no variables of ours, or warn of unknown ones themselves.
+# These commands read no settings, or warn about unknown variables themselves.
 _WITHOUT_SETTINGS = frozenset({"worker", "demo", "broker", "simulator", "sample", "errors"})
 
 cli = typer.Typer(
     name="profile-sync",
-    help="Keeps Salesforce Marketing Cloud true to a consumer database: Kafka events in, SOAP calls out.",
+    help="Keeps Salesforce Marketing Cloud in sync with a consumer database: Kafka events in, SOAP calls out.",
     no_args_is_help=True,
     pretty_exceptions_show_locals=False,
     pretty_exceptions_enable=False,
@@ -50,7 +50,7 @@ def options(
         bool, typer.Option("--version", help="Show the version.", is_eager=True, callback=_version)
     ] = False,
 ) -> None:
-    """Keeps Salesforce Marketing Cloud true to a consumer database: Kafka events in, SOAP calls out."""
+    """Keeps Salesforce Marketing Cloud in sync with a consumer database: Kafka events in, SOAP calls out."""
     configure_command_logging()
     if context.invoked_subcommand not in _WITHOUT_SETTINGS:
         for line in warnings():

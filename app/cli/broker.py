@@ -1,4 +1,4 @@
-"""`profile-sync broker`: a local Apache Kafka in the foreground."""
+"""`profile-sync broker`: run a local Apache Kafka in the foreground."""
 
 from __future__ import annotations
 
@@ -13,17 +13,18 @@ from rich.console import Console
 from app.broker import sources
 from app.cli.failing import CommandError, reported_failures
 
-# How soon we notice that Kafka ended by itself.
+# The command notices within this time that Kafka has ended by itself.
 _LOOK_SECONDS = 0.5
 
 
 def broker(
-    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.")] = 0,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 chooses a free one.")] = 0,
     data: Annotated[
-        Path | None, typer.Option(file_okay=False, help="Folder that keeps topics and records; without it all is gone.")
+        Path | None,
+        typer.Option(file_okay=False, help="Folder for topics and records. Without it they are deleted at the end."),
     ] = None,
 ) -> None:
-    """A local Apache Kafka on 127.0.0.1 until Ctrl-C; prints its address."""
+    """Run a local Apache Kafka on 127.0.0.1 until Ctrl-C, and print its address."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _leave)
     waiting = Console(stderr=True).status("Starting Apache Kafka (the first time it is fetched, about 43 MB)")
@@ -40,5 +41,5 @@ def broker(
 
 
 def _leave(_number: int, _frame: object) -> None:
-    # The with block above stops the broker on the way out.
+    # The with block in ``broker`` then stops Kafka.
     raise SystemExit(0)

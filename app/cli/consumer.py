@@ -1,4 +1,4 @@
-"""``profile-sync consumer``: what is known of one consumer, read from Kafka; no worker has to run."""
+"""``profile-sync consumer``: what is known about one consumer. It is read from Kafka, so no worker has to run."""
 
 from __future__ import annotations
 
@@ -17,7 +17,10 @@ def consumer(
     consumer_id: Annotated[str, typer.Argument(metavar="ID", help="The consumerId of the events.")],
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False,
 ) -> None:
-    """Print the last state, parked events and recent outcomes of one consumer; exit 1 if it was never seen."""
+    """Print the last outcome, the parked events and the recent outcomes of one consumer.
+
+    Exits 1 if no event of the consumer was settled or parked.
+    """
     with reported_failures(), read_models_at_end() as models:
         view = consumer_view(consumer_id, models.consumer(consumer_id), models.partitions())
         if view is None:

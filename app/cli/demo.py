@@ -1,4 +1,4 @@
-"""``profile-sync demo``: the whole system on this machine."""
+"""``profile-sync demo``: run the whole system on this machine."""
 
 from __future__ import annotations
 
@@ -10,34 +10,39 @@ from rich.console import Console
 
 from app.cli.failing import CommandError, reported_failures
 
-# More than there are partitions would have nothing to do.
+# The number of partitions: a further worker would have nothing to do.
 MOST_WORKERS = 8
-# A shorter outage is over before there is an incident.
+# A shorter outage ends before its incident is opened.
 SHORTEST_OUTAGE_SECONDS = 5
 
 
 def demo(
-    events: Annotated[int, typer.Option(min=1, help="How many sample events are published.")] = 2000,
+    events: Annotated[int, typer.Option(min=1, help="Number of sample events to publish.")] = 2000,
     exit_when_settled: Annotated[
         bool,
         typer.Option(
             "--exit",
-            help="Stop when all are settled; the totals are the last line of standard output, as JSON. Exit code 1 if "
-            "they do not add up.",
+            help="Stop when all events are settled, and print the totals as JSON in the last line of standard output. "
+            "Exit with 1 if they do not add up.",
         ),
     ] = False,
     fault_rate: Annotated[
-        float, typer.Option(min=0, max=1, help="Share of SOAP calls that fail, a tenth of them for good.")
+        float,
+        typer.Option(
+            min=0, max=1, help="Share of SOAP calls that fail, 0 to 1. A tenth of these failures is permanent."
+        ),
     ] = 0.0,
-    workers: Annotated[int, typer.Option(min=1, max=MOST_WORKERS, help="How many workers share the work.")] = 1,
-    port: Annotated[int, typer.Option(min=0, max=65535, help="Web port of the first worker; 0 takes a free one.")] = 0,
+    workers: Annotated[int, typer.Option(min=1, max=MOST_WORKERS, help="Number of workers.")] = 1,
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, help="Web port of the first worker; 0 chooses a free one.")
+    ] = 0,
     seed: Annotated[int, typer.Option(help="The same seed gives the same events.")] = 0,
     scenario: Annotated[
         str | None,
         typer.Option(
             metavar="NAME",
-            help="`outage`: Marketing Cloud goes down while events flow, and comes back. With --exit, exit code 1 "
-            "also if that led to dead letters or not to exactly one incident.",
+            help="`outage`: Marketing Cloud goes down while events flow, and comes back. With --exit, also exit with 1 "
+            "if the outage caused dead letters, or anything but one incident.",
         ),
     ] = None,
     outage_seconds: Annotated[
@@ -45,21 +50,21 @@ def demo(
         typer.Option(
             min=SHORTEST_OUTAGE_SECONDS,
             max=600,
-            help="How long the outage of that scenario lasts.",
+            help="Length of the outage in this scenario, in seconds.",
             show_default="30",
         ),
     ] = None,
 ) -> None:
-    """Broker, simulator, workers and page on this machine, with sample events, until Ctrl-C."""
+    """Run broker, simulator, workers and page on this machine, with sample events, until Ctrl-C."""
     with reported_failures():
         from app.demo import OUTAGE_SECONDS, SCENARIOS, DemoFailed, DemoOptions, run_demo
 
         if scenario is not None and scenario not in SCENARIOS:
             raise typer.BadParameter(
-                f"there is no {scenario!r}; scenarios: {', '.join(SCENARIOS)}", param_hint="--scenario"
+                f"there is no scenario {scenario!r}; choose one of: {', '.join(SCENARIOS)}", param_hint="--scenario"
             )
         if outage_seconds is not None and scenario != "outage":
-            raise typer.BadParameter("goes with --scenario outage only", param_hint="--outage-seconds")
+            raise typer.BadParameter("needs --scenario outage", param_hint="--outage-seconds")
         options = DemoOptions(
             events=events,
             exit_when_settled=exit_when_settled,

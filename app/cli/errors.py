@@ -1,4 +1,4 @@
-"""`profile-sync errors`: what an error code means and what to do, and the page that `make docs` writes from it."""
+"""`profile-sync errors`: what an error code means and what to do. `make docs` writes docs/errors.md with it."""
 
 from __future__ import annotations
 
@@ -16,36 +16,36 @@ from app.delivery.errors import REGISTRY, ErrorClass, ErrorEntry
 
 CLASS_MEANINGS: dict[ErrorClass, tuple[str, str]] = {
     ErrorClass.INVALID: (
-        "The event itself cannot be worked on",
-        "Not tried again: the event goes to the dead-letter topic at once and counts as `invalid`.",
+        "The event itself cannot be processed",
+        "Not retried: the event goes to the dead-letter topic at once and counts as `invalid`.",
     ),
     ErrorClass.TRANSIENT: (
         "May pass by itself",
-        "The consumer is parked and the event tried again, up to `SYNC_MAX_ATTEMPTS` times.",
+        "The consumer is parked and the event is retried, up to `SYNC_MAX_ATTEMPTS` attempts in all.",
     ),
     ErrorClass.THROTTLED: (
         "Too fast",
-        "As transient; a `Retry-After` is honoured.",
+        "As transient. A `Retry-After` is honoured.",
     ),
     ErrorClass.AUTH: (
         "Token or credentials",
-        "Meets every event alike, so the circuit breaker opens and events wait until the credentials are mended; "
-        "without a breaker (`SYNC_BREAKER_FAILURES=0`) as transient. An expired token is not an error: it is "
-        "refreshed and the call repeated, without costing an attempt.",
+        "Affects every event, so the circuit breaker opens and events wait until the credentials are corrected. "
+        "Without a breaker (`SYNC_BREAKER_FAILURES=0`) it is treated as transient. An expired token is not an error: "
+        "it is refreshed and the call is repeated, which costs no attempt.",
     ),
     ErrorClass.PERMANENT: (
         "The same call will fail again",
-        "Not tried again: the outcome is decided at once; for codes marked §, after the Retrieve that is named above.",
+        "Not retried: the outcome is decided at once, or, for codes marked §, after the Retrieve described above.",
     ),
 }
 
 
 def errors(
-    code: Annotated[str | None, typer.Argument(help="One code, e.g. CMT-RATE-LIMITED; all without it.")] = None,
+    code: Annotated[str | None, typer.Argument(help="One code, e.g. CMT-RATE-LIMITED. Without it, all codes.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False,
-    as_markdown: Annotated[bool, typer.Option("--markdown", help="The page docs/errors.md.")] = False,
+    as_markdown: Annotated[bool, typer.Option("--markdown", help="Print the page docs/errors.md.")] = False,
 ) -> None:
-    """What an error code means, whether it is retried, and what to do about it."""
+    """Explain an error code: what it means, whether it is retried, and what to do."""
     with reported_failures():
         if code is not None and code.upper() not in REGISTRY:
             raise CommandError(no_such_code(code))
@@ -59,7 +59,7 @@ def errors(
 
 
 def no_such_code(code: str) -> str:
-    """What is said of a code that there is not: the nearest ones.
+    """The message for an unknown code; it names the nearest known ones.
 
     >>> no_such_code("EVENT_SCHEMA")
     'There is no error code EVENT_SCHEMA; did you mean EVENT-SCHEMA? `profile-sync errors` lists them all.'
@@ -67,7 +67,7 @@ def no_such_code(code: str) -> str:
     'There is no error code x; `profile-sync errors` lists them all.'
     """
     near = difflib.get_close_matches(code.upper(), REGISTRY, n=3, cutoff=0.6)
-    # A word of a code, such as TIMEOUT, is near to none as a whole.
+    # A single word of a code, such as TIMEOUT, is not close to any whole code.
     near = near or [known for known in REGISTRY if len(code) > 2 and code.upper() in known][:3]
     meant = f" did you mean {', '.join(near[:-1]) + ' or ' if near[1:] else ''}{near[-1]}?" if near else ""
     return f"There is no error code {code};{meant} `profile-sync errors` lists them all."
@@ -87,7 +87,7 @@ def _document(entry: ErrorEntry) -> dict[str, str | bool]:
 
 
 def _show(entries: Iterable[ErrorEntry]) -> None:
-    """Code and class, with the texts below: side by side they would leave each other no room."""
+    """Print code and class, and the texts on the lines below, where they have the full width."""
     for entry in entries:
         typer.echo(f"{entry.code}  ({entry.error_class.value})")
         typer.echo(fill(entry.meaning, COLUMNS, initial_indent="  ", subsequent_indent="  "))
@@ -95,7 +95,7 @@ def _show(entries: Iterable[ErrorEntry]) -> None:
 
 
 def markdown_page(entries: Iterable[ErrorEntry]) -> str:
-    """The registry as a Markdown page: one section per class, codes in the order of the registry."""
+    """The registry as a Markdown page: one section per class, with the codes in the order of the registry."""
     return "\n".join(_page_lines(list(entries))) + "\n"
 
 
@@ -104,15 +104,20 @@ def _page_lines(entries: list[ErrorEntry]) -> Iterator[str]:
     yield ""
     yield "<!-- Written by `make docs` from app/delivery/errors.py. Changes made here are lost. -->"
     yield ""
-    yield "A code stands in the reason of a dead letter, in KPI rows, tickets and logs, and never changes its meaning."
-    yield "`profile-sync errors CODE` shows the same on the command line."
+    yield "Dead letters, KPI rows, tickets and logs give one of these codes as the reason. A code never changes its"
+    yield "meaning."
+    yield "`profile-sync errors CODE` prints the same text."
     yield ""
-    yield "Codes marked † are about the connection or the service as a whole, not about one row: the remaining calls of"
-    yield "the attempt are left out, and the circuit breaker counts them (`SYNC_BREAKER_FAILURES` in a row open it)."
-    yield "Those marked ‡ meet every call alike: it opens at once. While it is open no event uses up an attempt."
-    yield "Those marked § may be the event's own fault or may meet every call. A Retrieve of a key that nobody has is"
-    yield "tried: if it gets through, the event fails; if not, the circuit breaker opens and the event waits. So a"
-    yield "refusal that meets writes only makes each event fail by itself."
+    yield "Some codes are marked:"
+    yield ""
+    yield "- † The connection or the whole service failed, not one row. The remaining calls of the attempt are not"
+    yield "  made, and the circuit breaker counts the failure: `SYNC_BREAKER_FAILURES` of them in a row open it."
+    yield "- ‡ Every call fails in the same way, so the breaker opens at once."
+    yield "- § Either the event is at fault or every call fails. A Retrieve of a key that does not exist shows which:"
+    yield "  if it gets through, the event fails; if not, the breaker opens and the event waits. A refusal that affects"
+    yield "  only writes lets the Retrieve through, so it makes each event fail."
+    yield ""
+    yield "While the breaker is open, no event uses up an attempt."
     for error_class, (title, consequence) in CLASS_MEANINGS.items():
         members = [entry for entry in entries if entry.error_class is error_class]
         if not members:

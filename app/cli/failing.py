@@ -1,4 +1,4 @@
-"""How a command ends when something is wrong: one clear message on stderr and the right exit code, no traceback."""
+"""How a command fails: one clear message on stderr and the right exit code, without a traceback."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ EXIT_USAGE = 2
 
 
 class CommandError(Exception):
-    """A command could not do its work; the message says what failed, on what, and what to do."""
+    """A command failed. The message says what failed, on what, and what to do."""
 
 
 @contextmanager
 def reported_failures() -> Iterator[None]:
-    """Ends the command with a message: exit 2 for a wrong configuration (one line per problem), 1 for a failure."""
+    """Turn known errors into a message and an exit code: 2 for wrong settings (a line for each problem), else 1."""
     try:
         yield
     except ConfigurationError as error:
@@ -35,5 +35,5 @@ def reported_failures() -> Iterator[None]:
 
 
 def _lines(text: str) -> str:
-    """What others wrote (brokers, events) may stand in a message."""
+    """The message without control characters: it may quote a broker or an event."""
     return "\n".join(map(plain, text.splitlines()))

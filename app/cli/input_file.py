@@ -1,4 +1,4 @@
-"""Where a command reads events from: a file, or standard input."""
+"""The input of a command that reads events: a file, or standard input."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from app.cli.failing import CommandError
 
 @contextmanager
 def opened(file: Path | None) -> Iterator[BinaryIO]:
-    """The file's bytes; standard input for ``-`` or nothing.
+    """The file as bytes; standard input for ``-`` or None.
 
     Raises:
-        BadParameter: no such file.
+        BadParameter: the file does not exist.
         CommandError: the file cannot be read.
     """
     if file is None or str(file) == "-":
         if sys.stdin.isatty():
-            typer.echo("Reading events from standard input; Ctrl-D ends it.", err=True)
+            typer.echo("Reading events from standard input; end with Ctrl-D.", err=True)
         yield sys.stdin.buffer
         return
     if not file.exists() or file.is_dir():

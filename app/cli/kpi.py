@@ -1,4 +1,4 @@
-"""``profile-sync kpi``: the counts, read from Kafka; no worker has to run."""
+"""``profile-sync kpi``: the counts. They are read from Kafka, so no worker has to run."""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ from app.delivery.errors import REGISTRY
 from app.delivery.partition_record import PartitionState
 from app.readmodels import kpi as kpi_rows
 
-# A meaning is shown where it gets so much room: in less it would be a word a line.
+# The column "meaning" needs this width; a narrower one would show a word per line.
 MEANING_COLUMNS = 30
-# What can be counted by what: events by outcome; records by the entity that they are rows of; failures by their reason.
+# Each set holds what can be summed together. Events have an outcome, records an entity, failures an entity and a
+# reason.
 _OF_EVENTS = ("day", "market", "outcome")
 _OF_RECORDS = ("day", "market", "entity")
 _OF_FAILURES = ("day", "market", "entity", "reason")
@@ -26,21 +27,23 @@ _DIMENSIONS = ("day", "market", "outcome", "entity", "reason")
 
 
 def kpi(
-    first: Annotated[str | None, typer.Option("--from", metavar="DAY", help="First day, UTC: 2026-01-31.")] = None,
-    last: Annotated[str | None, typer.Option("--to", metavar="DAY", help="Last day, included.")] = None,
-    market: Annotated[str | None, typer.Option(help="One market only.")] = None,
+    first: Annotated[
+        str | None, typer.Option("--from", metavar="DAY", help="First day (UTC), such as 2026-01-31.")
+    ] = None,
+    last: Annotated[str | None, typer.Option("--to", metavar="DAY", help="Last day (UTC), included.")] = None,
+    market: Annotated[str | None, typer.Option(help="Count this market only.")] = None,
     by: Annotated[
         str | None,
         typer.Option(
-            metavar="day,market,outcome",
-            help="Sum up by these, separated by commas. With `outcome` each row has one outcome and its number of "
-            "`events`, without it a column per outcome. `entity`: records, not events, that were written or failed. "
-            "`reason`: failures by their code, also by `entity`.",
+            metavar="NAMES",
+            help="What to sum up by: a comma-separated list of `day`, `market` and `outcome`. With `outcome` there is "
+            "a row per outcome, without it a column per outcome. `entity` counts records instead of events, `reason` "
+            "counts failures by their error code; both go with `day` and `market`.",
         ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False,
 ) -> None:
-    """Print how many events ended how, per day and market, and the totals of all days."""
+    """Print the number of events by outcome, per day and market, and the totals of all days."""
     try:
         chosen = kpi_rows.Filter.parse(first, last, market)
     except kpi_rows.FilterError as error:
@@ -58,7 +61,7 @@ def kpi(
         return
     if kpi_rows.folded(states, chosen):
         typer.echo(
-            f"More than {MARKETS_PER_DAY} markets on a day: the later ones count as `{OTHER_MARKETS}`.", err=True
+            f"A day has more than {MARKETS_PER_DAY} markets; the later ones count as `{OTHER_MARKETS}`.", err=True
         )
     if kpi_rows.dry_run(states):
         typer.echo("DRY RUN: these events were counted, but nothing was written to Marketing Cloud.")
@@ -76,7 +79,7 @@ def _rows(
 
 
 def _meanings(names: Sequence[str], cells: Sequence[Sequence[str]]) -> list[str]:
-    """What each row's code means, where the other columns leave room for it; else nothing."""
+    """The meaning of each row's code; empty when the other columns leave too little room."""
     if "reason" not in names:
         return []
     widths = [max(len(name), *(len(row[place]) for row in cells)) for place, name in enumerate(names)]
@@ -95,7 +98,9 @@ def _dimensions(by: str | None) -> tuple[str, ...]:
             f"--by takes {', '.join(_DIMENSIONS)}; not {', '.join(unknown) if named else 'nothing'}"
         )
     if not any(set(named) <= set(together) for together in (_OF_EVENTS, _OF_RECORDS, _OF_FAILURES)):
-        raise typer.BadParameter("--by: an event has an outcome, its records have entity and reason; not both at once")
+        raise typer.BadParameter(
+            "--by: outcome counts events, entity and reason count records; they cannot be combined"
+        )
     return tuple(name for name in _DIMENSIONS if name in named)
 
 
@@ -109,5 +114,5 @@ def _show(rows: Sequence[dict[str, str | int]], dimensions: Sequence[str], total
             cells = [[*row, meaning] for row, meaning in zip(cells, meanings, strict=True)]
         show_table(names, cells, numbers=numbers)
     else:
-        typer.echo("Nothing was counted in these days.")
+        typer.echo("Nothing was counted on these days.")
     typer.echo("All days: " + ", ".join(f"{name} {number:,}" for name, number in totals.items()))

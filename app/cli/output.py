@@ -1,5 +1,4 @@
-"""How commands show things: at most 80 columns where no terminal says otherwise, nothing cut, nothing that a terminal
-would obey."""
+"""How commands print: 80 columns unless the terminal is wider, nothing cut off, and no control characters."""
 
 from __future__ import annotations
 
@@ -15,14 +14,14 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-# What pipes, files and the narrowest of usual terminals take.
+# The width of the narrowest usual terminal; also used for pipes and files.
 COLUMNS = 80
-# Control and format characters (escape sequences, text from right to left), halves of surrogate pairs, separators.
+# Unicode categories of control and format characters (escape sequences, right-to-left marks), surrogates, separators.
 _OBEYED = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 
 
 def plain(text: object) -> str:
-    """A text of somebody else for a terminal: characters that are not shown but obeyed are written out.
+    """A foreign text, safe for a terminal: control characters are written as escapes.
 
     >>> print(plain("e-1\\x1b[2J"), plain("Zoë"))
     e-1\\x1b[2J Zoë
@@ -37,7 +36,7 @@ def plain(text: object) -> str:
 
 
 def console() -> Console:
-    """For standard output: as wide as the terminal (or COLUMNS), else 80."""
+    """A console for standard output, as wide as the terminal or ``COLUMNS``; without both, 80 columns."""
     out = Console(highlight=False)
     if not out.is_terminal and not os.environ.get("COLUMNS", "").isdigit():
         out.width = COLUMNS
@@ -47,12 +46,12 @@ def console() -> Console:
 def show_table(
     columns: Sequence[str], rows: Iterable[Sequence[object]], *, title: str | None = None, numbers: Sequence[str] = ()
 ) -> None:
-    """Print a table. What does not fit into its column goes on in the next line; nothing is left out.
+    """Print a table. A text that is wider than its column continues on the next line.
 
     Args:
-        numbers: columns of numbers, which stand on the right.
+        numbers: names of the columns to align right.
     """
-    # Narrow gaps: the counts of `kpi` are eight columns, and must fit into 80 characters.
+    # Narrow gaps, because the eight columns of `kpi` must fit into 80 characters.
     table = Table(
         box=box.SIMPLE_HEAD,
         padding=(0, 1, 0, 0),
@@ -69,9 +68,9 @@ def show_table(
 
 
 def show_facts(title: str | None, entries: Iterable[Sequence[tuple[str, object]]]) -> None:
-    """Print entries whose names and values would not fit side by side: each one begins a line, and goes on below.
+    """Print entries that are too long for a table: each begins a new line and continues, indented, on the next ones.
 
-    What has no blanks is broken only when it does not fit into a line of its own.
+    A word is broken only when it is longer than a line.
     """
     for number, entry in enumerate(entries):
         if number == 0 and title is not None:
@@ -92,7 +91,7 @@ def show_facts(title: str | None, entries: Iterable[Sequence[tuple[str, object]]
 
 @contextmanager
 def waiting(what: str) -> Iterator[None]:
-    """Say on standard error what the command waits for, while it does; nothing where that is no terminal."""
+    """Show on standard error what the command waits for; nothing when standard error is not a terminal."""
     err = Console(stderr=True)
     if not err.is_terminal:
         yield

@@ -1,4 +1,4 @@
-"""``profile-sync plan``: the calls that events would cause, without a broker or Marketing Cloud."""
+"""``profile-sync plan``: the calls that events would cause. It needs neither a broker nor Marketing Cloud."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ def plan(
     file: Annotated[
         Path,
         typer.Argument(
-            help="One JSON event, an array of events, or JSON lines; - reads standard input.",
+            help="One JSON event, an array of events, or JSON lines. - reads standard input.",
         ),
     ],
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False,
 ) -> None:
-    """Print the calls that each event would cause, in their order, without sending any.
+    """Print the calls that each event would cause, in order, without sending any.
 
-    With SYNC_STRATEGY=reconcile these are the calls at most: which of them are made depends on what is found.
-    Exits 1 if there is something in the file that is no event. Heeds CMT_DATA_EXTENSIONS, SYNC_STRATEGY and
+    With SYNC_STRATEGY=reconcile the worker may make fewer calls: some depend on the rows that it finds.
+    Exits 1 if the file holds anything but valid events. Reads CMT_DATA_EXTENSIONS, SYNC_STRATEGY and
     SYNC_REPLACE_PARENT.
     """
     with reported_failures():
@@ -47,7 +47,7 @@ def plan(
             rejected.append(entry)
             typer.echo(f"{entry.line}: {entry.code}: {entry.reason}", err=True)
         else:
-            # An event of a market without one is rejected.
+            # A market always has a catalog here: events of other markets were rejected above.
             calls = _calls(entry.event, catalog.of_market(entry.event.market) or catalog, sync)
             planned.append((entry, calls))
     if as_json:
@@ -84,7 +84,7 @@ def _calls(event: ProfileEvent, catalog: Catalog, sync: SyncSettings) -> list[di
 
 
 def _when(step: Step, event: ProfileEvent) -> str | None:
-    """On what a call of strategy ``reconcile`` depends; None: it is always made."""
+    """The condition for a call of strategy ``reconcile``; None: the call is always made."""
     if event.operation is Operation.DELETE:
         return None
     match step.action:
@@ -100,7 +100,10 @@ def _when(step: Step, event: ProfileEvent) -> str | None:
 
 
 def _call(number: int, step: Step, event: ProfileEvent, catalog: Catalog) -> dict[str, Any]:
-    """``key`` of a retrieve is what it filters by; ``each`` marks one call for every row that the retrieve finds."""
+    """A call as ``--json`` prints it.
+
+    ``key``: the key of the row, or what a Retrieve filters by. ``each``: one such call is made for every row found.
+    """
     table = catalog[step.entity]
     each = step.action is Action.DELETE and step.row is None
     key = {CONSUMER_ID_COLUMN: event.consumer_id}
@@ -131,7 +134,7 @@ def _show(entry: EventLine, calls: list[dict[str, Any]]) -> None:
     typer.echo(f"\n{entry.line}: {plain(head)}")
     show_facts(None, map(_facts, calls))
     if not calls:
-        typer.echo("  no call")
+        typer.echo("  no calls")
 
 
 def _facts(call: dict[str, Any]) -> list[tuple[str, object]]:

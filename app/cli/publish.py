@@ -1,4 +1,4 @@
-"""``profile-sync publish``: events from a file into the main topic."""
+"""``profile-sync publish``: publish events from a file to the main topic."""
 
 from __future__ import annotations
 
@@ -19,22 +19,23 @@ from app.flows.publishing import publish_lines
 from app.profile.event_lines import RejectedLine
 from app.settings import DataExtensionSettings, KafkaSettings, load
 
-# Drawing takes longer than publishing a line.
-LINES_SHOWN_AT_ONCE = 50
+# The progress bar is redrawn after this many lines: drawing it takes longer than publishing one.
+LINES_PER_REDRAW = 50
 
 
 def publish(
     file: Annotated[
         Path | None,
         typer.Argument(
-            help="JSON lines, one JSON event, or an array of events; - or nothing reads standard input.",
+            help="JSON lines, one JSON event, or an array of events. - or no FILE reads standard input.",
         ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document: published and rejected.")] = False,
 ) -> None:
-    """Check events and publish them, with consumerId as the key; bad lines are reported, the good ones are sent.
+    """Check events and publish the valid ones, with consumerId as the key; report the others.
 
-    Exits 1 if a line was rejected. Needs KAFKA_* and, for other than the bundled data extensions, CMT_DATA_EXTENSIONS.
+    Exits 1 if a line was rejected. Needs KAFKA_*, and CMT_DATA_EXTENSIONS if the data extensions are not the bundled
+    ones.
     """
     with reported_failures():
         kafka = load(KafkaSettings)
@@ -51,7 +52,7 @@ def publish(
                 )
 
             def show(line: int) -> None:
-                if line % LINES_SHOWN_AT_ONCE == 0:
+                if line % LINES_PER_REDRAW == 0:
                     progress.update(task, completed=stream.tell() if size is not None else 0, lines=line)
 
             result = publish_lines(stream, catalog, kafka, on_rejected=report, on_line=show)
@@ -64,8 +65,8 @@ def publish(
         typer.echo(f"published {result.published}, rejected {len(result.rejected)}")
     if result.stopped_after is not None:
         typer.echo(
-            f"Stopped after line {result.stopped_after}: Kafka takes no more. Publish the rejected lines and all after "
-            f"line {result.stopped_after} again, in their order, once it does.",
+            f"Stopped after line {result.stopped_after}: Kafka accepts no more events. When it does again, publish the "
+            f"rejected lines and all lines after line {result.stopped_after}, in their order.",
             err=True,
         )
     if result.rejected:
@@ -74,7 +75,7 @@ def publish(
 
 def _progress(*, shown: bool) -> Progress:
     console = Console(stderr=True)
-    # Without a terminal nothing is drawn, and reports are plain lines.
+    # Without a terminal there is no progress bar, and reports are plain lines.
     return Progress(
         SpinnerColumn(),
         TextColumn("{task.description}"),

@@ -1,4 +1,4 @@
-"""Read models for a command: read everything once, answer, and go."""
+"""The read models of a command: they read the topics once, to their end."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from app.observe.logging import configure_command_logging
 from app.readmodels import ReadModels
 from app.settings import KafkaSettings, load
 
-# Some ten thousand consumers a second are read; what is not there after a minute is more trouble than size.
+# About ten thousand consumers are read per second. A longer wait is a sign of trouble, not of size.
 PATIENCE_SECONDS = 60.0
-# Trouble that lasts this long is told at once: a broker that is away, a topic that does not exist.
+# A trouble that lasts this long is reported: a broker that is away, a topic that does not exist.
 TROUBLE_SECONDS = 8.0
 
 
 @contextmanager
 def read_models_at_end() -> Iterator[ReadModels]:
-    """The read models, caught up with what stands in the topics now. Needs ``KAFKA_*`` only.
+    """The read models, after they have caught up with the topics. Needs ``KAFKA_*`` only.
 
     Raises:
         ConfigurationError: something is missing or wrong in ``KAFKA_*``.
-        CommandError: they could not be read; says why.
+        CommandError: the topics could not be read; the message says why.
     """
-    configure_command_logging("ERROR")  # what keeps us from reading is in our own message
+    configure_command_logging("ERROR")  # the follower's warnings are part of the CommandError
     models = ReadModels(load(KafkaSettings), None)
     models.start()
     try:

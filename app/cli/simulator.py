@@ -1,4 +1,4 @@
-"""`profile-sync simulator`: the stand-in for Marketing Cloud and ServiceNow, in the foreground."""
+"""`profile-sync simulator`: run the stand-in for Marketing Cloud and ServiceNow in the foreground."""
 
 from __future__ import annotations
 
@@ -14,18 +14,20 @@ from app.simulator.server import Simulator
 
 
 def simulator(
-    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.")] = 0,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 chooses a free one.")] = 0,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
-    latency_ms: Annotated[float, typer.Option(min=0, help="Milliseconds that every SOAP call waits.")] = 0,
-    client_id: Annotated[str, typer.Option(help="Client ID that gets tokens.")] = "simulator",
-    client_secret: Annotated[str, typer.Option(help="Client secret that gets tokens.")] = "simulator-secret",  # noqa: S107
-    token_ttl: Annotated[int, typer.Option(min=1, help="Seconds that a token lives.")] = 1079,
+    latency_ms: Annotated[float, typer.Option(min=0, help="Delay of every SOAP call, in milliseconds.")] = 0,
+    client_id: Annotated[str, typer.Option(help="Client ID that may request tokens.")] = "simulator",
+    client_secret: Annotated[str, typer.Option(help="Client secret of this client ID.")] = "simulator-secret",  # noqa: S107
+    token_ttl: Annotated[int, typer.Option(min=1, help="Lifetime of a token, in seconds.")] = 1079,
     data_extensions: Annotated[
-        Path | None, typer.Option(help="Data extensions to hold, as data-extensions.json; default: the bundled ones.")
+        Path | None, typer.Option(help="File like data-extensions.json. Without it, the bundled data extensions.")
     ] = None,
-    time_zone: Annotated[str, typer.Option(help="Time zone of the account's dates: UTC-6, UTC+5:30.")] = "UTC-6",
+    time_zone: Annotated[
+        str, typer.Option(help="Time zone of the account's dates, such as UTC-6 or UTC+5:30.")
+    ] = "UTC-6",
 ) -> None:
-    """A stand-in for Marketing Cloud (tokens, SOAP) and ServiceNow (incidents), in memory, until Ctrl-C."""
+    """Run a stand-in for Marketing Cloud (tokens, SOAP) and ServiceNow (incidents) in memory, until Ctrl-C."""
     with reported_failures():
         try:
             stand_in = Simulator(
@@ -40,6 +42,6 @@ def simulator(
             )
             run_simulator(stand_in, typer.echo)
         except DefinitionError as error:
-            raise CommandError(f"{error}. docs/simulator.md says what the simulator takes") from error
+            raise CommandError(f"{error}. docs/simulator.md describes the file") from error
         except OSError as error:
             raise CommandError(f"cannot listen on {host} port {port}: {error.strerror or error}") from error

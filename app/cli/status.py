@@ -1,4 +1,4 @@
-"""``profile-sync status``: one screen for the person on call, read from Kafka; no worker has to run."""
+"""``profile-sync status``: one screen for the person on call. It is read from Kafka, so no worker has to run."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from app.kafka.group_lag import Lag, NoSuchTopic, group_lag
 from app.readmodels.status_topic import read_status_once
 from app.settings import KafkaSettings, load
 
-# The topic is small; a broker that is slow gets time.
+# For reading the status topic. The topic is small, but the broker may be slow.
 READ_SECONDS = 15.0
 
 
 def status(as_json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False) -> None:
-    """Show how the pipeline is: workers, lag, parked events, accounts, dead letters, today's counts.
+    """Show the state of the pipeline: workers, lag, parked events, accounts, dead letters, today's counts.
 
-    Exits 1 when something needs a person. Needs KAFKA_* only.
+    Exits 1 if something needs a person. Needs KAFKA_* only.
     """
     with reported_failures():
         kafka = load(KafkaSettings)
@@ -72,7 +72,7 @@ def status(as_json: Annotated[bool, typer.Option("--json", help="One JSON docume
 
 
 def _lag(kafka: KafkaSettings) -> tuple[dict[int, Lag], str | None]:
-    """How far the group is behind, or what to say when the main topic is not there although the group's state is."""
+    """The group's lag by partition; or no lag and a remedy, when the main topic is missing but its state is not."""
     try:
         return group_lag(kafka), None
     except NoSuchTopic:

@@ -20,7 +20,7 @@ _NAME = 14
 
 @dataclass(frozen=True, slots=True)
 class PipelineView:
-    """All that there is to show. ``lag``: records of the main topic that are not committed."""
+    """What the command shows. ``lag``: records of the main topic after the committed offsets."""
 
     topic: str
     group: str
@@ -32,39 +32,39 @@ class PipelineView:
 
     @property
     def live(self) -> list[WorkerStatus]:
-        """Workers that spoke lately."""
+        """Workers whose last record is recent."""
         return live_workers(self.facts.workers, self.now_ms)
 
     @property
     def silent(self) -> list[WorkerStatus]:
-        """Workers that went without a goodbye."""
+        """Workers that stopped writing records without saying that they end."""
         return silent_workers(self.facts.workers, self.now_ms)
 
     @property
     def last_success_ms(self) -> int | None:
-        """When an event was last written to the target, as far as workers say."""
-        said = [worker.last_success for worker in self.facts.workers if worker.last_success is not None]
-        return max(said, default=None)
+        """When an event was last written to the target, according to the workers."""
+        times = [worker.last_success for worker in self.facts.workers if worker.last_success is not None]
+        return max(times, default=None)
 
     @property
     def dry_run(self) -> bool:
-        """Whether this group only does dry runs: its workers say so, and so do its records when none is running."""
+        """Whether this group does dry runs: its workers say so, or its partition records when no worker is running."""
         return any(worker.dry_run for worker in self.live) or kpi.dry_run(self.partitions)
 
     @property
     def today(self) -> dict[str, int]:
-        """Outcomes of today's events (UTC day of their Kafka timestamp)."""
+        """Today's events by outcome. An event's day is the UTC day of its Kafka timestamp."""
         day = datetime.fromtimestamp(self.now_ms / 1000, UTC).date().isoformat()
         rows = kpi.daily(self.partitions, kpi.Filter(first=day, last=day))
         return {outcome: sum(int(row[outcome]) for row in rows) for outcome in kpi.OUTCOMES}
 
     @property
     def parked(self) -> dict[str, Any]:
-        """Parked events, their consumers, the first failure among them, and since when some wait for a right."""
+        """The parked events, their consumers, the time of the first failure, and since when some wait for a right."""
         entries = [entry for state in self.partitions.values() for entry in state.forwarded.values()]
         failed = [entry.first_failed_ms for entry in entries if entry.attempts and entry.first_failed_ms]
         consumers = len({entry.consumer for entry in entries})
-        # An event that waits for a right was parked without an attempt, and does not say when.
+        # An event that waits for a right was parked without an attempt, so its entry holds no time.
         waits = [a.lacks_since for worker in self.live for a in worker.accounts if a.blocked and a.lacks_since]
         return {
             "events": len(entries),
@@ -113,7 +113,7 @@ def document(view: PipelineView) -> dict[str, Any]:
 
 
 def lines(view: PipelineView) -> Iterator[str]:
-    """One screen of 80 columns. Nothing is cut: what is longer goes on in the next line."""
+    """The lines of the screen, 80 columns wide. A longer text continues on the next line."""
     yield from _wrapped("profile-sync", f"{__version__}, {clock(view.now_ms)}")
     yield from _wrapped("state", view.judgement.verdict)
     for finding in view.judgement.findings:
@@ -128,7 +128,7 @@ def lines(view: PipelineView) -> Iterator[str]:
     parked = view.parked
     since = f", the first failed {ago(parked['since'], view.now_ms)} ago" if parked["since"] else ""
     if parked["blockedSince"]:
-        since += f", some wait for a right for {ago(parked['blockedSince'], view.now_ms)}"
+        since += f", some have waited for a right for {ago(parked['blockedSince'], view.now_ms)}"
     yield from _wrapped("parked", f"{parked['events']:,} events of {parked['consumers']:,} consumers{since}")
     yield from _wrapped("accounts", "; ".join(_accounts(view)) or "not known")
     letters = view.facts.dead_letters or {}
@@ -172,7 +172,7 @@ def _lag(view: PipelineView) -> str:
         return "not known: there is no such topic"
     if not view.lag or since is None:
         return f"{view.lag:,} events"
-    return f"{view.lag:,} events, the oldest waits for {ago(since, view.now_ms)}"
+    return f"{view.lag:,} events, the oldest has waited for {ago(since, view.now_ms)}"
 
 
 def _accounts(view: PipelineView) -> Iterator[str]:
@@ -182,11 +182,11 @@ def _accounts(view: PipelineView) -> Iterator[str]:
             since = f" for {ago(account.since, view.now_ms)}" if account.since is not None else ""
             cause = f" ({account.cause})" if account.cause else ""
             lacks = f", {account.lacks}" if account.lacks else ""
-            said = (
+            rank_and_text = (
                 list(AccountState).index(account.state),
                 f"{account.name}: {account.state.value}{since}{cause}{lacks}",
             )
-            worst[account.name] = max(said, worst.get(account.name, said))
+            worst[account.name] = max(rank_and_text, worst.get(account.name, rank_and_text))
     return (text for _, text in worst.values())
 
 

@@ -1,4 +1,4 @@
-"""`profile-sync topics`: creates our topics, and says what is wrong with those that exist."""
+"""`profile-sync topics`: create the program's topics, check them, or adopt a restored main topic."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from app.kafka.topic_specs import Problem
 from app.kafka.topics import CreateReport
 from app.settings import KafkaSettings, load
 
-topics = typer.Typer(help="Create, check or adopt the topics this program needs.", no_args_is_help=True)
+topics = typer.Typer(help="Create, check or adopt the topics that this program needs.", no_args_is_help=True)
 
-# Below the table of `topics adopt`.
+# Printed below the table of `topics adopt`.
 OFFSETS_EXPLAINED = (
-    "begin: the first offset that the topic still has.",
-    "end: the offset that the next record will get; the last one is the one before.",
-    "upto: the last offset that is done. It and all below are settled or parked",
-    "      and will not be done again; work goes on at the offset after it.",
+    "begin: the first offset that the topic still holds.",
+    "end:   the offset that the next record will get.",
+    "upto:  every event up to this offset is settled or parked.",
+    "       The workers go on at the offset after it.",
 )
 
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON document.")]
@@ -37,9 +37,9 @@ AsJson = Annotated[bool, typer.Option("--json", help="One JSON document.")]
 
 @topics.command()
 def create(as_json: AsJson = False) -> None:
-    """Create the topics that are missing; those that exist are left as they are and checked.
+    """Create the topics that are missing. Check those that exist, without changing them.
 
-    Creates nothing when the main topic is missing and the group's state is about this or another one.
+    Creates nothing if the main topic is missing although the group has state for it, or for another topic.
     """
     with reported_failures(), waiting("Asking Kafka"):
         settings = load(KafkaSettings)
@@ -60,7 +60,10 @@ def create(as_json: AsJson = False) -> None:
 
 @topics.command()
 def check(as_json: AsJson = False) -> None:
-    """Name every topic that is missing or not as it must be; exit 1 if there is one."""
+    """List every topic that is missing or wrongly configured.
+
+    Exits 1 if there is one.
+    """
     with reported_failures(), waiting("Asking Kafka"):
         settings = load(KafkaSettings)
         problems = _together(settings, kafka_topics.check(settings), identity_problems(settings, CONSUMERS))
@@ -69,17 +72,17 @@ def check(as_json: AsJson = False) -> None:
     elif problems:
         _show(problems)
     else:
-        typer.echo("All topics are there and as they must be.")
+        typer.echo("All topics exist and are configured correctly.")
     if problems:
         raise typer.Exit(EXIT_FAILURE)
 
 
 @topics.command()
 def adopt(
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Bind the state to a topic that holds the same records at the same offsets as before (restored, linked)."""
+    """Bind the group's state to a restored or linked topic that holds the same records at the same offsets."""
     with reported_failures():
         settings = load(KafkaSettings)
         try:
@@ -92,22 +95,22 @@ def adopt(
             if unfit := [view for view in adoption.partitions if view.upto >= view.end]:
                 numbers = ", ".join(str(view.partition) for view in unfit)
                 raise CommandError(
-                    f"Partition {numbers} of {settings.topic} ends before what is settled, so these are not the same "
-                    f"records: {NEW_GROUP}."
+                    f"Partition {numbers} of {settings.topic} ends before the settled offset, so the topic does not "
+                    f"hold the same records: {NEW_GROUP}."
                 )
             if not adoption.needed:
-                typer.echo("The state is about this topic already; nothing to do.", err=as_json)
+                typer.echo("The state is already bound to this topic; nothing to do.", err=as_json)
                 return
-            if not yes and not typer.confirm("Are these the same records at the same offsets?", err=as_json):
+            if not yes and not typer.confirm("Does the topic hold the same records at the same offsets?", err=as_json):
                 raise CommandError("Nothing was changed.")
             write_adoption(settings, adoption)
         except AdoptionRefused as error:
             raise CommandError(str(error)) from None
-    typer.echo(f"The state of group {settings.group} is about {settings.topic} now; start its workers.", err=as_json)
+    typer.echo(f"The state of group {settings.group} is now bound to {settings.topic}; start its workers.", err=as_json)
 
 
 def _together(settings: KafkaSettings, topic: list[Problem], state: list[Problem]) -> list[Problem]:
-    """A main topic that is missing must not be created when the state says otherwise."""
+    """Both lists of problems. A missing main topic is listed once, with the remedy that the state demands."""
     missing = any(problem.topic == settings.topic and problem.setting == "topic" for problem in topic)
     if state and missing:
         topic = [problem for problem in topic if problem.topic != settings.topic]
@@ -153,8 +156,8 @@ def _show(problems: Sequence[Problem]) -> None:
     show_table(
         ("topic", "setting", "is", "must be"),
         ((problem.topic, problem.setting, problem.found, problem.wanted) for problem in problems),
-        title="What is wrong",
+        title="Problems",
     )
-    # Below the table, unwrapped: commands are there to be copied.
+    # Not wrapped, so that commands in a remedy can be copied.
     for remedy in dict.fromkeys(problem.remedy for problem in problems):
         typer.echo(remedy)

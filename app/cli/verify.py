@@ -1,4 +1,4 @@
-"""``profile-sync verify``: what Marketing Cloud holds against the last settled events, and repairs."""
+"""``profile-sync verify``: compare Marketing Cloud with the last settled events, and repair it."""
 
 from __future__ import annotations
 
@@ -25,38 +25,42 @@ _UNITS = {"m": "minutes", "h": "hours", "d": "days"}
 
 
 def verify(
-    consumer: Annotated[str | None, typer.Option(metavar="ID", help="This consumer.")] = None,
+    consumer: Annotated[str | None, typer.Option(metavar="ID", help="Check this consumer.")] = None,
     since: Annotated[
         str | None,
-        typer.Option(metavar="D", help="Consumers with an event settled since: 2026-01-31 (UTC), 5m, 24h or 7d ago."),
+        typer.Option(
+            metavar="TIME",
+            help="Check consumers with an event settled since then: a day such as 2026-01-31 (UTC), or an age such as "
+            "5m, 24h or 7d.",
+        ),
     ] = None,
-    everything: Annotated[bool, typer.Option("--all", help="All consumers.")] = False,
+    everything: Annotated[bool, typer.Option("--all", help="Check all consumers.")] = False,
     repair: Annotated[
-        bool, typer.Option("--repair", help="Write what is missing or differs, delete what is too much.")
+        bool, typer.Option("--repair", help="Write rows that are missing or differ, delete rows that should not exist.")
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False,
     show_values: Annotated[
-        bool, typer.Option("--show-values", help="Show the values that differ: personal data.")
+        bool, typer.Option("--show-values", help="Show the values that differ. They are personal data.")
     ] = False,
 ) -> None:
-    """Compare what Marketing Cloud holds with the last settled full state of each consumer.
+    """Compare the rows in Marketing Cloud with the last full state of each consumer that was settled.
 
-    Exits 1 if there is drift (with --repair: if something could not be repaired) or a consumer could not be checked.
-    Seven calls per consumer. Needs KAFKA_* and CMT_*; heeds SYNC_DRY_RUN.
+    Exits 1 if there is drift (with --repair: drift that could not be repaired) or a consumer could not be checked.
+    Makes seven calls per consumer. Needs KAFKA_* and CMT_*. With SYNC_DRY_RUN it repairs nothing.
     """
     if [consumer is not None, since is not None, everything].count(True) != 1:
-        raise typer.BadParameter("give one of --consumer ID, --since D and --all")
+        raise typer.BadParameter("give exactly one of --consumer ID, --since TIME and --all")
     since_ms = None if since is None else since_time(since, datetime.now(UTC))
     with reported_failures():
         kafka, cmt, dry_run = load(KafkaSettings), load(CmtSettings), load(SyncSettings).dry_run
         catalog = load_catalog(cmt.data_extensions, cmt.time_zone)
-        # Here, because it takes longer to import than most commands take to run.
+        # Imported here, because the import takes longer than most commands take to run.
         from app.flows.market_clients import AccountUnavailable
         from app.flows.verification import Repair
         from app.flows.verification import verify as run_verification
 
         with read_models_at_end() as models, progress_of(Console(stderr=True)) as progress:
-            task = progress.add_task("verifying", total=None)  # the total comes when the consumers are listed
+            task = progress.add_task("verifying", total=None)  # known when the consumers are listed
             try:
                 findings = asyncio.run(
                     run_verification(
@@ -84,10 +88,10 @@ def verify(
 
 
 def since_time(text: str, now: datetime) -> int:
-    """The moment that ``--since`` names, in ms since 1970.
+    """The time that ``--since`` names, in ms since 1970.
 
     Raises:
-        BadParameter: it names none.
+        BadParameter: the text is neither a day nor an age.
 
     >>> since_time("1970-01-02", datetime.now(UTC)), since_time("2h", datetime(1970, 1, 1, 3, tzinfo=UTC))
     (86400000, 3600000)
@@ -107,7 +111,7 @@ def since_time(text: str, now: datetime) -> int:
 
 
 def progress_of(console: Console) -> Progress:
-    """How many consumers are done, of how many; nothing where standard error is no terminal."""
+    """A progress bar that counts consumers; hidden when standard error is not a terminal."""
     return Progress(
         SpinnerColumn(),
         TextColumn("{task.description}"),

@@ -13,12 +13,12 @@ from app.profile.holdings.drift import ColumnDrift, Drift
 from app.profile.holdings.findings import DriftFinding, Status
 from app.profile.masking import MASK
 
-# Of the consumers that could not be judged; all are in the JSON document.
+# At most this many consumers that could not be checked are listed; ``--json`` lists all.
 NOTES_SHOWN = 20
 
 
 def document(findings: Sequence[DriftFinding], *, show_values: bool) -> dict[str, Any]:
-    """What ``--json`` prints. ``checked`` and ``drifted`` count consumers; a repaired one has drifted no more."""
+    """What ``--json`` prints. ``checked`` and ``drifted`` count consumers; a repaired one does not count as drifted."""
     return {
         **_numbers(findings),
         "consumers": [
@@ -75,20 +75,20 @@ def _drift(drift: Drift, *, show_values: bool) -> dict[str, Any]:
 
 
 def _value(value: str | None, show_values: bool) -> str | None:
-    """Masked unless it is to be shown; that there is none is no secret."""
+    """The value, or a mask unless values are shown. A missing value is not masked."""
     return value if show_values or not value else MASK
 
 
 def show(findings: Sequence[DriftFinding], *, show_values: bool) -> None:
-    """Drift and repairs, what could not be judged, and a line of numbers."""
+    """Print drift and repairs, the consumers that could not be checked, and a line of totals."""
     _show_drift(findings, show_values=show_values)
     _show_writes(findings)
     silent = (Status.OK, Status.PARTIAL, Status.REPAIRED, Status.NO_HOME)
-    told = [f for f in findings if f.note and f.status not in silent]
-    for finding in told[:NOTES_SHOWN]:
+    with_note = [f for f in findings if f.note and f.status not in silent]
+    for finding in with_note[:NOTES_SHOWN]:
         typer.echo(plain(f"{finding.status.value}: {finding.consumer_id}: {finding.note}"))
-    if len(told) > NOTES_SHOWN:
-        typer.echo(f"... and {len(told) - NOTES_SHOWN:,} more; --json has all of them")
+    if len(with_note) > NOTES_SHOWN:
+        typer.echo(f"... and {len(with_note) - NOTES_SHOWN:,} more; --json lists all")
     for note, number in Counter(f.note for f in findings if f.status is Status.NO_HOME).most_common():
         typer.echo(plain(f"not checked: {number:,} of the consumers: {note}"))
     reasons = Counter(finding.note for finding in findings if finding.in_part)

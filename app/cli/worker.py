@@ -1,4 +1,4 @@
-"""`profile-sync worker`: one worker, configured by the environment only."""
+"""`profile-sync worker`: run one worker, configured by environment variables only."""
 
 from __future__ import annotations
 
@@ -15,9 +15,11 @@ from app.settings import ConfigurationError, WorkerSettings, warnings
 def worker(
     flow: Annotated[str, typer.Option(help=f"The pipeline to run: {', '.join(PIPELINES)}.")] = DEFAULT,
 ) -> None:
-    """Run one worker until SIGTERM or SIGINT; a second signal quits at once."""
+    """Run one worker until SIGTERM or SIGINT. A second signal ends it at once."""
     if flow not in PIPELINES:
-        raise typer.BadParameter(f"there is no pipeline {flow!r}: {', '.join(PIPELINES)}", param_hint="--flow")
+        raise typer.BadParameter(
+            f"there is no pipeline {flow!r}; choose one of: {', '.join(PIPELINES)}", param_hint="--flow"
+        )
     with reported_failures():
         settings = _settings()
     from app.flows.worker import WorkerFailed, run_worker, say_cannot_go_on, say_stopped
@@ -40,5 +42,5 @@ def _settings() -> WorkerSettings:
     try:
         return worker_settings()
     except ConfigurationError as error:
-        # A variable that is spelled wrong is often the reason why another one is missing.
+        # A misspelt variable is often the reason why another one is missing.
         raise ConfigurationError([*error.problems, *warnings()]) from None

@@ -1,4 +1,4 @@
-"""HTTP: the API, the pages, health and metrics of a worker."""
+"""The HTTP side of a worker: API, pages, probes and metrics."""
 
 from app.web.server import WebServer, WebServerError
 from app.web.state import WebState

@@ -1,4 +1,4 @@
-"""The HTTP API: counts and consumers, read from the read models."""
+"""The HTTP API: counts and consumers, from the read models."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from app.web.json_answers import json_answer
 from app.web.problems import HttpProblem
 from app.web.state import STATE, Snapshot, take_snapshot
 
-# Of unknown parameters.
+# A refusal names at most this many unknown parameters, and none that is longer than this.
 MOST_NAMED = 5
 LONGEST_NAME = 40
 
@@ -45,15 +45,15 @@ async def kpi_failures(request: web.Request) -> web.Response:
 @requires(Scope.KPI_READ)
 async def kpi_totals(request: web.Request) -> web.Response:
     """All events by outcome."""
-    _takes(request)
+    _refuse_unknown(request)
     snapshot = await take_snapshot(request)
     return json_answer({"complete": snapshot.complete, **kpi.totals(snapshot.partitions)})
 
 
 @requires(Scope.KPI_READ)
 async def consumer(request: web.Request) -> web.Response:
-    """Last state, parked events and recent outcomes of one consumer."""
-    _takes(request)
+    """Last outcome, parked events and recent outcomes of one consumer."""
+    _refuse_unknown(request)
     consumer_id = request.match_info["id"]
     snapshot = await take_snapshot(request)
     view = None
@@ -63,26 +63,26 @@ async def consumer(request: web.Request) -> web.Response:
     if view is None:
         detail = "no event of this consumer was settled or parked"
         if not snapshot.complete:
-            detail += " as far as this worker knows; it is still catching up, so ask again"
+            detail += " as far as this worker knows; it is still catching up, so try again"
         raise HttpProblem(HTTPStatus.NOT_FOUND, detail)
     return json_answer({**view, "complete": snapshot.complete})
 
 
-def _takes(request: web.Request, *known: str) -> None:
-    """Refuse a parameter that would be ignored: whoever misspells ``market`` must not take all markets for one."""
+def _refuse_unknown(request: web.Request, *known: str) -> None:
+    """Refuse parameters that would be ignored: with ``market`` misspelt, the answer would cover all markets."""
     if unknown := sorted(set(request.query) - set(known)):
         shown = ", ".join(plain_name(name) for name in unknown[:MOST_NAMED])
-        takes = f"known are {', '.join(known)}" if known else "this address takes none"
-        raise HttpProblem(HTTPStatus.BAD_REQUEST, f"unknown parameter {shown}; {takes}")
+        accepted = f"known are {', '.join(known)}" if known else "this address takes none"
+        raise HttpProblem(HTTPStatus.BAD_REQUEST, f"unknown parameter {shown}; {accepted}")
 
 
 def plain_name(name: str) -> str:
-    """A parameter's name as it may be repeated to whoever gave it."""
+    """A parameter's name if it is safe to repeat in the answer, else a placeholder."""
     return name if name.isascii() and name.isidentifier() and len(name) <= LONGEST_NAME else "(unusual name)"
 
 
 def _filter(request: web.Request) -> kpi.Filter:
-    _takes(request, "from", "to", "market")
+    _refuse_unknown(request, "from", "to", "market")
     query = request.query
     try:
         return kpi.Filter.parse(query.get("from"), query.get("to"), query.get("market"))

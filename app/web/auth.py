@@ -1,7 +1,8 @@
-"""Who may do what: bearer tokens (RFC 6750) that are JWTs (RFC 7519), with scopes (RFC 9068, ``scope``).
+"""Bearer tokens (RFC 6750): JWTs (RFC 7519) whose ``scope`` (RFC 9068) says what the caller may do.
 
-The algorithms come from the configuration, never from the token: HS256 with ``WEB_JWT_SECRET``; RS256, ES256 with the
-keys of ``WEB_JWKS_URL``. A token signed with HS256 and a public key as the secret, or with ``alg=none``, is refused.
+The settings decide which algorithms are accepted, never the token: HS256 with ``WEB_JWT_SECRET``, RS256 and ES256 with
+the keys of ``WEB_JWKS_URL``. A token with ``alg=none``, or one signed by HS256 with a public key as the secret, is
+refused.
 """
 
 from __future__ import annotations
@@ -21,16 +22,16 @@ from app.settings import WebSettings
 from app.web.key_set import ALGORITHMS, KeySet
 from app.web.problems import HttpProblem
 
-# Clocks of two machines differ by this much at most.
+# The clocks of two machines are assumed to differ by at most this much.
 LEEWAY_SECONDS = 10
-# Longer ones do not fit into a cookie, nor into aiohttp's limit for a header.
+# A longer token fits neither into a cookie nor into aiohttp's limit for a header.
 LONGEST_TOKEN = 3800
 
 _BEARER = re.compile(r"(?i)bearer +([A-Za-z0-9._~+/=-]+) *")
 
 
 class Scope(StrEnum):
-    """What a token may allow."""
+    """A permission that a token can grant."""
 
     KPI_READ = "kpi:read"
     DLQ_READ = "dlq:read"
@@ -39,26 +40,26 @@ class Scope(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class TokenClaims:
-    """What a valid token says. ``expires`` is a Unix time; None when nobody checks tokens."""
+    """What a valid token says. ``expires`` is a Unix time; None without authentication."""
 
     scopes: frozenset[str]
     subject: str | None = None
     expires: int | None = None
 
 
-# WEB_AUTH=off: loopback only, which the settings make sure of.
+# For WEB_AUTH=off, which the settings allow on loopback addresses only.
 EVERYTHING = TokenClaims(frozenset(Scope))
 
 
 class InvalidToken(Exception):
-    """A token that is not accepted; the text says why and holds nothing of it."""
+    """A token is refused. The text says why and holds no part of the token."""
 
 
 def bearer_token(header: str | None) -> str | None:
-    """The token of an ``Authorization`` header; None when there is none, or none of this scheme.
+    """The token of an ``Authorization`` header; None without a header, or with another scheme.
 
     Raises:
-        InvalidToken: the scheme is Bearer, but what follows is no token.
+        InvalidToken: the scheme is Bearer, but the rest is not a token.
     """
     if header is None or header[:6].lower() != "bearer":
         return None
@@ -70,7 +71,7 @@ def bearer_token(header: str | None) -> str | None:
 
 @dataclass(slots=True)
 class TokenVerifier:
-    """Checks tokens against the configuration."""
+    """Checks tokens as the settings demand."""
 
     settings: WebSettings
     _keys: KeySet | None = field(init=False, default=None, repr=False)
@@ -80,23 +81,23 @@ class TokenVerifier:
             self._keys = KeySet(self.settings.jwks_url)
 
     async def verify(self, token: str) -> TokenClaims:
-        """The claims of a token that is signed by whom we trust, for us, and not expired.
+        """The claims of a token, after its signature, audience and expiry were checked.
 
         Raises:
-            InvalidToken: it is not.
-            KeysUnavailable: ``WEB_JWKS_URL`` did not answer with keys.
+            InvalidToken: one of these checks failed.
+            KeysUnavailable: ``WEB_JWKS_URL`` did not return keys.
         """
         if len(token) > LONGEST_TOKEN:
             raise InvalidToken(f"the token is longer than {LONGEST_TOKEN} characters")
         try:
             header = jwt.get_unverified_header(token)
-        except (jwt.InvalidTokenError, ValueError, RecursionError):  # ValueError: e.g. text that UTF-8 cannot hold
+        except (jwt.InvalidTokenError, ValueError, RecursionError):  # ValueError: for example a lone surrogate
             raise InvalidToken("not a JWT") from None
         key, algorithms = await self._key(header)
         return _claims(_decoded(token, key, algorithms, self.settings.jwt_audience))
 
     async def _key(self, header: dict[str, Any]) -> tuple[PyJWK | str, list[str]]:
-        # The header only chooses among what is configured; each key goes with its own algorithms.
+        # The header only chooses among the configured keys, and each key is used with its own algorithms.
         algorithm = header.get("alg")
         if algorithm == "HS256" and self.settings.jwt_secret is not None:
             return self.settings.jwt_secret.get_secret_value(), ["HS256"]
@@ -140,13 +141,13 @@ def _claims(payload: dict[str, Any]) -> TokenClaims:
 
 
 def sign(secret: str, audience: str, scopes: Iterable[str], expires: int) -> str:
-    """A token of ours; ``expires`` is a Unix time."""
+    """A token signed with ``secret``. ``expires`` is a Unix time."""
     payload = {"aud": audience, "scope": " ".join(scopes), "iat": int(time.time()), "exp": expires}
     return jwt.encode(payload, secret, algorithm="HS256")
 
 
 def unauthorized(reason: str | None) -> HttpProblem:
-    """401. Without a token no error code is given (RFC 6750, 3.1)."""
+    """A 401 answer. ``reason``: why the token was refused; None without a token: no error code then (RFC 6750, 3.1)."""
     if reason is None:
         challenge, detail = 'Bearer realm="profile-sync"', "a bearer token is needed; `profile-sync token` makes one"
     else:
@@ -156,6 +157,6 @@ def unauthorized(reason: str | None) -> HttpProblem:
 
 
 def forbidden(scope: Scope) -> HttpProblem:
-    """403: the token is good, but does not allow this."""
+    """A 403 answer: the token is valid but lacks the scope."""
     challenge = f'Bearer realm="profile-sync", error="insufficient_scope", scope="{scope}"'
     return HttpProblem(HTTPStatus.FORBIDDEN, f"the token lacks the scope {scope}", {"WWW-Authenticate": challenge})

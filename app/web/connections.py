@@ -1,10 +1,10 @@
-"""Connections of the web server, with limits: how many, how long a request may take to come and to be answered.
+"""Limits of the web server: the number of connections, and the time for receiving and answering a request.
 
-Without them some hundred half-open connections use up the worker's file descriptors, and Kafka and the read models go
-without. When all places are taken, the connection that has waited longest without a request makes way for a new one, so
-that probes get through; a connection whose request is being answered never does.
+Without limits, a few hundred half-open connections would use up the worker's file descriptors, and Kafka and the read
+models would get none. When the limit is reached, a new connection replaces the one that has been idle longest, so that
+probes still get through. A connection whose request is being answered is never closed for another one.
 
-Written against aiohttp 3.14; what is overridden here is how its application server makes and runs connections.
+Written against aiohttp 3.14: the overridden methods are those with which its server makes and runs connections.
 """
 
 from __future__ import annotations
@@ -19,33 +19,34 @@ from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.web_protocol import RequestHandler
 
-from app.web.headers import careful_headers
+from app.web.headers import add_security_headers
 from app.web.problems import problem_answer
 
 log = structlog.stdlib.get_logger(__name__)
 
 CONNECTIONS_MOST = 200
-# For a request's head to come, from the connection or the answer before it on. Also how long an idle connection stays.
+# A request's head must arrive within this time, counted from the connection or the previous answer. An idle connection
+# is closed after the same time.
 HEAD_SECONDS = 20.0
-# From its head until the last byte of its answer is on the way.
+# From a request's head until the last byte of its answer is sent.
 REQUEST_SECONDS = 60.0
-# A handshake has this long; before it ends a connection has no place yet.
+# For a TLS handshake. Until it has ended, the connection does not count towards the limit.
 TLS_SECONDS = 5.0
-# What comes after an answer that did not wait for it (the rest of a form that is too large) is read for this long.
+# The server keeps reading for this long after an answer that did not wait for the whole request, such as "too large".
 LINGER_SECONDS = 2.0
 
 _Handle = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
 
 class Connection(RequestHandler):
-    """One connection."""
+    """One connection, with a time limit for each request."""
 
     def __init__(self, manager: ConnectionServer, **kwargs: Any) -> None:
         super().__init__(manager, **kwargs)
         self._server = manager
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Take a place, if need be that of an idle connection."""
+        """Accept the connection if there is room, else abort it."""
         if self._server.make_room():
             super().connection_made(transport)
         else:
@@ -53,11 +54,11 @@ class Connection(RequestHandler):
 
     @property
     def is_idle(self) -> bool:
-        """Whether no request is being answered or waits."""
+        """Whether no request is being answered and none is waiting."""
         return not self._request_in_progress and not self._messages
 
     def abort(self) -> None:
-        """Close now, without another word."""
+        """Close at once, without an answer."""
         transport = self.transport
         self.force_close()
         if transport is not None:
@@ -81,22 +82,22 @@ class Connection(RequestHandler):
         exc: BaseException | None = None,
         message: str | None = None,
     ) -> web.StreamResponse:
-        """The answer to what is no request, or was met outside of all handlers: it quotes nothing of it."""
+        """The answer to a malformed request, or to an error outside all handlers. It quotes no part of the request."""
         if isinstance(exc, HttpProcessingError):
             log.info("malformed request refused", error=type(exc).__name__)
         else:
             log.error("request failed", exc_info=exc)
         if request.writer.output_size > 0:
-            raise ConnectionError("an answer is on its way already")
+            raise ConnectionError("part of an answer was already sent")
         return _plain(HTTPStatus(status))
 
 
 class ConnectionServer(web.Server):
-    """Makes connections, and knows how many there are."""
+    """Makes connections and limits their number."""
 
     def make_room(self) -> bool:
-        """Whether there is a place for one more; an idle connection is closed for it if there must be."""
-        # In the order in which they were opened. Those that are closed and not yet forgotten have no transport.
+        """Whether one more connection fits; closes an idle connection if the limit is reached."""
+        # The oldest comes first. A closed connection that aiohttp still lists has no transport.
         alive = [one for one in self.connections if one.transport is not None]
         if len(alive) < CONNECTIONS_MOST:
             return True
@@ -104,16 +105,16 @@ class ConnectionServer(web.Server):
             if isinstance(connection, Connection) and connection.is_idle:
                 connection.abort()
                 return True
-        log.warning("a connection is refused: all are busy", connections=len(alive))
+        log.warning("a connection was refused because all are busy", connections=len(alive))
         return False
 
     def __call__(self) -> Connection:
-        """A new connection, for asyncio."""
+        """A new connection; called by asyncio."""
         return Connection(self, loop=self._loop, **self._kwargs)
 
 
 class Runner(web.AppRunner):
-    """An application behind such connections."""
+    """Runs an application behind these limits."""
 
     async def _make_server(self) -> web.Server:
         made = await super()._make_server()
@@ -127,6 +128,6 @@ async def _refuse_expectation(request: web.BaseRequest) -> web.StreamResponse:
 def _plain(status: HTTPStatus) -> web.Response:
     text = "the request cannot be read" if status == HTTPStatus.BAD_REQUEST else status.description or status.phrase
     answer = problem_answer(status, text)
-    careful_headers(answer.headers, page=False)
+    add_security_headers(answer.headers, page=False)
     answer.force_close()
     return answer

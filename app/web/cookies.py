@@ -1,7 +1,7 @@
-"""Cookies that no script reads and no other site sends.
+"""Cookies that scripts cannot read and that other sites cannot have sent.
 
-Over TLS their names begin with ``__Host-``: a browser takes such a cookie only from this very host, with ``Secure`` and
-for all paths, so that a neighbouring host of the same domain cannot plant one (RFC 6265bis, 4.1.3.2).
+Over TLS their names begin with ``__Host-``. A browser accepts such a cookie only from this host, with ``Secure`` and
+for all paths, so a neighbouring host of the same domain cannot set it (RFC 6265bis, 4.1.3.2).
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ _LONGEST_SECONDS = 400 * 24 * 3600
 
 
 def over_tls(request: web.Request) -> bool:
-    """Whether visitors come over TLS: to this worker, or to the proxy in front of it that ``WEB_PUBLIC_URL`` names."""
+    """Whether visitors use TLS, either to this worker or to the proxy that ``WEB_PUBLIC_URL`` names."""
     settings = request.app[SETTINGS]
     return settings.tls_cert is not None or (settings.public_url or "").startswith("https://")
 
 
 def get_cookie(request: web.Request, name: str) -> str:
-    """A cookie's value; empty: there is none that could be ours."""
+    """A cookie's value; empty if it is missing or cannot be one of ours."""
     value = request.cookies.get(_full(request, name), "")
     return value if value.isascii() and value.isprintable() else ""
 
 
 def set_cookie(request: web.Request, response: web.Response, name: str, value: str, max_age: int | None) -> None:
-    """Have the browser keep a cookie; ``max_age`` in seconds, None = until the browser ends."""
+    """Set a cookie. ``max_age``: in seconds; None keeps it until the browser ends."""
     response.set_cookie(
         _full(request, name),
         value,
@@ -43,7 +43,7 @@ def set_cookie(request: web.Request, response: web.Response, name: str, value: s
 
 
 def drop_cookie(request: web.Request, response: web.Response, name: str) -> None:
-    """Have the browser forget a cookie."""
+    """Delete a cookie."""
     response.del_cookie(_full(request, name), path="/", httponly=True, samesite="Strict", secure=over_tls(request))
 
 

@@ -1,8 +1,9 @@
 """Forms that only our own pages can send.
 
-Three guards, each enough by itself in a browser of today: ``SameSite=Strict`` cookies, the headers that say where a
-request comes from, and a CSRF token in every form. The token of a visitor who is logged in is derived from the session,
-so that nobody can plant one. Before the login there is no session: then it equals a cookie of its own (double submit).
+There are three guards, and each is sufficient in a current browser: ``SameSite=Strict`` cookies, the request headers
+that name the origin, and a CSRF token in every form. For a visitor who is logged in, the CSRF token is derived from the
+session, so an attacker cannot set it. Before the login there is no session, so the token must equal the value of a
+separate cookie (double submit).
 """
 
 from __future__ import annotations
@@ -23,9 +24,9 @@ from app.web.state import SETTINGS
 
 CSRF_FIELD = "csrf"
 
-# The largest form holds a token (see ``LONGEST_TOKEN``), every character of it escaped.
+# The largest form holds an access token (see ``LONGEST_TOKEN``) with every character escaped.
 LARGEST_FORM_BYTES = 16 * 1024
-# A form is one packet or two.
+# A form is small, one or two packets, so a slower client is not a browser.
 FORM_SECONDS = 10.0
 
 _FORM = "application/x-www-form-urlencoded"
@@ -34,11 +35,11 @@ _PURPOSE = b"profile-sync form"
 
 
 async def checked_form(request: web.Request) -> dict[str, str]:
-    """The fields of a form that came from a page of ours.
+    """The fields of a form that one of our pages has sent.
 
     Raises:
-        HttpProblem: 415 for anything but a form, 413 if it is too large, 408 if it does not come, 400 if it is not
-            readable, 403 if it comes from elsewhere or without the right CSRF token.
+        HttpProblem: 415 if the body is not a form, 413 if it is too large, 408 if it does not arrive in time, 400 if it
+            cannot be read, 403 if another site sent it or its CSRF token is wrong.
     """
     if request.content_type != _FORM:
         raise HttpProblem(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, f"a form is expected ({_FORM})")
@@ -55,10 +56,10 @@ async def checked_form(request: web.Request) -> dict[str, str]:
 
 
 def refuse_other_sites(request: web.Request) -> None:
-    """Browsers say where a request comes from (Fetch Metadata; RFC 6454). Programs say nothing, and may pass.
+    """Refuse a request from another site's page. Browsers name the origin (Fetch Metadata, RFC 6454); programs do not.
 
     Raises:
-        HttpProblem: 403, another site sent it.
+        HttpProblem: 403, another site sent the request.
     """
     site = request.headers.get("Sec-Fetch-Site", "same-origin")
     origin = request.headers.get("Origin")
@@ -67,21 +68,21 @@ def refuse_other_sites(request: web.Request) -> None:
 
 
 def with_csrf(request: web.Request, response: web.Response, token: str) -> web.Response:
-    """Give the browser the cookie that goes with the forms of a page, where there is no session to go by."""
+    """Add the cookie that the forms of a page are checked against, if the visitor has no session."""
     if not get_cookie(request, TOKEN):
         set_cookie(request, response, CSRF, token, None)
     return response
 
 
 def csrf_token(request: web.Request) -> str:
-    """The token for the forms of a page."""
+    """The CSRF token for the forms of a page."""
     expected = _expected(request)
     return expected if len(expected) == 43 else secrets.token_urlsafe(32)
 
 
 def _expected(request: web.Request) -> str:
     if session := get_cookie(request, TOKEN):
-        # Whoever knows the session needs no forged form.
+        # Only a sender who knows the session can compute this, and that sender needs no forged form.
         digest = hmac.digest(session.encode(), _PURPOSE, hashlib.sha256)
         return urlsafe_b64encode(digest).rstrip(b"=").decode()
     return get_cookie(request, CSRF)
@@ -110,7 +111,7 @@ async def _body(request: web.Request) -> bytes:
                 if len(body) > LARGEST_FORM_BYTES:
                     raise HttpProblem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "the form is too large")
     except TimeoutError:
-        raise HttpProblem(HTTPStatus.REQUEST_TIMEOUT, f"the form did not come within {FORM_SECONDS:g} s") from None
+        raise HttpProblem(HTTPStatus.REQUEST_TIMEOUT, f"the form did not arrive within {FORM_SECONDS:g} s") from None
     except (ConnectionError, ClientPayloadError, web.RequestPayloadError):
-        raise HttpProblem(HTTPStatus.BAD_REQUEST, "the form did not come whole") from None
+        raise HttpProblem(HTTPStatus.BAD_REQUEST, "the form did not arrive completely") from None
     return body

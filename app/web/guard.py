@@ -1,4 +1,4 @@
-"""Who gets through: tokens of API requests and of pages, and hosts that are ours."""
+"""Access control: the tokens of API and page requests, and the host names that this server answers to."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 def requires(scope: Scope) -> Callable[[Handler], Handler]:
-    """An API handler that runs only for a bearer token with ``scope``. Cookies do not count here."""
+    """Decorate an API handler so that it needs a bearer token with ``scope``. Cookies are not accepted."""
 
     def guard(handler: Handler) -> Handler:
         async def guarded(request: web.Request) -> web.StreamResponse:
@@ -44,10 +44,10 @@ def requires(scope: Scope) -> Callable[[Handler], Handler]:
 
 
 async def bearer_claims(request: web.Request) -> TokenClaims | None:
-    """What the request's bearer token allows; None without one.
+    """The claims of the request's bearer token; None if there is no token.
 
     Raises:
-        HttpProblem: 401 for a token that is not valid, 503 when it cannot be checked.
+        HttpProblem: 401 for an invalid token, 503 if it cannot be checked.
     """
     if request.app[SETTINGS].auth == "off":
         return EVERYTHING
@@ -59,7 +59,7 @@ async def bearer_claims(request: web.Request) -> TokenClaims | None:
 
 
 async def page_claims(request: web.Request) -> TokenClaims | None:
-    """What the visitor of a page may do, by bearer token or cookie; None: must log in."""
+    """The claims of a page's visitor, from the bearer token or the cookie; None if the visitor must log in."""
     claims = await bearer_claims(request)
     if claims is None and (cookie := get_cookie(request, TOKEN)):
         try:
@@ -73,8 +73,8 @@ async def checked(request: web.Request, token: str) -> TokenClaims:
     """The claims of a token.
 
     Raises:
-        InvalidToken: it is not accepted.
-        HttpProblem: 503, it cannot be checked.
+        InvalidToken: the token is refused.
+        HttpProblem: 503, the token cannot be checked.
     """
     try:
         return await request.app[VERIFIER].verify(token)
@@ -83,10 +83,10 @@ async def checked(request: web.Request, token: str) -> TokenClaims:
 
 
 def refuse_foreign_host(request: web.Request, settings: WebSettings) -> None:
-    """Without tokens only the address bar protects the data: another site's name that resolves to us is refused.
+    """With WEB_AUTH=off, refuse any other host name: a site whose name resolves to this address could read the data.
 
     Raises:
-        HttpProblem: 421.
+        HttpProblem: 421, the request names another host.
     """
     host = request.headers.get("Host")
     if settings.auth != "off" or host is None:

@@ -1,4 +1,4 @@
-"""JSON answers."""
+"""Answers in JSON."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from aiohttp import web
 
 
 def json_bytes(document: Any) -> bytes:
-    """UTF-8 JSON; text with lone surrogates, which UTF-8 cannot hold, never gets here."""
+    """JSON in UTF-8. Callers pass no text with lone surrogates, which UTF-8 cannot hold."""
     return orjson.dumps(document)
 
 

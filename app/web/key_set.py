@@ -1,8 +1,7 @@
 """The signing keys of an identity provider (RFC 7517), fetched when they are needed and kept for five minutes.
 
-One fetch serves everybody who waits for it. A provider that is away, hangs or answers nonsense costs one short wait;
-until ``PAUSE_SECONDS`` later everybody is told at once. Keys that were fetched before are used on while the provider
-cannot be reached, for ``STALE_SECONDS`` at most.
+All requests that wait for keys share one fetch. After a failed fetch, requests fail at once until ``PAUSE_SECONDS``
+have passed. While the provider cannot be reached, keys from an earlier fetch stay in use for at most ``STALE_SECONDS``.
 """
 
 from __future__ import annotations
@@ -22,18 +21,18 @@ from jwt import PyJWK
 
 log = structlog.stdlib.get_logger(__name__)
 
-# The whole answer must be there in this time.
+# For the whole answer of the provider.
 FETCH_SECONDS = 5.0
 FRESH_SECONDS = 300.0
 STALE_SECONDS = 3600.0
-# Between two fetches, whatever the reason: an unknown key ID must not become a flood, nor a provider that is away.
+# Between two fetches, for any reason: neither unknown key IDs nor a provider that is away may cause a flood of fetches.
 PAUSE_SECONDS = 10.0
-# A provider has a handful of keys of 2 KiB at most.
+# A provider has a handful of keys of at most 2 KiB each.
 LARGEST_ANSWER_BYTES = 256 * 1024
 _CHUNK_BYTES = 16 * 1024
-# What a token may be signed with.
+# The algorithms of keys that are accepted.
 ALGORITHMS = ("RS256", "ES256")
-# What PyJWT and the library below it raise for a key that is not as it should be.
+# What PyJWT and the library below it raise for a malformed key.
 _UNLIKE_A_KEY = (
     jwt.PyJWTError,
     UnsupportedAlgorithm,
@@ -47,7 +46,7 @@ _UNLIKE_A_KEY = (
 
 
 class KeysUnavailable(Exception):
-    """The keys to check a token with could not be fetched; the text says why."""
+    """The keys for checking a token could not be fetched; the text says why."""
 
 
 @dataclass(slots=True)
@@ -57,7 +56,7 @@ class _Fetched:
 
 
 class KeySet:
-    """Keys by their IDs.
+    """The provider's keys, by key ID.
 
     Args:
         url: ``WEB_JWKS_URL``.
@@ -73,10 +72,10 @@ class KeySet:
         self._fetching: asyncio.Task[None] | None = None
 
     async def find(self, key_id: str) -> PyJWK | None:
-        """The key of an ID; None: the provider has none.
+        """The key with this ID; None if the provider has none.
 
         Raises:
-            KeysUnavailable: it cannot be asked, and what is known is too old.
+            KeysUnavailable: the provider cannot be reached, and the known keys are too old.
         """
         known = self._known(FRESH_SECONDS)
         if known is None or key_id not in known:
@@ -95,7 +94,7 @@ class KeySet:
             if self._clock() - self._tried_at < PAUSE_SECONDS:
                 return
             self._fetching = asyncio.create_task(self._fetch(), name="fetch of the token keys")
-        # Whoever goes away while waiting leaves the fetch to the others.
+        # A caller that is cancelled while it waits must not cancel the fetch of the others.
         await asyncio.shield(self._fetching)
 
     async def _fetch(self) -> None:
@@ -131,13 +130,13 @@ async def _answer(url: str) -> bytes:
 
 
 def _keys(body: bytes) -> dict[str, PyJWK]:
-    """The signing keys of an answer by their IDs. What cannot be used, for whatever reason, is left out.
+    """The signing keys of an answer, by key ID. A key that cannot be used is left out.
 
     Raises:
-        KeysUnavailable: nothing can be used.
+        KeysUnavailable: no key can be used.
     """
     try:
-        document = json.loads(body)  # which lets a lone surrogate in one key pass
+        document = json.loads(body)  # accepts a lone surrogate in one key; orjson would refuse all keys
     except (ValueError, RecursionError) as error:
         raise KeysUnavailable("WEB_JWKS_URL answered with something that is no key set") from error
     entries = document.get("keys") if isinstance(document, dict) else None
@@ -149,7 +148,7 @@ def _keys(body: bytes) -> dict[str, PyJWK]:
 
 
 def _key(entry: Any) -> tuple[str, PyJWK] | None:
-    """A key that a token may be signed with, and its ID."""
+    """The ID and the key of an entry; None if it is not a usable signing key."""
     key_id = entry.get("kid") if isinstance(entry, dict) else None
     if not isinstance(key_id, str) or not key_id or entry.get("use") not in ("sig", None):
         return None

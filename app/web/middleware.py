@@ -1,4 +1,4 @@
-"""What happens around every request: safe headers, errors in the right form, a line in the log when it went wrong."""
+"""Around every request: security headers, errors in the right form, and a log line for a failure."""
 
 from __future__ import annotations
 
@@ -10,36 +10,36 @@ from aiohttp import web
 
 from app.readmodels import ReadModelUnavailable
 from app.web.guard import Handler, refuse_foreign_host
-from app.web.headers import careful_headers
+from app.web.headers import add_security_headers
 from app.web.problems import HttpProblem, problem_answer
 from app.web.rendering import error_page
 from app.web.state import SETTINGS
 
 log = structlog.stdlib.get_logger(__name__)
 
-# Asked every few seconds by machines: not worth a line each.
+# Machines request these every few seconds, so their failures are not logged.
 _QUIET = frozenset({"/healthz", "/readyz", "/metrics"})
 
 
 async def add_headers(request: web.Request, response: web.StreamResponse) -> None:
-    """For ``on_response_prepare``: every answer, errors too, tells the browser to be careful."""
-    careful_headers(response.headers, page=response.content_type == "text/html")
+    """Add the security headers to every answer, errors included; for ``on_response_prepare``."""
+    add_security_headers(response.headers, page=response.content_type == "text/html")
     if request.app[SETTINGS].tls_cert is not None:
         response.headers["Strict-Transport-Security"] = "max-age=31536000"
 
 
 @web.middleware
 async def log_requests(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Method, path template, status and time; never the path itself, which may name a consumer."""
+    """Log method, path template, status and time. The path itself is never logged, because it may name a consumer."""
     started = time.perf_counter()
-    status = 499  # the client went away
+    status = 499  # if the client goes away before the answer
     try:
         response = await handler(request)
         status = response.status
         return response
     finally:
         template = path_template(request)
-        # A page that refreshes itself asks every few seconds: only what went wrong is worth a line.
+        # Pages refresh themselves every few seconds, so only failures are logged above DEBUG.
         (log.warning if status >= HTTPStatus.INTERNAL_SERVER_ERROR and template not in _QUIET else log.debug)(
             "request",
             method=request.method if request.method in _METHODS else "other",
@@ -54,7 +54,7 @@ _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"
 
 @web.middleware
 async def answer_errors(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Whatever goes wrong becomes a problem (API) or a plain page, and says nothing of our inside."""
+    """Answer every error with a problem (API) or a plain page, neither of which shows internals."""
     try:
         refuse_foreign_host(request, request.app[SETTINGS])
         return await handler(request)
@@ -69,9 +69,9 @@ async def answer_errors(request: web.Request, handler: Handler) -> web.StreamRes
             raise
         allow = {"Allow": error.headers["Allow"]} if "Allow" in error.headers else {}
         return _answer(request, error.status, _DETAILS.get(error.status, error.reason), allow)
-    except Exception:  # the caller gets a plain 500, the operator the traceback
+    except Exception:  # the caller gets a plain 500, the log gets the traceback
         log.exception("request failed", route=path_template(request))
-        return _answer(request, HTTPStatus.INTERNAL_SERVER_ERROR, "an error of ours; the worker's log has it", {})
+        return _answer(request, HTTPStatus.INTERNAL_SERVER_ERROR, "an internal error; see the worker's log", {})
 
 
 _DETAILS: dict[int, str] = {
@@ -88,7 +88,7 @@ def _answer(request: web.Request, status: int, detail: str, headers: dict[str, s
 
 
 def is_page(request: web.Request) -> bool:
-    """Whether a person looks at the answer rather than a program."""
+    """Whether the answer is meant for a person, not for a program."""
     path = request.path
     return path != "/api" and not path.startswith("/api/") and path not in _QUIET and path != "/openapi.json"
 

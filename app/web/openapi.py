@@ -1,4 +1,4 @@
-"""The description of the HTTP API (OpenAPI 3.1). A test holds it against the routes and their real answers."""
+"""The description of the HTTP API (OpenAPI 3.1). A test compares it with the routes and their answers."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ _SCHEMAS: dict[str, Any] = {
     },
     "Folded": {
         "const": True,
-        "description": f"Present when a day has more than {MARKETS_PER_DAY} markets in a partition: events of later "
-        f"ones count as market `{OTHER_MARKETS}`, so a market's own numbers may not be all.",
+        "description": f"Present if a day has more than {MARKETS_PER_DAY} markets in a partition. Events of later "
+        f"markets count as `{OTHER_MARKETS}`, so the numbers of a single market may be too low.",
     },
     "Outcome": {"type": "string", "enum": list(OUTCOMES)},
     "DailyRow": _object(day=_DAY, market=_TEXT, **dict.fromkeys(OUTCOMES, _COUNT)),
@@ -73,8 +73,8 @@ _PROBLEMS = {
     400: "A parameter cannot be used",
     401: "No valid token",
     403: "The token lacks the scope",
-    404: "Nothing here",
-    503: "The read models or the token keys are not available right now",
+    404: "Not found",
+    503: "The read models or the token keys are temporarily unavailable",
 }
 
 
@@ -120,25 +120,25 @@ def _open(operation: str, summary: str, responses: dict[str, Any]) -> dict[str, 
 
 
 def document() -> dict[str, Any]:
-    """The whole description."""
+    """The whole document."""
     return {
         "openapi": "3.1.0",
         "info": {
             "title": "profile-sync",
             "version": __version__,
-            "description": "Counts and consumers of the whole cluster; any worker answers. Times are ISO 8601 in UTC.",
+            "description": "Counts and consumers of the whole cluster, from any worker. Times are ISO 8601 in UTC.",
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
         "paths": {
-            "/healthz": _open("health", "The process lives", {"200": _json("Health", "It does")}),
+            "/healthz": _open("health", "Whether the process is alive", {"200": _json("Health", "Alive")}),
             "/readyz": _open(
                 "readiness",
-                "Partitions assigned, state recovered",
+                "Whether the worker owns its partitions and has read the state",
                 {
                     "200": _json("Readiness", "Ready"),
                     "503": _json(
                         "Readiness",
-                        "Not ready. The reasons are sentences with kpi:read, else words: kafka, state",
+                        "Not ready. With kpi:read the reasons are sentences, otherwise one word each: kafka, state",
                     ),
                 },
             ),
@@ -153,7 +153,13 @@ def document() -> dict[str, Any]:
             "/api/kpi/failures": _guarded("kpiFailures", "Failures by reason", "Failures", "kpi:read", _FILTERS, 400),
             "/api/kpi/totals": _guarded("kpiTotals", "All events by outcome", "Totals", "kpi:read", [], 400),
             "/api/consumers/{id}": _guarded(
-                "consumer", "Last state of one consumer", "Consumer", "kpi:read", [_CONSUMER_ID], 400, 404
+                "consumer",
+                "Outcomes and parked events of one consumer",
+                "Consumer",
+                "kpi:read",
+                [_CONSUMER_ID],
+                400,
+                404,
             ),
         },
         "components": {

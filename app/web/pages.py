@@ -1,4 +1,4 @@
-"""Pages: rendered on the server, styled and refreshed by packaged files only."""
+"""The pages: rendered on the server. They load packaged files only."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _static_files = {name: (_FOLDER / name).read_bytes() for name in _STATIC}
 
 
 async def dashboard(request: web.Request) -> web.Response:
-    """``/``: the counts."""
+    """``/``: the state and the counts."""
     claims = await page_claims(request)
     if claims is None:
         return web.Response(status=HTTPStatus.SEE_OTHER, headers={"Location": "/login"})
@@ -48,7 +48,7 @@ async def dashboard(request: web.Request) -> web.Response:
 
 
 async def static_file(request: web.Request) -> web.Response:
-    """``/static/{name}``: what the pages load."""
+    """``/static/{name}``: a file that the pages load."""
     name = request.match_info["name"]
     if name not in _static_files:
         raise web.HTTPNotFound

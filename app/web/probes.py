@@ -1,4 +1,4 @@
-"""For machines that watch: health, readiness, metrics. Open to all; no personal data in them."""
+"""Health, readiness and metrics, for monitoring. They need no token, so they hold no personal data."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from app.web.state import STATE
 
 
 async def healthz(_request: web.Request) -> web.Response:
-    """The process lives and its event loop turns."""
+    """200 while the process is alive and its event loop runs."""
     return json_answer({"status": "ok"})
 
 
 async def readyz(request: web.Request) -> web.Response:
-    """Whether the worker can do its work; 503 if not. The reasons name brokers and topics: in full only for those who
-    may see the counts, one word each for all others."""
+    """200 if the worker is ready for work, else 503. The reasons may name brokers and topics, so only callers with
+    ``kpi:read`` get them in full; all others get one word each."""
     readiness = request.app[STATE].readiness()
     status = HTTPStatus.OK if readiness.ready else HTTPStatus.SERVICE_UNAVAILABLE
     reasons = readiness.texts if not readiness.ready and await _may_read(request) else readiness.kinds
@@ -31,11 +31,11 @@ async def readyz(request: web.Request) -> web.Response:
 async def _may_read(request: web.Request) -> bool:
     try:
         claims = await page_claims(request)
-    except HttpProblem:  # a probe is answered whatever it brings
+    except HttpProblem:  # a probe with a bad token is answered too
         return False
     return claims is not None and Scope.KPI_READ in claims.scopes
 
 
 async def metrics(request: web.Request) -> web.Response:
-    """Prometheus text."""
+    """The metrics in Prometheus text format."""
     return web.Response(body=request.app[STATE].metrics.render(), headers={"Content-Type": CONTENT_TYPE})

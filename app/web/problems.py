@@ -1,4 +1,4 @@
-"""Errors that an API tells its caller: ``application/problem+json`` (RFC 9457)."""
+"""Error answers of the API: ``application/problem+json`` (RFC 9457)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ PROBLEM_JSON = "application/problem+json"
 
 
 class HttpProblem(Exception):
-    """Stops a request with an error; ``detail`` says what was wrong and what to do, without personal data."""
+    """Ends a request with an error. ``detail`` says what was wrong and what to do, without personal data."""
 
     def __init__(self, status: HTTPStatus, detail: str, headers: Mapping[str, str] | None = None) -> None:
         super().__init__(detail)
@@ -23,7 +23,7 @@ class HttpProblem(Exception):
 
 
 def problem_answer(status: int, detail: str, headers: Mapping[str, str] | None = None) -> web.Response:
-    """The answer for a problem; ``type`` is ``about:blank``, so ``title`` is the status in words."""
+    """A problem as an answer. ``type`` is ``about:blank``, so ``title`` is the status in words."""
     phrase = HTTPStatus(status).phrase
     body = {"type": "about:blank", "title": phrase, "status": status, "detail": detail}
     return web.Response(status=status, body=json_bytes(body), content_type=PROBLEM_JSON, headers=headers)

@@ -1,4 +1,4 @@
-"""Templates and what every page has."""
+"""Renders the templates, with the values that every page needs."""
 
 from __future__ import annotations
 

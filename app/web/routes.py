@@ -1,4 +1,4 @@
-"""Every address there is."""
+"""All routes of the web server."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from app.web.openapi_view import openapi_json
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """One method on one path; GET answers HEAD as well."""
+    """One method on one path. A GET route also answers HEAD."""
 
     method: str
     path: str

@@ -1,4 +1,4 @@
-"""The web application and the server that runs it inside a worker's event loop."""
+"""The web application, and the server that runs it in a worker's event loop."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from app.web.state import SETTINGS, STATE, VERIFIER, WebState
 
 log = structlog.stdlib.get_logger(__name__)
 
-# The largest request there is carries a list of dead-letter IDs or an edited event.
+# The largest request: a list of dead-letter IDs, or an edited event.
 LARGEST_REQUEST_BYTES = 2 * 1024 * 1024
-# What a request that is being answered gets when the worker stops.
+# When the worker stops, a request that is being answered gets this much time.
 SHUTDOWN_SECONDS = 2.0
 
 
@@ -44,7 +44,7 @@ def make_app(state: WebState, settings: WebSettings) -> web.Application:
 
 
 class WebServer:
-    """Serves on ``WEB_HOST:WEB_PORT``, with TLS where a certificate is given. Port 0 takes a free one, see ``port``."""
+    """Serves on ``WEB_HOST:WEB_PORT``, with TLS if there is a certificate. Port 0 chooses a free one; see ``port``."""
 
     def __init__(self, state: WebState, settings: WebSettings) -> None:
         self._state = state
@@ -55,23 +55,23 @@ class WebServer:
 
     @property
     def url(self) -> str:
-        """Address for people on this machine."""
+        """The server's address, for use on this machine."""
         scheme = "https" if self._settings.tls_cert else "http"
         host = self._settings.host
         shown = "127.0.0.1" if host == "0.0.0.0" else f"[{host}]" if ":" in host else host  # noqa: S104 - not bound here
         return f"{scheme}://{shown}:{self.port}"
 
     async def start(self) -> None:
-        """Listen.
+        """Begin to listen.
 
         Raises:
-            WebServerError: the port is taken, the host is not ours, or the certificate cannot be used.
+            WebServerError: the port is taken, the address is not one of this machine, or the certificate is unusable.
         """
         runner = Runner(
             make_app(self._state, self._settings),
             keepalive_timeout=HEAD_SECONDS,
             lingering_time=LINGER_SECONDS,
-            access_log=None,  # ours names no paths
+            access_log=None,  # it would log paths; see ``log_requests``
             handle_signals=False,
             shutdown_timeout=SHUTDOWN_SECONDS,
             logger=_server_log,
@@ -101,7 +101,7 @@ class WebServer:
         log.info("web server listens", url=self.url)
 
     async def stop(self) -> None:
-        """Stop listening; requests under way get a moment."""
+        """Stop listening. Requests that are being answered get ``SHUTDOWN_SECONDS``."""
         if self._listener is not None:
             self._listener.close()
             self._listener = None
@@ -123,5 +123,5 @@ class WebServer:
         return context
 
 
-# What aiohttp itself has to say: errors that left its own code. Ours have their lines in connections.py.
+# For errors in aiohttp's own code. Errors in requests are logged in connections.py and middleware.py.
 _server_log = logging.getLogger(__name__ + ".protocol")

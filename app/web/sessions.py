@@ -1,4 +1,4 @@
-"""Log in and out of the pages: the same token as for the API, kept by the browser in a cookie no script can read."""
+"""Logging in to the pages and out. The browser keeps the API's token in a cookie that scripts cannot read."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ async def login_form(request: web.Request) -> web.Response:
 
 
 async def login(request: web.Request) -> web.Response:
-    """``POST /login``: the token goes into the cookie if it is good for anything here."""
+    """``POST /login``: put the token into the cookie if it allows the page."""
     if request.app[SETTINGS].auth == "off":
         return _to("/")
     fields = await checked_form(request)
@@ -36,7 +36,7 @@ async def login(request: web.Request) -> web.Response:
         return _form(request, HTTPStatus.FORBIDDEN, f"This token lacks the scope {Scope.KPI_READ}.")
     response = _to("/")
     set_cookie(request, response, TOKEN, token, _lifetime(claims))
-    drop_cookie(request, response, CSRF)  # from here on the session says which forms are ours
+    drop_cookie(request, response, CSRF)  # from now on forms are checked against the session
     return response
 
 

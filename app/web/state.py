@@ -1,4 +1,4 @@
-"""What the web needs of a worker."""
+"""What the web server needs from its worker."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from app.readmodels import ReadModels
 from app.settings import WebSettings
 from app.web.auth import TokenVerifier
 
-# Whether all is well: given whether the counts are complete, and the open dead letters by reason.
+# Judges the pipeline, given whether the counts are complete and the open dead letters by reason.
 Judge = Callable[[bool, Mapping[str, int]], Judgement]
 
 
 def judge_nothing(complete: bool, dead_letters: Mapping[str, int]) -> Judgement:
-    """Where no pipeline runs behind the pages: the counts only."""
+    """For pages without a pipeline behind them: judge only whether the counts are complete."""
     return Judgement(() if complete else (CATCHING_UP,))
 
 
 @dataclass(frozen=True, slots=True)
 class WebState:
-    """``readiness`` is asked with every request for ``/readyz``, ``judge`` with every page; they must not wait."""
+    """``readiness`` is called for every ``/readyz`` request and ``judge`` for every page, so neither may block."""
 
     read_models: ReadModels
     metrics: Metrics
@@ -38,7 +38,7 @@ class WebState:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """The partitions' records at one moment; ``complete``: nothing written before it is missing."""
+    """The partition records at one moment. ``complete``: no record written before that moment is missing."""
 
     partitions: Mapping[int, PartitionState]
     complete: bool
@@ -50,11 +50,12 @@ VERIFIER = web.AppKey("verifier", TokenVerifier)
 
 
 async def take_snapshot(request: web.Request) -> Snapshot:
-    """Read the partitions' records, without holding up the event loop."""
+    """Read the partition records without blocking the event loop."""
     models = request.app[STATE].read_models
 
     def read() -> Snapshot:
-        # Asked before as well: records read while catching up are not complete, though the end is reached meanwhile.
+        # Asked before and after: records that are read while catching up are not complete, even if the read models
+        # reach the end in the meantime.
         before = models.caught_up()
         partitions = models.partitions()
         return Snapshot(partitions, before and models.caught_up())

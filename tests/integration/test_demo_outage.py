@@ -118,7 +118,7 @@ def test_events_that_are_settled_before_it_can_begin_are_no_success(start: Any) 
     ("arguments", "said"),
     [
         (("--scenario", "flood"), r"there is no 'flood'; scenarios: outage"),
-        (("--outage-seconds", "7"), r"goes with --scenario outage only"),
+        (("--outage-seconds", "7"), r"needs --scenario outage"),
     ],
 )
 def test_wrong_usage_is_said_before_anything_is_started(start: Any, arguments: tuple[str, ...], said: str) -> None:

@@ -35,7 +35,7 @@ def test_create_then_check_is_all_well(make_kafka_settings: MakeKafkaSettings, m
     assert created.exit_code == 0
     assert f"created  {settings.retry_topic}" in created.stdout
     assert checked.exit_code == 0
-    assert "as they must be" in checked.stdout
+    assert "configured correctly" in checked.stdout
 
 
 def test_json_is_one_document_on_stdout(

@@ -1,11 +1,11 @@
-// Replaces the numbers every few seconds without losing the place on the page.
+// Reloads the numbers every few seconds and keeps scroll position and focus.
 (() => {
   const seconds = Number(document.currentScript.dataset.seconds);
   const refresh = async () => {
     if (document.hidden) return;
     try {
       const answer = await fetch(location.href, { headers: { Accept: "text/html" }, cache: "no-store" });
-      if (answer.redirected) return location.assign(answer.url); // logged out meanwhile
+      if (answer.redirected) return location.assign(answer.url); // logged out in the meantime
       if (!answer.ok) throw new Error(answer.status);
       const fresh = new DOMParser().parseFromString(await answer.text(), "text/html").querySelector("main");
       const now = document.querySelector("main");

@@ -53,7 +53,7 @@ def test_a_topic_that_was_made_anew_is_refused_and_a_new_group_does_all_of_it(de
     assert identity_problems(deployment.kafka, CONSUMERS) == []
     worker.terminate()
     TopicChanges(deployment).make_anew(deployment.kafka.topic)
-    assert "ends before what is settled" in adopt(deployment, "--yes").stderr
+    assert "ends before the settled offset" in adopt(deployment, "--yes").stderr
     deployment.publish(*events(SECOND))
 
     refused = said(deployment.worker())

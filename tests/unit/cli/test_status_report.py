@@ -126,7 +126,7 @@ def test_a_missing_right_is_shown_with_how_long_events_have_waited_for_it() -> N
     shown = replace(seen(GOOD.model_copy(update={"accounts": (lacks,)})), partitions={0: parked})
     text = list(lines(shown))
     assert text[1] == "state         A RIGHT IS MISSING, NEEDS A PERSON"
-    assert "parked        1 events of 1 consumers, some wait for a right for 4 min" in text
+    assert "parked        1 events of 1 consumers, some have waited for a right for 4 min" in text
     assert "accounts      default: up, may not read CMT_Pet" in text
     found = document(shown)
     assert found["parked"]["blockedSince"] == "2025-11-13T02:09:20Z"

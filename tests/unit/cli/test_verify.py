@@ -64,7 +64,7 @@ def run(*arguments: str) -> Result:
 def test_exactly_one_way_to_name_the_consumers_is_needed(arguments: tuple[str, ...]) -> None:
     done = run(*arguments)
     assert done.exit_code == 2
-    assert "one of --consumer ID, --since D and --all" in done.stderr
+    assert "one of --consumer ID, --since TIME and --all" in done.stderr
 
 
 def test_it_asks_for_kafka_and_then_for_marketing_cloud(monkeypatch: pytest.MonkeyPatch) -> None:
