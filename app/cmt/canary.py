@@ -39,6 +39,9 @@ class _NoWait:
         """Do not."""
         raise _Throttled
 
+    def may_land_late(self, seconds: float) -> None:
+        """Only reads are made."""
+
 
 async def gets_through(client: Calls) -> bool:
     """Whether a Retrieve is answered. An error in its OverallStatus counts as an answer, and so does throttling.

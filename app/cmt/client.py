@@ -79,6 +79,9 @@ class _Always:
         """Wait."""
         await asyncio.sleep(seconds)
 
+    def may_land_late(self, seconds: float) -> None:
+        """Nothing follows that it could overwrite."""
+
 
 always: Permit = _Always()
 
@@ -367,9 +370,10 @@ class CmtClient:
             # A request that was given up may still be carried out: what follows too soon may be overtaken by it.
             given_up = failure.sent and failure.kind is FailureKind.TIMEOUT
             wait = self._settings.timeout_seconds if given_up else None
-            late_seconds = wait if wait is not None and call.operation != "retrieve" else 0.0
+            if given_up and call.operation != "retrieve":
+                call.permit.may_land_late(self._settings.timeout_seconds)
             verdict = AnswerVerdict(entry, outcome_unknown=failure.sent)
-            raise NoResult(verdict, f"{told(failure)}.{_effect(failure, call.operation)}", wait, late_seconds) from None
+            raise NoResult(verdict, f"{told(failure)}.{_effect(failure, call.operation)}", wait) from None
         except NoResult as problem:
             outcome = problem.verdict.entry.code
             raise

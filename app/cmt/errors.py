@@ -87,15 +87,13 @@ class CallError:
     """Why a call as a whole failed.
 
     ``message`` is safe to show: values are masked, secrets never in it. ``outcome_unknown``: the write may have taken
-    effect. ``retry_after``: seconds the other side asks to wait, or may still be busy with it. ``late_seconds``: for so
-    long a write that was given up without an answer may still be carried out.
+    effect. ``retry_after``: seconds the other side asks to wait, or may still be busy with it.
     """
 
     code: str
     message: str
     outcome_unknown: bool = False
     retry_after: float | None = None
-    late_seconds: float = 0.0
 
 
 class CallFailed(Exception):

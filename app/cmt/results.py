@@ -68,14 +68,11 @@ class Page:
 class NoResult(Exception):
     """An answer without results. ``detail`` is not masked yet, so this must not leave the client."""
 
-    def __init__(
-        self, verdict: AnswerVerdict, detail: str, retry_after: float | None = None, late_seconds: float = 0.0
-    ) -> None:
+    def __init__(self, verdict: AnswerVerdict, detail: str, retry_after: float | None = None) -> None:
         super().__init__(verdict.entry.code)
         self.verdict = verdict
         self.detail = detail
         self.retry_after = retry_after
-        self.late_seconds = late_seconds
 
 
 def names_of(catalog: Catalog) -> frozenset[str]:
@@ -110,7 +107,6 @@ def call_error(no_result: NoResult, what: str, masked: Mask) -> CallError:
         f"{what}: {said}",
         no_result.verdict.outcome_unknown,
         no_result.retry_after,
-        no_result.late_seconds,
     )
 
 

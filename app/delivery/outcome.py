@@ -38,7 +38,6 @@ class Failure:
     """One thing that went wrong. ``message`` is safe to show: values are masked.
 
     ``retry_after``: seconds the target asks to wait, or may still be busy with a call that was given up.
-    ``late_seconds``: for so long a write that was given up may still be carried out.
     """
 
     code: str
@@ -46,7 +45,6 @@ class Failure:
     entity: str
     phase: Phase
     retry_after: float | None = None
-    late_seconds: float = 0.0
 
     @property
     def entry(self) -> ErrorEntry:
@@ -58,12 +56,7 @@ class Failure:
 
 
 class NotPermitted(Exception):
-    """Raised by the permit of a call that must not go out; ends the attempt without an outcome.
-
-    ``late_seconds``: for so long a write that the attempt has given up may still be carried out.
-    """
-
-    late_seconds = 0.0
+    """Raised by the permit of a call that must not go out; ends the attempt without an outcome."""
 
 
 @value_class(frozen=True, slots=True)
@@ -81,11 +74,6 @@ class Attempt:
 
     failures: tuple[Failure, ...] = ()
     records: tuple[RecordCount, ...] = ()
-
-    @property
-    def late_seconds(self) -> float:
-        """For how long a write of it that was given up may still be carried out."""
-        return max((failure.late_seconds for failure in self.failures), default=0.0)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,10 +6,18 @@ from typing import Protocol
 
 
 class Permit(Protocol):
-    """Asked before every call of an event, by whoever makes it. Both raise ``NotPermitted``, or end the attempt."""
+    """The permit of one attempt. Whoever makes a call of the event asks it first."""
 
     def __call__(self) -> None:
-        """Called right before a call goes out; raises when it must not: the partition may have a new owner, say."""
+        """Called right before a call goes out.
+
+        Raises:
+            NotPermitted: it must not, for example because the partition may have a new owner.
+        """
 
     async def wait(self, seconds: float) -> None:
-        """Wait because the target asks for it, and hold nobody up meanwhile; a worker that stops ends the wait."""
+        """Wait because the target asks for it, and hold nobody up meanwhile. A worker that stops ends the attempt."""
+
+    def may_land_late(self, seconds: float) -> None:
+        """A write was given up without an answer. The target may still carry it out, for so many seconds: until then
+        nothing else of the consumer may be written."""

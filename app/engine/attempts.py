@@ -73,8 +73,8 @@ class Attempts:
                     result = await context.flow.run(
                         work, attempt=attempt, last=is_last, state=place.state, permit=permit
                     )
-                except NotPermitted as stop:
-                    permit.may_land_late(stop.late_seconds)
+                except NotPermitted:
+                    pass
                 except Abandoned:
                     raise
                 except Exception as error:  # noqa: BLE001 - logged, and it has an outcome
@@ -82,7 +82,6 @@ class Attempts:
             if result is None:
                 await permit.until_nothing_lands_late()
                 continue
-            permit.may_land_late(result.late_seconds)
             if not tasks.may_act:
                 await tasks.until_lease()  # the answer counts only if nobody else can have taken over meanwhile
             follows = await self._judge(work, place, result, turns, first_failed_ms if is_last else None)

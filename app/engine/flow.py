@@ -43,7 +43,6 @@ class Result:
     target_down: bool = False  # it failed in a way that meets every call alike
     refused: bool = False  # a call failed because of the event, or in a way that meets every call: a check tells
     blocked: bool = False  # a right is missing that every event of its kind needs
-    late_seconds: float = 0.0  # a call that was given up may still be carried out for so long
     failures: tuple[Failure, ...] = ()
 
     @property

@@ -125,7 +125,6 @@ class ConsumerSync:
             target_down=any(failure.entry.every_call for failure in outcome.failures),
             refused=any(failure.entry.doubtful for failure in outcome.failures),
             blocked=self._may_wait and any(failure.code == CMT_NOT_ALLOWED.code for failure in outcome.failures),
-            late_seconds=outcome.late_seconds,
             failures=outcome.failures,
         )
 

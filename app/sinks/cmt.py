@@ -43,7 +43,7 @@ from app.cmt.results import RowResult
 from app.cmt.rights import Right
 from app.delivery.counts import RowKey
 from app.delivery.errors import CMT_NOT_ALLOWED, CMT_PERMISSION, CMT_ROW_ERROR, CMT_ROW_KEPT
-from app.delivery.outcome import Attempt, Failure, NotPermitted, Phase, RecordCount
+from app.delivery.outcome import Attempt, Failure, Phase, RecordCount
 from app.observe.redaction import hash_consumer
 from app.profile.diff import same_row
 from app.profile.entities import Catalog, EntityType, Row
@@ -115,15 +115,11 @@ class CmtSink:
     async def apply(self, event: ProfileEvent, *, last_attempt: bool, permit: Permit) -> Attempt:
         """Run an event once; see ``Sink.apply``."""
         tally = _Tally(last_attempt)
-        try:
-            if self._dry_run:
-                with _named(event):
-                    await self._run(event, permit, tally)
-            else:
+        if self._dry_run:
+            with _named(event):
                 await self._run(event, permit, tally)
-        except NotPermitted as stop:
-            stop.late_seconds = tally.attempt().late_seconds
-            raise
+        else:
+            await self._run(event, permit, tally)
         return tally.attempt()
 
     async def _run(self, event: ProfileEvent, permit: Permit, tally: _Tally) -> None:
@@ -347,7 +343,7 @@ class _Tally:
                 self.denied[step.action, step.entity] = step
                 self._just_denied = True
                 phase = Phase.CHILD if phase is Phase.BEFORE_PARENT else phase
-        failure = Failure(code, error.message, step.entity, phase, error.retry_after, error.late_seconds)
+        failure = Failure(code, error.message, step.entity, phase, error.retry_after)
         self.failures.append(failure)
         self._counts.setdefault(step.entity, [0, 0])[1] += 1
         self.stopped = self.stopped or stops_attempt(failure, last_attempt=self._last_attempt)
@@ -386,7 +382,6 @@ class _Tally:
                 code=error.code,
                 message=error.message,
                 retry_after=error.retry_after,
-                late_seconds=max(failure.late_seconds, error.late_seconds),
             )
             if failure.code == CMT_PERMISSION.code
             else failure

@@ -18,6 +18,6 @@ class Sink(Protocol):
         """Run an event once and say what came of it; running it again does no harm.
 
         ``last_attempt``: it will not be tried again, so as much of it as possible is done.
-        Raises only what ``permit`` raises, having noted there what may still come late; what goes wrong with the target
-        stands in the attempt.
+        Raises only what ``permit`` raises; what goes wrong with the target stands in the attempt. The permit learns of
+        every write that was given up without an answer.
         """

@@ -16,6 +16,7 @@ import pytest
 from aiohttp import web
 
 from app.bundled import schema_path
+from app.cmt.client import always
 from app.delivery.outcome import UNKNOWN_MARKET, Attempt, Settle
 from app.flows.accounts import Accounts
 from app.observe.metrics import Metrics
@@ -130,7 +131,7 @@ async def write(accounts: Accounts, market: str, consumer_id: str = "c-1", **cha
         "consumer": {"ConsumerId": consumer_id, "FirstName": "Jana"},
     }
     event = ProfileEvent.model_validate(values | changes)
-    return await accounts.of(event.market).sink.apply(event, last_attempt=False, permit=lambda: None)
+    return await accounts.of(event.market).sink.apply(event, last_attempt=False, permit=always)
 
 
 async def erase(accounts: Accounts, market: str, consumer: str) -> Attempt:

@@ -337,17 +337,17 @@ async def test_a_call_without_an_answer_ends_in_time_and_is_not_sent_again(targe
     client = await connect(timeout_seconds=0.3)
     await target.fault("timeout")
     async with asyncio.timeout(10):
-        error = await error_of(client.upsert([(CONSUMER, ANN)]))
+        error = await error_of(client.upsert([(CONSUMER, ANN)], permit=(permit := Waits())))
     assert (error.code, error.outcome_unknown) == ("CMT-TIMEOUT", True)
-    assert error.retry_after == error.late_seconds == client._settings.timeout_seconds, "it may still be carried out"
+    assert error.retry_after == permit.late == client._settings.timeout_seconds, "it may still be carried out"
     assert len(target.seen) == 1
 
 
 async def test_a_read_without_an_answer_will_change_nothing_late(target: Target, connect: Connect) -> None:
     client = await connect(timeout_seconds=0.3)
     await target.fault("timeout")
-    error = await error_of(client.retrieve(CONSUMER, "c-1"))
-    assert (error.code, error.late_seconds) == ("CMT-TIMEOUT", 0.0)
+    error = await error_of(client.retrieve(CONSUMER, "c-1", permit=(permit := Waits())))
+    assert (error.code, permit.late) == ("CMT-TIMEOUT", 0.0)
 
 
 async def test_the_permit_is_asked_before_every_send_and_its_refusal_stops_the_call(
@@ -467,6 +467,7 @@ class Waits:
     def __init__(self, meanwhile: Callable[[], Awaitable[object]] | None = None) -> None:
         self.asked = 0
         self.waits: list[float] = []
+        self.late = 0.0
         self._meanwhile = meanwhile
 
     def __call__(self) -> None:
@@ -476,6 +477,9 @@ class Waits:
         self.waits.append(seconds)
         if self._meanwhile is not None:
             await self._meanwhile()
+
+    def may_land_late(self, seconds: float) -> None:
+        self.late = seconds
 
 
 @pytest.mark.parametrize("operation", ["upsert", "delete", "retrieve"])

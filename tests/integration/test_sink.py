@@ -12,7 +12,7 @@ import aiohttp
 import pytest
 
 from app.bundled import schema_path
-from app.cmt.client import CmtClient
+from app.cmt.client import CmtClient, always
 from app.delivery.outcome import Attempt, Outcome, Settle, TryAgain
 from app.profile.entities import Catalog, EntityType, parse_catalog
 from app.profile.event import DeleteScope, Operation, ProfileEvent
@@ -27,10 +27,6 @@ from tests.support.answers import retrieved
 
 CONSUMER, CONTACT, CHILD, PET, ASSET, INTEREST, OPT_IN = EntityType
 CATALOG: Catalog = parse_catalog(schema_path("data-extensions.json").read_bytes())
-
-
-def allowed() -> None:
-    """A permit that never ends."""
 
 
 class Target:
@@ -121,7 +117,7 @@ DELETE_ENTITIES = event(Operation.DELETE, consumer=None, delete_scope=DeleteScop
 
 
 async def run(sink: Sink, what: ProfileEvent, *, last: bool = False) -> Attempt:
-    return await sink.apply(what, last_attempt=last, permit=allowed)
+    return await sink.apply(what, last_attempt=last, permit=always)
 
 
 async def test_the_calls_of_each_operation_as_marketing_cloud_sees_them(target: Target, make_sink: MakeSink) -> None:

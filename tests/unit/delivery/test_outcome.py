@@ -78,14 +78,6 @@ def test_of_several_waits_the_longest_counts() -> None:
     assert after(passing) == TryAgain(passing)
 
 
-def test_what_may_still_be_carried_out_is_not_what_the_target_asks_to_wait() -> None:
-    late = replace(failure(TRANSIENT_CALL, Phase.CHILD), retry_after=30.0, late_seconds=30.0)
-    read = replace(failure(TRANSIENT_CALL, Phase.CHILD), retry_after=30.0)
-    throttled = replace(failure("CMT-RATE-LIMITED", Phase.CHILD), retry_after=700.0)
-    assert Attempt((failure(PERMANENT, Phase.CHILD), late, throttled)).late_seconds == 30.0
-    assert Attempt((throttled, read)).late_seconds == Attempt().late_seconds == 0.0
-
-
 def test_permanent_failure_of_a_delete_seals_the_event_whatever_else_may_pass() -> None:
     passing, refused = failure(TRANSIENT_ROW, Phase.DELETE), failure(PERMANENT, Phase.DELETE)
     assert after(passing, refused) == Settle(Outcome.FAILED, refused, dead_letter=True, alert=True)

@@ -213,23 +213,24 @@ class ScriptedFlow:
                 await permit.wait(self.throttled_seconds)
                 permit()
             if work.payload.script == "stopped" and self.late_seconds:
-                stop = NotPermitted()
-                stop.late_seconds, self.late_seconds = self.late_seconds, 0.0
-                raise stop
-            return self._result(work, attempt, last)
+                permit.may_land_late(self.late_seconds)
+                self.late_seconds = 0.0
+                raise NotPermitted
+            return self._result(work, attempt, last, permit)
         finally:
             self.under_way[work.consumer] -= 1
 
-    def _result(self, work: Work, attempt: int, last: bool) -> Result:
+    def _result(self, work: Work, attempt: int, last: bool, permit: Permit) -> Result:
         script = work.payload.script
         breaker, target = self.breakers.get(target_of(work.consumer)), target_of(work.consumer)
         if breaker is not None:
             if not self.target_is_up or target in self.down or script == "unanswered":
                 for _ in range(3):
                     breaker.failed()
+                permit.may_land_late(self.late_seconds)
                 failure = Failure(CMT_SERVER_FAULT.code, "no answer", EntityType.CONSUMER, Phase.PARENT)
                 result = self._settled(work, attempt, failure) if last else Result(TryAgain(failure))
-                return replace(result, target_failed=True, late_seconds=self.late_seconds, failures=(failure,))
+                return replace(result, target_failed=True, failures=(failure,))
             if self.nobody_is_let_in or script == "unwelcome":
                 failure = Failure(CMT_CLIENT_FAULT.code, "refused", EntityType.CONSUMER, Phase.PARENT)
                 return replace(self._settled(work, attempt, failure), refused=True, failures=(failure,))
@@ -247,8 +248,9 @@ class ScriptedFlow:
         if script == "refused" or (script == "refused once" and not again):
             return self._settled(work, attempt, Failure(CMT_ROW_INVALID.code, "no", EntityType.CONSUMER, Phase.PARENT))
         outcome = Outcome.PARTIAL if script == "partial" else Outcome.SYNCED
-        late_seconds = self.late_seconds if script == "partial" else 0.0
-        return Result(Settle(outcome), self._settlement(work, attempt, outcome, None), late_seconds=late_seconds)
+        if script == "partial":
+            permit.may_land_late(self.late_seconds)
+        return Result(Settle(outcome), self._settlement(work, attempt, outcome, None))
 
     def failed(self, work: Work, result: Result, attempt: int, follows: Follows, state: ConsumerState | None) -> None:
         self.told.append((work.record.offset, attempt, follows))

@@ -224,13 +224,6 @@ async def test_a_refusal_may_be_the_events_own_fault_or_meet_every_call(catalog:
     assert not (await run(catalog, Attempt((failure("CMT-ROW-INVALID"),)))).may_be_an_outage
 
 
-async def test_the_engine_hears_that_a_call_may_still_be_carried_out(catalog: Catalog) -> None:
-    late = replace(failure("CMT-TIMEOUT", PET, Phase.CHILD), late_seconds=30.0)
-    result = await run(catalog, Attempt((late,)), last=True)
-    assert isinstance(result.decision, Settle)
-    assert result.late_seconds == 30.0
-
-
 async def test_a_null_value_counts_for_the_market_where_the_consumer_was_seen_last(catalog: Catalog) -> None:
     deletion = record(value=None)
     unknown = await run(catalog, Attempt(), of=deletion)

@@ -6,15 +6,17 @@ import asyncio
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from math import inf
 
 from app.cmt.errors import CallError, CallFailed
 from app.cmt.results import RowResult
+from app.delivery.outcome import NotPermitted
+from app.delivery.permit import Permit
 from app.profile.entities import Catalog, EntityType, Row, as_text
 from app.profile.keys import folded, folded_key
 from app.profile.plan import Action
 
 Key = tuple[str, ...]
-Permit = Callable[[], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,13 +40,32 @@ class _Fault:
     times: int
 
 
+class NotingPermit:
+    """Lets calls go out, up to ``calls`` of them, and notes what may land late."""
+
+    def __init__(self, calls: float = inf) -> None:
+        self.late_seconds = 0.0
+        self._calls = calls
+
+    def __call__(self) -> None:
+        if self._calls <= 0:
+            raise NotPermitted
+        self._calls -= 1
+
+    async def wait(self, seconds: float) -> None:
+        """Not at all."""
+
+    def may_land_late(self, seconds: float) -> None:
+        self.late_seconds = max(self.late_seconds, seconds)
+
+
 @dataclass
 class FakeCmt:
     """Holds rows as text, and compares keys, as the real one does. Use ``fail_row`` and ``fail_call`` to break things.
 
-    ``retry_after``, ``late_seconds``: what calls that fail as a whole say. ``typed``: retrieves spell values as columns
-    of types other than text do. ``returned``: how single values come back. ``at_once``: retrieves that were under way
-    at the same time, at most.
+    ``retry_after``: what calls that fail as a whole say. ``late_seconds``: what writes that do tell their permit.
+    ``typed``: retrieves spell values as columns of types other than text do. ``returned``: how single values come back.
+    ``at_once``: retrieves that were under way at the same time, at most.
     """
 
     catalog: Catalog
@@ -97,7 +118,7 @@ class FakeCmt:
         self.at_once = max(self.at_once, self._under_way)
         try:
             await asyncio.sleep(0)
-            self._break_call(Action.RETRIEVE, entity)
+            self._break_call(Action.RETRIEVE, entity, permit)
         finally:
             self._under_way -= 1
         owners = {row["ConsumerId"] or "" for row in self.tables[entity].values()}
@@ -124,7 +145,7 @@ class FakeCmt:
         keyed = [(entity, self._key(entity, row), row) for entity, row in rows]
         self.calls.append(Call(action, tuple((entity, key) for entity, key, _ in keyed)))
         for entity, _, _ in keyed:
-            self._break_call(action, entity)
+            self._break_call(action, entity, permit)
         results = []
         for ordinal, (entity, key, row) in enumerate(keyed):
             fault = self._fault(action, entity, whole_call=False, key=key)
@@ -135,10 +156,11 @@ class FakeCmt:
                 results.append(RowResult(False, ordinal, fault.code, f"row refused: {fault.code}"))
         return results
 
-    def _break_call(self, action: Action, entity: EntityType) -> None:
+    def _break_call(self, action: Action, entity: EntityType, permit: Permit) -> None:
         if fault := self._fault(action, entity, whole_call=True):
-            message = f"call failed: {fault.code}"
-            raise CallFailed(CallError(fault.code, message, False, self.retry_after, self.late_seconds))
+            if self.late_seconds and action is not Action.RETRIEVE:
+                permit.may_land_late(self.late_seconds)
+            raise CallFailed(CallError(fault.code, f"call failed: {fault.code}", False, self.retry_after))
 
     def _fault(self, action: Action, entity: EntityType, *, whole_call: bool, key: Key = ()) -> _Fault | None:
         for fault in self._faults:

@@ -15,7 +15,7 @@ from app.profile.outcome_table import decide
 from app.profile.plan import Action
 from app.settings import SyncSettings
 from app.sinks.cmt import CmtSink
-from tests.unit.sinks.fake_cmt import FakeCmt, Permit
+from tests.unit.sinks.fake_cmt import FakeCmt, NotingPermit
 
 CONSUMER, CONTACT, CHILD, PET, ASSET, INTEREST, OPT_IN = EntityType
 CHILDREN = (CONTACT, CHILD, PET, ASSET, INTEREST, OPT_IN)
@@ -222,7 +222,7 @@ async def test_a_question_without_an_answer_makes_the_next_attempt_wait_for_what
     cmt.fail_row(Action.UPSERT, PET, DENIED, times=1)
     upsert = cmt.upsert
 
-    async def unanswered_from_the_second_on(rows: Rows, *, permit: Permit) -> list[RowResult]:
+    async def unanswered_from_the_second_on(rows: Rows, *, permit: NotingPermit) -> list[RowResult]:
         try:
             return await upsert(rows, permit=permit)
         finally:
@@ -230,9 +230,10 @@ async def test_a_question_without_an_answer_makes_the_next_attempt_wait_for_what
                 cmt.fail_call(Action.UPSERT, PET, "CMT-TIMEOUT")
 
     monkeypatch.setattr(cmt, "upsert", unanswered_from_the_second_on)
-    attempt = await run(cmt, catalog, UPDATE, "replace")
+    sink, permit = CmtSink(cmt, catalog, SyncSettings(breaker_alert_seconds=0)), NotingPermit()
+    attempt = await sink.apply(UPDATE, last_attempt=False, permit=permit)
     assert codes(attempt) == [("CMT-TIMEOUT", PET)]
-    assert attempt.late_seconds == 12.0
+    assert permit.late_seconds == 12.0
 
 
 @pytest.mark.parametrize("what", [UPDATE, DELETE], ids=["UPDATE", "DELETE"])
