@@ -160,15 +160,6 @@ def silent_workers(workers: Iterable[WorkerStatus], now_ms: int) -> list[WorkerS
     return [worker for worker in workers if STALE_MS < now_ms - worker.at <= FORGOTTEN_MS]
 
 
-def account_is_out(workers: Iterable[WorkerStatus], account: str, now_ms: int) -> bool:
-    """Whether a live worker sees an account down or throttled."""
-    return any(
-        one.name == account and one.state is not AccountState.UP
-        for worker in live_workers(workers, now_ms)
-        for one in worker.accounts
-    )
-
-
 def _topic(gone: str | None) -> Iterable[Finding]:
     if gone is not None:
         yield Finding(Kind.KAFKA, Level.BAD, "the topic is gone", gone, person=True)

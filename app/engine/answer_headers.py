@@ -13,8 +13,6 @@ from dataclasses import dataclass, field
 # In front of a batch of the format v2: base offset, length, leader epoch, format, (CRC, attributes,) last offset delta.
 HEADER = struct.Struct(">qiib6xi")
 OVERHEAD = 12  # bytes of base offset and length
-# Before the format v2 no batch names the epoch of its leader.
-NO_EPOCH = -1
 
 
 @dataclass(slots=True)
