@@ -123,7 +123,7 @@ PIECES = [
 ]  # fmt: skip
 
 
-@settings(max_examples=1500, deadline=None)
+@settings(max_examples=800, deadline=None)
 @given(
     base=st.sampled_from(
         [answer(row(0)), answer(row(0), row(1)), spread(answer(row(0), row(1))), written(good(0) + good(1))]
@@ -148,7 +148,7 @@ def test_it_never_contradicts_the_tree(base: bytes, changes: list[tuple[float, i
     assert_reads_as_good(found, read)
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=300, deadline=None)
 @given(
     st.lists(st.tuples(st.sampled_from([row(0), row(1, inside=""), bad(3, "No"), row(2, "x")]), st.integers(0, 3))),
     st.sampled_from(["OK", "Has Errors", "Error"]),

@@ -235,7 +235,7 @@ def documents(draw: st.DrawFn) -> str:
     return json.dumps(document, ensure_ascii=draw(st.booleans()))
 
 
-@settings(max_examples=600, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(documents())
 def test_both_agree_on_documents_near_the_border(text: str) -> None:
     assert schema_accepts(text) == model_accepts(text)
