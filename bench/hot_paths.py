@@ -9,7 +9,8 @@ from itertools import cycle
 from app.bundled import schema_path
 from app.cmt.prepared import PreparedWire
 from app.cmt.wire import Wire
-from app.delivery.partition_record import Forwarded, PartitionState
+from app.delivery.parked_events import ParkedEvent
+from app.delivery.partition_record import PartitionState
 from app.delivery.record import SourceRecord
 from app.profile.entities import EntityType, parse_catalog
 from app.profile.event import Operation, read_event
@@ -48,5 +49,5 @@ def run(seconds: float) -> Iterator[Measured]:
     state = PartitionState()
     yield measure("durable record: encode, nothing parked", state.encode, seconds)
     for offset in range(PARKED):
-        state.forward(offset, Forwarded(f"C-{offset}", f"event-{offset}", 1, 1_800_000_000_000))
+        state.park(offset, ParkedEvent(f"C-{offset}", f"event-{offset}", 1, 1_800_000_000_000))
     yield measure(f"durable record: encode, {PARKED:,} parked", state.encode, seconds)

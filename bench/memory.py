@@ -15,7 +15,8 @@ from confluent_kafka import Producer
 from rich.table import Table
 
 from app.delivery.consumer_record import ConsumerState, FullState, RecentEvent, consumer_key
-from app.delivery.partition_record import PartitionState, partition_key
+from app.delivery.partition_record import PartitionState
+from app.delivery.record_format import partition_key
 from app.kafka import topics
 from app.kafka.clients import producer_config
 from app.settings import KafkaSettings

@@ -61,7 +61,7 @@ class PipelineView:
     @property
     def parked(self) -> dict[str, Any]:
         """The parked events, their consumers, the time of the first failure, and since when some wait for a right."""
-        entries = [entry for state in self.partitions.values() for entry in state.forwarded.values()]
+        entries = [entry for state in self.partitions.values() for entry in state.parked.values()]
         failed = [entry.first_failed_ms for entry in entries if entry.attempts and entry.first_failed_ms]
         consumers = len({entry.consumer for entry in entries})
         # An event that waits for a right was parked without an attempt, so its entry holds no time.

@@ -1,13 +1,13 @@
-"""Closed days of the counts leave the partition's record for documents of their own, one for each month. Pure.
+"""Closed days of the counts move from the partition record into documents, one document per month. Pure.
 
-The record is rewritten with every group commit, so it holds the counts of today and yesterday only. What a day came to
-is the sum of what the record and the month's document say of it: a late event of a closed day counts in the record
-until the next move takes it along. Invariants:
+The partition record is rewritten with every group commit, so it holds the counts of today and yesterday only. A day's
+total is the sum of what the record and its month's document say: a late event of a closed day counts in the record
+until the next move. Invariants:
 
-* A document is never changed, only replaced by one under another key; the record names the one that counts. So the move
-  happens in the one write of the record that names the new document and drops the days, whatever crash or late write of
-  an earlier owner comes before or after it.
-* A document that no record names means nothing and may be removed.
+* A document is never changed, only replaced by one under another key. The record names the document that counts. So the
+  move happens in one write: the write of the record that names the new document and drops the days. A crash, or a late
+  write of an earlier owner, cannot break it, whenever it comes.
+* A document that no record names does not count and may be removed.
 """
 
 from __future__ import annotations
@@ -19,26 +19,27 @@ from datetime import date, timedelta
 import orjson
 
 from app.delivery.counts import Counts, added, read_counts
-from app.delivery.partition_record import FORMAT, UNLIKE_A_RECORD, PartitionState, StateError
+from app.delivery.partition_record import PartitionState
+from app.delivery.record_format import FORMAT, MALFORMED, StateError
 from app.delivery.state_fields import key_number
 from app.delivery.state_fields import month as read_month
 
-# Key of a document: partition, epoch of its writer, month, and a number that the writer uses once.
+# The key of a document: partition, epoch of its writer, month, and a number that this writer uses only once.
 DocumentKey = tuple[int, int, str, int]
 
 
 @dataclass(frozen=True, slots=True)
 class Move:
-    """Write ``documents``, then the record after ``apply``; then ``outdated`` documents may go."""
+    """Write ``documents``, then the record as ``apply`` changes it; after that, ``outdated`` can be removed."""
 
     documents: dict[bytes, bytes]
     outdated: tuple[bytes, ...]
-    archive: dict[str, tuple[int, int]]
+    closed_months: dict[str, tuple[int, int]]
     days: frozenset[str]
 
     def apply(self, state: PartitionState) -> None:
         """Change the record."""
-        state.archive = self.archive
+        state.closed_months = self.closed_months
         for day in self.days:
             state.counts.pop(day, None)
 
@@ -53,26 +54,27 @@ def plan_move(
     today: date,
     keep_days: int,
 ) -> Move | None:
-    """What is to be moved or dropped now; None: nothing.
+    """The days to move into documents now, and the days to drop; None: there are none.
 
     Args:
-        number: not used before by this owner.
-        read: a document by its key. A month whose document cannot be read is left alone: nothing more gets lost.
-        today: UTC. Today and yesterday stay in the record; of all others the last ``keep_days`` days are kept.
+        number: one that this owner has not used before.
+        read: returns the document of a key. A month whose document cannot be read is left alone, so that nothing more
+            is lost.
+        today: the UTC day. Today and yesterday stay in the record. Days older than ``keep_days`` are dropped.
     """
     open_days = {(today - timedelta(days=age)).isoformat() for age in (0, 1)}
     first_kept = (today - min(timedelta(days=keep_days - 1), today - date.min)).isoformat()
     closed = {day for day in state.counts if day not in open_days or day < first_kept}
-    expiring = {month for month in state.archive if f"{month}-01" < first_kept}
+    expiring = {month for month in state.closed_months if f"{month}-01" < first_kept}
     documents: dict[bytes, bytes] = {}
     outdated: list[bytes] = []
     moved: set[str] = set()
-    archive = dict(state.archive)
+    closed_months = dict(state.closed_months)
     for month in sorted({day[:7] for day in closed} | expiring):
         days = {day for day in closed if day[:7] == month}
         before: Counts = {}
         old_key = None
-        if (named := archive.get(month)) is not None:
+        if (named := closed_months.get(month)) is not None:
             old_key = document_key(partition, named[0], month, named[1])
             try:
                 before = decode_document(read(old_key))
@@ -86,18 +88,18 @@ def plan_move(
         if old_key is not None:
             outdated.append(old_key)
         if kept:
-            archive[month] = (epoch, number)
+            closed_months[month] = (epoch, number)
             documents[document_key(partition, epoch, month, number)] = encode_document(kept)
         else:
-            archive.pop(month, None)
+            closed_months.pop(month, None)
     if not moved and not outdated:
         return None
-    return Move(documents, tuple(outdated), archive, frozenset(moved))
+    return Move(documents, tuple(outdated), closed_months, frozenset(moved))
 
 
 def document_keys(partition: int, state: PartitionState) -> set[bytes]:
-    """The documents that a record names."""
-    return {document_key(partition, epoch, month, number) for month, (epoch, number) in state.archive.items()}
+    """Keys of the documents that a record names."""
+    return {document_key(partition, epoch, month, number) for month, (epoch, number) in state.closed_months.items()}
 
 
 def document_key(partition: int, epoch: int, month: str, number: int) -> bytes:
@@ -106,7 +108,7 @@ def document_key(partition: int, epoch: int, month: str, number: int) -> bytes:
 
 
 def parse_document_key(key: bytes) -> DocumentKey | None:
-    """The parts of a document's key; None: it is the key of something else."""
+    """The parts of a document's key; None: not the key of a document."""
     try:
         partition, epoch, month, number = key.decode().split("|")
         return key_number(partition), key_number(epoch), read_month(month), key_number(number)
@@ -115,7 +117,7 @@ def parse_document_key(key: bytes) -> DocumentKey | None:
 
 
 def encode_document(counts: Counts) -> bytes:
-    """JSON, as the counts stand in the record."""
+    """JSON, with the counts in the same form as in the partition record."""
     return orjson.dumps({"v": FORMAT, "counts": counts})
 
 
@@ -123,7 +125,7 @@ def decode_document(value: bytes | None) -> Counts:
     """Read what ``encode_document`` wrote.
 
     Raises:
-        StateError: there is no document, or none of this format.
+        StateError: no document, or one of another format.
     """
     try:
         document = orjson.loads(value or b"")
@@ -133,5 +135,5 @@ def decode_document(value: bytes | None) -> Counts:
         raise StateError(f"not a document of counts of format {FORMAT}; was it written by a newer program?")
     try:
         return read_counts(document["counts"])
-    except UNLIKE_A_RECORD as error:
+    except MALFORMED as error:
         raise StateError(f"not a document of counts: {error}") from None

@@ -35,7 +35,7 @@ class Level(StrEnum):
     BAD = "bad"  # it does not work
 
 
-class Kind(StrEnum):
+class FindingKind(StrEnum):
     """What a finding is about."""
 
     WORKERS = "workers"
@@ -53,14 +53,14 @@ class Kind(StrEnum):
 class Finding:
     """One thing that is not as it should be. ``headline``: for a badge; ``person``: it needs one."""
 
-    kind: Kind
+    kind: FindingKind
     level: Level
     headline: str
     text: str
     person: bool
 
 
-CATCHING_UP = Finding(Kind.COUNTS, Level.WAITING, "catching up", "the counts are being read", person=False)
+CATCHING_UP = Finding(FindingKind.COUNTS, Level.WAITING, "catching up", "the counts are being read", person=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +146,7 @@ def judge(facts: Facts, now_ms: int) -> Judgement:
         findings.append(CATCHING_UP)
     order = list(Level)[::-1]
     # Without Kafka the others cannot be heard: that comes first.
-    findings.sort(key=lambda found: (order.index(found.level), found.kind is not Kind.KAFKA, not found.person))
+    findings.sort(key=lambda found: (order.index(found.level), found.kind is not FindingKind.KAFKA, not found.person))
     return Judgement(tuple(findings), len(live), sum(worker.lag for worker in live))
 
 
@@ -160,9 +160,18 @@ def silent_workers(workers: Iterable[WorkerStatus], now_ms: int) -> list[WorkerS
     return [worker for worker in workers if STALE_MS < now_ms - worker.at <= FORGOTTEN_MS]
 
 
+def account_is_out(workers: Iterable[WorkerStatus], account: str, now_ms: int) -> bool:
+    """Whether a live worker sees an account down or throttled."""
+    return any(
+        one.name == account and one.state is not AccountState.UP
+        for worker in live_workers(workers, now_ms)
+        for one in worker.accounts
+    )
+
+
 def _topic(gone: str | None) -> Iterable[Finding]:
     if gone is not None:
-        yield Finding(Kind.KAFKA, Level.BAD, "the topic is gone", gone, person=True)
+        yield Finding(FindingKind.KAFKA, Level.BAD, "the topic is gone", gone, person=True)
 
 
 def _workers(facts: Facts, live: Sequence[WorkerStatus], now_ms: int) -> Iterable[Finding]:
@@ -174,16 +183,16 @@ def _workers(facts: Facts, live: Sequence[WorkerStatus], now_ms: int) -> Iterabl
             why = f"ended {ago(end.at, now_ms)} ago: {end.reason}"
             stopped = f"was asked to stop {ago(end.at, now_ms)} ago"
             text += f"; the last one, {end.worker}, {why if end.reason else stopped}"
-        yield Finding(Kind.WORKERS, Level.BAD, "no worker", text, person=True)
+        yield Finding(FindingKind.WORKERS, Level.BAD, "no worker", text, person=True)
         return
     missing = _unowned(facts, live)
     if not missing:
         return
     text = f"nobody works on partitions {ranges(missing)}" + (f"; silent: {names}" if silent else "")
     if any(_starts(worker, now_ms) or _rebalances(worker, now_ms) for worker in live):
-        yield Finding(Kind.WORKERS, Level.WAITING, "taking over", text, person=False)
+        yield Finding(FindingKind.WORKERS, Level.WAITING, "taking over", text, person=False)
     else:
-        yield Finding(Kind.WORKERS, Level.BAD, "partitions without a worker", text, person=True)
+        yield Finding(FindingKind.WORKERS, Level.BAD, "partitions without a worker", text, person=True)
 
 
 def _unowned(facts: Facts, live: Sequence[WorkerStatus]) -> list[int]:
@@ -198,13 +207,13 @@ def _ended(facts: Facts, live: Sequence[WorkerStatus], now_ms: int) -> Iterable[
         return
     if all(worker.started < end.at for worker in live):
         text = f"{end.worker} ended {ago(end.at, now_ms)} ago: {end.reason}"
-        yield Finding(Kind.WORKERS, Level.GOOD, "a worker ended", text, person=bool(_unowned(facts, live)))
+        yield Finding(FindingKind.WORKERS, Level.GOOD, "a worker ended", text, person=bool(_unowned(facts, live)))
 
 
 def _reasons(live: Sequence[WorkerStatus], now_ms: int) -> Iterable[Finding]:
     for worker in live:
         for reason in worker.reasons:
-            kind = Kind(reason.kind) if reason.kind in list(Kind) else Kind.STATE
+            kind = FindingKind(reason.kind) if reason.kind in list(FindingKind) else FindingKind.STATE
             text = f"{worker.worker}: {reason.text}"
             if _starts(worker, now_ms):
                 yield Finding(kind, Level.WAITING, "starting", text, person=False)
@@ -214,7 +223,7 @@ def _reasons(live: Sequence[WorkerStatus], now_ms: int) -> Iterable[Finding]:
                 yield Finding(kind, Level.BAD, _NOT_READY.get(kind, "not ready"), text, person=True)
 
 
-_NOT_READY = {Kind.KAFKA: "Kafka is away"}
+_NOT_READY = {FindingKind.KAFKA: "Kafka is away"}
 
 
 def _accounts(live: Sequence[WorkerStatus]) -> Iterable[Finding]:
@@ -231,14 +240,14 @@ def _accounts(live: Sequence[WorkerStatus]) -> Iterable[Finding]:
         began = f" since {clock(since)}" if since is not None else ""
         if state is AccountState.OUTAGE and refused is not None:
             text = f"account {name}: {refused.meaning} ({because}){began}; its events wait. {refused.remedy}"
-            yield Finding(Kind.TARGET, Level.BAD, "Marketing Cloud refuses us", text, person=True)
+            yield Finding(FindingKind.TARGET, Level.BAD, "Marketing Cloud refuses us", text, person=True)
         elif state is AccountState.OUTAGE:
             text = f"account {name}: Marketing Cloud is away{began} ({because}); its events wait"
-            yield Finding(Kind.TARGET, Level.BAD, "Marketing Cloud is away", text, person=True)
+            yield Finding(FindingKind.TARGET, Level.BAD, "Marketing Cloud is away", text, person=True)
         else:
             why = f" ({', '.join(codes)})" if codes else ""
             text = f"account {name} is throttled{began}{why}; calls are sent again"
-            yield Finding(Kind.TARGET, Level.WAITING, "throttled", text, person=False)
+            yield Finding(FindingKind.TARGET, Level.WAITING, "throttled", text, person=False)
 
 
 def _rights(live: Sequence[WorkerStatus]) -> Iterable[Finding]:
@@ -253,10 +262,10 @@ def _rights(live: Sequence[WorkerStatus]) -> Iterable[Finding]:
         if any(one.blocked for one in seen):
             waits = f"the events that need it wait ({sum(one.waiting for one in seen):,} in all), others go on"
             text = f"{text} ({CMT_NOT_ALLOWED.code}); {waits}. {CMT_NOT_ALLOWED.remedy}"
-            yield Finding(Kind.TARGET, Level.BAD, "a right is missing", text, person=True)
+            yield Finding(FindingKind.TARGET, Level.BAD, "a right is missing", text, person=True)
         else:
             text = f"{text} ({CMT_PERMISSION.code}). {CMT_PERMISSION.remedy}"
-            yield Finding(Kind.TARGET, Level.GOOD, "a right is missing", text, person=True)
+            yield Finding(FindingKind.TARGET, Level.GOOD, "a right is missing", text, person=True)
 
 
 def _lag(facts: Facts, live: Sequence[WorkerStatus], now_ms: int) -> Iterable[Finding]:
@@ -266,26 +275,26 @@ def _lag(facts: Facts, live: Sequence[WorkerStatus], now_ms: int) -> Iterable[Fi
     since = facts.waiting_since_ms
     if since is not None and now_ms - since >= LONG_WAIT_MS and not explained:
         text = f"events wait for {ago(since, now_ms)}: too few workers, or one that hangs"
-        yield Finding(Kind.LAG, Level.WAITING, "behind", text, person=True)
+        yield Finding(FindingKind.LAG, Level.WAITING, "behind", text, person=True)
 
 
 def _incidents(incidents: Sequence[OpenIncident]) -> Iterable[Finding]:
     for one in sorted(incidents, key=lambda incident: incident.since_ms):
         name = f"incident {one.number}" if one.number else "an incident"
         text = f"{name} is open since {clock(one.since_ms)}: {one.severity}, {one.fingerprint}"
-        yield Finding(Kind.INCIDENT, Level.GOOD, "incident", text, person=True)
+        yield Finding(FindingKind.INCIDENT, Level.GOOD, "incident", text, person=True)
 
 
 def _dead_letters(by_reason: Mapping[str, int], topic: str) -> Iterable[Finding]:
     if number := sum(by_reason.values()):
         place = f" in {topic}" if topic else ""
         text = f"{number:,} dead letter{'s wait' if number != 1 else ' waits'}{place} to be dealt with"
-        yield Finding(Kind.DEAD_LETTERS, Level.GOOD, "dead letters", text, person=True)
+        yield Finding(FindingKind.DEAD_LETTERS, Level.GOOD, "dead letters", text, person=True)
 
 
 def _warnings(live: Sequence[WorkerStatus]) -> Iterable[Finding]:
     for text in dict.fromkeys(warning for worker in live for warning in worker.warnings):
-        yield Finding(Kind.WARNING, Level.GOOD, "warning", text, person=False)
+        yield Finding(FindingKind.WARNING, Level.GOOD, "warning", text, person=False)
 
 
 def _starts(worker: WorkerStatus, now_ms: int) -> bool:

@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 
 from app.delivery import state_fields as fields
-from app.delivery.partition_record import FORMAT, UNLIKE_A_RECORD, StateError, state_document, unreadable
+from app.delivery.record_format import FORMAT, MALFORMED, StateError, malformed, state_document
 from app.delivery.state_fields import key_number, number, text
 from app.delivery.value_class import value_class
 
@@ -93,8 +93,8 @@ class ConsumerState:
         document = state_document(value, "consumer")
         try:
             return cls._of(document)
-        except UNLIKE_A_RECORD as error:
-            raise unreadable("consumer", error) from None
+        except MALFORMED as error:
+            raise malformed("consumer", error) from None
 
     @classmethod
     def _of(cls, document: dict[str, Any]) -> ConsumerState:

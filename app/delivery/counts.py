@@ -13,7 +13,7 @@ from typing import Any
 
 from app.delivery import state_fields as fields
 from app.delivery.outcome import Outcome, RecordCount
-from app.delivery.state_fields import UnlikeOurs, members
+from app.delivery.state_fields import MalformedPart, members
 from app.delivery.value_class import value_class
 
 # What a failure that is not about a record of an entity is filed under (not decodable, no key ...).
@@ -64,7 +64,7 @@ def read_settlement(document: Any) -> Settlement:
     """A settlement in a durable record.
 
     Raises:
-        UnlikeOurs: it is none; so do ``KeyError``, ``TypeError`` and ``ValueError`` say.
+        MalformedPart: it is none; so do ``KeyError``, ``TypeError`` and ``ValueError`` say.
     """
     given = dict(members(document))
     for name in ("event_id", "operation", "market", "rows"):
@@ -132,7 +132,7 @@ def read_counts(document: Any) -> Counts:
     """The counts of a durable record, with no more markets a day than there may be.
 
     Raises:
-        UnlikeOurs: they are none.
+        MalformedPart: they are none.
     """
     for day, markets in members(document).items():
         fields.day(day)
@@ -146,9 +146,9 @@ def read_counts(document: Any) -> Counts:
 def _check_number(kind: str, key: str, value: Any) -> None:
     if kind == "records":
         if len(fields.numbers(value)) != 2 or key.count("|") != 1:
-            raise UnlikeOurs("no counts of records where they should be")
+            raise MalformedPart("no counts of records where they should be")
     elif fields.number(value) and kind == "failures" and key.count("|") != 2:
-        raise UnlikeOurs("no counts of failures where they should be")
+        raise MalformedPart("no counts of failures where they should be")
 
 
 def within_limits(counts: Counts) -> Counts:

@@ -52,4 +52,4 @@ def refusal_of_group(
 
 def has_worked(state: PartitionState) -> bool:
     """Whether anything of the partition was settled or parked."""
-    return bool(state.counts or state.archive or state.done or state.forwarded or state.verdicts)
+    return bool(state.counts or state.closed_months or state.decided_above or state.parked or state.verdicts)

@@ -50,7 +50,7 @@ class PipelineIdentity:
         """Read what ``to_json`` made; roles that this program does not know are left out.
 
         Raises:
-            UnlikeOurs, KeyError: it is none.
+            MalformedPart, KeyError: it is none.
         """
         ids = members(members(document)["ids"])
         known = {Role(role): text(topic_id) for role, topic_id in ids.items() if role in list(Role)}

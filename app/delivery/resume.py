@@ -37,7 +37,7 @@ def resume(state: PartitionState, group: int | None, begin: int, *, copies_lost:
     range(0, 10)
     """
     first = state.upto + 1
-    position = min(first, *state.forwarded) if copies_lost and state.forwarded else first
+    position = min(first, *state.parked) if copies_lost and state.parked else first
     return Resume(
         max(position, begin),
         settled=range(max(group, begin), first) if group is not None and group < first else range(0),
@@ -49,4 +49,4 @@ def resume(state: PartitionState, group: int | None, begin: int, *, copies_lost:
 def undecided(state: PartitionState, first: int, end: int) -> int:
     """How many offsets of [first, end) are neither settled nor parked."""
     first = max(first, state.upto + 1)
-    return max(0, end - first) - sum(first <= offset < end for offset in state.done)
+    return max(0, end - first) - sum(first <= offset < end for offset in state.decided_above)

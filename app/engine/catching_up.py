@@ -20,7 +20,7 @@ class CatchingUp:
 
     def __init__(self, state: PartitionState) -> None:
         self.seen = state.decided_upto
-        self.until = max(state.forwarded, default=-1)
+        self.until = max(state.parked, default=-1)
 
     @property
     def goes_on(self) -> bool:

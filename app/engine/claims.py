@@ -17,8 +17,8 @@ from app.delivery.dry_run import refusal as dry_run_refusal
 from app.delivery.partition_record import PartitionState, new_mark
 from app.delivery.pipeline_identity import NEW_GROUP, PipelineIdentity, Role, compare, other_record, refusal
 from app.delivery.record import TopicPartition
+from app.delivery.record_digest import RecordDigest
 from app.delivery.resume import resume, undecided
-from app.delivery.settled_digest import Fingerprint
 from app.engine.context import EngineContext, EngineStopped
 from app.engine.flow import Seen, TopicsUnknown
 from app.observe.reminder import Reminder
@@ -59,8 +59,8 @@ class Compared:
     """
 
     seen: Seen
-    over: Mapping[int, set[Fingerprint]]
-    same: Mapping[int, set[Fingerprint]]
+    over: Mapping[int, set[RecordDigest]]
+    same: Mapping[int, set[RecordDigest]]
 
     def holds(self, number: int, offset: int) -> bool:
         """Whether a partition of the main topic begins and ends around ``offset``; its end counts."""
@@ -124,9 +124,9 @@ class Claims:
                 state.pinned = tuple(one for one in state.pinned if one not in compared.over[number])
             return
 
-    async def _compare_records(self, noted: Mapping[int, Sequence[Fingerprint]], seen: Seen) -> Compared:
+    async def _compare_records(self, noted: Mapping[int, Sequence[RecordDigest]], seen: Seen) -> Compared:
         pipeline = self._context.pipeline
-        same: dict[int, set[Fingerprint]] = {number: set() for number in noted}
+        same: dict[int, set[RecordDigest]] = {number: set() for number in noted}
         over = {
             number: {one for one in those if one.offset < seen.begins.get(number, 0)} for number, those in noted.items()
         }
@@ -135,7 +135,7 @@ class Claims:
             for number, those in noted.items()
         }
         wanted = {number: offsets for number, offsets in wanted.items() if offsets}
-        found = await self._context.topics.fingerprints(wanted) if wanted else {}
+        found = await self._context.topics.record_digests(wanted) if wanted else {}
         for number, records in found.items():
             for one in sorted(noted[number], key=lambda one: one.offset):
                 if one.offset in records:
@@ -201,19 +201,19 @@ class Claims:
         if (why_not := dry_run_refusal(state, dry_run=dry_run, group=pipeline.group)) is not None:
             raise EngineStopped(why_not)
         state.dry_run = dry_run
-        if state.mark is None and not state.forwarded:
+        if state.mark is None and not state.parked:
             state.mark = new_mark()
         if comparison.adopted:
             log.info(
                 "the state is bound to this topic from now on", topic=pipeline.topic, partition=number, ids=running.ids
             )
-        if state.identity is None and state.upto < 0 and not (state.done or state.forwarded or state.counts):
+        if state.identity is None and state.upto < 0 and not (state.decided_above or state.parked or state.counts):
             state.upto = (group or 0) - 1  # an earlier version claimed it, and nothing was decided
         await self._end_reached(number, state, end, same=bool(running.ids) and state.identity is not None)
         state.identity = comparison.identity
         claim = Claim(state)
-        if Role.RETRY in comparison.anew and state.forwarded:
-            claim.wanted = set(state.forwarded)
+        if Role.RETRY in comparison.anew and state.parked:
+            claim.wanted = set(state.parked)
             log.warning(
                 "the retry topic was made anew: parked events are read from the main topic again",
                 topic=pipeline.retry_topic,
@@ -224,7 +224,7 @@ class Claims:
         if Role.RETRY in comparison.anew:
             claim.starts[retry] = 0
             state.retry_from = None
-        elif state.forwarded and state.retry_from is not None and positions.get(retry, 0) > state.retry_from:
+        elif state.parked and state.retry_from is not None and positions.get(retry, 0) > state.retry_from:
             claim.starts[retry] = state.retry_from
         if Role.ALERTS in comparison.anew:
             claim.starts[alerts] = 0
@@ -281,7 +281,7 @@ class Claims:
         self,
         owned: Mapping[int, PartitionState],
         position: Position,
-        noted: Mapping[int, Sequence[Fingerprint]] | None = None,
+        noted: Mapping[int, Sequence[RecordDigest]] | None = None,
     ) -> Compared:
         """Compare again, while the work goes on: what the brokers say, and what others of the group wrote.
 

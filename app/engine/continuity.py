@@ -12,7 +12,7 @@ from typing import Any
 
 from faust.types import TP
 
-from app.delivery.settled_digest import Fingerprint
+from app.delivery.record_digest import RecordDigest
 from app.engine.ownership import Ownership
 from app.engine.resets import NOT_KNOWN_YET, from_before
 
@@ -57,7 +57,7 @@ class Continuity:
         before = self._highest.get(tp)
         if before is None or tp in self._other_leader:
             self._other_leader.discard(tp)
-            self._ownership.other_leader(tp.partition, None if before is None else _fingerprint(before))
+            self._ownership.other_leader(tp.partition, None if before is None else _digest(before))
         if before is None or last.offset > before.offset:
             self._highest[tp] = last
 
@@ -91,7 +91,7 @@ class Continuity:
         self.was_reset.pop(tp, None)
         if first != position:
             highest = self._highest.get(tp)
-            last = None if highest is None else _fingerprint(highest)
+            last = None if highest is None else _digest(highest)
             if not await self._ownership.was_reset((tp.topic, tp.partition), position, first, last):
                 return False
         return session is self._ownership.session
@@ -105,5 +105,5 @@ class Continuity:
         return bool(tp.topic == self._ownership.context.pipeline.topic)
 
 
-def _fingerprint(record: Any) -> Fingerprint:
-    return Fingerprint.of(record.offset, record.key, record.value)
+def _digest(record: Any) -> RecordDigest:
+    return RecordDigest.of(record.offset, record.key, record.value)

@@ -72,7 +72,7 @@ class Copies:
 
     def missing(self) -> set[int]:
         """Main offsets of parked events that have not been read back."""
-        return self._journal.state.forwarded.keys() - self._copies.keys()
+        return self._journal.state.parked.keys() - self._copies.keys()
 
     @property
     def mark(self) -> str | None:
@@ -94,7 +94,7 @@ class Copies:
     def read_back(self, source: SourceRecord, retry_offset: int | None) -> bool:
         """A parked event, from the retry topic or once more from the main topic (None); False: as ``take``."""
         offset = source.offset
-        entry = self._journal.state.forwarded.get(offset)
+        entry = self._journal.state.parked.get(offset)
         consumer = entry.consumer if entry else self.forwarding.get(offset)
         if consumer is None or offset in self._copies:
             return False
@@ -129,7 +129,7 @@ class Copies:
     def lose(self, offset: int) -> None:
         """The record of a parked event is gone from both topics: it fails when its turn comes."""
         self.wanted.discard(offset)
-        entry = self._journal.state.forwarded.get(offset)
+        entry = self._journal.state.parked.get(offset)
         if entry is None or offset in self._copies:
             return
         key = entry.consumer.encode(errors="replace")
@@ -142,4 +142,4 @@ class Copies:
         for offset, copy in self._copies.items():
             if copy.retry_offset is not None:
                 self._copies[offset] = replace(copy, retry_offset=NOWHERE)
-        return (self._journal.state.forwarded.keys() | self.forwarding.keys()) - self._copies.keys()
+        return (self._journal.state.parked.keys() | self.forwarding.keys()) - self._copies.keys()

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from app.delivery.errors import lookup
 from app.delivery.headers import SPRING_PREFIX, VALUE_OMITTED, Failing, dead_letter_headers, original
-from app.delivery.partition_record import Verdict
 from app.delivery.record import SourceRecord
+from app.delivery.verdict import Verdict
 from app.kafka.durable_producer import DurableProducer, TooLarge, Write
 
 

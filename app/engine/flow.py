@@ -13,12 +13,12 @@ from app.delivery.consumer_record import ConsumerState
 from app.delivery.counts import Settlement
 from app.delivery.errors import ErrorEntry
 from app.delivery.outcome import Failure, InvalidEvent, Settle, TryAgain
-from app.delivery.partition_record import Verdict
 from app.delivery.permit import Permit
 from app.delivery.pipeline_identity import PipelineIdentity, Role
 from app.delivery.record import SourceRecord
-from app.delivery.settled_digest import Fingerprint
+from app.delivery.record_digest import RecordDigest
 from app.delivery.value_class import value_class
+from app.delivery.verdict import Verdict
 
 __all__ = ["ConsumerStates", "Flow", "Follows", "Observer", "Permit", "Result", "StatesUnavailable", "Work"]
 
@@ -145,7 +145,7 @@ class Seen:
 
 
 # Offset -> the record that stands there; None: there is none (compaction). What is not known is left out.
-Fingerprints = Mapping[int, Fingerprint | None]
+RecordDigests = Mapping[int, RecordDigest | None]
 
 
 class Topics(Protocol):
@@ -158,7 +158,7 @@ class Topics(Protocol):
             TopicsUnknown: no answer, or a topic is missing.
         """
 
-    async def fingerprints(self, wanted: Mapping[int, Collection[int]]) -> Mapping[int, Fingerprints]:
+    async def record_digests(self, wanted: Mapping[int, Collection[int]]) -> Mapping[int, RecordDigests]:
         """What stands at these offsets of the source topic's partitions.
 
         Raises:
@@ -176,7 +176,7 @@ class NoTopics:
         """Nothing."""
         return Seen({}, "", {}, {})
 
-    async def fingerprints(self, wanted: Mapping[int, Collection[int]]) -> Mapping[int, Fingerprints]:
+    async def record_digests(self, wanted: Mapping[int, Collection[int]]) -> Mapping[int, RecordDigests]:
         """None."""
         return {}
 

@@ -17,10 +17,13 @@ from datetime import date
 from app.delivery.closed_days import Move, plan_move
 from app.delivery.consumer_record import ConsumerState, consumer_key
 from app.delivery.counts import Settlement
-from app.delivery.partition_record import Forwarded, PartitionState, Verdict, partition_key
+from app.delivery.parked_events import ParkedEvent
+from app.delivery.partition_record import PartitionState
 from app.delivery.record import SourceRecord
-from app.delivery.settled_digest import Fingerprint
+from app.delivery.record_digest import RecordDigest
+from app.delivery.record_format import partition_key
 from app.delivery.value_class import value_class
+from app.delivery.verdict import Verdict
 from app.engine.commit_turns import Turn
 from app.engine.flow import AfterSettling, ConsumerStates, StatesUnavailable
 from app.engine.settled_digests import Pinned
@@ -200,30 +203,30 @@ class Journal:
         """Write the record under this owner's epoch: from the acknowledgement on, no earlier owner's write counts."""
         await self._put(self.state)
 
-    def pin(self, last: Fingerprint | None) -> None:
-        """Keep the fingerprints of ``last``, the last record of the main topic that was handed over, and of the newest
+    def pin(self, last: RecordDigest | None) -> None:
+        """Keep the digests of ``last``, the last record of the main topic that was handed over, and of the newest
         one that is settled. The next commit makes that durable."""
-        self.pinned.add(one for one in (last, self.state.fingerprint) if one is not None)
+        self.pinned.add(one for one in (last, self.state.last_digest) if one is not None)
 
-    def to_compare(self) -> list[Fingerprint]:
+    def to_compare(self) -> list[RecordDigest]:
         """The records that the topic must still hold, durable or not."""
         return list(dict.fromkeys((*self.pinned.all, *self.state.to_compare())))
 
-    async def finish(
+    async def settle(
         self, offset: int, settlement: Settlement, *, dead_letter: bool, record: SourceRecord | None = None
     ) -> None:
         """Settle and count an event, durably; ``dead_letter``: one stands in the DLQ."""
         await self._write(
-            lambda state: state.finish(offset, settlement, dead_letter=dead_letter), offset, settlement, record
+            lambda state: state.settle(offset, settlement, dead_letter=dead_letter), offset, settlement, record
         )
 
-    async def forward(self, offset: int, entry: Forwarded, record: SourceRecord | None = None) -> None:
+    async def park(self, offset: int, entry: ParkedEvent, record: SourceRecord | None = None) -> None:
         """Park an event, durably; its copy is already in the retry topic."""
-        await self._write(lambda state: state.forward(offset, entry), offset, record=record)
+        await self._write(lambda state: state.park(offset, entry), offset, record=record)
 
-    async def tried(self, offset: int, entry: Forwarded) -> None:
+    async def note_attempt(self, offset: int, entry: ParkedEvent) -> None:
         """Note a failed attempt of a parked event, durably."""
-        await self._write(lambda state: state.tried(offset, entry), offset)
+        await self._write(lambda state: state.note_attempt(offset, entry), offset)
 
     async def give_up(self, offset: int, verdict: Verdict) -> None:
         """Note, durably, that an event goes to the dead-letter topic."""
@@ -282,10 +285,10 @@ class Journal:
             if record is not None and (newest is None or record.offset > newest.offset):
                 newest = newest if state.decided(record.offset) else record
             staged.change(state)
-        if newest is not None and (state.fingerprint is None or newest.offset > state.fingerprint.offset):
-            state.fingerprint = Fingerprint.of(newest.offset, newest.key, newest.value)
+        if newest is not None and (state.last_digest is None or newest.offset > state.last_digest.offset):
+            state.last_digest = RecordDigest.of(newest.offset, newest.key, newest.value)
         await self._put_consumers(batch)
-        if (upto := self._decided_upto(state.done)) is not None:
+        if (upto := self._decided_upto(state.decided_above)) is not None:
             state.advance(upto)
         if (retry_from := self._retry_from()) is not None:
             state.retry_from = retry_from

@@ -23,10 +23,11 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMappi
 import structlog
 
 from app.delivery.closed_days import document_keys
-from app.delivery.partition_record import PartitionState, partition_key
+from app.delivery.partition_record import PartitionState
 from app.delivery.pipeline_identity import NEW_GROUP
 from app.delivery.record import TopicPartition
-from app.delivery.settled_digest import Fingerprint
+from app.delivery.record_digest import RecordDigest
+from app.delivery.record_format import partition_key
 from app.engine.claims import Claims, Compared, Position
 from app.engine.commit_turns import Turn
 from app.engine.context import EngineContext, EngineStopped, now_ms
@@ -108,7 +109,7 @@ class Ownership:
         failed = [
             entry.first_failed_ms
             for partition in self.partitions.values()
-            for entry in partition.journal.state.forwarded.values()
+            for entry in partition.journal.state.parked.values()
             if entry.attempts
         ]
         return max(0.0, (now_ms() - min(failed)) / 1000) if failed else 0.0
@@ -323,7 +324,7 @@ class Ownership:
                 journal.pinned.drop(compared.over[number])
         return compared
 
-    def other_leader(self, number: int, last: Fingerprint | None) -> None:
+    def other_leader(self, number: int, last: RecordDigest | None) -> None:
         """The next records of a partition of the main topic are the first ones, or another leader wrote them than those
         before: it may be another log. To be called before they are handed over.
 
@@ -340,7 +341,7 @@ class Ownership:
         """Whether records are pinned."""
         return any(partition.journal.pinned.all for partition in self.partitions.values())
 
-    async def was_reset(self, tp: TopicPartition, position: int, first: int, last: Fingerprint | None = None) -> bool:
+    async def was_reset(self, tp: TopicPartition, position: int, first: int, last: RecordDigest | None = None) -> bool:
         """A fetch at ``position`` was out of range and fetching went on at ``first``; False: the records from there on
         are not those that were to be read. Then the worker stops, or reading goes on at ``position`` after all.
 
@@ -374,7 +375,7 @@ class Ownership:
                 )
         return False
 
-    async def _is_unchanged(self, partition: Partition, position: int, last: Fingerprint | None) -> bool:
+    async def _is_unchanged(self, partition: Partition, position: int, last: RecordDigest | None) -> bool:
         """Whether the main topic holds ``position`` and the highest record that is known. A log is cut at one place, so
         then it holds everything below that record too.
 

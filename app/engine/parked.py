@@ -6,7 +6,7 @@ import asyncio
 import heapq
 from collections.abc import Iterable, Iterator
 
-from app.delivery.partition_record import Forwarded
+from app.delivery.parked_events import ParkedEvent
 from app.engine.backpressure import Room
 from app.engine.record_room import RecordRoom
 
@@ -43,7 +43,7 @@ class ParkedConsumer:
             heapq.heappop(self._heap)
         return True
 
-    def wait_seconds(self, offset: int, entry: Forwarded, now_ms: int, clock: float) -> float:
+    def wait_seconds(self, offset: int, entry: ParkedEvent, now_ms: int, clock: float) -> float:
         """Seconds until an event may run; 0 or less: now.
 
         Its due time was written by the wall clock of whoever tried it last, which may have been wrong, and this one's
@@ -89,7 +89,7 @@ class ParkedConsumers:
     def __iter__(self) -> Iterator[ParkedConsumer]:
         return iter(self._by_id.values())
 
-    def add(self, offset: int, entry: Forwarded, *, failing: bool) -> ParkedConsumer | None:
+    def add(self, offset: int, entry: ParkedEvent, *, failing: bool) -> ParkedConsumer | None:
         """Park an event. Returns its consumer if that was not parked before."""
         consumer = entry.consumer
         parked, new = self._by_id.get(consumer), None

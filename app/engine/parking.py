@@ -18,8 +18,9 @@ from dataclasses import replace
 from app.delivery.errors import EVENT_TOO_LARGE
 from app.delivery.headers import Failing, cut, retry_headers
 from app.delivery.outcome import Failure, InvalidEvent, TryAgain
-from app.delivery.partition_record import Forwarded, Verdict, kept_event_id
+from app.delivery.parked_events import ParkedEvent, kept_event_id
 from app.delivery.record import SourceRecord
+from app.delivery.verdict import Verdict
 from app.engine.attempts import Attempts
 from app.engine.catching_up import CatchingUp
 from app.engine.context import EngineContext, now_ms
@@ -66,7 +67,7 @@ class Parking:
 
     def restore(self) -> None:
         """Go on with what the durable record says is parked; the copies arrive as the retry topic is read."""
-        forwarded = self._journal.state.forwarded
+        forwarded = self._journal.state.parked
         failing = {entry.consumer for entry in forwarded.values() if entry.attempts}
         for offset, entry in forwarded.items():
             self._add(offset, entry, failing=entry.consumer in failing)
@@ -84,18 +85,18 @@ class Parking:
             failing: False: nothing failed; the consumer has more events than its share, or is parked already.
         """
         now = now_ms()
-        entry = Forwarded(work.consumer, day=work.record.counted_day)
+        entry = ParkedEvent(work.consumer, day=work.record.counted_day)
         if failure is not None:
             entry = self._failed(entry, work, failure, 1, now)
         self._add(work.record.offset, entry, failing=failing)
         self._copies.forwarding[work.record.offset] = work.consumer
         self._tasks.spawn(self._forward(work, entry, failure.message if failure else ""))
 
-    def _add(self, offset: int, entry: Forwarded, *, failing: bool) -> None:
+    def _add(self, offset: int, entry: ParkedEvent, *, failing: bool) -> None:
         if (new := self._consumers.add(offset, entry, failing=failing)) is not None:
             self._tasks.spawn(self._run(entry.consumer, new))
 
-    def _failed(self, entry: Forwarded, work: Work, failure: Failure, attempt: int, now: int) -> Forwarded:
+    def _failed(self, entry: ParkedEvent, work: Work, failure: Failure, attempt: int, now: int) -> ParkedEvent:
         return replace(
             entry,
             event_id=kept_event_id(work.event_id),
@@ -106,7 +107,7 @@ class Parking:
             reason=failure.code,
         )
 
-    async def _forward(self, work: Work, entry: Forwarded, message: str) -> None:
+    async def _forward(self, work: Work, entry: ParkedEvent, message: str) -> None:
         record, topic = work.record, self._context.pipeline.retry_topic
         failing = Failing(
             work.event_id,
@@ -127,7 +128,7 @@ class Parking:
             self._copies.discard(record.offset)  # read back from the main topic meanwhile
             self._consumers.remove(work.consumer, record.offset)
         else:
-            await self._journal.forward(record.offset, entry, record)
+            await self._journal.park(record.offset, entry, record)
         self._copies.forwarding.pop(record.offset, None)
         self._settling.close_main(record.offset)
         self._consumers.wake(work.consumer)
@@ -145,7 +146,7 @@ class Parking:
         while parked.offsets and not self._tasks.draining:
             offset = parked.lowest
             parked.wake.clear()
-            entry, copy = self._journal.state.forwarded.get(offset), self._copies.get(offset)
+            entry, copy = self._journal.state.parked.get(offset), self._copies.get(offset)
             if entry is None or copy is None or self._has_lane(consumer) or not self._may_run(offset):
                 await parked.wake.wait()
                 continue
@@ -160,7 +161,7 @@ class Parking:
         if not parked.offsets:
             self._consumers.unpark(consumer)
 
-    async def _run_copy(self, offset: int, entry: Forwarded, source: SourceRecord) -> bool:
+    async def _run_copy(self, offset: int, entry: ParkedEvent, source: SourceRecord) -> bool:
         """One attempt of a parked event, or its burial. True: it has its outcome."""
         verdict = self._journal.state.verdicts.get(offset)
         if verdict is None:
@@ -178,7 +179,7 @@ class Parking:
                 now = now_ms()
                 if isinstance(result.decision, TryAgain):
                     failed = self._failed(entry, work, result.decision.failure, attempt, now)
-                    await self._journal.tried(offset, failed)
+                    await self._journal.note_attempt(offset, failed)
                     self._consumers.fails(entry.consumer)
                     return False
                 verdict = await self._settling.settle_or_give_up(source, result, entry.first_failed_ms or now)
@@ -186,14 +187,14 @@ class Parking:
             await self._settling.bury(source, verdict)
         return True
 
-    async def _give_up_invalid(self, source: SourceRecord, problem: InvalidEvent, entry: Forwarded) -> Verdict:
+    async def _give_up_invalid(self, source: SourceRecord, problem: InvalidEvent, entry: ParkedEvent) -> Verdict:
         now = now_ms()
         settlement = self._context.flow.invalid(source, problem)
         verdict = Verdict(settlement, cut(problem.message), entry.first_failed_ms or now, now, alert=False)
         await self._settling.give_up(source.offset, verdict)
         return verdict
 
-    async def _run_lost(self, offset: int, entry: Forwarded, source: SourceRecord) -> bool:
+    async def _run_lost(self, offset: int, entry: ParkedEvent, source: SourceRecord) -> bool:
         verdict = self._journal.state.verdicts.get(offset)
         if verdict is None:
             found = await self._journal.consumers.find(entry.consumer)

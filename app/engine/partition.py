@@ -32,8 +32,8 @@ import asyncio
 import structlog
 
 from app.delivery.outcome import InvalidEvent
-from app.delivery.partition_record import Verdict
 from app.delivery.record import SourceRecord, day_of
+from app.delivery.verdict import Verdict
 from app.engine.attempts import Attempts
 from app.engine.catching_up import CatchingUp
 from app.engine.context import EngineContext, now_ms
@@ -107,7 +107,7 @@ class Partition:
             return
         if not self.catching_up:
             self.parked.wake_all()
-        elif (entry := self.journal.state.forwarded.get(offset)) is not None:
+        elif (entry := self.journal.state.parked.get(offset)) is not None:
             self.parked.wake(entry.consumer)
 
     def look_back(self, fetched_upto: int) -> None:

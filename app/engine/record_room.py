@@ -6,7 +6,8 @@ before it does: at the size that it can grow to.
 
 from __future__ import annotations
 
-from app.delivery.partition_record import OFFSET_BYTES, Forwarded, Verdict, consumer_bytes, dated_bytes, verdict_bytes
+from app.delivery.parked_events import OFFSET_BYTES, ParkedEvent, consumer_bytes, dated_bytes
+from app.delivery.verdict import Verdict, verdict_bytes
 
 # What given-up events may take while the dead-letter topic takes no writes: a quarter of what the record may have. The
 # next one is given up when the dead letter of an earlier one is written.
@@ -22,7 +23,7 @@ class RecordRoom:
         self._given_up: dict[int, int] = {}  # events that were given up -> bytes of each
         self._given_up_bytes = 0
 
-    def park(self, offset: int, entry: Forwarded, *, first: bool) -> None:
+    def park(self, offset: int, entry: ParkedEvent, *, first: bool) -> None:
         """An event is parked; ``first``: its consumer had none that was."""
         if first:
             self.bytes += consumer_bytes(entry.consumer)

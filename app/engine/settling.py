@@ -11,8 +11,8 @@ import asyncio
 from app.delivery.counts import Settlement
 from app.delivery.headers import cut
 from app.delivery.outcome import TryAgain
-from app.delivery.partition_record import Verdict
 from app.delivery.record import SourceRecord
+from app.delivery.verdict import Verdict
 from app.engine.context import EngineContext, now_ms
 from app.engine.dead_letters import send_dead_letter
 from app.engine.flow import Result
@@ -75,7 +75,7 @@ class Settling:
         self._buried.set()
 
     async def _finish(self, record: SourceRecord, settlement: Settlement, *, dead_letter: bool) -> None:
-        await self._journal.finish(record.offset, settlement, dead_letter=dead_letter, record=record)
+        await self._journal.settle(record.offset, settlement, dead_letter=dead_letter, record=record)
         self._context.observer.settled(settlement, record)
 
     def close_main(self, offset: int) -> None:

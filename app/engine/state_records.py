@@ -12,7 +12,8 @@ from typing import Any
 import structlog
 
 from app.delivery.closed_days import parse_document_key
-from app.delivery.partition_record import PartitionState, StateError, parse_partition_key, unreadable_record
+from app.delivery.partition_record import PartitionState
+from app.delivery.record_format import StateError, parse_partition_key, unreadable_record
 from app.delivery.state_fields import LARGEST
 from app.engine.context import EngineStopped
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from confluent_kafka import KafkaError, Producer, TopicPartition
 from confluent_kafka.admin import OffsetSpec
 
-from app.delivery.partition_record import partition_key
 from app.delivery.pipeline_identity import PipelineIdentity, compare
+from app.delivery.record_format import partition_key
 from app.flows.identity import running_pipeline
 from app.flows.settled_digests import differing
 from app.kafka.admin import TIMEOUT_SECONDS, Admin, KafkaAccessError
@@ -92,7 +92,7 @@ def look(settings: KafkaSettings, flow: str) -> Adoption:
             begins[settings.topic, number],
             ends[settings.topic, number],
             state.upto,
-            len(state.forwarded),
+            len(state.parked),
             others.get(number),
         )
         for number, (_, state) in sorted(records.items())
@@ -127,7 +127,7 @@ def adopt(settings: KafkaSettings, adoption: Adoption) -> None:
         # The copies of parked events stand in a topic whose offsets may be others too: it is read from its beginning.
         state.retry_from = 0
         # Noted again with the next event.
-        state.fingerprint, state.pinned = None, ()
+        state.last_digest, state.pinned = None, ()
         write(number, partition_key(number, epoch + 1), state.encode())
     _flush(producer, problems)
     # Only once the new ones are there.

@@ -21,9 +21,9 @@ from app.delivery.consumer_record import ConsumerState
 from app.delivery.counts import EVENT_ENTITY, FailureCount, Settlement
 from app.delivery.errors import CMT_NOT_ALLOWED, CMT_PERMISSION, SYNC_COPY_LOST, SYNC_SUPERSEDED, ErrorEntry
 from app.delivery.outcome import UNKNOWN_MARKET, Attempt, Failure, InvalidEvent, Outcome, Phase, RecordCount, Settle
-from app.delivery.partition_record import Verdict
 from app.delivery.record import SourceRecord
 from app.delivery.value_class import value_class
+from app.delivery.verdict import Verdict
 from app.engine.flow import Follows, Permit, Result, Work
 from app.flows.destination import Destination, Destinations
 from app.flows.failed_calls import FailedCalls

@@ -10,8 +10,8 @@ from confluent_kafka import TopicPartition
 from confluent_kafka.admin import OffsetSpec
 
 from app.delivery.pipeline_identity import PipelineIdentity, Role
-from app.engine.flow import Fingerprints, Seen, TopicsUnknown
-from app.flows.settled_digests import read_fingerprints
+from app.engine.flow import RecordDigests, Seen, TopicsUnknown
+from app.flows.settled_digests import read_digests
 from app.kafka.admin import Admin, KafkaAccessError
 from app.kafka.daemon_threads import CallHangs, in_daemon_thread
 from app.kafka.topic_ids import topic_id
@@ -60,7 +60,7 @@ class PipelineTopics:
                         await in_daemon_thread("close the admin client", admin.close, patience)
                 raise TopicsUnknown(str(error)) from error
 
-    async def fingerprints(self, wanted: Mapping[int, Collection[int]]) -> Mapping[int, Fingerprints]:
+    async def record_digests(self, wanted: Mapping[int, Collection[int]]) -> Mapping[int, RecordDigests]:
         """What stands at these offsets of the source topic's partitions.
 
         Raises:
@@ -71,7 +71,7 @@ class PipelineTopics:
         try:
             return await in_daemon_thread(
                 f"read topic {kafka.topic} again and close the consumer",
-                lambda: read_fingerprints(kafka, wanted, patience),
+                lambda: read_digests(kafka, wanted, patience),
                 rounds * patience,
             )
         except KafkaAccessError as error:

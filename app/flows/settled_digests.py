@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterable, Mapping
 from confluent_kafka import Consumer, KafkaError, TopicPartition
 
 from app.delivery.partition_record import PartitionState
-from app.delivery.settled_digest import Fingerprint
+from app.delivery.record_digest import RecordDigest
 from app.kafka.admin import KafkaAccessError
 from app.kafka.clients import bootstrap_servers, consumer_config
 from app.settings import KafkaSettings
@@ -31,16 +31,16 @@ _silent.addHandler(logging.NullHandler())
 _silent.propagate = False
 
 
-def read_fingerprints(
+def read_digests(
     kafka: KafkaSettings, wanted: Mapping[int, Collection[int]], patience_seconds: float
-) -> dict[int, dict[int, Fingerprint | None]]:
+) -> dict[int, dict[int, RecordDigest | None]]:
     """What stands at these offsets of the main topic's partitions; None: the topic goes on behind that offset. Left
     out: what is not there yet, what cannot be read, and what is out of range at a leader whose log is shorter.
 
     Raises:
         KafkaAccessError: the topic cannot be read, or no broker answers in time.
     """
-    found: dict[int, dict[int, Fingerprint | None]] = {}
+    found: dict[int, dict[int, RecordDigest | None]] = {}
     left = {number: sorted(offsets) for number, offsets in wanted.items()}
     if not any(left.values()):
         return found
@@ -75,7 +75,7 @@ def differing(
     """
     settled = {number: state.to_compare() for number, state in states}
     wanted = {number: {one.offset for one in those} for number, those in settled.items()}
-    found = read_fingerprints(kafka, wanted, patience_seconds)
+    found = read_digests(kafka, wanted, patience_seconds)
     others = {
         number: [one.offset for one in settled[number] if those.get(one.offset) not in (None, one)]
         for number, those in found.items()
@@ -85,7 +85,7 @@ def differing(
 
 def _first_records(
     kafka: KafkaSettings, consumer: Consumer, offsets: Mapping[int, int], patience_seconds: float
-) -> Iterable[tuple[Fingerprint, int]]:
+) -> Iterable[tuple[RecordDigest, int]]:
     """The first record from each offset on; none where the partition ends before one."""
     waiting = set(offsets)
     consumer.assign([TopicPartition(kafka.topic, number, offset) for number, offset in offsets.items()])
@@ -97,7 +97,7 @@ def _first_records(
             if error is None:
                 if number in waiting and offset is not None:
                     waiting.discard(number)
-                    yield Fingerprint.of(offset, _bytes(message.key()), _bytes(message.value())), number
+                    yield RecordDigest.of(offset, _bytes(message.key()), _bytes(message.value())), number
             elif error.code() == KafkaError._PARTITION_EOF or error.code() in _UNREADABLE:
                 waiting.discard(number if number is not None else -1)
             elif not error.retriable() and error.code() not in _PASSING:

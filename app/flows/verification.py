@@ -170,7 +170,7 @@ class Verifier:
         """Note whose events stand in the main topic and are not decided."""
         for partition, state in self.models.partitions().items():
             self._seen[partition] = state.upto + 1
-            await self._look_at_arrivals(partition, state.done)
+            await self._look_at_arrivals(partition, state.decided_above)
 
     def places(self, consumer_ids: Iterable[str], since_ms: int | None) -> list[tuple[int, int, str]]:
         """(partition, offset of the last full state, consumer ID), in reading order."""
@@ -347,7 +347,7 @@ class Verifier:
         """(partition, offset) of everything that is parked or about to become a dead letter, by consumer."""
         found: dict[str, list[tuple[int, int]]] = {}
         for partition, state in self.models.partitions().items():
-            for offset, event in state.forwarded.items():
+            for offset, event in state.parked.items():
                 found.setdefault(event.consumer, []).append((partition, offset))
             for offset, verdict in state.verdicts.items():
                 found.setdefault(verdict.settlement.consumer_id or "", []).append((partition, offset))

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 
 from app.delivery.closed_days import parse_document_key
 from app.delivery.consumer_record import ConsumerState, parse_consumer_key
-from app.delivery.partition_record import StateError, parse_partition_key
 from app.delivery.record import TopicPartition
+from app.delivery.record_format import StateError, parse_partition_key
 
 
 @dataclass(frozen=True, slots=True)

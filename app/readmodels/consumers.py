@@ -64,7 +64,7 @@ def consumer_view(
             firstFailedAt=iso_time(event.first_failed_ms),
         )
         for partition, state in sorted(partitions.items())
-        for offset, event in sorted(state.forwarded.items())
+        for offset, event in sorted(state.parked.items())
         if event.consumer == consumer_id
     ]
     if not records and not parked:

@@ -176,7 +176,7 @@ def totals(states: Mapping[int, PartitionState]) -> dict[str, int]:
     for cell in _cells(states, Filter(), "events"):
         if cell.key[0] in sums:
             sums[cell.key[0]] += cell.numbers[0]
-    return {**sums, "events": sum(sums.values()), "parked": sum(len(state.forwarded) for state in states.values())}
+    return {**sums, "events": sum(sums.values()), "parked": sum(len(state.parked) for state in states.values())}
 
 
 def dry_run(states: Mapping[int, PartitionState]) -> bool:

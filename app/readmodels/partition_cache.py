@@ -12,7 +12,8 @@ import structlog
 
 from app.delivery.closed_days import decode_document, document_keys
 from app.delivery.counts import Counts, added
-from app.delivery.partition_record import PartitionState, StateError
+from app.delivery.partition_record import PartitionState
+from app.delivery.record_format import StateError
 from app.readmodels.store import Store
 
 log = structlog.stdlib.get_logger(__name__)

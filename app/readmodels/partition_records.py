@@ -10,13 +10,8 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import OffsetSpec
 
 from app.delivery.closed_days import parse_document_key
-from app.delivery.partition_record import (
-    PartitionState,
-    StateError,
-    parse_partition_key,
-    partition_key,
-    unreadable_record,
-)
+from app.delivery.partition_record import PartitionState
+from app.delivery.record_format import StateError, parse_partition_key, partition_key, unreadable_record
 from app.kafka.admin import Admin, KafkaAccessError
 from app.kafka.clients import consumer_config
 from app.settings import KafkaSettings

@@ -11,7 +11,7 @@ CONSUMERS_MOST = 50_000
 
 
 class SeenParents:
-    """Fingerprints of the parent rows that were last written or found to be right, of so many consumers at most.
+    """Digests of the parent rows that were last written or found to be right, of so many consumers at most.
 
     Never the truth: another worker or program may have written since. So it may only choose between two ways that both
     end right, reading the parent before it is posted or posting it at once.

@@ -18,7 +18,8 @@ from app.broker.local_broker import LocalBroker
 from app.delivery.closed_days import document_key, encode_document
 from app.delivery.consumer_record import ConsumerState, consumer_key
 from app.delivery.counts import Counts
-from app.delivery.partition_record import PartitionState, partition_key
+from app.delivery.partition_record import PartitionState
+from app.delivery.record_format import partition_key
 from app.readmodels import ReadModels, ReadModelUnavailable
 from app.readmodels.batch import ReadBatch
 from app.readmodels.kpi import Filter, daily
@@ -289,19 +290,19 @@ def test_days_that_left_the_record_are_counted_with_it(
     models = start(kafka_settings)
     states.raw(0, document_key(0, 3, "2026-10", 1), encode_document(counted(_2026_10_30=5, _2026_10_31=6)))
     states.raw(0, document_key(0, 3, "2026-10", 2), encode_document(counted(_2026_10_30=99)))  # never named
-    record = PartitionState(counts=counted(_2026_10_31=1, _2026_11_01=7), archive={"2026-10": (3, 1)})
+    record = PartitionState(counts=counted(_2026_10_31=1, _2026_11_01=7), closed_months={"2026-10": (3, 1)})
     states.partition(0, 3, record)
     expected = [("2026-10-30", 5), ("2026-10-31", 7), ("2026-11-01", 7)]
     eventually(lambda: [(row["day"], row["synced"]) for row in totals()] == expected, "summed")
     eventually(models.caught_up, "complete")
     # The next move: another document counts, and the one before is removed.
     states.raw(0, document_key(0, 3, "2026-10", 3), encode_document(counted(_2026_10_31=7)))
-    states.partition(0, 3, PartitionState(counts=counted(_2026_11_01=8), archive={"2026-10": (3, 3)}))
+    states.partition(0, 3, PartitionState(counts=counted(_2026_11_01=8), closed_months={"2026-10": (3, 3)}))
     states.raw(0, document_key(0, 3, "2026-10", 1), None)
     expected = [("2026-10-31", 7), ("2026-11-01", 8)]
     eventually(lambda: [(row["day"], row["synced"]) for row in totals()] == expected, "the new document")
     states.raw(0, document_key(0, 3, "2026-10", 3), None)
-    states.partition(0, 3, PartitionState(counts=counted(_2026_11_01=9), archive={"2026-10": (3, 4)}))
+    states.partition(0, 3, PartitionState(counts=counted(_2026_11_01=9), closed_months={"2026-10": (3, 4)}))
     eventually(lambda: models.partitions() == {} and not models.caught_up(), "a missing document is not passed over")
 
 

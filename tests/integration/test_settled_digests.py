@@ -7,8 +7,8 @@ from pathlib import Path
 from confluent_kafka import Producer
 
 from app.broker.local_broker import LocalBroker
-from app.delivery.settled_digest import Fingerprint
-from app.flows.settled_digests import read_fingerprints
+from app.delivery.record_digest import RecordDigest
+from app.flows.settled_digests import read_digests
 from app.kafka import topics
 from app.settings import KafkaSettings
 from tests.integration.worker.test_unreadable import change_log
@@ -34,6 +34,6 @@ def test_a_damaged_record_is_not_taken_for_another_one(tmp_path: Path) -> None:
         broker.stop()
         assert change_log(data, kafka.topic, 1, lambda batch: batch.replace(b"Ann", b"Anm")) == 2
         broker.start()
-        found = read_fingerprints(kafka, {0: [0, 1], 1: [0, 1], 2: [1]}, DEADLINE_SECONDS)
-    zero, one = Fingerprint.of(0, b"a", VALUE), Fingerprint.of(1, b"b", VALUE)
+        found = read_digests(kafka, {0: [0, 1], 1: [0, 1], 2: [1]}, DEADLINE_SECONDS)
+    zero, one = RecordDigest.of(0, b"a", VALUE), RecordDigest.of(1, b"b", VALUE)
     assert found == {0: {0: zero, 1: one}, 2: {1: one}}

@@ -14,8 +14,8 @@ from app.delivery.consumer_record import ConsumerState
 from app.delivery.counts import Settlement
 from app.delivery.errors import EVENT_NO_KEY, ErrorEntry
 from app.delivery.outcome import InvalidEvent, Outcome, Settle
-from app.delivery.partition_record import Verdict
 from app.delivery.record import SourceRecord
+from app.delivery.verdict import Verdict
 from app.engine.breaker import Breaker
 from app.engine.flow import Follows, Permit, Result, Work
 from app.flows.recipe import Recipe, TargetAccount

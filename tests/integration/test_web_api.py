@@ -28,7 +28,7 @@ from app.broker import sources
 from app.delivery.consumer_record import consumer_key
 from app.delivery.counts import MARKETS_PER_DAY
 from app.delivery.outcome import Outcome
-from app.delivery.partition_record import partition_key
+from app.delivery.record_format import partition_key
 from app.observe.health import Reason, ReasonKind
 from app.observe.metrics import Gauges
 from app.settings import KafkaSettings, WebSettings

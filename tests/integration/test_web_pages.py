@@ -19,7 +19,7 @@ from app.broker import sources
 from app.delivery.counts import FailureCount
 from app.delivery.errors import CMT_TIMEOUT
 from app.delivery.outcome import Outcome
-from app.delivery.partition_record import partition_key
+from app.delivery.record_format import partition_key
 from app.settings import KafkaSettings
 from app.web import WebServerError
 from tests.support.kafka_probe import KafkaProbe

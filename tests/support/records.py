@@ -5,7 +5,8 @@ from __future__ import annotations
 from app.delivery.consumer_record import ConsumerState
 from app.delivery.counts import FailureCount, Settlement, fold
 from app.delivery.outcome import Outcome, RecordCount
-from app.delivery.partition_record import Forwarded, PartitionState
+from app.delivery.parked_events import ParkedEvent
+from app.delivery.partition_record import PartitionState
 from app.profile.consumer_history import after_settling
 from app.profile.entities import EntityType
 
@@ -27,12 +28,12 @@ def settlement(
     )
 
 
-def partition_state(*settled: Settlement, parked: dict[int, Forwarded] | None = None) -> PartitionState:
+def partition_state(*settled: Settlement, parked: dict[int, ParkedEvent] | None = None) -> PartitionState:
     state = PartitionState(upto=len(settled) - 1)
     for one in settled:
         fold(state.counts, one)
     for offset, event in (parked or {}).items():
-        state.forward(offset, event)
+        state.park(offset, event)
     return state
 
 

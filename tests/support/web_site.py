@@ -19,7 +19,8 @@ from confluent_kafka.admin import AdminClient, NewTopic
 from app.delivery.consumer_record import consumer_key
 from app.delivery.counts import FailureCount
 from app.delivery.outcome import Outcome, RecordCount
-from app.delivery.partition_record import Forwarded, partition_key
+from app.delivery.parked_events import ParkedEvent
+from app.delivery.record_format import partition_key
 from app.observe.health import Readiness, Reason
 from app.observe.metrics import Metrics
 from app.profile.entities import EntityType
@@ -117,7 +118,7 @@ def tell_a_story(kafka: KafkaProbe, settings: KafkaSettings) -> None:
             settlement("e-1"),
             settlement("e-2", day="2026-11-20", market="FR", outcome=Outcome.SUPERSEDED, records=()),
             parked={
-                5: Forwarded("C-2", "e-5", 2, 1_795_000_001_000, 1_795_000_000_000, 1_795_000_000_500, "CMT-TIMEOUT")
+                5: ParkedEvent("C-2", "e-5", 2, 1_795_000_001_000, 1_795_000_000_000, 1_795_000_000_500, "CMT-TIMEOUT")
             },
         ),
         3: partition_state(

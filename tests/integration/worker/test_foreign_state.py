@@ -6,7 +6,7 @@ import json
 import subprocess
 import sys
 
-from app.delivery.partition_record import parse_partition_key
+from app.delivery.record_format import parse_partition_key
 from tests.integration.worker.test_identity import events, said
 from tests.support.deployment import Deploy, Deployment
 from tests.support.kafka_probe import KafkaProbe

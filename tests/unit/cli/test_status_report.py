@@ -7,7 +7,8 @@ from dataclasses import replace
 
 from app.cli.status_report import WIDTH, PipelineView, document, lines
 from app.delivery.cluster_status import Facts, OpenIncident, judge
-from app.delivery.partition_record import Forwarded, PartitionState
+from app.delivery.parked_events import ParkedEvent
+from app.delivery.partition_record import PartitionState
 from app.delivery.worker_status import AccountState, AccountStatus, ReasonStatus, WorkerEnd, WorkerStatus
 
 NOW = 1_763_000_000_000
@@ -83,7 +84,7 @@ def test_the_worst_case_fits_too_and_nothing_is_cut() -> None:
     silent = GOOD.model_copy(update={"worker": "gone", "at": NOW - 300_000})
     incident = OpenIncident("CMT-OUTAGE:account-510001234:-", "INC0010001", "outage", NOW - 600_000, 41)
     parked = PartitionState(
-        forwarded={1: Forwarded("C-1", "e", 2, NOW, NOW - 240_000, NOW, "CMT-TIMEOUT"), 2: Forwarded("C-1")}
+        parked={1: ParkedEvent("C-1", "e", 2, NOW, NOW - 240_000, NOW, "CMT-TIMEOUT"), 2: ParkedEvent("C-1")}
     )
     shown = seen(bad, silent, incidents=[incident], dead_letters={"CMT-ROW-INVALID": 1200, "EVENT-SCHEMA": 3})
     text = list(lines(replace(shown, lag=1234, partitions={0: parked})))
@@ -122,7 +123,7 @@ def test_a_missing_right_is_shown_with_how_long_events_have_waited_for_it() -> N
     lacks = AccountStatus(
         name="default", lacks="may not read CMT_Pet", lacks_since=NOW - 240_000, blocked=True, waiting=1
     )
-    parked = PartitionState(forwarded={1: Forwarded("C-1")})
+    parked = PartitionState(parked={1: ParkedEvent("C-1")})
     shown = replace(seen(GOOD.model_copy(update={"accounts": (lacks,)})), partitions={0: parked})
     text = list(lines(shown))
     assert text[1] == "state         A RIGHT IS MISSING, NEEDS A PERSON"

@@ -18,7 +18,8 @@ from app.delivery.closed_days import (
 )
 from app.delivery.counts import Counts, Settlement, added, fold
 from app.delivery.outcome import Outcome
-from app.delivery.partition_record import PartitionState, StateError, parse_partition_key, partition_key
+from app.delivery.partition_record import PartitionState
+from app.delivery.record_format import StateError, parse_partition_key, partition_key
 
 TODAY = date(2026, 11, 21)
 KEEP = 60
@@ -78,7 +79,7 @@ def test_today_and_yesterday_stay_and_older_days_go_by_month() -> None:
     assert log.move()
     assert set(log.state.counts) == {day(0), day(1)}
     assert {
-        month: set(decode_document(log.documents[document_key(3, 7, month, 1)])) for month in log.state.archive
+        month: set(decode_document(log.documents[document_key(3, 7, month, 1)])) for month in log.state.closed_months
     } == {
         "2026-11": {day(2)},
         "2026-10": {day(30)},
@@ -111,7 +112,7 @@ def test_the_last_days_are_kept_and_older_ones_dropped_wherever_they_are() -> No
     assert log.move(TODAY + timedelta(days=1))
     assert set(log.counts()) == {day(3)}
     assert log.move(TODAY + timedelta(days=KEEP))
-    assert (log.documents, log.state.archive) == ({}, {})
+    assert (log.documents, log.state.closed_months) == ({}, {})
 
 
 def test_a_month_whose_document_cannot_be_read_is_left_alone() -> None:

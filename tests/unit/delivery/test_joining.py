@@ -14,7 +14,7 @@ def refused(*records: PartitionState, running: PipelineIdentity = OURS, dry_run:
 
 
 def worked(**fields: object) -> PartitionState:
-    return PartitionState(done={5}, **fields)  # type: ignore[arg-type]
+    return PartitionState(decided_above={5}, **fields)  # type: ignore[arg-type]
 
 
 def test_a_new_group_and_its_own_may_be_joined() -> None:

@@ -46,7 +46,7 @@ def invented(number: int, first: int = 0) -> Counts:
 def test_24_000_invented_markets_do_not_fill_the_record() -> None:
     state = PartitionState()
     for number in range(24_000):
-        state.finish(number, settled(f"M{number}"))
+        state.settle(number, settled(f"M{number}"))
     state.advance(23_999)
     assert len(state.encode()) < 40_000
     assert len(state.counts[DAY]) == MARKETS_PER_DAY + 1

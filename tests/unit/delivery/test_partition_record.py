@@ -13,24 +13,14 @@ from hypothesis import strategies as st
 from app.delivery.consumer_record import ConsumerState, FullState, RecentEvent, consumer_key, parse_consumer_key
 from app.delivery.counts import Counts, FailureCount, Settlement, fold
 from app.delivery.outcome import Outcome, RecordCount
-from app.delivery.partition_record import (
-    FORMAT,
-    OFFSET_BYTES,
-    Forwarded,
-    PartitionState,
-    StateError,
-    Verdict,
-    consumer_bytes,
-    dated_bytes,
-    kept_event_id,
-    parse_partition_key,
-    partition_key,
-    verdict_bytes,
-)
+from app.delivery.parked_events import OFFSET_BYTES, ParkedEvent, consumer_bytes, dated_bytes, kept_event_id
+from app.delivery.partition_record import PartitionState
 from app.delivery.pipeline_identity import PipelineIdentity, Role
 from app.delivery.record import LATEST_MS
-from app.delivery.settled_digest import Fingerprint
+from app.delivery.record_digest import RecordDigest
+from app.delivery.record_format import FORMAT, StateError, parse_partition_key, partition_key
 from app.delivery.state_fields import LARGEST
+from app.delivery.verdict import Verdict, verdict_bytes
 from app.profile.consumer_history import RECENT_KEPT, after_settling
 from app.profile.entities import EntityType
 
@@ -54,8 +44,8 @@ settlements = st.builds(
     failures=st.lists(st.builds(FailureCount, st.just("pet"), _codes, _small), max_size=2).map(tuple),
     rows=_ids,
 )
-failing = st.builds(Forwarded, _ids, _ids, st.integers(1, 9), _times, _times, _times, _codes)
-waiting = st.builds(Forwarded, _ids)
+failing = st.builds(ParkedEvent, _ids, _ids, st.integers(1, 9), _times, _times, _times, _codes)
+waiting = st.builds(ParkedEvent, _ids)
 verdicts = st.builds(Verdict, settlements, _ids, _times, _times, st.booleans())
 
 
@@ -192,10 +182,10 @@ def test_what_is_no_consumer_key_is_refused(key: bytes) -> None:
     ids=str,
 )
 def test_a_part_of_another_type_makes_a_partition_record_unreadable(path: list[Any], value: Any) -> None:
-    state = PartitionState(upto=3, done={5}, verdicts={7: Verdict(settled("e-7"), "m", 1, 2, alert=True)})
-    state.forward(0, Forwarded("C-1", "e", 1, 2, 3, 4, "CMT-TIMEOUT"))
-    state.forward(2, Forwarded("C-3"))
-    state.done = {5}
+    state = PartitionState(upto=3, decided_above={5}, verdicts={7: Verdict(settled("e-7"), "m", 1, 2, alert=True)})
+    state.park(0, ParkedEvent("C-1", "e", 1, 2, 3, 4, "CMT-TIMEOUT"))
+    state.park(2, ParkedEvent("C-3"))
+    state.decided_above = {5}
     document = orjson.loads(state.encode())
     assert PartitionState.decode(orjson.dumps(document)) == state
     place = document
@@ -246,16 +236,16 @@ def test_a_record_of_a_version_that_named_no_pipeline_is_read() -> None:
     for name in ("pipeline", "retryFrom", "archive", "fingerprint", "pinned"):
         del document[name]
     state = PartitionState.decode(orjson.dumps(document))
-    assert (state.upto, state.identity, state.retry_from, state.fingerprint) == (4, None, None, None)
+    assert (state.upto, state.identity, state.retry_from, state.last_digest) == (4, None, None, None)
     assert state.pinned == ()
 
 
-def test_the_fingerprints_of_records_are_kept_and_checked() -> None:
-    four, two, five = (Fingerprint.of(offset, b"C-1", None) for offset in (4, 2, 5))
-    state = PartitionState(upto=4, fingerprint=four, pinned=(two, five))
+def test_the_digests_of_records_are_kept_and_checked() -> None:
+    four, two, five = (RecordDigest.of(offset, b"C-1", None) for offset in (4, 2, 5))
+    state = PartitionState(upto=4, last_digest=four, pinned=(two, five))
     assert PartitionState.decode(state.encode()) == state.copy() == state
     assert state.to_compare() == [two, five, four]
-    assert PartitionState(fingerprint=four, pinned=(four,)).to_compare() == [four]
+    assert PartitionState(last_digest=four, pinned=(four,)).to_compare() == [four]
     document = orjson.loads(state.encode())
     for foreign in ([4], [-1, "ab"], [4, 5], {"offset": 4}, "4"):
         with pytest.raises(StateError):
@@ -275,7 +265,7 @@ def test_a_role_of_a_newer_version_is_left_out() -> None:
 def test_waiting_events_cost_little() -> None:
     state = PartitionState()
     for offset in range(1000):
-        state.forward(offset, Forwarded(f"consumer-{offset % 10}"))
+        state.park(offset, ParkedEvent(f"consumer-{offset % 10}"))
     assert len(state.encode()) < 1000 * 12
 
 
@@ -284,22 +274,22 @@ def test_waiting_events_cost_little() -> None:
 
 def test_settling_decides_counts_and_ends_parking_in_one_change() -> None:
     state = PartitionState()
-    state.forward(7, Forwarded("c", "e", 1, 10, 1, 2, "CMT-TIMEOUT"))
+    state.park(7, ParkedEvent("c", "e", 1, 10, 1, 2, "CMT-TIMEOUT"))
     state.give_up(7, Verdict(settled(), "m", 1, 2, alert=True))
     assert (state.decided(7), state.counts) == (True, {})
-    state.finish(7, settled())
+    state.settle(7, settled())
     assert state.decided(7)
-    assert (state.forwarded, state.verdicts) == ({}, {})
+    assert (state.parked, state.verdicts) == ({}, {})
     assert state.counts["2026-01-01"]["DE"]["events"] == {"synced": 1}
 
 
 def test_only_what_is_parked_can_be_tried_again() -> None:
     state = PartitionState()
-    state.tried(3, Forwarded("c", "e", 2))
-    assert state.forwarded == {}
-    state.forward(3, Forwarded("c", "e", 1))
-    state.tried(3, Forwarded("c", "e", 2))
-    assert state.forwarded[3].attempts == 2
+    state.note_attempt(3, ParkedEvent("c", "e", 2))
+    assert state.parked == {}
+    state.park(3, ParkedEvent("c", "e", 1))
+    state.note_attempt(3, ParkedEvent("c", "e", 2))
+    assert state.parked[3].attempts == 2
 
 
 def test_giving_up_settles_nothing_yet() -> None:
@@ -313,25 +303,25 @@ def test_giving_up_settles_nothing_yet() -> None:
 def test_advancing_forgets_no_decision_and_never_goes_back(done: set[int], steps: list[int]) -> None:
     state = PartitionState()
     for offset in done:
-        state.finish(offset, settled())
+        state.settle(offset, settled())
     for upto in steps:
         before = {offset for offset in range(42) if state.decided(offset)}
         state.advance(upto)
         after = {offset for offset in range(42) if state.decided(offset)}
         assert before <= after
         assert after - before <= set(range(upto + 1))
-        assert all(offset > state.upto for offset in state.done)
+        assert all(offset > state.upto for offset in state.decided_above)
 
 
 @given(partitions, _offsets, settlements, failing)
 def test_changing_a_copy_leaves_the_original_as_it_was(
-    state: PartitionState, offset: int, settlement: Settlement, entry: Forwarded
+    state: PartitionState, offset: int, settlement: Settlement, entry: ParkedEvent
 ) -> None:
     written = PartitionState.decode(state.encode())
     copy = state.copy()
-    copy.forward(offset, entry)
+    copy.park(offset, entry)
     copy.give_up(offset, Verdict(settlement, "m", 0, 0, alert=False))
-    copy.finish(offset, settlement)
+    copy.settle(offset, settlement)
     copy.advance(2**62)
     assert state == written
 
@@ -340,7 +330,7 @@ def test_changing_a_copy_leaves_the_original_as_it_was(
 def test_settling_adds_to_the_counts_what_fold_adds(state: PartitionState, events: list[Settlement]) -> None:
     expected: Counts = json.loads(json.dumps(state.counts))
     for offset, event in enumerate(events):
-        state.finish(offset, event)
+        state.settle(offset, event)
         fold(expected, event)
     assert state.counts == expected
 
@@ -426,24 +416,24 @@ def test_what_is_written_of_parked_events_is_what_is_parked_after_any_changes(
     changes: list[tuple[str, int, str]],
 ) -> None:
     state = PartitionState()
-    earlier: list[tuple[PartitionState, dict[int, Forwarded]]] = []
+    earlier: list[tuple[PartitionState, dict[int, ParkedEvent]]] = []
     for change, offset, consumer in changes:
         if change == "park":
-            state.forward(offset, Forwarded(consumer, "e", 1, reason="CMT-TIMEOUT"))
+            state.park(offset, ParkedEvent(consumer, "e", 1, reason="CMT-TIMEOUT"))
         elif change == "wait":
-            state.forward(offset, Forwarded(consumer))
+            state.park(offset, ParkedEvent(consumer))
         elif change == "fail":
-            state.tried(offset, Forwarded(consumer, "e", 2, day="2026-11-21"))
+            state.note_attempt(offset, ParkedEvent(consumer, "e", 2, day="2026-11-21"))
         elif change == "settle":
-            state.finish(offset, settled())
+            state.settle(offset, settled())
         elif change == "copy":
-            earlier.append((state, dict(state.forwarded)))
+            earlier.append((state, dict(state.parked)))
             state = state.copy()
         else:
             state = PartitionState.decode(state.encode())
-        assert PartitionState.decode(state.encode()).forwarded == state.forwarded
+        assert PartitionState.decode(state.encode()).parked == state.parked
     for before, forwarded in earlier:
-        assert PartitionState.decode(before.encode()).forwarded == forwarded, "a copy changed what it was copied from"
+        assert PartitionState.decode(before.encode()).parked == forwarded, "a copy changed what it was copied from"
 
 
 _any = st.text(st.characters(exclude_categories=("Cs",)), min_size=1, max_size=512)
@@ -454,8 +444,8 @@ _nasty = st.sampled_from(["\x01", '"', "\\", "\n", "\N{DOG FACE}", "c"]).map(lam
 def test_what_a_parked_event_may_take_is_what_its_json_takes_at_most(consumer: str, event_id: str, day: str) -> None:
     """A control character takes six bytes there, a quote two."""
     empty = len(PartitionState().encode())
-    failing = Forwarded(consumer, kept_event_id(event_id), 99, *[LATEST_MS] * 3, "CMT-UNAVAILABLE", day)
-    parked = PartitionState(forwarded={LARGEST: failing, LARGEST - 1: Forwarded(consumer)})
+    failing = ParkedEvent(consumer, kept_event_id(event_id), 99, *[LATEST_MS] * 3, "CMT-UNAVAILABLE", day)
+    parked = PartitionState(parked={LARGEST: failing, LARGEST - 1: ParkedEvent(consumer)})
     allowed = consumer_bytes(consumer) + (dated_bytes(consumer) if day else OFFSET_BYTES) + OFFSET_BYTES
     assert len(parked.encode()) - empty <= allowed
 
@@ -476,5 +466,5 @@ def test_an_event_that_waits_is_read_as_one_wherever_the_record_lists_it() -> No
     document = orjson.loads(PartitionState().encode())
     document["failing"] = [[3, "C-1", "e-3"]]
     state = PartitionState.decode(orjson.dumps(document))
-    assert state.forwarded == {3: Forwarded("C-1")}
+    assert state.parked == {3: ParkedEvent("C-1")}
     assert PartitionState.decode(state.encode()) == state

@@ -5,15 +5,16 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.delivery.partition_record import Forwarded, PartitionState
+from app.delivery.parked_events import ParkedEvent
+from app.delivery.partition_record import PartitionState
 from app.delivery.resume import resume
 
 _offsets = st.integers(0, 60)
 states = st.builds(
     PartitionState,
     upto=st.integers(-1, 40),
-    done=st.sets(_offsets),
-    forwarded=st.dictionaries(_offsets, st.just(Forwarded("c")), max_size=3),
+    decided_above=st.sets(_offsets),
+    parked=st.dictionaries(_offsets, st.just(ParkedEvent("c")), max_size=3),
 )
 
 
@@ -30,7 +31,7 @@ def test_every_undecided_offset_is_read_or_counted_as_cut_off(
         assert go_on.skipped == len([offset for offset in undecided if offset < group])
         assert list(go_on.settled) == [o for o in range(max(group, begin), end) if o <= state.upto]
     if lost:
-        assert all(go_on.position <= max(offset, begin) for offset in state.forwarded)
+        assert all(go_on.position <= max(offset, begin) for offset in state.parked)
 
 
 def test_expired_offsets_that_start_at_the_end_skip_nothing() -> None:
@@ -38,4 +39,4 @@ def test_expired_offsets_that_start_at_the_end_skip_nothing() -> None:
 
 
 def test_what_was_settled_above_the_rest_is_not_counted_as_skipped() -> None:
-    assert resume(PartitionState(upto=9, done={10, 12}), group=14, begin=0).skipped == 2
+    assert resume(PartitionState(upto=9, decided_above={10, 12}), group=14, begin=0).skipped == 2

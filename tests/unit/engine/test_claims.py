@@ -10,12 +10,14 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from app.delivery.partition_record import Forwarded, PartitionState, partition_key
+from app.delivery.parked_events import ParkedEvent
+from app.delivery.partition_record import PartitionState
 from app.delivery.pipeline_identity import PipelineIdentity, Role
-from app.delivery.settled_digest import Fingerprint
+from app.delivery.record_digest import RecordDigest
+from app.delivery.record_format import partition_key
 from app.engine import claims
 from app.engine.context import EngineStopped
-from app.engine.flow import Fingerprints, Seen, TopicsUnknown
+from app.engine.flow import RecordDigests, Seen, TopicsUnknown
 from app.engine.ownership import Ownership
 from tests.unit.engine.test_ownership import ASSIGNED, MAIN, RETRY, ends_at
 from tests.unit.engine.world import PIPELINE, Event, World
@@ -38,7 +40,7 @@ class Brokers:
     end: int = 100
     away: int = 0
     others: Collection[PipelineIdentity | None] = ()
-    records: Collection[Fingerprint] = ()
+    records: Collection[RecordDigest] = ()
     unreadable: Collection[int] = ()
     reading: Callable[[], Awaitable[None]] = _at_once
     silent: int = 0  # how often records cannot be read first
@@ -50,7 +52,7 @@ class Brokers:
             raise TopicsUnknown("away")
         return Seen(self.ids, self.state_id, {0: self.begin}, {0: self.end}, tuple(self.uneven))
 
-    async def fingerprints(self, wanted: Mapping[int, Collection[int]]) -> Mapping[int, Fingerprints]:
+    async def record_digests(self, wanted: Mapping[int, Collection[int]]) -> Mapping[int, RecordDigests]:
         await self.reading()
         if self.silent:
             self.silent -= 1
@@ -139,13 +141,13 @@ async def test_brokers_that_do_not_answer_are_asked_again(case: Case) -> None:
 
 @pytest.mark.parametrize("group", [0, 50])
 async def test_the_record_decides_where_to_go_on(case: Case, group: int) -> None:
-    ownership = await case.take_over(PartitionState(upto=9, done={12}, identity=OURS), group=group)
+    ownership = await case.take_over(PartitionState(upto=9, decided_above={12}, identity=OURS), group=group)
     assert ownership.healing.rewinds() == {MAIN: 10}
     assert case.world.ledger.committable(MAIN) == 10
 
 
 async def test_copies_of_parked_events_are_read_from_where_the_first_may_stand(case: Case) -> None:
-    state = PartitionState(upto=9, forwarded={3: Forwarded("c")}, identity=OURS, retry_from=5)
+    state = PartitionState(upto=9, parked={3: ParkedEvent("c")}, identity=OURS, retry_from=5)
     ownership = await case.take_over(state, copies=30)
     assert ownership.healing.rewinds() == {MAIN: 10, RETRY: 5}
     ownership = await case.take_over(state, copies=4)
@@ -154,7 +156,7 @@ async def test_copies_of_parked_events_are_read_from_where_the_first_may_stand(c
 
 async def test_a_retry_topic_made_anew_has_parked_events_read_from_the_main_topic(case: Case) -> None:
     case.brokers.ids[Role.RETRY] = "another"
-    state = PartitionState(upto=9, forwarded={3: Forwarded("c"), 7: Forwarded("d")}, identity=OURS, retry_from=5)
+    state = PartitionState(upto=9, parked={3: ParkedEvent("c"), 7: ParkedEvent("d")}, identity=OURS, retry_from=5)
     ownership = await case.take_over(state, copies=30)
     assert ownership.healing.rewinds() == {MAIN: 3, RETRY: 0}
     assert set(ownership.partitions[0].copies.wanted) == {3, 7}
@@ -169,7 +171,7 @@ async def test_an_alerts_topic_made_anew_is_read_from_its_beginning(case: Case) 
 
 async def test_unread_events_that_are_gone_are_told_once(case: Case) -> None:
     case.brokers.begin = 20
-    ownership = await case.take_over(PartitionState(upto=9, done={12}, identity=OURS))
+    ownership = await case.take_over(PartitionState(upto=9, decided_above={12}, identity=OURS))
     assert case.cut_off == [(0, 10, 20, 9)]
     assert case.written().upto == 19
     assert ownership.healing.rewinds() == {MAIN: 20}
@@ -240,11 +242,11 @@ async def test_records_of_a_worker_with_another_topic_stop_the_worker(case: Case
         await ownership.check()
 
 
-EIGHT, OTHER_EIGHT = (Fingerprint.of(8, b"C-1", value) for value in (b"one", b"other"))
+EIGHT, OTHER_EIGHT = (RecordDigest.of(8, b"C-1", value) for value in (b"one", b"other"))
 
 
-def settled(fingerprint: Fingerprint = EIGHT) -> PartitionState:
-    return PartitionState(upto=9, identity=OURS, fingerprint=fingerprint)
+def settled(last: RecordDigest = EIGHT) -> PartitionState:
+    return PartitionState(upto=9, identity=OURS, last_digest=last)
 
 
 async def test_another_record_at_a_settled_offset_is_refused_and_nothing_is_written(case: Case) -> None:
@@ -261,12 +263,12 @@ async def test_a_topic_made_anew_is_refused_in_its_own_words(case: Case) -> None
 
 
 @pytest.mark.parametrize("records", [[EIGHT], []])
-async def test_the_same_record_or_none_is_no_reason_to_stop(case: Case, records: list[Fingerprint]) -> None:
+async def test_the_same_record_or_none_is_no_reason_to_stop(case: Case, records: list[RecordDigest]) -> None:
     """None: compaction, an aborted transaction."""
     case.brokers.records = records
     ownership = await case.take_over(settled())
     await ownership.check()
-    assert case.written().fingerprint == EIGHT
+    assert case.written().last_digest == EIGHT
 
 
 async def test_a_settled_record_that_retention_deleted_is_not_asked_for(case: Case) -> None:
@@ -286,12 +288,12 @@ async def test_silence_is_waited_for_at_the_claim_and_told_in_the_comparison(cas
         await ownership.check()
 
 
-FOURTEEN = Fingerprint.of(14, b"C-1", b"fourteen")
+FOURTEEN = RecordDigest.of(14, b"C-1", b"fourteen")
 
 
 @pytest.mark.parametrize(("last", "records"), [(None, [EIGHT]), (FOURTEEN, [EIGHT, FOURTEEN])])
 async def test_an_offset_that_is_not_really_out_of_range_is_fetched_again(
-    case: Case, last: Fingerprint | None, records: list[Fingerprint]
+    case: Case, last: RecordDigest | None, records: list[RecordDigest]
 ) -> None:
     """A broker may say so for a while after a partition moved, mostly where old segments are in tiered storage."""
     case.brokers.records = records
@@ -318,7 +320,7 @@ async def test_what_is_asked_for_before_the_offset_that_is_not_out_of_range_is_f
     "brokers",
     [
         {"records": [OTHER_EIGHT, FOURTEEN]},
-        {"records": [EIGHT, Fingerprint.of(14, b"C-1", b"other")]},
+        {"records": [EIGHT, RecordDigest.of(14, b"C-1", b"other")]},
         {"records": [EIGHT]},  # nothing is known of what was handed over after it
         {"records": [EIGHT, FOURTEEN], "unreadable": [14]},
         {"records": [EIGHT, FOURTEEN], "silent": 1},
@@ -361,11 +363,11 @@ async def test_records_that_change_while_the_worker_runs_stop_it(case: Case) -> 
         await ownership.check()
 
 
-TWELVE = Fingerprint.of(12, b"C-1", b"twelve")
+TWELVE = RecordDigest.of(12, b"C-1", b"twelve")
 
 
-def pinned(*those: Fingerprint) -> PartitionState:
-    return PartitionState(upto=12, identity=OURS, fingerprint=TWELVE, pinned=those)
+def pinned(*those: RecordDigest) -> PartitionState:
+    return PartitionState(upto=12, identity=OURS, last_digest=TWELVE, pinned=those)
 
 
 async def test_what_is_pinned_is_compared_at_the_claim_and_kept_until_then(case: Case) -> None:
@@ -383,7 +385,7 @@ async def test_what_is_pinned_is_compared_at_the_claim_and_kept_until_then(case:
 
 
 @pytest.mark.parametrize(("begin", "records"), [(0, [EIGHT, TWELVE]), (0, [TWELVE]), (9, [OTHER_EIGHT, TWELVE])])
-async def test_what_is_found_or_gone_is_pinned_no_more(case: Case, begin: int, records: list[Fingerprint]) -> None:
+async def test_what_is_found_or_gone_is_pinned_no_more(case: Case, begin: int, records: list[RecordDigest]) -> None:
     case.brokers.begin, case.brokers.records = begin, records
     ownership = await case.take_over(pinned(EIGHT))
     assert case.written().pinned == ()
@@ -396,7 +398,7 @@ async def test_what_is_found_or_gone_is_pinned_no_more(case: Case, begin: int, r
 
 
 async def test_what_the_topic_does_not_hold_yet_stays_pinned(case: Case) -> None:
-    later = Fingerprint.of(100, b"C-1", b"later")
+    later = RecordDigest.of(100, b"C-1", b"later")
     ownership = await case.take_over(pinned(later))
     await ownership.check()
     assert ownership.partitions[0].journal.pinned.all == (later,)
@@ -408,7 +410,7 @@ async def test_another_leader_has_the_records_before_it_compared_soon(case: Case
     ownership.other_leader(0, TWELVE)
     assert ownership.comparison_due.is_set()
     assert ownership.partitions[0].journal.to_compare() == [EIGHT, TWELVE]
-    case.brokers.records = [EIGHT, Fingerprint.of(12, b"C-1", b"other")]
+    case.brokers.records = [EIGHT, RecordDigest.of(12, b"C-1", b"other")]
     with pytest.raises(EngineStopped, match="another record at offset 12"):
         await ownership.check()
 
@@ -442,7 +444,7 @@ async def test_a_decided_offset_above_upto_beyond_the_end_is_a_lost_record(
     monkeypatch.setattr(claims, "END_SECONDS", 0.01)
     case.brokers.end = 11
     with pytest.raises(EngineStopped, match="ends at offset 11, but offset 12 counts as settled"):
-        await case.take_over(PartitionState(upto=9, done={12}, identity=OURS))
+        await case.take_over(PartitionState(upto=9, decided_above={12}, identity=OURS))
 
 
 async def test_another_number_of_partitions_stops_the_worker_at_the_claim_and_while_it_runs(case: Case) -> None:

@@ -6,8 +6,8 @@ import pytest
 
 from app.delivery.counts import Settlement
 from app.delivery.outcome import Outcome
-from app.delivery.partition_record import Verdict
 from app.delivery.record import SourceRecord
+from app.delivery.verdict import Verdict
 from app.engine.dead_letters import send_dead_letter
 from app.kafka.durable_producer import TooLarge, Write
 from tests.unit.engine.fakes import FakeProducer

@@ -57,4 +57,4 @@ async def test_a_group_without_any_work_may_become_either() -> None:
 
 @pytest.mark.parametrize("dry_run", [True, False])
 def test_records_of_older_programs_do_not_say_and_are_believed(dry_run: bool) -> None:
-    assert refusal(PartitionState(done={1}, dry_run=None), dry_run=dry_run, group="g") is None
+    assert refusal(PartitionState(decided_above={1}, dry_run=None), dry_run=dry_run, group="g") is None

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from app.delivery.partition_record import PartitionState, partition_key
+from app.delivery.partition_record import PartitionState
+from app.delivery.record_format import partition_key
 from app.engine.context import EngineStopped
 from app.engine.ownership import Ownership
 from tests.unit.engine.test_ownership import ASSIGNED, ends_at

@@ -26,8 +26,8 @@ async def test_they_are_parked_without_an_attempt_and_others_go_on() -> None:
     world = World([*mixed(60), Event("c1"), Event("c0", "needs")], probe_seconds=3600)
     world.flow.right_is_there = False
     await world.start()
-    await until(lambda: world.outcomes() == {"synced": 30} and len(world.state().forwarded) == 32)
-    assert {entry.attempts for entry in world.state().forwarded.values()} == {0}
+    await until(lambda: world.outcomes() == {"synced": 30} and len(world.state().parked) == 32)
+    assert {entry.attempts for entry in world.state().parked.values()} == {0}
     tried = {offset for _, offset, _ in world.flow.effects if world.events[offset].script == "needs"}
     assert len(tried) <= world.concurrency, "the others did not even try"
     assert not world.dead_letters()
@@ -53,7 +53,7 @@ async def test_a_crash_meanwhile_loses_nothing() -> None:
     world = World(mixed(20), probe_seconds=0.001)
     world.flow.right_is_there = False
     await world.start()
-    await until(lambda: len(world.state().forwarded) == 10)
+    await until(lambda: len(world.state().parked) == 10)
     await world.die()
     world.flow.right_is_there = True
     await world.start()
@@ -66,7 +66,7 @@ async def test_a_stop_ends_the_wait() -> None:
     world = World([Event("a", "needs")], probe_seconds=3600)
     world.flow.right_is_there = False
     await world.start()
-    await until(lambda: len(world.state().forwarded) == 1)
+    await until(lambda: len(world.state().parked) == 1)
     async with asyncio.timeout(2):
         await world.stop()
 

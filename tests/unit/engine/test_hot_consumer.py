@@ -11,7 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
-from app.delivery.partition_record import Forwarded, PartitionState
+from app.delivery.parked_events import ParkedEvent
+from app.delivery.partition_record import PartitionState
 from app.engine import holds
 from app.engine.arrivals import Arrival
 from app.engine.backpressure import LEAST_SHARE, Room
@@ -100,7 +101,7 @@ async def crashed_with_a_lane_and_its_tail_parked(events: list[Event], *, max_pa
     world = World(events, max_parked=max_parked)
     world.flow.gate = asyncio.Event()
     await world.start()
-    await until(lambda: len(world.state().forwarded) > 10)
+    await until(lambda: len(world.state().parked) > 10)
     await settle_down()
     await world.die()
     world.flow.gate = None
@@ -139,7 +140,7 @@ async def test_what_the_last_owner_had_in_its_lane_runs_before_what_it_parked() 
 async def test_a_full_parking_does_not_keep_away_what_its_events_wait_for() -> None:
     world = await crashed_with_a_lane_and_its_tail_parked([Event("hot")] * 30 + [Event("hot", "once")], max_parked=3)
     state = world.state()
-    state.forwarded = {o: Forwarded(e.consumer, "e", 1) for o, e in state.forwarded.items()}
+    state.parked = {o: ParkedEvent(e.consumer, "e", 1) for o, e in state.parked.items()}
     record = next(r for r in reversed(world.topics[PIPELINE.state_topic]) if r.value is not None)
     world.topics[PIPELINE.state_topic].append(type(record)(record.topic, 0, record.key, state.encode()))
     await world.start()
@@ -152,13 +153,13 @@ async def test_a_full_parking_does_not_keep_away_what_its_events_wait_for() -> N
 
 async def test_parked_events_do_not_wait_for_ever_for_older_ones_that_were_deleted() -> None:
     world = await crashed_with_a_lane_and_its_tail_parked([Event("hot")] * 40)
-    parked = sorted(world.state().forwarded)
+    parked = sorted(world.state().parked)
     world.begin = len(world.events)  # retention, or a hand: they are not read again
     await world.start()
     for _ in range(4):
         await settle_down()
         world.look()
-    await until(lambda: not world.state().forwarded)
+    await until(lambda: not world.state().parked)
     assert world.order_of("hot") == parked
     await world.stop()
 
@@ -212,7 +213,7 @@ async def test_a_partition_waits_whose_oldest_event_has_too_many_settled_ones_be
     await world.start()
     await until(lambda: world.ownership.holds().get(MAIN) == holds.FULL_SPAN)
     await settle_down(500)
-    assert len(world.state().done) <= 30
+    assert len(world.state().decided_above) <= 30
     go.set()
     await until(lambda: world.outcomes() == {"synced": 101})
     assert world.ownership.holds() == {}
@@ -264,7 +265,7 @@ async def test_parked_events_are_counted_with_all_that_their_record_may_hold(nam
 
     def settled() -> bool:
         state = world.state()
-        parked = len(PartitionState(forwarded=state.forwarded, mark=state.mark).encode()) - empty
+        parked = len(PartitionState(parked=state.parked, mark=state.mark).encode()) - empty
         shares.append(parked / max(1, world.partition.record_room.bytes))
         return world.is_done()
 

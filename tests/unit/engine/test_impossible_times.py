@@ -73,8 +73,8 @@ async def test_a_retry_on_another_day_by_another_owner_counts_on_the_day_it_was_
     world.timestamps = {0: MICROSECONDS, 1: SECONDS}
     world.flow.retry_after = 3600.0
     await world.start()
-    await until(lambda: len(world.state().forwarded) == 2)
-    assert {entry.day for entry in world.state().forwarded.values()} == {TODAY}
+    await until(lambda: len(world.state().parked) == 2)
+    assert {entry.day for entry in world.state().parked.values()} == {TODAY}
     await world.die()
     clock[0] += DAY_MS
     world.flow.retry_after = None
@@ -90,7 +90,7 @@ async def test_parked_events_with_a_good_timestamp_keep_no_day(clock: list[int])
     world = World([Event("a", "once"), Event("a")])
     world.flow.retry_after = 3600.0
     await world.start()
-    await until(lambda: len(world.state().forwarded) == 2)
-    assert {entry.day for entry in world.state().forwarded.values()} == {""}
+    await until(lambda: len(world.state().parked) == 2)
+    assert {entry.day for entry in world.state().parked.values()} == {""}
     assert all("x-sync-day" not in dict(copy.headers) for copy in world.topics[PIPELINE.retry_topic])
     await world.die()

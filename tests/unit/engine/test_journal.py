@@ -12,9 +12,12 @@ import pytest
 from app.delivery.consumer_record import ConsumerState, FullState, consumer_key, parse_consumer_key
 from app.delivery.counts import Settlement
 from app.delivery.outcome import Outcome
-from app.delivery.partition_record import Forwarded, PartitionState, Verdict, partition_key
+from app.delivery.parked_events import ParkedEvent
+from app.delivery.partition_record import PartitionState
 from app.delivery.record import SourceRecord
-from app.delivery.settled_digest import Fingerprint
+from app.delivery.record_digest import RecordDigest
+from app.delivery.record_format import partition_key
+from app.delivery.verdict import Verdict
 from app.engine import journal
 from app.engine.commit_turns import AT_A_TIME, ENOUGH, Turn, Turns
 from app.engine.flow import StatesUnavailable
@@ -69,7 +72,7 @@ class Setup:
 
 async def test_a_change_is_durable_when_its_caller_goes_on() -> None:
     setup = Setup()
-    await setup.journal.finish(4, settlement(4), dead_letter=False)
+    await setup.journal.settle(4, settlement(4), dead_letter=False)
     assert setup.last().decided(4)
     assert setup.journal.state == setup.last()
     assert setup.table == {partition_key(2, 7): setup.producer.of(STATE)[-1].value}
@@ -78,7 +81,7 @@ async def test_a_change_is_durable_when_its_caller_goes_on() -> None:
 async def test_nothing_counts_as_durable_before_the_broker_has_it() -> None:
     setup = Setup()
     setup.producer.hold()
-    caller = asyncio.create_task(setup.journal.finish(4, settlement(4), dead_letter=False))
+    caller = asyncio.create_task(setup.journal.settle(4, settlement(4), dead_letter=False))
     await asyncio.sleep(0)
     await asyncio.sleep(0)
     assert not caller.done()
@@ -92,7 +95,7 @@ async def test_nothing_counts_as_durable_before_the_broker_has_it() -> None:
 async def test_changes_that_come_up_during_a_write_share_the_next_one() -> None:
     setup = Setup()
     setup.producer.hold()
-    callers = [asyncio.create_task(setup.journal.finish(n, settlement(n), dead_letter=False)) for n in range(50)]
+    callers = [asyncio.create_task(setup.journal.settle(n, settlement(n), dead_letter=False)) for n in range(50)]
     await asyncio.sleep(0)
     setup.producer.release()
     await asyncio.gather(*callers)
@@ -111,7 +114,7 @@ async def test_a_small_write_waits_while_other_partitions_write_and_takes_with_i
     setup = Setup(turns=turns)
     callers = []
     for number in range(5):
-        callers.append(asyncio.create_task(setup.journal.finish(number, settlement(number), dead_letter=False)))
+        callers.append(asyncio.create_task(setup.journal.settle(number, settlement(number), dead_letter=False)))
         await asyncio.sleep(0)
         await asyncio.sleep(0)
     assert setup.producer.written == []
@@ -129,7 +132,7 @@ async def test_a_write_that_has_grown_large_waits_no_longer(monkeypatch: pytest.
     callers = []
     for number in range(ENOUGH):
         assert setup.producer.written == []
-        callers.append(asyncio.create_task(setup.journal.finish(number, settlement(number), dead_letter=False)))
+        callers.append(asyncio.create_task(setup.journal.settle(number, settlement(number), dead_letter=False)))
         await asyncio.sleep(0)
         await asyncio.sleep(0)
     await asyncio.wait_for(asyncio.gather(*callers), 5.0)
@@ -142,7 +145,7 @@ async def test_a_failed_write_gives_its_turn_back() -> None:
         setup = Setup(turns=turns)
         setup.producer.refused_topics.add(STATE)
         with pytest.raises(Exception, match="refused"):
-            await setup.journal.finish(1, settlement(1), dead_letter=False)
+            await setup.journal.settle(1, settlement(1), dead_letter=False)
         with pytest.raises(Exception, match="refused"):
             await setup.tasks[0]
     assert turns._under_way == 0
@@ -150,7 +153,7 @@ async def test_a_failed_write_gives_its_turn_back() -> None:
 
 async def test_the_consumers_record_is_written_before_the_event_is_counted() -> None:
     setup = Setup()
-    await setup.journal.finish(4, settlement(4), dead_letter=False)
+    await setup.journal.settle(4, settlement(4), dead_letter=False)
     assert [write.topic for write in setup.producer.written] == [CONSUMERS, STATE]
     key = setup.producer.of(CONSUMERS)[0].key
     assert parse_consumer_key(key or b"") == (2, 7, "c4")
@@ -159,9 +162,9 @@ async def test_the_consumers_record_is_written_before_the_event_is_counted() -> 
 async def test_two_events_of_a_consumer_in_one_write_become_one_record_with_both() -> None:
     setup = Setup()
     setup.producer.hold()
-    first = asyncio.create_task(setup.journal.finish(1, settlement(1), dead_letter=False))
+    first = asyncio.create_task(setup.journal.settle(1, settlement(1), dead_letter=False))
     await asyncio.sleep(0)
-    rest = [asyncio.create_task(setup.journal.finish(n, settlement(n, "same"), dead_letter=False)) for n in (2, 3)]
+    rest = [asyncio.create_task(setup.journal.settle(n, settlement(n, "same"), dead_letter=False)) for n in (2, 3)]
     await asyncio.sleep(0)
     setup.producer.release()
     await asyncio.gather(first, *rest)
@@ -174,10 +177,10 @@ async def test_two_events_of_a_consumer_in_one_write_become_one_record_with_both
 async def test_the_record_of_an_earlier_owner_is_continued_and_its_key_removed() -> None:
     states = MemoryStates()
     earlier = Setup()
-    await earlier.journal.finish(1, settlement(1, "c"), dead_letter=False)
+    await earlier.journal.settle(1, settlement(1, "c"), dead_letter=False)
     states.known[2, "c"] = (5, ConsumerState.decode(earlier.producer.of(CONSUMERS)[0].value or b""))
     setup = Setup(states=states)
-    await setup.journal.finish(2, settlement(2, "c"), dead_letter=False)
+    await setup.journal.settle(2, settlement(2, "c"), dead_letter=False)
     written, tombstone = setup.producer.of(CONSUMERS)
     assert [event.event_id for event in ConsumerState.decode(written.value or b"").recent] == ["e2", "e1"]
     assert (tombstone.key, tombstone.value) == (consumer_key(2, 5, "c"), None)
@@ -185,43 +188,43 @@ async def test_the_record_of_an_earlier_owner_is_continued_and_its_key_removed()
 
 async def test_the_next_write_knows_what_the_follower_has_not_read_yet() -> None:
     setup = Setup()  # the follower knows nothing
-    await setup.journal.finish(1, settlement(1, "c"), dead_letter=False)
-    await setup.journal.finish(2, settlement(2, "c"), dead_letter=False)
+    await setup.journal.settle(1, settlement(1, "c"), dead_letter=False)
+    await setup.journal.settle(2, settlement(2, "c"), dead_letter=False)
     last = ConsumerState.decode(setup.producer.of(CONSUMERS)[-1].value or b"")
     assert [event.event_id for event in last.recent] == ["e2", "e1"]
 
 
 async def test_decided_offsets_below_the_lowest_undecided_one_are_folded_into_upto() -> None:
     setup = Setup()
-    await setup.journal.finish(3, settlement(3), dead_letter=False)
+    await setup.journal.settle(3, settlement(3), dead_letter=False)
     setup.upto = 5
-    await setup.journal.forward(5, Forwarded("c"))
+    await setup.journal.park(5, ParkedEvent("c"))
     assert setup.asked[-1] == {3, 5}
-    assert (setup.last().upto, setup.last().done) == (5, set())
-    assert setup.last().forwarded == {5: Forwarded("c")}
+    assert (setup.last().upto, setup.last().decided_above) == (5, set())
+    assert setup.last().parked == {5: ParkedEvent("c")}
 
 
 async def test_life_of_a_parked_event_in_the_record() -> None:
     setup = Setup()
-    failed = Forwarded("c", "e9", 1, 100, 50, 50, "CMT-TIMEOUT")
-    await setup.journal.forward(9, failed)
-    again = Forwarded("c", "e9", 2, 200, 50, 150, "CMT-TIMEOUT")
-    await setup.journal.tried(9, again)
-    assert setup.last().forwarded == {9: again}
+    failed = ParkedEvent("c", "e9", 1, 100, 50, 50, "CMT-TIMEOUT")
+    await setup.journal.park(9, failed)
+    again = ParkedEvent("c", "e9", 2, 200, 50, 150, "CMT-TIMEOUT")
+    await setup.journal.note_attempt(9, again)
+    assert setup.last().parked == {9: again}
     given_up = settlement(9, "c", Outcome.FAILED)
     verdict = Verdict(given_up, "masked", 50, 250, alert=True)
     await setup.journal.give_up(9, verdict)
     assert setup.last().verdicts == {9: verdict}
     assert setup.last().counts == {}
-    await setup.journal.finish(9, given_up, dead_letter=True)
-    assert (setup.last().forwarded, setup.last().verdicts) == ({}, {})
+    await setup.journal.settle(9, given_up, dead_letter=True)
+    assert (setup.last().parked, setup.last().verdicts) == ({}, {})
     assert sum(setup.last().dead_letters.values()) == 1
 
 
 async def test_a_failed_write_fails_every_caller_and_changes_nothing() -> None:
     setup = Setup()
     setup.producer.refused_topics.add(STATE)
-    callers = [asyncio.create_task(setup.journal.finish(n, settlement(n), dead_letter=False)) for n in (1, 2)]
+    callers = [asyncio.create_task(setup.journal.settle(n, settlement(n), dead_letter=False)) for n in (1, 2)]
     results = await asyncio.gather(*callers, return_exceptions=True)
     assert all(isinstance(result, Exception) for result in results)
     assert setup.journal.state == PartitionState()
@@ -251,7 +254,7 @@ async def test_a_write_waits_for_consumer_records_that_are_being_read_in_anew() 
     states = RebuiltStates()
     states.known[2, "c1"] = (3, ConsumerState(1, "PL", full=FullState(1, "NEW", "first")))
     setup = Setup(states=states)
-    settling = asyncio.create_task(setup.journal.finish(5, settlement(5, "c1"), dead_letter=False))
+    settling = asyncio.create_task(setup.journal.settle(5, settlement(5, "c1"), dead_letter=False))
     await states.waiting.wait()
     assert setup.producer.written == []
     states.mended.set()
@@ -317,53 +320,53 @@ def record(offset: int, value: bytes = b"{}") -> SourceRecord:
     return SourceRecord("main", 2, offset, 0, b"C-1", value)
 
 
-def fingerprint(offset: int, value: bytes = b"{}") -> Fingerprint:
-    return Fingerprint.of(offset, b"C-1", value)
+def digest(offset: int, value: bytes = b"{}") -> RecordDigest:
+    return RecordDigest.of(offset, b"C-1", value)
 
 
 async def test_the_highest_record_of_a_commit_is_noted() -> None:
     setup = Setup()
-    finish, forward = setup.journal.finish, setup.journal.forward
-    await finish(1, settlement(1), dead_letter=False, record=record(1))
-    assert setup.last().fingerprint == fingerprint(1)
+    settle, park = setup.journal.settle, setup.journal.park
+    await settle(1, settlement(1), dead_letter=False, record=record(1))
+    assert setup.last().last_digest == digest(1)
     await asyncio.gather(
-        finish(3, settlement(3), dead_letter=False, record=record(3)),
-        forward(4, Forwarded("c"), record(4)),
-        finish(2, settlement(2), dead_letter=False, record=record(2)),
+        settle(3, settlement(3), dead_letter=False, record=record(3)),
+        park(4, ParkedEvent("c"), record(4)),
+        settle(2, settlement(2), dead_letter=False, record=record(2)),
     )
-    assert setup.last().fingerprint == fingerprint(4)
-    await finish(0, settlement(0), dead_letter=False, record=record(0))
-    assert setup.last().fingerprint == fingerprint(4)
+    assert setup.last().last_digest == digest(4)
+    await settle(0, settlement(0), dead_letter=False, record=record(0))
+    assert setup.last().last_digest == digest(4)
 
 
 async def test_the_copy_of_a_parked_event_is_not_noted() -> None:
-    setup = Setup(PartitionState(upto=9, forwarded={5: Forwarded("c")}))
-    await setup.journal.finish(5, settlement(5), dead_letter=True, record=record(5, b""))
-    assert setup.last().fingerprint is None
+    setup = Setup(PartitionState(upto=9, parked={5: ParkedEvent("c")}))
+    await setup.journal.settle(5, settlement(5), dead_letter=True, record=record(5, b""))
+    assert setup.last().last_digest is None
 
 
 async def test_what_is_pinned_is_durable_with_the_first_record_settled_after_it_and_stays() -> None:
     setup = Setup()
-    await setup.journal.finish(1, settlement(1), dead_letter=False, record=record(1))
-    setup.journal.pin(fingerprint(3))  # handed over, not settled; then another leader
-    await setup.journal.finish(4, settlement(4), dead_letter=False, record=record(4))
-    assert (setup.last().fingerprint, setup.last().pinned) == (fingerprint(4), (fingerprint(1), fingerprint(3)))
-    await setup.journal.finish(5, settlement(5), dead_letter=False, record=record(5))
-    assert setup.last().pinned == (fingerprint(1), fingerprint(3))
-    assert setup.journal.to_compare() == [fingerprint(1), fingerprint(3), fingerprint(5)]
+    await setup.journal.settle(1, settlement(1), dead_letter=False, record=record(1))
+    setup.journal.pin(digest(3))  # handed over, not settled; then another leader
+    await setup.journal.settle(4, settlement(4), dead_letter=False, record=record(4))
+    assert (setup.last().last_digest, setup.last().pinned) == (digest(4), (digest(1), digest(3)))
+    await setup.journal.settle(5, settlement(5), dead_letter=False, record=record(5))
+    assert setup.last().pinned == (digest(1), digest(3))
+    assert setup.journal.to_compare() == [digest(1), digest(3), digest(5)]
     # A later owner has them too, until they were compared.
     later = Setup(setup.last())
     assert later.journal.to_compare() == setup.journal.to_compare()
-    later.journal.pinned.drop({fingerprint(1), fingerprint(3)})
-    await later.journal.finish(6, settlement(6), dead_letter=False, record=record(6))
+    later.journal.pinned.drop({digest(1), digest(3)})
+    await later.journal.settle(6, settlement(6), dead_letter=False, record=record(6))
     assert later.last().pinned == ()
 
 
 def test_of_many_that_are_pinned_the_lowest_stays_and_those_that_stand_for_few_records_go() -> None:
     pinned = Pinned()
     for offset in (500, 900, 901, 20, 450, 40, 300, 200, 903, 100):
-        pinned.add([fingerprint(offset)])
+        pinned.add([digest(offset)])
     assert [one.offset for one in pinned.all] == [20, 40, 100, 200, 300, 450, 500, 900]
-    pinned.drop({fingerprint(300), fingerprint(7)})
-    pinned.add([fingerprint(20), fingerprint(20, b"of another log")])
+    pinned.drop({digest(300), digest(7)})
+    pinned.add([digest(20), digest(20, b"of another log")])
     assert [one.offset for one in pinned.all] == [20, 20, 40, 100, 200, 450, 500, 900]

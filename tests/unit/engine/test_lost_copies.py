@@ -16,7 +16,7 @@ async def with_lost_copies(*lost: int) -> World:
     world = World([Event("a", "once"), Event("a"), Event("a"), Event("b")])
     world.flow.retry_after = 3600.0
     await world.start()
-    await until(lambda: len(world.state().forwarded) == 3 and "synced" in world.outcomes())
+    await until(lambda: len(world.state().parked) == 3 and "synced" in world.outcomes())
     world.commit()
     await world.die()
     world.flow.retry_after = None
@@ -30,7 +30,7 @@ async def start_when_they_are_due(world: World) -> None:
     await world.start()
     await until(lambda: world.ownership.partitions)
     state = world.partition.journal.state
-    state.forwarded = {offset: replace(entry, due_ms=0) for offset, entry in state.forwarded.items()}
+    state.parked = {offset: replace(entry, due_ms=0) for offset, entry in state.parked.items()}
 
 
 async def look(world: World, rounds: int) -> None:
@@ -44,7 +44,7 @@ async def look(world: World, rounds: int) -> None:
 async def test_it_is_failed_without_a_value_and_the_others_run(lost: tuple[int, ...]) -> None:
     world = await with_lost_copies(*lost)
     await look(world, 4 * (LOST_AFTER_ROUNDS + 2))
-    await until(lambda: not world.state().forwarded)
+    await until(lambda: not world.state().parked)
     gone = [offset for offset in lost if offset != 3]
     assert world.outcomes() == {"synced": 4 - len(gone), "failed": len(gone)}
     assert sorted(world.dead_letters()) == gone
@@ -64,7 +64,7 @@ async def test_while_the_main_topic_is_not_read_nothing_counts_as_lost() -> None
     assert world.dead_letters() == []
     world.context.room.parked -= world.max_parked
     await look(world, 3)
-    await until(lambda: not world.state().forwarded)
+    await until(lambda: not world.state().parked)
     assert world.outcomes() == {"synced": 4}
     await world.stop()
 
@@ -81,7 +81,7 @@ async def test_a_crash_while_it_is_given_up_changes_nothing(write: int) -> None:
     await world.die()
     await start_when_they_are_due(world)
     await look(world, 4 * (LOST_AFTER_ROUNDS + 2))
-    await until(lambda: not world.state().forwarded)
+    await until(lambda: not world.state().parked)
     assert world.outcomes() == {"synced": 3, "failed": 1}
     assert set(world.dead_letters()) == {0}
     await world.stop()

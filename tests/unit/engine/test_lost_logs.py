@@ -30,7 +30,7 @@ async def with_parked(*events: Event, drop: tuple[int, ...] = ()) -> World:
     world.flow.retry_after = 3600.0
     world.dropped = {(PIPELINE.retry_topic, offset) for offset in drop}
     await world.start()
-    await until(lambda: len(world.state().forwarded) == len(events) == world.ledger.high(RETRY) + 1)
+    await until(lambda: len(world.state().parked) == len(events) == world.ledger.high(RETRY) + 1)
     await settle_down()
     world.commit()
     world.flow.retry_after = None
@@ -40,7 +40,7 @@ async def with_parked(*events: Event, drop: tuple[int, ...] = ()) -> World:
 async def make_due(world: World) -> None:
     await settle_down()  # no write is under way
     state = world.partition.journal.state
-    state.forwarded = {offset: replace(entry, due_ms=0) for offset, entry in state.forwarded.items()}
+    state.parked = {offset: replace(entry, due_ms=0) for offset, entry in state.parked.items()}
     for parked in world.partition.parked:
         parked._turn = (-1, -1, 0.0)
         parked.wake.set()
@@ -63,7 +63,7 @@ async def test_an_event_of_the_lost_log_does_not_close_the_offset_of_a_copy_in_t
     world.flow.retry_after = 3600.0
     await make_due(world)
     world.publish(Event("c", "once"), Event("c"))
-    await until(lambda: world.outcomes() == {"synced": 2} and len(world.state().forwarded) == 2)
+    await until(lambda: world.outcomes() == {"synced": 2} and len(world.state().parked) == 2)
     await settle_down()
     assert world.ledger.claimed(RETRY) == {0, 1} == world.partition.copies.retry_offsets()
     assert world.ledger.committable(RETRY) == 0, "the copies of c are still needed"
@@ -124,7 +124,7 @@ async def test_a_copy_that_is_lost_before_it_is_noted_as_forwarded_is_read_from_
     await until(lambda: world.ledger.high(RETRY) == 1)
     world.lose_log(PIPELINE.retry_topic)
     await settle_down()
-    assert not world.partition.journal.state.forwarded
+    assert not world.partition.journal.state.parked
     write.set()
     assert await world.run()
     await world.stop()

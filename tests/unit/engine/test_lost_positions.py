@@ -12,7 +12,7 @@ import pytest
 from faust.transport.consumer import ThreadDelegateConsumer
 from faust.types import TP
 
-from app.delivery.settled_digest import Fingerprint
+from app.delivery.record_digest import RecordDigest
 from app.engine.consumer import LedgerConsumer
 from app.engine.continuity import Continuity
 from app.engine.resets import NOT_KNOWN_YET
@@ -167,7 +167,7 @@ async def test_a_position_that_is_only_found_out_is_no_loss(
 
 async def test_a_position_of_the_main_topic_that_is_there_after_all_is_fetched_next(world: World) -> None:
     consumer = Consumer(world)
-    world.context.topics = Brokers(ids={}, state_id="", records=[Fingerprint.of(2, b"", b"")])
+    world.context.topics = Brokers(ids={}, state_id="", records=[RecordDigest.of(2, b"", b"")])
     assert await consumer.fetch(MAIN, 0, 1, 2) == [0, 1, 2]
     consumer._thread.was_reset[MAIN] = 0
     assert await consumer.fetch(MAIN, 0, 1, 2, 3) == []
@@ -182,7 +182,7 @@ async def test_younger_parked_events_wait_while_older_ones_are_on_their_way_to_t
     world = World([Event("hot")] * 40)
     world.flow.gate = asyncio.Event()
     await world.start()
-    await until(lambda: len(world.state().forwarded) > 10)
+    await until(lambda: len(world.state().parked) > 10)
     await settle_down()
     await world.die()
     await world.start()
@@ -210,7 +210,7 @@ async def test_a_position_of_before_the_take_over_says_nothing_about_what_was_se
     world = World([Event("hot")] * 40)
     world.flow.gate = asyncio.Event()
     await world.start()
-    await until(lambda: len(world.state().forwarded) > 10)
+    await until(lambda: len(world.state().parked) > 10)
     await settle_down()
     await world.die()
     await world.start()

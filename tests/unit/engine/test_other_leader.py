@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from faust.types import TP
 
-from app.delivery.settled_digest import Fingerprint
+from app.delivery.record_digest import RecordDigest
 from app.engine.consumer import LedgerConsumer
 from app.engine.consumer_thread import LedgerConsumerThread
 from app.engine.continuity import Continuity
@@ -30,7 +30,7 @@ class Group(LedgerConsumer):
         self._asked, self._committed_offset = {}, {}
         self._not_accepted: set[TP] = set()
         self._ledger = Ledger()
-        self.noted: list[tuple[int, Fingerprint | None, int]] = []
+        self.noted: list[tuple[int, RecordDigest | None, int]] = []
         self.session = object()
         self._ownership: Any = SimpleNamespace(
             context=SimpleNamespace(pipeline=SimpleNamespace(topic=MAIN.topic)),
@@ -65,8 +65,8 @@ class Group(LedgerConsumer):
         pass
 
 
-def noted(offset: int) -> Fingerprint:
-    return Fingerprint.of(offset, b"C-1", b"%d" % offset)
+def noted(offset: int) -> RecordDigest:
+    return RecordDigest.of(offset, b"C-1", b"%d" % offset)
 
 
 async def test_the_highest_record_before_is_noted_at_the_first_batch_and_at_another_leader() -> None:

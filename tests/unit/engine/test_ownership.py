@@ -7,8 +7,10 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 
 import pytest
 
-from app.delivery.partition_record import Forwarded, PartitionState, partition_key
+from app.delivery.parked_events import ParkedEvent
+from app.delivery.partition_record import PartitionState
 from app.delivery.record import SourceRecord, TopicPartition
+from app.delivery.record_format import partition_key
 from app.engine.context import EngineStopped
 from app.engine.holds import FETCH_AHEAD
 from app.engine.ownership import Ownership
@@ -191,7 +193,7 @@ async def test_parked_events_are_read_back_only_while_memory_lasts_unless_that_w
 ) -> None:
     await world.ownership.take_over(1, ASSIGNED, lambda: True, no_ends)
     partition, most = world.ownership.partitions[0], world.context.sync.max_parked
-    partition.journal.state.forwarded = {offset: Forwarded("c") for offset in range(most + 1)}
+    partition.journal.state.parked = {offset: ParkedEvent("c") for offset in range(most + 1)}
     partition.journal.state.upto = most
     partition.tasks.draining = True  # nobody works on them
     partition.start()

@@ -47,7 +47,7 @@ def assert_all_is_exact(world: World) -> None:
     letters = {offset for offset, event in enumerate(world.events) if event.dead_letter}
     assert set(world.dead_letters()) == letters
     state = world.state()
-    assert (state.forwarded, state.verdicts) == ({}, {})
+    assert (state.parked, state.verdicts) == ({}, {})
     for consumer in {event.consumer for event in world.events}:
         worked_on = [
             n for n, event in enumerate(world.events) if event.consumer == consumer and event.script != "invalid"
@@ -84,7 +84,7 @@ async def test_a_copy_that_is_gone_from_the_retry_topic_is_read_from_the_main_to
     world = World([Event("a", "once"), Event("a"), Event("b")])
     world.flow.gate, world.flow.gated_from = asyncio.Event(), 2
     await world.start()
-    await until(lambda: len(world.topics.get(PIPELINE.retry_topic, [])) == 2 and len(world.state().forwarded) == 2)
+    await until(lambda: len(world.topics.get(PIPELINE.retry_topic, [])) == 2 and len(world.state().parked) == 2)
     await world.die()
     world.committed[PIPELINE.retry_topic] = 2  # somebody moved the group to the end of the topic
     world.flow.gate = None
@@ -310,8 +310,8 @@ async def test_the_next_attempt_waits_as_long_as_the_target_asks_for() -> None:
     world = World([Event("a", "once")])
     world.flow.retry_after = 3600.0
     await world.start()
-    await until(lambda: 0 in world.state().forwarded)
-    assert world.state().forwarded[0].due_ms - now_ms() == pytest.approx(3_600_000, abs=60_000)
+    await until(lambda: 0 in world.state().parked)
+    assert world.state().parked[0].due_ms - now_ms() == pytest.approx(3_600_000, abs=60_000)
     await settle_down()
     assert world.attempts_of(0) == [1]
     await world.stop()
@@ -461,7 +461,7 @@ async def test_a_main_offset_stays_open_until_the_copy_and_the_record_are_durabl
     assert world.ledger.committable((PIPELINE.topic, 0)) == 0
     world.producer.release()
     await until(lambda: world.ledger.committable((PIPELINE.topic, 0)) == 1)
-    assert 0 in world.state().forwarded or world.state().decided(0)
+    assert 0 in world.state().parked or world.state().decided(0)
     assert await world.run()
     await world.stop()
 
@@ -507,7 +507,7 @@ async def test_a_copy_that_is_not_ours_is_never_run_in_place_of_a_parked_event(w
     """The same offsets stand in the copies of another group, and in those from before the topic was made anew."""
     world = World([Event("a", "twice"), Event("b", "twice")])
     await world.start()
-    await until(lambda: world.state().forwarded.keys() == {0, 1})
+    await until(lambda: world.state().parked.keys() == {0, 1})
     await world.die()
     mark = world.state().mark
     strangers = {
@@ -529,7 +529,7 @@ async def test_a_copy_that_is_not_ours_is_never_run_in_place_of_a_parked_event(w
 async def test_a_record_from_before_copies_had_a_mark_takes_them_without_and_gets_one_when_nothing_is_parked() -> None:
     world = World([Event("a", "twice")])
     await world.start()
-    await until(lambda: 0 in world.state().forwarded)
+    await until(lambda: 0 in world.state().parked)
     await world.die()
     old = world.topics[PIPELINE.state_topic]
     old[:] = [replace(w, value=w.value and w.value.replace(b'"mark":"', b'"was":"')) for w in old]
@@ -549,7 +549,7 @@ async def test_what_is_parked_is_known_before_one_copy_was_read() -> None:
     """A new owner learns from its record who waits: events from the main topic line up behind."""
     world = World([Event("a", "twice"), Event("a")])
     await world.start()
-    await until(lambda: 0 in world.state().forwarded)
+    await until(lambda: 0 in world.state().parked)
     await world.die()
     world.committed[PIPELINE.topic] = 1
     # The copies are slow to come this time.
@@ -714,7 +714,7 @@ def test_closed_days_leave_the_record_and_old_ones_are_dropped() -> None:
         await world.stop()
         assert_all_is_exact(world)
         assert world.state().counts == {}
-        assert set(world.state().archive) == {DAY[:7]}
+        assert set(world.state().closed_months) == {DAY[:7]}
         # Documents that were replaced are removed: one is left.
         assert len([key for key in world._table() if parse_document_key(key) is not None]) == 1
         world.topics[PIPELINE.topic].append(world.topics[PIPELINE.topic][0])
@@ -723,7 +723,7 @@ def test_closed_days_leave_the_record_and_old_ones_are_dropped() -> None:
         await until(lambda: world.state().upto == 4)
         await world.stop()
         assert world.counts() == {}
-        assert world.state().archive == {}
+        assert world.state().closed_months == {}
         assert [key for key in world._table() if parse_document_key(key) is not None] == []
 
     asyncio.run(history())
@@ -736,7 +736,7 @@ def test_the_record_grows_with_what_is_open_not_with_what_was_done() -> None:
         assert await world.run()
         await world.stop()
         state = world.state()
-        assert (state.upto, state.done) == (299, set())
+        assert (state.upto, state.decided_above) == (299, set())
         assert len(state.encode()) < 500
 
     asyncio.run(history())

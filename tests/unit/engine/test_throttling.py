@@ -52,7 +52,7 @@ async def test_a_stop_does_not_wait_for_it_and_the_next_owner_runs_it() -> None:
     await world.start()
     assert await world.run()
     assert world.outcomes() == {"synced": 2}
-    assert not world.topics.get("group.retry") or not world.state().forwarded
+    assert not world.topics.get("group.retry") or not world.state().parked
     await world.stop()
 
 

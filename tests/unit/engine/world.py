@@ -26,14 +26,16 @@ from app.delivery.errors import (
     ErrorEntry,
 )
 from app.delivery.outcome import Failure, InvalidEvent, NotPermitted, Outcome, Phase, Settle, TryAgain
-from app.delivery.partition_record import PartitionState, Verdict, parse_partition_key
+from app.delivery.partition_record import PartitionState
 from app.delivery.pipeline import Pipeline
 from app.delivery.record import SourceRecord
+from app.delivery.record_format import parse_partition_key
+from app.delivery.verdict import Verdict
 from app.engine.arrivals import Arrival, handle_arrivals
 from app.engine.backpressure import Room
 from app.engine.breaker import Breaker, Check
 from app.engine.context import EngineContext
-from app.engine.flow import Fingerprints, Follows, Permit, Result, Seen, Work
+from app.engine.flow import Follows, Permit, RecordDigests, Result, Seen, Work
 from app.engine.gates import Gates
 from app.engine.intake import MainTopic, RetryTopic
 from app.engine.lease import Lease
@@ -156,7 +158,7 @@ class _Brokers:
     async def look(self) -> Seen:
         return Seen({}, "", {0: self.world.begin}, {})
 
-    async def fingerprints(self, wanted: Mapping[int, Collection[int]]) -> Mapping[int, Fingerprints]:
+    async def record_digests(self, wanted: Mapping[int, Collection[int]]) -> Mapping[int, RecordDigests]:
         return {}
 
     def recorded(self) -> tuple[()]:

@@ -15,8 +15,9 @@ from app.delivery.consumer_record import ConsumerState, DeletedRow, FullState
 from app.delivery.counts import FailureCount
 from app.delivery.errors import EVENT_TOO_LARGE
 from app.delivery.outcome import Attempt, Failure, InvalidEvent, Outcome, Phase, RecordCount, Settle, TryAgain
-from app.delivery.partition_record import PartitionState, Verdict
+from app.delivery.partition_record import PartitionState
 from app.delivery.record import SourceRecord
+from app.delivery.verdict import Verdict
 from app.engine.flow import Permit, Result
 from app.engine.lease import LeaseLost
 from app.flows.consumer_sync import ConsumerSync

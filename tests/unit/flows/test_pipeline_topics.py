@@ -123,9 +123,9 @@ async def test_a_consumer_that_hangs_is_replaced(clients: Clients, hangs_in: str
     topics = PipelineTopics(KAFKA, read_models=None)  # type: ignore[arg-type]
     async with asyncio.timeout(DEADLINE_SECONDS):
         with patience(0.05), capture_logs() as logged, pytest.raises(TopicsUnknown, match="read topic main again"):
-            await topics.fingerprints({0: [3]})
+            await topics.record_digests({0: [3]})
         assert [line["call"] for line in logged] == ["read topic main again and close the consumer"]
-        assert await topics.fingerprints({0: [3]}) == {}
+        assert await topics.record_digests({0: [3]}) == {}
 
 
 STOPPED_WHILE_IT_HANGS = """

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from confluent_kafka import KafkaError, TopicPartition
 
-from app.delivery.settled_digest import Fingerprint
+from app.delivery.record_digest import RecordDigest
 from app.flows import settled_digests
 from app.settings import KafkaSettings
 
@@ -53,8 +53,8 @@ class Consumer:
         pass
 
 
-def at(offset: int) -> Fingerprint:
-    return Fingerprint.of(offset, b"C-1", b"%d" % offset)
+def at(offset: int) -> RecordDigest:
+    return RecordDigest.of(offset, b"C-1", b"%d" % offset)
 
 
 @pytest.mark.parametrize(
@@ -72,4 +72,4 @@ def test_only_a_record_behind_the_wanted_offset_says_that_it_is_gone(
     monkeypatch: pytest.MonkeyPatch, held: tuple[int, ...], found: Mapping[int, Any]
 ) -> None:
     monkeypatch.setattr(settled_digests, "Consumer", lambda *_, **__: Consumer(*held))
-    assert settled_digests.read_fingerprints(KafkaSettings(bootstrap_servers="127.0.0.1:9"), {0: [3]}, 5.0) == found
+    assert settled_digests.read_digests(KafkaSettings(bootstrap_servers="127.0.0.1:9"), {0: [3]}, 5.0) == found

@@ -13,7 +13,8 @@ from app.bundled import schema_path
 from app.cmt.client import CmtClient
 from app.cmt.errors import CallError, CallFailed
 from app.delivery.consumer_record import ConsumerState, FullState, RecentEvent
-from app.delivery.partition_record import Forwarded, PartitionState
+from app.delivery.parked_events import ParkedEvent
+from app.delivery.partition_record import PartitionState
 from app.delivery.record import SourceRecord
 from app.flows.market_clients import Account, AccountUnavailable, Market, MarketClients
 from app.flows.verification import BEYOND_REPAIR, Repair, Verifier
@@ -217,7 +218,7 @@ async def test_a_consumer_with_an_event_that_is_not_settled_is_pending(world: Wo
 
 
 async def test_a_consumer_with_a_parked_event_is_pending(world: World) -> None:
-    world.partition.forward(world.publish(), Forwarded("c", "f", 1))
+    world.partition.park(world.publish(), ParkedEvent("c", "f", 1))
     world.partition.advance(1)
     assert (await only(world)).status is Status.PENDING
 

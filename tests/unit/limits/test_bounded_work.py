@@ -19,7 +19,8 @@ from app.cmt.errors import CallFailed
 from app.cmt.results import Mask, NoResult, call_error, names_of, retrieve_page, write_results
 from app.cmt.token_answer import read_token
 from app.delivery.outcome import InvalidEvent
-from app.delivery.partition_record import Forwarded, PartitionState
+from app.delivery.parked_events import ParkedEvent
+from app.delivery.partition_record import PartitionState
 from app.delivery.record import SourceRecord
 from app.http.answer import Answer
 from app.observe.redaction import mask_text
@@ -270,13 +271,13 @@ def test_settling_the_parked_events_of_one_consumer_is_linear(first: bool) -> No
     def parked(number: int) -> PartitionState:
         state = PartitionState(upto=number)
         for offset in range(number):
-            state.forward(offset, Forwarded("C-1"))
+            state.park(offset, ParkedEvent("C-1"))
         return state
 
     def settle(state: PartitionState) -> None:
         state = state.copy()
-        for offset in sorted(state.forwarded, reverse=not first):
-            state.finish(offset, SETTLED)
+        for offset in sorted(state.parked, reverse=not first):
+            state.settle(offset, SETTLED)
 
     assert growth(parked, settle, 1_000) < LINEAR_AT_MOST
 

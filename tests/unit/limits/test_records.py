@@ -13,9 +13,12 @@ from app.cli.status_report import PipelineView, document, lines
 from app.delivery.closed_days import decode_document, encode_document, parse_document_key, plan_move
 from app.delivery.cluster_status import Facts, Judgement
 from app.delivery.consumer_record import ConsumerState, parse_consumer_key
-from app.delivery.partition_record import Forwarded, PartitionState, StateError, Verdict, parse_partition_key
+from app.delivery.parked_events import ParkedEvent
+from app.delivery.partition_record import PartitionState
 from app.delivery.pipeline_identity import PipelineIdentity, compare
+from app.delivery.record_format import StateError, parse_partition_key
 from app.delivery.resume import resume
+from app.delivery.verdict import Verdict
 from app.delivery.worker_status import UnreadableStatus, read_worker_status
 from app.incidents.memory import Remembered, UnreadableMemory
 from app.profile.consumer_history import after_settling, deleted_since
@@ -28,7 +31,7 @@ from tests.unit.limits.foreign import ANY_JSON, as_json, changed, deeply_altered
 examples = settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 NOW = 1_795_000_000_000
-PARTITION = partition_state(settlement("e-1"), parked={5: Forwarded("C-2", "e-5", 2, 3, 4, 5, "CMT-TIMEOUT")})
+PARTITION = partition_state(settlement("e-1"), parked={5: ParkedEvent("C-2", "e-5", 2, 3, 4, 5, "CMT-TIMEOUT")})
 PARTITION.verdicts[9] = Verdict(settlement("e-9"), "message", 1, 2, alert=True)
 CONSUMER = consumer_state(3, 1_795_000_000_000, event_id="e-3", market="DE")
 
@@ -61,7 +64,7 @@ def test_a_partition_record(value: bytes) -> None:
     if move is not None:
         move.apply(changes)
     for offset in (0, 5, 9):
-        changes.finish(offset, settlement("e-new", day="2026-11-21"), dead_letter=True)
+        changes.settle(offset, settlement("e-new", day="2026-11-21"), dead_letter=True)
     PartitionState.decode(changes.encode())
     if state.identity is not None:
         compare(state.identity, PipelineIdentity("consumers", "t"))

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from app.delivery.consumer_record import ConsumerState
 from app.delivery.outcome import Outcome
-from app.delivery.partition_record import Forwarded, PartitionState
+from app.delivery.parked_events import ParkedEvent
+from app.delivery.partition_record import PartitionState
 from app.profile.consumer_history import after_settling
 from app.readmodels.consumers import consumer_view
 from tests.support.records import settlement
 
-PARKED = Forwarded("C-1", "e-2", 2, 1_795_000_001_000, 1_795_000_000_000, 1_795_000_000_500, "CMT-TIMEOUT")
-WAITS = Forwarded("C-1", "e-3", 0, 0)
+PARKED = ParkedEvent("C-1", "e-2", 2, 1_795_000_001_000, 1_795_000_000_000, 1_795_000_000_500, "CMT-TIMEOUT")
+WAITS = ParkedEvent("C-1", "e-3", 0, 0)
 
 
 def _settled(*events: tuple[str, Outcome, int], offset: int = 0) -> ConsumerState:
@@ -23,7 +24,7 @@ def _settled(*events: tuple[str, Outcome, int], offset: int = 0) -> ConsumerStat
 
 
 def test_a_consumer_nobody_knows_has_no_view() -> None:
-    assert consumer_view("C-1", [], {0: PartitionState(forwarded={1: Forwarded("C-2", "e", 1, 0)})}) is None
+    assert consumer_view("C-1", [], {0: PartitionState(parked={1: ParkedEvent("C-2", "e", 1, 0)})}) is None
 
 
 def test_the_newest_event_is_the_last_and_the_last_success_keeps_its_time() -> None:
@@ -44,7 +45,7 @@ def test_the_newest_event_is_the_last_and_the_last_success_keeps_its_time() -> N
 
 
 def test_parked_events_are_listed_in_their_order_with_when_they_are_due() -> None:
-    state = PartitionState(forwarded={12: WAITS, 11: PARKED, 13: Forwarded("C-2", "other", 1, 0)})
+    state = PartitionState(parked={12: WAITS, 11: PARKED, 13: ParkedEvent("C-2", "other", 1, 0)})
     view = consumer_view("C-1", [], {1: state})
     assert view is not None
     assert view["parked"] == [
@@ -61,7 +62,7 @@ def test_parked_events_are_listed_in_their_order_with_when_they_are_due() -> Non
 
 
 def test_a_consumer_with_nothing_but_parked_events_is_known() -> None:
-    view = consumer_view("C-1", [], {1: PartitionState(forwarded={11: PARKED})})
+    view = consumer_view("C-1", [], {1: PartitionState(parked={11: PARKED})})
     assert view is not None
     assert (view["lastEventId"], view["lastOutcome"], view["lastSyncedAt"], view["recent"]) == (None, None, None, [])
 

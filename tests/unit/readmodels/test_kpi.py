@@ -6,7 +6,8 @@ import pytest
 
 from app.delivery.counts import MARKETS_PER_DAY, FailureCount, fold
 from app.delivery.outcome import Outcome, RecordCount
-from app.delivery.partition_record import Forwarded, PartitionState
+from app.delivery.parked_events import ParkedEvent
+from app.delivery.partition_record import PartitionState
 from app.profile.entities import EntityType
 from app.readmodels import kpi
 from tests.support.records import partition_state, settlement
@@ -16,7 +17,7 @@ NONE = dict.fromkeys(kpi.OUTCOMES, 0)
 
 
 def _states() -> dict[int, PartitionState]:
-    parked = Forwarded("C-9", "e-9", 1, 0)
+    parked = ParkedEvent("C-9", "e-9", 1, 0)
     return {
         0: partition_state(
             settlement("a"),

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from app.delivery.partition_record import partition_key
+from app.delivery.record_format import partition_key
 from app.readmodels.batch import ReadBatch
 from app.readmodels.follower import LOWER_END_SECONDS, EndBehind, Follower
 from app.readmodels.progress import Progress

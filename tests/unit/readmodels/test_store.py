@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.delivery.consumer_record import consumer_key
-from app.delivery.partition_record import partition_key
+from app.delivery.record_format import partition_key
 from app.readmodels.batch import ReadBatch
 from app.readmodels.store import Store, is_damage, remove
 from tests.support.records import consumer_state, partition_state
