@@ -1,4 +1,4 @@
-"""The configuration of a one-node Apache Kafka, as text."""
+"""The configuration of a one-node Apache Kafka."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from typing import Literal
 
 @dataclass(frozen=True, slots=True)
 class SecureListener:
-    """One more way into the broker, with TLS.
+    """An additional listener of the broker, with TLS. Clients reach it as ``localhost``.
 
     ``keystore``: PEM file with the broker's private key (PKCS #8) and its certificate chain. ``truststore``: PEM file
-    with the authority of the client certificates; given, a client must present one. ``users``: name -> password, for
-    SASL_SSL; each can log in by PLAIN and by SCRAM-SHA-512. Clients reach it as ``localhost``.
+    with the authority of the client certificates; with it, clients must present a certificate. ``users``: name ->
+    password, for SASL_SSL; each user can log in with PLAIN and with SCRAM-SHA-512.
     """
 
     name: str
@@ -40,7 +40,7 @@ class SecureListener:
         return properties
 
     def scram_credentials(self) -> list[str]:
-        """What ``kafka-storage format --add-scram`` takes, one per user."""
+        """The arguments of ``kafka-storage format --add-scram``, one per user."""
         if self.protocol != "SASL_SSL":
             return []
         return [f"SCRAM-SHA-512=[name={name},password={password}]" for name, password in self.users.items()]
@@ -48,15 +48,15 @@ class SecureListener:
 
 @dataclass(frozen=True, slots=True)
 class Ports:
-    """The ports of one start: clients, the controller, and the secure listeners in their order."""
+    """The ports of one start: for clients, for the controller, and for the secure listeners in their order."""
 
     client: int
     controller: int
     secure: tuple[int, ...] = ()
 
 
-# One node, so one replica of everything; small internal topics and short waits, so that a group forms at once.
-# Topics are created on purpose or not at all: a typing error must not make one.
+# There is one node, so everything has one replica. Internal topics are small and waits are short, so that a group forms
+# at once. Topics are never created automatically, because a misspelt name would create one.
 SMALL_AND_QUICK: dict[str, str] = {
     "auto.create.topics.enable": "false",
     "offsets.topic.replication.factor": "1",
@@ -71,7 +71,7 @@ SMALL_AND_QUICK: dict[str, str] = {
     "message.max.bytes": str(16 * 1024 * 1024),
     "log.cleaner.backoff.ms": "1000",
     "log.segment.delete.delay.ms": "1000",
-    # After a kill the broker may register again only when the session of its former self has ended (default 9 s).
+    # A killed broker can register again only after its previous session has ended (default 9 s).
     "broker.session.timeout.ms": "3000",
     "broker.heartbeat.interval.ms": "500",
 }
@@ -80,9 +80,9 @@ SMALL_AND_QUICK: dict[str, str] = {
 def single_node(
     data: Path, ports: Ports, secure: Sequence[SecureListener] = (), extra: Mapping[str, str] | None = None
 ) -> dict[str, str]:
-    """Server properties of broker and controller in one process, reachable from this machine only.
+    """The server properties of broker and controller in one process, reachable from this machine only.
 
-    ``extra`` wins over everything else.
+    ``extra``: properties that override all others.
     """
     inside = [("PLAINTEXT", "127.0.0.1", ports.client)]
     inside += [(listener.name, "localhost", port) for listener, port in zip(secure, ports.secure, strict=True)]
@@ -107,5 +107,5 @@ def single_node(
 
 
 def as_properties_file(properties: Mapping[str, str]) -> str:
-    """Text of a Java properties file."""
+    """The text of a Java properties file."""
     return "".join(f"{name}={value.replace(chr(92), chr(92) * 2)}\n" for name, value in properties.items())

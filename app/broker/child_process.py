@@ -1,4 +1,4 @@
-"""Starting a program that must not outlive this one, not even when this one is killed with SIGKILL."""
+"""Starts a program that must not outlive this one, not even when this one is killed with SIGKILL."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from pathlib import Path
 
-# Runs between fork and the program: asks the kernel to kill it when its parent dies (PR_SET_PDEATHSIG = 1, SIGKILL),
-# then becomes the program. A parent that died before the request is noticed by its changed parent ID. A separate
-# interpreter instead of preexec_fn, because code after fork is not safe in a process with threads.
+# Runs before the program in the same process. It asks the kernel to kill the process when its parent dies
+# (PR_SET_PDEATHSIG = 1, SIGKILL), then executes the program. If the parent died before that request, the parent ID has
+# changed. It is a separate interpreter, not preexec_fn, because code after fork is not safe in a process with threads.
 _LAUNCHER = """
 import ctypes, os, sys
 if sys.platform == "linux":
@@ -28,9 +28,9 @@ def spawn_bound(
 ) -> subprocess.Popen[bytes]:
     """Start ``command`` so that the kernel kills it when this process ends, however it ends.
 
-    stdout and stderr are appended to ``output``. ``environment``: all its variables; without it, ours. The program gets
-    its own process group: Ctrl-C reaches only the parent, which then stops its children in the right order. Outside
-    Linux the binding to the parent is missing and only an orderly stop ends the program.
+    stdout and stderr are appended to ``output``. ``environment``: all variables of the program; without it, those of
+    this process. The program gets its own process group, so Ctrl-C reaches only the parent, which then stops its
+    children in the right order. Outside Linux the kernel does not kill the program; only an orderly stop ends it.
 
     Raises:
         OSError: the Python interpreter or ``output`` cannot be opened.
@@ -55,14 +55,14 @@ def spawn_bound(
         started.set_result(process)
         process.wait()
 
-    # The kernel sends the signal when the *thread* that started the child ends, so this thread waits for the child;
-    # a caller's thread (a pool of a closed event loop, say) may end at any time.
+    # The kernel sends the signal when the *thread* that started the child ends. A caller's thread may end at any time,
+    # for example one of a pool, so this thread starts the child and waits for it.
     threading.Thread(target=run, name=f"waits-for-{Path(command[0]).name}", daemon=True).start()
     return started.result()
 
 
 def end(process: subprocess.Popen[bytes], *, grace_seconds: float) -> None:
-    """Ask the process to end (SIGTERM), and kill it when it has not within ``grace_seconds``."""
+    """Ask the process to end (SIGTERM), and kill it if it has not ended within ``grace_seconds``."""
     if process.poll() is not None:
         return
     process.terminate()

@@ -12,7 +12,7 @@ from app.broker.free_port import free_port
 from app.broker.readiness import answers
 
 HOST = "127.0.0.1"
-# An engine that needs longer to say hello would make every start slow.
+# Without an engine, every start of a broker waits this long.
 _ENGINE_SECONDS = 1
 _ANSWER_SECONDS = 60.0
 _STOP_SECONDS = 20
@@ -24,7 +24,7 @@ def engine_answers() -> bool:
     """Whether a container engine answers within a second and testcontainers is installed."""
     try:
         import docker  # type: ignore[import-untyped]
-        import testcontainers.core.container  # noqa: F401 (only whether it is there)
+        import testcontainers.core.container  # noqa: F401 (checks that it is installed)
         from docker.errors import DockerException  # type: ignore[import-untyped]
     except ImportError:
         return False
@@ -39,9 +39,9 @@ def engine_answers() -> bool:
 
 
 def environment(address_port: int, extra_config: Mapping[str, str] | None = None) -> dict[str, str]:
-    """Environment of the image ``apache/kafka``: ``KAFKA_`` + property in capitals, dots as underscores.
+    """The environment for the image ``apache/kafka``: ``KAFKA_`` + property in capitals, dots as underscores.
 
-    ``address_port``: the port of this machine that leads to the container; clients are told that one.
+    ``address_port``: the port on this machine that leads to the container. The broker advertises it to clients.
     """
     properties = {
         "node.id": "1",
@@ -59,9 +59,9 @@ def environment(address_port: int, extra_config: Mapping[str, str] | None = None
 
 
 class ContainerBroker:
-    """Apache Kafka from the project's own image, on a fixed port of 127.0.0.1 so that a restart keeps the address.
+    """Apache Kafka from the image of the Kafka project. Its port on 127.0.0.1 is fixed, so a restart keeps the address.
 
-    The engine's reaper removes the container when this process is killed.
+    The reaper of testcontainers removes the container if this process is killed.
     """
 
     def __init__(self, port: int = 0, *, extra_config: Mapping[str, str] | None = None) -> None:
@@ -71,7 +71,7 @@ class ContainerBroker:
 
     @property
     def bootstrap_servers(self) -> str:
-        """Address for clients, e.g. ``127.0.0.1:19092``."""
+        """The address for clients, e.g. ``127.0.0.1:19092``."""
         return f"{HOST}:{self._port}"
 
     @property
@@ -84,7 +84,7 @@ class ContainerBroker:
         return bool(wrapped.status == "running")
 
     def log_tail(self) -> str:
-        """The last lines that Kafka said."""
+        """The last lines of Kafka's log."""
         if self._container is None:
             return "(no log)"
         return str(self._container.get_wrapped_container().logs(tail=_LOG_LINES).decode(errors="replace"))
@@ -102,7 +102,7 @@ class ContainerBroker:
         try:
             if self._container is None:
                 container: Any = DockerContainer(image)
-                # Bound to loopback only: a plain port number would listen on every interface.
+                # Bound to loopback: with a plain port number it would listen on every interface.
                 container.ports = {f"{_INSIDE}/tcp": (HOST, self._port)}
                 for name, value in environment(self._port, self._extra_config).items():
                     container.with_env(name, value)
@@ -130,12 +130,12 @@ class ContainerBroker:
             self._container.get_wrapped_container().stop(timeout=_STOP_SECONDS)
 
     def kill(self) -> None:
-        """End Kafka as a crash would; container and data stay."""
+        """Kill Kafka, as in a crash; container and data stay."""
         if self._container is not None:
             self._container.get_wrapped_container().kill()
 
     def restart(self) -> None:
-        """Start it again on the same port and data; stops it first if it runs."""
+        """Start Kafka again with the same port and data; stop it first if it runs."""
         self.stop()
         self.start()
 

@@ -1,4 +1,4 @@
-"""Apache Kafka for the local broker: fetched once by Maven into a cache, found there ever after."""
+"""Apache Kafka for the local broker. Maven fetches it once into a cache."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from lxml import etree
 POM = Path(__file__).resolve().parent / "pom.xml"
 OLDEST_JAVA = 17  # Kafka 4 brokers need it (KIP-1013).
 
-# 43 MB on a slow line; Maven gives up on a dead connection by itself much earlier.
+# For 43 MB on a slow line. Maven gives up on a dead connection much earlier.
 _FETCH_SECONDS = 900
 _OTHER_WAYS = (
     "or start a container engine (Docker, Podman) with the extra profile-sync[container] installed, "
@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 
 
 class BrokerStartError(Exception):
-    """No broker could be started here; the message says what is missing and what to do."""
+    """No broker could be started. The message says what is missing and what to do."""
 
 
 def kafka_version() -> str:
@@ -42,17 +42,17 @@ def kafka_version() -> str:
 
 
 def cache_folder() -> Path:
-    """Where the jars are kept: per version and build file, outside the project."""
+    """The folder of the jars: one per version and build file, outside the project."""
     base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
     digest = hashlib.sha256(POM.read_bytes()).hexdigest()[:8]
     return Path(base).expanduser() / "profile-sync" / f"kafka-{kafka_version()}-{digest}"
 
 
 def java() -> str:
-    """Path of a Java that is new enough: the one of ``JAVA_HOME``, else the first on ``PATH``.
+    """The path of Java: from ``JAVA_HOME``, else the first on ``PATH``.
 
     Raises:
-        BrokerStartError: there is none, or it is too old.
+        BrokerStartError: there is no Java, or it is too old.
     """
     home = os.environ.get("JAVA_HOME")
     path = shutil.which("java", path=str(Path(home) / "bin")) if home else None
@@ -77,12 +77,12 @@ def _only_one(lock: Path) -> Iterator[None]:
 
 
 def libraries() -> Path:
-    """The folder with Kafka's jars; fetches them first where they are missing.
+    """The folder with Kafka's jars, which are fetched first if they are missing.
 
-    Safe when several processes ask at once: one fetches into a folder beside and renames it, the others wait.
+    Several processes may call this at once: one fetches into a temporary folder and renames it, the others wait.
 
     Raises:
-        BrokerStartError: Maven is missing or could not fetch.
+        BrokerStartError: Maven is missing or could not fetch the jars.
     """
     ready = cache_folder() / "libs"
     if ready.is_dir():
@@ -94,7 +94,7 @@ def libraries() -> Path:
                 _fetch(ready.parent)
     except OSError as error:
         raise BrokerStartError(
-            f"Apache Kafka cannot be kept in {ready.parent}: {error.strerror or error}. "
+            f"Apache Kafka cannot be stored in {ready.parent}: {error.strerror or error}. "
             "Set XDG_CACHE_HOME to a folder that can be written."
         ) from error
     return ready
@@ -109,7 +109,7 @@ def _fetch(target: Path) -> None:
         )
     log.info("Fetching Apache Kafka %s (about 43 MB, only once) into %s", kafka_version(), target)
     unfinished = f".{target.name}-"
-    for left in target.parent.glob(f"{unfinished}*"):  # of a fetch that was killed: the lock says none is under way
+    for left in target.parent.glob(f"{unfinished}*"):  # of a killed fetch: the lock shows that no other one is running
         shutil.rmtree(left, ignore_errors=True)
     work = Path(tempfile.mkdtemp(prefix=unfinished, dir=target.parent))
     try:
@@ -135,7 +135,7 @@ def _fetch(target: Path) -> None:
             last = "\n".join((done.stdout + done.stderr).strip().splitlines()[-12:])
             raise BrokerStartError(
                 f"Maven could not fetch Apache Kafka {kafka_version()} (exit {done.returncode}); "
-                f"mend that, {_OTHER_WAYS}. It said:\n{last}"
+                f"solve that, {_OTHER_WAYS}. Maven's output ends with:\n{last}"
             )
         work.rename(target)
     finally:

@@ -1,4 +1,4 @@
-"""Ports for servers that come and go."""
+"""Free ports for servers that are started and stopped."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ import socket
 from pathlib import Path
 
 _LOWEST = 15_000
-# Linux default of net.ipv4.ip_local_port_range, for systems that do not tell.
+# The default of net.ipv4.ip_local_port_range in Linux, for systems without this file.
 _EPHEMERAL_START = 32_768
 
-# Not the module's own generator: a program, or a test, that seeds it would be given the same ports over again.
+# A separate generator: seeding the module's own one, as tests do, would repeat the ports.
 _random = random.SystemRandom()
-# Whoever asked before may not listen yet.
+# Ports that were returned before, although nothing may listen on them yet.
 _given: set[int] = set()
 
 
@@ -26,11 +26,11 @@ def _ephemeral_start() -> int:
 def free_port(*besides: int) -> int:
     """A TCP port of 127.0.0.1 that nothing listens on, below the range of outgoing connections.
 
-    Never the same one twice in a process, nor one of ``besides``.
+    It never returns a port twice in one process, nor one of ``besides``.
 
-    Above that border a client that keeps calling a stopped server may be given the server's own port as its source,
-    connect to itself and keep the server from coming back. Nothing reserves the port: who binds it must be ready to
-    ask again.
+    A port within that range would be a risk: a client that keeps calling a stopped server may get the server's port as
+    its source port, connect to itself and block the server's restart. The port is not reserved, so a caller must be
+    ready to ask for another one.
 
     Raises:
         OSError: no port is free.

@@ -1,4 +1,4 @@
-"""A real Apache Kafka on this machine: one node, KRaft, reachable from 127.0.0.1 only. For demo and tests."""
+"""Apache Kafka on this machine, for demo and tests: one node, KRaft, reachable from 127.0.0.1 only."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ from app.broker.scratch_folder import ScratchFolder
 
 HOST = "127.0.0.1"
 
-# About 4 s on an idle machine; the rest is for one that is busy.
+# A start takes about 4 s on an idle machine, and far longer on a busy one.
 START_SECONDS = 90.0
-# A clean stop writes everything down in 1-2 s.
+# A clean stop takes 1-2 s.
 STOP_SECONDS = 20.0
 # Another program may take a free port between the look and the start.
 _PORT_ATTEMPTS = 5
 _LOG_LINES = 15
 
-# Quiet, small and quick to start rather than quick for hours: the serial collector and only the first compiler.
+# Few log lines, little memory and a quick start, rather than speed over hours: serial collector, first compiler only.
 _JVM = (
     "-Xms128m",
     "-XX:+UseSerialGC",
@@ -44,14 +44,14 @@ _JVM = (
 
 
 class _PortTaken(Exception):
-    pass
+    """Another program listens on the port that was meant for the broker."""
 
 
 class LocalBroker:
-    """One Apache Kafka that can be started, stopped, killed, frozen and started again on the same port and data.
+    """Apache Kafka that can be started, stopped, killed, frozen, and started again with the same port and data.
 
-    ``port``: 0 = a free one, chosen at the first start and kept. ``data``: a folder that outlives the broker; without
-    it the records are gone after ``close``. ``extra_config``: server properties that win over ours.
+    ``port``: 0 chooses a free one at the first start and keeps it. ``data``: a folder that outlives the broker; without
+    it ``close`` deletes the records. ``extra_config``: server properties that override the defaults.
     """
 
     def __init__(
@@ -78,25 +78,25 @@ class LocalBroker:
 
     @property
     def bootstrap_servers(self) -> str:
-        """Address for plain clients, e.g. ``127.0.0.1:19092``; fixed from the first start on."""
+        """The address for plain clients, e.g. ``127.0.0.1:19092``; fixed from the first start on."""
         return f"{HOST}:{self._known_ports().client}"
 
     def secure_bootstrap_servers(self, name: str) -> str:
-        """Address of the secure listener of that name."""
+        """The address of the secure listener with that name."""
         names = [listener.name for listener in self._secure]
         return f"localhost:{self._known_ports().secure[names.index(name)]}"
 
     @property
     def running(self) -> bool:
-        """Whether its process lives (frozen counts)."""
+        """Whether the broker's process exists, frozen or not."""
         return self._process is not None and self._process.poll() is None
 
     @property
     def pid(self) -> int:
-        """Process ID of the Java program.
+        """The process ID of the broker.
 
         Raises:
-            RuntimeError: it does not run.
+            RuntimeError: the broker does not run.
         """
         if self._process is None or self._process.poll() is not None:
             raise RuntimeError("The local broker does not run")
@@ -104,21 +104,21 @@ class LocalBroker:
 
     @property
     def log_file(self) -> Path:
-        """What Kafka itself said."""
+        """Kafka's own log."""
         return self._folder() / "broker.log"
 
     def log_tail(self, start: int = 0) -> str:
-        """The last lines that Kafka said; ``start``: bytes of its log that are older news."""
+        """The last lines of Kafka's log. ``start``: the number of bytes to skip, because they are older."""
         if not self.log_file.exists():
             return "(no log)"
         text = self.log_file.read_bytes()[start:].decode(errors="replace")
         return "\n".join(text.strip().splitlines()[-_LOG_LINES:]) or "(nothing)"
 
     def start(self) -> None:
-        """Start it and wait until it answers and every partition has a leader.
+        """Start the broker and wait until it answers and every partition has a leader.
 
         Raises:
-            BrokerStartError: Java, Maven or the port is missing, or Kafka gave up; with the last lines of its log.
+            BrokerStartError: Java, Maven or a free port is missing, or Kafka ended; with the last lines of its log.
         """
         if self.running:
             return
@@ -138,41 +138,41 @@ class LocalBroker:
         raise BrokerStartError(f"No port of {HOST} stayed free long enough to start a broker; try again.")
 
     def stop(self) -> None:
-        """Stop it cleanly; the data stays for the next start. Kills it when it does not stop by itself."""
+        """Stop the broker cleanly, and kill it if it does not stop in time. The data stays for the next start."""
         if self._process is not None:
             self.thaw()
             end(self._process, grace_seconds=STOP_SECONDS)
             self._process = None
 
     def kill(self) -> None:
-        """End it at once, as a crash would (SIGKILL); the data stays."""
+        """Kill the broker (SIGKILL), as in a crash; the data stays."""
         if self._process is not None:
             self._process.kill()
             self._process.wait()
             self._process = None
 
     def restart(self) -> None:
-        """Start it again on the same port and data; stops it first if it runs.
+        """Start the broker again with the same port and data; stop it first if it runs.
 
         Raises:
-            BrokerStartError: as ``start``.
+            BrokerStartError: as for ``start``.
         """
         self.stop()
         self.start()
 
     def freeze(self) -> None:
-        """Stop its clock: connections stay open, nothing is answered (SIGSTOP)."""
+        """Suspend the broker (SIGSTOP): connections stay open, but nothing is answered."""
         if self.running:
             self._signal(signal.SIGSTOP)
 
     def thaw(self) -> None:
-        """Let a frozen broker go on."""
+        """Let a frozen broker continue."""
         if self.running:
             self._signal(signal.SIGCONT)
 
     def close(self) -> None:
-        """Stop it and remove its data, unless a folder for them was given."""
-        # Data that nobody will read need no clean stop.
+        """Stop the broker, and delete its data unless it is in a folder of the caller."""
+        # Data that is deleted anyway needs no clean stop.
         if self._kept_data is None:
             self.kill()
         else:
@@ -200,7 +200,7 @@ class LocalBroker:
         return self._ports
 
     def _pick_ports(self) -> Ports:
-        # Clients know the ports of the first start, so later starts keep them. Nobody knows the controller's.
+        # Clients know the ports of the first start, so later starts keep them. The controller's port may change.
         if self._ports is not None:
             return replace(self._ports, controller=free_port(self._ports.client, *self._ports.secure))
         client = self._wanted_port or free_port()

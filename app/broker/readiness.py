@@ -1,4 +1,4 @@
-"""Whether a broker without access control is ready for work."""
+"""Whether a broker without access control is ready."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ import socket
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
-# A broker that has not come up yet is no news: what the client library says about it is dropped.
+# While a broker starts, the client library logs every failed try; these lines are dropped.
 _silent = logging.getLogger(__name__)
 _silent.addHandler(logging.NullHandler())
 _silent.propagate = False
 
 
 def listens(host: str, port: int) -> bool:
-    """Whether something accepts connections there."""
+    """Whether a server accepts connections at this address."""
     try:
         with socket.create_connection((host, port), timeout=1.0):
             return True
@@ -24,7 +24,7 @@ def listens(host: str, port: int) -> bool:
 
 
 def answers(address: str) -> bool:
-    """Whether the broker at ``host:port`` names itself and every partition has a leader."""
+    """Whether the broker at ``host:port`` is in its own metadata and every partition has a leader."""
     host, _, port = address.rpartition(":")
     if not listens(host, int(port)):
         return False

@@ -1,4 +1,4 @@
-"""Folders for data that nobody keeps, cleared away also when their owner was killed."""
+"""Temporary folders that are deleted even if their owner was killed."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from typing import IO
 
 _PREFIX = "profile-sync-kafka-"
 _OWNER = "owner.lock"
-# Longer than anybody needs between making a folder and locking it.
+# A newer folder is not touched, because its owner may not have locked it yet.
 _NEW_SECONDS = 60.0
 
 
 class ScratchFolder:
-    """A new folder in the system's place for temporary files; making one removes those that lost their owner.
+    """A new temporary folder. Creating one deletes those whose owner has ended.
 
-    The owner holds a lock on a file in it; the kernel lets go of the lock when the owner ends, however it ends.
+    The owner holds a lock on a file in the folder. The kernel releases the lock when the owner ends, however it ends.
     """
 
     def __init__(self) -> None:
@@ -28,7 +28,7 @@ class ScratchFolder:
         fcntl.flock(self._lock, fcntl.LOCK_EX)
 
     def remove(self) -> None:
-        """Remove it with all that is in it."""
+        """Delete the folder and its content."""
         shutil.rmtree(self.path, ignore_errors=True)
         self._lock.close()
 
@@ -42,5 +42,5 @@ def _remove_orphans(place: Path) -> None:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 shutil.rmtree(folder, ignore_errors=True)
         except OSError:
-            # Somebody holds it, it is another user's, or it went away meanwhile: not ours to remove.
+            # The folder is locked, belongs to another user, or was deleted in the meantime.
             continue

@@ -1,4 +1,4 @@
-"""Where a broker for demo, `broker` and tests comes from: a container where an engine answers, else this machine."""
+"""The broker for demo, `broker` and tests: in a container if an engine answers, else a process on this machine."""
 
 from __future__ import annotations
 
@@ -16,33 +16,33 @@ log = logging.getLogger(__name__)
 
 
 class Broker(Protocol):
-    """A one-node Kafka that can be stopped, killed and started again on the same address and data."""
+    """A one-node Kafka that can be stopped, killed, and started again with the same address and data."""
 
     @property
     def bootstrap_servers(self) -> str:
-        """Address for plain clients."""
+        """The address for plain clients."""
 
     @property
     def running(self) -> bool:
-        """Whether its process lives."""
+        """Whether the broker's process exists."""
 
     def log_tail(self) -> str:
-        """The last lines that Kafka itself said."""
+        """The last lines of Kafka's log."""
 
     def start(self) -> None:
-        """Start it and wait until it answers."""
+        """Start the broker and wait until it answers."""
 
     def stop(self) -> None:
-        """Stop it cleanly; the data stays."""
+        """Stop the broker cleanly; the data stays."""
 
     def kill(self) -> None:
-        """End it as a crash would; the data stays."""
+        """Kill the broker, as in a crash; the data stays."""
 
     def restart(self) -> None:
-        """Start it again on the same address and data; stops it first if it runs."""
+        """Start the broker again with the same address and data; stop it first if it runs."""
 
     def close(self) -> None:
-        """Stop it and remove what nobody asked to keep."""
+        """Stop the broker, and delete its data unless it is in a folder of the caller."""
 
 
 @contextmanager
@@ -51,11 +51,12 @@ def broker(
 ) -> Iterator[Broker]:
     """A running broker for the length of a ``with`` block.
 
-    ``port``: 0 = a free one. ``data``: folder that keeps topics and records; always served by a local Kafka, because
-    a container's files would belong to another user. ``extra_config``: server properties that win over ours.
+    ``port``: 0 chooses a free one. ``data``: a folder that keeps topics and records; with it, Kafka always runs as a
+    process on this machine, because a container's files would belong to another user. ``extra_config``: server
+    properties that override the defaults.
 
     Raises:
-        BrokerStartError: neither a container nor a local Kafka could be started; says what is missing.
+        BrokerStartError: neither a container nor a local Kafka could be started; the message says what is missing.
     """
     chosen = _started(port, data, extra_config)
     try:

@@ -27,9 +27,9 @@ topics = typer.Typer(help="Create, check or adopt the topics that this program n
 # Printed below the table of `topics adopt`.
 OFFSETS_EXPLAINED = (
     "begin: the first offset that the topic still holds.",
-    "end:   the offset that the next record will get.",
-    "upto:  every event up to this offset is settled or parked.",
-    "       The workers go on at the offset after it.",
+    "end: the offset that the next record will get.",
+    "upto: all events up to and including this offset are settled or parked.",
+    "      The workers go on at the offset after it.",
 )
 
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON document.")]

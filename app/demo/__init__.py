@@ -1,4 +1,4 @@
-"""The whole system on one machine: broker, simulator, workers, sample events, and what became of them."""
+"""Runs the whole system on one machine: broker, simulator, workers and sample events, and checks the result."""
 
 from app.demo.failed import DemoFailed
 from app.demo.options import SCENARIOS, DemoOptions

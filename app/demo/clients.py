@@ -1,4 +1,4 @@
-"""What the demo asks the simulator and the workers over HTTP."""
+"""HTTP clients of the demo, for the simulator and the workers."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from typing import Any
 
 import aiohttp
 
-# All of it is on this machine; a worker that does not answer for so long is busy or gone, and is asked again.
+# All programs run on this machine. A worker that does not answer within this time is busy or gone, and is asked again.
 TIMEOUT_SECONDS = 5.0
-# Tens of thousands of rows on a busy machine.
+# For tens of thousands of rows on a busy machine.
 ROWS_TIMEOUT_SECONDS = 60.0
 
 _OPEN_BREAKER = re.compile(r"^profile_sync_breaker_open\{[^}]*\} 1(\.0)?$", re.MULTILINE)
@@ -20,7 +20,7 @@ _OPEN_BREAKER = re.compile(r"^profile_sync_breaker_open\{[^}]*\} 1(\.0)?$", re.M
 
 @dataclass(frozen=True, slots=True)
 class Totals:
-    """Events by outcome, their sum and what is parked; field names of ``/api/kpi/totals``."""
+    """Events by outcome, their sum and the parked ones; the field names are those of ``/api/kpi/totals``."""
 
     complete: bool = False
     synced: int = 0
@@ -34,20 +34,20 @@ class Totals:
 
     @classmethod
     def of(cls, document: Mapping[str, Any]) -> Totals:
-        """From the API's answer; fields that a newer one has are passed over."""
+        """The totals in the API's answer. Unknown fields are ignored."""
         return cls(**{field.name: document[field.name] for field in fields(cls)})
 
 
 @dataclass(frozen=True, slots=True)
 class SimulatorStats:
-    """SOAP calls since the start, and incidents."""
+    """The numbers of SOAP calls since the start and of incidents."""
 
     calls: int = 0
     incidents: int = 0
 
 
 def announced_environment(log: str) -> dict[str, str]:
-    """What the simulator says its clients need, once a whole line of its log says so; empty until then.
+    """The environment that the simulator announces for its clients; empty until its log holds the whole line.
 
     >>> announced_environment("a warning\\nSimulator on ... Use it with: CMT_AUTH_URL=http://[::1]:1 A='b c'\\n")
     {'CMT_AUTH_URL': 'http://[::1]:1', 'A': 'b c'}
@@ -64,20 +64,20 @@ def announced_environment(log: str) -> dict[str, str]:
 
 
 class SimulatorClient:
-    """The test side of the simulator. All methods raise ``aiohttp.ClientError`` or ``TimeoutError``."""
+    """A client for the simulator's test side. All methods may raise ``aiohttp.ClientError`` or ``TimeoutError``."""
 
     def __init__(self, session: aiohttp.ClientSession, url: str) -> None:
         self._session = session
         self.url = url
 
     async def inject(self, rules: Sequence[Mapping[str, Any]]) -> None:
-        """Set faults, in this order."""
+        """Add fault rules, in this order."""
         for rule in rules:
             async with self._session.post(f"{self.url}/_sim/faults", json=rule, raise_for_status=True):
                 pass
 
     async def replace_faults(self, rules: Sequence[Mapping[str, Any]]) -> None:
-        """Set faults, in this order, and no others."""
+        """Replace all fault rules by these, in this order."""
         async with self._session.delete(f"{self.url}/_sim/faults", raise_for_status=True):
             pass
         await self.inject(rules)
@@ -90,7 +90,7 @@ class SimulatorClient:
         return incidents
 
     async def stats(self) -> SimulatorStats:
-        """What it has seen."""
+        """The simulator's statistics."""
         async with self._session.get(f"{self.url}/_sim/stats", raise_for_status=True) as answer:
             document = await answer.json()
         return SimulatorStats(document["calls"], document["incidents"])
@@ -106,14 +106,14 @@ class SimulatorClient:
 
 
 class WorkerClient:
-    """The API of one worker. A worker that does not answer has no news: None."""
+    """A client for the API of one worker. Methods return None if the worker does not answer."""
 
     def __init__(self, session: aiohttp.ClientSession, url: str) -> None:
         self._session = session
         self.url = url
 
     async def ready(self) -> bool:
-        """Whether it has taken over its partitions."""
+        """Whether the worker has taken over its partitions."""
         try:
             async with self._session.get(f"{self.url}/readyz") as answer:
                 return answer.status == 200
@@ -121,7 +121,7 @@ class WorkerClient:
             return False
 
     async def breaker_open(self) -> bool | None:
-        """Whether it holds Marketing Cloud to be down."""
+        """Whether the worker's circuit breaker is open."""
         try:
             async with self._session.get(f"{self.url}/metrics", raise_for_status=True) as answer:
                 return _OPEN_BREAKER.search(await answer.text()) is not None

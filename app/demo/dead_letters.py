@@ -1,4 +1,4 @@
-"""The dead-letter topic, looked at from outside: how many records, of how many different events."""
+"""Reads the dead-letter topic: the number of records, and of the events that they belong to."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from app.kafka.clients import consumer_config
 from app.kafka.headers import headers_of
 from app.settings import KafkaSettings
 
-# Thousands of small records on this machine take a second.
+# Reading thousands of small records on this machine takes a second.
 READ_SECONDS = 30.0
 
-# What the library would print on stderr by itself is in our message.
+# The library's own log lines repeat what our errors say.
 _silent = logging.getLogger(__name__)
 _silent.addHandler(logging.NullHandler())
 _silent.propagate = False
@@ -26,31 +26,31 @@ _silent.propagate = False
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
-    """One record: partition and offset in the main topic as the headers say, and the registry code."""
+    """One dead letter. ``source``: partition and offset in the main topic. ``reason``: a code of the error registry."""
 
     source: tuple[bytes | None, bytes | None]
     reason: str
 
 
 class DeadLetters:
-    """Nothing in the topic is changed or committed. All methods wait for Kafka and raise ``KafkaAccessError``."""
+    """A reader of the dead-letter topic that commits nothing. All methods block and may raise ``KafkaAccessError``."""
 
     def __init__(self, settings: KafkaSettings) -> None:
         self._settings = settings
         self._admin = Admin(settings)
 
     def count(self) -> int:
-        """Records, repeated ones included: quick enough to ask often."""
+        """The number of records, including repeated ones. It is quick enough to call often."""
         return sum(self.ends().values())
 
     def events(self) -> int:
-        """Different events that have a dead letter; a crash may have written one twice."""
+        """The number of different events with a dead letter. After a crash, an event may have two."""
         return len({letter.source for letter in self.read()})
 
     def read(
         self, start: Mapping[int, int] | None = None, end: Mapping[int, int] | None = None
     ) -> tuple[DeadLetter, ...]:
-        """The records from ``start`` to before ``end`` (see ``ends``); without them, all there are."""
+        """The dead letters from ``start`` to before ``end`` (see ``ends``); by default all."""
         begins = start or {}
         ends = {
             partition: last
@@ -70,7 +70,7 @@ class DeadLetters:
             consumer.close()
 
     def ends(self) -> Mapping[int, int]:
-        """Partition -> the offset that its next record will have."""
+        """Partition -> the offset of its next record."""
         topic = self._settings.dlq_topic
         asked = {TopicPartition(topic, number): OffsetSpec.latest() for number in range(self._settings.partitions)}
         answers = self._admin.client.list_offsets(asked, request_timeout=self._admin.timeout_seconds)

@@ -1,4 +1,4 @@
-"""The environment of the demo's processes, and how to call this program. Pure."""
+"""The environment of the demo's processes, and the command lines that it prints. Pure."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import os.path
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-# Everything a worker reads begins so. What the caller's shell says about a real system must not reach the demo.
+# The prefixes of all variables that a worker reads. The demo removes them, because they may name a real system.
 _OURS = ("KAFKA_", "CMT_", "SYNC_", "SERVICENOW_", "WEB_", "KPI_", "LOG_", "DATA_DIR")
 
-# A worker that is killed is missed soon. It must exceed the timeout of a call.
+# Short, so that a killed worker is noticed soon. The session timeout must exceed the timeout of a call.
 SESSION_SECONDS = 10
 CALL_SECONDS = 5
-# Somebody is watching: what failed is tried again soon, so is a target that was down, and a ticket grows by notes.
+# Short, because a person is watching: retries, probes of a target that was down, and notes of an incident come soon.
 BACKOFF_BASE_SECONDS = 0.2
 PROBE_SECONDS = 1
 NOTE_EVERY_SECONDS = 10
@@ -21,15 +21,15 @@ _PROGRAM = "profile-sync"
 
 
 def foreign_variables(environment: Mapping[str, str]) -> dict[str, str]:
-    """The caller's environment without any variable of ours; settings are read regardless of case."""
+    """The caller's environment without the variables that this program reads, in upper or lower case."""
     return {name: value for name, value in environment.items() if not name.upper().startswith(_OURS)}
 
 
 def importable(environment: Mapping[str, str], package_parent: Path, installed_in: Path) -> dict[str, str]:
-    """With a place to import this program from, when a child does not find it by itself.
+    """The environment with PYTHONPATH set, if a child process would not find this program otherwise.
 
-    Children do not look into the working directory: somebody else's ``app`` may be there. ``installed_in`` is where
-    every interpreter looks.
+    Child processes do not search the working directory, which may hold a foreign ``app``. ``installed_in``: the folder
+    that every interpreter searches.
     """
     if package_parent == installed_in:
         return dict(environment)
@@ -39,7 +39,7 @@ def importable(environment: Mapping[str, str], package_parent: Path, installed_i
 
 
 def worker_variables(bootstrap_servers: str, simulator: Mapping[str, str], web_port: int, data: Path) -> dict[str, str]:
-    """What makes a worker of the demo. ``simulator``: what it says its clients need."""
+    """The variables of a demo worker. ``simulator``: those that the simulator announces."""
     return {
         **simulator,
         "KAFKA_BOOTSTRAP_SERVERS": bootstrap_servers,
@@ -58,9 +58,9 @@ def worker_variables(bootstrap_servers: str, simulator: Mapping[str, str], web_p
 
 
 def invocation(called_as: str, interpreter: str, found_on_path: str | None, here: Path) -> str:
-    """What to type to call this program again.
+    """The command that starts this program from the current folder.
 
-    ``called_as``: ``sys.argv[0]``; ``found_on_path``: where the shell finds ``profile-sync``, if it does.
+    ``called_as``: ``sys.argv[0]``. ``found_on_path``: where the shell finds ``profile-sync``, if anywhere.
 
     >>> invocation(".venv/bin/profile-sync", "/p/.venv/bin/python", None, Path("/p"))
     '.venv/bin/profile-sync'
@@ -80,13 +80,13 @@ def lines_to_try(program: str, bootstrap_servers: str, consumer_id: str) -> Sequ
         f"export KAFKA_BOOTSTRAP_SERVERS={bootstrap_servers}",
         f"{program} kpi",
         f"{program} consumer {consumer_id}",
-        f"{program} sample --events 500 --seed 7 |",  # a shell reads on after it
+        f"{program} sample --events 500 --seed 7 |",  # the shell then reads the next line
         f"  {program} publish",
     )
 
 
 def lines_after_an_outage(program: str, bootstrap_servers: str, simulator: str, consumer_id: str) -> Sequence[str]:
-    """Lines for another terminal: the environment, then three commands. ``consumer_id``: one that had to wait."""
+    """Lines for another terminal: the environment, then three commands. ``consumer_id``: of one that had to wait."""
     return (
         f"export KAFKA_BOOTSTRAP_SERVERS={bootstrap_servers}",
         f"{program} kpi",

@@ -1,7 +1,7 @@
-"""How a demo fails."""
+"""The error of a demo."""
 
 from __future__ import annotations
 
 
 class DemoFailed(Exception):
-    """The demo cannot go on; the text says what failed, and how the log of the program concerned ends."""
+    """The demo cannot go on. The text says what failed, with the end of that program's log."""

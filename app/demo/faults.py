@@ -1,4 +1,4 @@
-"""Which faults the simulator is told to inject, for a share of all SOAP calls that shall fail. Pure."""
+"""The fault rules for the simulator that make a given share of all SOAP calls fail. Pure."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class _FaultKind:
-    """A kind of fault of the simulator and its share of all faults."""
+    """A kind of fault, and its share of all faults."""
 
     name: str
     share: float
-    after: bool = False  # the write takes effect, only its answer is lost
+    after: bool = False  # the write takes effect, but its answer is lost
 
 
-# Of the call as a whole. What a repeat inside the call mends (503, resets, broken answers) and what parks a consumer
-# until its next attempt (faults) come about equally often.
+# Faults of whole calls. Faults that are repeated within the call (503, resets, broken answers) and faults that park the
+# consumer until its next attempt are about equally frequent.
 _CALL_KINDS = (
     _FaultKind("server_fault", 0.25),
     _FaultKind("rate_limited", 0.10),
@@ -26,16 +26,17 @@ _CALL_KINDS = (
     _FaultKind("reset", 0.10, after=True),
     _FaultKind("malformed_xml", 0.05),
 )
-# Of a row, writes only. The permanent one makes partial events, and dead letters where it meets a parent.
+# Faults of single rows, for writes only. The permanent one makes an event partial, or a dead letter if it hits a
+# parent.
 _ROW_KINDS = (_FaultKind("row_error_transient", 0.10), _FaultKind("row_error", 0.10))
 
 
 def fault_rules(rate: float) -> list[dict[str, Any]]:
-    """Bodies for ``POST /_sim/faults``, in their order, so that ``rate`` (0 to 1) of all SOAP calls fail.
+    """Bodies for ``POST /_sim/faults``, in their order, so that a share of ``rate`` (0 to 1) of all SOAP calls fail.
 
-    The simulator asks one rule after the other, first those of calls, then those of rows, and the first that fires
-    ends it. So each rule's probability is that it fires if none before it did. Reads have no rows to refuse: one rule
-    more makes up for it.
+    The simulator tries the rules in order, first those for calls, then those for rows, until one fires. A rule's
+    probability is therefore conditional: no rule before it has fired. A read has no rows to refuse, so an additional
+    rule makes reads fail equally often.
 
     >>> [(rule["kind"], round(rule["probability"], 3)) for rule in fault_rules(0.1)][:3]
     [('server_fault', 0.025), ('rate_limited', 0.01), ('security_fault', 0.005)]
@@ -56,7 +57,7 @@ def fault_rules(rate: float) -> list[dict[str, Any]]:
 
 
 def _rule(kind: str, chance: float, fired: float, *, after: bool = False, operation: str = "") -> dict[str, Any]:
-    # At rate 1 the last rule must fire for certain, whatever the rounding of the sums.
+    # At rate 1 the last rule must always fire, regardless of rounding in the sums.
     left = max(1.0 - fired, chance)
     rule: dict[str, Any] = {"kind": kind, "probability": min(1.0, chance / left)}
     if 1.0 - rule["probability"] < 1e-9:

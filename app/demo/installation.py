@@ -1,4 +1,4 @@
-"""What runs in a demo: topics on the broker, a simulator, workers; started, waited for, and looked after."""
+"""The running parts of a demo: topics on the broker, a simulator and workers. Starts them and watches them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from app.kafka import topics
 from app.settings import KafkaSettings
 
 HOST = "127.0.0.1"
-# About 3 s on an idle machine.
+# A worker starts in about 3 s on an idle machine.
 START_SECONDS = 90.0
 _LOOK_SECONDS = 0.05
 # Another program may take a free port between the look and the start.
@@ -41,15 +41,15 @@ class DemoWorker:
 
 
 class Installation:
-    """Everything but the broker is started by the methods, in their order.
+    """Starts everything except the broker: call the methods in the order in which they are defined.
 
-    ``environment``: of all programs, without any variable of ours. ``folder``: for the workers' data.
+    ``environment``: of all programs, without variables that a worker reads. ``folder``: for the workers' data.
     """
 
     def __init__(self, broker: Broker, children: ChildProcesses, environment: Mapping[str, str], folder: Path) -> None:
         self.broker = broker
         self.workers: list[DemoWorker] = []
-        # Not read from the environment, which may speak of another Kafka.
+        # Not read from the environment, which may name another Kafka.
         self.kafka = KafkaSettings.model_construct(
             bootstrap_servers=broker.bootstrap_servers, session_timeout_seconds=float(SESSION_SECONDS)
         )
@@ -63,7 +63,7 @@ class Installation:
         self._reported: set[str] = set()
 
     async def create_topics(self) -> None:
-        """Create them.
+        """Create the topics.
 
         Raises:
             KafkaAccessError: the broker refused.
@@ -71,10 +71,10 @@ class Installation:
         await asyncio.to_thread(topics.create, self.kafka)
 
     async def start_simulator(self, http: aiohttp.ClientSession, faults: Sequence[Mapping[str, Any]]) -> None:
-        """Start it on a port of its choice and set faults.
+        """Start the simulator on a free port and set its faults.
 
         Raises:
-            DemoFailed: it did not come up.
+            DemoFailed: the simulator did not start.
         """
         child = self._simulator_process = self._children.start("simulator", ["simulator"], self._environment)
         self._simulator_variables = await self._until(child, lambda: announced_environment(child.log_text()))
@@ -84,12 +84,12 @@ class Installation:
     async def start_workers(
         self, http: aiohttp.ClientSession, number: int, first_web_port: int, variables: Mapping[str, str]
     ) -> None:
-        """Start them all and wait until all are ready at the same time: each one that joins has the others wait.
+        """Start all workers and wait until all are ready at once, since each one that joins makes the others wait.
 
-        ``variables``: settings beside those of every demo.
+        ``variables``: settings in addition to those of every demo.
 
         Raises:
-            DemoFailed: one did not come up.
+            DemoFailed: a worker did not start.
         """
         self._worker_variables = dict(variables)
         for index in range(number):
@@ -109,10 +109,10 @@ class Installation:
         return [worker for worker in self.workers if worker.child.exit_code is None]
 
     def newly_ended(self) -> list[ChildProcess]:
-        """Workers whose end nobody has been told of.
+        """The workers that have ended since the last call.
 
         Raises:
-            DemoFailed: the broker, the simulator or the last worker is gone.
+            DemoFailed: the broker, the simulator or the last worker has ended.
         """
         if not self.broker.running:
             raise DemoFailed(f"The broker ended by itself. Its log ends with:\n{self.broker.log_tail()}")
@@ -152,13 +152,13 @@ class Installation:
             await asyncio.sleep(_LOOK_SECONDS)
 
     async def _until(self, child: ChildProcess, look: Callable[[], _T]) -> _T:
-        """The first answer that is not empty."""
+        """The first result of ``look`` that is not empty."""
         deadline = time.monotonic() + START_SECONDS
         while not (answer := look()):
             if child.exit_code is not None:
                 raise _did_not_start(child)
             if time.monotonic() > deadline:
-                raise DemoFailed(f"The {child.name} was not up within {START_SECONDS:g} s:\n{child.log_tail()}")
+                raise DemoFailed(f"The {child.name} did not start within {START_SECONDS:g} s:\n{child.log_tail()}")
             await asyncio.sleep(_LOOK_SECONDS)
         return answer
 

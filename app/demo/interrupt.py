@@ -1,4 +1,4 @@
-"""Ctrl-C, SIGTERM and a closed terminal: the first one stops the demo in order, a further one in a hurry."""
+"""Ctrl-C, SIGTERM and a closed terminal. The first signal stops the demo in order, a second one at once."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from typing import Any, Self
 
 
 class Interrupted(BaseException):
-    """Stop now; not an error."""
+    """A signal asks the demo to stop. This is not an error."""
 
 
 class Interrupt:
-    """Takes the signals while it is open; a context manager for the main thread.
+    """Handles the signals while it is open; a context manager for the main thread.
 
-    Inside ``raises`` the first signal raises ``Interrupted`` wherever the thread is; inside ``cancels`` it cancels a
-    task. Anywhere else it is noted, and the next such block is not entered: what starts or cleans up in one go is not
-    broken off. Every further signal calls ``hurry``.
+    Within ``raises`` the first signal raises ``Interrupted``; within ``cancels`` it cancels a task. Elsewhere the
+    signal is only noted, and the next such block raises at its start, so that a start or a cleanup is not interrupted
+    halfway. Every further signal calls ``hurry``.
     """
 
     def __init__(self, hurry: Callable[[], None]) -> None:
@@ -31,7 +31,7 @@ class Interrupt:
     def __enter__(self) -> Self:
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             if number == signal.SIGHUP and signal.getsignal(number) is signal.SIG_IGN:
-                continue  # nohup: the terminal may go
+                continue  # started with nohup: the terminal may be closed
             self._before[number] = signal.signal(number, self._on_signal)
         return self
 
@@ -43,20 +43,20 @@ class Interrupt:
 
     @contextmanager
     def raises(self) -> Iterator[None]:
-        """Around something that blocks.
+        """For a blocking call.
 
         Raises:
-            Interrupted: there was a signal, before or within.
+            Interrupted: there was a signal, before the block or within it.
         """
         with self._reacting(_raise):
             yield
 
     @contextmanager
     def cancels(self, task: asyncio.Task[Any]) -> Iterator[None]:
-        """Around what the task does, in its event loop.
+        """For code that ``task`` runs in its event loop.
 
         Raises:
-            Interrupted: there was a signal before.
+            Interrupted: there was a signal before the block.
         """
         loop = asyncio.get_running_loop()
         with self._reacting(lambda: (loop.call_soon_threadsafe(task.cancel), None)[1]):

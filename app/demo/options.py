@@ -1,4 +1,4 @@
-"""What a demo may be asked for."""
+"""The options of a demo."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from app.demo.outage_plan import OUTAGE_SECONDS
 
 SCENARIOS = ("outage",)
-# A retry waits some seconds at most: after so long without a settled event something is stuck.
+# A retry waits for a few seconds, so if no event is settled for this long, something is stuck.
 PATIENCE_SECONDS = 120.0
 
 
 @dataclass(frozen=True, slots=True)
 class DemoOptions:
-    """``web_port``: of the first worker, 0 = a free one. ``fault_rate``: share of SOAP calls that fail, 0 to 1.
-    ``scenario``: one of ``SCENARIOS``, or none."""
+    """``web_port``: of the first worker; 0 chooses a free one. ``fault_rate``: share of SOAP calls that fail, 0 to 1.
+    ``scenario``: one of ``SCENARIOS``, or None."""
 
     events: int = 2000
     exit_when_settled: bool = False

@@ -1,4 +1,4 @@
-"""The scenario "outage", carried out: takes the target down and brings it back, and tells what can be seen of it."""
+"""Runs the scenario "outage": takes the target down, brings it back, and reports what can be observed."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from app.profile.samples.samples import sample_events
 
 
 class Outage:
-    """Knows the installation from outside only: what workers and simulator answer, and the dead-letter topic."""
+    """Drives the outage and observes it from outside: the answers of workers and simulator, and the dead letters."""
 
     def __init__(self, options: DemoOptions, show: Show, dead_letters: DeadLetters) -> None:
         self.plan = OutagePlan(options.outage_seconds)
@@ -33,13 +33,13 @@ class Outage:
         self._story = OutageStory(self.plan, options.events / self.plan.publishing_seconds)
         self._incidents: tuple[OutageIncident, ...] = ()
         self._published_before = 0
-        # Ends of the dead-letter topic when it began and when it was over.
+        # The ends of the dead-letter topic when the outage began and when it was over.
         self._from: Mapping[int, int] = {}
         self._to: Mapping[int, int] | None = None
 
     @property
     def over(self) -> bool:
-        """Whether there is nothing more to wait for."""
+        """Whether the scenario has ended."""
         return self._story.over
 
     async def advance(
@@ -50,7 +50,7 @@ class Outage:
         all_settled: bool,
         simulator: SimulatorClient,
     ) -> None:
-        """One look further. ``now``: seconds since events began to flow. What is not answered is asked again."""
+        """Take one more look. ``now``: seconds since events began to flow. Without an answer, the next look retries."""
         try:
             self._incidents = await _incidents(simulator)
             look = OutageLook(
@@ -71,10 +71,10 @@ class Outage:
             return
 
     async def findings(self, simulator: SimulatorClient) -> OutageFindings:
-        """What it came to, once all is settled.
+        """The result, once all events are settled.
 
         Raises:
-            KafkaAccessError, aiohttp.ClientError, TimeoutError: somebody did not answer.
+            KafkaAccessError, aiohttp.ClientError, TimeoutError: the broker or the simulator did not answer.
         """
         letters: Sequence[DeadLetter] = ()
         if self._story.began_at is not None:
@@ -83,14 +83,14 @@ class Outage:
         return OutageFindings(self._story, because_of_the_outage(letters), len(incidents))
 
     def witness(self) -> str:
-        """A consumer with an event that was published in the outage, or, before it, the first one of all."""
+        """A consumer with an event that was published during the outage; before the outage, the first consumer."""
         events = sample_events(self._options.events, self._options.seed)
         return next(islice(events, min(self._published_before, self._options.events - 1), None)).consumer_id
 
     async def _act(self, look: OutageLook, published: int, simulator: SimulatorClient) -> None:
         if self._story.must_begin(look):
             self._from = await asyncio.to_thread(self._dead_letters.ends)
-            # Alone: the first rule that fires counts, and some of the others are answers.
+            # The other fault rules are removed: they could fire first, and some of them send answers.
             await simulator.replace_faults(outage_rules())
             self._published_before = published
             self._tell(look.now, self._story.begin(look), "bold red")
@@ -103,7 +103,7 @@ class Outage:
 
 
 async def _incidents(simulator: SimulatorClient) -> tuple[OutageIncident, ...]:
-    """Those about an outage, whatever else there is."""
+    """The incidents about an outage."""
     return tuple(
         OutageIncident(found["number"], any(note.startswith("Over since") for note in found["work_notes"]))
         for found in await simulator.incidents()

@@ -1,4 +1,4 @@
-"""Whether an outage went as promised: no flood of dead letters, one incident, and work that resumes. Pure."""
+"""Whether an outage went as promised: no dead letters because of it, one incident, and work resumed. Pure."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from app.demo.outage_story import OutageStory
 
 @dataclass(frozen=True, slots=True)
 class OutageFindings:
-    """What was found in the end; ``dead_letters``: events given up because of the outage while it lasted."""
+    """The result of the scenario. ``dead_letters``: events that were given up because of the outage while it lasted."""
 
     story: OutageStory
     dead_letters: int
@@ -21,40 +21,40 @@ class OutageFindings:
 
     @property
     def breaker_open_seconds(self) -> float | None:
-        """From the first breaker that opened to the last that closed; None when that was not seen."""
+        """From the first breaker that opened to the last one that closed; None if this was not observed."""
         return _between(self.story.opened_at, self.story.closed_at)
 
     @property
     def recovery_seconds(self) -> float | None:
-        """From the target's return until the backlog was worked off; None when that was not seen."""
+        """From the target's return until the backlog was worked off; None if this was not observed."""
         return _between(self.story.ended_at, self.story.recovered_at)
 
 
 def because_of_the_outage(letters: Iterable[DeadLetter]) -> int:
-    """How many different events were given up for what an outage can cause. A row that was refused for good is not of
-    that kind: somebody answered."""
+    """The number of different events that were given up for a reason that an outage can cause. A row that was refused
+    permanently does not count, because it got an answer."""
     return len({letter.source for letter in letters if _may_pass(letter.reason)})
 
 
 def outage_problems(found: OutageFindings) -> list[str]:
-    """What did not go as promised, one clear line each; none = all is well."""
+    """One line for each promise that was not kept; empty if all is well."""
     if found.story.missed:
-        return ["all events were settled before the outage could begin; publish more of them (--events)"]
+        return ["all events were settled before the outage could begin; publish more events (--events)"]
     opened = found.story.opened_at is not None
     if not opened and not found.dead_letters:
-        return ["no circuit breaker opened: too few events were under way; publish more of them (--events)"]
+        return ["no circuit breaker opened: too few events were in progress; publish more events (--events)"]
     wrong = [] if opened else ["no circuit breaker opened"]
     if found.dead_letters:
         wrong.append(f"{found.dead_letters:,} events became dead letters because of the outage")
     if found.incidents != 1:
         wrong.append(f"the outage led to {found.incidents:,} incidents instead of one")
     elif not found.story.resolved:
-        wrong.append("the incident got no resolve note")
+        wrong.append("the incident has no resolve note")
     return wrong
 
 
 def outage_report(found: OutageFindings) -> dict[str, Any]:
-    """The field ``outage`` in the last line of ``demo --exit``; null = was not seen."""
+    """The field ``outage`` in the last line of ``demo --exit``; null: not observed."""
     return {
         "breakerOpenSeconds": _rounded(found.breaker_open_seconds),
         "deadLettersDuringOutage": found.dead_letters,
@@ -64,7 +64,7 @@ def outage_report(found: OutageFindings) -> dict[str, Any]:
 
 
 def outage_summary(found: OutageFindings) -> str:
-    """In a sentence."""
+    """The result in one sentence."""
     seconds = found.breaker_open_seconds
     breaker = "No breaker opened" if seconds is None else f"Breaker open for {seconds:.1f} s"
     incidents = f"{found.incidents:,} incident{'' if found.incidents == 1 else 's'}"

@@ -1,4 +1,4 @@
-"""The scenario "outage": what happens when, and the settings that let an audience see it in time. Pure."""
+"""The schedule of the scenario "outage", and settings that make its effects visible in time. Pure."""
 
 from __future__ import annotations
 
@@ -7,30 +7,30 @@ from dataclasses import dataclass
 from typing import Any
 
 OUTAGE_SECONDS = 30.0
-# Events flow before the outage, and for a while after it: nobody stops publishing because a target is down.
+# Events flow before the outage, during it, and for a while after it, as they would in production.
 LEAD_SECONDS = 5.0
 TAIL_SECONDS = 3.0
-# The incident comes in the first part of the outage.
+# The incident is opened after this time, or after this share of a short outage.
 ALERT_SECONDS = 10.0
 ALERT_SHARE = 1 / 3
-# One event makes three calls of an attempt, and has five attempts. So an event that is alone in the outage opens the
-# breaker in its second attempt; with more of them it takes a moment.
+# An event makes up to three calls per attempt and has five attempts. So even a single event opens the breaker, in its
+# second attempt; with several events it opens sooner.
 BREAKER_FAILURES = 6
 
 
 @dataclass(frozen=True, slots=True)
 class OutagePlan:
-    """An outage of so many ``seconds``."""
+    """An outage that lasts ``seconds``."""
 
     seconds: float = OUTAGE_SECONDS
 
     @property
     def publishing_seconds(self) -> float:
-        """So long it takes until the last event is published: some always fall into the outage."""
+        """How long publishing takes. It is spread over this time so that some events fall into the outage."""
         return LEAD_SECONDS + self.seconds + TAIL_SECONDS
 
     def worker_variables(self) -> Mapping[str, str]:
-        """For the workers, beside what every demo sets.
+        """Settings of the workers, in addition to those of every demo.
 
         >>> OutagePlan(30.0).worker_variables()["SYNC_BREAKER_ALERT_SECONDS"]
         '10'
@@ -42,8 +42,8 @@ class OutagePlan:
 
 
 def outage_rules() -> Sequence[Mapping[str, Any]]:
-    """Bodies for ``POST /_sim/faults``: no call and no token request gets through. Every other call ends without an
-    answer, as when nobody is there; the rest are told that the service is unavailable."""
+    """Bodies for ``POST /_sim/faults``: no call and no token request gets through. Half of the calls get no answer, and
+    the rest get HTTP 503."""
     return (
         {"kind": "reset", "probability": 0.5},
         {"kind": "http_503"},

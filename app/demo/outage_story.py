@@ -1,10 +1,10 @@
-"""What an audience is told of an outage, and when. Pure: it is shown one look after the other.
+"""What the demo reports about an outage, and when. Pure: it gets one look after the other.
 
     flowing --LEAD_SECONDS, events under way--> down --the outage's length--> back --all seen below--> over
        '--everything settled before that: missed----------------------------------------------------------'
 
-Told in this order, whatever the order in which looks catch it: breakers open, the incident is there, the target is
-back, breakers close, the incident has its resolve note, the backlog is worked off.
+The reports come in this order, even if looks observe them in another: breakers open, the incident is open, the target
+is back, breakers close, the incident has its resolve note, the backlog is worked off.
 """
 
 from __future__ import annotations
@@ -14,13 +14,14 @@ from dataclasses import dataclass, field
 
 from app.demo.outage_plan import LEAD_SECONDS, OutagePlan
 
-# A worker notices the end of an outage twice a second, and the note goes through Kafka; a busy machine takes longer.
+# For the resolve note: workers check twice a second whether the outage is over, and the note goes through Kafka. A busy
+# machine needs longer.
 NOTE_SECONDS = 30.0
 
 
 @dataclass(frozen=True, slots=True)
 class OutageIncident:
-    """An incident about the outage; ``resolved``: it has a note that says it is over."""
+    """An incident about the outage. ``resolved``: it has a note that the outage is over."""
 
     number: str
     resolved: bool
@@ -28,10 +29,10 @@ class OutageIncident:
 
 @dataclass(frozen=True, slots=True)
 class OutageLook:
-    """How everything looks from outside.
+    """What is observed at one time.
 
-    ``now``: seconds since events began to flow. ``waiting``: events published and not settled. ``breakers``: worker ->
-    whether its breaker is open, None when it did not answer. ``dead_letters``: all there are.
+    ``now``: seconds since events began to flow. ``waiting``: events that are published and not settled. ``breakers``:
+    worker -> whether its breaker is open, None if it did not answer. ``dead_letters``: their number since the start.
     """
 
     now: float
@@ -45,7 +46,7 @@ class OutageLook:
 
 @dataclass(slots=True)
 class OutageStory:
-    """``missed``: everything was settled before it could begin. Times are those of the looks."""
+    """The outage so far. Times are those of the looks. ``missed``: all events were settled before it could begin."""
 
     plan: OutagePlan
     pace: float  # events published a second
@@ -73,17 +74,17 @@ class OutageStory:
         return self.began_at is not None and self.ended_at is None and look.now >= self.began_at + self.plan.seconds
 
     def begin(self, look: OutageLook) -> str:
-        """The target is down from this look on."""
+        """Note that the target is down from this look on; returns the report."""
         self.began_at, self._letters_before, self._waiting_before = look.now, look.dead_letters, look.waiting
-        return f"Marketing Cloud goes down for {self.plan.seconds:g} s: no call, no token is answered"
+        return f"Marketing Cloud goes down for {self.plan.seconds:g} s: calls and tokens get no answer"
 
     def end(self, look: OutageLook) -> str:
-        """The target answers again from this look on."""
+        """Note that the target answers again from this look on; returns the report."""
         self.ended_at = look.now
         return f"Marketing Cloud is back; {look.waiting:,} events wait"
 
     def observe(self, look: OutageLook) -> list[str]:
-        """What there is to tell after this look."""
+        """The new reports after this look."""
         if self.over:
             return []
         if self.began_at is None:
@@ -115,7 +116,7 @@ class OutageStory:
         return [f"ServiceNow: {self._incident} is open; {self._standing(look)}"]
 
     def _breakers_that_closed(self, look: OutageLook) -> list[str]:
-        # A worker that is gone has no breaker any more.
+        # The breaker of a worker that has ended counts as closed.
         found = sorted(name for name in self._open if look.breakers.get(name, False) is False)
         self._open.difference_update(found)
         told = [f"{name}: its probe got an answer, circuit breaker closes" for name in found]
@@ -129,7 +130,7 @@ class OutageStory:
         return f"{look.waiting:,} events wait, {letters:,} dead letter{'' if letters == 1 else 's'}"
 
     def _notice_recovery(self, look: OutageLook) -> None:
-        # As many as are under way anyway: those of before, or those published within a second.
+        # The usual number of waiting events: as many as before the outage, or as are published within a second.
         usual = max(self._waiting_before, self.pace)
         if self.closed_at is not None and self.recovered_at is None and (look.all_settled or look.waiting <= usual):
             self.recovered_at = look.now

@@ -1,4 +1,4 @@
-"""How every event ended, as the consumers' durable records say: read from Kafka, past the workers."""
+"""The outcome of every event, read from the consumer records in Kafka instead of asking the workers."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from app.profile.samples.samples import sample_events, to_json
 from app.readmodels import ReadModels
 from app.settings import KafkaSettings
 
-# Some ten thousand consumers a second are read.
+# About ten thousand consumers are read per second.
 READ_SECONDS = 60.0
-# A broker that stays away for so long does not come back by itself.
+# A broker that is away for this long does not come back by itself.
 TROUBLE_SECONDS = 8.0
 _LOOK_SECONDS = 0.05
 
@@ -26,7 +26,7 @@ class OutcomesUnreadable(Exception):
 
 
 def published_events(count: int, seed: int, catalog: Catalog) -> Iterator[ProfileEvent]:
-    """The events of the demo as a worker reads them: a number looks as its JSON does. The same for the same seed."""
+    """The events of the demo as a worker reads them, with numbers in the form of their JSON."""
     for event in sample_events(count, seed):
         value = json.dumps(to_json(event)).encode()
         yield check_document(decode_document(value, event.event_id), catalog, event.event_id)
@@ -35,12 +35,12 @@ def published_events(count: int, seed: int, catalog: Catalog) -> Iterator[Profil
 def read_outcomes(
     kafka: KafkaSettings, consumer_ids: Iterable[str], totals: Totals, published: int
 ) -> Callable[[str], Outcome | None]:
-    """Event ID -> outcome; None for what the records do not say: they keep a consumer's last few events only.
+    """Event ID -> outcome. None if it is not known: a consumer record keeps only the last few events.
 
-    When all events are counted as synced, every one was.
+    Nothing is read if the totals say that all events were synced.
 
     Raises:
-        OutcomesUnreadable: see there.
+        OutcomesUnreadable: the state topics could not be read to their end.
     """
     if totals.synced == totals.events == published:
         return lambda event_id: Outcome.SYNCED

@@ -1,4 +1,4 @@
-"""The programs that the demo runs beside the broker: each with a log of its own, none of which outlives the demo."""
+"""The programs that the demo runs besides the broker. Each has a log of its own, and none outlives the demo."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from pathlib import Path
 
 from app.broker.child_process import spawn_bound
 
-# A worker lets calls under way end and leaves its group; a second interrupt does not wait for that.
+# A worker that ends finishes its calls and leaves its group. A second interrupt does not wait for that.
 GRACE_SECONDS = 10.0
 TAIL_LINES = 15
-# As much of a log's end as is looked at for its last lines.
+# The last lines are searched in this part of a log's end.
 _TAIL_BYTES = 1024 * 1024
-# Requests that a worker answered well: by far the most are the demo's own, and say nothing of what went wrong.
+# Log lines of successful requests. Most of these requests are the demo's own, and they do not explain a failure.
 _ANSWERED = re.compile(r"\[app\.web\.middleware\].* status=200\b")
 
 
 @dataclass(frozen=True, slots=True)
 class ChildProcess:
-    """One running program. ``name`` is what people call it, e.g. "worker 2"."""
+    """One running program. ``name``: as shown to the user, e.g. "worker 2"."""
 
     name: str
     process: subprocess.Popen[bytes]
@@ -32,15 +32,15 @@ class ChildProcess:
 
     @property
     def exit_code(self) -> int | None:
-        """None while it lives; negative: the signal that ended it."""
+        """None while the program runs; negative: the signal that ended it."""
         return self.process.poll()
 
     def log_text(self) -> str:
-        """Its whole log, for as long as it is short."""
+        """The whole log; call it only while the log is short."""
         return self.log.read_text(errors="replace")
 
     def log_tail(self) -> str:
-        """The last lines of its log, without requests that were answered well."""
+        """The last lines of the log, without successful requests."""
         with self.log.open("rb") as content:
             content.seek(max(0, self.log.stat().st_size - _TAIL_BYTES))
             text = content.read().decode(errors="replace")
@@ -49,17 +49,17 @@ class ChildProcess:
 
 
 class ChildProcesses:
-    """Starts them, in ``folder``, and ends all of them."""
+    """Starts programs, with their logs in ``folder``, and ends all of them."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._started: list[ChildProcess] = []
 
     def start(self, name: str, arguments: Sequence[str], environment: Mapping[str, str]) -> ChildProcess:
-        """Start this program with other arguments; its output goes to ``<name>.log``.
+        """Start this program with the given arguments. Its output goes to ``<name>.log``.
 
         Raises:
-            OSError: it cannot be started.
+            OSError: the program cannot be started.
         """
         log = self._folder / f"{name.replace(' ', '-')}.log"
         log.touch()
@@ -69,10 +69,10 @@ class ChildProcesses:
         return child
 
     def end(self) -> None:
-        """Ask all to end, wait for them, and kill those that have not in time."""
+        """Ask all programs to end, wait for them, and kill those that have not ended in time."""
         for child in self._started:
             child.process.terminate()
-            child.process.send_signal(signal.SIGCONT)  # one that somebody froze would not notice
+            child.process.send_signal(signal.SIGCONT)  # a frozen process would not get the SIGTERM
         deadline = time.monotonic() + GRACE_SECONDS
         for child in self._started:
             try:
@@ -82,18 +82,18 @@ class ChildProcesses:
                 child.process.wait()
 
     def kill(self) -> None:
-        """End all at once. May be called from a signal handler."""
+        """Kill all programs. May be called from a signal handler."""
         for child in self._started:
             child.process.kill()
 
 
 def ended_from_outside(exit_code: int) -> bool:
-    """Whether somebody ended a worker on purpose: a clean exit, or a signal that people send."""
+    """Whether a worker was ended on purpose: a clean exit, or a signal that a user sends."""
     return exit_code in (0, -signal.SIGKILL, -signal.SIGTERM, -signal.SIGINT)
 
 
 def how_it_ended(exit_code: int) -> str:
-    """In words.
+    """An exit code in words.
 
     >>> how_it_ended(-9), how_it_ended(1)
     ('was ended by SIGKILL', 'ended by itself with exit code 1')

@@ -1,4 +1,4 @@
-"""How far the demo is, and whether anything moves. Pure; times in seconds of any one clock."""
+"""The progress of the demo, and whether it is stuck. Pure; all times are seconds of one clock."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from dataclasses import dataclass
 
 from app.demo.clients import SimulatorStats, Totals
 
-# Long enough not to jump with every look, short enough to show what happens now.
+# The rate is averaged over this time: long enough not to jump with every look, short enough to be current.
 RATE_SECONDS = 3.0
 
 
 @dataclass(frozen=True, slots=True)
 class ProgressSnapshot:
-    """Everything that is shown. ``sent``: events handed to Kafka; ``wanted``: events that the demo publishes.
+    """The displayed values. ``sent``: events handed to Kafka so far. ``wanted``: events that the demo publishes in all.
 
-    ``breakers_open``: of how many workers the circuit breaker is open. ``backlog``: whether what waits is of interest.
+    ``breakers_open``: the number of workers with an open circuit breaker. ``backlog``: whether to show waiting events.
     """
 
     wanted: int
@@ -30,18 +30,18 @@ class ProgressSnapshot:
 
     @property
     def waiting(self) -> int:
-        """Events published and not settled."""
+        """Events that are published and not settled."""
         return max(0, self.sent - self.totals.events)
 
 
 class Rate:
-    """Growth of a counter per second over the last ``RATE_SECONDS``."""
+    """The growth of a counter per second, over the last ``RATE_SECONDS``."""
 
     def __init__(self) -> None:
         self._seen: deque[tuple[float, int]] = deque()
 
     def observe(self, now: float, count: int) -> float:
-        """One more look at the counter; the rate until now."""
+        """The rate after one more reading of the counter."""
         self._seen.append((now, count))
         while len(self._seen) > 2 and now - self._seen[0][0] > RATE_SECONDS:
             self._seen.popleft()
@@ -50,7 +50,7 @@ class Rate:
 
 
 class Patience:
-    """Notices that nothing has changed for too long."""
+    """Detects that nothing has changed for too long."""
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
@@ -58,21 +58,21 @@ class Patience:
         self._since: float | None = None
 
     def exhausted(self, now: float, state: object) -> bool:
-        """Whether ``state`` has been the same for longer than the patience lasts."""
+        """Whether ``state`` has been the same for longer than ``seconds``."""
         if self._since is None or state != self._last:
             self._last, self._since = state, now
         return now - self._since > self._seconds
 
 
 def most_advanced(answers: Sequence[Totals | None]) -> Totals:
-    """Of what the workers say, the answer with most events; read models follow at their own pace."""
+    """The worker's answer with the most events: the read models of the workers are not equally fresh."""
     return max((answer for answer in answers if answer is not None), key=lambda totals: totals.events, default=Totals())
 
 
 def all_settled(published: int, answers: Sequence[Totals | None]) -> bool:
-    """Whether every worker says, with nothing missing, that all events have their outcome and none is parked.
+    """Whether every worker gives a complete answer in which all events have an outcome and none is parked.
 
-    More events than were published also count as settled: waiting would not make it right.
+    More events than were published also count as settled, because waiting would not correct that.
     """
     return bool(answers) and all(
         totals is not None and totals.complete and totals.events >= published and totals.parked == 0

@@ -1,4 +1,4 @@
-"""Sample events into the main topic, in a thread beside the event loop."""
+"""Publishes sample events to the main topic, in a thread beside the event loop."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from app.settings import KafkaSettings
 
 
 class Publishing:
-    """Begins at once; to be made in an event loop. ``sent``: events handed to the Kafka client so far.
+    """Starts publishing when it is created, in a running event loop. ``sent``: events handed to the client so far.
 
-    ``spread_seconds``: at an even pace over so long; 0 = as fast as Kafka takes them.
+    ``spread_seconds``: publish at an even pace over this time; 0: as fast as Kafka accepts events.
     """
 
     def __init__(self, kafka: KafkaSettings, events: int, seed: int, spread_seconds: float = 0.0) -> None:
@@ -28,26 +28,26 @@ class Publishing:
         self._between = spread_seconds / events
         self._stopping = threading.Event()
         self._task = asyncio.ensure_future(asyncio.to_thread(self._publish))
-        # Should something else end the demo first, nobody asks what became of this.
+        # Reads the exception: if the demo ends first, nothing else does, and asyncio would log it.
         self._task.add_done_callback(lambda done: done.cancelled() or done.exception())
 
     def published(self) -> int | None:
-        """How many events Kafka has, once it has them all; None until then.
+        """The number of published events, once Kafka has acknowledged all; None until then.
 
         Raises:
-            DemoFailed, KafkaAccessError: it did not take them.
+            DemoFailed, KafkaAccessError: Kafka did not accept them.
         """
         return self._task.result() if self._task.done() else None
 
     def stop(self) -> None:
-        """Publish no more."""
+        """Stop publishing."""
         self._stopping.set()
 
     def _publish(self) -> int:
         result = publish_events(self._until_stopped(), self._kafka, on_sent=self._note)
         if result.rejected:
             first = result.rejected[0]
-            raise DemoFailed(f"Kafka did not take {len(result.rejected)} of the events: {first.code}: {first.reason}")
+            raise DemoFailed(f"Kafka did not accept {len(result.rejected)} events: {first.code}: {first.reason}")
         return result.published
 
     def _until_stopped(self) -> Iterator[ProfileEvent]:

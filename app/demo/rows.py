@@ -1,8 +1,8 @@
-"""What the simulator must hold in the end, where that can be said, compared with what it holds. Pure.
+"""Compares the rows in the simulator with the rows that the events should have led to. Pure.
 
-A consumer's rows are known while each of its events was synced. After another outcome they are anybody's guess, until
-a later event that was synced says everything: a DELETE of the profile, or an UPDATE, which removes the entity rows that
-it does not list, if it names all columns that the parent's row may have by then.
+A consumer's rows are known as long as all its events were synced. After another outcome they are unknown, until a
+synced event determines all rows: a DELETE of the profile, or an UPDATE that names all columns the parent's row may
+have. An UPDATE also removes the entity rows that it does not list.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from app.profile.event import Operation, ProfileEvent
 from app.profile.holdings.projection import Rows, TextRow, apply
 from app.profile.keys import Key
 
-# Named of those that differ.
+# The number of differing rows that are named.
 EXAMPLES = 5
 
 
@@ -27,12 +27,13 @@ class _Consumer:
     parent_columns: set[str] = field(default_factory=set)
 
     def follow(self, event: ProfileEvent, synced: bool, catalog: Catalog) -> None:
-        self.known = synced and (self.known or self._says_everything(event))
+        self.known = synced and (self.known or self._determines_all_rows(event))
         self.parent_columns.update(event.consumer or ())
-        # Also when it failed, for want of better knowledge; nothing is compared until an event says everything.
+        # A failed event is applied too. Its effect is unknown, but nothing is compared until a later event determines
+        # all rows.
         self.rows = apply(self.rows, event, catalog)
 
-    def _says_everything(self, event: ProfileEvent) -> bool:
+    def _determines_all_rows(self, event: ProfileEvent) -> bool:
         if event.deletes_profile:
             return True
         return event.operation is Operation.UPDATE and self.parent_columns <= set(event.consumer or ())
@@ -40,7 +41,7 @@ class _Consumer:
 
 @dataclass(frozen=True, slots=True)
 class ExpectedRows:
-    """``rows`` of the ``consumers`` whose rows are known; ``left_out``: how many consumers' are not."""
+    """``rows``: those of the ``consumers`` whose rows are known. ``left_out``: the number of other consumers."""
 
     rows: Rows
     consumers: frozenset[str]
@@ -49,7 +50,7 @@ class ExpectedRows:
 
 @dataclass(frozen=True, slots=True)
 class RowCheck:
-    """Rows that were compared, those that differ, and a few of these: data extension, key, and what is wrong."""
+    """The numbers of compared and of differing rows. ``examples``: data extension, key and difference of a few."""
 
     checked: int
     differing: int
@@ -59,7 +60,7 @@ class RowCheck:
 def expect(
     events: Iterable[ProfileEvent], outcome_of: Callable[[str], Outcome | None], catalog: Catalog
 ) -> ExpectedRows:
-    """What all ``events``, in their order, must have led to. ``outcome_of``: by event ID; None = not known."""
+    """The rows that ``events``, in their order, should have led to. ``outcome_of``: by event ID; None: not known."""
     consumers: dict[str, _Consumer] = {}
     for event in events:
         consumer = consumers.setdefault(event.consumer_id, _Consumer())
@@ -73,7 +74,7 @@ def expect(
 
 
 def compare(expected: ExpectedRows, held: Mapping[EntityType, Sequence[TextRow]], catalog: Catalog) -> RowCheck:
-    """Rows of known consumers, expected or held; values as the wire carries them."""
+    """Compare the rows of consumers whose rows are known. Values are in the form of the SOAP messages."""
     checked, problems = 0, []
     for entity in EntityType:
         table = catalog[entity]

@@ -1,7 +1,7 @@
-"""The life of a demo: a broker, a session on it, and an end that leaves nothing behind.
+"""Runs a demo: starts a broker, runs a session on it, and cleans up.
 
-Every program that is started is bound to this process and dies with it, however it ends. An orderly end also has the
-workers leave their group and removes what was written.
+The kernel kills every started program when this process ends, however it ends. After an orderly end the workers have
+also left their group, and all files are deleted.
 """
 
 from __future__ import annotations
@@ -32,27 +32,29 @@ from app.observe.logging import configure_logging
 from app.settings import GeneralSettings
 
 EXIT_FAILURE = 1
-# Shells: 128 + the number of the signal.
+# As in shells: 128 + the number of the signal.
 _EXIT_SIGNAL = 128
 
 
 @dataclass(frozen=True, slots=True)
 class DemoResult:
-    """``report``: the totals, if it came to that. ``exit_code``: 1 if something does not add up."""
+    """``report``: the totals; None if the demo was interrupted. ``exit_code``: 1 if something does not add up."""
 
     exit_code: int
     report: dict[str, Any] | None = None
 
 
 def run_demo(options: DemoOptions, console: Console) -> DemoResult:
-    """Run a demo in the main thread, until it is done or a signal stops it; nothing is left running.
+    """Run a demo in the main thread until it is done or a signal stops it. All its programs have ended then.
 
     Raises:
-        DemoFailed, BrokerStartError, KafkaAccessError: it could not go on.
+        DemoFailed, BrokerStartError, KafkaAccessError: the demo could not go on.
     """
     if options.web_port and listens(HOST, options.web_port):
-        raise DemoFailed(f"Port {options.web_port} of {HOST} is taken; choose another with --port, or none at all.")
-    # The other programs log into files; of this one people see only what is wrong.
+        raise DemoFailed(
+            f"Port {options.web_port} of {HOST} is taken; choose another one with --port, or leave the option out."
+        )
+    # The other programs log to files. This one shows only warnings and errors.
     configure_logging(GeneralSettings.model_construct(log_level="WARNING", log_format="console"))
     show = Show(console)
     session: Session | None = None
@@ -72,9 +74,9 @@ def run_demo(options: DemoOptions, console: Console) -> DemoResult:
                 raise
             report = None
         if report is None and options.exit_when_settled:
-            show.say("Interrupted before all was settled.")
+            show.say("Interrupted before all events were settled.")
             return DemoResult(_EXIT_SIGNAL + (interrupt.received or 0))
-        # Without --exit a signal is how it ends.
+        # Without --exit, a signal is the normal end.
         return DemoResult(EXIT_FAILURE if session is not None and session.problems else 0, report)
 
 

@@ -1,4 +1,4 @@
-"""The demo on a running broker: start the rest, publish, watch until all is settled, see whether it adds up."""
+"""The demo on a running broker: starts the rest, publishes, waits until all is settled, and checks the result."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ LOOK_SECONDS = 0.5
 
 
 class Session:
-    """One demo. ``problems``: what does not add up, filled as it is found."""
+    """One demo. ``problems``: what does not add up so far."""
 
     def __init__(
         self,
@@ -64,16 +64,16 @@ class Session:
         self._outage = Outage(options, show, self._dead_letters) if options.scenario == "outage" else None
 
     async def run(self) -> dict[str, Any]:
-        """The report once all is settled; without ``exit_when_settled`` it goes on until it is cancelled.
+        """Run until all is settled, and return the report. Without ``exit_when_settled``, go on until cancelled.
 
         Raises:
-            DemoFailed, KafkaAccessError: it cannot go on.
+            DemoFailed, KafkaAccessError: the demo cannot go on.
         """
         async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=TIMEOUT_SECONDS)) as http:
             try:
                 return await self._run(http)
             except (aiohttp.ClientError, TimeoutError) as error:
-                self._running.newly_ended()  # says it better, if that is why
+                self._running.newly_ended()  # raises a better error if the simulator has ended
                 raise DemoFailed(f"The simulator does not answer ({type(error).__name__}).") from error
 
     async def _run(self, http: aiohttp.ClientSession) -> dict[str, Any]:
@@ -126,11 +126,11 @@ class Session:
         broker = self._broker.bootstrap_servers
         if self._outage is not None:
             return lines_after_an_outage(program, broker, self._running.simulator.url, self._outage.witness())
-        somebody = next(sample_events(1, self._options.seed)).consumer_id
-        return lines_to_try(program, broker, somebody)
+        first_consumer = next(sample_events(1, self._options.seed)).consumer_id
+        return lines_to_try(program, broker, first_consumer)
 
     async def _publish_and_watch(self) -> float:
-        """Returns when all is settled; the seconds from the first event until then."""
+        """Publish the events and wait until all are settled; returns the seconds that this took."""
         began = time.monotonic()
         options, outage = self._options, self._outage
         spread, pause = (outage.plan.publishing_seconds, outage.plan.seconds) if outage is not None else (0.0, 0.0)
@@ -140,7 +140,7 @@ class Session:
         try:
             with self._show.watching():
                 while True:
-                    # Asked before looking: what is published after a look cannot have been seen by it.
+                    # Read before the look: events that are published after a look are not part of it.
                     published = publishing.published()
                     answers = await self._look()
                     self._sent = publishing.sent
@@ -161,7 +161,7 @@ class Session:
             publishing.stop()
 
     async def _look(self) -> Sequence[Totals | None]:
-        """What every living worker says; notes everything that is shown, and tells of workers that ended."""
+        """The totals of every running worker. Also updates the displayed values, and reports workers that ended."""
         for child in self._running.newly_ended():
             code = child.exit_code or 0
             self._show.say(f"The {child.name} {how_it_ended(code)}; the others go on.", "bold red")
@@ -178,8 +178,8 @@ class Session:
             self._stats = await self._running.simulator.stats()
             self._dead_letter_count = await asyncio.to_thread(self._dead_letters.count)
         except (aiohttp.ClientError, TimeoutError, KafkaAccessError):
-            return [None]  # just ended, or too busy to answer: the next look tells
-        # The newest answer first: of two that are as far, it counts.
+            return [None]  # the simulator or the broker has ended or is busy; the next look shows which
+        # The new answers come first, so that they win against the old totals with as many events.
         self._totals = most_advanced([*answers, self._totals])
         return answers
 
@@ -206,9 +206,7 @@ class Session:
             f"{self._options.events:,} events are settled, {self._totals.parked:,} parked."
         )
         if self._breakers_open:
-            message += (
-                " The circuit breaker is open: with so many faults that is an outage, and events wait for its end."
-            )
+            message += " The circuit breaker is open: so many faults count as an outage, and events wait for its end."
         tails = [f"{worker.child.name}:\n{worker.child.log_tail()}" for worker in self._running.living()]
         return DemoFailed("\n".join([f"{message} The logs of the workers end with:", *tails]))
 
@@ -231,7 +229,7 @@ class Session:
     async def _stay(self) -> None:
         if self._outage is not None:
             self._show.commands(self._lines_to_try())
-        self._show.say("Ctrl-C ends it.\n", "bold")
+        self._show.say("Press Ctrl-C to end the demo.\n", "bold")
         with self._show.watching():
             while True:
                 await self._look()

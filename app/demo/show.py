@@ -1,4 +1,4 @@
-"""What the demo shows: a live table on a terminal, a line now and then elsewhere. Fits 80 columns."""
+"""The demo's output, 80 columns wide: a live table on a terminal, otherwise a line at intervals."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from rich.text import Text
 
 from app.demo.progress import ProgressSnapshot
 
-# Without a terminal: between two lines.
+# The time between two lines without a terminal.
 LINE_SECONDS = 3.0
 _LABEL_WIDTH = 14
 _NUMBER_WIDTH = 17
 _BAR_WIDTH = 44
-# Outcome -> what it means and its colour when there is one. Colours only repeat what the words say.
+# Outcome, meaning, and the colour of numbers above 0. Colours only repeat what the words say.
 _OUTCOMES = (
     ("synced", "everything written", "green"),
-    ("partial", "the parent written, an entity row refused", "yellow"),
+    ("partial", "parent written, an entity row refused", "yellow"),
     ("failed", "given up: dead letter, incident", "red"),
     ("invalid", "not an event", "red"),
-    ("superseded", "a newer state was there", ""),
-    ("discarded", "by an operator", ""),
+    ("superseded", "replaced by a later event", ""),
+    ("discarded", "given up by an operator", ""),
 )
 
 
@@ -41,17 +41,17 @@ class Show:
         self._line = ""
 
     def say(self, text: str, style: str = "") -> None:
-        """A line of text, never broken in two by us: addresses and commands are there to be copied."""
+        """Print a line of text without wrapping it, so that addresses and commands can be copied."""
         self.console.print(Text(text, style=style), soft_wrap=True)
 
     def log_tail(self, name: str, text: str) -> None:
-        """The end of a program's log."""
+        """Print the end of a program's log."""
         self.say(f"The log of the {name} ends with:", "bold")
         self.say("\n".join(f"  {line}" for line in text.splitlines()), "dim")
 
     @contextmanager
     def step(self, text: str) -> Iterator[None]:
-        """Something that takes a while."""
+        """Show that a step is in progress, for the length of a ``with`` block."""
         if not self._moving:
             self.say(text)
             yield
@@ -60,18 +60,18 @@ class Show:
             yield
 
     def facts(self, rows: Sequence[tuple[str, str]]) -> None:
-        """Names and values, one below the other."""
+        """Print names and values, one pair per line."""
         for name, value in rows:
             self.console.print(Text.assemble((f"  {name:<{_LABEL_WIDTH}}", "bold"), value), soft_wrap=True)
 
     def commands(self, lines: Sequence[str], heading: str = "In another terminal:") -> None:
-        """Lines to copy into another terminal."""
+        """Print lines to copy into another terminal."""
         self.say(f"\n{heading}", "bold")
         self.say("\n".join(f"  {line}" for line in lines) + "\n", "cyan")
 
     @contextmanager
     def watching(self) -> Iterator[None]:
-        """While ``update`` is called."""
+        """Keep the live table on the screen, for the length of a ``with`` block that calls ``update``."""
         if not self._moving:
             yield
             return
@@ -83,7 +83,7 @@ class Show:
                 self._live = None
 
     def update(self, snapshot: ProgressSnapshot, now: float, *, last: bool = False) -> None:
-        """Show how far it is. ``now`` in seconds; ``last``: also when the last line was a moment ago."""
+        """Show the progress. ``now``: in seconds. ``last``: print a line even if the previous one is recent."""
         if self._live is not None:
             self._live.update(table(snapshot), refresh=True)
             return
@@ -95,7 +95,7 @@ class Show:
 
 
 def line(snapshot: ProgressSnapshot) -> str:
-    """Everything that matters, in 80 columns as long as there are no more than thousands of events."""
+    """The progress in one line; 80 columns are enough for thousands of events."""
     totals = snapshot.totals
     if snapshot.backlog:
         return _backlog_line(snapshot)
@@ -131,13 +131,13 @@ def table(snapshot: ProgressSnapshot) -> Group:
         if number or name in ("synced", "partial", "failed"):
             add(f"  {name}", f"{number:,}", meaning, style if number else "dim")
     if snapshot.backlog:
-        add("waiting", f"{snapshot.waiting:,}", "published and not settled")
+        add("waiting", f"{snapshot.waiting:,}", "published, not settled yet")
     add("parked", f"{totals.parked:,}", "waiting in the retry topic", "yellow" if totals.parked else "")
     add("dead letters", f"{snapshot.dead_letters:,}", "for an operator to look at")
     add("SOAP calls", f"{snapshot.stats.calls:,}", f"{snapshot.calls_per_second:,.0f} a second")
     add("incidents", f"{snapshot.stats.incidents:,}", "in ServiceNow")
     if snapshot.breakers_open:
-        add("breakers open", f"{snapshot.breakers_open:,}", "no answer: one event probes, the rest waits", "red")
+        add("breakers open", f"{snapshot.breakers_open:,}", "a few events probe, the rest wait", "red")
     bars = Table.grid(padding=(0, 2, 0, 0))
     bars.add_column(width=_LABEL_WIDTH)
     bars.add_column(width=_BAR_WIDTH)
@@ -145,6 +145,6 @@ def table(snapshot: ProgressSnapshot) -> Group:
     for name, number in (("published", snapshot.sent), ("settled", totals.events)):
         bar = ProgressBar(total=max(snapshot.wanted, 1), completed=min(number, snapshot.wanted), width=_BAR_WIDTH)
         bars.add_row(Text(name), bar, f"{number:,}/{snapshot.wanted:,}")
-    # Not filled up to the edge: what the terminal itself writes there on Ctrl-C would begin a new line.
-    above = 1 if snapshot.backlog else 0  # what a scenario tells stands there
+    # The right edge stays free: otherwise the ^C that the terminal prints would begin a new line.
+    above = 1 if snapshot.backlog else 0  # an empty line below the reports of the scenario
     return Group(Padding(bars, (above, 0, 1, 2), expand=False), Padding(grid, (0, 0, 0, 2), expand=False))

@@ -1,4 +1,4 @@
-"""Whether everything adds up in the end. Pure."""
+"""Whether counts, dead letters and rows add up at the end. Pure."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from app.demo.rows import RowCheck
 
 @dataclass(frozen=True, slots=True)
 class Findings:
-    """What was found once all was settled. ``dead_letters``: different events in the dead-letter topic."""
+    """The result of the checks. ``dead_letters``: the number of different events in the dead-letter topic."""
 
     published: int
     totals: Totals
@@ -24,7 +24,7 @@ class Findings:
 
 
 def problems(found: Findings) -> list[str]:
-    """What does not add up, one clear line each; none = all is well."""
+    """One line for everything that does not add up; empty if all is well."""
     totals = found.totals
     wrong = []
     if totals.events != found.published:
@@ -38,14 +38,14 @@ def problems(found: Findings) -> list[str]:
         wrong.append(f"{unfit:,} events failed or are invalid, but {found.dead_letters:,} are in the dead-letter topic")
     if found.rows.differing:
         wrong.append(
-            f"{found.rows.differing:,} of {found.rows.checked:,} rows are not as the events say: "
+            f"{found.rows.differing:,} of {found.rows.checked:,} rows differ from what the events say: "
             + "; ".join(found.rows.examples)
         )
     return wrong
 
 
 def report(found: Findings) -> dict[str, Any]:
-    """The totals as the last line of ``demo --exit`` shows them."""
+    """The totals, for the last line of ``demo --exit``."""
     counts = asdict(found.totals)
     del counts["complete"]
     rate = found.totals.events / found.seconds if found.seconds > 0 else 0.0

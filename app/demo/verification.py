@@ -1,4 +1,4 @@
-"""Once all is settled: looks everywhere for what must add up."""
+"""Collects the numbers and rows that must add up, once all events are settled."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ async def verify(
     simulator: SimulatorClient,
     dead_letters: DeadLetters,
 ) -> Findings:
-    """What became of so many sample events of that seed, which the workers settled in ``seconds``.
+    """Check the result of ``events`` sample events with ``seed``, which the workers settled in ``seconds``.
 
     Raises:
-        DemoFailed, KafkaAccessError, aiohttp.ClientError, TimeoutError: somebody did not answer.
+        DemoFailed, KafkaAccessError, aiohttp.ClientError, TimeoutError: the broker or the simulator did not answer.
     """
     held = {entity: await simulator.rows(catalog[entity].customer_key) for entity in EntityType}
     stats = await simulator.stats()

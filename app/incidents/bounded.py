@@ -1,4 +1,4 @@
-"""An answer of the ticket system, within bounds: whatever it sends, reading it takes little time and memory."""
+"""Reads an answer of the ticket system with limits on size, so that no answer costs much time or memory."""
 
 from __future__ import annotations
 
@@ -10,27 +10,27 @@ import aiohttp
 
 from app.incidents.tickets import TicketError
 
-# An answer holds one incident with the few fields that were asked for, or a reason.
+# An answer holds an incident with the few requested fields, or the reason of an error.
 LARGEST_BODY_BYTES = 1024 * 1024
-# A reason in a log line.
+# For a reason in a log line.
 LONGEST_REASON = 300
 
-# Content codings; the window bits of 47 take zlib's and gzip's form.
+# Content codings; 47 as window bits accepts the formats of zlib and gzip.
 _CODINGS = {"gzip": 47, "x-gzip": 47, "deflate": 47}
 
 
 class TicketAnswerTooLarge(TicketError):
-    """More than an answer may have, packed or unpacked."""
+    """An answer exceeds the limit, packed or unpacked."""
 
     def __init__(self) -> None:
         super().__init__(f"the answer has more than {LARGEST_BODY_BYTES} bytes")
 
 
 async def read_bounded(response: aiohttp.ClientResponse) -> bytes:
-    """The body, unpacked. The session must not unpack it: that has no bound.
+    """The unpacked body. The session must not unpack it itself, because it would do so without a limit.
 
     Raises:
-        TicketError: it is too large, or packed in a way that is not known.
+        TicketError: the body is too large, or its content coding is not known.
         aiohttp.ClientError: the connection broke.
     """
     body = bytearray()
@@ -46,10 +46,10 @@ def unpacked(body: bytes, coding: str) -> bytes:
     """A body without its content coding.
 
     Raises:
-        TicketError: it is too large, or packed in a way that is not known.
+        TicketError: the body is too large, or the coding is not known.
     """
     if coding not in _CODINGS:
-        raise TicketError("the answer is packed in a way that was not asked for")
+        raise TicketError("the answer has a content coding that was not requested")
     unpacker = zlib.decompressobj(_CODINGS[coding])
     try:
         found = unpacker.decompress(body, LARGEST_BODY_BYTES + 1)
@@ -61,7 +61,7 @@ def unpacked(body: bytes, coding: str) -> bytes:
 
 
 def read_json(body: bytes) -> Any:
-    """The document of a body; None for what is no JSON."""
+    """The JSON document of a body; None if it is not JSON."""
     try:
         return json.loads(body)
     except (ValueError, RecursionError):
@@ -69,7 +69,7 @@ def read_json(body: bytes) -> Any:
 
 
 def stated_reason(document: Any) -> str:
-    """What an error answer of the Table API says, on one line; empty if it says nothing.
+    """The reason that an error answer of the Table API gives, on one line; empty if it gives none.
 
     >>> stated_reason({"error": {"message": "Operation Failed", "detail": "Data Policy Exception: Close code"}})
     'Operation Failed: Data Policy Exception: Close code'

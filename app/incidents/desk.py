@@ -1,13 +1,13 @@
-"""The incident desk: one open incident for each fingerprint, and not a flood of notes in it.
+"""The incident desk: one open incident for each fingerprint, with a limited number of notes.
 
-The first alert of a fingerprint opens an incident, unless one is open already (the ticket system is asked first, so a
-restart opens no second one; what was opened is remembered too, since the ticket system may not let us read). Further
-alerts are counted and become one work note every so often. An incident that somebody closed is not reopened: the next
-alert that is reported opens a new one. Its end is a work note and the state "resolved".
+The first alert of a fingerprint opens an incident, unless one is already open. The desk asks the ticket system first,
+so a restart opens no second incident. It also remembers what it opened, because its user may not be allowed to read
+incidents. Further alerts are counted and become one work note at intervals. A closed incident is not reopened: the next
+alert that is reported opens a new one. When the cause is over, the desk adds a work note and sets the state "resolved".
 
-A ticket system never stops the sync, whatever it says: an alert that cannot be reported waits; one that a bug keeps
-from being reported is logged and dropped. ``handle`` returns when the ticket system has the alert, or when an incident
-is open and the alert has been counted for its next note; a crash loses that count, never an incident.
+The ticket system never stops the sync. An alert that cannot be reported waits. An alert that repeatedly meets a bug is
+logged and dropped. ``handle`` returns when the ticket system has the alert, or when an incident is open and the alert
+is counted for its next note. A crash loses that count, but never an incident.
 """
 
 from __future__ import annotations
@@ -39,33 +39,33 @@ log = structlog.get_logger(__name__)
 
 # Between two tries while the ticket system is in trouble.
 BACKOFF_FIRST, BACKOFF_MOST = 1.0, 60.0
-# How often counted alerts are looked through for notes that are due, at most and at least.
+# The bounds of the time between two checks for notes that are due.
 FLUSH_SECONDS_LEAST, FLUSH_SECONDS_MOST = 0.05, 10.0
-# How often the ticket system is asked whether a remembered incident is still open.
+# The time between two questions whether a remembered incident is still open.
 CHECK_SECONDS = 300.0
-# How often it is written down that a cause still shows.
+# The time between two updates of an incident's last alert in the memory.
 TOUCH_MS = 60_000
-# An alert that meets a bug is tried this often.
+# An alert that meets a bug is tried this many times.
 BUG_TRIES = 3
-# What the last notes get when the desk closes.
+# The last notes must be written within this time when the desk closes.
 CLOSE_SECONDS = 5.0
 
 
 class IncidentDesk:
-    """Handles alerts. Use as an async context manager: it reports counted alerts in the background.
+    """Handles alerts. It is an async context manager, which reports counted alerts in the background.
 
     Args:
-        tickets: the ticket system, open while this is used.
-        group: the consumer group, whose name begins every correlation ID.
+        tickets: the ticket system; it must stay open while the desk is used.
+        group: the consumer group; every correlation ID begins with its name.
         note_every_seconds: the shortest time between two notes of an incident.
-        resolve_minutes: after so long without a sign of its cause an incident is over; 0: never.
+        resolve_minutes: an incident is over after this time without an alert; 0: never.
         memory: where opened incidents are remembered.
         owns: whether this worker handles the alerts of a partition.
-        still_on: whether a worker says that a cause is still on; None: workers say nothing of it.
-        assignment_group: who gets new incidents.
+        still_on: whether a worker reports that a cause still lasts; None: workers do not report such a cause.
+        assignment_group: the assignment group of new incidents.
         where: group and topics, for the text of new incidents.
-        on_result: told "created", "noted", "held", "resolved", "nothing-open", "unreadable", "refused", "dropped" or
-            "failed" (one request).
+        on_result: called with "created", "noted", "held", "resolved", "nothing-open", "unreadable", "refused",
+            "dropped" or "failed" (one request).
         clock: monotonic seconds.
         now_ms: wall clock.
     """
@@ -103,7 +103,7 @@ class IncidentDesk:
         self._sleep = sleep
         self._known: dict[str, HeldAlerts] = {}
         self._checked: dict[str, float] = {}
-        # One alert at a time: two of the same fingerprint must not both find nothing open.
+        # One alert at a time, so that two alerts of one fingerprint do not open two incidents.
         self._one = asyncio.Lock()
         self._flusher: asyncio.Task[None] | None = None
 
@@ -121,16 +121,16 @@ class IncidentDesk:
             async with asyncio.timeout(CLOSE_SECONDS):
                 await self._flush(lambda known: True)
         except TimeoutError:
-            log.warning("the last notes of incidents are not written: the ticket system does not answer")
+            log.warning("the last incident notes are not written: the ticket system does not answer")
         except Exception as bug:
-            log.error("the last notes of incidents are not written because of a bug", exc_info=bug)
+            log.error("the last incident notes are not written because of a bug", exc_info=bug)
 
     def check(self) -> None:
-        """See that the task runs (``must_run``)."""
+        """Check that the background task runs (``must_run``)."""
         must_run(self._flusher)
 
     async def handle_record(self, key: bytes | None, value: bytes | None, partition: int = 0) -> None:
-        """One record of the alerts topic. What is no alert is logged and dropped: nobody could make a ticket of it."""
+        """Handle a record of the alerts topic. A record that is not an alert is logged and dropped."""
         try:
             alert = Alert.from_bytes(value)
         except UnreadableAlert as problem:
@@ -140,7 +140,7 @@ class IncidentDesk:
         await self.handle(alert, partition)
 
     async def handle(self, alert: Alert, partition: int = 0) -> None:
-        """Return when the alert is safe (see above). While the ticket system is in trouble: try until cancelled."""
+        """Handle an alert; returns when it is safe (see above). While the ticket system fails, try until cancelled."""
         async with self._one:
             known = self._known.get(alert.fingerprint)
             if known is not None and decide(known, alert, self._clock(), self._note_every) is AlertAction.HOLD:
@@ -170,11 +170,11 @@ class IncidentDesk:
                     return
 
     async def flush_due(self) -> None:
-        """Report counted alerts whose note is due; those that cannot be reported now stay counted."""
+        """Report counted alerts whose note is due. Alerts that cannot be reported now stay counted."""
         await self._flush(lambda known: is_due(known, self._clock(), self._note_every))
 
     async def look_after(self) -> None:
-        """End incidents whose cause is gone although nobody said so, forget those that a person closed."""
+        """Resolve incidents whose cause is gone without a message, and forget incidents that a person closed."""
         async with self._one:
             for fingerprint, remembered in self._memory.all().items():
                 if not self._owns(remembered.partition):
@@ -187,7 +187,7 @@ class IncidentDesk:
                     return
 
     async def _look_after(self, fingerprint: str, remembered: Remembered) -> None:
-        # What happened while nobody looked is not known: the silence counts from our own start.
+        # Alerts from before this worker's start may have been missed, so the silence counts from its start.
         seen = replace(remembered, seen_ms=max(remembered.seen_ms, self._started_ms))
         why = why_over(seen, self._still_on(fingerprint), self._now_ms(), self._resolve_ms)
         if why is not None:
@@ -232,7 +232,7 @@ class IncidentDesk:
     async def _resolve(self, alert: Alert, known: HeldAlerts | None) -> None:
         before = self._memory.all().get(alert.fingerprint)
         if before is not None and self._still_on(alert.fingerprint):
-            # Another worker does not say so yet; see look_after.
+            # Another worker still reports the cause; ``look_after`` resolves the incident later.
             await self._memory.put(alert.fingerprint, replace(before, over_ms=alert.at_ms))
             self._on_result("held")
             return
@@ -248,7 +248,7 @@ class IncidentDesk:
         await self._forget(fingerprint)
 
     async def _find(self, fingerprint: str, before: Remembered | None) -> Incident | None:
-        """The open incident of a fingerprint: what a search finds, else the one that was opened."""
+        """The open incident of a fingerprint: the one that a search finds, else the remembered one."""
         found = await self._tickets.find_open(correlation_id(self._group, fingerprint))
         if found is not None or before is None:
             return found
@@ -259,7 +259,7 @@ class IncidentDesk:
         return self._now_ms() - remembered.opened_ms < UNREADABLE_MS if is_open is None else is_open
 
     async def _unless_refused(self, result: str, fingerprint: str, request: Awaitable[object]) -> None:
-        """A note that is refused would be refused again: it is logged, the incident itself is there."""
+        """Await a request that adds to an incident. A refusal is logged, not retried: it would be refused again."""
         try:
             await request
         except TicketError as error:
@@ -270,14 +270,14 @@ class IncidentDesk:
         self._on_result(result)
 
     async def _touch(self, alert: Alert, partition: int) -> None:
-        """Write down, now and then, that a cause still shows."""
+        """Remember that there was a further alert, at most once every ``TOUCH_MS``."""
         before = self._memory.all().get(alert.fingerprint)
         if before is not None and self._now_ms() - before.seen_ms >= TOUCH_MS:
             touched = remember(before.incident, alert, partition, before, self._now_ms())
             await self._memory.put(alert.fingerprint, touched)
 
     async def _forget(self, fingerprint: str) -> None:
-        # Should it come back, that is news again.
+        # If the cause comes back, its first alert is reported at once.
         self._known.pop(fingerprint, None)
         self._checked.pop(fingerprint, None)
         if fingerprint in self._memory.all():
@@ -314,7 +314,7 @@ async def open_desk(
     still_on: Callable[[str], bool | None] = lambda fingerprint: None,
     on_result: Callable[[str], None] = lambda result: None,
 ) -> AsyncIterator[IncidentDesk]:
-    """The desk that the settings ask for: with ServiceNow, or, without SERVICENOW_URL, with the log."""
+    """The desk that the settings demand: with ServiceNow, or with the log if SERVICENOW_URL is not set."""
     async with AsyncExitStack() as stack:
         tickets: TicketSystem = LogOnly()
         if settings.url is not None:

@@ -1,4 +1,4 @@
-"""When an incident is over without anybody having said so. Pure."""
+"""When an incident is over although no message said so. Pure."""
 
 from __future__ import annotations
 
@@ -7,32 +7,32 @@ from datetime import UTC, datetime
 from app.delivery.alert import Severity
 from app.incidents.memory import Remembered
 
-# An incident that we may not read counts as open for a day at most.
+# An incident that the user may not read counts as open for at most one day.
 UNREADABLE_MS = 24 * 3600 * 1000
 
 
 def why_over(remembered: Remembered, still_on: bool | None, now_ms: int, resolve_ms: float) -> str | None:
-    """Why an incident is over now; None: it is not, as far as can be known.
+    """Why an incident is over now; None if it is not, as far as is known.
 
-    Incidents of failed events never end like this: their dead letters need a person.
+    Incidents of failed events never end in this way, because their dead letters need a person.
 
     Args:
-        still_on: whether a worker says that the cause is still on; None: workers say nothing of such a cause.
-        resolve_ms: a cause that has not shown for so long is gone; 0: never.
+        still_on: whether a worker reports that the cause still lasts; None: workers do not report such a cause.
+        resolve_ms: a cause without an alert for this time is gone; 0: never.
     """
     if remembered.over_ms is not None and not still_on:
         return f"Over since {moment(remembered.over_ms)}."
     if not resolve_ms or now_ms - remembered.seen_ms < resolve_ms:
         return None
     if remembered.severity is Severity.INVALID:
-        return f"Over: no more of it since {moment(remembered.seen_ms)}."
+        return f"Over: no further alert since {moment(remembered.seen_ms)}."
     if still_on is False and remembered.severity in (Severity.OUTAGE, Severity.THROTTLING):
         return f"Over: no worker has reported it since {moment(remembered.seen_ms)}."
     return None
 
 
 def moment(ms: int) -> str:
-    """A point in time, for people.
+    """A point in time, as text.
 
     >>> moment(0)
     '1970-01-01T00:00:00Z'

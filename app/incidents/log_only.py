@@ -1,4 +1,4 @@
-"""Incidents without a ticket system: they are logged."""
+"""Incidents without a ticket system: they are written to the log."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ NUMBER = "log"
 
 
 class LogOnly:
-    """A ``TicketSystem`` that writes into the log what a ticket system would be told, and knows what it has told."""
+    """A ``TicketSystem`` that logs incidents, and remembers them for the life of the process."""
 
     def __init__(self) -> None:
         self._open: dict[str, Incident] = {}
 
     async def find_open(self, correlation_id: str) -> Incident | None:
-        """An incident that was logged since the start."""
+        """The open incident that was logged since the start."""
         return self._open.get(correlation_id)
 
     async def is_open(self, incident: Incident) -> bool | None:
-        """Those logged before the start are remembered elsewhere."""
+        """True: the caller asks only about incidents that it remembers, and nobody can close them in a log."""
         return True
 
     async def create(self, fields: Mapping[str, str]) -> Incident:

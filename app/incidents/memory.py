@@ -1,6 +1,6 @@
-"""What must be remembered of an incident, also over a restart: that we opened it, and since when its cause is on.
+"""What must survive a restart: which incidents this program opened, and since when their causes last.
 
-The ticket system cannot always be asked: a user without the right role gets empty answers to every search.
+The ticket system cannot always be asked: a user without the right role gets an empty answer to every search.
 """
 
 from __future__ import annotations
@@ -18,15 +18,16 @@ FORMAT = 1
 
 
 class UnreadableMemory(ValueError):
-    """The bytes are no remembered incident of this program."""
+    """The bytes are not a remembered incident of this program."""
 
 
 @dataclass(frozen=True, slots=True)
 class Remembered:
-    """An incident that we opened and that was not over when we last looked.
+    """An incident that this program opened and that was not over when last checked.
 
-    ``partition``: of the alerts topic; its owner looks after the incident. ``since_ms``: the cause's first failure;
-    ``seen_ms``: its last alert; ``over_ms``: somebody said that it is over, others did not yet. ``waiting``: events.
+    ``partition``: of the alerts topic; its owner looks after the incident. ``since_ms``: the first failure of the
+    cause. ``seen_ms``: its last alert. ``over_ms``: when one worker reported the end while others did not. ``waiting``:
+    the number of waiting events.
     """
 
     incident: Incident
@@ -39,7 +40,7 @@ class Remembered:
     over_ms: int | None = None
 
     def to_bytes(self) -> bytes:
-        """The value of its record."""
+        """The value of the incident's record."""
         return orjson.dumps(
             {
                 "v": FORMAT,
@@ -57,10 +58,10 @@ class Remembered:
 
     @classmethod
     def from_bytes(cls, value: bytes) -> Remembered:
-        """Read the value of a record.
+        """The incident in a record's value.
 
         Raises:
-            UnreadableMemory: it is none.
+            UnreadableMemory: the value is not such a record.
         """
         try:
             document: Any = orjson.loads(value)
@@ -87,13 +88,13 @@ def _is_moment(value: Any) -> bool:
 
 
 class IncidentMemory(Protocol):
-    """Where incidents are remembered, by fingerprint. No method raises: what cannot be kept is logged."""
+    """Where incidents are remembered, by fingerprint. No method raises; an incident that cannot be kept is logged."""
 
     def all(self) -> Mapping[str, Remembered]:
-        """Those that are remembered."""
+        """The remembered incidents, by fingerprint."""
 
     async def put(self, fingerprint: str, remembered: Remembered | None) -> None:
-        """Remember one, or (None) forget it."""
+        """Remember an incident; None forgets it."""
 
 
 class ProcessMemory:
@@ -103,11 +104,11 @@ class ProcessMemory:
         self._remembered: dict[str, Remembered] = {}
 
     def all(self) -> Mapping[str, Remembered]:
-        """Those that are remembered."""
+        """The remembered incidents, by fingerprint."""
         return dict(self._remembered)
 
     async def put(self, fingerprint: str, remembered: Remembered | None) -> None:
-        """Remember one, or (None) forget it."""
+        """Remember an incident; None forgets it."""
         if remembered is None:
             self._remembered.pop(fingerprint, None)
         else:
@@ -115,7 +116,7 @@ class ProcessMemory:
 
 
 def remember(incident: Incident, alert: Alert, partition: int, before: Remembered | None, now_ms: int) -> Remembered:
-    """What is to be remembered of the incident of an alert; ``before``: what was."""
+    """What to remember about an incident after an alert. ``before``: what was remembered until now."""
     known = before if before is not None and before.incident == incident else None
     return Remembered(
         incident,

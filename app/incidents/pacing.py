@@ -1,4 +1,4 @@
-"""Not a flood of notes: what is reported now, and what is counted for the next note. Pure."""
+"""Limits the number of notes: which alerts are reported now, and which are counted for the next note. Pure."""
 
 from __future__ import annotations
 
@@ -7,15 +7,16 @@ from enum import StrEnum
 
 from app.delivery.alert import Alert, AlertKind
 
-# Events named in a ticket.
+# A ticket names at most this many events.
 EVENTS_NAMED = 10
 
 
 @dataclass(frozen=True, slots=True)
 class HeldAlerts:
-    """What is known of one fingerprint: when something was last reported, and what came since.
+    """The alerts of one fingerprint since its last report.
 
-    ``held``: alerts counted since; ``alerts``: the first few of them and the last.
+    ``reported_at``: the time of that report. ``held``: the number of alerts since. ``alerts``: the first few and the
+    last.
     """
 
     reported_at: float
@@ -23,22 +24,22 @@ class HeldAlerts:
     alerts: tuple[Alert, ...] = ()
 
     def plus(self, alert: Alert) -> HeldAlerts:
-        """With one more alert counted."""
+        """The same with one more alert."""
         return replace(self, held=self.held + 1, alerts=(*self.alerts[: EVENTS_NAMED - 1], alert))
 
 
 class AlertAction(StrEnum):
-    """What an alert leads to: tell the ticket system now, or count it for a later note."""
+    """What to do with an alert: report it to the ticket system now, or count it for the next note."""
 
     REPORT = "report"
     HOLD = "hold"
 
 
 def decide(known: HeldAlerts | None, alert: Alert, now: float, note_every: float) -> AlertAction:
-    """What an alert leads to. ``now`` and ``note_every`` in seconds of the same clock.
+    """What to do with an alert. ``now`` and ``note_every``: seconds of the same clock.
 
-    Nothing known, good news, or the last report long enough ago: report. Whether that opens an incident or adds a note
-    depends on what is open in the ticket system then.
+    The first alert, an end, and an alert after a long enough pause are reported. Whether a report opens an incident or
+    adds a note depends on what is open in the ticket system.
     """
     if known is None or alert.kind is AlertKind.RESOLVE or is_due(known, now, note_every):
         return AlertAction.REPORT
@@ -46,5 +47,5 @@ def decide(known: HeldAlerts | None, alert: Alert, now: float, note_every: float
 
 
 def is_due(known: HeldAlerts, now: float, note_every: float) -> bool:
-    """Whether the last report is long enough ago for another one."""
+    """Whether the last report was long enough ago for another one."""
     return now - known.reported_at >= note_every

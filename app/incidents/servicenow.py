@@ -1,8 +1,8 @@
 """Incidents in ServiceNow (vendor pages "Table API", "OAuth 2.0", "Inbound REST API rate limiting").
 
-``correlation_id`` is not unique there: looking up before creating is the caller's part. Answers are taken with care: a
-search may come back empty because the user may not read, or with somebody else's incident because a part of the query
-was ignored, and an update may be carried out in part.
+``correlation_id`` is not unique there, so the caller must search before it creates. Answers need care. A search may be
+empty because the user may not read incidents. It may find a foreign incident because a part of the query was ignored.
+An update may be carried out only in part.
 """
 
 from __future__ import annotations
@@ -29,48 +29,49 @@ from app.settings import ConfigurationError, ServiceNowSettings
 log = structlog.get_logger(__name__)
 
 TIMEOUT_SECONDS = 30.0
-# One desk, one request at a time; a second connection for the token.
+# The desk makes one request at a time; the second connection is for the token.
 _CONNECTIONS = 2
-# Of the answer's head: a line, a field, and how many fields.
+# Limits of an answer's head: the length of a line or field, and the number of fields.
 _HEAD_BYTES, _HEAD_FIELDS = 8190, 100
 _TABLE = "/api/now/table/incident"
 # Resolved, closed, cancelled in the standard state model.
 _RESOLVED = "6"
 _DONE_STATES = (_RESOLVED, "7", "8")
-# Of a search: ours is the first, unless the query was not understood.
+# For a search. Ours is the first result, unless a part of the query was ignored.
 _FOUND_AT_MOST = 10
-# Becomes part of an address.
+# A sys_id becomes part of an address.
 _SYS_ID = re.compile(r"[0-9A-Za-z]{1,32}")
 _NUMBER = re.compile(r"[0-9A-Za-z_-]{1,40}")
 _BEARER = re.compile(r"[\x21-\x7e]{1,8000}")
-# A bearer token is replaced this long before its end, and after this long at the latest.
+# A bearer token is replaced this long before it expires. A longer lifetime than the second number is not believed.
 _EARLY_SECONDS = 30.0
 _LONGEST_LIFE_SECONDS = 86_400.0
-# Values of close_code differ from instance to instance; SERVICENOW_FIELDS may give another.
+# The values of close_code differ between instances; SERVICENOW_FIELDS may set another one.
 _CLOSE_CODE = "Solution provided"
 _WHEN_RESOLVED = ("close_code", "close_notes")
 
 _HINTS = {
     401: "check SERVICENOW_USERNAME and SERVICENOW_PASSWORD, or the client ID and secret",
-    403: "the user may not read and write incidents (role itil, or web_service_admin for the API), or a policy objects "
-    "(SERVICENOW_FIELDS gives it more fields)",
+    403: "the user may not read and write incidents (role itil, or web_service_admin for the API), or a policy demands "
+    "more fields (set them in SERVICENOW_FIELDS)",
     404: "check SERVICENOW_URL",
     429: "its rate limit is used up",
 }
-# It understood, and said no.
+# ServiceNow understood the request and refused it.
 _REFUSED = frozenset({400, 403, 404, 405, 409, 422})
 
 
 class ServiceNow:
-    """The incident table of one instance. Use as an async context manager.
+    """The incident table of one instance; an async context manager.
 
     Args:
-        settings: address and credentials; OAuth 2.0 client credentials when there is a client ID, else basic.
+        settings: address and credentials. With a client ID, OAuth 2.0 client credentials are used, else basic
+            authentication.
         timeout_seconds: for one request.
         clock: monotonic seconds.
 
     Raises:
-        ConfigurationError: no address, or a user name that basic authentication cannot carry (RFC 7617, 2).
+        ConfigurationError: the address is missing, or basic authentication cannot carry the user name (RFC 7617, 2).
     """
 
     def __init__(
@@ -96,7 +97,7 @@ class ServiceNow:
         self._session = aiohttp.ClientSession(
             timeout=self._timeout,
             connector=aiohttp.TCPConnector(limit=_CONNECTIONS, ssl=ssl.create_default_context()),
-            # Plain http is for this machine only and must not travel through a proxy.
+            # Plain http is allowed to this machine only, so it must not go through a proxy.
             trust_env=urlsplit(self._url).scheme == "https",
             cookie_jar=aiohttp.DummyCookieJar(),
             headers={
@@ -129,12 +130,12 @@ class ServiceNow:
         if not isinstance(found, list):
             raise TicketError("ServiceNow's answer to a search is not a list of incidents")
         incidents = [(_incident(record), record) for record in found[:_FOUND_AT_MOST]]
-        # ServiceNow ignores the parts of a query that it does not understand, or may not apply, and finds others.
+        # ServiceNow ignores parts of a query that it does not understand or may not apply, and then finds others.
         ours = (i for i, r in incidents if r.get("correlation_id") == correlation_id and _is_open(r) is not False)
         return next(ours, None)
 
     async def is_open(self, incident: Incident) -> bool | None:
-        """Whether an incident is neither resolved, closed nor cancelled; None: we may not read it."""
+        """Whether an incident is neither resolved, closed nor cancelled; None if the user may not read it."""
         try:
             record = await self._table("GET", f"/{_safe(incident.sys_id)}", {"sysparm_fields": "sys_id,state"}, None)
         except TicketError as error:
@@ -144,9 +145,9 @@ class ServiceNow:
         return _is_open(record)
 
     async def create(self, fields: Mapping[str, str]) -> Incident:
-        """Open an incident; an assignment group is given by name. ``SERVICENOW_FIELDS`` come above ``fields``."""
+        """Open an incident. The assignment group is given by name. ``SERVICENOW_FIELDS`` override ``fields``."""
         own = {name: value for name, value in (self._settings.fields or {}).items() if name not in _WHEN_RESOLVED}
-        # What makes it ours to find again.
+        # The correlation ID is not overridden: a later search finds the incident by it.
         body = {**fields, **own, "correlation_id": fields["correlation_id"]}
         return _incident(await self._table("POST", "", {"sysparm_input_display_value": "true"}, body))
 
@@ -155,7 +156,7 @@ class ServiceNow:
         await self._table("PATCH", f"/{_safe(incident.sys_id)}", {}, {"work_notes": text})
 
     async def resolve(self, incident: Incident, text: str) -> bool:
-        """Add a work note and set the state to resolved, or, where that is refused, add the note alone."""
+        """Add a work note and set the state to resolved; if that is refused, add only the note."""
         closing = {"close_code": _CLOSE_CODE, "close_notes": text}
         closing |= {name: value for name, value in (self._settings.fields or {}).items() if name in _WHEN_RESOLVED}
         body = {"work_notes": text, "state": _RESOLVED, **closing}
@@ -166,7 +167,7 @@ class ServiceNow:
         except TicketError as error:
             if not error.refused:
                 raise
-            log.warning("incident not resolved, a note only", incident=incident.number, problem=str(error))
+            log.warning("incident not resolved, only a note added", incident=incident.number, problem=str(error))
             await self.add_work_note(incident, text)
             return False
         if _is_open(record):
@@ -179,7 +180,7 @@ class ServiceNow:
     ) -> Any:
         status, document = await self._authorized(method, path, parameters, body)
         if status == 401 and self._settings.client_id is not None:
-            self._bearer_until = float("-inf")  # revoked or expired early: once more with a new one
+            self._bearer_until = float("-inf")  # revoked or expired early: retry once with a new token
             status, document = await self._authorized(method, path, parameters, body)
         if status not in (200, 201) or not isinstance(document, dict) or "result" not in document:
             raise _refusal(f"{method} incident", status, None, document)
@@ -215,10 +216,10 @@ class ServiceNow:
         return value, _life(document.get("expires_in"))
 
     async def _request(self, method: str, path: str, **arguments: Any) -> tuple[int, Any]:
-        """Status and JSON of an answer; None for what is no JSON.
+        """Status and JSON document of an answer; the document is None if the body is not JSON.
 
         Raises:
-            TicketError: no answer, one out of bounds, a server error, or a request to slow down.
+            TicketError: there was no answer, it was too large, or it was a server error or HTTP 429.
         """
         if self._session is None:
             raise RuntimeError("ServiceNow is used outside its context")
@@ -230,7 +231,7 @@ class ServiceNow:
         except TimeoutError:
             raise TicketError(f"ServiceNow did not answer within {self._timeout.total:g} s") from None
         except (aiohttp.ClientError, OSError, ValueError) as error:
-            # The error's text may hold the proxy's credentials.
+            # Only the type: the error's text may hold the proxy's credentials.
             raise TicketError(f"no connection to ServiceNow ({type(error).__name__})") from None
         document = read_json(content)
         if status == 429 or status >= 500:
@@ -247,20 +248,20 @@ def _incident(record: Any) -> Incident:
 
 
 def _safe(sys_id: str) -> str:
-    """A key that may stand in an address; a remembered one comes from a topic."""
+    """The key, checked before it becomes part of an address: a remembered one was read from a topic."""
     if not _SYS_ID.fullmatch(sys_id):
-        raise TicketError("the incident that is remembered has no sys_id", refused=True)
+        raise TicketError("the remembered incident has no valid sys_id", refused=True)
     return sys_id
 
 
 def _is_open(record: Any) -> bool | None:
-    """What a record says of its state; None: nothing (the field may not be read)."""
+    """Whether a record's state is an open one; None if the state is missing, because the user may not read it."""
     state = record.get("state") if isinstance(record, dict) else None
     return None if not isinstance(state, str) or not state else state not in _DONE_STATES
 
 
 def _life(seconds: Any) -> float:
-    """How long a bearer token is good for."""
+    """The lifetime of a bearer token in seconds; short if the answer gives none that can be believed."""
     if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 <= seconds <= _LONGEST_LIFE_SECONDS:
         return _EARLY_SECONDS
     return float(seconds)
@@ -270,7 +271,7 @@ def _refusal(what: str, status: int, retry_after: float | None, document: Any) -
     said = mask_text(stated_reason(document))
     reason = f" ({said})" if said else ""
     if status in (200, 201):
-        return TicketError(f"ServiceNow's answer to {what} is not what its API promises; a sleeping instance?{reason}")
+        return TicketError(f"ServiceNow's answer to {what} is not one of its API; is the instance hibernating?{reason}")
     hint = f"; {_HINTS[status]}" if status in _HINTS else ""
     return TicketError(
         f"ServiceNow answered {what} with HTTP {status}{reason}{hint}", retry_after, refused=status in _REFUSED

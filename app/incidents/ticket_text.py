@@ -1,4 +1,4 @@
-"""The words of an incident: what happened, what it means, what to do. No personal data. Pure."""
+"""The text of an incident: what happened, what it means, what to do. It holds no personal data. Pure."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ _SUMMARY_LENGTH = 160
 _MESSAGE_LENGTH = 1000
 _NOTHING = ("", "-")
 
-_DEAD_LETTERS = "This incident is not resolved by the program: its dead letters need a person."
-_RESOLVED_BY_ITSELF = "The program resolves this incident when it is over."
+_DEAD_LETTERS = "The program does not resolve this incident, because its dead letters need a person."
+_RESOLVED_BY_ITSELF = "The program resolves this incident when the cause is over."
 
 
 def new_incident(
@@ -26,15 +26,15 @@ def new_incident(
 
     Args:
         correlation: its ``correlation_id``.
-        alerts: the first few alerts that it is about, at least one.
-        count: how many there are by now.
-        assignment_group: who gets it.
+        alerts: the first few of its alerts, at least one.
+        count: the number of its alerts so far.
+        assignment_group: its assignment group.
         where: group and topics.
     """
     alert = alerts[-1]
     entry = REGISTRY.get(alert.reason)
-    meaning = entry.meaning if entry else "No such code in this version's registry."
-    remedy = entry.remedy if entry else "Look at the worker's log."
+    meaning = entry.meaning if entry else "This version does not know the code."
+    remedy = entry.remedy if entry else "See the worker's log."
     lines = [
         f"Reason: {alert.reason}. {meaning}",
         f"What to do: {remedy}",
@@ -46,8 +46,8 @@ def new_incident(
         *([f"Alerts so far: {count}"] if count > 1 else []),
         *_events(alerts),
         f"More about the code: profile-sync errors {alert.reason}" if entry else "",
-        "What is wrong now: profile-sync status",
-        "More of the same become work notes of this incident.",
+        "Current state: profile-sync status",
+        "Further alerts of this kind become work notes of this incident.",
         _DEAD_LETTERS if alert.severity is Severity.FAILED else _RESOLVED_BY_ITSELF,
     ]
     fields = {
@@ -65,7 +65,7 @@ def new_incident(
 
 
 def more_of_the_same(alerts: Sequence[Alert], count: int, before: Remembered | None) -> str:
-    """A work note: how many alerts came since the last one. ``before``: what is remembered of the incident."""
+    """A work note: how many alerts came since the last report. ``before``: what is remembered about the incident."""
     last = alerts[-1]
     noun = "alert" if count == 1 else "alerts"
     began = [one.began_ms for one in alerts] + ([before.since_ms] if before else [])
@@ -81,18 +81,18 @@ def more_of_the_same(alerts: Sequence[Alert], count: int, before: Remembered | N
 
 
 def over(alert: Alert, count: int, before: Remembered | None) -> str:
-    """A work note: the cause is gone. ``count``: alerts since the last note that were not reported yet."""
-    more = f" {count} more alerts came before." if count else ""
+    """A work note: the cause is over. ``count``: alerts since the last report."""
+    more = f" Alerts since the last note: {count}." if count else ""
     began = f" It began {moment(before.since_ms)}." if before else ""
     return f"Over since {moment(alert.at_ms)}: {sentence(_message(alert))}{began}{more}\n{_AFTERWARDS}"
 
 
 def over_by_itself(why: str, remembered: Remembered) -> str:
-    """A work note: nothing is heard of the cause any more."""
+    """A work note: the cause has not been reported for a while."""
     return f"{why} It began {moment(remembered.since_ms)}.\n{_AFTERWARDS}"
 
 
-_AFTERWARDS = "Dead letters, if there are any, still need a person: profile-sync status counts them."
+_AFTERWARDS = "Dead letters still need a person: profile-sync status counts them."
 
 
 def sentence(text: str) -> str:
@@ -110,7 +110,7 @@ def _bounded(text: str) -> str:
 
 
 def _place(alert: Alert) -> list[str]:
-    """What failed, for a title: ``(UPDATE pet)``; nothing where it is no single kind of event."""
+    """What failed, for a title: ``(UPDATE pet)``; empty if the alert is not about a single kind of event."""
     known = [part for part in (alert.operation, alert.entity) if part not in (*_NOTHING, EVENT_ENTITY)]
     return [f"({' '.join(known)})"] if known else []
 
@@ -127,9 +127,9 @@ def _message(alert: Alert) -> str:
 
 
 def _waiting(alert: Alert) -> list[str]:
-    return [f"Events that wait: {alert.waiting}"] if alert.waiting else []
+    return [f"Waiting events: {alert.waiting}"] if alert.waiting else []
 
 
 def _events(alerts: Sequence[Alert]) -> list[str]:
     ids = list(dict.fromkeys(alert.event_id[:50] for alert in alerts if alert.event_id not in _NOTHING))
-    return [f"Events (some of them; partition-offset in the main topic): {', '.join(ids)}"] if ids else []
+    return [f"Some of the events (partition-offset in the main topic): {', '.join(ids)}"] if ids else []

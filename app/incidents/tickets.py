@@ -1,4 +1,4 @@
-"""What the incident desk needs of a ticket system."""
+"""What the incident desk needs from a ticket system."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ class Incident:
 
 
 class TicketError(Exception):
-    """The ticket system did not do what it was asked to.
+    """A request to the ticket system failed.
 
-    ``retry_after``: seconds, when it asks for a pause. ``refused``: it understood and will not do it, so asking again
-    is of no use until somebody changes something.
+    ``retry_after``: the pause in seconds that it asks for. ``refused``: it understood the request and refused it, so a
+    retry is useless until a person changes something.
     """
 
     def __init__(self, reason: str, retry_after: float | None = None, *, refused: bool = False) -> None:
@@ -29,13 +29,13 @@ class TicketError(Exception):
 
 
 class TicketSystem(Protocol):
-    """All methods raise ``TicketError``."""
+    """A ticket system. All methods may raise ``TicketError``."""
 
     async def find_open(self, correlation_id: str) -> Incident | None:
         """The newest incident with this correlation ID that is not resolved, closed or cancelled."""
 
     async def is_open(self, incident: Incident) -> bool | None:
-        """Whether an incident is neither resolved, closed nor cancelled; None: we may not read it."""
+        """Whether an incident is neither resolved, closed nor cancelled; None if the user may not read it."""
 
     async def create(self, fields: Mapping[str, str]) -> Incident:
         """Open an incident."""
@@ -44,4 +44,4 @@ class TicketSystem(Protocol):
         """Add a work note."""
 
     async def resolve(self, incident: Incident, text: str) -> bool:
-        """Add a work note and resolve the incident; False: the note alone was taken."""
+        """Add a work note and resolve the incident; False if only the note was accepted."""

@@ -1,4 +1,4 @@
-"""Tasks that run as long as the worker does: one that has ended must not go unnoticed."""
+"""Tasks that must run as long as the worker. The end of one is an error."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from typing import Any
 
 
 class BackgroundTaskEnded(Exception):
-    """A task has ended that must not; the text names it and why."""
+    """A background task has ended. The text names the task and the cause."""
 
 
 def must_run(task: asyncio.Task[Any] | None) -> None:
-    """See that a task still runs; None: it was never started.
+    """Check that a task still runs. ``task``: None if it was not started, which is no error.
 
     Raises:
-        BackgroundTaskEnded: it has ended.
+        BackgroundTaskEnded: the task has ended.
     """
     if task is not None and task.done():
         cause = None if task.cancelled() else task.exception()

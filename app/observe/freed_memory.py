@@ -1,13 +1,13 @@
-"""Memory that is not needed any more goes back to the system every minute.
+"""Returns unused memory to the system every minute.
 
-Errors refer to the calls that raised them, and some of those to the error: only Python's garbage collector finds such
-circles. A worker lets it come round rarely (it cost a tenth of all time), so what hung on errors piled up under faults:
-in a soak of 40 minutes twenty Kafka clients that were long replaced, with 80 threads.
+An error refers to the stack frames that raised it, and some frames refer to the error. Only Python's garbage collector
+frees such cycles. A worker runs the collector rarely, because it took a tenth of the processor time, so objects that
+errors referred to piled up under faults: twenty replaced Kafka clients with 80 threads in a soak of 40 minutes.
 
-And where the C library is glibc, memory that was freed does not go back by itself. Answers and batches are large, live
-for milliseconds and are made in several threads. glibc keeps what they leave, in an arena for each thread: in a soak
-with faults a worker grew from 130 to 153 MiB in 10 minutes while Python held no object more, and 14 MiB of that went
-back when glibc was asked (glibc manual, "Malloc Tunable Parameters", mallopt(3)).
+glibc also keeps memory that was freed. Answers and batches are large, live for milliseconds, and are made in several
+threads, and glibc has an arena for each thread. In a soak with faults a worker grew from 130 to 153 MiB in 10 minutes
+while Python held no more objects; 14 MiB of that were returned when glibc was asked to (glibc manual, "Malloc Tunable
+Parameters", mallopt(3)).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _M_ARENA_MAX, _ARENAS = -8, 2
 
 
 def few_arenas() -> bool:
-    """Threads share two arenas from now on; before there are many threads. False: the C library has no such thing."""
+    """Let all threads share two arenas; call it before threads start. False if the C library is not glibc."""
     try:
         return bool(ctypes.CDLL(None).mallopt(_M_ARENA_MAX, _ARENAS))
     except (OSError, AttributeError, TypeError):
@@ -31,7 +31,7 @@ def few_arenas() -> bool:
 
 
 def give_back() -> bool:
-    """Give back what is free; some milliseconds. False: there was nothing, or the C library cannot."""
+    """Return free memory to the system; takes some milliseconds. False if there was none, or without glibc."""
     try:
         return bool(ctypes.CDLL(None).malloc_trim(0))
     except (OSError, AttributeError, TypeError):
@@ -39,14 +39,14 @@ def give_back() -> bool:
 
 
 def collect_and_give_back() -> None:
-    """Find what only circles hold, then give back what is free."""
+    """Free unreachable cycles, then return free memory to the system."""
     gc.collect()
     give_back()
 
 
 @asynccontextmanager
 async def given_back(every_seconds: float = EVERY_SECONDS) -> AsyncIterator[None]:
-    """Collect and give back every so often, for the length of a ``with`` block."""
+    """Collect and return memory at intervals, for the length of a ``with`` block."""
 
     async def again_and_again() -> None:
         while True:

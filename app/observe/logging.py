@@ -1,7 +1,7 @@
-"""Structured logs on stderr: one JSON object a line, or coloured text for a terminal.
+"""Structured logs on stderr: one JSON object per line, or coloured text for a terminal.
 
-Everything goes through structlog, the standard library's loggers of Faust, aiokafka and aiohttp too, and passes
-``redact`` before it is written. Tracebacks carry no local variables.
+All lines go through structlog and ``redact``, including those of Faust, aiokafka and aiohttp, which use the standard
+library's loggers. Tracebacks show no local variables.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from app.settings import GeneralSettings
 
 __all__ = ["configure_command_logging", "configure_logging", "hash_consumer", "hold_connection_lines"]
 
-# They report their own working in great detail. Never below INFO: at DEBUG aiokafka writes whole produce requests into
-# the log, with the rows of the events in them.
+# These libraries are never logged below INFO: at DEBUG aiokafka logs whole produce requests, which hold the rows of
+# events.
 _LIBRARIES = ("faust", "mode", "aiokafka", "aiohttp", "asyncio", "kafka", "zeep", "urllib3", "testcontainers", "docker")
 
-# Logged as errors by the client, but part of a rebalance or of a broker's restart: the client mends them by itself, and
-# what they would cost is guarded by the engine (a commit that fails is made again by the partition's next owner).
+# The client logs these as errors, but they are part of a rebalance or of a broker's restart. It recovers by itself, and
+# the engine handles the consequences: a failed commit is repeated by the partition's next owner.
 _HARMLESS = (
     "OffsetCommit failed for group %s due to group error (%s), will rejoin",
     "OffsetCommit failed before join, ignoring: %s",
@@ -44,19 +44,19 @@ _HARMLESS = (
 )
 
 
-# Python refuses to write numbers of more than 4,300 digits; nobody reads one of a hundred.
+# Larger integers are not written out: Python refuses more than 4,300 digits, and even a hundred are of no use in a log.
 LONGEST_INTEGER_BITS = 256
 
-# A message of a library that comes again within this time is counted, not written.
+# A library's message that is repeated within this time is counted instead of written.
 REPEATED_SECONDS = 10.0
 
 
-# Whether Kafka is known to be away: what its client says of every try to connect is no news then.
+# Set while Kafka is known to be away. The client's lines about failed connections say nothing new then.
 _connections_held = threading.Event()
 
 
 def hold_connection_lines(on: bool) -> None:
-    """Write no more, or again, what the Kafka client says of connections that fail; its other errors are written."""
+    """Suppress the Kafka client's lines about failed connections, or write them again. Errors are always written."""
     if on:
         _connections_held.set()
     else:
@@ -69,7 +69,7 @@ def configure_logging(settings: GeneralSettings, stream: TextIO | None = None, *
     Args:
         settings: level, format and the key of the consumer hash.
         stream: where the lines go; standard error if none is given.
-        dry_run: every line says so: whoever reads one must not take it for work in earnest.
+        dry_run: mark every line, so that no reader takes it for a real write.
     """
     use_hash_key(settings.log_hash_key.get_secret_value().encode() if settings.log_hash_key else None)
     target = stream or sys.stderr
@@ -121,7 +121,7 @@ def configure_logging(settings: GeneralSettings, stream: TextIO | None = None, *
 
 
 def configure_command_logging(level: Literal["WARNING", "ERROR"] = "WARNING") -> None:
-    """For commands that print data: standard output is theirs, a person reads what goes wrong on standard error."""
+    """Set up logging for a command: standard output is for its data, and a person reads warnings on standard error."""
     configure_logging(GeneralSettings.model_construct(log_level=level, log_format="console"))
 
 
@@ -138,7 +138,7 @@ def _json(entry: EventDict, **_: object) -> str:
     try:
         return orjson.dumps(entry, default=str, option=orjson.OPT_NON_STR_KEYS).decode()
     except orjson.JSONEncodeError:
-        # Rare: a lone surrogate, a number of more than 64 bits. The line must not be lost for it.
+        # For a lone surrogate or an integer of more than 64 bits. They are rare, but must not lose the line.
         return json.dumps(_plain_entry(entry), allow_nan=False)
 
 
@@ -147,7 +147,7 @@ def _plain_entry(entry: EventDict) -> dict[str, object]:
 
 
 def _plain(value: object) -> object:
-    """What can be written, without lone surrogates: those who read the line could not take them."""
+    """A value that JSON can hold, without lone surrogates, which readers of the line could not decode."""
     match value:
         case str():
             return _carried(value)

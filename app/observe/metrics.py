@@ -1,8 +1,8 @@
-"""What Prometheus reads, under the prefix ``profile_sync_``.
+"""The Prometheus metrics, with the prefix ``profile_sync_``.
 
-Counters and histograms are told what happened, by the thread of the event loop; gauges ask for their value when they
-are read. Numbers of partitions are those that this worker owns, so that the sum over all workers is right. No consumer
-IDs in labels.
+The event loop's thread writes counters and histograms as things happen. Gauges fetch their value when they are read.
+Metrics of partitions cover only the partitions that this worker owns, so that the sum over all workers is right. No
+label holds a consumer ID.
 """
 
 from __future__ import annotations
@@ -20,11 +20,12 @@ from app.observe.tallies import Durations, Tally
 
 PREFIX = "profile_sync_"
 
-# Every market is a time series per outcome; a producer that invents markets must not fill the monitoring.
+# Every market adds a time series per outcome. Further markets count as "other", so that a producer with wrong markets
+# does not flood the monitoring system.
 MARKETS_SHOWN = 50
 OTHER_MARKETS = "other"
 
-# A SOAP call takes some tens of milliseconds to some seconds; the default timeout is 30 s.
+# A SOAP call takes between tens of milliseconds and a few seconds; the default timeout is 30 s.
 _CALL_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30, 60)
 # An event is a chain of calls, and may wait for minutes in the retry topic between two attempts.
 _EVENT_SECONDS = (0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3600)
@@ -44,11 +45,11 @@ def _no_partitions() -> Mapping[int, float]:
 
 @dataclass(frozen=True, slots=True)
 class Gauges:
-    """Where the gauges get their values when they are read; called in the thread that serves ``/metrics``.
+    """The functions that return the gauges' values. They are called by the thread that serves ``/metrics``.
 
     ``oldest_parked``: seconds since the first failure of the longest-parked event. ``commit_stall``: seconds for which
-    an offset has been open that nobody works on, so that nothing behind it is committed. ``breaker_open`` and
-    ``throttled`` (0 or 1) and ``calls_allowed``: per account.
+    an offset has been open without a task that works on it; nothing behind it is committed. ``breaker_open`` and
+    ``throttled`` (0 or 1) and ``calls_allowed`` are per account.
     """
 
     parked_consumers: Callable[[], float] = _zero
@@ -64,7 +65,7 @@ class Gauges:
 
 
 class Metrics:
-    """All metrics of a worker in a registry of their own, so that a test can have a fresh one."""
+    """All metrics of a worker, in a registry of their own, so that each test can have a new one."""
 
     def __init__(self, *, dry_run: bool = False) -> None:
         self.registry = CollectorRegistry()
@@ -102,11 +103,11 @@ class Metrics:
         PlatformCollector(registry=self.registry)
 
     def watch(self, gauges: Gauges) -> None:
-        """From now on the gauges ask here."""
+        """Set the functions that the gauges call."""
         self._gauges = gauges
 
     def event_settled(self, outcome: str, market: str, seconds: float | None = None) -> None:
-        """Count an event under its final outcome; ``seconds`` = how long it took, if known."""
+        """Count an event under its outcome. ``seconds``: the time it took, if known."""
         self._events.counts[outcome, self._market(market)] += 1
         if seconds is not None:
             self._event_seconds.observe(seconds)
@@ -154,7 +155,7 @@ class _GaugeCollector(Collector):
         self._gauges = gauges
 
     def describe(self) -> Iterable[Metric]:
-        return ()  # nothing is asked before the worker runs
+        return ()  # registering must not call the gauges before the worker runs
 
     def collect(self) -> Iterable[Metric]:
         gauges = self._gauges()

@@ -1,7 +1,7 @@
-"""What must not be read in a log: secrets by the name of their key, personal data by its look.
+"""Removes secrets and personal data from log entries: secrets by the name of their key, personal data by its pattern.
 
-Pure, but for the hash key.
-The program never logs a row or a token on purpose; this is the net below, for third-party libraries and for mistakes.
+Pure, apart from the hash key. The program itself never logs a row or a token; this is a safety net for libraries and
+mistakes.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ from typing import Any
 
 MASK = "***"
 
-# A key that contains one of these never shows its value.
+# The value of a key that matches is always masked.
 _SECRET_KEYS = re.compile(
     r"(?i)token$|secret|password|passwd|authorization|cookie|credential|private_?key|api_?key|^values?$|^rows?$|^body$"
     r"|^email|^phone|^headers$"
 )
-# A key that holds a consumer ID shows its hash.
+# The value of these keys is a consumer ID, which is replaced by its hash.
 _CONSUMER_KEYS = frozenset({"consumer_id", "consumerId", "consumer"})
-# Identifiers of ours that may look like a telephone number and are none.
+# The values of these keys may look like telephone numbers, but they are identifiers of this program.
 _PLAIN_KEYS = frozenset({"timestamp", "level", "logger", "event_id", "record", "task_id", "partition", "offset"})
 
-# Each pattern looks at a character a few times at most, however long a text is: no log line may cost more than it says.
+# The patterns take linear time: each looks at a character at most a few times, however long the text is.
 _NO_ADDRESS = r"\s@'\"<>()\[\],;:="
 _EMAIL = re.compile(rf"(?<![^{_NO_ADDRESS}])[^{_NO_ADDRESS}]++@[^{_NO_ADDRESS}]+\.[A-Za-z]{{2,}}")
 _BEARER = re.compile(r"(?i)\b(bearer|basic)\s+[A-Za-z0-9._~+/=-]{8,}")
@@ -33,21 +33,21 @@ _DOTTED = re.compile(r"(?<![A-Za-z0-9_-])[A-Za-z0-9_-]++(?:\.[A-Za-z0-9_-]*+){2,
 _JWT_BEGINS = re.compile(r"\beyJ[A-Za-z0-9_-]{5}")
 # pydantic quotes the offending input in its message.
 _INPUT_BEGINS, _INPUT_ENDS = "input_value=", ", input_type="
-# Seven digits or more: a telephone number, a birth date run together, an account. UUIDs are matched first and kept.
+# Seven digits or more: a telephone number, a birth date, an account number. UUIDs match first and are kept.
 _DIGITS = re.compile(
     r"(?P<uuid>\b[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}\b)"
     r"|\+\d[\d ()/-]{5,}\d|(?<![\w.-])\d{7,}(?![\w-])"
 )
 
-# Depth at which a nested value is cut: log entries are flat, deeper ones are somebody's document.
+# Values below this depth are masked. Log entries are flat; a deeper value is a document that should not be logged.
 _DEEPEST = 4
 
 
 class ConsumerHasher:
-    """Names a consumer in logs without telling who it is: HMAC-SHA256, the first 12 hex digits.
+    """Replaces a consumer ID in logs by the first 12 hex digits of its HMAC-SHA256.
 
-    With the same key (``LOG_HASH_KEY``) the same consumer has the same hash in all workers and runs; without one a
-    random key holds for the life of the process.
+    With the same key (``LOG_HASH_KEY``) a consumer has the same hash in all workers and runs. Without a key, a random
+    one is used for the life of the process.
     """
 
     def __init__(self, key: bytes | None = None) -> None:
@@ -67,7 +67,7 @@ def use_hash_key(key: bytes | None) -> None:
 
 
 def hash_consumer(consumer_id: str) -> str:
-    """How a consumer is called in logs and tickets: 12 hex digits, see ``ConsumerHasher``."""
+    """A consumer's name in logs and tickets: 12 hex digits, see ``ConsumerHasher``."""
     return _hasher(consumer_id)
 
 
@@ -98,14 +98,14 @@ def _without_input(text: str) -> str:
 
 
 def _without_jwt(dotted: re.Match[str]) -> str:
-    """Words with dots between them: a JWT begins with one that is a JSON object in base64, and has two dots."""
+    """A text of words joined by dots, with a JWT in it masked: a JWT has two dots and begins with base64 of ``{"``."""
     text = dotted.group()
     found = _JWT_BEGINS.search(text)
     return text[: found.start()] + MASK if found and text.count(".", found.start()) >= 2 else text
 
 
 def redact(entry: Mapping[str, Any]) -> dict[str, Any]:
-    """A log entry that is safe to write: secrets masked, consumers hashed, texts masked, at any depth."""
+    """A log entry that is safe to write: secrets and texts are masked and consumer IDs hashed, at any depth."""
     return {key: _redacted(key, value, 0) for key, value in entry.items()}
 
 

@@ -1,4 +1,4 @@
-"""Lines about something that lasts: once when it begins, then rarely."""
+"""Limits log lines about a lasting condition: one when it begins, then one at intervals."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ AGAIN_SECONDS = 60.0
 
 
 class Reminder:
-    """Whether a line that would be written at every try is due.
+    """Says whether a line is due that would otherwise be written at every try.
 
     Args:
         clock: monotonic seconds.
@@ -21,7 +21,7 @@ class Reminder:
         self._said: float | None = None
 
     def due(self) -> bool:
-        """True at first, and then once every ``again_seconds``."""
+        """True the first time, then once every ``again_seconds``."""
         now = self._clock()
         if self._said is not None and now - self._said < self._again_seconds:
             return False
@@ -29,5 +29,5 @@ class Reminder:
         return True
 
     def over(self) -> None:
-        """It is no longer so: the next time is a first one."""
+        """Note that the condition is over, so that the next line is due at once."""
         self._said = None

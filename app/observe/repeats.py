@@ -1,4 +1,4 @@
-"""Keeps libraries from writing the same line a thousand times: while a broker is away they do, every second."""
+"""Suppresses repeated log lines of libraries, which are written every second while a broker is away."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-# Libraries that fill in their texts themselves have no end of different ones.
+# The most messages that are remembered: a library that formats its texts itself has an unlimited number of them.
 REMEMBERED = 1_000
 
 
@@ -18,12 +18,12 @@ class _Said:
 
 
 class Repeats(logging.Filter):
-    """Lets a message of these libraries through once every ``seconds``, and says then how many were left out.
+    """Passes each message of these libraries once every ``seconds``, with the number of suppressed repetitions.
 
-    The same message = the same text before its arguments are filled in, from the same logger.
+    Two messages are the same if their logger and their text are the same, before arguments are filled in.
 
     Args:
-        names: loggers, with all below them.
+        names: the loggers; all loggers below them are included.
         clock: monotonic seconds.
     """
 
@@ -44,7 +44,7 @@ class Repeats(logging.Filter):
             said.left_out += 1
             return False
         if said is not None and said.left_out:
-            record.msg = f"{record.getMessage()} (and {said.left_out} times like it in the last {now - said.at:.0f} s)"
+            record.msg = f"{record.getMessage()} (and {said.left_out} more like it in the last {now - said.at:.0f} s)"
             record.args = ()
         if len(self._said) >= REMEMBERED:
             self._said.clear()

@@ -1,7 +1,7 @@
-"""Counters and histograms that cost next to nothing to tell: those of every event and call.
+"""Cheap counters and histograms, for what is counted with every event and call.
 
-The library's own (``Counter``, ``Histogram``) check, lock and look up at each step, which was a twentieth of a worker's
-processor time. These are written by one thread only, and rendered by the library when they are read in another.
+The library's ``Counter`` and ``Histogram`` check, lock and look up with every count, which took a twentieth of a
+worker's processor time. These are written by one thread only. When another thread reads them, the library renders them.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Tally(Collector):
 
 
 class Durations(Collector):
-    """A histogram of seconds, without labels. ``bounds`` ascending: the largest values of all buckets but the last."""
+    """A histogram of seconds, without labels. ``bounds``: ascending upper bounds of all buckets but the last."""
 
     def __init__(self, name: str, text: str, bounds: Sequence[float], registry: CollectorRegistry) -> None:
         self._bounds = bounds
@@ -43,13 +43,13 @@ class Durations(Collector):
         registry.register(self)
 
     def observe(self, seconds: float) -> None:
-        """Count one; a clock that was set back must not make the sum smaller."""
+        """Count one duration. A negative one, from a clock that was set back, does not reduce the sum."""
         self._buckets[bisect_left(self._bounds, seconds)] += 1
         if seconds > 0:
             self._sum += seconds
 
     def collect(self) -> Iterable[Metric]:
-        """The counts so far, each bucket with all below it."""
+        """The counts so far; each bucket includes all buckets below it."""
         buckets, total = [], 0
         for bound, count in zip((*self._bounds, float("inf")), self._buckets.copy(), strict=True):
             total += count

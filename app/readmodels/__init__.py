@@ -1,4 +1,4 @@
-"""What the pages, the commands and the engine read: followers of the state topics."""
+"""The read models: followers of the state topics, for the pages, the commands and the engine."""
 
 from app.readmodels.models import ReadModels, ReadModelUnavailable
 from app.readmodels.slot import SlotError

@@ -1,4 +1,4 @@
-"""What a batch of state records changes: the last value of every key. Pure."""
+"""The last value of every key in a batch of state records. Pure."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from app.delivery.record_format import StateError, parse_partition_key
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """The newest value of a key in a batch; ``value`` None removes the key, ``version`` is the record's offset."""
+    """The newest value of a key in a batch. ``version``: the record's offset. ``value``: None removes the key."""
 
     version: int
     value: bytes | None
@@ -20,7 +20,7 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class UnreadableRecord:
-    """A record that was skipped. ``reason`` names no content."""
+    """A record that was skipped. ``reason`` quotes no part of it."""
 
     topic: str
     partition: int
@@ -30,11 +30,11 @@ class UnreadableRecord:
 
 @dataclass(slots=True)
 class ReadBatch:
-    """Changes by key, and how far they bring us (``positions``: the next offset to read). ``documents`` are those of
-    closed days, see ``app/delivery/closed_days.py``.
+    """The changes by key. ``positions``: the next offset to read of each partition. ``documents``: those of closed days
+    (``app/delivery/closed_days.py``).
 
-    A record of a partition is not opened here: it is large, written with every group commit, and only the newest one
-    is ever looked at. A record of a consumer is small and checked, so that a broken one leaves the one before in place.
+    A partition record is not decoded here: it is large, it is written with every group commit, and only the newest one
+    is ever used. A consumer record is small, so it is checked, and a broken one does not replace the one before it.
     """
 
     state_topic: str
@@ -46,7 +46,7 @@ class ReadBatch:
     records: int = 0
 
     def add(self, topic: str, partition: int, offset: int, key: bytes | None, value: bytes | None) -> None:
-        """Take in one record."""
+        """Add one record."""
         self.records += 1
         self.positions[topic, partition] = offset + 1
         try:
@@ -67,7 +67,7 @@ class ReadBatch:
             self.unreadable.append(UnreadableRecord(topic, partition, offset, str(error)))
 
     def reached(self, topic: str, partition: int, position: int) -> None:
-        """Note that everything below ``position`` was read, though no record may stand right before it."""
+        """Note that everything below ``position`` was read, even if the offset before it holds no record."""
         if position > self.positions.get((topic, partition), -1):
             self.positions[topic, partition] = position
 

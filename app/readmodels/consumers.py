@@ -1,4 +1,4 @@
-"""One consumer as the API, the page and the command show it: from its records and the parked events. Pure."""
+"""One consumer as the API and the command show it, from its consumer records and its parked events. Pure."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from app.profile.consumer_history import RECENT_KEPT
 
 
 class ParkedView(TypedDict):
-    """An event that waits in the retry topic; ``attempts`` 0: behind an earlier one of its consumer."""
+    """A parked event. ``attempts``: 0 if it only waits behind an earlier event of its consumer."""
 
     id: str
     eventId: str
@@ -23,7 +23,7 @@ class ParkedView(TypedDict):
 
 
 class RecentView(TypedDict):
-    """An event that was settled."""
+    """A settled event."""
 
     eventId: str
     operation: str
@@ -34,7 +34,7 @@ class RecentView(TypedDict):
 
 
 class ConsumerView(TypedDict):
-    """What is known of a consumer; ``last...`` is the event that was settled last, ``recent`` begins with it."""
+    """What is known about a consumer. ``last...``: the event that was settled last; ``recent`` begins with it."""
 
     consumerId: str
     market: str | None
@@ -49,9 +49,10 @@ class ConsumerView(TypedDict):
 def consumer_view(
     consumer_id: str, known: Iterable[tuple[int, ConsumerState]], partitions: Mapping[int, PartitionState]
 ) -> ConsumerView | None:
-    """None when the consumer was never seen.
+    """The view of a consumer; None if it has no record and no parked event.
 
-    A consumer lives on one partition unless producers disagree about partitioning; then the newest record leads.
+    A consumer has records on several partitions only if producers partition differently. Then the market is taken from
+    the newest record.
     """
     records = sorted((state for _, state in known), key=_newest, reverse=True)
     parked = [
@@ -95,7 +96,7 @@ def consumer_view(
 
 
 def iso_time(ms: int | None) -> str | None:
-    """Milliseconds since 1970 as ISO 8601 in UTC; nothing for 0 or None.
+    """Milliseconds since 1970 as ISO 8601 in UTC; None for 0 or None.
 
     >>> iso_time(1_795_000_000_123)
     '2026-11-18T11:06:40.123Z'

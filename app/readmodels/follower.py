@@ -1,4 +1,4 @@
-"""One session of following the state topics: from the stored positions on, until something needs a new session."""
+"""One session of following the state topics, from the stored positions until a new session is needed."""
 
 from __future__ import annotations
 
@@ -24,53 +24,53 @@ from app.settings import KafkaSettings
 
 log = structlog.stdlib.get_logger(__name__)
 
-# How soon a stop is noticed.
+# A stop is noticed within this time.
 POLL_SECONDS = 0.2
-# Records that arrive within this time share a transaction: about so old is what a busy follower answers. Less while
-# somebody waits for a record (a worker that takes partitions over), or all is being read in.
+# Records that arrive within this time share a transaction, so the answers of a busy follower are about this old. The
+# shorter time applies while a worker that takes partitions over waits for a record, or while the file is being built.
 GATHER_SECONDS = 0.1
 GATHER_SECONDS_IN_A_HURRY = 0.02
-# A broker's answer to each single record would cost both sides more than all else that is done with it.
+# The broker collects records before it answers a fetch: one answer per record would cost both sides far more.
 FETCH_WAIT_MS, FETCH_BYTES = 50, 1_000_000
-# What one transaction takes while catching up; partition records may be large, so they are fetched in small portions
-# of which only the last value of each key is kept.
+# The largest transaction while catching up. Partition records may be large, so they are fetched in small portions, and
+# only the last value of each key is kept.
 BATCH_RECORDS = 5_000
 PORTION_RECORDS = 64
-# Records that librdkafka fetches ahead.
+# How much librdkafka fetches ahead.
 _AHEAD_KIB = 16_384
 
-# How often the ends of the topics are looked at: this is how old an answer of an idle follower can be.
+# The time between two looks at the ends of the topics. An idle follower's answers are at most this old.
 LOOK_SECONDS = 0.5
-# How often it is checked that the topics are still the same ones.
+# The time between two checks that the topics are still the same ones.
 IDENTITY_SECONDS = 10.0
 
-# Compaction drops a tombstone after delete.retention.ms (24 h by default). Data that was not followed for so long may
-# hold what was deleted meanwhile; half of that is safe.
+# Compaction drops a tombstone after delete.retention.ms (24 h by default), so data that was not followed for longer may
+# hold records that were deleted. Half of that time is safe.
 STALE_AFTER_SECONDS = 12 * 3600.0
 
-# A topic that ends before what was read of it: for so long its brokers may still be finding out how far they are. If it
-# stays so it was truncated, and the data is of no use.
+# A topic may end below a stored position while its brokers are still agreeing on its end. If it still does after this
+# time, the topic was truncated and the file is rebuilt.
 LOWER_END_SECONDS = 60.0
 
-# librdkafka's own lines repeat for as long as a broker is away; what they say is in the follower's message.
+# librdkafka repeats its log lines while a broker is away; the follower reports the same errors itself.
 _silent = logging.getLogger(f"{__name__}.librdkafka")
 _silent.addHandler(logging.NullHandler())
 _silent.propagate = False
 
 
 class SessionOver(Exception):
-    """The topics are not what they were at the start of the session: begin a new one."""
+    """The topics have changed since the start of the session, so a new session is needed."""
 
 
 class EndBehind(Exception):
-    """A topic ends before what was read of it, for now."""
+    """A topic ends below a stored position, which may be temporary."""
 
 
 class Follower:
-    """Reads both state topics into a store. Used by one thread; ``stopped`` tells it to come back.
+    """Reads both state topics into a store. Used by one thread, which returns when ``stopped`` says so.
 
-    No consumer group: all partitions are assigned, positions live in the store. The group name goes into the
-    configuration because librdkafka asks for one, and because it is the one that access rules allow.
+    It joins no consumer group: all partitions are assigned, and the positions are in the store. The configuration names
+    the group because librdkafka demands a name, and because this is the name that access rules allow.
     """
 
     def __init__(
@@ -90,13 +90,13 @@ class Follower:
         self._behind_since: float | None = None
 
     def follow(self, store: Store, started: Callable[[], None]) -> None:
-        """Follow until stopped; ``started`` is called once the broker has answered.
+        """Follow until stopped. ``started`` is called once the broker has answered.
 
         Raises:
             TopicMissing: a state topic does not exist.
             KafkaAccessError: the broker cannot be reached, or refuses.
-            SessionOver: call again.
-            EndBehind: call again soon; what is known stays.
+            SessionOver: call again at once.
+            EndBehind: call again after a pause; the stored data stays valid.
             sqlite3.Error: the store cannot be written.
         """
         topics = " and ".join(self._topics)
@@ -126,7 +126,7 @@ class Follower:
             watch = _TopicWatch(admin, facts, self._progress)
             while not self._stopped():
                 self._apply(store, self._gather(consumer))
-                if watch.step():
+                if watch.look():
                     store.followed(self._topics, time.time())
         finally:
             consumer.close()
@@ -136,9 +136,9 @@ class Follower:
         self._wait_for_ends(store, facts)
         for topic, fact in facts.items():
             known, stored = store.known_topic(topic), store.positions(topic)
-            if reason := _why_anew(known, stored, fact):
+            if reason := _why_rebuild(known, stored, fact):
                 if known is not None:
-                    log.warning("read model is built anew", topic=topic, reason=reason)
+                    log.warning("the read model is rebuilt", topic=topic, reason=reason)
                 self._progress.build([topic], _ends({topic: fact}))
                 store.reset(topic, fact.id, time.time())
                 stored = {}
@@ -148,7 +148,7 @@ class Follower:
         return positions
 
     def _wait_for_ends(self, store: Store, facts: Mapping[str, TopicFacts]) -> None:
-        """See that no topic ends before what was read of it; only one that keeps doing so was truncated."""
+        """Raise ``EndBehind`` while a topic ends below a stored position, for at most ``LOWER_END_SECONDS``."""
         behind = [
             topic
             for topic, fact in facts.items()
@@ -164,8 +164,8 @@ class Follower:
         if now - self._behind_since < LOWER_END_SECONDS:
             self._progress.lost_sight()
             raise EndBehind(
-                f"{' and '.join(behind)} ends before what was read of it: a broker has just taken it over, or records "
-                "are lost; what is known is kept meanwhile"
+                f"{' and '.join(behind)} ends before the records already read: a broker has just taken it over, or "
+                "records are lost; the data is kept in the meantime"
             )
 
     def _gather(self, consumer: Consumer) -> ReadBatch:
@@ -190,7 +190,7 @@ class Follower:
         if batch.unreadable:
             example = batch.unreadable[0]
             log.warning(
-                "state records skipped, they cannot be read",
+                "state records were skipped because they cannot be read",
                 count=len(batch.unreadable),
                 topic=example.topic,
                 partition=example.partition,
@@ -201,7 +201,7 @@ class Follower:
 
 
 class _TopicWatch:
-    """Looks at the topics' ends, and now and then whether they are still the same topics, without ever waiting."""
+    """Asks for the topics' ends and, less often, for their IDs. It never blocks."""
 
     def __init__(self, admin: AdminClient, facts: Mapping[str, TopicFacts], progress: Progress) -> None:
         self._admin = admin
@@ -213,8 +213,8 @@ class _TopicWatch:
         self._names: dict[str, Future[Any]] = {}
         self._named = time.monotonic()
 
-    def step(self) -> bool:
-        """Go on; True when the topics were just seen to be the same."""
+    def look(self) -> bool:
+        """Send requests that are due and process answers. True if the topics were just confirmed to be the same."""
         now = time.monotonic()
         if not self._look and not self._progress.look_open and now - self._looked >= LOOK_SECONDS:
             self._looked, self._look = now, offsets(self._admin, self._partitions)
@@ -229,7 +229,7 @@ class _TopicWatch:
             self._names = {}
             for name, topic in seen.items():
                 if str(topic.topic_id) != self._facts[name].id or len(topic.partitions) != len(self._facts[name].end):
-                    raise SessionOver(f"topic {name} is another one, or has more partitions")
+                    raise SessionOver(f"topic {name} was replaced, or has more partitions")
             return True
         return False
 
@@ -245,7 +245,7 @@ def _take(batch: ReadBatch, message: Message) -> None:
         if topic is not None and partition is not None and offset is not None and offset >= 0:
             batch.reached(topic, partition, offset)
     elif error.code() == KafkaError._AUTO_OFFSET_RESET:
-        raise SessionOver("the position is no longer in the topic")
+        raise SessionOver("the topic no longer holds the position")
     else:
         raise KafkaException(error)
 
@@ -258,14 +258,14 @@ def _ends(facts: Mapping[str, TopicFacts]) -> dict[TopicPartition, int]:
     return {(topic, partition): end for topic, fact in facts.items() for partition, end in fact.end.items()}
 
 
-def _why_anew(known: tuple[str, float] | None, stored: Mapping[int, int], fact: TopicFacts) -> str | None:
+def _why_rebuild(known: tuple[str, float] | None, stored: Mapping[int, int], fact: TopicFacts) -> str | None:
     if known is None:
         return "nothing stored yet"
     topic_id, followed_at = known
     if topic_id != fact.id:
-        return "the topic was created anew"
+        return "the topic was deleted and created again"
     if not fact.continues(stored):
         return "the topic was truncated"
     if time.time() - followed_at > STALE_AFTER_SECONDS:
-        return "not followed for so long that deletions may have been missed"
+        return "it was not followed for so long that deletions may have been missed"
     return None

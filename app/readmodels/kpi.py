@@ -1,4 +1,4 @@
-"""The KPI rows: sums over the partitions' counts, as the HTTP API and the commands show them. Pure."""
+"""The KPI rows of the HTTP API and the commands: sums over the counts of all partitions. Pure."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ _DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
 
 
 class FilterError(ValueError):
-    """A filter cannot be used; the text names the parameter and what it should be."""
+    """A filter is not valid. The text names the parameter and the expected form."""
 
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """Which counts: first and last day (both included, UTC) and market; None = all."""
+    """Which counts to include: first and last day (both included, UTC) and market. None: no limit."""
 
     first: str | None = None
     last: str | None = None
@@ -33,10 +33,10 @@ class Filter:
 
     @classmethod
     def parse(cls, first: str | None = None, last: str | None = None, market: str | None = None) -> Filter:
-        """Check what a user gave.
+        """A filter from a user's texts.
 
         Raises:
-            FilterError: not ISO 8601 days, the wrong way round, or no market.
+            FilterError: a day is not in ISO 8601, the first is after the last, or the market has a wrong form.
         """
         first, last = _day("from", first), _day("to", last)
         if first and last and first > last:
@@ -46,16 +46,16 @@ class Filter:
         return cls(first, last, market)
 
     def takes(self, cell: Cell) -> bool:
-        """Whether a number is wanted."""
+        """Whether the filter includes a number."""
         return self.takes_day(cell.day) and (self.market is None or cell.market == self.market)
 
     def takes_day(self, day: str) -> bool:
-        """Whether a day is wanted. ISO days sort as text."""
+        """Whether the filter includes a day. ISO days sort as text."""
         return (self.first is None or day >= self.first) and (self.last is None or day <= self.last)
 
 
 class RecordRow(TypedDict):
-    """Records (not events) of one kind on a day."""
+    """Records (not events) of one entity and operation, for a day and market."""
 
     day: str
     market: str
@@ -66,7 +66,7 @@ class RecordRow(TypedDict):
 
 
 class FailureRow(TypedDict):
-    """Failures of one kind on a day."""
+    """Failures with one reason, for a day, market, entity and operation."""
 
     day: str
     market: str
@@ -87,10 +87,10 @@ def daily(states: Mapping[int, PartitionState], chosen: Filter) -> list[dict[str
 
 
 def summed(rows: Sequence[Mapping[str, str | int]], dimensions: Sequence[str]) -> list[dict[str, str | int]]:
-    """Daily rows summed up by some of ``day``, ``market`` and ``outcome``.
+    """Daily rows, summed by some of ``day``, ``market`` and ``outcome``.
 
-    With ``outcome`` a row has one outcome and its number of ``events``, without it a number for each outcome. No
-    dimension at all gives one row, unless there is nothing.
+    With ``outcome`` each row has one outcome and its number of ``events``; without it each row has a number per
+    outcome. Without any dimension there is one row, or none if there are no counts.
 
     >>> days = [{"day": "2026-01-30", "synced": 1}, {"day": "2026-01-31", "synced": 2}]
     >>> days = [dict.fromkeys(OUTCOMES, 0) | {"market": "DE"} | day for day in days]
@@ -117,7 +117,7 @@ def summed(rows: Sequence[Mapping[str, str | int]], dimensions: Sequence[str]) -
 def grouped(
     rows: Iterable[Mapping[str, Any]], dimensions: Sequence[str], numbers: Sequence[str]
 ) -> list[dict[str, str | int]]:
-    """Rows of ``records`` or ``failures``, summed up by some of their names.
+    """Rows of ``records`` or ``failures``, summed by ``dimensions``. ``numbers``: the fields to add.
 
     >>> grouped([{"market": "DE", "reason": "X", "count": 1}, {"market": "AT", "reason": "X", "count": 2}],
     ...         ["reason"], ["count"])
@@ -161,7 +161,7 @@ def failures(states: Mapping[int, PartitionState], chosen: Filter) -> list[Failu
 
 
 def folded(states: Mapping[int, PartitionState], chosen: Filter) -> bool:
-    """Whether there were too many markets on one of the days: events of some then count as market ``other``."""
+    """Whether one of the days had too many markets, so that some events count as market ``other``."""
     return any(
         is_folded(markets)
         for state in states.values()
@@ -171,7 +171,7 @@ def folded(states: Mapping[int, PartitionState], chosen: Filter) -> bool:
 
 
 def totals(states: Mapping[int, PartitionState]) -> dict[str, int]:
-    """Events by outcome, their sum (``events``), and how many wait in the retry topic (``parked``)."""
+    """Events by outcome, their sum (``events``), and the number of parked events (``parked``)."""
     sums = dict.fromkeys(OUTCOMES, 0)
     for cell in _cells(states, Filter(), "events"):
         if cell.key[0] in sums:

@@ -1,4 +1,4 @@
-"""The partitions' records, read once: for commands that look at the state without following it."""
+"""Reads the partition records once, for commands that need the state but do not follow it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ READ_SECONDS = 30.0
 
 
 class PartitionRecords(dict[int, tuple[int, PartitionState]]):
-    """Partition -> (epoch, record) of the record that counts. ``keys_of``: every key that a partition has."""
+    """Partition -> (epoch, record) of the record that counts. ``keys_of``: all keys of a partition's records."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -30,10 +30,10 @@ class PartitionRecords(dict[int, tuple[int, PartitionState]]):
 
 
 def read_partition_records(settings: KafkaSettings, admin: Admin) -> PartitionRecords:
-    """What the state topic says of every partition; empty when there is no such topic.
+    """The partition records in the state topic; empty if the topic does not exist.
 
     Raises:
-        KafkaAccessError: the broker cannot be reached, or refused; or a record that counts cannot be read.
+        KafkaAccessError: the broker cannot be reached or refused, or a record that counts cannot be read.
     """
     topic = settings.state_topic
     if topic not in (found := admin.topics([topic])):

@@ -1,4 +1,4 @@
-"""How far the read models have come: written by the follower's thread, asked by all others."""
+"""How far the read models have come. The follower's thread writes it, all others read it."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ class _Waiter:
 
 
 class Progress:
-    """Positions (next offset to apply), looks at the topics' ends, and who waits for what.
+    """The positions (next offset to apply), the last look at the topics' ends, and the waiting callers.
 
-    Freshness: the follower looks at the ends of the topics every now and then. Once everything that stood there at that
-    look is applied, the read models are as fresh as that look, whatever was written since.
+    Freshness: the follower looks at the ends of the topics at intervals. Once everything below those ends is applied,
+    the read models are as fresh as that look, no matter what was written after it.
     """
 
     def __init__(self) -> None:
@@ -34,12 +34,12 @@ class Progress:
         self._look: tuple[float, dict[TopicPartition, int]] | None = None
         self._fresh_as_of: float | None = None
         self._began = time.monotonic()
-        # What is being built: no answer may be given before the position is there (None: end not known yet).
+        # The topics that are being built: an answer is valid only from these offsets on (None: end not known yet).
         self._building: dict[str, dict[int, int] | None] = {}
 
-    # Written by the follower.
+    # For the follower.
     def build(self, topics: Iterable[str], ends: Mapping[TopicPartition, int] | None = None) -> None:
-        """Answers about these topics count only from ``ends`` on: the data is new, or nobody knows how old it is."""
+        """Answers about these topics are valid only from ``ends`` on, because their data is being read in."""
         with self._lock:
             for topic in topics:
                 self._positions = {key: n for key, n in self._positions.items() if key[0] != topic}
@@ -47,7 +47,7 @@ class Progress:
             self._fresh_as_of = None
 
     def moved(self, positions: Mapping[TopicPartition, int]) -> None:
-        """Everything below these positions is applied."""
+        """Note that everything below these positions is applied."""
         with self._lock:
             self._positions.update(positions)
             for topic, ends in list(self._building.items()):
@@ -64,13 +64,13 @@ class Progress:
             _wake(waiter)
 
     def looked(self, ends: Mapping[TopicPartition, int], at: float) -> None:
-        """At monotonic time ``at`` the topics ended here."""
+        """Note that the topics had these ends at monotonic time ``at``."""
         with self._lock:
             self._look = (at, dict(ends))
             self._settle_look()
 
     def lost_sight(self) -> None:
-        """Whether what is known is all there is cannot be told any more."""
+        """Note that the topics' ends are unknown, so nothing counts as fresh."""
         with self._lock:
             self._fresh_as_of = self._look = None
 
@@ -82,31 +82,31 @@ class Progress:
 
     @property
     def look_open(self) -> bool:
-        """Whether the last look is not reached yet."""
+        """Whether the ends of the last look are not reached yet."""
         return self._look is not None
 
     @property
     def is_waited_for(self) -> bool:
-        """Whether somebody waits for a record to be applied, or for everything."""
+        """Whether a caller waits for a record to be applied, or a topic is being built."""
         return bool(self._waiters or self._building)
 
     def end_unknown(self, topic: str) -> bool:
-        """Whether nobody has said yet from where on answers count."""
+        """Whether the topic is being built and its end is not known yet."""
         return topic in self._building and self._building[topic] is None
 
-    # Asked by others.
+    # For other threads.
     def behind_seconds(self) -> float:
-        """Age of the read models: how long ago they held everything."""
+        """The age of the read models: how long ago they held everything."""
         fresh = self._fresh_as_of
         return time.monotonic() - (self._began if fresh is None else fresh)
 
     def caught_up(self, tolerance: float) -> bool:
-        """Whether the read models held everything at a moment within the last ``tolerance`` seconds."""
+        """Whether the read models held everything at some time within the last ``tolerance`` seconds."""
         fresh = self._fresh_as_of
         return fresh is not None and time.monotonic() - fresh < tolerance and not self._building
 
     def building(self, topic: str, partition: int) -> bool:
-        """Whether an answer about this partition would come from data that is still being read in."""
+        """Whether the data about this partition is still being read in."""
         if topic not in self._building:  # the usual case, without a lock
             return False
         with self._lock:
@@ -120,12 +120,12 @@ class Progress:
         return self._positions.get(waiter.key, -1) >= waiter.offset and not self._is_building(waiter.key)
 
     def position(self, topic: str, partition: int) -> int:
-        """Everything below this offset is applied."""
+        """The offset below which everything is applied."""
         with self._lock:
             return self._positions.get((topic, partition), 0)
 
     async def wait_until(self, topic: str, partition: int, offset: int, timeout: float) -> bool:  # noqa: ASYNC109
-        """Whether everything below ``offset`` was applied, and answers count, within ``timeout`` seconds."""
+        """Whether everything below ``offset`` was applied, and the partition was built, within ``timeout`` seconds."""
         waiter = _Waiter((topic, partition), offset, asyncio.get_running_loop(), asyncio.Event())
         with self._lock:
             if self._there(waiter):
@@ -144,5 +144,5 @@ class Progress:
 
 
 def _wake(waiter: _Waiter) -> None:
-    with suppress(RuntimeError):  # its loop was closed meanwhile: nobody waits any more
+    with suppress(RuntimeError):  # the waiter's event loop was closed
         waiter.loop.call_soon_threadsafe(waiter.done.set)

@@ -1,4 +1,4 @@
-"""One SQLite file for each worker of a shared folder: the first that nobody holds."""
+"""One SQLite file for each worker that shares a folder: the first file that is not locked."""
 
 from __future__ import annotations
 
@@ -7,31 +7,30 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-# More workers than this on one folder are a mistake in its configuration, not a set-up.
+# More workers than this in one folder are a configuration error.
 MOST_SLOTS = 256
 
 
 class SlotError(Exception):
-    """No file for the read models could be had; the text says why and what to do."""
+    """No file for the read models is available; the text says why and what to do."""
 
 
 @dataclass(frozen=True, slots=True)
 class Slot:
-    """A file name of our own for life: the lock goes with the process, however it ends."""
+    """A locked file name. The kernel releases the lock when the process ends, however it ends."""
 
     path: Path
     lock: int
 
     def release(self) -> None:
-        """Let another worker have the file."""
+        """Unlock the file for another worker."""
         os.close(self.lock)
 
 
 def take_slot(folder: Path) -> Slot:
-    """Take the first free ``readmodel-<n>.sqlite`` of a folder; the folder is made, for this user alone, if it is not
-    there.
+    """Lock the first free ``readmodel-<n>.sqlite`` of a folder. A missing folder is created for this user only.
 
-    The lock stands beside the file (``readmodel-<n>.lock``), so that a damaged file may be deleted while it is held.
+    The lock is a separate file (``readmodel-<n>.lock``), so that a damaged file can be deleted while the lock is held.
 
     Raises:
         SlotError: the folder cannot be written, or all slots are taken.

@@ -1,4 +1,4 @@
-"""What the broker says about the state topics: who they are, where they begin and end."""
+"""What the broker says about the state topics: their IDs, beginnings and ends."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from app.delivery.record import TopicPartition
 
-# A broker that does not answer in this time is away.
+# A broker that does not answer within this time is away.
 REQUEST_SECONDS = 5.0
 
-# How long the wait for an answer takes no notice of a stop.
+# While waiting for an answer, a stop is noticed within this time.
 _SLICE_SECONDS = 0.1
 
 
 class TopicMissing(Exception):
-    """A state topic does not exist (yet)."""
+    """A state topic does not exist, or not yet."""
 
 
 class Stopped(Exception):
-    """The answer is not needed any more."""
+    """The follower was stopped while it waited for an answer."""
 
 
 @dataclass(frozen=True, slots=True)
 class TopicFacts:
-    """``id`` is given by the broker when a topic is made (KIP-516): a topic made anew has another one."""
+    """``id``: assigned by the broker (KIP-516); a topic that is deleted and created again gets another one."""
 
     topic: str
     id: str
@@ -38,20 +38,20 @@ class TopicFacts:
     end: Mapping[int, int]
 
     def continues(self, positions: Mapping[int, int]) -> bool:
-        """Whether reading on from these positions misses nothing and repeats nothing.
+        """Whether reading can go on at these positions without missing or repeating a record.
 
-        False when records before the beginning were cut off unseen, or the topic ends before a position: it was
-        truncated or is another topic.
+        False if unread records were deleted at the beginning, or if the topic ends below a position, because it was
+        truncated or replaced.
         """
         return positions.keys() <= self.end.keys() and all(
             self.begin[partition] <= position <= self.end[partition] for partition, position in positions.items()
         )
 
     def ends_before(self, positions: Mapping[int, int]) -> bool:
-        """Whether the topic ends before a position, and nothing else is wrong with them.
+        """Whether the topic has these partitions but ends below one of the positions.
 
-        A broker that has just taken a partition over may name a lower end for a moment, until its replicas have told
-        how far they are.
+        A broker that has just taken a partition over may report a lower end for a moment, until its replicas have
+        reported theirs.
         """
         return positions.keys() <= self.end.keys() and any(
             position > self.end[partition] for partition, position in positions.items()
@@ -59,12 +59,12 @@ class TopicFacts:
 
 
 def inspect(admin: AdminClient, topics: Iterable[str], stopped: Callable[[], bool]) -> dict[str, TopicFacts]:
-    """The facts of every topic.
+    """The facts about every topic.
 
     Raises:
-        TopicMissing: one of them does not exist.
+        TopicMissing: one of the topics does not exist.
         KafkaException: the broker cannot be reached, or refuses.
-        Stopped: ``stopped`` said so meanwhile.
+        Stopped: ``stopped`` became true while waiting.
     """
     names = list(topics)
     described = {name: _answer(future, name, stopped) for name, future in identities(admin, names).items()}
@@ -83,7 +83,7 @@ def inspect(admin: AdminClient, topics: Iterable[str], stopped: Callable[[], boo
 
 
 def identities(admin: AdminClient, topics: Iterable[str]) -> dict[str, Future[Any]]:
-    """Ask for the descriptions of topics, without waiting."""
+    """Request the descriptions of topics, without waiting for the answers."""
     answers: dict[str, Future[Any]] = admin.describe_topics(
         TopicCollection(list(topics)), request_timeout=REQUEST_SECONDS
     )
@@ -93,7 +93,7 @@ def identities(admin: AdminClient, topics: Iterable[str]) -> dict[str, Future[An
 def offsets(
     admin: AdminClient, partitions: Iterable[TopicPartition], *, first: bool = False
 ) -> dict[TopicPartition, Future[Any]]:
-    """Ask for the beginning or the end of partitions, without waiting."""
+    """Request the beginnings or ends of partitions, without waiting for the answers."""
     spec = OffsetSpec.earliest() if first else OffsetSpec.latest()
     wanted = {KafkaTopicPartition(topic, partition): spec for topic, partition in partitions}
     answers = admin.list_offsets(wanted, request_timeout=REQUEST_SECONDS)

@@ -1,8 +1,8 @@
-"""Follows ``<group>.status``: what workers say of themselves, and the incidents that are remembered.
+"""Follows ``<group>.status``: the state of each worker, and the remembered incidents.
 
-The topic is small (one partition, compacted) and lives in memory: key -> value, the newest of each. Anybody may write
-into it, so only records are kept that this program could have written, and at most ``MOST_BYTES`` of them. When there
-are more, those go that were heard of longest ago. A live worker speaks every few seconds, so its record stays.
+The topic is small (one partition, compacted), so its newest values are kept in memory. Others may write into it too.
+Therefore only records that this program could have written are kept, at most ``MOST_BYTES`` of them. Above that, the
+records that were updated longest ago are dropped. A live worker writes every few seconds, so its record stays.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ log = structlog.stdlib.get_logger(__name__)
 
 POLL_SECONDS = 0.2
 STOP_SECONDS = 10.0
-# What is kept at most, of keys and values together, and of one key.
+# The most that is kept: all keys and values together, and a single key.
 MOST_BYTES = 16_000_000
 LONGEST_KEY_BYTES = 300
-# What Python needs for an entry besides its bytes.
+# The memory that Python needs for an entry besides its bytes.
 ENTRY_BYTES = 250
-# What the client fetches ahead: records that are too large are let go one by one.
+# What the client fetches ahead. It is small, so that oversized foreign records do not fill the memory.
 _AHEAD_KIB, _FETCH_BYTES = 2_048, 1_000_000
-# Between two lines about the same trouble.
+# Between two log lines about the same trouble.
 QUIET_SECONDS = 60.0
 
 _silent = logging.getLogger(f"{__name__}.librdkafka")
@@ -38,7 +38,7 @@ _silent.addHandler(logging.NullHandler())
 _silent.propagate = False
 
 
-# Whether a record could have been written by this program: key, value.
+# Whether this program could have written a record, given its key and value.
 IsOurs = Callable[[str, bytes], bool]
 
 
@@ -51,7 +51,7 @@ class StatusFollower:
         self._stop = threading.Event()
         self._caught_up = threading.Event()
         self._lock = threading.Lock()
-        self._records: dict[str, bytes] = {}  # the one heard of longest ago first
+        self._records: dict[str, bytes] = {}  # the one that was updated longest ago comes first
         self._own: set[str] = set()
         self._bytes = 0
         self._told_full = False
@@ -60,7 +60,7 @@ class StatusFollower:
 
     @property
     def caught_up(self) -> bool:
-        """Whether the end of the topic was reached once."""
+        """Whether the end of the topic has been reached once."""
         return self._caught_up.is_set()
 
     def records(self) -> Mapping[str, bytes]:
@@ -69,7 +69,7 @@ class StatusFollower:
             return dict(self._records)
 
     def put(self, key: str, value: bytes | None) -> None:
-        """Take over what we have just written ourselves, before it is read back; it is kept, however full it is."""
+        """Apply a record that this worker has written, before it is read back. It is never dropped for space."""
         with self._lock:
             if value is None:
                 self._own.discard(key)
@@ -78,7 +78,7 @@ class StatusFollower:
             self._keep(key, value)
 
     def take(self, key: bytes | None, value: bytes | None) -> None:
-        """Take in a record of the topic."""
+        """Apply a record of the topic."""
         if key is None or len(key) > LONGEST_KEY_BYTES:
             return
         name = key.decode("utf-8", "replace")
@@ -100,17 +100,17 @@ class StatusFollower:
         if not self._told_full:
             self._told_full = True
             log.warning(
-                "the status topic holds more than can be true; what was heard of longest ago is forgotten",
+                "the status topic holds too many records; those that were updated longest ago are dropped",
                 topic=self._kafka.status_topic,
                 records=len(self._records),
             )
         for key in [key for key in self._records if key not in self._own]:
-            if self._bytes <= MOST_BYTES * 3 // 4:  # so that this is a rare thing, however much comes in
+            if self._bytes <= MOST_BYTES * 3 // 4:  # free a quarter at once, so that this happens rarely
                 break
             self._bytes -= _size(key, self._records.pop(key))
 
     def start(self) -> None:
-        """Begin to follow."""
+        """Start following."""
         self._thread = threading.Thread(target=self._run, name="status", daemon=True)
         self._thread.start()
 
@@ -138,7 +138,9 @@ class StatusFollower:
                 self._caught_up.set()
             elif time.monotonic() - self._said >= QUIET_SECONDS:
                 self._said = time.monotonic()
-                log.warning("the status topic cannot be read now", topic=self._kafka.status_topic, reason=error.str())
+                log.warning(
+                    "the status topic cannot be read at present", topic=self._kafka.status_topic, reason=error.str()
+                )
             return
         self.take(_bytes(message.key()), _bytes(message.value()))
 
@@ -152,7 +154,7 @@ def _bytes(content: str | bytes | None) -> bytes | None:
 
 
 def read_status_once(kafka: KafkaSettings, is_ours: IsOurs, seconds: float) -> Mapping[str, bytes]:
-    """The newest value of every key, for a command.
+    """The newest value of every key, read once for a command.
 
     Raises:
         KafkaAccessError: the topic could not be read in time.
@@ -163,8 +165,8 @@ def read_status_once(kafka: KafkaSettings, is_ours: IsOurs, seconds: float) -> M
         while not follower.caught_up:
             if time.monotonic() > deadline:
                 raise KafkaAccessError(
-                    f"{kafka.status_topic} could not be read within {seconds:g} s. Does it exist? A worker makes it, "
-                    "or profile-sync topics create; profile-sync topics check says what is wrong with it."
+                    f"{kafka.status_topic} could not be read within {seconds:g} s. If it does not exist, start a "
+                    "worker or run profile-sync topics create. profile-sync topics check lists other problems."
                 )
             follower._take(consumer, POLL_SECONDS)
     return follower.records()

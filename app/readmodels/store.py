@@ -1,8 +1,8 @@
-"""The read models in SQLite: the two state topics as tables, and how far each partition was read.
+"""The read models in SQLite: the two state topics as tables, and the position in each partition.
 
-The file holds nothing that Kafka does not hold, so it is written without waiting for the disk and thrown away whenever
-there is any doubt about it. Invariant: data and positions change in one transaction, so that a restart reads on exactly
-where the data ends.
+The file holds nothing that Kafka does not hold. It is therefore written without waiting for the disk, and deleted
+whenever it is in doubt. Invariant: data and positions change in one transaction, so that after a restart reading goes
+on exactly where the data ends.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 
 from app.readmodels.batch import ReadBatch
 
-# Another number: the file is of another program version and is built anew.
+# A file with another number was written by another version of the program and is rebuilt.
 SCHEMA_VERSION = 3
 
 _SCHEMA = """
@@ -34,7 +34,7 @@ CREATE TABLE consumers (
 ) WITHOUT ROWID;
 """
 
-# Results that say the file is gone, no database, or not ours; anything else (disk full, locked) may pass.
+# Errors that say that the file is gone, is no database, or is not ours. All others, such as a full disk, may pass.
 _DAMAGE = {
     sqlite3.SQLITE_CORRUPT,
     sqlite3.SQLITE_NOTADB,
@@ -45,14 +45,14 @@ _DAMAGE = {
     sqlite3.SQLITE_FORMAT,
 }
 
-# A reader never waits for the writer (WAL); this is for another process that looks into the file.
+# Readers never wait for the writer (WAL). This is for a foreign process that has the file open.
 _BUSY_SECONDS = 5.0
 
 
 def is_damage(error: sqlite3.Error, path: Path) -> bool:
-    """Whether only a new file helps. A file that is there and cannot be opened is not damaged: the process may have no
-    file descriptor left."""
-    if isinstance(error, sqlite3.ProgrammingError):  # closed by ``close``
+    """Whether the file must be replaced. A file that exists but cannot be opened is not damaged: the process may have
+    run out of file descriptors."""
+    if isinstance(error, sqlite3.ProgrammingError):  # the connection was closed by ``close``
         return False
     code = getattr(error, "sqlite_errorcode", None)
     if code is not None and code & 0xFF == sqlite3.SQLITE_CANTOPEN:
@@ -61,13 +61,13 @@ def is_damage(error: sqlite3.Error, path: Path) -> bool:
 
 
 class Store:
-    """One open file. ``apply`` and ``reset`` belong to one thread; reading is for all, each with its own connection."""
+    """One open file. Only the follower's thread writes. Any thread may read; each has a connection of its own."""
 
     def __init__(self, path: Path, state_topic: str, consumers_topic: str) -> None:
-        """Open the file, or make it.
+        """Open the file, or create it.
 
         Raises:
-            sqlite3.Error: it cannot be opened, is damaged, or is of another schema (see ``is_damage``).
+            sqlite3.Error: the file cannot be opened, is damaged, or has another schema (see ``is_damage``).
         """
         self.path = path
         self._tables = {state_topic: ("partitions", "documents"), consumers_topic: ("consumers",)}
@@ -92,7 +92,7 @@ class Store:
             raise sqlite3.DatabaseError(f"schema version {version}, this program has {SCHEMA_VERSION}")
         elif (verdict := self._writer.execute("PRAGMA quick_check(1)").fetchone()[0]) != "ok":
             raise sqlite3.DatabaseError(verdict)
-        # Another group's or topic's data in the same folder is of no use here.
+        # The file may hold the data of another group or topic that used the same folder.
         for (topic,) in self._writer.execute("SELECT topic FROM topics").fetchall():
             if topic not in self._tables:
                 raise sqlite3.DatabaseError(f"holds the read model of topic {topic}")
@@ -107,17 +107,17 @@ class Store:
 
     # For the follower's thread.
     def known_topic(self, topic: str) -> tuple[str, float] | None:
-        """(topic ID, Unix time at which it was last followed) of the topic that the data is from."""
+        """(topic ID, Unix time of the last following) of the topic that the data comes from."""
         row = self._writer.execute("SELECT id, followed_at FROM topics WHERE topic = ?", (topic,)).fetchone()
         return (row[0], row[1]) if row else None
 
     def positions(self, topic: str) -> dict[int, int]:
-        """The next offset to read of every partition that was ever read."""
+        """The next offset to read, for every partition that was read before."""
         rows = self._writer.execute("SELECT partition, position FROM positions WHERE topic = ?", (topic,))
         return dict(rows.fetchall())
 
     def reset(self, topic: str, topic_id: str, now: float) -> None:
-        """Forget everything of a topic and begin anew."""
+        """Delete the data of a topic and store its new ID."""
         with _Transaction(self._writer):
             for table in self._tables[topic]:
                 self._writer.execute(f"DELETE FROM {table}")  # noqa: S608 - one of three names of ours
@@ -125,13 +125,13 @@ class Store:
             self._writer.execute("INSERT OR REPLACE INTO topics VALUES (?, ?, ?)", (topic, topic_id, now))
 
     def followed(self, topics: Iterable[str], now: float) -> None:
-        """Note that the data is as fresh as ``now``."""
+        """Note that the topics were followed until ``now``."""
         with _Transaction(self._writer):
             for topic in topics:
                 self._writer.execute("UPDATE topics SET followed_at = ? WHERE topic = ?", (now, topic))
 
     def apply(self, batch: ReadBatch) -> None:
-        """Write a batch and its positions in one transaction. Of one key and epoch, the later offset wins."""
+        """Write a batch and its positions in one transaction. For each key and epoch the higher offset wins."""
         with _Transaction(self._writer):
             for (partition, epoch), change in batch.partitions.items():
                 if change.value is None:
@@ -167,13 +167,13 @@ class Store:
             [(topic, partition, position) for (topic, partition), position in positions.items()],
         )
 
-    # For all threads.
+    # For any thread.
     def partition_versions(self) -> list[tuple[int, int, int]]:
-        """(partition, epoch, version) of the record that counts for each partition: the one of the highest epoch."""
+        """(partition, epoch, version) of the record that counts for each partition: the one with the highest epoch."""
         return self._read("SELECT partition, max(epoch), version FROM partitions GROUP BY partition ORDER BY partition")
 
     def partition_value(self, partition: int, epoch: int) -> tuple[int, bytes] | None:
-        """(version, value) of one record."""
+        """(version, value) of one partition record."""
         rows = self._read("SELECT version, value FROM partitions WHERE partition = ? AND epoch = ?", (partition, epoch))
         return rows[0] if rows else None
 
@@ -187,14 +187,14 @@ class Store:
         return [row[0] for row in self._read("SELECT DISTINCT consumer_id FROM consumers ORDER BY consumer_id")]
 
     def consumer_values(self, consumer_id: str) -> list[tuple[int, int, bytes]]:
-        """(partition, epoch, value) of a consumer on every partition where it was seen, the highest epoch of each."""
+        """(partition, epoch, value) of a consumer's record on every partition, each with the highest epoch."""
         return self._read(
             "SELECT partition, max(epoch), value FROM consumers WHERE consumer_id = ? GROUP BY partition",
             (consumer_id,),
         )
 
     def consumer_value(self, partition: int, consumer_id: str) -> tuple[int, bytes] | None:
-        """(epoch, value) of a consumer on one partition."""
+        """(epoch, value) of a consumer's record on one partition."""
         rows = self._read(
             "SELECT epoch, value FROM consumers WHERE consumer_id = ? AND partition = ? ORDER BY epoch DESC LIMIT 1",
             (consumer_id, partition),
@@ -212,7 +212,7 @@ class Store:
 
 
 class _Reader:
-    """A connection of one thread; the lock only keeps ``close`` from pulling it away under a query."""
+    """The connection of one thread. The lock only keeps ``close`` from closing it during a query."""
 
     def __init__(self, path: Path) -> None:
         self._connection = _connect(path, create=False)
@@ -243,9 +243,9 @@ class _Transaction:
 
 
 def _connect(path: Path, *, create: bool = True) -> sqlite3.Connection:
-    # A reader must not make an empty file where ours was deleted: it would answer that nobody is known.
+    # A reader must not create a file in place of a deleted one: its answers would say that no consumer is known.
     if create:
-        # For us alone: consumer IDs stand in it. What SQLite makes beside it has the rights of the file.
+        # Only this user may read it, because it holds consumer IDs. SQLite gives its other files the same mode.
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
         path.chmod(0o600)
     uri = f"{path.absolute().as_uri()}?mode={'rwc' if create else 'rw'}"
@@ -253,6 +253,6 @@ def _connect(path: Path, *, create: bool = True) -> sqlite3.Connection:
 
 
 def remove(path: Path) -> None:
-    """Delete a store with everything beside it."""
+    """Delete a store, with the files that SQLite keeps beside it."""
     for suffix in ("", "-wal", "-shm", "-journal"):
         path.with_name(path.name + suffix).unlink(missing_ok=True)

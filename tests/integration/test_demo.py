@@ -60,7 +60,7 @@ def test_without_exit_it_stays_and_what_it_shows_can_be_used_until_ctrl_c(start:
     (here / "app" / "__init__.py").write_text("raise ImportError('not the program that was meant')\n")
     demo = start("--events", "40", here=here)
 
-    demo.until_said("Ctrl-C ends it.")
+    demo.until_said("Press Ctrl-C to end the demo.")
     assert "Everything adds up." in demo.said()
     page = re.search(r"page +(http://127\.0\.0\.1:\d+/)\n", demo.said())
     assert page
@@ -128,7 +128,7 @@ def test_a_signal_while_it_starts_ends_it_and_leaves_nothing(start: Any, eventua
     demo.process.send_signal(signal.SIGTERM)
 
     assert demo.ended() == 128 + signal.SIGTERM
-    assert "Interrupted before all was settled." in demo.said()
+    assert "Interrupted before all events were settled." in demo.said()
     assert demo.left_behind() == []
 
 

@@ -81,7 +81,7 @@ def test_two_workers_an_outage_one_incident_no_dead_letters_and_everything_adds_
 def test_it_stays_and_the_three_commands_show_what_happened_to_the_few_events(start: Any) -> None:
     demo = start("--scenario", "outage", "--outage-seconds", "5", "--events", "12")
 
-    demo.until_said("Ctrl-C ends it.", within=WITHIN_SECONDS)
+    demo.until_said("Press Ctrl-C to end the demo.", within=WITHIN_SECONDS)
 
     assert "Everything adds up." in demo.said(), demo.said()
     shell = subprocess.run(
@@ -103,7 +103,7 @@ def test_events_that_are_settled_before_it_can_begin_are_no_success(start: Any) 
 
     assert demo.ended(WITHIN_SECONDS) == 1
     assert "All events were settled before the outage could begin" in demo.said()
-    assert "publish more of them (--events)" in demo.said()
+    assert "publish more events (--events)" in demo.said()
     report = json.loads(demo.out.read_text().splitlines()[-1])
     assert report["events"] == 1
     assert report["outage"] == {

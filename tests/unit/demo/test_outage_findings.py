@@ -43,8 +43,8 @@ def test_when_it_went_as_promised_nothing_is_said() -> None:
         (replace(GOOD, dead_letters=1_500), "1,500 events became dead letters because of the outage"),
         (replace(GOOD, incidents=0), "the outage led to 0 incidents instead of one"),
         (replace(GOOD, incidents=2), "the outage led to 2 incidents instead of one"),
-        (replace(GOOD, story=replace(STORY, resolved=False)), "the incident got no resolve note"),
-        (OutageFindings(NOT_OPENED, 0, 0), "no circuit breaker opened: too few events were under way"),
+        (replace(GOOD, story=replace(STORY, resolved=False)), "the incident has no resolve note"),
+        (OutageFindings(NOT_OPENED, 0, 0), "no circuit breaker opened: too few events were in progress"),
         (OutageFindings(replace(NOT_OPENED, missed=True), 0, 0), "all events were settled before the outage could"),
     ],
 )

@@ -61,7 +61,7 @@ def test_an_outage_is_told_from_its_beginning_to_its_end() -> None:
         at(60.0, waiting=30, incidents=(RESOLVED,)),
         at(61.0, waiting=30, incidents=(RESOLVED,)),
     ) == [
-        "Marketing Cloud goes down for 30 s: no call, no token is answered",
+        "Marketing Cloud goes down for 30 s: calls and tokens get no answer",
         "worker 1: circuit breaker opens, consumption pauses; 12 events wait",
         "worker 2: circuit breaker opens, consumption pauses; 14 events wait",
         "ServiceNow: INC1 is open; 500 events wait, 0 dead letters",

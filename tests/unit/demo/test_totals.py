@@ -34,7 +34,10 @@ def test_when_everything_adds_up_nothing_is_said() -> None:
         (replace(GOOD, totals=replace(GOOD.totals, parked=3)), "3 events are still parked"),
         (replace(GOOD, totals=replace(GOOD.totals, complete=False)), "the counts are not complete"),
         (replace(GOOD, dead_letters=1), "2 events failed or are invalid, but 1 are in the dead-letter topic"),
-        (replace(GOOD, rows=RowCheck(30, 1, ("CMT_Pet c/2: is missing",))), "1 of 30 rows are not as the events say"),
+        (
+            replace(GOOD, rows=RowCheck(30, 1, ("CMT_Pet c/2: is missing",))),
+            "1 of 30 rows differ from what the events say",
+        ),
     ],
 )
 def test_each_thing_that_does_not_add_up_is_said(found: Findings, said: str) -> None:

@@ -214,7 +214,7 @@ async def test_good_news_resolves_at_once_and_what_follows_is_news_again(desk: D
     (note,) = tickets.notes
     assert note.startswith("Over since 2025-11-13T02:13:20")
     assert "It began 2025-11-13T01:13:20" in note
-    assert "1 more alerts came before" in note
+    assert "Alerts since the last note: 1." in note
     assert tickets.resolved == ["INC1"]
     assert desk.results == ["created", "held", "resolved", "created"]
 
@@ -305,11 +305,11 @@ async def test_it_says_since_when_and_how_many_events_wait(desk: Desk, tickets: 
     outage = replace(ALERT, severity=Severity.OUTAGE, since_ms=ALERT.at_ms - 90_000, waiting=41)
     await desk.handle(outage)
     assert "Since: 2025-11-13T02:11:50" in tickets.created[0]["description"]
-    assert "Events that wait: 41" in tickets.created[0]["description"]
+    assert "Waiting events: 41" in tickets.created[0]["description"]
     desk.now += EVERY
     await desk.handle(replace(outage, since_ms=ALERT.at_ms, waiting=1234))
     assert "Since: 2025-11-13T02:11:50" in tickets.notes[0], "the first failure, not the latest flicker"
-    assert "Events that wait: 1234" in tickets.notes[0]
+    assert "Waiting events: 1234" in tickets.notes[0]
 
 
 async def test_searches_that_come_back_empty_open_no_second_incident(tickets: Tickets) -> None:

@@ -17,5 +17,5 @@ def test_the_examples_are_true() -> None:
 def test_each_offset_of_an_adoption_says_whether_it_is_included() -> None:
     text = " ".join(OFFSETS_EXPLAINED)
     assert [word for word in ("begin", "end", "upto") if f"{word}: " not in text] == []
-    assert "every event up to this offset is settled or parked" in text
+    assert "up to and including this offset" in text
     assert max(map(len, OFFSETS_EXPLAINED)) <= COLUMNS

@@ -31,7 +31,7 @@ def test_the_same_message_is_written_once_in_a_while_and_says_how_many_were_left
     assert log.line("no connection to %s: %s", 1, "refused") is None
     log.now += 12
     assert log.line("no connection to %s: %s", 3, "refused") == (
-        "no connection to 3: refused (and 2 times like it in the last 12 s)"
+        "no connection to 3: refused (and 2 more like it in the last 12 s)"
     )
     log.now += 12
     assert log.line("no connection to %s: %s", 3, "refused") == "no connection to 3: refused"

@@ -57,7 +57,7 @@ def case(tmp_path: Path) -> Case:
 
 def test_counts_stay_while_the_end_is_lower_and_are_not_called_complete(case: Case) -> None:
     assert case.progress.caught_up(5)
-    with pytest.raises(EndBehind, match="ends before what was read"):
+    with pytest.raises(EndBehind, match="ends before the records already read"):
         case.look(10, 4)
     assert case.known == 2
     assert not case.progress.caught_up(5)
