@@ -1,6 +1,6 @@
-# The worker, and every other command of profile-sync. Needs a Kafka broker; holds no Java and none of the test tools.
+# The worker and all other commands of profile-sync. Needs a Kafka broker. Contains neither Java nor the test tools.
 
-# 1. The wheel, made with the build tools that the lock file names.
+# 1. The wheel, built with the tools in the lock file.
 FROM python:3.13-slim-bookworm AS wheel
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
 WORKDIR /source
@@ -22,10 +22,10 @@ COPY --from=wheel /wheel /wheel
 RUN /opt/profile-sync/bin/pip install --no-index --no-deps /wheel/*.whl \
     && /opt/profile-sync/bin/pip check
 
-# 3. What runs.
+# 3. The final image.
 FROM python:3.13-slim-bookworm
 LABEL org.opencontainers.image.title="profile-sync" \
-      org.opencontainers.image.description="Keeps Salesforce Marketing Cloud true to a consumer database" \
+      org.opencontainers.image.description="Keeps Salesforce Marketing Cloud in sync with a consumer database" \
       org.opencontainers.image.licenses="Apache-2.0"
 RUN groupadd --system --gid 10001 profile-sync \
     && useradd --system --uid 10001 --gid 10001 --no-create-home --home-dir /var/lib/profile-sync \
@@ -33,7 +33,7 @@ RUN groupadd --system --gid 10001 profile-sync \
     && install --directory --owner=10001 --group=10001 --mode=0700 /var/lib/profile-sync
 COPY --from=environment /opt/profile-sync /opt/profile-sync
 COPY deploy/healthcheck.py /opt/profile-sync/healthcheck.py
-# Reached through a published port, so it listens on every address of the container; the API asks for tokens.
+# The worker listens on every address of the container, so that a published port reaches it. The API needs a token.
 ENV PATH=/opt/profile-sync/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     PYTHONDONTWRITEBYTECODE=1 \

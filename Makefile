@@ -1,22 +1,22 @@
-# Everything a contributor or an evaluator runs. `make` alone lists the targets.
-# Needs: Python 3.11 or newer with venv. `demo` and `test` also need a broker to start: Java 17 and Maven, or a
-# container engine; the program says how to get them when both are missing.
+# The commands for contributors and evaluators. `make` alone lists the targets.
+# Needs Python 3.11 or newer with venv. `demo` and `test` also need a way to start a broker: Java 17 and Maven, or a
+# container engine. If both are missing, the program says how to install them.
 
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-# The newest versions come last: the first one found is the one that is tried most.
+# The first one found is used. The oldest comes first, because it is the one that is tested most.
 PYTHONS := python3.11 python3.12 python3.13 python3.14 python3
-# More arguments for the program behind a target: make demo ARGS="--events 2000 --exit", make test ARGS="-k ledger".
+# Additional arguments for a target's program: make demo ARGS="--events 2000 --exit", make test ARGS="-k ledger".
 ARGS :=
-# Test files that run at a time: more than there are cores, because most tests wait for a broker or a worker. In the
-# order of their names, so that the long integration tests do not come last, one after another.
+# The number of test files that run at the same time. Most tests wait for a broker or a worker, so it may exceed the
+# number of cores. Files run in the order of their names, so that the long integration tests do not all come last.
 JOBS := 3
-# What `torture` does; SEED=n does the same runs again.
+# For `torture`: the number of runs, the events of each, and the seed (SEED=n repeats the same runs).
 RUNS := 5
 EVENTS := 10000
 SEED :=
-# How long `soak` goes on.
+# For `soak`: its length.
 MINUTES := 60
 COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-emit-find-links --no-header
@@ -30,7 +30,7 @@ help: ## List the targets
 
 setup: $(STAMP) ## Build .venv from the lock file (PYTHON=/path/to/python to choose one)
 
-# Installed in place: what the lock file does not change is left alone. `make clean setup` starts from nothing.
+# Updates an existing .venv in place. `make clean setup` rebuilds it.
 $(STAMP): requirements-dev.lock pyproject.toml
 	@set -e; \
 	found=; \
@@ -58,16 +58,16 @@ $(STAMP): requirements-dev.lock pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps -e .; \
 	touch $@
 
-demo: setup ## Broker, simulator, worker and web page on this machine, with sample events
+demo: setup ## Run broker, simulator, worker and web page on this machine, with sample events
 	$(BIN)/profile-sync demo $(ARGS)
 
-test: setup ## All tests but the long torture, JOBS (3) files at a time
+test: setup ## Run all tests except the long torture, JOBS (3) files at a time
 	$(BIN)/pytest --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
-unit: setup ## The tests that start nothing: no broker, no process of a worker
+unit: setup ## Run the tests that start no broker and no worker process
 	$(BIN)/pytest tests/unit --numprocesses $(JOBS) $(ARGS)
 
-lint: setup ## Style, types, the arrows between the rooms, Dockerfile, compose file, schemas, generated pages
+lint: setup ## Check style, types, imports between rooms, Dockerfile, compose file, schemas and generated pages
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -77,27 +77,27 @@ lint: setup ## Style, types, the arrows between the rooms, Dockerfile, compose f
 	$(BIN)/check-jsonschema --check-metaschema schemas/*.schema.json
 	$(BIN)/python docs/generate.py --check
 
-format: setup ## Put imports and layout in order
+format: setup ## Sort imports and format the code
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-docs: setup ## Write the generated pages: docs/errors.md, configuration.md, commands.md
+docs: setup ## Generate docs/errors.md, configuration.md and commands.md
 	$(BIN)/python docs/generate.py
 
-bench: setup ## Measure speed and memory, a quarter of an hour; a part of it: ARGS=paths, engines, clients, updates, memory, profile
+bench: setup ## Measure speed and memory in 15 minutes; for one part: ARGS=paths, engines, clients, updates, memory, profile
 	$(BIN)/python -m bench $(ARGS)
 
-torture: setup ## Kill, stop, freeze and fail for RUNS (5) runs of EVENTS (10000), then again what is around (root): 1 if anything was lost
+torture: setup ## Kill, stop and freeze programs, then disturb network and disks (root): RUNS (5) runs of EVENTS (10000) each
 	$(BIN)/python -m tests.chaos --runs $(RUNS) --events $(EVENTS) $(if $(SEED),--seed $(SEED)) $(ARGS)
 	$(BIN)/python -m tests.chaos --deck surroundings --runs $(RUNS) --events $(EVENTS) $(if $(SEED),--seed $(SEED)) $(ARGS)
 
-soak: setup ## Every kind of trouble at random over a steady stream for MINUTES (60); root: 1 if anything was lost, grew or was silent
+soak: setup ## All kinds of trouble at random over a steady stream, for MINUTES (60), as root
 	$(BIN)/python -m tests.chaos.soak --minutes $(MINUTES) $(if $(SEED),--seed $(SEED)) $(ARGS)
 
-lock: setup ## Solve the dependencies again (ARGS=--upgrade for newer versions)
+lock: setup ## Resolve the dependencies again (ARGS=--upgrade for newer versions)
 	$(COMPILE) $(ARGS) --extra container -o requirements.lock pyproject.toml
 	$(COMPILE) $(ARGS) --extra dev -c requirements.lock -o requirements-dev.lock pyproject.toml
 
-clean: ## Remove what make made: .venv, caches, build output
+clean: ## Delete .venv, caches and build output
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis build dist *.egg-info
 	find app tests bench -name __pycache__ -type d -prune -exec rm -rf {} +

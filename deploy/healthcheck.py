@@ -1,4 +1,4 @@
-"""Container health check: exits 0 when this container's worker answers /healthz. Standard library only, to be quick."""
+"""Container health check: exits 0 if the container's worker answers /healthz. Standard library only, for speed."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _ANY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - compared, n
 
 
 def health_url(environment: Mapping[str, str]) -> str:
-    """Where the worker of this environment (``WEB_*``) listens."""
+    """The health address of the worker with this environment (``WEB_*``)."""
     host = environment.get("WEB_HOST") or "127.0.0.1"
     host = _ANY_ADDRESS.get(host, host)
     scheme = "https" if environment.get("WEB_TLS_CERT") else "http"
@@ -22,13 +22,14 @@ def health_url(environment: Mapping[str, str]) -> str:
 
 
 def main() -> int:
-    """0 = healthy, 1 = not; the reason goes to stderr, where the container engine shows it."""
+    """Exit code 0 if healthy, else 1. The reason goes to stderr, which the container engine shows."""
     url = health_url(os.environ)
-    # The worker asks itself: its certificate names the service, not this address, and there is nobody in between.
+    # The certificate names the service, not this address. Checking is unnecessary, because the call stays in the
+    # container.
     context = ssl.create_default_context()
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
-    # Through no proxy, whatever HTTP_PROXY says.
+    # Without a proxy, even if HTTP_PROXY is set.
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=context))
     try:
         with opener.open(url, timeout=TIMEOUT_SECONDS):

@@ -55,10 +55,10 @@ This page is made from `app/settings/` by `make docs`.
 COMMANDS = """\
 # Commands
 
-Every command is called `profile-sync COMMAND`, or `python -m app COMMAND`. It exits with 0 when it is done, 1 when it
-failed and 2 on wrong usage or configuration. Data goes to standard output, everything else to standard error.
+Run a command with `profile-sync COMMAND` or `python -m app COMMAND`. It exits with 0 on success, 1 on failure and 2 on
+wrong usage or configuration. Data goes to standard output, everything else to standard error.
 
-This page is made from the command line by `make docs`.
+`make docs` generates this page from the program.
 """
 
 

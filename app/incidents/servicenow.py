@@ -271,7 +271,9 @@ def _refusal(what: str, status: int, retry_after: float | None, document: Any) -
     said = mask_text(stated_reason(document))
     reason = f" ({said})" if said else ""
     if status in (200, 201):
-        return TicketError(f"ServiceNow's answer to {what} is not one of its API; is the instance hibernating?{reason}")
+        return TicketError(
+            f"ServiceNow's answer to {what} does not follow its API; is the instance hibernating?{reason}"
+        )
     hint = f"; {_HINTS[status]}" if status in _HINTS else ""
     return TicketError(
         f"ServiceNow answered {what} with HTTP {status}{reason}{hint}", retry_after, refused=status in _REFUSED

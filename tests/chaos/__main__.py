@@ -1,4 +1,4 @@
-"""``python -m tests.chaos``: several runs, the table, exit code 1 when a promise was broken."""
+"""``python -m tests.chaos``: several runs, a table of results, and exit code 1 if a promise was broken."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from tests.chaos.schedule import DECK, GAP_SECONDS, SURROUNDINGS, SURROUNDINGS_O
 from tests.chaos.surroundings import apart, is_apart
 from tests.support import private_network
 
-# A machine of two cores settles more than twice as many: the other half is for catching up after a blow.
+# A machine with two cores settles more than twice as many events, so it can catch up after a blow.
 EVENTS_PER_SECOND = 50.0
 DOWN_SECONDS = 60.0
 LEAST_SECONDS = 40.0
-# In the deck surroundings the topic is made anew in the end.
+# With the deck "surroundings", the topic is deleted and created again at the end.
 ANEW_EVENTS = 300
 
 
@@ -103,7 +103,7 @@ def main() -> int:
         if (reason := private_network.why_not()) is not None:
             print(f"The deck surroundings {reason}", file=sys.stderr)
             return 1
-        libraries()  # in the new network there is nowhere to fetch them from
+        libraries()  # fetched here, because the new network has no access to a repository
         command = apart([sys.executable, "-m", "tests.chaos", *sys.argv[1:]])
         os.execvp(command[0], command)
     if surroundings:
@@ -112,7 +112,7 @@ def main() -> int:
         parser.error("at least 1 run of 100 events, at some pace")
     strategies = [one for one in STRATEGIES if chosen.strategy in (one, "both")]
     faults = {"on": [True], "off": [False], "both": [False, True]}[chosen.faults]
-    # As Ctrl-C: what was started is ended with it.
+    # As Ctrl-C, so that everything that was started is ended.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     seed = secrets.randbelow(1_000_000) if chosen.seed is None else chosen.seed
     print(f"Torture: {chosen.runs} runs of {chosen.events} events; the same again: --seed {seed}", flush=True)

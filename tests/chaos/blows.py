@@ -1,4 +1,4 @@
-"""Carries a schedule out, on real processes, and notes when each act really happened."""
+"""Carries out a schedule on real processes, and notes when each act really happened."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.chaos.surroundings import Surroundings
 from tests.support.deployment import Deployment
 from tests.support.worker_process import WorkerProcess
 
-# A worker that stops drains, commits and leaves; while the broker is away as well it cannot.
+# A stopping worker drains, commits and leaves its group, which it cannot do while the broker is away.
 STOP_SECONDS = 30.0
 
 
@@ -32,7 +32,7 @@ class Done:
 
 @dataclass
 class Blows:
-    """The workers and brokers (by ID) of a run, and what is done to them. ``awake`` may be read from any thread."""
+    """Acts on the workers and brokers (by ID) of a run. ``awake`` may be read from any thread."""
 
     deployment: Deployment
     brokers: Mapping[int, LocalBroker]
@@ -48,7 +48,7 @@ class Blows:
     _rested: list[int] = field(default_factory=list)
 
     def begin(self) -> None:
-        """Set the lasting rules and start the first workers; returns when all are ready."""
+        """Set the lasting fault rules and start the first workers; returns when all are ready."""
         for rule in self.schedule.lasting:
             self._add_rule(dict(rule))
         for slot in self.schedule.workers:
@@ -57,18 +57,18 @@ class Blows:
             worker.ready()
 
     def carry_out(self, stop: threading.Event) -> None:
-        """All acts at their time; returns when the last is done, or soon after ``stop`` is set."""
+        """Carry out all acts at their times; returns after the last one, or soon after ``stop`` is set."""
         began = time.monotonic()
         for act in self.schedule.acts:
             if stop.wait(max(0.0, began + act.at - time.monotonic())):
                 return
-            # A broker may need long to start on a busy machine: what follows keeps its distance.
+            # A broker may need long to start on a busy machine, so later acts are delayed by the same time.
             began = max(began, time.monotonic() - act.at)
             self._look_after()
             self._carry_out(act)
 
     def end(self) -> None:
-        """Everybody thawed and mended; workers that were asked to stop have ended."""
+        """Thaw all processes and undo all blows; returns when the workers that were asked to stop have ended."""
         if self.surroundings is not None:
             self.surroundings.give_all()
         for broker in self.brokers.values():
@@ -89,7 +89,7 @@ class Blows:
         return {slot: self._workers[slot] for slot in sorted(self._up - self._frozen)}
 
     def _look_after(self) -> None:
-        """A worker must not end by itself; one that does is noted and started again."""
+        """Note workers that ended by themselves, which they must not do, and start them again."""
         for slot in sorted(self._up):
             worker = self._workers[slot]
             if not worker.running:
@@ -103,7 +103,7 @@ class Blows:
         if act.deed is Deed.END_FAULT:
             self._end_fault(act.fault)
         elif act.deed in (Deed.BROKER_START, Deed.BROKER_STOP):
-            # What matters is when the broker is back, and when it begins to go.
+            # The times that matter are when the broker begins to go and when it is back.
             if act.deed is Deed.BROKER_STOP:
                 self.done.append(Done(act, time.time()))
             self._deed(act)()
@@ -174,7 +174,8 @@ class Blows:
     def _take(self, what: Blow | None, broker: int | None) -> None:
         assert what is not None and self.surroundings is not None
         if what is Blow.NO_OFFSETS:
-            # A group's offsets go only when nobody is in it: as when it slept for longer than they are kept.
+            # A group's offsets can be deleted only while it has no members, as when it was stopped for longer than they
+            # are kept.
             self._rested = sorted(self._up)
             for slot in self._rested:
                 self._thaw(slot)

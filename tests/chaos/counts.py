@@ -1,4 +1,4 @@
-"""Whether the workers' numbers are right, as exactly as that can be known from outside. Pure."""
+"""Whether the workers' numbers are right, as exactly as this can be known from outside. Pure."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ def _records(
 
 
 def _perhaps_again(number: int, events: Sequence[ProfileEvent], again: Collection[int]) -> bool:
-    """Of DELETEs of the profile in a row, which have the same calls, it cannot be said which was begun again."""
+    """Consecutive DELETEs of the profile have the same calls, so it is unknown which of them was begun again."""
     first, last = number, number
     while first > 0 and events[first - 1].deletes_profile:
         first -= 1

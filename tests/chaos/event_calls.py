@@ -68,12 +68,12 @@ class Phase(Protocol):
         """Whether the call may be one of this phase now."""
 
     def complete(self, made: Made, held: Held) -> bool:
-        """Whether no call is wanting."""
+        """Whether no call is missing."""
 
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """Just these calls. ``optional``: these too, if you like."""
+    """Exactly these calls. ``optional``: calls that may be made as well."""
 
     required: Made
     after_failure: AfterFailure
@@ -88,7 +88,7 @@ class Listed:
 
 @dataclass(frozen=True, slots=True)
 class ListedIfThere:
-    """These calls if a row is there, else none."""
+    """These calls if the row exists, else none."""
 
     row: Place
     required: Made
@@ -177,7 +177,7 @@ class Upserts:
 
 
 def identity(call: Call) -> Identity:
-    """What tells a call from another."""
+    """The identity of a call."""
     return call.operation, call.data_extension, frozenset(item for row in call.rows for item in row.items())
 
 
@@ -187,7 +187,7 @@ def lookup_of(data_extension: str) -> Identity:
 
 
 def phases_of(event: ProfileEvent, catalog: Catalog, strategy: Strategy) -> tuple[Phase, ...]:
-    """The calls that an event must cause."""
+    """The calls that an event causes."""
     if event.operation is Operation.DELETE:
         return _deletes(event, catalog)
     return _replaces(event, catalog) if strategy == "replace" else _reconciles(event, catalog)

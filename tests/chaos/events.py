@@ -1,9 +1,9 @@
-"""What is published: events of some hundred consumers, a few of them hot. Pure: a function of the seed.
+"""The published events: some hundred consumers, a few of them hot. Pure: a function of the seed.
 
-Every row that an event posts carries the event's mark as a text, which rises from event to event of a consumer, so that
-each post can be told to belong to one event; parents and opt-ins carry it as a date with an offset too, which reconcile
-compares by the type of its column. Only an UPDATE also lists rows as they were posted before. Rows of a consumer share
-a few keys, so that events meet each other's rows; not all of them name the same columns.
+Every row that an event posts carries the event's mark as a text. Marks of a consumer rise from event to event, so each
+post can be assigned to one event. Parents and opt-ins also carry the mark as a date with an offset, which reconcile
+compares by the type of its column. Only an UPDATE also lists rows as they were posted before. The rows of a consumer
+share a few keys, so that events touch each other's rows, and they do not all name the same columns.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-# Of the events, so many percent come from so many consumers.
+# This percentage of the events comes from this number of consumers.
 HOT_PERCENT, HOT_CONSUMERS = 15, 6
 ROWS_KEPT = 3
 MARKETS = ("DE", "FR", "PL", "IT-1")
@@ -37,7 +37,7 @@ _Row = dict[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """A record to publish. ``valid``: whether it can be worked on."""
+    """A record to publish. ``valid``: whether it is a valid event."""
 
     key: bytes | None
     value: bytes | None
@@ -76,7 +76,7 @@ def drafts(seed: int, count: int, consumers: int, hot_percent: int = HOT_PERCENT
 def _next(rng: random.Random, person: _Consumer) -> Draft:
     person.marks += 1
     key = person.id.encode()
-    kind = rng.randrange(100) if person.marks > 1 else 0  # the first one says who it is
+    kind = rng.randrange(100) if person.marks > 1 else 0  # a consumer's first event is a NEW
     if kind < 52:
         return Draft(key, _encoded(_post(rng, person, "NEW")))
     if kind < 76:

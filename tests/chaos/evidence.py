@@ -1,4 +1,4 @@
-"""What can be seen of a run from the outside: the topics, the simulator's journal and rows, the workers' HTTP API."""
+"""What can be observed of a run from outside: the topics, the simulator's journal and rows, the workers' HTTP API."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class DeadLetter:
 
 @dataclass(frozen=True, slots=True)
 class Answers:
-    """What one worker says over HTTP."""
+    """The answers of one worker over HTTP."""
 
     totals: Mapping[str, Any]
     daily: Sequence[Mapping[str, Any]]
@@ -86,7 +86,7 @@ class Evidence:
 
 
 def valid(sources: Iterable[Source]) -> list[Source]:
-    """Those that can be worked on."""
+    """The records with a valid event."""
     return [source for source in sources if source.event is not None]
 
 
@@ -142,7 +142,7 @@ def dead_letters_of(deployment: Deployment) -> list[DeadLetter]:
 
 
 def lags_of(deployment: Deployment) -> dict[str, dict[int, tuple[int, int]]]:
-    """Where the group has not committed everything: main, retry and alerts topic."""
+    """Where the group has not committed everything, in the main, retry and alerts topic."""
     found: dict[str, dict[int, tuple[int, int]]] = {}
     for topic in (deployment.kafka.topic, deployment.kafka.retry_topic, deployment.kafka.alerts_topic):
         committed = deployment.probe.committed(deployment.kafka.group, topic)
@@ -157,8 +157,8 @@ def lags_of(deployment: Deployment) -> dict[str, dict[int, tuple[int, int]]]:
 
 
 def lags_at_rest(deployment: Deployment, within: float) -> dict[str, dict[int, tuple[int, int]]]:
-    """As ``lags_of``, none as soon as there is none. Also a worker at rest may write an alert (invalid events are told
-    again every minute), whose offset is committed a moment later.
+    """The same as ``lags_of``, but waits until there are none: even an idle worker may write an alert (invalid events
+    are reported again every minute), whose offset is committed a moment later.
     """
     found: dict[str, dict[int, tuple[int, int]]] = {}
 
@@ -173,7 +173,7 @@ def lags_at_rest(deployment: Deployment, within: float) -> dict[str, dict[int, t
 
 
 def answers_of(worker: WorkerProcess) -> Answers:
-    """Once it knows everything that is settled."""
+    """The answers of a worker, once it knows every settled event."""
     totals = worker.totals()
     return Answers(
         totals,
@@ -196,8 +196,8 @@ def collect(
     commit_seconds: float = 20.0,
     calls_since: int = 0,
 ) -> Evidence:
-    """Look at everything once the run has come to rest. ``workers``: those that run, by slot; ``calls_since``: number
-    of the last call that is not part of it.
+    """Collect the evidence once the run has come to rest. ``workers``: the running ones, by slot. ``calls_since``: the
+    number of the last call before the run.
     """
     noted = list(remarks)
     if lags_at_rest(deployment, commit_seconds):

@@ -15,12 +15,13 @@ from tests.chaos.events import Draft
 from tests.support.worker_process import WorkerProcess
 
 PAUSE_SECONDS = 0.1
-# At most so many seconds' worth of events ahead of the workers: a run ends soon after its last event.
+# The feed is ahead of the workers by at most the events of this many seconds, so that a run ends soon after its last
+# one.
 BACKLOG_SECONDS = 20.0
 ASK_EVERY_SECONDS = 1.0
 # Three blows at the broker within half a minute, each with a start and a reconnect after it, took more than 60 s.
 DELIVERY_SECONDS = 180.0
-# A broker that hangs is asked again, or another one that leads by then is.
+# A broker that does not answer within this time is asked again, or the partition's new leader is.
 ANSWER_SECONDS = 5.0
 
 
@@ -55,7 +56,7 @@ class Feed(threading.Thread):
                     "socket.timeout.ms": int(ANSWER_SECONDS * 1000),
                     "delivery.timeout.ms": int(DELIVERY_SECONDS * 1000),
                     "reconnect.backoff.max.ms": 1000,
-                    # A broker that goes away is what happens here all the time.
+                    # Brokers go away all the time here, so the client's log lines are dropped.
                     "log_level": 0,
                 }
             )
@@ -78,7 +79,7 @@ class Feed(threading.Thread):
         allowed, last = 0.0, time.monotonic()
         while not self.stop.wait(PAUSE_SECONDS):
             now = time.monotonic()
-            # What could not be published in time is not made up for all at once.
+            # After a pause the feed does not publish all late events at once.
             allowed = min(allowed + (now - last) * self._per_second, 2 * self._per_second)
             last = now
             if allowed < 1 or self._ahead():
@@ -91,7 +92,7 @@ class Feed(threading.Thread):
             self._publish(chunk)
 
     def _publish(self, chunk: Sequence[Draft]) -> None:
-        """Return when the broker has them, however long it is away."""
+        """Return when the broker has acknowledged the events, however long it is away."""
         errors: list[KafkaError] = []
 
         def delivered(error: KafkaError | None, _message: Message) -> None:

@@ -1,8 +1,8 @@
-"""What a consumer's rows are after its calls, as far as the calls say. Pure.
+"""What a consumer's rows may be after its calls. Pure.
 
-The simulator notes calls in the order in which they took effect, so its rows follow from them; but not whether a call
-whose answer was bad took effect. Of a row therefore everything is kept that it may be: one content as a rule, more
-after a write that is in doubt, one again after the next good one.
+The simulator notes calls in the order in which they took effect, so the rows follow from them. But the journal does not
+say whether a call with a bad answer took effect. So for each row, all possible contents are kept: usually one, more
+after a write that is in doubt, and one again after the next good write.
 """
 
 from __future__ import annotations
@@ -39,11 +39,11 @@ class Held:
         return cls({table.customer_key: table.primary_key for table in tables})
 
     def of(self, place: Place) -> frozenset[Content]:
-        """All that the row may be."""
+        """All possible contents of the row."""
         return self.rows.get(place, _ABSENT)
 
     def places(self) -> Iterator[Place]:
-        """Rows that may be there."""
+        """The rows that may exist."""
         return iter(self.rows)
 
     def place(self, data_extension: str, row: Mapping[str, str | None]) -> Place:
@@ -51,7 +51,7 @@ class Held:
         return data_extension, tuple(row.get(column) for column in self.keys[data_extension])
 
     def has(self, call: Call) -> bool:
-        """Whether a good call certainly writes what is held already."""
+        """Whether a good call certainly writes a row that is already held."""
         if call.operation != "Update" or call.status != "ok" or call.data_extension not in self.keys:
             return False
         for row in call.rows:

@@ -1,4 +1,4 @@
-"""Evidence of a run that never was, in which everything is right; tests break one thing at a time."""
+"""Made-up evidence of a run in which everything is right; tests break one thing at a time."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ DOCUMENTS = (
 
 
 def sources_of(documents: Sequence[Mapping[str, Any]] = DOCUMENTS) -> list[Source]:
-    """As if read from partition 0."""
+    """The event as if read from partition 0."""
     found = []
     for offset, document in enumerate(documents):
         key, value = str(document["consumerId"]).encode(), json.dumps(document).encode()
@@ -87,7 +87,7 @@ def sources_of(documents: Sequence[Mapping[str, Any]] = DOCUMENTS) -> list[Sourc
 
 
 def calls_of(sources: Sequence[Source], start: int = 0, strategy: Strategy = "replace") -> list[Call]:
-    """What a worker that is never disturbed calls, event by event."""
+    """The calls of a worker that is never disturbed, event by event."""
     held: dict[str, Rows] = {}
     made: list[Call] = []
     for event in (source.event for source in sources):
@@ -150,7 +150,7 @@ def _steps(event: ProfileEvent, held: Rows) -> list[_MadeCall]:
 
 
 def _reconciling_steps(event: ProfileEvent, held: Rows) -> list[_MadeCall]:
-    """What the program itself plans: the verdict has its own idea of it."""
+    """The calls that the program itself plans; the verdict derives them independently."""
     steps = plan_reconcile(event, CATALOG)
     if event.operation is Operation.DELETE:
         return _steps(event, held)

@@ -1,10 +1,10 @@
 """How soon work goes on after a blow. Pure.
 
-Measured at the simulator: the first call for a consumer of an affected partition. After a kill -9, and a freeze that
-outlasts the session, it counts from the end of the session timeout, for the partition that takes longest, but not from
-before there is a worker again (started or thawed); calls within a second of the kill may still be the killed worker's.
-After an outage (of the broker, of the CMT) it counts from its end, for any partition. A blow is not measured when
-another one that keeps everybody from working falls upon its recovery.
+It is measured at the simulator, by the first call for a consumer of an affected partition. After a kill -9, or a freeze
+that outlasts the session, the time counts from the end of the session timeout, but not from before a worker is there
+again (started or thawed). The partition that takes longest counts. Calls within a second of the kill may still be the
+killed worker's. After an outage of the broker or the CMT, the time counts from its end, for any partition. A blow is
+not measured if another one that stops all workers begins before its recovery.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _DISTURBING = _OF_OUTAGES | {Deed.FREEZE, Deed.KILL}
 
 @dataclass(frozen=True, slots=True)
 class Recovery:
-    """Seconds, the longest of each; None: no such blow was measured. ``kills``: how many were."""
+    """The longest recovery of each kind, in seconds; None: none was measured. ``kills``: how many were measured."""
 
     kills: int = 0
     after_kill: float | None = None
@@ -66,7 +66,7 @@ def recovery_of(done: Sequence[Done], calls: Iterable[Call], partition_of: Mappi
 
 
 def _worker_since(done: Sequence[Done], number: int) -> float:
-    """When there was a worker to take over."""
+    """When a worker was there to take over."""
     if not done[number].alone:
         return done[number].at
     return next((one.at for one in done[number:] if one.act.deed in (Deed.START, Deed.THAW)), done[number].at)

@@ -1,4 +1,4 @@
-"""The table at the end, and what is kept of a run that failed."""
+"""The table at the end, and the files that are kept of a failed run."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def print_table(lines: Sequence[Line]) -> None:
 
 
 def describe(line: Line) -> str:
-    """The figures of one run and what was found wrong, in words."""
+    """The figures of one run and its violations, in words."""
     figures = line.verdict.figures
     text = [
         f"seed {line.schedule.seed}, {line.strategy}: {figures.events} events, "
@@ -94,7 +94,7 @@ def describe(line: Line) -> str:
 
 
 def keep(folder: Path, schedule: Schedule, evidence: Evidence, verdict: Verdict) -> None:
-    """Write down what the run was, what happened, and what is wrong."""
+    """Write the run's options, its acts and its violations to files."""
     write = (folder / "verdict.txt").write_text
     write("\n".join(str(violation) for violation in verdict.violations) + "\n", encoding="utf-8")
     documents = {

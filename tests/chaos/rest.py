@@ -8,7 +8,7 @@ from tests.support.worker_process import WorkerProcess, wait_for
 
 
 def come_to_rest(workers: Mapping[int, WorkerProcess], events: int, within: float) -> list[str]:
-    """Wait for it; what is wrong when it does not come.
+    """Wait until the run has come to rest; returns what is wrong if it does not.
 
     Raises:
         AssertionError: a worker does not become ready.

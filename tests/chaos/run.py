@@ -1,4 +1,4 @@
-"""One run: a broker, a simulator and workers of its own, events and blows, rest, evidence, verdict."""
+"""One run, with a broker, a simulator and workers of its own: events and blows, rest, evidence, verdict."""
 
 from __future__ import annotations
 
@@ -56,13 +56,13 @@ SETTINGS = {
 SLOW_MS = 25
 # Of every 100 events that come from a few consumers, where the surroundings are hit.
 HOT = 50
-# What a run may take to come to rest after the last event and the last blow.
+# The time in which a run must come to rest after the last event and the last blow.
 REST_SECONDS = 120.0
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """What to do. ``seconds``: how long events and blows go on; ``down_seconds``: 0 = no faults of the CMT."""
+    """The options of a run. ``seconds``: how long events and blows go on. ``down_seconds``: 0: no faults of the CMT."""
 
     seed: int
     events: int
@@ -105,10 +105,10 @@ class Run:
 
 
 def carry_out(run: Run) -> Line:
-    """Do it. Of a run that failed the folder with logs and evidence is kept.
+    """Carry out a run. The folder of a failed run, with logs and evidence, is kept.
 
     Raises:
-        BrokerStartError: there is no broker to be had.
+        BrokerStartError: no broker could be started.
     """
     schedule = run.schedule()
     folder = Path(tempfile.mkdtemp(prefix=f"torture-{run.seed}-"))

@@ -1,7 +1,7 @@
-"""When which blow falls. Pure: the same seed gives the same schedule, so that a run can be tried again.
+"""The schedule of the blows. Pure: the same seed gives the same schedule, so that a run can be repeated.
 
-A blow is one or more timed acts, e.g. SIGSTOP and, longer than the session timeout later, SIGCONT. A worker that is
-away (killed, frozen, stopping) is left alone until it is back; whatever is broken is mended before the schedule ends.
+A blow consists of one or more timed acts, such as SIGSTOP and, after more than the session timeout, SIGCONT. A worker
+that is away (killed, frozen, stopping) is left alone until it is back. All blows are undone before the schedule ends.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ BROKER_FREEZE_SECONDS = (2.0, 9.0)
 HANG_SECONDS = (10.0, 20.0)
 # Between two blows: long enough for work to flow again, short enough for some to hit the recovery of the one before.
 GAP_SECONDS = (6.0, 16.0)
-# A fault rule is in force for so long.
+# How long a fault rule is in force.
 FAULT_SECONDS = (4.0, 12.0)
 
 
@@ -125,7 +125,7 @@ DECK: tuple[Blow, ...] = (
     Blow.STOP,
     Blow.BROKER_KILL,
 )
-# What happens around the processes, and a crash now and then.
+# Blows at the surroundings of the processes, and a few crashes.
 SURROUNDINGS: tuple[Blow, ...] = (*AROUND, Blow.CMT_DROPPED, Blow.KILL)
 # The same with three brokers.
 SURROUNDINGS_OF_THREE: tuple[Blow, ...] = (*SURROUNDINGS, Blow.ONE_HANGS, Blow.ONE_HANGS)
@@ -275,7 +275,7 @@ def _process_acts(
                 broker = rng.choice((None, *range(1, brokers + 1))) if _of_one_broker(blow, brokers) else None
                 acts.append(Act(now, Deed.TAKE, opens=blow, what=blow, broker=broker))
                 acts.append(Act(now + took, Deed.GIVE, what=blow, broker=broker))
-            case _:  # not now: another card
+            case _:  # not possible now: draw another card
                 now += 0.2
                 continue
         now += took + rng.uniform(*gap)

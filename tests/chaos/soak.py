@@ -1,7 +1,7 @@
 """``python -m tests.chaos.soak``: every kind of fault and odd answer at random, over a steady stream, for an hour.
 
-At the end nothing is lost, the counts are exact, no worker has grown, and whatever stood still said so. Workers are not
-killed, so that their memory can be compared; ``make torture`` does that.
+At the end nothing is lost, the counts are exact, no worker has grown, and every standstill had a stated reason. Workers
+are not killed, so that their memory can be compared; ``make torture`` kills them.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ DECK = (
 
 
 def run_of(minutes: float, seed: int, pace: float = EVENTS_PER_SECOND, deck: tuple[Blow, ...] = DECK) -> Run:
-    """A soak of so many minutes."""
+    """A soak of ``minutes``."""
     seconds = 60 * minutes
     down = min(DOWN_SECONDS, seconds / 6)
     return Run(
@@ -67,7 +67,7 @@ def main() -> int:
         if (reason := private_network.why_not()) is not None:
             print(f"The soak {reason}", file=sys.stderr)
             return 1
-        libraries()  # in the new network there is nowhere to fetch them from
+        libraries()  # fetched here, because the new network has no access to a repository
         command = apart([sys.executable, "-m", "tests.chaos.soak", *sys.argv[1:]])
         os.execvp(command[0], command)
     private_network.loopback_up()

@@ -1,4 +1,4 @@
-"""What is looked at all through a soak: memory, and whether work that stands still says so."""
+"""What is watched during a soak: memory, and whether every standstill has a stated reason."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pathlib import Path
 from tests.support.worker_process import WorkerProcess
 
 EVERY_SECONDS = 2.0
-# Work that does not go on for so long, though there are events to work on, is a standstill.
+# If no event is settled for this long although events wait, this is a standstill.
 STANDSTILL_SECONDS = 15.0
 GROWTH_MOST = 1.1
 _WARNINGS = frozenset({"warning", "error", "critical"})

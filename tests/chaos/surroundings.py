@@ -1,4 +1,4 @@
-"""What happens around the processes: rights, offsets, disks and networks that are taken and given back.
+"""Blows at the surroundings of the processes: rights, offsets, disks and networks are taken away and given back.
 
 Everything runs in a network namespace of its own, and data folders lie on small disks of their own: root only.
 """
@@ -30,7 +30,7 @@ from tests.support.worker_process import wait_for
 
 WITHIN_SECONDS = 30.0
 DISK_MEGABYTES = 64
-# Where no rule names a resource, everybody may do everything with it.
+# A resource that no rule names is open to all users.
 AUTHORIZER = {
     "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
     "allow.everyone.if.no.acl.found": "true",
@@ -41,7 +41,7 @@ CODECS = ("none", "gzip", "snappy", "lz4", "zstd")
 
 @dataclass
 class Surroundings:
-    """``take`` makes something go wrong, ``give`` makes it right again. ``disks``: one for each slot."""
+    """``take`` takes something away, ``give`` gives it back. ``disks``: one for each slot."""
 
     deployment: Deployment
     disks: Path
@@ -124,13 +124,13 @@ class Surroundings:
             answer.result(WITHIN_SECONDS)
 
     def _delete_offsets(self) -> None:
-        """Once the broker has noticed that everybody is gone."""
+        """Delete the group's offsets, once the broker has noticed that all members are gone."""
         group = self.deployment.kafka.group
 
         def gone() -> bool:
             try:
                 self._admin().delete_consumer_groups([group])[group].result(WITHIN_SECONDS)
-            except KafkaException as error:  # there is still somebody in it
+            except KafkaException as error:  # the group still has a member
                 self._last_refusal = str(error)
                 return error.args[0].code() == KafkaError.GROUP_ID_NOT_FOUND
             return True

@@ -1,4 +1,4 @@
-"""The explainer against workers that are broken off at random places, and against what they must not do."""
+"""The explainer accepts workers that are interrupted at random, and finds what a worker must not do."""
 
 from __future__ import annotations
 

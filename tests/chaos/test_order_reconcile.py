@@ -1,4 +1,4 @@
-"""What the verdict takes for the calls of ``reconcile``, and what it does not: histories call by call."""
+"""Which calls the verdict accepts for ``reconcile`` and which it does not: histories, call by call."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How long work took to go on is measured from the right moment, and only where nothing else was in the way."""
+"""Recovery times count from the right moment, and only if no other blow interfered."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def killed(at: float, partitions: set[int]) -> Done:
 
 
 def at_seconds(calls: list[Call], gap_after: int, gap: float) -> list[Call]:
-    """Nothing happens for ``gap`` seconds after so many calls."""
+    """Calls with a gap of ``gap`` seconds after the given number of them."""
     return [
         replace(
             call,

@@ -1,4 +1,4 @@
-"""What a soak judges, and that its schedule has everything."""
+"""The verdict of a soak, and that its schedule has all kinds of blows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What counts as a refusal when the topic was made anew, and how its verdict joins that of the run."""
+"""What counts as a refusal of a topic that was created again, and how this verdict joins that of the run."""
 
 from __future__ import annotations
 

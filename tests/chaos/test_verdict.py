@@ -1,4 +1,4 @@
-"""The verdict finds what is wrong: made-up evidence with one thing broken at a time."""
+"""The verdict finds every violation: made-up evidence, with one thing broken at a time."""
 
 from __future__ import annotations
 
@@ -138,7 +138,7 @@ def test_an_event_that_is_begun_again_is_repeated_and_nothing_else(made: int) ->
     def again(calls: list[Call]) -> list[Call]:
         update = calls_by("ann", 2)
         at = place_of(calls, update[0])
-        # What the first attempt deleted the second does not find any more.
+        # The second attempt no longer finds the rows that the first one deleted.
         gone = {same(call) for call in update[:made] if call.operation == "Delete"}
         return [*calls[:at], *update[:made], *(call for call in calls[at:] if same(call) not in gone)]
 

@@ -1,4 +1,4 @@
-"""What the evidence of a run comes to: figures, and everything that breaks a promise. Pure."""
+"""The verdict on the evidence of a run: figures, and all violations of a promise. Pure."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class Verdict:
 
 
 def judge(evidence: Evidence, catalog: Catalog) -> Verdict:
-    """Look at everything; nothing is left out because something else was found wrong."""
+    """Check everything; no check is skipped because another one found a violation."""
     by_consumer: dict[str, list[Source]] = defaultdict(list)
     for source in evidence.sources:
         if source.consumer is not None:
@@ -181,7 +181,7 @@ def _late_together(explained: Mapping[str, Explanation]) -> list[Violation]:
 
 
 def _missing_records(evidence: Evidence) -> list[Violation]:
-    """The main topic holds what was published, and that only; else the other checks are about something else."""
+    """Check that the main topic holds exactly the published events, as all other checks assume."""
     published = Counter(evidence.published)
     published.subtract(Counter((source.key, source.value) for source in evidence.sources))
     wrong = sum(abs(number) for number in published.values())

@@ -1,4 +1,4 @@
-"""A simulator as a process of its own, as other teams run it; the clients know its address and credentials only."""
+"""A simulator in a process of its own, as other teams run it. Its clients know only its address and credentials."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PET_KEY, PET_NAME = "CMT_Pet", "Pets of consumers (EMEA)"
 
 @pytest.fixture(scope="session")
 def simulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimulatorProbe]:
-    """One simulator for all clients: tests keep apart by consumer."""
+    """One simulator for all clients; each test uses consumers of its own."""
     folder = tmp_path_factory.mktemp("conformance")
     definitions = json.loads(schema_path("data-extensions.json").read_bytes())
     definitions["dataExtensions"]["pet"]["name"] = PET_NAME
@@ -43,6 +43,6 @@ def consumer(request: pytest.FixtureRequest) -> str:
 
 
 def rows_of(simulator: SimulatorProbe, data_extension: str, consumer: str) -> list[dict[str, str | None]]:
-    """What the simulator holds of a consumer."""
+    """The rows that the simulator holds of a consumer."""
     document = simulator.request("GET", f"/_sim/rows/{data_extension}")
     return [row for row in document["rows"] if row["ConsumerId"] == consumer]

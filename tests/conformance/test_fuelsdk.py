@@ -19,7 +19,7 @@ Login = Callable[..., Any]
 @pytest.fixture
 def login(simulator: SimulatorProbe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Login:
     """``login(name=value)``: a client as its users configure it; it fetches the WSDL from the simulator."""
-    # It reads a configuration from the home folder, and writes a file into the current one.
+    # The SDK reads a configuration from the home folder, and writes a file into the current folder.
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.chdir(tmp_path)
 
@@ -46,7 +46,7 @@ def sdk(login: Login) -> Any:
 
 
 def pets(sdk: Any, props: Any = None, **address: str) -> Any:
-    """Rows of the pets, addressed by customer key unless told otherwise."""
+    """The rows of the pets, addressed by customer key by default."""
     rows = FuelSDK.ET_DataExtension_Row()
     rows.auth_stub, rows.props = sdk, props
     for name, value in (address or {"CustomerKey": PET_KEY}).items():
@@ -100,7 +100,7 @@ def test_a_data_extension_is_addressed_by_key_or_by_name(sdk: Any, simulator: Si
 
 
 def test_an_upsert_inserts_and_updates(sdk: Any, simulator: SimulatorProbe, consumer: str) -> None:
-    # FuelSDK's own patch() sends no options; its users reach for the client beneath.
+    # FuelSDK's own patch() sends no options, so its users call the suds client below it.
     make = sdk.soap_client.factory.create
     for breed in ("Manx", "Korat"):
         options = make("UpdateOptions")
@@ -210,7 +210,7 @@ def test_what_describe_names_can_be_retrieved(sdk: Any, object_type: str) -> Non
     [described] = ET_Describe(sdk, object_type).results
     assert described.ObjectType == object_type
     assert {"Name", "CustomerKey"} <= {prop.Name for prop in described.Properties}
-    # Without properties it asks Describe for them first, then retrieves them all.
+    # Without properties the SDK first asks Describe for them, then retrieves all.
     everything = ET_Get(sdk, object_type)
     assert everything.status, everything.message
     assert everything.results[0].CustomerKey
@@ -227,7 +227,7 @@ def test_legacy_tokens_travel_beside_a_user_name_of_stars(login: Login, consumer
     sdk = login(useOAuth2Authentication="False", authenticationurl=f"{login().auth_url}/v1/requestToken")
     assert "oAuthToken" in str(sdk.soap_client.options.soapheaders)
     assert pets(sdk, {"ConsumerId": consumer, "PetId": "p1"}).post().status
-    # It keeps a refresh token and comes back with it.
+    # The SDK keeps a refresh token and uses it for the next request.
     sdk.refresh_token(force_refresh=True)
     assert pets(sdk, {"ConsumerId": consumer, "PetId": "p2"}).post().status
 

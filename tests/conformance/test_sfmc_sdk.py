@@ -21,7 +21,7 @@ PACKAGE = "sfmc-sdk@2.1.2"
 SECONDS = 60
 UPSERT = {"options": {"SaveOptions": {"SaveOption": {"PropertyName": "*", "SaveAction": "UpdateAdd"}}}}
 
-# ``calls(("create", "DataExtensionObject", {...}), ...)``: what came of each.
+# ``calls(("create", "DataExtensionObject", {...}), ...)``: the result of each.
 Calls = Callable[..., list[dict[str, Any]]]
 
 
@@ -158,7 +158,7 @@ def test_an_expired_token_is_renewed_by_the_sdk(calls: Calls, simulator: Simulat
 def test_a_reset_connection_is_tried_again_by_the_sdk(
     calls: Calls, simulator: SimulatorProbe, consumer: str, after: bool, ended: str
 ) -> None:
-    """A Create whose answer was lost finds its own row at the second try: it may not be repeated blindly."""
+    """A Create whose answer was lost finds its own row at the second try, so it cannot be repeated blindly."""
     with simulator.fault("reset", consumerId=consumer, times=1, after=after):
         [outcome] = calls(("create", "DataExtensionObject", row(PET_KEY, ConsumerId=consumer, PetId="one")))
     assert (outcome.get("answer", {}).get("OverallStatus") or outcome["status"]) == ended

@@ -1,4 +1,4 @@
-"""zeep with the WSDL that the simulator serves, as its users use it. Strict: answers must be what the WSDL says."""
+"""zeep with the WSDL that the simulator serves, as users call it. Strict: answers must match the WSDL."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ NESTED = xsd.Element(FUELOAUTH, xsd.ComplexType([xsd.Element("_value_1", xsd.Str
 
 
 class Account:
-    """A zeep client, its token, and what went over the wire last."""
+    """A zeep client, its token, and the last messages on the wire."""
 
     def __init__(self, url: str, wsse: Any = None) -> None:
         self.url = url

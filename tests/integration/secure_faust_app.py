@@ -1,4 +1,4 @@
-"""A Faust program of one agent: sends one record with the settings of the environment and prints it when it is back."""
+"""A Faust program with one agent: sends a record with the settings of the environment and prints it when it is read."""
 
 from __future__ import annotations
 

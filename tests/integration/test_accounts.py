@@ -33,7 +33,7 @@ BREAKER_FAILURES = 3
 
 
 class Front:
-    """Passes everything on to the simulator, but what is for an account that is down."""
+    """Passes all requests to the simulator, except those for an account that is down."""
 
     def __init__(self, simulator: Simulator, http: aiohttp.ClientSession) -> None:
         self.simulator = simulator
@@ -84,7 +84,7 @@ class Front:
 
 @pytest.fixture
 async def front(tmp_path: Path) -> AsyncIterator[Front]:
-    """Its simulator also has the data extensions of Germany."""
+    """The simulator also has the data extensions of Germany."""
     tables = BUNDLED["dataExtensions"]
     german = {f"DE {name}": {**table, "customerKey": f"DE_{table['customerKey']}"} for name, table in tables.items()}
     file = tmp_path / "simulator.json"
@@ -240,7 +240,7 @@ async def test_what_goes_wrong_with_one_account_leaves_the_others_alone(front: F
             "510002": None,
             "510003": "CMT-TOKEN-REFUSED",
         }
-        # No storm: wrong credentials are not tried at every call.
+        # Wrong credentials are not tried with every call.
         for _ in range(20):
             await write(accounts, "FR")
         assert front.tokens["510003"] <= 2
@@ -331,7 +331,7 @@ async def test_a_time_with_an_offset_is_not_written_again_when_types_are_known(f
 async def test_an_erasure_is_not_synced_while_a_row_with_a_date_in_its_key_is_still_there(
     tmp_path: Path, born: str, kept: bool
 ) -> None:
-    """The fraction of a second is kept and not returned, so the row cannot be addressed by the key that is returned."""
+    """The fraction of a second is stored but not returned, so the returned key does not address the row."""
     tables = json.loads(json.dumps(BUNDLED["dataExtensions"]))
     tables["pet"] |= {"primaryKey": ["ConsumerId", "BirthDate"], "types": {"BirthDate": "Date"}}
     file = tmp_path / "dated.json"

@@ -1,4 +1,4 @@
-"""The client against the simulator: what it writes arrives, what it meets on the way is dealt with."""
+"""The client against the simulator: writes arrive, and faults on the way are handled."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ ANN: Row = {"ConsumerId": "c-ann", "EmailAddress": "ann.lee@example.com", "First
 
 
 class Target:
-    """The simulator, and what the client told its observer."""
+    """The simulator, and what the client reported to its observer."""
 
     def __init__(self, simulator: Simulator, http: aiohttp.ClientSession) -> None:
         self.simulator = simulator
@@ -462,7 +462,7 @@ async def test_a_throttled_client_makes_fewer_calls_at_a_time_and_more_again_whe
 
 
 class Waits:
-    """A permit that notes how long it is asked to wait, and does not."""
+    """A permit that notes how long it is asked to wait, and does not wait."""
 
     def __init__(self, meanwhile: Callable[[], Awaitable[object]] | None = None) -> None:
         self.asked = 0

@@ -25,7 +25,7 @@ DEADLINE_SECONDS = 30
 
 
 def test_what_the_kernel_still_had_to_send_is_not_sent_any_more() -> None:
-    """The kernel sends what was lost again and again, also for a connection that its program has closed."""
+    """The kernel resends lost data repeatedly, even for a connection that its program has closed."""
 
     async def scenario(network: PrivateNetwork) -> None:
         catalog = parse_catalog(schema_path("data-extensions.json").read_bytes())
@@ -49,7 +49,7 @@ def test_what_the_kernel_still_had_to_send_is_not_sent_any_more() -> None:
                 async with asyncio.timeout(DEADLINE_SECONDS):
                     while network.unsent(port):
                         await asyncio.sleep(0.05)
-                # A request on a new connection, so that what arrived before it has been worked on.
+                # When a request on a new connection is answered, everything that arrived before it was processed.
                 await write("last")
             sent = [call.rows for call in simulator.journal.calls("c1")]
         assert [b"given up" in rows for rows in sent] == [False] * 3
@@ -81,7 +81,7 @@ async def ending_of(url_of: Callable[[int], str]) -> str:
 def test_a_connection_that_is_given_up_is_reset(
     given_up: str, loop: Callable[[], asyncio.AbstractEventLoop], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A reset discards what waits to be sent; an orderly end would send it first."""
+    """A reset discards unsent data; an orderly close would send it first."""
     monkeypatch.setenv("NO_PROXY", "")
 
     def url(port: int) -> str:

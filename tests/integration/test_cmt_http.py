@@ -28,7 +28,7 @@ def no_proxy_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @asynccontextmanager
 async def proxy(asked: list[bytes], tls: ssl.SSLContext | None = None) -> AsyncIterator[int]:
-    """A proxy that connects wherever it is asked to; its port."""
+    """The port of a proxy that connects to any requested address."""
 
     async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:

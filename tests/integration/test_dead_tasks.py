@@ -1,4 +1,4 @@
-"""A worker in this process, whose tasks are ended one at a time: it ends too, and says what has ended."""
+"""A worker in this process. When one of its tasks is ended, the worker ends too and names the task."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``profile-sync demo`` as people start it: it adds up, survives a killed worker, and leaves nothing behind."""
+"""``profile-sync demo`` as users start it: it adds up, survives a killed worker, and leaves nothing behind."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ import pytest
 from tests.support.demo_process import START_SECONDS, demos
 from tests.support.kafka_probe import Eventually
 
-# What the shell of somebody who works with a real system holds; none of it may matter.
+# Variables of a shell that is set up for a real system; the demo must ignore them.
 REAL_SYSTEM = {
     "KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:1",
     "KAFKA_SECURITY_PROTOCOL": "SASL_SSL",

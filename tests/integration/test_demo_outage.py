@@ -1,4 +1,4 @@
-"""``profile-sync demo --scenario outage`` as an audience sees it: no flood, one incident, and work that resumes."""
+"""``profile-sync demo --scenario outage``: no flood of dead letters, one incident, and work that resumes."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ def start(tmp_path: Path, eventually: Eventually) -> Iterator[Any]:
 
 
 def scenes(demo: Demo) -> list[tuple[float, str]]:
-    """What it told with a time."""
+    """The reports with a time."""
     return [(float(at), text) for at, text in re.findall(r"^ *(\d+\.\d) s  (.+)$", demo.said(), re.MULTILINE)]
 
 
 def commands(demo: Demo) -> str:
-    """What it suggests for another terminal: the environment and three commands."""
+    """The lines that it suggests for another terminal: the environment and three commands."""
     shown = demo.said().partition("another terminal:\n")[2].partition("\n\n")[0]
     assert len(shown.splitlines()) == 4
     return shown
@@ -72,7 +72,7 @@ def test_two_workers_an_outage_one_incident_no_dead_letters_and_everything_adds_
     outage = report["outage"]
     assert outage.keys() == {"breakerOpenSeconds", "deadLettersDuringOutage", "incidents", "recoverySeconds"}
     assert (outage["deadLettersDuringOutage"], outage["incidents"]) == (0, 1)
-    # A look at all programs takes a moment, so both ends are seen a little late.
+    # Looking at all programs takes a moment, so beginning and end are observed a little late.
     assert outage["breakerOpenSeconds"] > 4.0
     assert outage["recoverySeconds"] > 0
     assert demo.left_behind() == []
@@ -117,7 +117,7 @@ def test_events_that_are_settled_before_it_can_begin_are_no_success(start: Any) 
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("--scenario", "flood"), r"there is no 'flood'; scenarios: outage"),
+        (("--scenario", "flood"), r"there is no scenario 'flood'"),
         (("--outage-seconds", "7"), r"needs --scenario outage"),
     ],
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from app.kafka.group_lag import group_lag
 from tests.support.kafka_probe import KafkaProbe, MakeKafkaSettings
 
-# One record more or less in the last partition, and its end was not read in one go with its records.
+# The numbers matter: with one record more or less in the last partition, its end was not fetched with its records.
 RECORDS = {0: 5, 1: 7, 2: 2, 3: 24, 4: 2, 5: 15, 6: 0, 7: 5}
 
 

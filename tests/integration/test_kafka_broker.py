@@ -1,4 +1,4 @@
-"""The local broker: comes up, keeps its records through stops and crashes, and never outlives who started it."""
+"""The local broker starts, keeps its records through stops and crashes, and never outlives its starter."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def local() -> Iterator[LocalBroker]:
 
 @contextmanager
 def _command(*arguments: str) -> Iterator[subprocess.Popen[str]]:
-    # DOCKER_HOST leads nowhere: this is about the local broker, also where a container engine is.
+    # DOCKER_HOST is invalid, so that the local broker is used even where a container engine runs.
     process = subprocess.Popen(
         [sys.executable, "-m", "app", "broker", *arguments],
         env=os.environ | {"DOCKER_HOST": "tcp://127.0.0.1:1"},

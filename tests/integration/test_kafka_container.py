@@ -1,4 +1,4 @@
-"""Whether a container is used is decided by an engine that answers; a stand-in engine plays the cases."""
+"""A container is used only if an engine answers; a stand-in engine plays the cases."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from app.broker.local_broker import LocalBroker
 
 
 class _Engine(BaseHTTPRequestHandler):
-    """Says hello as an engine does, and refuses everything else."""
+    """Answers a ping as an engine does, and refuses everything else."""
 
     def do_GET(self) -> None:
         path = self.path.partition("?")[0]

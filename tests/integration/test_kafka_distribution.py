@@ -1,4 +1,4 @@
-"""Where the local broker's jars come from, with stand-ins for Java and Maven on the PATH."""
+"""How the local broker gets its jars, with stand-ins for Java and Maven on the PATH."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from app.broker import distribution
 from app.broker.distribution import BrokerStartError, cache_folder, java, kafka_version, libraries
 
-# Writes down that it ran, takes its time, and leaves one jar, as Maven would.
+# Records that it ran, takes a moment, and leaves one jar, as Maven would.
 MAVEN = """#!/bin/sh
 echo run >> "{log}"
 mkdir -p unfinished && sleep 0.3

@@ -1,4 +1,4 @@
-"""`topics check` asks for every right that a worker needs, names those that are missing, and leaves no trace."""
+"""`topics check` checks every right that a worker needs, names the missing ones, and leaves no trace."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GuardedBroker]
 
 
 def settings_of(guarded: GuardedBroker) -> KafkaSettings:
-    """As the user whose rights come and go."""
+    """Settings of the user whose rights the tests change."""
     given = {name.removeprefix("KAFKA_").lower(): value for name, value in guarded.login().items()}
     return KafkaSettings.model_validate({"topic": "guarded", "group": "guards", "partitions": 2} | given)
 
 
 def missing(settings: KafkaSettings) -> dict[str, str]:
-    """Topic, group or cluster -> what is missing there, as the remedy says it."""
+    """Topic, group or cluster -> the missing rights, in the words of the remedy."""
     problems = topics.check(settings)
     assert {problem.setting for problem in problems} <= {"rights"}, problems
     assert all(f"User:{USER}" in problem.remedy for problem in problems)
@@ -80,6 +80,6 @@ def test_every_missing_right_is_named_and_nothing_is_left_behind(guarded: Guarde
 
 
 def missing_topics(settings: KafkaSettings) -> dict[str, str]:
-    """As ``missing``, while there are no topics."""
+    """The same as ``missing`` when no topics exist."""
     rights = [problem for problem in topics.check(settings) if problem.setting == "rights"]
     return {problem.topic: problem.remedy.removeprefix("Missing: ").partition(" on ")[0] for problem in rights}

@@ -32,7 +32,7 @@ from app.settings import KafkaSettings
 from tests.support.brokers import own_broker
 
 USER, GUEST, PASSWORD = "sync", "guest", "correct-horse-battery"
-# Who is not named here may log in, but do nothing: the guest.
+# A user who is not named here, the guest, may log in but do nothing.
 RIGHTS = {
     "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
     "super.users": f"User:ANONYMOUS;User:{USER};User:machine",
@@ -44,7 +44,7 @@ FAUST_APP = Path(__file__).with_name("secure_faust_app.py")
 
 @dataclass(frozen=True)
 class SecureBroker:
-    """Three ways in: LOGIN (SASL over TLS), MUTUAL (client certificates), ELSEWHERE (certificate of another host)."""
+    """A broker with the listeners LOGIN (SASL over TLS), MUTUAL (client certificates), ELSEWHERE (wrong host name)."""
 
     broker: LocalBroker
     folder: Path
@@ -104,7 +104,7 @@ def secure(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SecureBroker]:
 
 @pytest.fixture(scope="module", params=["PLAIN", "SCRAM-SHA-512", "mutual TLS"])
 def settings(secure: SecureBroker, request: pytest.FixtureRequest) -> KafkaSettings:
-    """A working way in, with its topics made through it."""
+    """Settings for a working listener, with topics created through it."""
     made = secure.mutual() if request.param == "mutual TLS" else secure.sasl(request.param)
     assert topics.create(made).problems == ()
     return made

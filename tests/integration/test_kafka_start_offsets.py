@@ -1,4 +1,4 @@
-"""KAFKA_START: where a group that has read nothing begins."""
+"""KAFKA_START: where a group without committed offsets begins."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def test_alerts_of_another_group_are_none_of_a_new_one(
     _fill(kafka, settings.alerts_topic)
     place_group(settings)
     assert kafka.committed(settings.group, settings.alerts_topic) == {0: 5, 1: 0, 2: 0, 3: 0}
-    # Those that are written from now on are, also when the worker ends before it has read any.
+    # Later events are processed, even if the worker ends before it has read any.
     _fill(kafka, settings.alerts_topic)
     place_group(settings)
     assert kafka.committed(settings.group, settings.alerts_topic)[0] == 5

@@ -1,4 +1,4 @@
-"""Topics on a real broker: created as specified, and whatever is wrong with one is named."""
+"""Topics on a real broker: they are created as specified, and every deviation is named."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from tests.support.kafka_probe import Eventually, KafkaProbe, MakeKafkaSettings
 
 
 class TopicAdmin:
-    """Does to topics what an administrator with other ideas would do."""
+    """Changes topics as an administrator could."""
 
     def __init__(self, bootstrap_servers: str) -> None:
         self._client = AdminClient({"bootstrap.servers": bootstrap_servers})
@@ -97,7 +97,7 @@ def test_new_topics_are_served_when_create_returns(make_kafka_settings: MakeKafk
     try:
         topics.create(settings)
 
-        # Not one "not leader for partition": a broker announces itself as leader before it takes over.
+        # Not a single "not leader for partition", although a broker announces itself as leader before it takes over.
         for topic in (settings.topic, settings.consumers_topic):
             for partition in range(8):
                 assert reader.get_watermark_offsets(TopicPartition(topic, partition), timeout=10) == (0, 0)
@@ -152,7 +152,7 @@ def test_a_wrong_property_is_named_with_its_topic_and_a_remedy_that_mends_it(
     topic = getattr(kafka_settings, role)
     admin.alter(topic, setting, value)
     if setting == "message.timestamp.after.max.ms":
-        # Wrong only because the main topic lets in more than that.
+        # Wrong only because the main topic accepts larger records.
         admin.alter(kafka_settings.topic, setting, "7200000")
 
     eventually(lambda: _found(kafka_settings) == {(topic, setting)}, f"{topic} {setting} is reported, and only that")
@@ -238,7 +238,7 @@ def test_the_largest_event_with_full_headers_fits_into_retry_and_dead_letters(
 
 
 def _largest_value(settings: KafkaSettings, kafka: KafkaProbe) -> int:
-    """Bytes of key and value together that the main topic just takes: found by trying, since framing has its share."""
+    """The largest size of key and value that the main topic accepts, found by trying because framing counts too."""
     fits, too_large = 1, settings.max_message_bytes
     while too_large - fits > 1:
         middle = (fits + too_large) // 2

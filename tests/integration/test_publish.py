@@ -1,4 +1,4 @@
-"""``publish``: checked events from a file into the topic, as they stand, with consumerId as the key."""
+"""``publish``: valid events from a file reach the topic unchanged, with consumerId as the key."""
 
 from __future__ import annotations
 
@@ -204,7 +204,7 @@ def test_the_topics_own_limit_counts_also_for_records_that_only_just_exceed_it(
     kafka: KafkaProbe, make_kafka_settings: MakeKafkaSettings
 ) -> None:
     settings = make_kafka_settings(max_message_bytes=20_000)
-    # The program is told that the topic takes more than it does.
+    # The program's setting allows more than the topic does.
     told = settings.model_copy(update={"max_message_bytes": 1_000_000})
     lines = [line for line in lines_of(90) if json.loads(line)["operation"] == "NEW"][:24]
 
@@ -284,7 +284,7 @@ def test_when_kafka_goes_away_no_more_is_read_and_what_it_does_not_have_is_named
     lines = lines_of(5000)
 
     class Input(io.BytesIO):
-        """Kafka dies when the third line is asked for; reading goes on until the program hears of it."""
+        """Kafka is killed when the third line is read; reading goes on until the program notices."""
 
         asked = 0
 

@@ -1,4 +1,4 @@
-"""README and operations, block by block, as a reader types: broker, simulator, worker, events, counts, dead letters."""
+"""The command blocks of README and operations, in order: broker, simulator, worker, events, counts, dead letters."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def blocks_of(section: str, language: str = "bash", page: str = "README.md") -> 
 
 @pytest.fixture
 def ports() -> dict[str, str]:
-    """The README's ports -> free ones of this machine."""
+    """The ports in the README -> free ports of this machine."""
     return {number: str(free_port()) for number in ("9092", "8080", "6066")}
 
 

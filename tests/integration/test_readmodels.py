@@ -1,4 +1,4 @@
-"""Read models on a real broker: they hold what the state topics hold, whatever happens to file, topic or broker."""
+"""Read models on a real broker hold what the state topics hold, whatever happens to file, topic or broker."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ Start = Callable[..., ReadModels]
 
 @pytest.fixture
 def start(tmp_path: Path) -> Iterator[Start]:
-    """Starts read models on a folder of the test; stops them all at its end."""
+    """Starts read models in the test's folder, and stops them at its end."""
     running: list[ReadModels] = []
 
     def start(kafka: KafkaSettings, folder: Path | None = tmp_path, **options: object) -> ReadModels:
@@ -149,7 +149,7 @@ def test_a_restart_reads_on_where_the_file_ends(
     first = start(kafka_settings)
     eventually(first.caught_up, "caught up")
     first.stop()
-    # What only the file says: were the topic read again from its beginning, this would be overwritten.
+    # Only the file says this. If the topic were read again from its beginning, it would be overwritten.
     with sqlite3.connect(tmp_path / "readmodel-0.sqlite") as file:
         file.execute("UPDATE partitions SET value = ?", (_numbered(777).encode(),))
     file.close()
@@ -206,7 +206,7 @@ def test_a_file_deleted_under_a_running_worker_is_built_anew(
     answers: list[object] = []
 
     def found() -> bool:
-        # A thread of its own has no connection yet, so it meets the missing file.
+        # A new thread has no connection yet, so it finds the file missing.
         def ask() -> None:
             try:
                 answers.append(models.consumer_record(0, "C-1"))

@@ -1,4 +1,4 @@
-"""`profile-sync kpi` and `consumer` as processes: what they need, what they print, how they end."""
+"""`profile-sync kpi` and `consumer` as processes: their settings, output and exit codes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.support.kafka_probe import KafkaProbe
 from tests.support.web_site import own_state_topics, tell_a_story
 
 NONE = {"synced": 0, "partial": 0, "failed": 0, "invalid": 0, "superseded": 0, "discarded": 0}
-# What the story tells of records and of failures.
+# The expected counts of records and failures.
 ENTITIES = {"consumer": (2, 0), "pet": (1, 1)}
 REASONS = {"CMT-ROW-INVALID": 1, "EVENT-NOT-JSON": 1}
 

@@ -1,4 +1,4 @@
-"""Settled records of the main topic, read again to see whether they are the same ones."""
+"""Settled records of the main topic are read again, to check that they are still the same."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`profile-sync simulator`: one line with the address and environment, then it serves until it is told to stop."""
+"""`profile-sync simulator` prints one line with address and environment, then serves until it is stopped."""
 
 from __future__ import annotations
 

@@ -103,7 +103,7 @@ async def test_long_lists_are_complete(wire: Wire) -> None:
 
 
 async def test_calls_of_one_consumer_stand_in_the_order_in_which_they_took_effect(wire: Wire) -> None:
-    """The first write has taken effect but is never answered; the second comes meanwhile."""
+    """The first write takes effect but is never answered; the second one comes in the meantime."""
     await wire.fault("timeout", after=True, times=1)
     held = asyncio.create_task(wire.upsert(row("CMT_Consumer", ConsumerId="c1", FirstName="first")))
     async with asyncio.timeout(30):

@@ -1,4 +1,4 @@
-"""The command blocks and the example of docs/simulator.md work as they stand there."""
+"""The command blocks and the example of docs/simulator.md work as printed."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ async def test_the_command_blocks_run() -> None:
     assert start.strip() == START
     async with running() as wire:
         script = "\n".join(commands).replace(ADDRESS, wire.simulator.url)
-        # What the blocks do must be seen before the last of them forgets it.
+        # The last block resets the simulator, so the effects of the others are checked before it.
         script = script.replace('curl -sS -X POST "$SIM/_sim/reset"', 'curl -sS "$SIM/_sim/rows/CMT_Pet"')
         process = await asyncio.create_subprocess_exec(
             "bash", "-euo", "pipefail", "-c", script.replace("curl -sS", "curl --fail -sS"), stdout=subprocess.PIPE

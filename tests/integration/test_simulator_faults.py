@@ -1,4 +1,4 @@
-"""Every kind of fault, seen by a client: what it gets, what took effect, what the journal says."""
+"""Every kind of fault: the answer to the client, the effect on rows, and the entry in the journal."""
 
 from __future__ import annotations
 
@@ -302,7 +302,7 @@ async def test_before_means_that_the_write_took_no_effect_and_after_that_it_did(
     batch = (CONSUMER, row("CMT_Pet", ConsumerId="c1", PetId="p1"))
     await wire.fault(kind, after=after, dataExtension="CMT_Pet", times=1)
     answer = await wire.upsert(*batch)
-    # The fault is of the call, also when it is meant for one data extension of it: all or nothing.
+    # A fault for one data extension of a call affects the whole call.
     held = [len(await wire.rows(table)) for table in ("CMT_Consumer", "CMT_Pet")]
     assert (held, await statuses(wire)) == ([int(after)] * 2, ["fault"] * 2)
     assert "OverallStatus" not in answer.text
@@ -319,7 +319,7 @@ async def test_a_row_error_of_a_delete_leaves_the_row_or_not(wire: Wire, kind: s
     code = "310006" if kind == "row_error_transient" else "310007"
     assert (await wire.delete(delete)).texts("ErrorCode")[0] == code
     assert len(await wire.rows("CMT_Consumer")) == (not after)
-    # That a row is gone is told first.
+    # The answer that a row is gone comes first.
     assert (await wire.delete(delete)).texts("ErrorCode")[0] == ("310002" if after else code)
 
 

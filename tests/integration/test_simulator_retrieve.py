@@ -39,7 +39,7 @@ async def test_rows_come_with_their_type_and_the_properties_asked_for(wire: Wire
         {"ContactId": "k0", "Value": "v0", "IsPrimary": ""},
         {"ContactId": "k1", "Value": "v1", "IsPrimary": ""},
     ]
-    # OverallStatus and RequestID stand before Results, other than in the answers of writes.
+    # OverallStatus and RequestID come before Results, unlike in the answers to writes.
     names = [child.tag.rpartition("}")[2] for child in answer.elements("RetrieveResponseMsg")[0]]
     assert names == ["OverallStatus", "RequestID", "Results", "Results"]
 
@@ -197,7 +197,7 @@ async def test_the_journal_knows_the_consumer_of_a_retrieve_and_of_its_pages(wir
 
 
 async def test_a_consumer_is_found_without_looking_at_all_rows(wire: Wire) -> None:
-    """200,000 rows of others: a scan of them takes tens of milliseconds, the index next to nothing."""
+    """200,000 rows of other consumers: a scan takes tens of milliseconds, the index hardly any time."""
     table = wire.simulator.store.table("CMT_Contact")
     assert table is not None
     for number in range(200_000):
@@ -207,7 +207,7 @@ async def test_a_consumer_is_found_without_looking_at_all_rows(wire: Wire) -> No
     asked = where("ConsumerId", "equals", "c1")
 
     async def fastest(more: str) -> float:
-        """Seconds of the fastest of ten, so that a busy machine does not decide."""
+        """The seconds of the fastest of ten calls, so that the load of the machine does not matter."""
         taken = []
         for _ in range(10):
             started = time.perf_counter()

@@ -1,4 +1,4 @@
-"""SOAP writes as public clients send them, and the wire points without which those clients break."""
+"""SOAP writes as public clients send them, and details on the wire that these clients depend on."""
 
 from __future__ import annotations
 
@@ -147,7 +147,7 @@ async def test_describe_names_the_properties_of_object_types(wire: Wire) -> None
     extension, subscriber = answer.elements("ObjectDefinition")
     names = [prop.findtext("{*}Name") for prop in extension.iter("{*}Properties")]
     assert {"CustomerKey", "Name", "IsSendable"} <= set(names)
-    # What is not simulated is known by its name only.
+    # Other operations are known by name only.
     assert (subscriber.findtext("{*}ObjectType"), subscriber.findall("{*}Properties")) == ("Subscriber", [])
     [call] = await wire.calls()
     assert (call["operation"], call["dataExtension"], call["status"]) == ("Describe", None, "ok")

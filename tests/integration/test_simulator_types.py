@@ -47,7 +47,7 @@ async def test_a_retrieve_returns_values_in_the_forms_of_their_types(wire: Wire)
     asked = ["Name", "BirthDate", "WeightKg", "Vaccinated", "Note", "Legs", "Species", "Owner"]
     (found,) = (await wire.retrieve(PET, *asked)).rows()
     assert found == {**sent, **read, "Species": "cat", "Owner": ""}
-    # The test side shows what was sent, unless it is asked what is read.
+    # By default the test side shows the values that were sent, not those that a Retrieve returns.
     assert await wire.rows("CMT_Pet") == [{**sent, **KEYS}]
     (found,) = await wire.rows("CMT_Pet", **{"as": "read", "WeightKg": "4.5"})
     assert found == {**KEYS, **sent, **read, "Species": "cat"}
@@ -93,7 +93,7 @@ async def test_keys_are_one_whatever_their_case_and_trailing_blanks(wire: Wire) 
     await wire.upsert(row("CMT_Pet", KEYS, Name="Rex"))
     await wire.upsert(row("CMT_Pet", {"ConsumerId": "C1 ", "PetId": "P1"}, Name="Max"))
     answer = await wire.retrieve(PET, "ConsumerId", "Name", more=where("ConsumerId", "equals", "C1"))
-    # The key stays as it was first spelled; the test side shows what was sent last.
+    # The key keeps its first spelling; the test side shows the values that were sent last.
     assert answer.rows() == [{"ConsumerId": "c1", "Name": "Max"}]
     assert [pet["ConsumerId"] for pet in await wire.rows("CMT_Pet")] == ["C1 "]
     assert await wire.rows("CMT_Pet", ConsumerId="c1") == []

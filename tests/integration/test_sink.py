@@ -1,4 +1,4 @@
-"""The sink with the real client against the simulator: outcomes of faults on the wire, and the rows that are left."""
+"""The sink with the real client against the simulator: the outcomes of faults on the wire, and the resulting rows."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class Target:
         return calls
 
     async def rows(self) -> Rows:
-        """All rows there are."""
+        """All rows in the simulator."""
         found: Rows = {}
         for entity in EntityType:
             table = CATALOG[entity]
@@ -139,7 +139,7 @@ async def test_the_calls_of_each_operation_as_marketing_cloud_sees_them(target: 
 
 
 def without_nulls(rows: Rows) -> dict[EntityType, dict[tuple[str, ...], dict[str, str]]]:
-    """A column that was never set and one that was emptied are alike."""
+    """A column that was never set equals one that was emptied."""
     return {
         entity: {key: {column: value for column, value in row.items() if value} for key, row in table.items()}
         for entity, table in rows.items()
@@ -176,7 +176,7 @@ async def test_reconcile_reads_at_the_same_time_and_writes_what_differs(target: 
 
 
 async def test_what_the_wire_carries_comes_back_the_same(target: Target, make_sink: MakeSink) -> None:
-    """Else a row would be written with every event for ever."""
+    """Otherwise every later event would write the row again."""
     sink = await make_sink(strategy="reconcile")
     values = [
         "a\tb\nc",
@@ -197,7 +197,7 @@ async def test_what_the_wire_carries_comes_back_the_same(target: Target, make_si
     assert [call for call in await target.calls(since) if not call.startswith("Retrieve")] == []
 
 
-# Faults of the wire, and the outcome at the last attempt and before. ``None``: another attempt.
+# Faults on the wire, with the outcome before the last attempt and at the last one. ``None``: another attempt.
 
 FAILED, PARTIAL, AGAIN = Outcome.FAILED, Outcome.PARTIAL, None
 CELLS = [
@@ -227,7 +227,7 @@ CELLS = [
 ]
 
 
-# The same of strategy ``reconcile``: an UPDATE that changes the parent and a pet, and does not list the contact.
+# The same for strategy ``reconcile``: an UPDATE that changes the parent and a pet, and does not list the contact.
 CHANGED = event(
     Operation.UPDATE,
     consumer={"ConsumerId": "c-1", "FirstName": "Mia"},
@@ -361,7 +361,7 @@ async def test_dry_run_sends_no_write(target: Target, make_sink: MakeSink) -> No
 async def test_a_stormy_stream_of_many_consumers_ends_with_the_expected_rows(
     target: Target, make_sink: MakeSink, batch_size: int, strategy: str
 ) -> None:
-    """Every event is run until it has no failure, in order per consumer, many consumers at a time."""
+    """Every event is run until it succeeds, in order per consumer, with many consumers at the same time."""
     sink = await make_sink(batch_size, timeout_seconds=1.0, strategy=strategy)
     for kind in ("row_error_transient", "server_fault", "http_503", "reset", "malformed_xml", "rate_limited"):
         await target.fault(kind, probability=0.003)
@@ -418,7 +418,7 @@ async def test_the_rows_of_a_consumer_whose_id_differs_by_case_are_left_alone(
 
 
 async def test_a_value_that_xml_cannot_carry_is_no_obstacle_to_an_erasure(target: Target, make_sink: MakeSink) -> None:
-    """A Retrieve as Marketing Cloud answers it when an import brought a control character in."""
+    """Marketing Cloud's answer to a Retrieve of a row into which an import has brought a control character."""
     sink = await make_sink()
     assert (await run(sink, of("c-1", entities={PET: ({"PetId": "p-1", "Name": "Bello"},)}))).failures == ()
     body = retrieved([{"ConsumerId": "c-1", "PetId": "p-1", "Name": "a-b"}]).replace(b"a-b", b"a&#x1F;b").decode()

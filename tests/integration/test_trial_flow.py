@@ -1,4 +1,4 @@
-"""Another pipeline runs on the engine as it is: here is a whole one, which appends what it reads to a list."""
+"""A second pipeline runs on the engine without changes to it: this one appends its events to a list."""
 
 from __future__ import annotations
 

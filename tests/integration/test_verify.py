@@ -1,4 +1,4 @@
-"""`profile-sync verify` with a real worker: it finds what somebody changed in Marketing Cloud, and mends it."""
+"""`profile-sync verify` with a real worker: it finds foreign changes in Marketing Cloud, and repairs them."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ Write = tuple[EntityType, Row]
 
 @dataclass
 class Site:
-    """An installation with a worker that is started once, and the command."""
+    """An installation with one worker, and the command."""
 
     deployment: Deployment
     worker: WorkerProcess
@@ -69,7 +69,7 @@ class Site:
         return CliRunner().invoke(cli, ["verify", *arguments], env={**foreign, **needed, **environment})
 
     def tamper(self, *, upsert: tuple[Write, ...] = (), delete: tuple[Write, ...] = ()) -> None:
-        """Change rows behind the worker's back, over SOAP."""
+        """Change rows over SOAP without the worker."""
         environment = self.deployment.simulator.environment()
         settings = CmtSettings(
             auth_url=environment["CMT_AUTH_URL"],
@@ -85,7 +85,7 @@ class Site:
         asyncio.run(write())
 
     def cut_main_topic(self) -> None:
-        """Delete all events, as retention does it."""
+        """Delete all events, as retention does."""
         kafka = self.deployment.kafka
         ends = self.deployment.ends(kafka.topic)
         admin = AdminClient({"bootstrap.servers": kafka.bootstrap_servers})

@@ -1,4 +1,4 @@
-"""The HTTP API on a real broker, over real HTTP: what is answered, to whom, and in which form."""
+"""The HTTP API on a real broker, over real HTTP: the answers, who gets them, and their form."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 async def site(
     broker: sources.Broker, kafka: KafkaProbe, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[Site]:
-    """For tests that only read; it runs for the whole module."""
+    """A site for tests that only read; it runs for the whole module."""
     with own_state_topics(broker.bootstrap_servers) as settings:
         tell_a_story(kafka, settings)
         async with running_site(settings, tmp_path_factory.mktemp("site")) as running:
@@ -65,7 +65,7 @@ async def site(
 
 @pytest_asyncio.fixture(loop_scope="module")
 async def own_site(kafka: KafkaProbe, kafka_settings: KafkaSettings, tmp_path: Path) -> AsyncIterator[Site]:
-    """For tests that change something."""
+    """A site for a test that changes something."""
     tell_a_story(kafka, kafka_settings)
     async with running_site(kafka_settings, tmp_path) as running:
         yield running

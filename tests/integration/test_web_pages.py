@@ -1,4 +1,4 @@
-"""The page with the counts and the way in: over real HTTP, on a real broker."""
+"""The page with the counts, and the login: over real HTTP, on a real broker."""
 
 from __future__ import annotations
 
@@ -202,7 +202,7 @@ async def test_logging_in_sets_a_cookie_no_script_can_read_and_logging_out_takes
 @pytest.mark.parametrize(
     ("made", "status", "why"),
     [
-        # Made when the test runs: a good one lives for ten minutes only.
+        # Made when the test runs, because a valid token expires after ten minutes.
         (lambda: token(exp=1), 401, "expired"),
         (lambda: token(secret="another secret of thirty-two bytes!"), 401, "not valid"),
         (lambda: token(scope="dlq:read"), 403, "kpi:read"),

@@ -1,4 +1,4 @@
-"""A simulator and a worker that tests share, and installations of a test's own."""
+"""A shared simulator and worker, and installations for single tests."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def catalog() -> Catalog:
 
 @pytest.fixture(scope="session")
 def simulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimulatorProbe]:
-    """One simulator for all: tests keep apart by consumer. Columns have the bundled types, but two take any text."""
+    """The shared simulator; tests use consumers of their own. Columns have the bundled types, but two take any text."""
     folder = tmp_path_factory.mktemp("simulator")
     document = json.loads(schema_path("data-extensions.json").read_bytes())
     del document["dataExtensions"]["contact"]["types"]["Value"]  # any length
@@ -40,7 +40,7 @@ def simulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimulatorPro
 def shared(
     broker: sources.Broker, simulator: SimulatorProbe, catalog: Catalog, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Deployment]:
-    """One installation with one worker for all tests that leave it running; keep apart by consumer and market."""
+    """One worker for all tests that leave it running. Each test uses consumers and markets of its own."""
     folder = tmp_path_factory.mktemp("shared")
     with deployed(broker.bootstrap_servers, simulator, catalog, folder) as deployment:
         deployment.worker().ready()

@@ -1,4 +1,4 @@
-"""Markets with accounts of their own: one that is down holds no other, and credentials that are wrong make no storm."""
+"""Markets with accounts of their own: one that is down affects no other, and wrong credentials are rarely tried."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ QUICK_BREAKER = {
     "SYNC_BREAKER_FAILURES": "5",
     "SYNC_BREAKER_PROBE_SECONDS": "0.3",
     "SYNC_BREAKER_ALERT_SECONDS": "0.5",
-    # Sixteen times as many events may be taken: fewer than one market has here.
+    # Sixteen times as many events may be taken, which is fewer than one market has here.
     "SYNC_CONCURRENCY": "2",
 }
 
@@ -62,7 +62,7 @@ def of(market: str, deployment: Deployment) -> Catalog:
 
 
 def consumers(market: str, deployment: Deployment) -> set[str]:
-    """Who has a parent row in the data extension of a market."""
+    """The consumers with a parent row in the data extension of a market."""
     return {key[0] for key in deployment.simulator.rows(of(market, deployment))[EntityType.CONSUMER]}
 
 

@@ -1,4 +1,4 @@
-"""Topics of ours that take no writes: the worker names topic and cause, waits, and everything else goes on."""
+"""Topics of the group that accept no writes: the worker names topic and cause and waits; everything else goes on."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.support.worker_process import WorkerProcess, wait_for
 
 @dataclass(frozen=True)
 class Site:
-    """One worker, whose user's rights come and go."""
+    """One worker whose user's rights the tests change."""
 
     guarded: GuardedBroker
     deployment: Deployment

@@ -18,7 +18,7 @@ def record(event: Event) -> tuple[bytes, bytes, list[tuple[str, bytes | None]]]:
 
 
 def compress(deployment: Deployment, **codecs: str) -> None:
-    """Have the broker compress what is written from now on; topic -> codec."""
+    """Have the broker compress all later records. ``codecs``: by topic."""
     resources = []
     for name, codec in codecs.items():
         topic = ConfigResource(ConfigResource.Type.TOPIC, getattr(deployment.kafka, name))
@@ -57,7 +57,7 @@ def test_every_codec_is_read_from_producers_and_from_every_topic_of_ours(deploy:
     wait_for(deployment.alerts_handled, first.log_tail, 30)
     first.terminate()
 
-    # State, read model and alerts are read in from what the broker compressed; so are events, from now on.
+    # State, read model, alerts and all later events are read from compressed records.
     compress(deployment, topic="zstd")
     second = deployment.worker().ready()
     assert second.totals() == totals

@@ -1,4 +1,4 @@
-"""What operators and other tools find in the retry and dead-letter topics."""
+"""The records in the retry and dead-letter topics, as operators and other tools see them."""
 
 from __future__ import annotations
 

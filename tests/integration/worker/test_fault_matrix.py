@@ -1,8 +1,8 @@
 """Every fault of Marketing Cloud at every call of every operation: outcome, attempts, calls, rows, dead letter.
 
-What must come of a case is computed by ``expected``: what a client sees of each kind (``KINDS``), played through the
-outcome table (``app/profile/outcome_table.py``). The cases run side by side, each with a consumer of its own; what
-would touch other cases (throttling, tokens, tickets) runs after them.
+``expected`` computes the result of a case from what a client sees of each kind (``KINDS``) and the outcome table
+(``app/profile/outcome_table.py``). The cases run side by side, each with a consumer of its own. Faults that would
+affect other cases (throttling, tokens, tickets) run after them.
 """
 
 from __future__ import annotations
@@ -250,7 +250,7 @@ def _attempt(case: Case, cloud: _MarketingCloud, last: bool) -> Attempt:
 
 
 def expected(case: Case) -> Ending:
-    """What must come of a case."""
+    """The expected result of a case."""
     cloud = _MarketingCloud(case)
     for number in itertools.count(1):
         last = number == ATTEMPTS
@@ -295,11 +295,11 @@ class Stage:
         return consumers
 
     def renew_token(self) -> None:
-        """An event of nobody in particular, so that the next one finds a token that is fine."""
+        """Run an event of an unrelated consumer, so that the next event finds a valid token."""
         self.seed([plain("UPDATE")])
 
     def counts(self, market: str, events: int) -> dict[str, int]:
-        """Events of a market by outcome, once so many are counted."""
+        """The events of a market by outcome, once ``events`` of them are counted."""
 
         def settled() -> Counter[str]:
             rows = self.worker.get(f"/api/kpi/daily?market={market}")["rows"]
@@ -321,7 +321,7 @@ class Stage:
                     simulator.request("DELETE", f"/_sim/faults/{fault['id']}")
 
     def play(self, cases: Sequence[Case], rules: Sequence[dict[str, Any]] | None = None) -> list[Played]:
-        """Run cases side by side, each with its own fault, or all under these ``rules``."""
+        """Run cases side by side, each with its own fault, or all with the fault rules ``rules``."""
         consumers = self.seed(cases)
         since = self.shared.simulator.stats()["calls"]
         market = fresh_market()
@@ -377,7 +377,7 @@ def endings(stage: Stage) -> dict[Case, Ending]:
     """All cases, played."""
     # Throttled answers make the worker send less at a time, for all consumers: timeouts would then queue up.
     throttled = [case for case in CASES if case.kind is FaultKind.RATE_LIMITED]
-    # One after another: the tokens of all consumers expire, and a call is repeated for its token only once.
+    # One after another, because the tokens of all consumers expire and a call is repeated only once for its token.
     alone = [case for case in CASES if case.kind is FaultKind.EXPIRE_TOKENS]
     together = [case for case in CASES if case not in throttled and case not in alone]
     played = stage.play(together) + stage.play(throttled)
@@ -429,7 +429,7 @@ def test_tokens_that_cannot_be_had(
     endings = stage.endings(played)
     stage.renew_token()
     for case, ending in endings.items():
-        # Which calls were refused for the old token is chance; they took no effect.
+        # It is random which calls were refused for the old token; they took no effect.
         done = tuple(call for call in ending.said if not call.endswith(" fault"))
         if passing:
             wanted = expected(case)

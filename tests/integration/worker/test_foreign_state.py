@@ -1,4 +1,4 @@
-"""Others may write into a group's topics: junk stops nobody, and a spoilt record of ours is refused with a remedy."""
+"""Foreign records in a group's topics stop no worker; a damaged record of the program is refused, with a remedy."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ EVENTS = 12
 
 
 def status(deployment: Deployment) -> dict[str, object]:
-    """``profile-sync status --json``; it may be asked whatever stands in the topics."""
+    """``profile-sync status --json``, which must work whatever the topics hold."""
     asked = subprocess.run(
         [sys.executable, "-m", "app", "status", "--json"],
         env=plain_environment() | dict(deployment.settings),

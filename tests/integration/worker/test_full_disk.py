@@ -1,4 +1,4 @@
-"""A disk under DATA_DIR that is full: work goes on while it can, and nobody waits for this worker when it cannot."""
+"""A full disk under DATA_DIR: the worker goes on while it can; when it cannot, no other worker waits for it."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_a_worker_whose_disk_is_full_works_on_and_ends_when_others_would_wait_fo
     )
     wait_for(deployment.committed_to_the_end, lambda: full.log_tail(), 30)  # nothing that it can do is left undone
 
-    # Now partitions move, and what it would have to read for that does not fit.
+    # Now partitions move, and the records that the worker would have to read for that do not fit.
     other = deployment.worker()
     code = full.ended(ENDS_WITHIN)
     assert code == 1

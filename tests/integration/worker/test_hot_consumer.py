@@ -1,4 +1,4 @@
-"""One consumer with a backlog of its own: the others do not wait for it, and its own order stays."""
+"""A consumer with a large backlog: the others do not wait for it, and its own events stay in order."""
 
 from __future__ import annotations
 

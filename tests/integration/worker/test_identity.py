@@ -1,4 +1,4 @@
-"""The state is about one topic: another one, or the same name made anew, is refused, and nothing is skipped."""
+"""The state is bound to one topic. Another topic, or one that was created again, is refused, and nothing is skipped."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def events(number: int) -> list[Event]:
 
 
 def said(worker: WorkerProcess) -> str:
-    """What a worker that ended by itself says to people: one line."""
+    """The one line in which a worker says why it ended by itself."""
     assert worker.ended(90) in (1, 2), worker.log_tail()
     return worker.last_words()
 
@@ -92,7 +92,7 @@ def test_partitions_that_are_added_while_a_worker_runs_end_it(deploy: Deploy) ->
 def test_nothing_of_a_topic_that_was_made_anew_is_done_though_it_is_longer_than_the_old_one(
     deploy: Deploy,
 ) -> None:
-    """Offsets that were to be read next are there again, in another topic."""
+    """The offsets to be read next exist again, in another topic."""
     deployment = deploy()
     worker = deployment.worker().ready()
     deployment.publish(*events(FIRST))
@@ -152,7 +152,7 @@ def test_two_topics_under_one_new_group_at_the_same_time_are_noticed(deploy: Dep
     workers = [deployment.worker(), deployment.worker(KAFKA_TOPIC=other.kafka.topic)]
     deployment.publish(*events(SECOND))
     other.publish(*events(SECOND))
-    # Whichever is refused says so; the other's events are left to another group.
+    # The refused worker says so; the events of the other topic are left to another group.
     wait_for(lambda: any(not worker.running for worker in workers), lambda: "one of them ends", 100)
     for worker in workers:
         if not worker.running:

@@ -1,4 +1,4 @@
-"""Workers come, go, freeze and die while events flow: nothing is lost, nothing is counted twice, order is kept."""
+"""Workers start, stop, freeze and die while events flow: nothing is lost or counted twice, and order is kept."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tests.support.worker_process import WorkerProcess, wait_for
 
 @pytest.fixture
 def slow_calls(deploy: Deploy) -> Iterator[Deployment]:
-    """An installation whose calls take a while, so that whatever hits a worker hits work under way."""
+    """An installation with slow calls, so that an interrupted worker always has work in progress."""
     deployment = deploy(SYNC_MAX_ATTEMPTS="1000")
     with deployment.simulator.fault("slow", delayMs=10):
         yield deployment
@@ -32,7 +32,7 @@ def slow_calls(deploy: Deploy) -> Iterator[Deployment]:
 
 @contextmanager
 def stuck_consumers(deployment: Deployment, number: int = 3) -> Iterator[list[str]]:
-    """Consumers whose events fail for as long as the ``with`` block lasts: each has three in line."""
+    """Consumers whose events fail during the ``with`` block; each has three events."""
     consumers = [fresh_consumer("stuck") for _ in range(number)]
     faults = [
         deployment.simulator.add_fault("server_fault", consumerId=consumer, operation="Update")
@@ -54,7 +54,7 @@ def all_committed(deployment: Deployment) -> None:
 
 
 def settled_by(worker: WorkerProcess) -> float:
-    """Events that this very process has settled."""
+    """The number of events that this process has settled."""
     return worker.metric("profile_sync_events_settled_total")
 
 
@@ -78,7 +78,7 @@ def assert_all_synced(deployment: Deployment, worker: WorkerProcess, feed: Feed,
 
 
 def test_workers_that_come_and_leave_do_every_event_once_and_in_order(deploy: Deploy) -> None:
-    # Work under way gets a third of the session to end before partitions change hands.
+    # Work in progress gets a third of the session timeout to end before partitions move.
     deployment = deploy(KAFKA_SESSION_TIMEOUT_SECONDS="20")
     first = deployment.worker().ready()
     with deployment.simulator.fault("slow", delayMs=10), Feed(deployment, seed=11) as feed:
@@ -90,7 +90,7 @@ def test_workers_that_come_and_leave_do_every_event_once_and_in_order(deploy: De
         assert first.terminate() == 0
         assert time.monotonic() - asked < 10
         feed.flowing(second)
-        # Leaving has committed all that was done: whoever takes over has nothing to look through again.
+        # The leaving worker has committed everything, so the next owner reads nothing again.
         assert second.terminate() == 0
         first.start().ready()
         feed.flowing(first)
@@ -106,7 +106,7 @@ def test_killed_worker_is_followed_by_one_that_loses_and_repeats_no_count(slow_c
         wait_for(lambda: worker.totals()["parked"] == len(lines), lambda: f"{worker.totals()}", 20)
         feed.flowing(worker)
         worker.kill9()
-        # The read model may be there already, or be built anew.
+        # The read model may exist, or is rebuilt.
         worker.start().ready()
         assert worker.totals()["parked"] == len(lines)
         feed.flowing(worker)
@@ -135,7 +135,7 @@ def test_frozen_worker_rejoins_and_nothing_it_held_is_done_out_of_order(slow_cal
             wait_for(lambda: len(slow_calls.simulator.calls(consumer)) > 5, lambda: "the older event under way", 20)
             first.signal(signal.SIGSTOP)
         publish_to(slow_calls, partition, newer)
-        # The session ends, the second worker takes over and does both, the older one from its beginning.
+        # The session ends. The second worker takes over and processes both events, the older one from its beginning.
         assert slow_calls.outcome(second, newer)["outcome"] == "synced"
         first.signal(signal.SIGCONT)
         first.ready()

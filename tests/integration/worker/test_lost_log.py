@@ -21,7 +21,7 @@ CHECKPOINTS = ("recovery-point-offset-checkpoint", "replication-offset-checkpoin
 
 
 def lose_log(folder: Path, topic: str) -> None:
-    """Remove the records of a topic from the folder of a broker that is stopped; the topic stays."""
+    """Delete the records of a topic from the folder of a stopped broker; the topic stays."""
     [logs] = {path.parent for path in folder.rglob(f"{topic}-0")}
     for partition in logs.glob(f"{topic}-[0-9]*"):
         for path in partition.iterdir():
@@ -66,7 +66,7 @@ def test_new_events_at_settled_offsets_are_not_skipped(
         }
         assert refused in {problem.remedy for problem in problems}
 
-        # Whoever knows better may bind the state to it; work then goes on above what is settled.
+        # An operator may bind the state to it; work then goes on above the settled offsets.
         adopted = adopt(deployment, "--yes")
         assert adopted.returncode == 0, adopted.stderr
         assert "another record was settled at offset" in adopted.stdout
@@ -117,7 +117,7 @@ def test_who_takes_over_after_new_events_were_settled_notices_it_too(
 
 
 def alerts_handled(deployment: Deployment, worker: WorkerProcess) -> None:
-    """Return when the group has committed what stands in the alerts topic, and no more."""
+    """Return when the group has committed exactly the records in the alerts topic."""
     topic, group = deployment.kafka.alerts_topic, deployment.kafka.group
 
     def offsets() -> tuple[object, object]:
@@ -129,7 +129,7 @@ def alerts_handled(deployment: Deployment, worker: WorkerProcess) -> None:
 def test_retry_and_alerts_topic_begin_again_when_their_logs_are_lost(
     simulator: SimulatorProbe, catalog: Catalog, tmp_path: Path
 ) -> None:
-    """While a worker runs, and while none does. Nothing waits until the new log is as long as the old one was."""
+    """While a worker runs, and while none runs. No work waits until the new log is as long as the old one."""
     data = tmp_path / "kafka"
     settings = {"KAFKA_PARTITIONS": "1", "KAFKA_SESSION_TIMEOUT_SECONDS": "45", "SYNC_MAX_ATTEMPTS": "6"}
     failing, parked = ([fresh_consumer() for _ in range(5)] for _ in range(2))

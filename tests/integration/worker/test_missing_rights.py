@@ -20,7 +20,7 @@ NO_RIGHT, ONE_CHILD = "CMT-NOT-ALLOWED:event:-", "CMT-PERMISSION:pet:-"
 
 @pytest.fixture
 def installation(broker: sources.Broker, catalog: Catalog, tmp_path: Path) -> Iterator[Deployment]:
-    """With a simulator of its own: what is tested here happens to every call."""
+    """An installation with its own simulator, because these tests affect every call."""
     settings = {"SYNC_BREAKER_FAILURES": "5", "SYNC_BREAKER_PROBE_SECONDS": "0.3", "SYNC_BREAKER_ALERT_SECONDS": "1"}
     with (
         running_simulator(tmp_path / "simulator.log") as simulator,

@@ -1,4 +1,4 @@
-"""The name of a broker moves to another address, and the old one says nothing any more. Work goes on with the new."""
+"""The name of a broker moves to another address, and the old one stops answering. Work goes on with the new one."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ NOTICED_SECONDS = 30.0
 
 
 class NamedBroker(LocalBroker):
-    """Known to its clients by name, at whatever address that is."""
+    """A broker that its clients know by name, at a changing address."""
 
     def __init__(self, network: PrivateNetwork) -> None:
         network.name(NAME, BEFORE)

@@ -1,4 +1,4 @@
-"""The durable record decides where the work goes on, whatever became of the group's offsets and of old records."""
+"""The partition record decides where work goes on, whatever happened to the group's offsets and to old records."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_expired_and_reset_offsets_neither_skip_nor_repeat_anything(deploy: Depl
     skipped = entries(worker, "the group's offset would skip events; going on where the state says")
     assert sum(int(str(entry["events"])) for entry in skipped) == 20
 
-    # Reset to the end, copies in the retry topic included: the parked event is still found.
+    # The offsets are reset to the end, also in the retry topic. The parked event is still found.
     deployment.publish(*events(5))
     for name in (topic, deployment.kafka.retry_topic):
         changes.place(name, deployment.ends(name))
@@ -47,7 +47,7 @@ def test_expired_and_reset_offsets_neither_skip_nor_repeat_anything(deploy: Depl
     assert worker.totals()["parked"] == 1
     worker.terminate()
 
-    # Reset to the beginning: nothing is done again, and the log says what counts as settled.
+    # The offsets are reset to the beginning. Nothing is processed again, and the log says what counts as settled.
     calls = writes(deployment)
     changes.place(topic, dict.fromkeys(range(deployment.kafka.partitions), 0))
     worker = deployment.worker().ready()
@@ -60,7 +60,7 @@ def test_expired_and_reset_offsets_neither_skip_nor_repeat_anything(deploy: Depl
 
 
 def writes(deployment: Deployment) -> int:
-    """Calls of all events so far; a worker that starts retrieves a little."""
+    """The calls of all events so far. A starting worker makes a few Retrieves of its own."""
     return sum(call.operation == "Update" for call in deployment.simulator.calls())
 
 
@@ -93,7 +93,7 @@ def test_events_that_retention_deleted_unread_are_told_counted_and_become_an_inc
     assert told(worker) == [(topic, 1, 4)]
     assert worker.metric("profile_sync_events_cut_off_total", partition="1") == 4
 
-    # While it runs: it stands still, and so does not read; a fetch that is under way is answered with the first one.
+    # The running worker is suspended, so it does not read. A fetch in progress is answered with the first event.
     worker.signal(signal.SIGSTOP)
     deployment.publish_raw(sent[:1], partition=1)  # offset 8
     deployment.publish_raw(sent[1:5], partition=1)  # offsets 9 to 12

@@ -1,4 +1,4 @@
-"""Order per consumer while something fails, and others who never wait for it."""
+"""Events of a consumer stay in order while one fails, and other consumers never wait for it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ PARTITION = 1
 
 
 def publish_side_by_side(shared: Deployment, events: Sequence[Event]) -> list[Published]:
-    """All into one partition, so that nothing but the program keeps them apart."""
+    """Publish all events to one partition, so that only the program keeps consumers apart."""
     records = [(event["consumerId"].encode(), json.dumps(event).encode(), None) for event in events]
     return shared.publish_raw(records, partition=PARTITION)
 
@@ -52,7 +52,7 @@ def test_later_events_wait_while_one_is_in_retry_and_other_consumers_flow(
     wait_for(lambda: waiting() == in_line, lambda: f"parked: {waiting()}", 10)
     assert worker.totals()["parked"] == 3
 
-    # One that comes while they wait lines up behind them.
+    # An event that arrives while they wait runs after them.
     fourth = update(slow, market, name="Fourth", pet=[pet("p5")])
     mine += publish_side_by_side(shared, [fourth])
     assert shared.market_counts(worker, market, events=4) == {"synced": 4}
@@ -80,7 +80,7 @@ def test_later_events_wait_while_one_is_in_retry_and_other_consumers_flow(
     held = shared.simulator.rows(shared.catalog, slow)
     assert without_nulls(held) == without_nulls(shared.expected(mine))
 
-    # Once nobody is in line any more, events run from the main topic again.
+    # When nothing of the consumer is parked, events run from the main topic again.
     fifth = update(slow, market, name="Fifth")
     [last] = publish_side_by_side(shared, [fifth])
     assert shared.outcome(worker, fifth)["attempts"] == 1

@@ -21,7 +21,7 @@ OUTAGE = "CMT-OUTAGE:event:-"
 
 @pytest.fixture
 def installation(broker: sources.Broker, catalog: Catalog, tmp_path: Path) -> Iterator[Deployment]:
-    """With a simulator of its own: what is tested here happens to every call."""
+    """An installation with its own simulator, because these tests affect every call."""
     quick = {"SYNC_BREAKER_FAILURES": "5", "SYNC_BREAKER_PROBE_SECONDS": "0.3", "SYNC_BREAKER_ALERT_SECONDS": "0.5"}
     with (
         running_simulator(tmp_path / "simulator.log") as simulator,
@@ -35,7 +35,7 @@ def test_an_outage_uses_up_no_attempt_and_becomes_one_incident_and_work_resumes_
     installation: Deployment, catalog: Catalog, kind: str
 ) -> None:
     simulator = installation.simulator
-    # Of a write: the worker asks for the types of columns before any event comes, and must not use it up.
+    # The fault is for a write: the worker asks for column types before any event, which must not use it up.
     simulator.add_fault("expire_tokens", times=1, operation="Update")
     worker = installation.worker().ready()
     with simulator.fault(kind):
@@ -133,6 +133,6 @@ def test_events_of_an_aborted_transaction_are_not_worked_on(deploy: Deploy) -> N
     assert deployment.settled(worker, 1)["synced"] == 1
     assert worker.consumer(aborted["consumerId"]) is None
     assert deployment.simulator.calls(aborted["consumerId"]) == []
-    # Its records and the markers of both transactions stand in the topic, and are nothing to wait for.
+    # The topic holds its records and the markers of both transactions; the worker must not wait for them.
     no_lag = 'profile_sync_consumer_lag{partition="0"} 0.0'
     wait_for(lambda: no_lag in worker.text("/metrics"), lambda: worker.text("/metrics"), 20)

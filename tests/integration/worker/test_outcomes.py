@@ -1,4 +1,4 @@
-"""Every cell of the outcome table, from the fault in Marketing Cloud to counts, dead letter and incident."""
+"""Every cell of the outcome table: from the fault in Marketing Cloud to counts, dead letter and incident."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ RETRIEVES = [
     "Retrieve CMT_Interest",
     "Retrieve CMT_OptIn",
 ]
-# An erasure reads the parent too: it may be held under another spelling, and is somebody else's then.
+# A DELETE also reads the parent: under another spelling, the row belongs to another consumer.
 RETRIEVES_OF_ALL = [*RETRIEVES, "Retrieve CMT_Consumer"]
 OPT_IN = {"OptInId": "o1", "Channel": "Email"}
 
@@ -189,7 +189,7 @@ CELLS = {
         event=delete_profile,
         fault=ERROR,
         on="Delete CMT_Contact",
-        # The pet goes all the same, the parent stays.
+        # The pet is deleted all the same; the parent stays.
         said=[*RETRIEVES_OF_ALL, "Delete CMT_Contact error", "Delete CMT_Pet"],
         outcome="failed",
         reason="CMT-ROW-INVALID",
@@ -220,7 +220,7 @@ CELLS = {
         event=a_delete_of_rows,
         fault=LOCKED,
         on="Delete CMT_Pet",
-        # The contact that is gone since the first attempt is not missed.
+        # The contact, deleted by the first attempt, is not missed.
         said=[
             "Delete CMT_Contact",
             "Delete CMT_Pet error",

@@ -1,4 +1,4 @@
-"""Bad input: each record ends with exactly one outcome, and its neighbours of the same partition do not notice."""
+"""Bad input: each record ends with exactly one outcome, and other records of its partition are not affected."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ Headers = Sequence[tuple[str, bytes | None]]
 
 
 def document(**changes: Any) -> bytes:
-    """A good event but for the changes; a value of ``...`` leaves a field out."""
+    """A valid event with ``changes``; a value of ``...`` leaves a field out."""
     return json.dumps(
         {name: value for name, value in {**new(KEY.decode()), **changes}.items() if value is not ...}
     ).encode()
 
 
 def row(entity: str, **columns: Any) -> bytes:
-    """A good event but for one row."""
+    """A valid event, except for one row."""
     return document(entities={entity: [columns]})
 
 
@@ -181,7 +181,7 @@ def test_event_of_1970_counts_for_the_day_on_which_it_is_settled(shared: Deploym
 
 
 def largest(shared: Deployment, key: bytes, fill: Event | None = None) -> bytes:
-    """The largest value that the main topic takes with this key: junk, or an event with one long value."""
+    """The largest value that the main topic accepts with this key: junk, or an event with one long value."""
     # A batch of one record: 61 bytes of batch header, and some for the record's own lengths.
     size = shared.kafka.max_message_bytes - 61 - len(key) - 16
     if fill is None:
@@ -224,7 +224,7 @@ def test_largest_event_that_fails_becomes_a_dead_letter_as_a_whole(shared: Deplo
     assert letter.value == value
 
 
-# The limit of a topic counts compressed bytes: these are let in, and fit nowhere when they are unpacked.
+# A topic's limit applies to compressed bytes: these records are accepted, but too large once they are unpacked.
 
 
 @pytest.mark.parametrize("megabytes", [3, 20], ids=["refused by the broker", "refused by our own producer"])
@@ -246,7 +246,7 @@ def test_junk_that_fitted_only_compressed_leaves_its_position_as_a_dead_letter(
 def test_a_header_that_fitted_only_compressed_does_not_fill_the_dead_letter(
     shared: Deployment, worker: WorkerProcess, name: str, value: bytes | None
 ) -> None:
-    """What looks like ours or like an earlier dead letter's is replaced, so that nothing is left out."""
+    """Headers that look like the program's, or like those of an earlier dead letter, are replaced."""
     header = (name, b" " * 2 * shared.kafka.max_message_bytes)
     published = between_good_ones(shared, worker, KEY, b"{}", [header], "gzip")
     [letter] = shared.dead_letters(published)

@@ -1,4 +1,4 @@
-"""No personal data where it does not belong: the values of real-looking profiles, searched for in all that is said."""
+"""No personal data in logs, metrics and tickets: the values of realistic profiles are searched for in all output."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def personal_values(events: Iterable[Mapping[str, Any]]) -> set[str]:
 
 
 def told(values: Iterable[str], text: str) -> list[str]:
-    """Which of the values stand in a text as words of their own."""
+    """The values that occur in a text as whole words."""
     wanted = "|".join(re.escape(value) for value in sorted(values, key=len, reverse=True))
     return sorted(set(re.findall(rf"(?<!\w)(?:{wanted})(?!\w)", text)))
 

@@ -1,4 +1,4 @@
-"""Events of any producer: clients disagree about which partition a key belongs to."""
+"""Events of different producers, which disagree about the partition of a key."""
 
 from __future__ import annotations
 

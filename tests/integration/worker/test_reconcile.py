@@ -46,7 +46,7 @@ EVENTS = 150
 def reconciling(
     broker: sources.Broker, simulator: SimulatorProbe, catalog: Catalog, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Deployment]:
-    """One installation with one such worker; keep apart by consumer and market."""
+    """One worker with this strategy for all tests. Each test uses consumers and markets of its own."""
     folder = tmp_path_factory.mktemp("reconcile")
     with deployed(
         broker.bootstrap_servers, simulator, catalog, folder, SYNC_STRATEGY="reconcile", SYNC_MAX_ATTEMPTS="2"
@@ -63,7 +63,7 @@ def worker(reconciling: Deployment) -> WorkerProcess:
 def said_after(
     deployment: Deployment, worker: WorkerProcess, event: dict[str, Any], outcome: str = "synced"
 ) -> list[str]:
-    """The calls that an event causes, once it is settled: the reads, which go out together, in the order of names."""
+    """The calls of an event, once it is settled. Its reads are made at the same time, so they are sorted by name."""
     consumer = str(event["consumerId"])
     before = len(deployment.simulator.said(consumer))
     deployment.publish(event)

@@ -1,4 +1,4 @@
-"""Rights that are taken from a running worker: it says which is missing, waits, and goes on when it has it again."""
+"""Rights that a running worker loses: it names the missing right, waits, and goes on when the right is back."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.support.rights import GuardedBroker, guarded_broker
 from tests.support.simulator_probe import SimulatorProbe
 from tests.support.worker_process import WorkerProcess, wait_for
 
-# aiokafka looks at its topics anew this often at least while one of them is missing; the rest is a rebalance.
+# aiokafka refreshes its topics within this time while one is missing; the rest of the time is for a rebalance.
 NOTICED_SECONDS = 60.0
 
 
@@ -64,7 +64,7 @@ def lag(worker: WorkerProcess) -> float:
 
 
 def unsettled(worker: WorkerProcess) -> int:
-    """Of the six events of the test below."""
+    """How many of the six events of the test below are settled."""
     return 6 - int(worker.totals()["events"])
 
 

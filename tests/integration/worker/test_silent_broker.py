@@ -1,4 +1,4 @@
-"""One of three brokers is frozen: its connections stay open and it says nothing. Work goes on with the other two."""
+"""One of three brokers is frozen: its connections stay open, but it does not answer. Work goes on with the others."""
 
 from __future__ import annotations
 

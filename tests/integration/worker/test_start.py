@@ -1,4 +1,4 @@
-"""How a worker starts, and how it says that it cannot: the exit code, and one clear line per problem."""
+"""How a worker starts, and how it fails to: the exit code, and one clear line per problem."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ GOOD = {
 
 @contextmanager
 def forwarding(port: int, to: str) -> Iterator[None]:
-    """Whoever connects to the port talks to another address: a broker's name that comes to life."""
+    """Forward connections from the port to another address, as when a broker's name begins to resolve."""
     host, _, target = to.rpartition(":")
 
     class Forward(socketserver.BaseRequestHandler):
@@ -67,7 +67,7 @@ def forwarding(port: int, to: str) -> Iterator[None]:
 
 
 def refused(folder: Path, settings: Mapping[str, str | None]) -> list[str]:
-    """What a worker says that is started with a wrong environment; it must not get any further."""
+    """The output of a worker that is started with a wrong environment; it must end at once."""
     environment = {name: value for name, value in {**GOOD, **settings}.items() if value is not None}
     ended = subprocess.run(
         [sys.executable, "-m", "app", "worker"],
@@ -221,7 +221,7 @@ def test_worker_waits_for_a_broker_that_is_away_says_so_and_goes_on_when_it_come
 
 
 class HastyWorker(Worker):
-    """Believes once, without looking, that Kafka is there: as if it went away right after the look."""
+    """Skips one check that Kafka answers, as if Kafka went away right after the check."""
 
     looked = False
 

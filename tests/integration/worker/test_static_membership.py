@@ -1,4 +1,4 @@
-"""KAFKA_INSTANCE_ID: a worker that comes back in time gets its partitions back, and nobody else notices."""
+"""KAFKA_INSTANCE_ID: a worker that comes back in time gets its partitions back, without a rebalance for the others."""
 
 from __future__ import annotations
 

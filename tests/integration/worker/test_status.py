@@ -1,4 +1,4 @@
-"""What the person on call sees: the command and the page tell the same truth, and a broken producer is an incident."""
+"""What the person on call sees: command and page agree, and a broken producer is an incident."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A worker that is told to stop stops soon, whatever the group or the broker are doing, and nothing is lost by it."""
+"""A worker that is asked to stop does so soon, whatever the group or the broker are doing, and nothing is lost."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SOON_SECONDS = 15.0
 
 
 def rebalances(worker: WorkerProcess) -> int:
-    """How often the worker heard from the broker that its group rebalances."""
+    """How often the broker told the worker that its group rebalances."""
     return worker.log_text().count("because it is rebalancing")
 
 
@@ -34,17 +34,17 @@ def test_worker_stops_at_once_in_the_middle_of_a_rebalance(deploy: Deploy) -> No
     heard = rebalances(second)
     assert first.terminate() == 0
     wait_for(lambda: rebalances(second) > heard, lambda: f"a rebalance:\n{second.log_tail()}", 20)
-    # It is about to give up its partitions, and told to stop: as in a rolling restart.
+    # The worker is about to give up its partitions when it is asked to stop, as in a rolling restart.
     asked = time.monotonic()
     assert second.terminate() == 0
     assert time.monotonic() - asked < 10
     assert "without leaving" not in second.log_text()
-    # Both are gone, so whoever comes next waits for nobody.
+    # Both have left the group, so the next worker need not wait for them.
     first.start().ready(within=15)
 
 
 def members(deployment: Deployment) -> int:
-    """How many workers the broker takes for members of the group."""
+    """The number of members in the group, according to the broker."""
     group = deployment.kafka.group
     admin = AdminClient({"bootstrap.servers": deployment.kafka.bootstrap_servers})
     return len(admin.describe_consumer_groups([group])[group].result(10).members)
@@ -55,13 +55,13 @@ def test_worker_does_not_wait_for_a_stuck_one_that_holds_up_the_rebalance(deploy
     first, second = deployment.worker().ready(), deployment.worker().ready()
     wait_for(lambda: first.status("/readyz")[0] == 200, first.log_tail, 20)
     second.signal(signal.SIGSTOP)
-    # A third one comes: the group waits for the stuck one until its session ends, and the first one waits with it.
+    # A third worker joins: the group, and with it the first worker, waits for the stuck one until its session ends.
     third = deployment.worker()
     wait_for(lambda: first.status("/readyz")[0] == 503, lambda: f"a rebalance:\n{first.log_tail()}", 20)
     assert first.terminate(SOON_SECONDS) == 0
     assert third.terminate(SOON_SECONDS) == 0
     assert any("without waiting for the end of its rebalance" in one.log_text() for one in (first, third))
-    # Nobody will wait for the end of their sessions.
+    # They have left the group, so no worker waits for the end of their sessions.
     wait_for(lambda: members(deployment) == 1, lambda: f"{members(deployment)} members", 5)
 
 

@@ -1,4 +1,4 @@
-"""Marketing Cloud throttles: no event is lost to it, and one incident says so. Nor is one odd event an outage."""
+"""Throttling by Marketing Cloud costs no event and is one incident. A single odd event is not an outage."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ THROTTLED_SECONDS = 120.0
 
 @pytest.fixture
 def installation(broker: sources.Broker, catalog: Catalog, tmp_path: Path) -> Iterator[Deployment]:
-    """With a simulator of its own: what is tested here happens to every call."""
+    """An installation with its own simulator, because these tests affect every call."""
     settings = {"SYNC_BREAKER_FAILURES": "5", "SYNC_BREAKER_PROBE_SECONDS": "0.3", "SYNC_BREAKER_ALERT_SECONDS": "1"}
     with (
         running_simulator(tmp_path / "simulator.log") as simulator,
@@ -68,7 +68,7 @@ def test_throttling_kills_no_event_and_is_one_incident_and_a_stop_does_not_wait_
     with simulator.fault("rate_limited", times=3):
         installation.publish(new(fresh_consumer()))
         assert installation.settled(successor, len(events) + 2)["synced"] == len(events) + 2
-    # Its limit of calls under way is lower than usual still; nothing is throttled any more.
+    # The limit of calls in progress is still lower than usual, but nothing is throttled any more.
     wait_for(
         lambda: successor.metric("profile_sync_throttled", account="default") == 0, successor.log_tail, SETTLE_SECONDS
     )

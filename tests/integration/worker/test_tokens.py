@@ -1,4 +1,4 @@
-"""A token never costs an attempt; one that cannot be had does."""
+"""A token request never costs an attempt, unless no token can be obtained."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_event_fails_after_its_attempts_while_no_token_can_be_had(shared: Deploy
     consumer, market = fresh_consumer(), fresh_market()
     with shared.simulator.fault("token_500"):
         shared.simulator.add_fault("expire_tokens")
-        # Somebody has to find out that the token is gone.
+        # One call has to find out that the token is invalid.
         [published] = shared.publish(new(consumer, market))
         assert shared.market_counts(worker, market) == {"failed": 1}
     [letter] = shared.dead_letters(published)

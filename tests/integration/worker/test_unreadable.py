@@ -30,7 +30,7 @@ def record(event: Event) -> tuple[bytes, bytes, list[tuple[str, bytes | None]]]:
 
 
 def change_log(data: Path, topic: str, partition: int, change: Callable[[bytes], bytes]) -> int:
-    """Change the batches of a partition on disk; how many there are that it changed."""
+    """Change the batches of a partition on disk; returns the number of changed batches."""
     file = data / "logs" / f"{topic}-{partition}" / f"{0:020}.log"
     content, at, changed = file.read_bytes(), 0, 0
     while at < len(content):
@@ -44,13 +44,13 @@ def change_log(data: Path, topic: str, partition: int, change: Callable[[bytes],
 
 
 def odd_names(batch: bytes) -> bytes:
-    """As librdkafka and Sarama write what they are given."""
+    """A header name in raw bytes, as librdkafka and Sarama write it."""
     changed = batch.replace(NAME, ODD)
     return changed[:17] + struct.pack(">I", calc_crc32c(changed[21:])) + changed[21:]
 
 
 def moved_on(batch: bytes, offset: int) -> bytes:
-    """With one bit of its base offset flipped, if this is it; no CRC covers it."""
+    """The batch with one bit of its base offset flipped, if it is the wanted one. No CRC covers the base offset."""
     (base,) = struct.unpack_from(">q", batch)
     return struct.pack(">q", base | 32) + batch[8:] if base == offset else batch
 
