@@ -10,9 +10,9 @@ from app.delivery.outcome import NotPermitted, Settle
 from app.delivery.value_class import value_class
 from app.engine.admission import AttemptPermit
 from app.engine.breaker import Breaker
+from app.engine.consumer_records import ConsumerRecords
 from app.engine.context import EngineContext, EngineStopped
 from app.engine.flow import Follows, Result, Work
-from app.engine.journal import ConsumerRecords
 from app.engine.partition_tasks import Abandoned, PartitionTasks
 
 log = structlog.get_logger(__name__)

@@ -126,7 +126,7 @@ class LedgerConsumer(AiokafkaConsumer):  # type: ignore[misc]
         for tp, position, first in self._continuity.lost_logs(self._committed_offset):
             self._committed_offset.pop(tp, None)
             self._asked.pop(tp, None)
-            self._ownership.begin_again((tp.topic, tp.partition), position, first)
+            self._ownership.logs.begin_again((tp.topic, tp.partition), position, first)
 
     async def verify_all_partitions_active(self) -> None:
         """Does nothing: ``watch.py`` looks for standstills."""

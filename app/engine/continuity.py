@@ -57,7 +57,7 @@ class Continuity:
         before = self._highest.get(tp)
         if before is None or tp in self._other_leader:
             self._other_leader.discard(tp)
-            self._ownership.other_leader(tp.partition, None if before is None else _digest(before))
+            self._ownership.logs.other_leader(tp.partition, None if before is None else _digest(before))
         if before is None or last.offset > before.offset:
             self._highest[tp] = last
 
@@ -92,7 +92,7 @@ class Continuity:
         if first != position:
             highest = self._highest.get(tp)
             last = None if highest is None else _digest(highest)
-            if not await self._ownership.was_reset((tp.topic, tp.partition), position, first, last):
+            if not await self._ownership.logs.was_reset((tp.topic, tp.partition), position, first, last):
                 return False
         return session is self._ownership.session
 

@@ -33,17 +33,17 @@ async def compare_topics(ownership: Ownership, fetched_upto: Position, crash: Ca
     while True:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(wait):
-                await ownership.comparison_due.wait()
+                await ownership.logs.comparison_due.wait()
                 await asyncio.sleep(SOON_SECONDS)
         wait = COMPARE_SECONDS
         if not ownership.ready:
             wait = FIRST_COMPARISON_SECONDS
             continue
         try:
-            await ownership.check(fetched_upto)
+            await ownership.logs.check(fetched_upto)
             reminder.over()
         except TopicsUnknown as error:
-            wait = FIRST_COMPARISON_SECONDS if ownership.pinned else COMPARE_SECONDS
+            wait = FIRST_COMPARISON_SECONDS if ownership.logs.pinned else COMPARE_SECONDS
             if reminder.due():
                 log.warning("cannot compare the topics with the state, trying again", reason=str(error))
         except Exception as error:  # noqa: BLE001 - other topics, or a bug: nothing may be skipped unnoticed

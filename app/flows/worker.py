@@ -23,6 +23,7 @@ from app.delivery.pipeline_identity import Difference, PipelineIdentity, compare
 from app.delivery.record import SourceRecord
 from app.engine.backpressure import Room
 from app.engine.context import EngineContext, EngineStopped
+from app.engine.figures import Figures
 from app.engine.flow import Topics, TopicsUnknown
 from app.engine.gates import Gates
 from app.engine.lease import Lease
@@ -239,15 +240,16 @@ class Worker:
             data_dir=settings.general.data_dir / "faust",
             checks=checks,
         )
+        figures = Figures(stream.ownership)
         self._metrics.watch(
             Gauges(
-                parked_consumers=stream.ownership.parked_consumers,
-                oldest_parked=stream.ownership.oldest_parked_seconds,
+                parked_consumers=figures.parked_consumers,
+                oldest_parked=figures.oldest_parked_seconds,
                 in_flight=lambda: float(context.in_flight),
                 commit_stall=lambda: stream.ownership.healing.stalled_seconds,
                 consumer_lag=stream.lag,
                 breaker_open=lambda: {account.name: float(account.breaker.is_open) for account in accounts},
-                dead_letters_open=stream.ownership.open_dead_letters,
+                dead_letters_open=figures.open_dead_letters,
                 readmodel_behind=self._read_models.behind_seconds,
                 calls_allowed=lambda: accounts.calls_allowed,
                 throttled=lambda: {account.name: float(account.is_throttled) for account in accounts},

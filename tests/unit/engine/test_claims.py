@@ -177,15 +177,15 @@ async def test_unread_events_that_are_gone_are_told_once(case: Case) -> None:
     assert ownership.healing.rewinds() == {MAIN: 20}
     # While it runs: nothing was fetched, and more is gone; then the fetch goes on behind that.
     case.brokers.begin = 30
-    await ownership.check(lambda tp: 20)
-    assert await ownership.was_reset(MAIN, 20, 33)
+    await ownership.logs.check(lambda tp: 20)
+    assert await ownership.logs.was_reset(MAIN, 20, 33)
     assert case.cut_off == [(0, 10, 20, 9), (0, 20, 30, 10), (0, 30, 33, 3)]
 
 
 async def test_what_was_fetched_before_is_not_counted_as_gone(case: Case) -> None:
     ownership = await case.take_over(PartitionState(upto=9, identity=OURS))
     case.world.ledger.fetched(MAIN, range(10, 30))
-    assert await ownership.was_reset(MAIN, 15, 40)  # gone back to, for a parked event
+    assert await ownership.logs.was_reset(MAIN, 15, 40)  # gone back to, for a parked event
     assert case.cut_off == [(0, 30, 40, 10)]
 
 
@@ -193,7 +193,7 @@ async def test_what_was_fetched_before_is_not_counted_as_gone(case: Case) -> Non
 async def test_a_topic_that_goes_on_before_what_was_read_stops_the_worker(case: Case, source: str) -> None:
     ownership = await case.take_over(PartitionState(upto=9, identity=OURS))
     case.brokers.ids[Role.SOURCE] = source
-    assert not await ownership.was_reset(MAIN, 10, 0)
+    assert not await ownership.logs.was_reset(MAIN, 10, 0)
     [error] = case.world.bugs
     assert isinstance(error, EngineStopped)
     assert ("lost records" if source == "s" else "made anew") in str(error)
@@ -220,26 +220,26 @@ async def test_the_same_topic_that_stays_too_short_has_lost_records(
 @pytest.mark.parametrize("role", Role)
 async def test_topics_that_change_while_the_worker_runs_stop_it(case: Case, role: Role) -> None:
     ownership = await case.take_over(PartitionState(upto=9, identity=OURS))
-    await ownership.check()
+    await ownership.logs.check()
     case.brokers.ids[role] = "another"
     with pytest.raises(EngineStopped):
-        await ownership.check()
+        await ownership.logs.check()
 
 
 async def test_a_state_topic_made_anew_stops_the_worker(case: Case) -> None:
     ownership = await case.take_over(PartitionState(upto=9, identity=OURS))
     case.brokers.state_id = "another"
     with pytest.raises(EngineStopped, match=PIPELINE.state_topic):
-        await ownership.check()
+        await ownership.logs.check()
 
 
 async def test_records_of_a_worker_with_another_topic_stop_the_worker(case: Case) -> None:
     ownership = await case.take_over(PartitionState(upto=9, identity=OURS))
     case.brokers.others = [None, OURS]
-    await ownership.check()
+    await ownership.logs.check()
     case.brokers.others = [OURS, PipelineIdentity("consumers", "another")]
     with pytest.raises(EngineStopped, match="Another worker of this group"):
-        await ownership.check()
+        await ownership.logs.check()
 
 
 EIGHT, OTHER_EIGHT = (RecordDigest.of(8, b"C-1", value) for value in (b"one", b"other"))
@@ -267,7 +267,7 @@ async def test_the_same_record_or_none_is_no_reason_to_stop(case: Case, records:
     """None: compaction, an aborted transaction."""
     case.brokers.records = records
     ownership = await case.take_over(settled())
-    await ownership.check()
+    await ownership.logs.check()
     assert case.written().last_digest == EIGHT
 
 
@@ -282,10 +282,10 @@ async def test_silence_is_waited_for_at_the_claim_and_told_in_the_comparison(cas
     assert ownership.ready
     case.brokers.silent = 1
     with pytest.raises(TopicsUnknown):
-        await ownership.check()
+        await ownership.logs.check()
     case.brokers.records = [OTHER_EIGHT]
     with pytest.raises(EngineStopped, match="another record at offset 8"):
-        await ownership.check()
+        await ownership.logs.check()
 
 
 FOURTEEN = RecordDigest.of(14, b"C-1", b"fourteen")
@@ -301,7 +301,7 @@ async def test_an_offset_that_is_not_really_out_of_range_is_fetched_again(
     assert ownership.healing.rewinds() == {MAIN: 10}
     with capture_logs() as logged:
         for _ in range(3):
-            assert not await ownership.was_reset(MAIN, 15, 0, last)
+            assert not await ownership.logs.was_reset(MAIN, 15, 0, last)
             assert ownership.healing.rewinds() == {MAIN: 15}
     assert case.world.bugs == []
     [line] = [line for line in logged if line["log_level"] == "warning"]
@@ -312,7 +312,7 @@ async def test_what_is_asked_for_before_the_offset_that_is_not_out_of_range_is_f
     case.brokers.records = [EIGHT]
     ownership = await case.take_over(settled())
     ownership.healing.start_at({MAIN: 3})
-    assert not await ownership.was_reset(MAIN, 15, 0)
+    assert not await ownership.logs.was_reset(MAIN, 15, 0)
     assert ownership.healing.rewinds() == {MAIN: 3}
 
 
@@ -334,7 +334,7 @@ async def test_an_offset_that_may_be_gone_stops_the_worker(case: Case, brokers: 
     ownership.healing.rewinds()
     for name, value in brokers.items():
         setattr(case.brokers, name, value)
-    assert not await ownership.was_reset(MAIN, 15, 0, FOURTEEN)
+    assert not await ownership.logs.was_reset(MAIN, 15, 0, FOURTEEN)
     [error] = case.world.bugs
     assert isinstance(error, EngineStopped)
     assert "KAFKA_GROUP" in str(error)
@@ -349,7 +349,7 @@ async def test_a_rebalance_during_the_comparison_leaves_the_position_to_the_next
         ownership.shut()
 
     case.brokers.reading = rebalance
-    assert not await ownership.was_reset(MAIN, 15, 0)
+    assert not await ownership.logs.was_reset(MAIN, 15, 0)
     assert case.world.bugs == []
     assert ownership.healing.rewinds() == {}
 
@@ -357,10 +357,10 @@ async def test_a_rebalance_during_the_comparison_leaves_the_position_to_the_next
 async def test_records_that_change_while_the_worker_runs_stop_it(case: Case) -> None:
     case.brokers.records = [EIGHT]
     ownership = await case.take_over(settled())
-    await ownership.check()
+    await ownership.logs.check()
     case.brokers.records = [OTHER_EIGHT]
     with pytest.raises(EngineStopped, match="another record at offset 8"):
-        await ownership.check()
+        await ownership.logs.check()
 
 
 TWELVE = RecordDigest.of(12, b"C-1", b"twelve")
@@ -378,10 +378,10 @@ async def test_what_is_pinned_is_compared_at_the_claim_and_kept_until_then(case:
     case.brokers.unreadable = [8]
     ownership = await case.take_over(pinned(EIGHT))
     assert case.written().pinned == (EIGHT,)
-    await ownership.check()
+    await ownership.logs.check()
     case.brokers.unreadable = []
     with pytest.raises(EngineStopped, match="another record at offset 8"):
-        await ownership.check()
+        await ownership.logs.check()
 
 
 @pytest.mark.parametrize(("begin", "records"), [(0, [EIGHT, TWELVE]), (0, [TWELVE]), (9, [OTHER_EIGHT, TWELVE])])
@@ -389,10 +389,10 @@ async def test_what_is_found_or_gone_is_pinned_no_more(case: Case, begin: int, r
     case.brokers.begin, case.brokers.records = begin, records
     ownership = await case.take_over(pinned(EIGHT))
     assert case.written().pinned == ()
-    ownership.other_leader(0, EIGHT)
+    ownership.logs.other_leader(0, EIGHT)
     journal = ownership.partitions[0].journal
     assert journal.to_compare() == [EIGHT, TWELVE]
-    await ownership.check()
+    await ownership.logs.check()
     assert journal.to_compare() == [TWELVE]
     assert journal.pinned.all == ()
 
@@ -400,19 +400,19 @@ async def test_what_is_found_or_gone_is_pinned_no_more(case: Case, begin: int, r
 async def test_what_the_topic_does_not_hold_yet_stays_pinned(case: Case) -> None:
     later = RecordDigest.of(100, b"C-1", b"later")
     ownership = await case.take_over(pinned(later))
-    await ownership.check()
+    await ownership.logs.check()
     assert ownership.partitions[0].journal.pinned.all == (later,)
 
 
 async def test_another_leader_has_the_records_before_it_compared_soon(case: Case) -> None:
     ownership = await case.take_over(settled())
-    assert not ownership.comparison_due.is_set()
-    ownership.other_leader(0, TWELVE)
-    assert ownership.comparison_due.is_set()
+    assert not ownership.logs.comparison_due.is_set()
+    ownership.logs.other_leader(0, TWELVE)
+    assert ownership.logs.comparison_due.is_set()
     assert ownership.partitions[0].journal.to_compare() == [EIGHT, TWELVE]
     case.brokers.records = [EIGHT, RecordDigest.of(12, b"C-1", b"other")]
     with pytest.raises(EngineStopped, match="another record at offset 12"):
-        await ownership.check()
+        await ownership.logs.check()
 
 
 async def test_what_is_pinned_during_a_comparison_is_compared_once_more(case: Case) -> None:
@@ -421,21 +421,21 @@ async def test_what_is_pinned_during_a_comparison_is_compared_once_more(case: Ca
     ownership = await case.take_over(settled())
 
     async def other_leader() -> None:
-        ownership.other_leader(0, None)
+        ownership.logs.other_leader(0, None)
 
     case.brokers.reading = other_leader
-    await ownership.check()
-    assert ownership.comparison_due.is_set()
+    await ownership.logs.check()
+    assert ownership.logs.comparison_due.is_set()
     case.brokers.records, case.brokers.reading = [OTHER_EIGHT], _at_once
     with pytest.raises(EngineStopped, match="another record at offset 8"):
-        await ownership.check()
+        await ownership.logs.check()
 
 
 async def test_a_partition_of_which_nothing_is_known_has_nothing_compared(case: Case) -> None:
     ownership = await case.take_over(None)
-    ownership.other_leader(0, None)
-    ownership.other_leader(7, EIGHT)  # not ours
-    assert not ownership.comparison_due.is_set()
+    ownership.logs.other_leader(0, None)
+    ownership.logs.other_leader(7, EIGHT)  # not ours
+    assert not ownership.logs.comparison_due.is_set()
 
 
 async def test_a_decided_offset_above_upto_beyond_the_end_is_a_lost_record(
@@ -451,6 +451,6 @@ async def test_another_number_of_partitions_stops_the_worker_at_the_claim_and_wh
     ownership = await case.take_over(PartitionState(upto=9, identity=OURS))
     case.brokers.uneven = ["main: partitions is 6, must be 4."]
     with pytest.raises(EngineStopped, match="partitions is 6"):
-        await ownership.check()
+        await ownership.logs.check()
     with pytest.raises(EngineStopped, match="partitions is 6"):
         await case.take_over(PartitionState(upto=9, identity=OURS))

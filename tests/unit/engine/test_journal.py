@@ -18,11 +18,14 @@ from app.delivery.record import SourceRecord
 from app.delivery.record_digest import RecordDigest
 from app.delivery.record_format import partition_key
 from app.delivery.verdict import Verdict
-from app.engine import journal
+from app.engine import consumer_records
+from app.engine.closing_days import Closing
 from app.engine.commit_turns import AT_A_TIME, ENOUGH, Turn, Turns
+from app.engine.consumer_records import ConsumerRecords
 from app.engine.flow import StatesUnavailable
-from app.engine.journal import Closing, ConsumerRecords, Journal
+from app.engine.journal import Journal
 from app.engine.settled_digests import Pinned
+from app.engine.state_log import StateLog
 from app.profile.consumer_history import after_settling
 from tests.unit.engine.fakes import FakeProducer, MemoryStates
 
@@ -31,6 +34,19 @@ STATE, CONSUMERS = "state", "consumers"
 
 def settlement(number: int, consumer: str | None = None, outcome: Outcome = Outcome.SYNCED) -> Settlement:
     return Settlement(consumer or f"c{number}", f"e{number}", "NEW", "DE", "2026-11-21", outcome, full_state=True)
+
+
+def consumer_records_of(
+    states: MemoryStates, producer: FakeProducer | None = None, *, partition: int = 2, epoch: int = 7
+) -> ConsumerRecords:
+    return ConsumerRecords(
+        partition,
+        epoch,
+        states,
+        producer=producer or FakeProducer(),  # type: ignore[arg-type]
+        topic=CONSUMERS,
+        after_settling=after_settling,
+    )
 
 
 class Setup:
@@ -46,25 +62,21 @@ class Setup:
         self.today = date(2026, 11, 21)
         self.asked: list[set[int]] = []
         self.journal = Journal(
-            2,
-            7,
             state or PartitionState(),
-            producer=self.producer,  # type: ignore[arg-type]
-            state_topic=STATE,
-            consumers_topic=CONSUMERS,
-            consumers=ConsumerRecords(2, 7, states or MemoryStates()),
-            after_settling=after_settling,
-            decided_upto=self._decided_upto,
-            retry_from=lambda: None,
-            table=self.table,
+            StateLog(2, 7, self.producer, STATE, self.table),  # type: ignore[arg-type]
+            consumer_records_of(states or MemoryStates(), self.producer),
+            progress=self,
             closing=Closing(400, 0.0, lambda: self.today),
             turn=Turn(turns or Turns()),
             spawn=lambda coroutine: self.tasks.append(asyncio.create_task(coroutine)),
         )
 
-    def _decided_upto(self, done: Collection[int]) -> int | None:
-        self.asked.append(set(done))
+    def decided_upto(self, decided: Collection[int]) -> int | None:
+        self.asked.append(set(decided))
         return self.upto
+
+    def retry_from(self) -> int | None:
+        return None
 
     def last(self) -> PartitionState:
         return PartitionState.decode(self.producer.of(STATE)[-1].value or b"")
@@ -267,7 +279,7 @@ async def test_a_write_waits_for_consumer_records_that_are_being_read_in_anew() 
 async def test_a_record_is_asked_for_once_however_often_it_is_needed() -> None:
     states = MemoryStates()
     states.known[2, "c1"] = (3, ConsumerState(1, "PL"))
-    records = ConsumerRecords(2, 7, states)
+    records = consumer_records_of(states)
     assert await records.find("c1") == (3, ConsumerState(1, "PL"))
     assert await records.find("c2") is None
     states.known.clear()
@@ -278,7 +290,7 @@ async def test_a_record_is_asked_for_once_however_often_it_is_needed() -> None:
 
 async def test_what_was_only_read_makes_room_and_what_was_written_stays_until_the_follower_has_it() -> None:
     states = MemoryStates()
-    records = ConsumerRecords(2, 7, states)
+    records = consumer_records_of(states)
     records.remember("mine", ConsumerState(5, "DE"), offset=5)
     for number in range(3_000):
         await records.find(f"c{number}")
@@ -291,8 +303,8 @@ async def test_what_was_only_read_makes_room_and_what_was_written_stays_until_th
 
 
 async def test_records_in_memory_are_bounded_when_the_follower_stands_still(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(journal, "_RECENT_CONSUMERS", 4)
-    monkeypatch.setattr(journal, "_MOST_RECENT", 10)
+    monkeypatch.setattr(consumer_records, "_RECENT_CONSUMERS", 4)
+    monkeypatch.setattr(consumer_records, "_MOST_RECENT", 10)
     states, caught_up = MemoryStates(), asyncio.Event()
     ends: list[int] = []
 
@@ -302,7 +314,7 @@ async def test_records_in_memory_are_bounded_when_the_follower_stands_still(monk
         states.applied_upto = end
 
     monkeypatch.setattr(states, "catch_up", catch_up)
-    records = ConsumerRecords(0, 1, states)
+    records = consumer_records_of(states, partition=0, epoch=1)
     for offset in range(10):
         records.remember(f"c{offset}", ConsumerState(offset, "DE"), offset)
     finding = asyncio.create_task(records.find("c9"))

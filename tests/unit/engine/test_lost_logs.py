@@ -114,13 +114,13 @@ async def test_a_copy_that_is_lost_before_it_is_noted_as_forwarded_is_read_from_
     write = asyncio.Event()
     await world.start()
     await until(lambda: world.ownership.partitions)
-    put = world.partition.journal._put
+    put = world.partition.journal._log.write_state
 
     async def later(state: Any) -> None:
         await write.wait()
         await put(state)
 
-    world.partition.journal._put = later  # type: ignore[method-assign]
+    world.partition.journal._log.write_state = later  # type: ignore[method-assign]
     await until(lambda: world.ledger.high(RETRY) == 1)
     world.lose_log(PIPELINE.retry_topic)
     await settle_down()
@@ -139,7 +139,7 @@ async def test_a_copy_that_is_on_its_way_when_the_log_is_lost_takes_no_offset_of
         for write in world.topics[PIPELINE.retry_topic]
     )
     inbox.put_nowait((old, world.generation, 0))
-    world.ownership.begin_again(RETRY, 2, 0)
+    world.ownership.logs.begin_again(RETRY, 2, 0)
     world.ledger.fetched(RETRY, [0])
     inbox.put_nowait((new, world.generation, 1))
     await settle_down()
@@ -181,7 +181,7 @@ async def test_alerts_of_the_lost_log_and_of_the_new_one_are_all_handled() -> No
     fetch(0, b"one", b"two", b"three")
     await settle_down()
     with capture_logs() as logged:
-        world.ownership.begin_again(ALERTS, 3, 0)
+        world.ownership.logs.begin_again(ALERTS, 3, 0)
     [said] = [line for line in logged if line["log_level"] == "error"]
     assert (said["topic"], said["partition"]) == (PIPELINE.alerts_topic, 0)
     assert world.ownership.healing.rewinds() == {ALERTS: 0}

@@ -36,7 +36,7 @@ class Group(LedgerConsumer):
             context=SimpleNamespace(pipeline=SimpleNamespace(topic=MAIN.topic)),
             healing=SimpleNamespace(rewinds=dict),
             fetchable=lambda tps: tps,
-            other_leader=lambda number, last: self.noted.append((number, last, len(self.came))),
+            logs=SimpleNamespace(other_leader=lambda number, last: self.noted.append((number, last, len(self.came)))),
             look_back=lambda fetched_upto: None,
             session=self.session,
         )

@@ -166,7 +166,7 @@ async def test_the_claim_outranks_every_record_there_is_and_goes_on_from_the_hig
 async def test_partitions_that_do_not_belong_together_are_a_mistake_that_is_told(
     world: World, monkeypatch: pytest.MonkeyPatch, assigned: list[TopicPartition]
 ) -> None:
-    monkeypatch.setattr("app.engine.ownership.DIVIDED_AGAIN_SECONDS", 0.05)
+    monkeypatch.setattr("app.engine.take_over.DIVIDED_AGAIN_SECONDS", 0.05)
     with pytest.raises(EngineStopped, match="topics check"):
         await world.ownership.take_over(1, assigned, lambda: True, no_ends)
     assert world.ownership.partitions == {}

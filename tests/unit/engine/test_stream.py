@@ -53,7 +53,7 @@ async def test_what_may_be_another_log_is_compared_soon(monkeypatch: pytest.Monk
         due.clear()
         compared.set()
 
-    ownership: Any = SimpleNamespace(comparison_due=due, ready=True, check=check)
+    ownership: Any = SimpleNamespace(logs=SimpleNamespace(comparison_due=due, check=check), ready=True)
     comparing = asyncio.create_task(topic_comparison.compare_topics(ownership, lambda _: 0, pytest.fail))
     for _ in range(2):
         compared.clear()

@@ -484,7 +484,7 @@ class World:
             while True:
                 log = self.topics.setdefault(topic, [])
                 if offset > len(log) or (topic in self.lost_logs and offset):  # the client goes on at its beginning
-                    self.ownership.begin_again((topic, 0), offset, 0)
+                    self.ownership.logs.begin_again((topic, 0), offset, 0)
                     offset = 0
                 self.lost_logs.discard(topic)
                 offset = self.positions[topic] = self._rewound(topic, offset)

@@ -1,0 +1,130 @@
+"""What is durably known of the consumers of one partition: one record each, in a topic of its own.
+
+A follower reads that topic. What this owner has just written may not have reached the follower yet, so it is kept here
+and laid over what the follower has read.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import OrderedDict
+from collections.abc import Iterable
+
+from app.delivery.consumer_record import ConsumerState, consumer_key
+from app.delivery.counts import Settlement
+from app.delivery.value_class import value_class
+from app.engine.flow import AfterSettling, ConsumerStates, StatesUnavailable
+from app.kafka.durable_producer import DurableProducer, Write
+
+# This many consumer records are kept at hand. Those written lately stay until the follower has certainly read them ...
+_RECENT_CONSUMERS = 2_000
+_ONLY_READ = -1
+# ... but when this many are in memory, the partition waits for the follower.
+_MOST_RECENT = 20_000
+
+
+@value_class(frozen=True, slots=True)
+class _Known:
+    """What the log says of a consumer; ``offset`` of our own record there."""
+
+    record: tuple[int, ConsumerState] | None
+    offset: int
+
+
+class ConsumerRecords:
+    """The consumer records of one partition, read and written by its owner.
+
+    Args:
+        states: what the follower of the topic has read.
+        topic: of the consumer records.
+        after_settling: what a settled event makes of its consumer's record.
+    """
+
+    def __init__(
+        self,
+        partition: int,
+        epoch: int,
+        states: ConsumerStates,
+        *,
+        producer: DurableProducer,
+        topic: str,
+        after_settling: AfterSettling,
+    ) -> None:
+        self._partition = partition
+        self._epoch = epoch
+        self._states = states
+        self._producer = producer
+        self._topic = topic
+        self._after_settling = after_settling
+        self._recent: OrderedDict[str, _Known] = OrderedDict()
+
+    async def find(self, consumer_id: str) -> tuple[int, ConsumerState] | None:
+        """(epoch, state), the newest there is: nobody else writes the records of a partition that is ours."""
+        if len(self._recent) >= _MOST_RECENT:
+            await self._make_room()
+        if known := self._recent.get(consumer_id):
+            return known.record
+        while True:
+            try:
+                record = self._states.get(self._partition, consumer_id)
+            except StatesUnavailable:
+                await self._states.available(self._partition)
+                continue
+            # Written by us while we waited.
+            if known := self._recent.get(consumer_id):
+                return known.record
+            self._keep(consumer_id, _Known(record, _ONLY_READ))
+            return record
+
+    def remember(self, consumer_id: str, state: ConsumerState, offset: int) -> None:
+        """A record was acknowledged at ``offset`` of its topic."""
+        self._keep(consumer_id, _Known((self._epoch, state), offset))
+
+    async def settle(self, settled: Iterable[tuple[int, Settlement]]) -> None:
+        """Write the records of the consumers whose events are settled: (offset, settlement), in order.
+
+        Returns when they are acknowledged.
+        """
+        now_ms = int(time.time() * 1000)
+        fresh: dict[str, ConsumerState] = {}
+        outranked: list[bytes] = []
+        for offset, settlement in settled:
+            if (consumer := settlement.consumer_id) is None:
+                continue
+            before = fresh.get(consumer)
+            if before is None and (found := await self.find(consumer)) is not None:
+                epoch, before = found
+                if epoch != self._epoch:
+                    outranked.append(consumer_key(self._partition, epoch, consumer))
+            fresh[consumer] = self._after_settling(before, offset, settlement, now_ms)
+        if not fresh:
+            return
+        writes = [
+            Write(self._topic, self._partition, consumer_key(self._partition, self._epoch, c), s.encode())
+            for c, s in fresh.items()
+        ]
+        tombstones = [Write(self._topic, self._partition, key, None) for key in outranked]
+        offsets = await self._producer.write((*writes, *tombstones))
+        for (consumer, state), written_at in zip(fresh.items(), offsets, strict=False):
+            self.remember(consumer, state, written_at)
+
+    async def _make_room(self) -> None:
+        """Return when the follower has read the older half of what was written."""
+        written = sorted(known.offset for known in self._recent.values())
+        await self._states.catch_up(self._partition, written[len(written) // 2] + 1)
+        self._let_go()
+
+    def _keep(self, consumer_id: str, known: _Known) -> None:
+        self._recent[consumer_id] = known
+        self._recent.move_to_end(consumer_id)
+        self._let_go()
+
+    def _let_go(self) -> None:
+        applied = None
+        while len(self._recent) > _RECENT_CONSUMERS:
+            oldest, held = next(iter(self._recent.items()))
+            if held.offset != _ONLY_READ:
+                applied = self._states.applied(self._partition) if applied is None else applied
+                if held.offset >= applied:
+                    break
+            del self._recent[oldest]
