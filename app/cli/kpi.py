@@ -55,9 +55,8 @@ def kpi(
     rows = _rows(states, chosen, dimensions)
     totals = kpi_rows.totals(states)
     if as_json:
-        note = {"folded": True} if kpi_rows.folded(states, chosen) else {}
-        note |= {"dryRun": True} if kpi_rows.dry_run(states) else {}
-        typer.echo(json.dumps({"complete": complete, **note, "rows": rows, "totals": totals}))
+        notes = kpi_rows.notes(states, chosen)
+        typer.echo(json.dumps({"complete": complete, **notes, "rows": rows, "totals": totals}))
         return
     if kpi_rows.folded(states, chosen):
         typer.echo(

@@ -184,6 +184,12 @@ def dry_run(states: Mapping[int, PartitionState]) -> bool:
     return any(bool(state.dry_run) for state in states.values())
 
 
+def notes(states: Mapping[int, PartitionState], chosen: Filter | None = None) -> dict[str, bool]:
+    """What qualifies the counts of a JSON answer: ``folded`` (rows of ``chosen``), ``dryRun``; each only if true."""
+    found = {"folded": chosen is not None and folded(states, chosen), "dryRun": dry_run(states)}
+    return {name: True for name, is_true in found.items() if is_true}
+
+
 def _cells(states: Mapping[int, PartitionState], chosen: Filter, kind: str) -> Iterator[Cell]:
     counts: Iterable[Counts] = (state.counts for state in states.values())
     return (cell for cell in cells(counts) if cell.kind == kind and chosen.takes(cell))

@@ -47,7 +47,9 @@ async def kpi_totals(request: web.Request) -> web.Response:
     """All events by outcome."""
     _refuse_unknown(request)
     snapshot = await take_snapshot(request)
-    return json_answer({"complete": snapshot.complete, **kpi.totals(snapshot.partitions)})
+    return json_answer(
+        {"complete": snapshot.complete, **kpi.notes(snapshot.partitions), **kpi.totals(snapshot.partitions)}
+    )
 
 
 @requires(Scope.KPI_READ)
@@ -91,8 +93,7 @@ def _filter(request: web.Request) -> kpi.Filter:
 
 
 def _rows(snapshot: Snapshot, chosen: kpi.Filter, rows: list[Any]) -> web.Response:
-    note = {"folded": True} if kpi.folded(snapshot.partitions, chosen) else {}
-    return json_answer({"complete": snapshot.complete, **note, "rows": rows})
+    return json_answer({"complete": snapshot.complete, **kpi.notes(snapshot.partitions, chosen), "rows": rows})
 
 
 def _is_text(text: str) -> bool:

@@ -24,6 +24,11 @@ def _object(**properties: Any) -> dict[str, Any]:
 def _rows(row: str) -> dict[str, Any]:
     answer = _object(complete=_ref("Complete"), rows={"type": "array", "items": _ref(row)})
     answer["properties"]["folded"] = _ref("Folded")
+    return _qualified(answer)
+
+
+def _qualified(answer: dict[str, Any]) -> dict[str, Any]:
+    answer["properties"]["dryRun"] = _ref("DryRun")
     return answer
 
 
@@ -41,6 +46,10 @@ _SCHEMAS: dict[str, Any] = {
         "description": f"Present if a day has more than {MARKETS_PER_DAY} markets in a partition. Events of later "
         f"markets count as `{OTHER_MARKETS}`, so the numbers of a single market may be too low.",
     },
+    "DryRun": {
+        "const": True,
+        "description": "Present if the group does a dry run: the events were counted, but nothing was written.",
+    },
     "Outcome": {"type": "string", "enum": list(OUTCOMES)},
     "DailyRow": _object(day=_DAY, market=_TEXT, **dict.fromkeys(OUTCOMES, _COUNT)),
     "RecordRow": _object(day=_DAY, market=_TEXT, entity=_TEXT, operation=_TEXT, synced=_COUNT, failed=_COUNT),
@@ -48,7 +57,9 @@ _SCHEMAS: dict[str, Any] = {
     "Daily": _rows("DailyRow"),
     "Records": _rows("RecordRow"),
     "Failures": _rows("FailureRow"),
-    "Totals": _object(complete=_ref("Complete"), **dict.fromkeys(OUTCOMES, _COUNT), events=_COUNT, parked=_COUNT),
+    "Totals": _qualified(
+        _object(complete=_ref("Complete"), **dict.fromkeys(OUTCOMES, _COUNT), events=_COUNT, parked=_COUNT)
+    ),
     "Parked": _object(id=_TEXT, eventId=_TEXT, attempts=_COUNT, dueAt=_TIME, reason=_OPTIONAL, firstFailedAt=_TIME),
     "Recent": _object(
         eventId=_TEXT, operation=_TEXT, outcome=_ref("Outcome"), reason=_OPTIONAL, attempts=_COUNT, settledAt=_TIME

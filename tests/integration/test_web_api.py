@@ -508,6 +508,19 @@ async def test_a_port_that_is_taken_says_so(site: Site) -> None:
         await WebServer(state, WebSettings(port=port, jwt_secret=SECRET)).start()  # type: ignore[arg-type]
 
 
+async def test_counts_of_a_dry_run_say_so(own_site: Site, kafka: KafkaProbe, kafka_settings: KafkaSettings) -> None:
+    addresses = ("/api/kpi/totals", "/api/kpi/daily", "/api/kpi/records", "/api/kpi/failures")
+    for address in addresses:
+        assert "dryRun" not in (await own_site.get(address, token())).json
+    state = partition_state(settlement("dry"))
+    state.dry_run = True
+    kafka.produce(kafka_settings.state_topic, [(partition_key(2, 1), state.encode())], partition=2)
+    while (await own_site.get("/api/kpi/totals", token())).json["events"] != 5:
+        await asyncio.sleep(0.02)
+    for address in addresses:
+        assert (await own_site.get(address, token())).json["dryRun"] is True
+
+
 async def test_a_day_with_too_many_markets_says_so_in_the_api_and_on_the_page(
     own_site: Site, kafka: KafkaProbe, kafka_settings: KafkaSettings
 ) -> None:
