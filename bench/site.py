@@ -21,7 +21,7 @@ from typing import Any
 from app.broker.child_process import end, spawn_bound
 from app.broker.free_port import free_port
 from app.broker.local_broker import LocalBroker
-from app.demo.environment import foreign_variables
+from app.demo.environment import without_own_variables
 from app.settings import KafkaSettings
 
 IN_FLIGHT = 64
@@ -76,7 +76,7 @@ class Site:
         log = self.log(kafka)
         port = free_port()
         environment = {
-            **foreign_variables(os.environ),
+            **without_own_variables(os.environ),
             "KAFKA_BOOTSTRAP_SERVERS": kafka.bootstrap_servers,
             "KAFKA_TOPIC": kafka.topic,
             "KAFKA_GROUP": kafka.group,
@@ -103,7 +103,7 @@ class Site:
         """A simulator for the length of a ``with`` block: the settings that its clients need."""
         log = self.folder / f"simulator-{uuid.uuid4().hex[:8]}.log"
         line = [sys.executable, "-P", "-m", "app", "simulator"]
-        process = spawn_bound(line, output=log, environment=foreign_variables(os.environ))
+        process = spawn_bound(line, output=log, environment=without_own_variables(os.environ))
         try:
 
             def announced() -> str:

@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 
 from app.broker import sources
-from app.cli.failing import CommandError, reported_failures
+from app.cli.command_errors import CommandError, report_failures
 
 # The command notices within this time that Kafka has ended by itself.
 _LOOK_SECONDS = 0.5
@@ -30,7 +30,7 @@ def broker(
     waiting = Console(stderr=True).status("Starting Apache Kafka (the first time it is fetched, about 43 MB)")
     waiting.start()
     try:
-        with reported_failures(), sources.broker(port, data) as running:
+        with report_failures(), sources.broker(port, data) as running:
             waiting.stop()
             typer.echo(f"KAFKA_BOOTSTRAP_SERVERS={running.bootstrap_servers}")
             while running.running:

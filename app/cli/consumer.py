@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
-from app.cli.failing import CommandError, reported_failures
-from app.cli.output import plain, show_facts
-from app.cli.read_once import read_models_at_end
+from app.cli.command_errors import CommandError, report_failures
+from app.cli.output import printable, show_facts
+from app.cli.read_once import caught_up_read_models
 from app.readmodels.consumers import ConsumerView, consumer_view
 
 
@@ -21,10 +21,10 @@ def consumer(
 
     Exits 1 if no event of the consumer was settled or parked.
     """
-    with reported_failures(), read_models_at_end() as models:
+    with report_failures(), caught_up_read_models() as models:
         view = consumer_view(consumer_id, models.consumer(consumer_id), models.partitions())
         if view is None:
-            raise CommandError(f"no event of consumer {plain(consumer_id)} was settled or parked; is the ID right?")
+            raise CommandError(f"no event of consumer {printable(consumer_id)} was settled or parked; is the ID right?")
     if as_json:
         typer.echo(json.dumps(view))
     else:
@@ -32,9 +32,9 @@ def consumer(
 
 
 def _show(view: ConsumerView) -> None:
-    typer.echo(f"consumer   {plain(view['consumerId'])}  (market {plain(view['market'] or 'not known')})")
+    typer.echo(f"consumer   {printable(view['consumerId'])}  (market {printable(view['market'] or 'not known')})")
     last = view["lastOutcome"] or "nothing settled yet"
-    typer.echo(f"last event {plain(view['lastEventId'] or '-')}  {last} {view['lastReason'] or ''}".rstrip())
+    typer.echo(f"last event {printable(view['lastEventId'] or '-')}  {last} {view['lastReason'] or ''}".rstrip())
     typer.echo(f"synced at  {view['lastSyncedAt'] or 'never'}")
     show_facts(
         "Parked",

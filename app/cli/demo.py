@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from app.cli.failing import CommandError, reported_failures
+from app.cli.command_errors import CommandError, report_failures
 
 # The number of partitions: a further worker would have nothing to do.
 MOST_WORKERS = 8
@@ -56,7 +56,7 @@ def demo(
     ] = None,
 ) -> None:
     """Run broker, simulator, workers and page on this machine, with sample events, until Ctrl-C."""
-    with reported_failures():
+    with report_failures():
         from app.demo import OUTAGE_SECONDS, SCENARIOS, DemoFailed, DemoOptions, run_demo
 
         if scenario is not None and scenario not in SCENARIOS:

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from app.cli.failing import CommandError, reported_failures
+from app.cli.command_errors import CommandError, report_failures
 from app.cli.output import COLUMNS
 from app.delivery.errors import REGISTRY, ErrorClass, ErrorEntry
 
@@ -46,7 +46,7 @@ def errors(
     as_markdown: Annotated[bool, typer.Option("--markdown", help="Print the page docs/errors.md.")] = False,
 ) -> None:
     """Explain an error code: what it means, whether it is retried, and what to do."""
-    with reported_failures():
+    with report_failures():
         if code is not None and code.upper() not in REGISTRY:
             raise CommandError(no_such_code(code))
     entries = list(REGISTRY.values()) if code is None else [REGISTRY[code.upper()]]

@@ -10,11 +10,11 @@ from typing import BinaryIO
 
 import typer
 
-from app.cli.failing import CommandError
+from app.cli.command_errors import CommandError
 
 
 @contextmanager
-def opened(file: Path | None) -> Iterator[BinaryIO]:
+def open_input(file: Path | None) -> Iterator[BinaryIO]:
     """The file as bytes; standard input for ``-`` or None.
 
     Raises:

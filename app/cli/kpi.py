@@ -8,9 +8,9 @@ from typing import Annotated
 
 import typer
 
-from app.cli.failing import reported_failures
+from app.cli.command_errors import report_failures
 from app.cli.output import COLUMNS, show_table
-from app.cli.read_once import read_models_at_end
+from app.cli.read_once import caught_up_read_models
 from app.delivery.counts import MARKETS_PER_DAY, OTHER_MARKETS
 from app.delivery.errors import REGISTRY
 from app.delivery.partition_record import PartitionState
@@ -49,7 +49,7 @@ def kpi(
     except kpi_rows.FilterError as error:
         raise typer.BadParameter(str(error)) from None
     dimensions = _dimensions(by)
-    with reported_failures(), read_models_at_end() as models:
+    with report_failures(), caught_up_read_models() as models:
         states = models.partitions()
         complete = models.caught_up()
     rows = _rows(states, chosen, dimensions)

@@ -20,10 +20,10 @@ COLUMNS = 80
 _OBEYED = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 
 
-def plain(text: object) -> str:
+def printable(text: object) -> str:
     """A foreign text, safe for a terminal: control characters are written as escapes.
 
-    >>> print(plain("e-1\\x1b[2J"), plain("Zoë"))
+    >>> print(printable("e-1\\x1b[2J"), printable("Zoë"))
     e-1\\x1b[2J Zoë
     """
     given = str(text)
@@ -56,13 +56,13 @@ def show_table(
         box=box.SIMPLE_HEAD,
         padding=(0, 1, 0, 0),
         pad_edge=False,
-        title=None if title is None else Text(plain(title)),
+        title=None if title is None else Text(printable(title)),
         title_justify="left",
     )
     for name in columns:
         table.add_column(Text(name), overflow="fold", justify="right" if name in numbers else "left")
     for row in rows:
-        table.add_row(*(Text(plain(cell)) for cell in row))
+        table.add_row(*(Text(printable(cell)) for cell in row))
     if table.row_count:
         console().print(table)
 
@@ -77,7 +77,7 @@ def show_facts(title: str | None, entries: Iterable[Sequence[tuple[str, object]]
             typer.echo(f"\n{title}")
         line = " "
         for name, value in entry:
-            fact = f"{name} {plain(value)}" if name else plain(value)
+            fact = f"{name} {printable(value)}" if name else printable(value)
             if len(line) + 2 + len(fact) > COLUMNS and line.strip():
                 typer.echo(line)
                 line = "   "

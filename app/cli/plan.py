@@ -8,9 +8,9 @@ from typing import Annotated, Any
 
 import typer
 
-from app.cli.failing import EXIT_FAILURE, reported_failures
-from app.cli.input_file import opened
-from app.cli.output import plain, show_facts
+from app.cli.command_errors import EXIT_FAILURE, report_failures
+from app.cli.input_file import open_input
+from app.cli.output import printable, show_facts
 from app.flows.catalog import load_catalog
 from app.profile.entities import CONSUMER_ID_COLUMN, Catalog, as_text
 from app.profile.event import Operation, ProfileEvent
@@ -34,12 +34,12 @@ def plan(
     Exits 1 if the file holds anything but valid events. Reads CMT_DATA_EXTENSIONS, SYNC_STRATEGY and
     SYNC_REPLACE_PARENT.
     """
-    with reported_failures():
+    with report_failures():
         sync = load(SyncSettings)
         if problem := contradiction(sync.strategy, replace_parent=sync.replace_parent):
             raise ConfigurationError([problem])
         catalog = load_catalog(load(DataExtensionSettings).data_extensions)
-        with opened(file) as stream:
+        with open_input(file) as stream:
             content = stream.read()
     planned, rejected = [], []
     for entry in read_event_document(content, catalog):
@@ -131,7 +131,7 @@ def _show(entry: EventLine, calls: list[dict[str, Any]]) -> None:
     event = entry.event
     scope = f" {event.delete_scope}" if event.delete_scope else ""
     head = f"{event.operation}{scope} of consumer {event.consumer_id} ({event.market}), event {event.event_id}"
-    typer.echo(f"\n{entry.line}: {plain(head)}")
+    typer.echo(f"\n{entry.line}: {printable(head)}")
     show_facts(None, map(_facts, calls))
     if not calls:
         typer.echo("  no calls")

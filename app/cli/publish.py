@@ -12,8 +12,8 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from app.cli.failing import EXIT_FAILURE, reported_failures
-from app.cli.input_file import opened
+from app.cli.command_errors import EXIT_FAILURE, report_failures
+from app.cli.input_file import open_input
 from app.flows.catalog import load_catalog
 from app.flows.publishing import publish_lines
 from app.profile.event_lines import RejectedLine
@@ -37,10 +37,10 @@ def publish(
     Exits 1 if a line was rejected. Needs KAFKA_*, and CMT_DATA_EXTENSIONS if the data extensions are not the bundled
     ones.
     """
-    with reported_failures():
+    with report_failures():
         kafka = load(KafkaSettings)
         catalog = load_catalog(load(DataExtensionSettings).data_extensions)
-        with opened(file) as stream, _progress(shown=not as_json) as progress:
+        with open_input(file) as stream, _progress(shown=not as_json) as progress:
             size = stream.seek(0, os.SEEK_END) if stream.seekable() else None
             if size is not None:
                 stream.seek(0)

@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from app.cli.failing import CommandError
+from app.cli.command_errors import CommandError
 from app.cli.output import waiting
 from app.observe.logging import configure_command_logging
 from app.readmodels import ReadModels
@@ -19,7 +19,7 @@ TROUBLE_SECONDS = 8.0
 
 
 @contextmanager
-def read_models_at_end() -> Iterator[ReadModels]:
+def caught_up_read_models() -> Iterator[ReadModels]:
     """The read models, after they have caught up with the topics. Needs ``KAFKA_*`` only.
 
     Raises:

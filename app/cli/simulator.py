@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from app.cli.failing import CommandError, reported_failures
+from app.cli.command_errors import CommandError, report_failures
 from app.simulator.definitions import DefinitionError
 from app.simulator.foreground import run_simulator
 from app.simulator.server import Simulator
@@ -28,7 +28,7 @@ def simulator(
     ] = "UTC-6",
 ) -> None:
     """Run a stand-in for Marketing Cloud (tokens, SOAP) and ServiceNow (incidents) in memory, until Ctrl-C."""
-    with reported_failures():
+    with report_failures():
         try:
             stand_in = Simulator(
                 host=host,

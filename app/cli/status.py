@@ -9,9 +9,9 @@ from typing import Annotated
 
 import typer
 
-from app.cli.failing import EXIT_FAILURE, reported_failures
+from app.cli.command_errors import EXIT_FAILURE, report_failures
 from app.cli.output import waiting
-from app.cli.read_once import read_models_at_end
+from app.cli.read_once import caught_up_read_models
 from app.cli.status_report import PipelineView, document, lines
 from app.delivery.cluster_status import Facts, judge
 from app.flows.consumers import NAME as CONSUMERS
@@ -31,12 +31,12 @@ def status(as_json: Annotated[bool, typer.Option("--json", help="One JSON docume
 
     Exits 1 if something needs a person. Needs KAFKA_* only.
     """
-    with reported_failures():
+    with report_failures():
         kafka = load(KafkaSettings)
         with waiting("Asking Kafka"):
             lag, gone = _lag(kafka)
             records = read_status_once(kafka, is_ours, READ_SECONDS)
-        with read_models_at_end() as models:
+        with caught_up_read_models() as models:
             partitions, complete = models.partitions(), models.caught_up()
     now_ms = int(time.time() * 1000)
     letters: Counter[str] = Counter()

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from app.cli.failing import reported_failures
+from app.cli.command_errors import report_failures
 from app.settings import TokenSettings, load
 from app.web.auth import Scope, sign
 
@@ -33,7 +33,7 @@ def token(
         raise typer.BadParameter(f"unknown scope {', '.join(unknown)}; choose among {', '.join(Scope)}")
     if not scopes:
         raise typer.BadParameter(f"--scope names no scope; choose among {', '.join(Scope)}")
-    with reported_failures():
+    with report_failures():
         settings = load(TokenSettings)
     expires = int(time.time()) + ttl
     signed = sign(settings.jwt_secret.get_secret_value(), settings.jwt_audience, scopes, expires)

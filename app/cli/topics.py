@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from app.cli.failing import EXIT_FAILURE, CommandError, reported_failures
+from app.cli.command_errors import EXIT_FAILURE, CommandError, report_failures
 from app.cli.output import show_table, waiting
 from app.delivery.pipeline_identity import NEW_GROUP, PipelineIdentity, Role
 from app.flows.adoption import Adoption, AdoptionRefused, look
@@ -41,7 +41,7 @@ def create(as_json: AsJson = False) -> None:
 
     Creates nothing if the main topic is missing although the group has state for it, or for another topic.
     """
-    with reported_failures(), waiting("Asking Kafka"):
+    with report_failures(), waiting("Asking Kafka"):
         settings = load(KafkaSettings)
         with Admin(settings) as admin:
             problems = creation_problems(settings, CONSUMERS, admin)
@@ -64,7 +64,7 @@ def check(as_json: AsJson = False) -> None:
 
     Exits 1 if there is one.
     """
-    with reported_failures(), waiting("Asking Kafka"):
+    with report_failures(), waiting("Asking Kafka"):
         settings = load(KafkaSettings)
         problems = _together(settings, kafka_topics.check(settings), identity_problems(settings, CONSUMERS))
     if as_json:
@@ -83,7 +83,7 @@ def adopt(
     as_json: AsJson = False,
 ) -> None:
     """Bind the group's state to a restored or linked topic that holds the same records at the same offsets."""
-    with reported_failures():
+    with report_failures():
         settings = load(KafkaSettings)
         try:
             with waiting("Reading the state"):

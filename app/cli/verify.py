@@ -12,8 +12,8 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from app.cli.failing import EXIT_FAILURE, CommandError, reported_failures
-from app.cli.read_once import read_models_at_end
+from app.cli.command_errors import EXIT_FAILURE, CommandError, report_failures
+from app.cli.read_once import caught_up_read_models
 from app.cli.verify_report import document, show
 from app.flows.catalog import load_catalog
 from app.profile.holdings.findings import Status
@@ -51,7 +51,7 @@ def verify(
     if [consumer is not None, since is not None, everything].count(True) != 1:
         raise typer.BadParameter("give exactly one of --consumer ID, --since TIME and --all")
     since_ms = None if since is None else since_time(since, datetime.now(UTC))
-    with reported_failures():
+    with report_failures():
         kafka, cmt, dry_run = load(KafkaSettings), load(CmtSettings), load(SyncSettings).dry_run
         catalog = load_catalog(cmt.data_extensions, cmt.time_zone)
         # Imported here, because the import takes longer than most commands take to run.
@@ -59,7 +59,7 @@ def verify(
         from app.flows.verification import Repair
         from app.flows.verification import verify as run_verification
 
-        with read_models_at_end() as models, progress_of(Console(stderr=True)) as progress:
+        with caught_up_read_models() as models, progress_of(Console(stderr=True)) as progress:
             task = progress.add_task("verifying", total=None)  # known when the consumers are listed
             try:
                 findings = asyncio.run(
@@ -70,7 +70,7 @@ def verify(
                         models,
                         consumer_id=consumer,
                         since_ms=since_ms,
-                        mend=Repair(cmt.batch_size, dry_run) if repair else None,
+                        repair=Repair(cmt.batch_size, dry_run) if repair else None,
                         on_total=lambda number: progress.update(task, total=number),
                         on_finding=lambda _: progress.advance(task),
                     )

@@ -8,7 +8,7 @@ from typing import Any
 
 import typer
 
-from app.cli.output import plain, show_facts
+from app.cli.output import printable, show_facts
 from app.profile.holdings.drift import ColumnDrift, Drift
 from app.profile.holdings.findings import DriftFinding, Status
 from app.profile.masking import MASK
@@ -86,14 +86,14 @@ def show(findings: Sequence[DriftFinding], *, show_values: bool) -> None:
     silent = (Status.OK, Status.PARTIAL, Status.REPAIRED, Status.NO_HOME)
     with_note = [f for f in findings if f.note and f.status not in silent]
     for finding in with_note[:NOTES_SHOWN]:
-        typer.echo(plain(f"{finding.status.value}: {finding.consumer_id}: {finding.note}"))
+        typer.echo(printable(f"{finding.status.value}: {finding.consumer_id}: {finding.note}"))
     if len(with_note) > NOTES_SHOWN:
         typer.echo(f"... and {len(with_note) - NOTES_SHOWN:,} more; --json lists all")
     for note, number in Counter(f.note for f in findings if f.status is Status.NO_HOME).most_common():
-        typer.echo(plain(f"not checked: {number:,} of the consumers: {note}"))
+        typer.echo(printable(f"not checked: {number:,} of the consumers: {note}"))
     reasons = Counter(finding.note for finding in findings if finding.in_part)
     for note, number in reasons.most_common():
-        typer.echo(plain(f"in part: {number:,} of the consumers: {note}"))
+        typer.echo(printable(f"in part: {number:,} of the consumers: {note}"))
     numbers = _numbers(findings)
     typer.echo(
         f"checked {numbers['checked']:,} consumers (in part {numbers['partial']:,}), drifted {numbers['drifted']:,}, "

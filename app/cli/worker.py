@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from app.cli.failing import EXIT_FAILURE, EXIT_USAGE, reported_failures
+from app.cli.command_errors import EXIT_FAILURE, EXIT_USAGE, report_failures
 from app.flows.configuration import worker_settings
 from app.flows.pipelines import DEFAULT, PIPELINES
 from app.settings import ConfigurationError, WorkerSettings, warnings
@@ -20,14 +20,14 @@ def worker(
         raise typer.BadParameter(
             f"there is no pipeline {flow!r}; choose one of: {', '.join(PIPELINES)}", param_hint="--flow"
         )
-    with reported_failures():
+    with report_failures():
         settings = _settings()
     from app.flows.worker import WorkerFailed, run_worker, say_cannot_go_on, say_stopped
     from app.readmodels import SlotError
     from app.web.server import WebServerError
 
     try:
-        with reported_failures():
+        with report_failures():
             run_worker(settings, flow)
     except (WorkerFailed, SlotError, WebServerError) as error:
         failed = error if isinstance(error, WorkerFailed) else None

@@ -20,12 +20,12 @@ NOTE_EVERY_SECONDS = 10
 _PROGRAM = "profile-sync"
 
 
-def foreign_variables(environment: Mapping[str, str]) -> dict[str, str]:
+def without_own_variables(environment: Mapping[str, str]) -> dict[str, str]:
     """The caller's environment without the variables that this program reads, in upper or lower case."""
     return {name: value for name, value in environment.items() if not name.upper().startswith(_OURS)}
 
 
-def importable(environment: Mapping[str, str], package_parent: Path, installed_in: Path) -> dict[str, str]:
+def with_python_path(environment: Mapping[str, str], package_parent: Path, installed_in: Path) -> dict[str, str]:
     """The environment with PYTHONPATH set, if a child process would not find this program otherwise.
 
     Child processes do not search the working directory, which may hold a foreign ``app``. ``installed_in``: the folder
@@ -57,14 +57,14 @@ def worker_variables(bootstrap_servers: str, simulator: Mapping[str, str], web_p
     }
 
 
-def invocation(called_as: str, interpreter: str, found_on_path: str | None, here: Path) -> str:
+def command_to_run(called_as: str, interpreter: str, found_on_path: str | None, here: Path) -> str:
     """The command that starts this program from the current folder.
 
     ``called_as``: ``sys.argv[0]``. ``found_on_path``: where the shell finds ``profile-sync``, if anywhere.
 
-    >>> invocation(".venv/bin/profile-sync", "/p/.venv/bin/python", None, Path("/p"))
+    >>> command_to_run(".venv/bin/profile-sync", "/p/.venv/bin/python", None, Path("/p"))
     '.venv/bin/profile-sync'
-    >>> invocation("/p/app/__main__.py", "/p/.venv/bin/python", None, Path("/p"))
+    >>> command_to_run("/p/app/__main__.py", "/p/.venv/bin/python", None, Path("/p"))
     '.venv/bin/python -m app'
     """
     if Path(called_as).name != _PROGRAM:

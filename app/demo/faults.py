@@ -7,7 +7,7 @@ from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
-class _FaultKind:
+class _FaultShare:
     """A kind of fault, and its share of all faults."""
 
     name: str
@@ -18,17 +18,17 @@ class _FaultKind:
 # Faults of whole calls. Faults that are repeated within the call (503, resets, broken answers) and faults that park the
 # consumer until its next attempt are about equally frequent.
 _CALL_KINDS = (
-    _FaultKind("server_fault", 0.25),
-    _FaultKind("rate_limited", 0.10),
-    _FaultKind("security_fault", 0.05),
-    _FaultKind("http_503", 0.15),
-    _FaultKind("reset", 0.10),
-    _FaultKind("reset", 0.10, after=True),
-    _FaultKind("malformed_xml", 0.05),
+    _FaultShare("server_fault", 0.25),
+    _FaultShare("rate_limited", 0.10),
+    _FaultShare("security_fault", 0.05),
+    _FaultShare("http_503", 0.15),
+    _FaultShare("reset", 0.10),
+    _FaultShare("reset", 0.10, after=True),
+    _FaultShare("malformed_xml", 0.05),
 )
 # Faults of single rows, for writes only. The permanent one makes an event partial, or a dead letter if it hits a
 # parent.
-_ROW_KINDS = (_FaultKind("row_error_transient", 0.10), _FaultKind("row_error", 0.10))
+_ROW_KINDS = (_FaultShare("row_error_transient", 0.10), _FaultShare("row_error", 0.10))
 
 
 def fault_rules(rate: float) -> list[dict[str, Any]]:

@@ -17,7 +17,7 @@ from app.broker.sources import Broker
 from app.demo.clients import SimulatorClient, WorkerClient, announced_environment
 from app.demo.environment import SESSION_SECONDS, worker_variables
 from app.demo.failed import DemoFailed
-from app.demo.processes import ChildProcess, ChildProcesses, how_it_ended
+from app.demo.processes import ChildProcess, ChildProcesses, describe_exit
 from app.kafka import topics
 from app.settings import KafkaSettings
 
@@ -126,7 +126,7 @@ class Installation:
     def _must_live(self, child: ChildProcess, begin: str = "The ") -> None:
         if child.exit_code is not None:
             raise DemoFailed(
-                f"{begin}{child.name} {how_it_ended(child.exit_code)}. Its log ends with:\n{child.log_tail()}"
+                f"{begin}{child.name} {describe_exit(child.exit_code)}. Its log ends with:\n{child.log_tail()}"
             )
 
     def _start_worker(self, http: aiohttp.ClientSession, number: int, web_port: int) -> DemoWorker:

@@ -13,7 +13,7 @@ from app.demo.clients import SimulatorClient
 from app.demo.dead_letters import DeadLetter, DeadLetters
 from app.demo.faults import fault_rules
 from app.demo.options import DemoOptions
-from app.demo.outage_findings import OutageFindings, because_of_the_outage
+from app.demo.outage_findings import OutageFindings, given_up_in_outage
 from app.demo.outage_plan import OutagePlan, outage_rules
 from app.demo.outage_story import OutageIncident, OutageLook, OutageStory
 from app.demo.progress import ProgressSnapshot
@@ -80,21 +80,21 @@ class Outage:
         if self._story.began_at is not None:
             letters = await asyncio.to_thread(self._dead_letters.read, self._from, self._to)
         incidents = await _incidents(simulator)
-        return OutageFindings(self._story, because_of_the_outage(letters), len(incidents))
+        return OutageFindings(self._story, given_up_in_outage(letters), len(incidents))
 
-    def witness(self) -> str:
+    def waiting_consumer(self) -> str:
         """A consumer with an event that was published during the outage; before the outage, the first consumer."""
         events = sample_events(self._options.events, self._options.seed)
         return next(islice(events, min(self._published_before, self._options.events - 1), None)).consumer_id
 
     async def _act(self, look: OutageLook, published: int, simulator: SimulatorClient) -> None:
-        if self._story.must_begin(look):
+        if self._story.due_to_begin(look):
             self._from = await asyncio.to_thread(self._dead_letters.ends)
             # The other fault rules are removed: they could fire first, and some of them send answers.
             await simulator.replace_faults(outage_rules())
             self._published_before = published
             self._tell(look.now, self._story.begin(look), "bold red")
-        elif self._story.must_end(look):
+        elif self._story.due_to_end(look):
             await simulator.replace_faults(fault_rules(self._options.fault_rate))
             self._tell(look.now, self._story.end(look), "bold green")
 

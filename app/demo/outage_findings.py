@@ -30,7 +30,7 @@ class OutageFindings:
         return _between(self.story.ended_at, self.story.recovered_at)
 
 
-def because_of_the_outage(letters: Iterable[DeadLetter]) -> int:
+def given_up_in_outage(letters: Iterable[DeadLetter]) -> int:
     """The number of different events that were given up for a reason that an outage can cause. A row that was refused
     permanently does not count, because it got an answer."""
     return len({letter.source for letter in letters if _may_pass(letter.reason)})

@@ -64,12 +64,12 @@ class OutageStory:
     _waiting_before: int = 0
     _note_told: bool = False
 
-    def must_begin(self, look: OutageLook) -> bool:
+    def due_to_begin(self, look: OutageLook) -> bool:
         """Whether it is time to take the target down."""
         flowing = look.settled > 0 and not look.all_settled
         return self.began_at is None and not self.missed and look.now >= LEAD_SECONDS and flowing
 
-    def must_end(self, look: OutageLook) -> bool:
+    def due_to_end(self, look: OutageLook) -> bool:
         """Whether it is time for the target to come back."""
         return self.began_at is not None and self.ended_at is None and look.now >= self.began_at + self.plan.seconds
 

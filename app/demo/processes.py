@@ -87,15 +87,15 @@ class ChildProcesses:
             child.process.kill()
 
 
-def ended_from_outside(exit_code: int) -> bool:
+def ended_on_purpose(exit_code: int) -> bool:
     """Whether a worker was ended on purpose: a clean exit, or a signal that a user sends."""
     return exit_code in (0, -signal.SIGKILL, -signal.SIGTERM, -signal.SIGINT)
 
 
-def how_it_ended(exit_code: int) -> str:
+def describe_exit(exit_code: int) -> str:
     """An exit code in words.
 
-    >>> how_it_ended(-9), how_it_ended(1)
+    >>> describe_exit(-9), describe_exit(1)
     ('was ended by SIGKILL', 'ended by itself with exit code 1')
     """
     if exit_code < 0:

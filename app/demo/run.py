@@ -20,7 +20,7 @@ import app
 from app.broker import sources
 from app.broker.readiness import listens
 from app.broker.scratch_folder import ScratchFolder
-from app.demo.environment import foreign_variables, importable
+from app.demo.environment import with_python_path, without_own_variables
 from app.demo.failed import DemoFailed
 from app.demo.installation import HOST
 from app.demo.interrupt import Interrupt, Interrupted
@@ -94,4 +94,6 @@ def _stop(show: Show, children: ChildProcesses) -> None:
 
 def _environment() -> dict[str, str]:
     package_parent = Path(app.__file__).resolve().parents[1]
-    return importable(foreign_variables(os.environ), package_parent, Path(sysconfig.get_path("purelib")).resolve())
+    return with_python_path(
+        without_own_variables(os.environ), package_parent, Path(sysconfig.get_path("purelib")).resolve()
+    )

@@ -16,14 +16,14 @@ import aiohttp
 from app.broker.sources import Broker
 from app.demo.clients import TIMEOUT_SECONDS, SimulatorStats, Totals
 from app.demo.dead_letters import DeadLetters
-from app.demo.environment import invocation, lines_after_an_outage, lines_to_try
+from app.demo.environment import command_to_run, lines_after_an_outage, lines_to_try
 from app.demo.failed import DemoFailed
 from app.demo.faults import fault_rules
 from app.demo.installation import Installation
 from app.demo.options import DemoOptions
 from app.demo.outage import Outage
 from app.demo.outage_findings import OutageFindings, outage_problems, outage_report, outage_summary
-from app.demo.processes import ChildProcesses, ended_from_outside, how_it_ended
+from app.demo.processes import ChildProcesses, describe_exit, ended_on_purpose
 from app.demo.progress import Patience, ProgressSnapshot, Rate, all_settled, most_advanced
 from app.demo.publishing import Publishing
 from app.demo.show import Show
@@ -122,10 +122,10 @@ class Session:
             self._show.commands(self._lines_to_try())
 
     def _lines_to_try(self) -> Sequence[str]:
-        program = invocation(sys.argv[0], sys.executable, shutil.which("profile-sync"), Path.cwd())
+        program = command_to_run(sys.argv[0], sys.executable, shutil.which("profile-sync"), Path.cwd())
         broker = self._broker.bootstrap_servers
         if self._outage is not None:
-            return lines_after_an_outage(program, broker, self._running.simulator.url, self._outage.witness())
+            return lines_after_an_outage(program, broker, self._running.simulator.url, self._outage.waiting_consumer())
         first_consumer = next(sample_events(1, self._options.seed)).consumer_id
         return lines_to_try(program, broker, first_consumer)
 
@@ -164,10 +164,10 @@ class Session:
         """The totals of every running worker. Also updates the displayed values, and reports workers that ended."""
         for child in self._running.newly_ended():
             code = child.exit_code or 0
-            self._show.say(f"The {child.name} {how_it_ended(code)}; the others go on.", "bold red")
+            self._show.say(f"The {child.name} {describe_exit(code)}; the others go on.", "bold red")
             self._show.log_tail(child.name, child.log_tail())
-            if not ended_from_outside(code):
-                self.problems.append(f"the {child.name} {how_it_ended(code)}")
+            if not ended_on_purpose(code):
+                self.problems.append(f"the {child.name} {describe_exit(code)}")
         workers = self._running.living()
         answers, breakers = await asyncio.gather(
             asyncio.gather(*(worker.client.totals() for worker in workers)),

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 import structlog
 
-from app.observe.logging import hold_connection_lines
+from app.observe.logging import suppress_connection_lines
 from app.observe.reminder import Reminder
 
 log = structlog.get_logger(__name__)
@@ -53,7 +53,7 @@ class KafkaAbsence:
         if self._refused is not refused:
             self._refused = refused
             self._again.over()
-        hold_connection_lines(True)
+        suppress_connection_lines(True)
         if not self._again.due():
             return
         log.warning(
@@ -71,5 +71,5 @@ class KafkaAbsence:
         if self._since is not None:
             log.info("Kafka is back", away_seconds=round(self._clock() - self._since))
             self._again.over()
-            hold_connection_lines(False)
+            suppress_connection_lines(False)
         self._since = self._refused = None

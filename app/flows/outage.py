@@ -34,7 +34,7 @@ from app.engine.breaker import Breaker
 from app.flows.episode import Episode
 from app.flows.missing_rights import MissingRights
 from app.kafka.durable_producer import DurableProducer, Write
-from app.observe.background import must_run
+from app.observe.background import check_running
 from app.observe.metrics import Metrics
 from app.profile.entities import OWN_ACCOUNT
 from app.settings import KafkaSettings
@@ -164,8 +164,8 @@ class OutageWatch:
         return self._waiting()
 
     def check(self) -> None:
-        """See that the task runs (``must_run``)."""
-        must_run(self._task)
+        """See that the task runs (``check_running``)."""
+        check_running(self._task)
 
     async def _watch(self) -> None:
         while True:

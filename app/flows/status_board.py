@@ -16,7 +16,7 @@ from app.delivery.worker_status import LAST_END_KEY, WorkerEnd, WorkerStatus
 from app.flows.status_records import INCIDENT_PREFIX, open_incidents, read_incidents, read_last_end, read_workers
 from app.incidents.memory import Remembered
 from app.kafka.durable_producer import DurableProducer, Write
-from app.observe.background import must_run
+from app.observe.background import check_running
 from app.observe.reminder import Reminder
 from app.readmodels.status_topic import StatusFollower
 from app.settings import KafkaSettings
@@ -80,8 +80,8 @@ class StatusBoard:
         await asyncio.gather(*goodbye)
 
     def check(self) -> None:
-        """See that the task runs (``must_run``)."""
-        must_run(self._task)
+        """See that the task runs (``check_running``)."""
+        check_running(self._task)
 
     def workers(self) -> list[WorkerStatus]:
         """What all workers said last; of this one, how it is now."""

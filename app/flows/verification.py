@@ -110,11 +110,11 @@ async def verify(
     *,
     consumer_id: str | None = None,
     since_ms: int | None = None,
-    mend: Repair | None = None,
+    repair: Repair | None = None,
     on_total: Callable[[int], object] = lambda number: None,
     on_finding: Callable[[DriftFinding], object] = lambda finding: None,
 ) -> list[DriftFinding]:
-    """Verify one consumer, or all, or those with an event settled since a time (ms since 1970); repair with ``mend``.
+    """Verify one consumer, or all, or those with an event settled since a time (ms since 1970); repair with ``repair``.
 
     Consumers that were never seen have no finding.
 
@@ -129,7 +129,7 @@ async def verify(
             known = models.consumer_ids()
             if consumer_id is not None:
                 known = [name for name in known if same_key_text(name, consumer_id)]
-            run = Verifier(catalog, models, events, markets, mend, spellings(known))
+            run = Verifier(catalog, models, events, markets, repair, spellings(known))
             await run.look_at_unsettled()
             await markets.learn_types()
             places = run.places([consumer_id] if consumer_id is not None else known, since_ms)
@@ -158,7 +158,7 @@ class Verifier:
     models: ReadModels
     events: SettledEvents
     markets: MarketClients
-    mend: Repair | None
+    repair: Repair | None
     spelled: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     _reading: asyncio.Lock = field(default_factory=asyncio.Lock)
     _slots: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(CONSUMERS_AT_ONCE))
@@ -287,9 +287,9 @@ class Verifier:
     async def _mended(
         self, finding: DriftFinding, subject: _Subject, comparison: RowComparison, expected: Expectation, market: Market
     ) -> DriftFinding:
-        if self.mend is None:
+        if self.repair is None:
             return finding
-        size, dry_run = self.mend.batch_size, self.mend.dry_run
+        size, dry_run = self.repair.batch_size, self.repair.dry_run
         writes = await repair(comparison, market.client, market.tables, batch_size=size, dry_run=dry_run)
         finding = replace(finding, writes=writes)
         if comparison.beyond_repair:

@@ -48,7 +48,7 @@ from app.kafka.limits import copy_bytes
 from app.kafka.refusals import what_to_do
 from app.kafka.start_offsets import place_group
 from app.kafka.topic_specs import Problem, in_words
-from app.observe.freed_memory import few_arenas, given_back
+from app.observe.freed_memory import limit_arenas, returning_free_memory
 from app.observe.health import Readiness, Reason, ReasonKind
 from app.observe.logging import configure_logging
 from app.observe.metrics import Gauges, Metrics
@@ -134,7 +134,7 @@ class Worker:
             loop.add_signal_handler(number, self._on_signal, number)
         self._say_what_will_be_done()
         async with AsyncExitStack() as stack:
-            await stack.enter_async_context(given_back())
+            await stack.enter_async_context(returning_free_memory())
             self._read_models.start()
             stack.callback(self._read_models.stop)
             dry_run = self._settings.sync.dry_run
@@ -439,7 +439,7 @@ def run_worker(settings: WorkerSettings, flow: str) -> None:
     Raises:
         WorkerFailed, ConfigurationError: see ``Worker``.
     """
-    few_arenas()
+    limit_arenas()
     os.umask(0o077)  # what a worker writes names consumers: for its user alone
     configure_logging(settings.general, dry_run=settings.sync.dry_run)
     for line in warnings():

@@ -25,14 +25,14 @@ import structlog
 
 from app.delivery.alert import Alert, AlertKind, UnreadableAlert, correlation_id
 from app.delivery.backoff import delay_seconds
-from app.incidents.ending import UNREADABLE_MS, why_over
+from app.incidents.ending import UNREADABLE_MS, end_reason
 from app.incidents.log_only import LogOnly
 from app.incidents.memory import IncidentMemory, ProcessMemory, Remembered, remember
 from app.incidents.pacing import AlertAction, HeldAlerts, decide, is_due
 from app.incidents.servicenow import ServiceNow
-from app.incidents.ticket_text import more_of_the_same, new_incident, over, over_by_itself
+from app.incidents.ticket_text import end_note, further_alerts_note, new_incident, silent_end_note
 from app.incidents.tickets import Incident, TicketError, TicketSystem
-from app.observe.background import must_run
+from app.observe.background import check_running
 from app.settings import ServiceNowSettings
 
 log = structlog.get_logger(__name__)
@@ -126,8 +126,8 @@ class IncidentDesk:
             log.error("the last incident notes are not written because of a bug", exc_info=bug)
 
     def check(self) -> None:
-        """Check that the background task runs (``must_run``)."""
-        must_run(self._flusher)
+        """Check that the background task runs (``check_running``)."""
+        check_running(self._flusher)
 
     async def handle_record(self, key: bytes | None, value: bytes | None, partition: int = 0) -> None:
         """Handle a record of the alerts topic. A record that is not an alert is logged and dropped."""
@@ -189,10 +189,10 @@ class IncidentDesk:
     async def _look_after(self, fingerprint: str, remembered: Remembered) -> None:
         # Alerts from before this worker's start may have been missed, so the silence counts from its start.
         seen = replace(remembered, seen_ms=max(remembered.seen_ms, self._started_ms))
-        why = why_over(seen, self._still_on(fingerprint), self._now_ms(), self._resolve_ms)
+        why = end_reason(seen, self._still_on(fingerprint), self._now_ms(), self._resolve_ms)
         if why is not None:
             found = await self._find(fingerprint, remembered)
-            await self._end(fingerprint, found, over_by_itself(why, remembered))
+            await self._end(fingerprint, found, silent_end_note(why, remembered))
         elif self._clock() - self._checked.get(fingerprint, float("-inf")) >= CHECK_SECONDS:
             self._checked[fingerprint] = self._clock()
             if not await self._counts_as_open(remembered):
@@ -223,7 +223,7 @@ class IncidentDesk:
             log.info("incident opened", fingerprint=fingerprint, incident=found.number)
             self._on_result("created")
         else:
-            note = more_of_the_same(known.alerts, known.held, before)
+            note = further_alerts_note(known.alerts, known.held, before)
             await self._unless_refused("noted", fingerprint, self._tickets.add_work_note(found, note))
         self._known[fingerprint] = HeldAlerts(self._clock())
         self._checked[fingerprint] = self._clock()
@@ -237,7 +237,7 @@ class IncidentDesk:
             self._on_result("held")
             return
         found = await self._find(alert.fingerprint, before)
-        await self._end(alert.fingerprint, found, over(alert, known.held if known else 0, before))
+        await self._end(alert.fingerprint, found, end_note(alert, known.held if known else 0, before))
 
     async def _end(self, fingerprint: str, found: Incident | None, text: str) -> None:
         if found is None:

@@ -11,7 +11,7 @@ from app.incidents.memory import Remembered
 UNREADABLE_MS = 24 * 3600 * 1000
 
 
-def why_over(remembered: Remembered, still_on: bool | None, now_ms: int, resolve_ms: float) -> str | None:
+def end_reason(remembered: Remembered, still_on: bool | None, now_ms: int, resolve_ms: float) -> str | None:
     """Why an incident is over now; None if it is not, as far as is known.
 
     Incidents of failed events never end in this way, because their dead letters need a person.

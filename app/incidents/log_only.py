@@ -24,7 +24,7 @@ class LogOnly:
         return self._open.get(correlation_id)
 
     async def is_open(self, incident: Incident) -> bool | None:
-        """True: the caller asks only about incidents that it remembers, and nobody can close them in a log."""
+        """Always true: callers ask only about incidents that they remember, and a log has no way to close one."""
         return True
 
     async def create(self, fields: Mapping[str, str]) -> Incident:

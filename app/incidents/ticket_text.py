@@ -64,7 +64,7 @@ def new_incident(
     return fields
 
 
-def more_of_the_same(alerts: Sequence[Alert], count: int, before: Remembered | None) -> str:
+def further_alerts_note(alerts: Sequence[Alert], count: int, before: Remembered | None) -> str:
     """A work note: how many alerts came since the last report. ``before``: what is remembered about the incident."""
     last = alerts[-1]
     noun = "alert" if count == 1 else "alerts"
@@ -80,14 +80,14 @@ def more_of_the_same(alerts: Sequence[Alert], count: int, before: Remembered | N
     )
 
 
-def over(alert: Alert, count: int, before: Remembered | None) -> str:
+def end_note(alert: Alert, count: int, before: Remembered | None) -> str:
     """A work note: the cause is over. ``count``: alerts since the last report."""
     more = f" Alerts since the last note: {count}." if count else ""
     began = f" It began {moment(before.since_ms)}." if before else ""
     return f"Over since {moment(alert.at_ms)}: {sentence(_message(alert))}{began}{more}\n{_AFTERWARDS}"
 
 
-def over_by_itself(why: str, remembered: Remembered) -> str:
+def silent_end_note(why: str, remembered: Remembered) -> str:
     """A work note: the cause has not been reported for a while."""
     return f"{why} It began {moment(remembered.since_ms)}.\n{_AFTERWARDS}"
 

@@ -10,7 +10,7 @@ class BackgroundTaskEnded(Exception):
     """A background task has ended. The text names the task and the cause."""
 
 
-def must_run(task: asyncio.Task[Any] | None) -> None:
+def check_running(task: asyncio.Task[Any] | None) -> None:
     """Check that a task still runs. ``task``: None if it was not started, which is no error.
 
     Raises:

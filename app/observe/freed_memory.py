@@ -22,7 +22,7 @@ EVERY_SECONDS = 60.0
 _M_ARENA_MAX, _ARENAS = -8, 2
 
 
-def few_arenas() -> bool:
+def limit_arenas() -> bool:
     """Let all threads share two arenas; call it before threads start. False if the C library is not glibc."""
     try:
         return bool(ctypes.CDLL(None).mallopt(_M_ARENA_MAX, _ARENAS))
@@ -30,7 +30,7 @@ def few_arenas() -> bool:
         return False
 
 
-def give_back() -> bool:
+def return_free_memory() -> bool:
     """Return free memory to the system; takes some milliseconds. False if there was none, or without glibc."""
     try:
         return bool(ctypes.CDLL(None).malloc_trim(0))
@@ -38,20 +38,20 @@ def give_back() -> bool:
         return False
 
 
-def collect_and_give_back() -> None:
+def collect_and_return() -> None:
     """Free unreachable cycles, then return free memory to the system."""
     gc.collect()
-    give_back()
+    return_free_memory()
 
 
 @asynccontextmanager
-async def given_back(every_seconds: float = EVERY_SECONDS) -> AsyncIterator[None]:
+async def returning_free_memory(every_seconds: float = EVERY_SECONDS) -> AsyncIterator[None]:
     """Collect and return memory at intervals, for the length of a ``with`` block."""
 
     async def again_and_again() -> None:
         while True:
             await asyncio.sleep(every_seconds)
-            await asyncio.to_thread(collect_and_give_back)
+            await asyncio.to_thread(collect_and_return)
 
     task = asyncio.create_task(again_and_again(), name="freed memory")
     try:

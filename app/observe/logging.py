@@ -21,7 +21,7 @@ from app.observe.redaction import hash_consumer, redact, use_hash_key
 from app.observe.repeats import Repeats
 from app.settings import GeneralSettings
 
-__all__ = ["configure_command_logging", "configure_logging", "hash_consumer", "hold_connection_lines"]
+__all__ = ["configure_command_logging", "configure_logging", "hash_consumer", "suppress_connection_lines"]
 
 # These libraries are never logged below INFO: at DEBUG aiokafka logs whole produce requests, which hold the rows of
 # events.
@@ -55,7 +55,7 @@ REPEATED_SECONDS = 10.0
 _connections_held = threading.Event()
 
 
-def hold_connection_lines(on: bool) -> None:
+def suppress_connection_lines(on: bool) -> None:
     """Suppress the Kafka client's lines about failed connections, or write them again. Errors are always written."""
     if on:
         _connections_held.set()

@@ -166,8 +166,12 @@ class _GaugeCollector(Collector):
                 "Time since the first failure of the longest-parked event.",
                 gauges.oldest_parked,
             ),
-            ("in_flight", "Events being worked on.", gauges.in_flight),
-            ("commit_stall_seconds", "Time for which an offset is open that nobody works on.", gauges.commit_stall),
+            ("in_flight", "Events in progress.", gauges.in_flight),
+            (
+                "commit_stall_seconds",
+                "Time for which an offset has been open without a task that works on it.",
+                gauges.commit_stall,
+            ),
             ("readmodel_behind_seconds", "Age of what the web API answers from.", gauges.readmodel_behind),
         )
         for name, text, read in plain:
@@ -192,7 +196,7 @@ class _GaugeCollector(Collector):
                 "account",
                 gauges.throttled(),
             ),
-            ("dead_letters_open", "Dead letters nobody has dealt with.", "reason", gauges.dead_letters_open()),
+            ("dead_letters_open", "Dead letters that are still open.", "reason", gauges.dead_letters_open()),
         )
         for name, text, label, values in labelled:
             family = GaugeMetricFamily(PREFIX + name, text, labels=[label])

@@ -162,7 +162,7 @@ class Follower:
         now = self._clock()
         self._behind_since = now if self._behind_since is None else self._behind_since
         if now - self._behind_since < LOWER_END_SECONDS:
-            self._progress.lost_sight()
+            self._progress.ends_unknown()
             raise EndBehind(
                 f"{' and '.join(behind)} ends before the records already read: a broker has just taken it over, or "
                 "records are lost; the data is kept in the meantime"
@@ -174,7 +174,7 @@ class Follower:
         if first is None:
             return batch
         _take(batch, first)
-        hurry = self._progress.is_waited_for
+        hurry = self._progress.has_waiters
         deadline = time.monotonic() + (GATHER_SECONDS_IN_A_HURRY if hurry else GATHER_SECONDS)
         while batch.records < BATCH_RECORDS and (left := deadline - time.monotonic()) > 0:
             for message in consumer.consume(PORTION_RECORDS, left):

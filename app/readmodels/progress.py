@@ -69,7 +69,7 @@ class Progress:
             self._look = (at, dict(ends))
             self._settle_look()
 
-    def lost_sight(self) -> None:
+    def ends_unknown(self) -> None:
         """Note that the topics' ends are unknown, so nothing counts as fresh."""
         with self._lock:
             self._fresh_as_of = self._look = None
@@ -86,7 +86,7 @@ class Progress:
         return self._look is not None
 
     @property
-    def is_waited_for(self) -> bool:
+    def has_waiters(self) -> bool:
         """Whether a caller waits for a record to be applied, or a topic is being built."""
         return bool(self._waiters or self._building)
 

@@ -20,7 +20,7 @@ from app.web.auth import TokenVerifier
 Judge = Callable[[bool, Mapping[str, int]], Judgement]
 
 
-def judge_nothing(complete: bool, dead_letters: Mapping[str, int]) -> Judgement:
+def judge_counts_only(complete: bool, dead_letters: Mapping[str, int]) -> Judgement:
     """For pages without a pipeline behind them: judge only whether the counts are complete."""
     return Judgement(() if complete else (CATCHING_UP,))
 
@@ -32,7 +32,7 @@ class WebState:
     read_models: ReadModels
     metrics: Metrics
     readiness: Callable[[], Readiness]
-    judge: Judge = judge_nothing
+    judge: Judge = judge_counts_only
     dry_run: bool = False
 
 

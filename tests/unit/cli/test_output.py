@@ -9,10 +9,10 @@ import typer
 from typer.testing import CliRunner
 
 from app.cli import cli
+from app.cli.command_errors import CommandError, report_failures
 from app.cli.consumer import _show
-from app.cli.failing import CommandError, reported_failures
 from app.cli.kpi import _show as show_counts
-from app.cli.output import COLUMNS, plain, show_facts, show_table
+from app.cli.output import COLUMNS, printable, show_facts, show_table
 from app.delivery.errors import REGISTRY
 from app.readmodels.consumers import ConsumerView
 
@@ -33,8 +33,8 @@ def printed(capsys: pytest.CaptureFixture[str]) -> list[str]:
 
 
 def test_what_a_terminal_would_obey_is_written_out() -> None:
-    assert plain(ESCAPE) == "e\\x1b]0;owned\\x07\\x1b[2J\\u202e\\x9b1mx\\r\\nlast"
-    assert plain("\ud800 Zoë 日本 [bold]") == "\\ud800 Zoë 日本 [bold]"
+    assert printable(ESCAPE) == "e\\x1b]0;owned\\x07\\x1b[2J\\u202e\\x9b1mx\\r\\nlast"
+    assert printable("\ud800 Zoë 日本 [bold]") == "\\ud800 Zoë 日本 [bold]"
 
 
 def test_a_table_fits_and_leaves_nothing_out(capsys: pytest.CaptureFixture[str]) -> None:
@@ -66,7 +66,7 @@ def test_escapes_in_tables_and_facts_are_shown(
 
 
 def test_escapes_in_what_a_command_says_of_a_failure_are_shown(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(typer.Exit), reported_failures():
+    with pytest.raises(typer.Exit), report_failures():
         raise CommandError(f"first\n{ESCAPE}")
     assert capsys.readouterr().err.splitlines()[0] == "first"
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from app.demo.environment import foreign_variables, importable, invocation, lines_to_try, worker_variables
+from app.demo.environment import command_to_run, lines_to_try, with_python_path, without_own_variables, worker_variables
 from app.settings import WorkerSettings
 
 HERE = Path("/project")
@@ -26,12 +26,12 @@ def test_nothing_that_the_shell_says_of_a_real_system_reaches_the_demo() -> None
         "LOG_HASH_KEY": "x",
         "DATA_DIR": "data",
     }
-    assert foreign_variables(shell) == {"PATH": "/bin", "HTTPS_PROXY": "http://proxy"}
+    assert without_own_variables(shell) == {"PATH": "/bin", "HTTPS_PROXY": "http://proxy"}
 
 
 def test_the_workers_variables_are_a_complete_configuration(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     simulator = {"CMT_AUTH_URL": "http://127.0.0.1:1", "CMT_CLIENT_ID": "i", "CMT_CLIENT_SECRET": "s"}
-    for name in set(os.environ) - set(foreign_variables(os.environ)):
+    for name in set(os.environ) - set(without_own_variables(os.environ)):
         monkeypatch.delenv(name)
     for name, value in worker_variables("127.0.0.1:2", simulator, 3, tmp_path).items():
         monkeypatch.setenv(name, value)
@@ -42,12 +42,14 @@ def test_the_workers_variables_are_a_complete_configuration(monkeypatch: pytest.
 
 
 def test_a_program_that_is_not_installed_is_found_where_this_one_was() -> None:
-    assert importable({"A": "b"}, Path("/checkout"), Path("/site"))["PYTHONPATH"] == "/checkout"
-    assert importable({"PYTHONPATH": "/mine"}, Path("/checkout"), Path("/site"))["PYTHONPATH"] == "/checkout:/mine"
+    assert with_python_path({"A": "b"}, Path("/checkout"), Path("/site"))["PYTHONPATH"] == "/checkout"
+    assert (
+        with_python_path({"PYTHONPATH": "/mine"}, Path("/checkout"), Path("/site"))["PYTHONPATH"] == "/checkout:/mine"
+    )
 
 
 def test_an_installed_program_needs_no_path() -> None:
-    assert importable({"A": "b"}, Path("/site"), Path("/site")) == {"A": "b"}
+    assert with_python_path({"A": "b"}, Path("/site"), Path("/site")) == {"A": "b"}
 
 
 @pytest.mark.parametrize(
@@ -62,7 +64,7 @@ def test_an_installed_program_needs_no_path() -> None:
     ],
 )
 def test_commands_are_shown_as_they_must_be_typed_here(called_as: str, found: str | None, typed: str) -> None:
-    assert invocation(called_as, "/project/bin/python", found, HERE) == typed
+    assert command_to_run(called_as, "/project/bin/python", found, HERE) == typed
 
 
 def test_the_lines_to_try_fit_a_terminal() -> None:

@@ -9,7 +9,7 @@ import pytest
 from app.demo.dead_letters import DeadLetter
 from app.demo.outage_findings import (
     OutageFindings,
-    because_of_the_outage,
+    given_up_in_outage,
     outage_problems,
     outage_report,
     outage_summary,
@@ -81,9 +81,9 @@ def test_the_summary_fits_a_line() -> None:
 
 def test_a_dead_letter_counts_once_and_a_refused_row_is_not_the_outages_doing() -> None:
     lost = DeadLetter((b"1", b"2"), "CMT-UNAVAILABLE")
-    assert because_of_the_outage([lost, lost, DeadLetter((b"1", b"3"), "CMT-CONNECTION")]) == 2
-    assert because_of_the_outage([DeadLetter((b"1", b"4"), "CMT-ROW-ERROR")]) == 0
-    assert because_of_the_outage([DeadLetter((b"1", b"5"), "not-in-the-registry")]) == 1
+    assert given_up_in_outage([lost, lost, DeadLetter((b"1", b"3"), "CMT-CONNECTION")]) == 2
+    assert given_up_in_outage([DeadLetter((b"1", b"4"), "CMT-ROW-ERROR")]) == 0
+    assert given_up_in_outage([DeadLetter((b"1", b"5"), "not-in-the-registry")]) == 1
 
 
 def test_while_the_target_is_down_no_call_and_no_token_request_is_answered_but_incidents_are_taken() -> None:

@@ -34,9 +34,9 @@ def story() -> OutageStory:
 
 def told(outage: OutageStory, look: OutageLook) -> list[str]:
     """As the demo drives it."""
-    if outage.must_begin(look):
+    if outage.due_to_begin(look):
         return [outage.begin(look), *outage.observe(look)]
-    if outage.must_end(look):
+    if outage.due_to_end(look):
         return [outage.end(look), *outage.observe(look)]
     return outage.observe(look)
 
@@ -78,9 +78,9 @@ def test_an_outage_is_told_from_its_beginning_to_its_end() -> None:
 
 
 def test_it_begins_only_while_events_are_under_way() -> None:
-    assert not story().must_begin(at(LEAD_SECONDS, settled=0))
-    assert not story().must_begin(at(LEAD_SECONDS - 0.1))
-    assert story().must_begin(at(LEAD_SECONDS))
+    assert not story().due_to_begin(at(LEAD_SECONDS, settled=0))
+    assert not story().due_to_begin(at(LEAD_SECONDS - 0.1))
+    assert story().due_to_begin(at(LEAD_SECONDS))
 
 
 def test_when_all_were_settled_before_it_is_said_and_not_waited_for() -> None:
@@ -90,7 +90,7 @@ def test_when_all_were_settled_before_it_is_said_and_not_waited_for() -> None:
     ]
     assert outage.missed
     assert outage.over
-    assert not outage.must_begin(at(60.0))
+    assert not outage.due_to_begin(at(60.0))
 
 
 def test_without_an_event_in_it_no_breaker_opens_and_the_end_is_the_end_of_the_events() -> None:

@@ -121,13 +121,13 @@ class World:
         client = cast(CmtClient, self.client)
         self.market = Market(Account("default", client), client, CATALOG)
 
-    async def verify(self, mend: Repair | None = None) -> list[DriftFinding]:
+    async def verify(self, repair: Repair | None = None) -> list[DriftFinding]:
         verifier = Verifier(
             CATALOG,
             cast(ReadModels, self),
             cast(SettledEvents, self),
             cast(MarketClients, self),
-            mend,
+            repair,
             spellings(self.states),
         )
         await verifier.look_at_unsettled()
@@ -135,7 +135,7 @@ class World:
         return await verifier.chunk(places, lambda finding: None)
 
 
-MEND = Repair(batch_size=1, dry_run=False)
+REPAIR = Repair(batch_size=1, dry_run=False)
 
 
 @pytest.fixture
@@ -146,8 +146,8 @@ def world() -> World:
     return world
 
 
-async def only(world: World, mend: Repair | None = MEND) -> DriftFinding:
-    (finding,) = await world.verify(mend)
+async def only(world: World, repair: Repair | None = REPAIR) -> DriftFinding:
+    (finding,) = await world.verify(repair)
     return finding
 
 
@@ -339,7 +339,7 @@ async def test_consumers_that_are_one_to_marketing_cloud_are_errors_and_left_alo
     world = World()
     for name in ("c", "C ", "d"):
         world.settle(world.publish(name))
-    found = {finding.consumer_id: finding for finding in await world.verify(MEND)}
+    found = {finding.consumer_id: finding for finding in await world.verify(REPAIR)}
     assert {name: finding.status for name, finding in found.items()} == {
         "c": Status.ERROR,
         "C ": Status.ERROR,
@@ -359,7 +359,7 @@ async def test_a_consumer_that_was_deleted_is_nobodys_twin() -> None:
     world.client.cmt.hold(CONSUMER, ConsumerId="C", FirstName="Ann")
     for pet in "12":
         world.client.cmt.hold(PET, ConsumerId="C", PetId=pet)
-    assert {finding.consumer_id: finding.status for finding in await world.verify(MEND)} == {
+    assert {finding.consumer_id: finding.status for finding in await world.verify(REPAIR)} == {
         "c": Status.OK,
         "C": Status.OK,
     }

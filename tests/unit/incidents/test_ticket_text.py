@@ -13,7 +13,7 @@ from app.delivery.alert import Alert, AlertKind, Severity
 from app.delivery.errors import REGISTRY
 from app.incidents import ticket_text
 from app.incidents.memory import Remembered
-from app.incidents.ticket_text import more_of_the_same, new_incident, over, over_by_itself
+from app.incidents.ticket_text import end_note, further_alerts_note, new_incident, silent_end_note
 from app.incidents.tickets import Incident
 
 ALERT = Alert("CMT-TIMEOUT", "consumer", "UPDATE", "DE", "3-17", "1f0a2b", "no answer", 1_763_000_000_000)
@@ -28,9 +28,9 @@ def test_no_text_names_a_command_that_does_not_exist() -> None:
             alert = replace(ALERT, reason=reason, severity=severity)
             texts = [
                 *new_incident("x", [alert], 2, None).values(),
-                more_of_the_same([alert], 3, before),
-                over(replace(alert, kind=AlertKind.RESOLVE), 1, before),
-                over_by_itself("Over.", before),
+                further_alerts_note([alert], 3, before),
+                end_note(replace(alert, kind=AlertKind.RESOLVE), 1, before),
+                silent_end_note("Over.", before),
             ]
             named.update(re.findall(r"profile-sync ([a-z]+)", " ".join(texts)))
     assert named
@@ -43,10 +43,10 @@ def test_what_is_not_known_is_left_out_and_sentences_end_like_sentences() -> Non
     assert fields["short_description"] == f"profile-sync: CMT-OUTAGE: {REGISTRY['CMT-OUTAGE'].meaning}"
     assert "Concerns" not in fields["description"]
     assert "Message: no answer." in fields["description"].splitlines()
-    for text in (*fields.values(), more_of_the_same([alert], 1, None)):
+    for text in (*fields.values(), further_alerts_note([alert], 1, None)):
         assert " -" not in text
         assert "- " not in text
-    assert over(alert, 0, None).startswith("Over since 2025-11-13T02:13:20Z: no answer.\n")
+    assert end_note(alert, 0, None).startswith("Over since 2025-11-13T02:13:20Z: no answer.\n")
 
 
 def test_what_is_known_is_named() -> None:

@@ -21,8 +21,8 @@ def test_free_memory_is_given_back() -> None:
     for block in blocks[::2]:
         library.free(block)
     try:
-        assert freed_memory.give_back()
-        assert freed_memory.few_arenas()
+        assert freed_memory.return_free_memory()
+        assert freed_memory.limit_arenas()
     finally:
         for block in blocks[1::2]:
             library.free(block)
@@ -30,8 +30,8 @@ def test_free_memory_is_given_back() -> None:
 
 def test_a_c_library_without_it_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ctypes, "CDLL", lambda _: object())
-    assert not freed_memory.give_back()
-    assert not freed_memory.few_arenas()
+    assert not freed_memory.return_free_memory()
+    assert not freed_memory.limit_arenas()
 
 
 def test_what_only_a_circle_holds_is_found() -> None:
@@ -42,7 +42,7 @@ def test_what_only_a_circle_holds_is_found() -> None:
     client.circle = client
     held = weakref.ref(client)
     del client
-    freed_memory.collect_and_give_back()
+    freed_memory.collect_and_return()
     assert held() is None
 
 
@@ -53,8 +53,8 @@ async def test_it_is_done_again_and_again_until_the_end(monkeypatch: pytest.Monk
         nonlocal done
         done += 1
 
-    monkeypatch.setattr(freed_memory, "collect_and_give_back", noted)
-    async with freed_memory.given_back(0.0):
+    monkeypatch.setattr(freed_memory, "collect_and_return", noted)
+    async with freed_memory.returning_free_memory(0.0):
         async with asyncio.timeout(30):
             while done < 3:
                 await asyncio.sleep(0)

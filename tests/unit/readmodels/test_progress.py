@@ -94,17 +94,17 @@ async def test_whoever_waited_gets_an_answer_though_the_data_is_being_built() ->
 
 async def test_it_is_waited_for_while_somebody_waits_or_all_is_being_read_in() -> None:
     progress = Progress()
-    assert not progress.is_waited_for
+    assert not progress.has_waiters
     waiting = asyncio.create_task(progress.wait_until(T, 0, 5, timeout=30))
     await asyncio.sleep(0)
-    assert progress.is_waited_for
+    assert progress.has_waiters
     progress.moved({(T, 0): 5})
     assert await waiting
-    assert not progress.is_waited_for
+    assert not progress.has_waiters
     progress.build([T], {(T, 0): 9})
-    assert progress.is_waited_for
+    assert progress.has_waiters
     progress.moved({(T, 0): 9})
-    assert not progress.is_waited_for
+    assert not progress.has_waiters
 
 
 async def test_a_waiter_gives_up_at_its_time() -> None:

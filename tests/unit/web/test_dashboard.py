@@ -20,7 +20,7 @@ from app.observe.metrics import Metrics
 from app.readmodels import ReadModels
 from app.settings import WebSettings
 from app.web.server import WebServer
-from app.web.state import Judge, WebState, judge_nothing
+from app.web.state import Judge, WebState, judge_counts_only
 from tests.support.records import partition_state, settlement
 
 NOW = int(time.time() * 1000)
@@ -73,6 +73,6 @@ async def test_the_badge_does_not_say_complete_beside_something_that_needs_a_per
 
 
 async def test_without_a_pipeline_nothing_is_said_of_workers() -> None:
-    html = await page(counted(settlement()), judge_nothing)
+    html = await page(counted(settlement()), judge_counts_only)
     assert "complete" in html
     assert "summary" not in html

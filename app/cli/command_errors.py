@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import typer
 
 from app.broker.distribution import BrokerStartError
-from app.cli.output import plain
+from app.cli.output import printable
 from app.kafka.admin import KafkaAccessError
 from app.settings import ConfigurationError
 
@@ -21,7 +21,7 @@ class CommandError(Exception):
 
 
 @contextmanager
-def reported_failures() -> Iterator[None]:
+def report_failures() -> Iterator[None]:
     """Turn known errors into a message and an exit code: 2 for wrong settings (a line for each problem), else 1."""
     try:
         yield
@@ -36,4 +36,4 @@ def reported_failures() -> Iterator[None]:
 
 def _lines(text: str) -> str:
     """The message without control characters: it may quote a broker or an event."""
-    return "\n".join(map(plain, text.splitlines()))
+    return "\n".join(map(printable, text.splitlines()))
