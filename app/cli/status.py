@@ -13,7 +13,8 @@ from app.cli.command_errors import EXIT_FAILURE, report_failures
 from app.cli.output import waiting
 from app.cli.read_once import caught_up_read_models
 from app.cli.status_report import PipelineView, document, lines
-from app.delivery.cluster_status import Facts, judge
+from app.delivery.cluster_facts import Facts
+from app.delivery.cluster_status import judge
 from app.flows.consumers import NAME as CONSUMERS
 from app.flows.identity import creation_problems
 from app.flows.status_records import is_ours, open_incidents, read_last_end, read_workers

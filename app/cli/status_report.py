@@ -9,8 +9,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 from app import __version__
-from app.delivery.cluster_status import Facts, Finding, Judgement, ago, clock, live_workers, ranges, silent_workers
+from app.delivery.cluster_facts import Facts, Finding, Judgement
+from app.delivery.cluster_status import live_workers, silent_workers
 from app.delivery.partition_record import PartitionState
+from app.delivery.wording import ago, clock, ranges
 from app.delivery.worker_status import AccountState, WorkerEnd, WorkerStatus
 from app.readmodels import kpi
 
@@ -115,7 +117,7 @@ def document(view: PipelineView) -> dict[str, Any]:
 def lines(view: PipelineView) -> Iterator[str]:
     """The lines of the screen, 80 columns wide. A longer text continues on the next line."""
     yield from _wrapped("profile-sync", f"{__version__}, {clock(view.now_ms)}")
-    yield from _wrapped("state", view.judgement.verdict)
+    yield from _wrapped("state", view.judgement.summary)
     for finding in view.judgement.findings:
         yield from _wrapped(f"  {_mark(finding)}", finding.text, 4)
     yield ""

@@ -1,7 +1,7 @@
-"""What travels through the alerts topic: something that a person should know, without personal data.
+"""An alert: something that a person should know, sent through the alerts topic. It holds no personal data.
 
-Alerts of one fingerprint share a partition (the fingerprint is their Kafka key) and so have one writer, which is what
-keeps two workers from opening two incidents for the same thing.
+The fingerprint is the Kafka key, so alerts of one fingerprint share a partition and have one reader. Therefore two
+workers never open two incidents for the same thing.
 """
 
 from __future__ import annotations
@@ -16,33 +16,33 @@ import orjson
 
 from app.delivery.errors import CMT_OUTAGE
 
-# The fingerprint becomes part of a ServiceNow query, in which "^" and "," mean something.
+# The fingerprint becomes part of a ServiceNow query, in which "^" and "," have a meaning.
 _NOT_PLAIN = re.compile(r"[^A-Za-z0-9_.-]")
 _NAME_LENGTH = 28
-# A correlation_id of ServiceNow holds 100 characters.
+# The length limit of ServiceNow's correlation_id.
 CORRELATION_LENGTH = 100
 _DIGEST_LENGTH = 8
 
-# Anybody may write into the topic. What is longer, or no moment in time, is not ours.
+# Other programs may write into the topic. Longer texts and impossible times are not from this program.
 LONGEST_TEXT = 20_000
 LAST_MOMENT_MS = 32_503_680_000_000  # the year 3000
 MOST_WAITING = 2**53
 
 
 class AlertKind(StrEnum):
-    """Whether something is wrong, or right again."""
+    """Whether a cause began or ended."""
 
     OPEN = "open"
     RESOLVE = "resolve"
 
 
 class Severity(StrEnum):
-    """How bad it is. ServiceNow makes the priority of ``impact`` and ``urgency`` (1 high, 2 medium, 3 low)."""
+    """How bad it is. ServiceNow derives the priority from ``impact`` and ``urgency`` (1 high, 2 medium, 3 low)."""
 
     OUTAGE = "outage"  # nothing gets through
     THROTTLING = "throttling"  # less gets through than comes in
-    FAILED = "failed"  # single events were given up
-    INVALID = "invalid"  # a producer sends what cannot be worked on
+    FAILED = "failed"  # events were given up
+    INVALID = "invalid"  # a producer sends events that cannot be processed
 
     @property
     def impact(self) -> str:
@@ -71,12 +71,12 @@ class UnreadableAlert(ValueError):
 class Alert:
     """One alert.
 
-    ``reason`` is a registry code, ``entity`` and ``operation`` what failed ("-" when it concerns no single one),
-    ``event_id`` the event's ``<partition>-<offset>`` ("" when it concerns no single event), ``consumer`` a hash,
-    ``message`` masked, ``at_ms`` milliseconds since 1970 (UTC).
+    ``reason``: a registry code. ``entity`` and ``operation``: what failed; "-" if the alert is not about a single one.
+    ``event_id``: the event's ``<partition>-<offset>``; "" if the alert is not about a single event. ``consumer``: a
+    hash. ``message``: masked. ``at_ms``: milliseconds since 1970 (UTC).
 
-    ``since_ms``: the first failure of the cause; None: not known, see ``began_ms``. ``waiting``: events that wait
-    because of it.
+    ``since_ms``: when the cause first failed an event; None: not known, see ``began_ms``. ``waiting``: how many events
+    wait because of the cause.
     """
 
     reason: str
@@ -94,12 +94,12 @@ class Alert:
 
     @property
     def began_ms(self) -> int:
-        """When the cause first showed, as far as is known."""
+        """When the cause first showed, as far as known."""
         return self.at_ms if self.since_ms is None else min(self.since_ms, self.at_ms)
 
     @property
     def fingerprint(self) -> str:
-        """What one incident is about.
+        """Names the incident that the alert belongs to.
 
         >>> Alert("CMT-TIMEOUT", "pet", "UPDATE", "DE", "3-17", "1f0a", "late", 0).fingerprint
         'CMT-TIMEOUT:pet:UPDATE'
@@ -120,16 +120,16 @@ class Alert:
             "message": self.message,
         }
         numbers = {"at": self.at_ms, "since": self.since_ms, "waiting": self.waiting}
-        # A lone surrogate cannot be written as UTF-8.
+        # "replace", because UTF-8 cannot hold a lone surrogate.
         carried = {name: text[:LONGEST_TEXT].encode("utf-8", "replace").decode() for name, text in texts.items()}
         return orjson.dumps(carried | numbers)
 
     @classmethod
     def from_bytes(cls, value: bytes | None) -> Alert:
-        """Read the value of a record; what was written before there was a severity is read too.
+        """Read the value of a record, also one of an older program that wrote no severity.
 
         Raises:
-            UnreadableAlert: it is not an alert.
+            UnreadableAlert: not an alert.
         """
         try:
             document: Any = orjson.loads(value or b"")
@@ -165,7 +165,8 @@ class Alert:
 
 
 def correlation_id(group: str, fingerprint: str) -> str:
-    """ServiceNow's ``correlation_id``: two groups never touch each other's incidents. A long name is cut.
+    """ServiceNow's ``correlation_id``. It begins with the group, so groups never touch each other's incidents; a long
+    group name is cut.
 
     >>> correlation_id("profile-sync", "CMT-OUTAGE:event:-")
     'profile-sync:CMT-OUTAGE:event:-'

@@ -6,9 +6,8 @@ from __future__ import annotations
 def delay_seconds(attempt: int, base: float, maximum: float, fraction: float) -> float:
     """Seconds to wait after failed attempt ``attempt`` (1 = the first).
 
-    ``fraction`` in [0, 1) is the random part ("equal jitter": at least half of the step, so that the attempts cover the
-    minutes that a deadlock or a slow database lasts, and so that events which failed together do not come back
-    together).
+    ``fraction`` in [0, 1) is the random part. With equal jitter, at least half of each step is waited: the attempts
+    cover the minutes that a deadlock or a slow database lasts, and events that failed together are spread out.
 
     >>> [delay_seconds(n, base=10.0, maximum=300.0, fraction=0.0) for n in (1, 2, 3, 4)]
     [5.0, 10.0, 20.0, 40.0]

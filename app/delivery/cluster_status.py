@@ -1,134 +1,30 @@
-"""Whether all is well with a pipeline, and what needs a person. The command and the page share this judgement. Pure."""
+"""Judges whether all is well with a pipeline, and what needs a person. Command and page share this judgement. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from enum import StrEnum
+from collections.abc import Iterable, Mapping, Sequence
 
+from app.delivery.cluster_facts import CATCHING_UP, Facts, Finding, FindingKind, Judgement, Level, OpenIncident
 from app.delivery.errors import CMT_NOT_ALLOWED, CMT_PERMISSION, REGISTRY
-from app.delivery.worker_status import AccountState, AccountStatus, WorkerEnd, WorkerStatus
+from app.delivery.wording import ago, clock, ranges
+from app.delivery.worker_status import AccountState, AccountStatus, WorkerStatus
 
-# A worker speaks every ten seconds.
+# A worker reports every ten seconds; an older report says nothing about now.
 STALE_MS = 30_000
-# What is said to come from further ahead than this was not said now.
+# A report from further in the future than clocks may differ is not a report of now.
 CLOCKS_DIFFER_MS = 300_000
-# Who has been silent for so long was replaced, or its partitions would be missing.
+# A worker that has been silent for this long has been replaced; otherwise its partitions would be unowned.
 FORGOTTEN_MS = 3_600_000
-# A worker that has just started reads its state first.
+# A worker that has just started first reads its state.
 STARTING_MS = 60_000
-# What a rebalance takes: until then nobody needs to look.
+# A rebalance takes up to this long; until then it needs no person.
 REBALANCE_MS = 15_000
-# Events that wait for so long, for no reason that is known, need a person.
+# Events that wait this long for no known reason need a person.
 LONG_WAIT_MS = 900_000
 
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-
-
-class Level(StrEnum):
-    """How the pipeline is."""
-
-    GOOD = "good"
-    WAITING = "waiting"  # it will be well by itself
-    BAD = "bad"  # it does not work
-
-
-class FindingKind(StrEnum):
-    """What a finding is about."""
-
-    WORKERS = "workers"
-    KAFKA = "kafka"
-    STATE = "state"
-    TARGET = "target"
-    LAG = "lag"
-    DEAD_LETTERS = "deadLetters"
-    INCIDENT = "incident"
-    WARNING = "warning"
-    COUNTS = "counts"
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing that is not as it should be. ``headline``: for a badge; ``person``: it needs one."""
-
-    kind: FindingKind
-    level: Level
-    headline: str
-    text: str
-    person: bool
-
-
-CATCHING_UP = Finding(FindingKind.COUNTS, Level.WAITING, "catching up", "the counts are being read", person=False)
-
-
-@dataclass(frozen=True, slots=True)
-class OpenIncident:
-    """An incident that we opened and that is not over."""
-
-    fingerprint: str
-    number: str
-    severity: str
-    since_ms: int
-    waiting: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Facts:
-    """What is known of a pipeline. ``complete``: the counts hold everything; ``waiting_since_ms``: of the oldest event
-    that nobody has taken yet; ``topic_gone``: what to say when the main topic does not exist any more."""
-
-    workers: Sequence[WorkerStatus]
-    partitions: Collection[int]
-    incidents: Sequence[OpenIncident] = ()
-    dead_letters: Mapping[str, int] | None = None
-    complete: bool = True
-    waiting_since_ms: int | None = None
-    last_end: WorkerEnd | None = None
-    topic_gone: str | None = None
-    dead_letter_topic: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Judgement:
-    """``findings``: the worst first. ``workers``: how many are live; ``lag``: how many events wait, as they say.
-
-    None: no pipeline is looked at.
-    """
-
-    findings: tuple[Finding, ...]
-    workers: int | None = None
-    lag: int | None = None
-
-    @property
-    def level(self) -> Level:
-        """The worst there is; dead letters, incidents and warnings alone leave the work going on."""
-        levels = {finding.level for finding in self.findings}
-        return next((level for level in (Level.BAD, Level.WAITING) if level in levels), Level.GOOD)
-
-    @property
-    def badge(self) -> str:
-        """A word or two for a badge."""
-        if self.level is Level.GOOD:
-            return "needs a person" if self.needs_a_person else "complete"
-        return next(finding.headline for finding in self.findings if finding.level is self.level)
-
-    @property
-    def verdict(self) -> str:
-        """One line for people: the state, and whether somebody should look."""
-        if self.level is Level.GOOD:
-            return "works, NEEDS A PERSON" if self.needs_a_person else "all is well"
-        return self.badge.upper() + (", NEEDS A PERSON" if self.needs_a_person else "")
-
-    @property
-    def needs_a_person(self) -> bool:
-        """Whether somebody should look."""
-        return any(finding.person for finding in self.findings)
-
-
 def judge(facts: Facts, now_ms: int) -> Judgement:
-    """What is not as it should be."""
+    """The judgement on a pipeline at this moment."""
     live = live_workers(facts.workers, now_ms)
     findings = [
         *_topic(facts.topic_gone),
@@ -145,18 +41,18 @@ def judge(facts: Facts, now_ms: int) -> Judgement:
     if not facts.complete:
         findings.append(CATCHING_UP)
     order = list(Level)[::-1]
-    # Without Kafka the others cannot be heard: that comes first.
+    # Without Kafka the workers' reports do not arrive, so that finding comes first.
     findings.sort(key=lambda found: (order.index(found.level), found.kind is not FindingKind.KAFKA, not found.person))
     return Judgement(tuple(findings), len(live), sum(worker.lag for worker in live))
 
 
 def live_workers(workers: Iterable[WorkerStatus], now_ms: int) -> list[WorkerStatus]:
-    """Those who spoke lately; what a silent one said last says nothing of now."""
+    """The workers with a recent report."""
     return [worker for worker in workers if -CLOCKS_DIFFER_MS <= now_ms - worker.at <= STALE_MS]
 
 
 def silent_workers(workers: Iterable[WorkerStatus], now_ms: int) -> list[WorkerStatus]:
-    """Those who stopped speaking without saying goodbye, not too long ago."""
+    """The workers that recently stopped reporting, without a report of their end."""
     return [worker for worker in workers if STALE_MS < now_ms - worker.at <= FORGOTTEN_MS]
 
 
@@ -188,7 +84,7 @@ def _workers(facts: Facts, live: Sequence[WorkerStatus], now_ms: int) -> Iterabl
     missing = _unowned(facts, live)
     if not missing:
         return
-    text = f"nobody works on partitions {ranges(missing)}" + (f"; silent: {names}" if silent else "")
+    text = f"no worker owns partitions {ranges(missing)}" + (f"; silent: {names}" if silent else "")
     if any(_starts(worker, now_ms) or _rebalances(worker, now_ms) for worker in live):
         yield Finding(FindingKind.WORKERS, Level.WAITING, "taking over", text, person=False)
     else:
@@ -200,8 +96,11 @@ def _unowned(facts: Facts, live: Sequence[WorkerStatus]) -> list[int]:
 
 
 def _ended(facts: Facts, live: Sequence[WorkerStatus], now_ms: int) -> Iterable[Finding]:
-    """A worker has given up while others work; one that was started since has taken its place. Nobody is needed while
-    the others work on all partitions."""
+    """A worker that ended with an error while others work.
+
+    It is no finding if a worker was started since and so replaced it. It needs a person only if partitions are without
+    an owner.
+    """
     end = facts.last_end
     if end is None or not end.reason or not live or now_ms - end.at > FORGOTTEN_MS:
         return
@@ -251,7 +150,7 @@ def _accounts(live: Sequence[WorkerStatus]) -> Iterable[Finding]:
 
 
 def _rights(live: Sequence[WorkerStatus]) -> Iterable[Finding]:
-    """Rights that an account lacks; events that need them wait, or fail in part where one data extension lacks one."""
+    """Rights that an account lacks: events that need them wait, or end as partial if one data extension lacks them."""
     lacking: dict[str, list[AccountStatus]] = {}
     for account in (account for worker in live for account in worker.accounts if account.lacks):
         lacking.setdefault(account.name, []).append(account)
@@ -274,7 +173,7 @@ def _lag(facts: Facts, live: Sequence[WorkerStatus], now_ms: int) -> Iterable[Fi
     )
     since = facts.waiting_since_ms
     if since is not None and now_ms - since >= LONG_WAIT_MS and not explained:
-        text = f"events wait for {ago(since, now_ms)}: too few workers, or one that hangs"
+        text = f"events wait for {ago(since, now_ms)}: there are too few workers, or one hangs"
         yield Finding(FindingKind.LAG, Level.WAITING, "behind", text, person=True)
 
 
@@ -303,43 +202,3 @@ def _starts(worker: WorkerStatus, now_ms: int) -> bool:
 
 def _rebalances(worker: WorkerStatus, now_ms: int) -> bool:
     return worker.unready_since is not None and now_ms - worker.unready_since <= REBALANCE_MS
-
-
-def ranges(numbers: Iterable[int]) -> str:
-    """Numbers in short.
-
-    >>> ranges([0, 1, 2, 5, 7, 8]), ranges([])
-    ('0-2, 5, 7-8', 'none')
-    """
-    runs: list[list[int]] = []
-    for number in sorted(numbers):
-        if runs and number == runs[-1][1] + 1:
-            runs[-1][1] = number
-        else:
-            runs.append([number, number])
-    return ", ".join(str(first) if first == last else f"{first}-{last}" for first, last in runs) or "none"
-
-
-def ago(ms: int, now_ms: int) -> str:
-    """How long something is ago, for people.
-
-    >>> ago(0, 41_000), ago(0, 190_000), ago(0, 7_500_000), ago(0, 400_000_000)
-    ('41 s', '3 min', '2 h 5 min', '4 d 15 h')
-    """
-    seconds = max(0, now_ms - ms) // 1000
-    if seconds < 120:
-        return f"{seconds} s"
-    minutes = seconds // 60
-    if minutes < 120:
-        return f"{minutes} min"
-    hours = minutes // 60
-    return f"{hours} h {minutes % 60} min" if hours < 48 else f"{hours // 24} d {hours % 24} h"
-
-
-def clock(ms: int) -> str:
-    """A moment in UTC, for people, without a clock of ours.
-
-    >>> clock(1_763_000_000_000)
-    '2025-11-13 02:13:20Z'
-    """
-    return f"{_EPOCH + timedelta(milliseconds=ms):%Y-%m-%d %H:%M:%S}Z"

@@ -1,4 +1,4 @@
-"""What is durably known of one consumer on one partition: its last events, and what later ones may not undo. No I/O."""
+"""The consumer record: a consumer's last outcomes on one partition, and the state that older events must not undo."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ class RecentEvent:
 
 @value_class(frozen=True, slots=False)
 class FullState:
-    """The last event that said everything about the consumer and reached Marketing Cloud.
+    """The last event that stated everything about the consumer and reached Marketing Cloud.
 
-    ``market``: empty in records of older programs.
+    ``market`` is empty in records of older programs.
     """
 
     offset: int
@@ -42,8 +42,8 @@ class FullState:
 class DeletedRow:
     """A row that a settled DELETE of single rows removed.
 
-    ``place``: where, as a fingerprint (row_list.py), since markets may have data extensions of their own; empty in
-    records of older programs: may be anywhere.
+    ``place``: the digest of the place that held the row (``row_list.py``), because markets may have their own data
+    extensions. It is empty in records of older programs: the row may have been anywhere.
     """
 
     offset: int
@@ -54,10 +54,11 @@ class DeletedRow:
 
 @value_class(frozen=True, slots=True)
 class ConsumerState:
-    """What is known of one consumer on one partition. No personal data: identifiers, outcomes and digests only.
+    """What is known of one consumer on one partition: identifiers, outcomes and digests, no personal data.
 
-    ``deleted`` holds rows deleted after ``full``; of those forgotten, the last was deleted at ``deleted_forgotten``.
-    ``rows`` lists the rows that should be held (row_list.py); empty: not known.
+    ``deleted``: rows that were deleted after ``full``, as many as are remembered. ``deleted_forgotten``: the offset of
+    the last DELETE whose rows are not all remembered; -1: all are. ``rows``: the list of the rows that should be held
+    (``row_list.py``); empty: not known.
     """
 
     offset: int
@@ -140,7 +141,7 @@ def parse_consumer_key(key: bytes) -> tuple[int, int, str]:
     """(partition, epoch, consumer ID) of a consumer record's key.
 
     Raises:
-        StateError: not such a key.
+        StateError: not the key of a consumer record.
     """
     try:
         partition, epoch, consumer_id = key.decode().split("|", 2)

@@ -1,6 +1,6 @@
-"""The KPI counts: what a settled event adds, and sums over them. Pure.
+"""The KPI counts: what a settled event adds to them, and how they are summed. Pure.
 
-Counts are nested by day and market, because one Kafka record per partition carries them all:
+The counts of a partition stand in one Kafka record, nested by day and market:
 ``{day: {market: {"events": {outcome: n}, "records": {"entity|operation": [synced, failed]},
 "failures": {"entity|operation|reason": n}}}}``. Every event is counted once, under its final outcome.
 """
@@ -16,15 +16,15 @@ from app.delivery.outcome import Outcome, RecordCount
 from app.delivery.state_fields import MalformedPart, members
 from app.delivery.value_class import value_class
 
-# What a failure that is not about a record of an entity is filed under (not decodable, no key ...).
+# The "entity" of a failure that concerns the event as a whole (not decodable, no key ...).
 EVENT_ENTITY = "event"
 
-# A producer that invents markets must not fill the record: so many markets of a partition are counted by name on a day,
-# first come first served, what comes later counts as ``OTHER_MARKETS``. Numbers stay exact, only the name is lost.
+# A producer that invents markets must not fill the record. So the first 200 markets of a day on a partition are counted
+# by name; later ones are counted together as ``OTHER_MARKETS``. The sums stay exact, only the names are lost.
 MARKETS_PER_DAY = 200
 OTHER_MARKETS = "other"
 
-# A child row within its consumer: entity type and the text of its primary key without ``ConsumerId``.
+# Identifies a child row within its consumer: entity type, and the primary key as text without ``ConsumerId``.
 RowKey = tuple[str, tuple[str, ...]]
 
 MarketCounts = dict[str, dict[str, int | list[int]]]
@@ -43,7 +43,7 @@ class FailureCount:
 
 @value_class(frozen=True, slots=True)
 class Settlement:
-    """Everything that the counts and the consumer's record need to know of a settled event."""
+    """What the counts and the consumer record need to know about a settled event."""
 
     consumer_id: str | None
     event_id: str
@@ -56,15 +56,15 @@ class Settlement:
     full_state: bool = False
     records: tuple[RecordCount, ...] = ()
     failures: tuple[FailureCount, ...] = ()
-    deleted: tuple[RowKey, ...] = ()  # by a DELETE of single rows
-    rows: str = ""  # that should be held if the event reached Marketing Cloud, see row_list.py
+    deleted: tuple[RowKey, ...] = ()  # rows that a DELETE of single rows removed
+    rows: str = ""  # the rows that should be held if the event reached Marketing Cloud (row_list.py)
 
 
 def read_settlement(document: Any) -> Settlement:
-    """A settlement in a durable record.
+    """Read a settlement from a durable record.
 
     Raises:
-        MalformedPart: it is none; so do ``KeyError``, ``TypeError`` and ``ValueError`` say.
+        MalformedPart, KeyError, TypeError, ValueError: not a settlement.
     """
     given = dict(members(document))
     for name in ("event_id", "operation", "market", "rows"):
@@ -97,7 +97,7 @@ def _deleted_row(pair: Any) -> RowKey:
 
 
 def fold(counts: Counts, settled: Settlement, sign: int = 1) -> None:
-    """Add a settled event to ``counts`` in place; ``sign=-1`` takes it out again (a redrive)."""
+    """Add a settled event to ``counts`` in place; ``sign=-1`` removes it again (a redrive)."""
     day = counts.setdefault(settled.day, {})
     market = day.setdefault(_counted_as(settled.market, day), {})
     _add(market.setdefault("events", {}), settled.outcome.value, sign)
@@ -113,7 +113,7 @@ def fold(counts: Counts, settled: Settlement, sign: int = 1) -> None:
 
 
 def _counted_as(market: str, day: DayCounts) -> str:
-    """The name that an event of a market counts under."""
+    """The market name under which an event of ``market`` is counted."""
     if market in day or len(day) < MARKETS_PER_DAY or _named(day) < MARKETS_PER_DAY:
         return market
     return OTHER_MARKETS
@@ -124,15 +124,15 @@ def _named(day: DayCounts) -> int:
 
 
 def is_folded(day: DayCounts) -> bool:
-    """Whether events of some market count as ``OTHER_MARKETS``, so that a market's own numbers may not be all."""
+    """Whether some markets are counted as ``OTHER_MARKETS``: then a market's own numbers may be incomplete."""
     return OTHER_MARKETS in day and _named(day) >= MARKETS_PER_DAY
 
 
 def read_counts(document: Any) -> Counts:
-    """The counts of a durable record, with no more markets a day than there may be.
+    """Read counts from a durable record, with at most ``MARKETS_PER_DAY`` markets per day.
 
     Raises:
-        MalformedPart: they are none.
+        MalformedPart: not counts.
     """
     for day, markets in members(document).items():
         fields.day(day)
@@ -146,13 +146,13 @@ def read_counts(document: Any) -> Counts:
 def _check_number(kind: str, key: str, value: Any) -> None:
     if kind == "records":
         if len(fields.numbers(value)) != 2 or key.count("|") != 1:
-            raise MalformedPart("no counts of records where they should be")
+            raise MalformedPart("expected counts of records")
     elif fields.number(value) and kind == "failures" and key.count("|") != 2:
-        raise MalformedPart("no counts of failures where they should be")
+        raise MalformedPart("expected counts of failures")
 
 
 def within_limits(counts: Counts) -> Counts:
-    """The same counts with no more markets a day than there may be; records of older programs may have more."""
+    """The same counts with at most ``MARKETS_PER_DAY`` markets per day; records of older programs may have more."""
     return {
         day: markets if _named(markets) <= MARKETS_PER_DAY else added({day: {}}, {day: markets})[day]
         for day, markets in counts.items()
@@ -166,7 +166,7 @@ def _add(numbers: dict[str, int | list[int]], key: str, n: int) -> None:
 
 
 def copied(day: DayCounts) -> DayCounts:
-    """The counts of a day, to be changed without touching these."""
+    """A copy of a day's counts that can be changed without changing the original."""
     return {
         market: {
             kind: {key: list(n) if isinstance(n, list) else n for key, n in entries.items()}
@@ -177,7 +177,7 @@ def copied(day: DayCounts) -> DayCounts:
 
 
 def added(one: Counts, other: Counts) -> Counts:
-    """The sum of two; neither is changed, days that only one of them has are shared with it."""
+    """The sum of both; neither is changed. A day that only one of them has is shared, not copied."""
     total = {**one, **other}
     for day in one.keys() & other.keys():
         total[day] = copied(one[day])
@@ -197,7 +197,7 @@ def added(one: Counts, other: Counts) -> Counts:
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """One number of the counts with everything it is filed under."""
+    """One entry of the counts, with everything it is filed under."""
 
     day: str
     market: str
@@ -207,7 +207,7 @@ class Cell:
 
 
 def cells(counts: Iterable[Counts]) -> Iterator[Cell]:
-    """Every number of several partitions' counts, unsummed."""
+    """All entries of several partitions' counts, one by one."""
     for one in counts:
         for day, markets in one.items():
             for market, kinds in markets.items():

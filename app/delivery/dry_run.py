@@ -1,8 +1,8 @@
-"""Whose records a dry run may write. No I/O.
+"""Keeps the records of dry runs and of real runs apart. No I/O.
 
-A dry run settles events without writing anything to the target. So its records must never be taken for those of a group
-that does: what it settled would count as synced and never be written. Neither may a dry run go on with the records of a
-group that works in earnest, because it would settle that group's events.
+A dry run settles events without writing anything to the target. A real run must not go on with its records: the events
+that the dry run settled would count as synced and never be written. A dry run must not go on with the records of a real
+run either: it would settle events that the real run has yet to write.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from app.delivery.pipeline_identity import refusal as pipeline_refusal
 
 
 def refusal(state: PartitionState, *, dry_run: bool, group: str) -> str | None:
-    """Why a worker must not go on with a partition's record, and what to do; None: it may.
+    """Why a worker must not go on with a partition record, and what to do; None: it may.
 
-    A record that does not say is of an older program, and is believed to be of the worker's kind. So is the record of a
-    partition without any work so far.
+    Two records fit both kinds of run: one that does not say its kind (an older program wrote it), and one of a
+    partition where no event has been settled or parked.
 
     >>> refusal(PartitionState(dry_run=True), dry_run=False, group="g") is None
     True
@@ -27,13 +27,12 @@ def refusal(state: PartitionState, *, dry_run: bool, group: str) -> str | None:
         return None
     if state.dry_run:
         return (
-            f"Group {group} did a dry run: its events count as settled, and nothing was written. Use another "
-            "KAFKA_GROUP to work in earnest (KAFKA_START says where it begins), or set SYNC_DRY_RUN=true to go on "
-            "with the dry run."
+            f"Group {group} did a dry run: its events count as settled, but nothing was written. For a real run, use "
+            "another KAFKA_GROUP (KAFKA_START says where it begins). To go on with the dry run, set SYNC_DRY_RUN=true."
         )
     return (
-        f"Group {group} works in earnest: a dry run would settle its events without writing anything. Use another "
-        "KAFKA_GROUP for the dry run (KAFKA_START says where it begins), or unset SYNC_DRY_RUN."
+        f"Group {group} does a real run: a dry run would settle its events without writing anything. For the dry run, "
+        "use another KAFKA_GROUP (KAFKA_START says where it begins). For a real run, unset SYNC_DRY_RUN."
     )
 
 
@@ -51,5 +50,5 @@ def refusal_of_group(
 
 
 def has_worked(state: PartitionState) -> bool:
-    """Whether anything of the partition was settled or parked."""
+    """Whether any event of the partition was settled or parked."""
     return bool(state.counts or state.closed_months or state.decided_above or state.parked or state.verdicts)

@@ -1,4 +1,4 @@
-"""The headers that retry and dead-letter records carry: ours, and those that other tools know."""
+"""The headers of retry and dead-letter records: our own, and those that other tools read."""
 
 from __future__ import annotations
 
@@ -19,24 +19,24 @@ SOURCE_TOPIC = "x-sync-source-topic"
 SOURCE_PARTITION = "x-sync-source-partition"
 SOURCE_OFFSET = "x-sync-source-offset"
 SOURCE_TIMESTAMP = "x-sync-source-timestamp"
-PARKED_BY = "x-sync-parked-by"  # the mark of the partition's record
-DAY = "x-sync-day"  # that the event counts under, where it is not that of its timestamp
+PARKED_BY = "x-sync-parked-by"  # the mark of the partition record
+DAY = "x-sync-day"  # the day that the event counts under, if its timestamp does not say it
 REDRIVE_COUNT = "x-sync-redrive-count"
 VALUE_OMITTED = "x-sync-value-omitted"
 
-# What Spring Kafka's tools read of a dead letter.
+# The headers of a dead letter that Spring Kafka's tools read.
 SPRING_PREFIX = "kafka_dlt-"
 
-# A record that claims to have been redriven more often than this was written by somebody else.
+# A record that claims to have been redriven more often than this is not from this program.
 _MOST_REDRIVES = 1_000_000_000
 
-# Long enough for any sensible message, short enough to leave the header room to the producer's own headers.
+# Long enough for any sensible message; short enough to leave room for the producer's own headers.
 MESSAGE_BYTES = 2048
 
 
 @dataclass(frozen=True, slots=True)
 class Failing:
-    """What the headers say of a failing event. Times in ms since the epoch."""
+    """What the headers say about a failing event. Times in ms since the epoch."""
 
     event_id: str
     attempts: int
@@ -52,24 +52,24 @@ def _text(value: str | int) -> bytes:
 
 
 def cut(message: str, size: int = MESSAGE_BYTES) -> str:
-    """A message that fits into ``size`` bytes of UTF-8."""
+    """The message, cut so that it fits into ``size`` bytes of UTF-8."""
     encoded = message.encode(errors="replace")
     return message if len(encoded) <= size else encoded[: size - 3].decode(errors="ignore") + "..."
 
 
 def original(headers: Headers) -> Headers:
-    """The headers that the record came with, without any of ours."""
+    """The headers that the producer gave the record: all but ours."""
     return tuple((name, value) for name, value in headers if not name.startswith(PREFIX))
 
 
 def retry_headers(record: SourceRecord, failing: Failing, mark: str | None) -> Headers:
-    """Headers of a copy in the retry topic: the original ones, then ours, with the mark of the partition's record."""
+    """Headers of a copy in the retry topic: the original ones, ours, and the mark of the partition record."""
     parked_by: Headers = ((PARKED_BY, _text(mark)),) if mark else ()
     return (*original(record.headers), *our_headers(record, failing), *parked_by)
 
 
 def our_headers(record: SourceRecord, failing: Failing) -> Headers:
-    """What we say of an event: a few KiB at most, whatever the record came with."""
+    """Our own headers: a few KiB at most, however large the record's headers are."""
     ours: list[tuple[str, bytes | None]] = [
         (EVENT_ID, _text(failing.event_id)),
         (ATTEMPT, _text(failing.attempts)),
@@ -93,7 +93,7 @@ def our_headers(record: SourceRecord, failing: Failing) -> Headers:
 
 
 def dead_letter_headers(record: SourceRecord, failing: Failing, group: str, exception: str) -> Headers:
-    """What we say of a dead letter: as for a retry, plus what Spring Kafka's tools read, in its encodings.
+    """Headers of a dead letter: our own, and those that Spring Kafka's tools read, in Spring's encodings.
 
     Source: Spring for Apache Kafka, reference, "Dead-letter topic naming / headers": text for topic, group and
     exception; 4-byte and 8-byte big-endian integers for partition, offset and timestamp.
@@ -111,35 +111,35 @@ def dead_letter_headers(record: SourceRecord, failing: Failing, group: str, exce
 
 
 def record_redrives(headers: Headers) -> bytes:
-    """How often the record was redriven, as it stands in its headers; what is no such number is none."""
+    """How often the record was redriven, as its header says; anything but a possible number counts as 0."""
     value = next((value for name, value in reversed(headers) if name == REDRIVE_COUNT and value), b"0")
     return value if len(value) < len(str(_MOST_REDRIVES)) and value.isdigit() else b"0"
 
 
 class NotOurCopy(ValueError):
-    """A record of the retry topic that is no copy of an event of this partition and this group."""
+    """A record of the retry topic that is not a copy of an event of this partition and group."""
 
 
 def source_of(copy: SourceRecord, topic: str, mark: str | None) -> SourceRecord:
-    """The event that a retry record is a copy of: key, value and original headers, source position and time.
+    """The record that a copy in the retry topic was made of: key, value, original headers, source position and time.
 
     Args:
-        copy: as it was read; it stands in the partition that its event came from.
+        copy: the record of the retry topic; a copy stands in the partition number that its event came from.
         topic: the main topic.
-        mark: that of the partition's record; None: its copies have none.
+        mark: the mark of the partition record; None: its copies carry none.
 
     Raises:
-        NotOurCopy: it is the copy of another event, or none.
+        NotOurCopy: not a copy that this group made of an event of this topic and partition.
     """
     try:
         partition, offset = int(copy.header(SOURCE_PARTITION) or ""), int(copy.header(SOURCE_OFFSET) or "")
         timestamp = int(copy.header(SOURCE_TIMESTAMP) or "")
     except ValueError:
-        raise NotOurCopy("source headers are missing or no numbers") from None
+        raise NotOurCopy("source headers are missing or not numbers") from None
     if not (0 <= partition < 2**31 and 0 <= offset < 2**63 and -(2**63) <= timestamp < 2**63):
-        raise NotOurCopy("source headers hold numbers that Kafka does not have")
+        raise NotOurCopy("source headers hold numbers that Kafka never uses")
     if copy.header(SOURCE_TOPIC) != topic or partition != copy.partition:
-        raise NotOurCopy("it is about another topic or partition")
+        raise NotOurCopy("it is a copy from another topic or partition")
     if mark is not None and copy.header(PARKED_BY) != mark:
-        raise NotOurCopy("another group wrote it, or one before the topic was made anew")
+        raise NotOurCopy("another group wrote it, or it was written before the topic was recreated")
     return SourceRecord(topic, partition, offset, timestamp, copy.key, copy.value, original(copy.headers))

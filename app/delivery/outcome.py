@@ -1,4 +1,4 @@
-"""What the delivery of an event comes to: outcomes, failures, and what follows them. No I/O."""
+"""How the delivery of an event ends: outcomes, failures, and the decision that follows from them. No I/O."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from app.delivery.errors import ErrorEntry, lookup
 from app.delivery.value_class import value_class
 
 UNKNOWN_MARKET = "-"
-# What an event may call its market.
+# The names that a market may have.
 MARKET_PATTERN = r"^[A-Za-z0-9-]{1,16}$"
 
 
@@ -37,7 +37,8 @@ class Phase(StrEnum):
 class Failure:
     """One thing that went wrong. ``message`` is safe to show: values are masked.
 
-    ``retry_after``: seconds the target asks to wait, or may still be busy with a call that was given up.
+    ``retry_after``: seconds to wait before the next attempt, because the target asks for it or may still be busy with a
+    call that was given up.
     """
 
     code: str
@@ -97,7 +98,7 @@ Decision = TryAgain | Settle
 
 
 class InvalidEvent(Exception):
-    """A record that cannot be worked on. Carries what is known of it for the dead letter and the counts.
+    """Raised for a record that cannot be processed; carries what the dead letter and the counts need to know of it.
 
     ``message`` names fields and positions, never values: it goes into headers, logs and tickets.
     """

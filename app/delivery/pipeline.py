@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Pipeline:
-    """What is called how. Two groups share nothing but the source topic, which belongs to its producers.
+    """The names that make up a pipeline. Two groups share only the source topic, which belongs to its producers.
 
-    ``name``: of the flow. ``topic``: the source topic.
+    ``name``: the flow's name. ``topic``: the source topic.
     """
 
     name: str
@@ -28,12 +28,12 @@ class Pipeline:
 
     @property
     def alerts_topic(self) -> str:
-        """What must become an incident."""
+        """Alerts, which become incidents."""
         return f"{self.group}.alerts"
 
     @property
     def status_topic(self) -> str:
-        """What workers report of themselves, and what a restart must remember; one partition."""
+        """Workers' reports about themselves, and what a restart must remember; one partition."""
         return f"{self.group}.status"
 
     @property

@@ -1,8 +1,8 @@
 """Which pipeline and which topics a durable record is about. No I/O.
 
-An offset is an event's identity only within one topic. So the record of a partition names the topic that its offsets
-belong to, and the ID that the broker gave to that topic (KIP-516: a topic made anew has another one). The IDs of our
-own topics are noted too: offsets into them, and what is known of consumers, hold for these topics only.
+An offset identifies an event only within one topic. So a partition record names the topic that its offsets belong to,
+and the ID that the broker gave to that topic (KIP-516: a recreated topic has another ID). The record also holds the IDs
+of this program's own topics, because offsets into them, and the consumer records, are valid for these topics only.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ class Role(StrEnum):
     SOURCE = "source"
     RETRY = "retry"
     ALERTS = "alerts"
-    CONSUMERS = "consumers"  # the records of consumers
+    CONSUMERS = "consumers"  # consumer records
 
 
 class Difference(StrEnum):
@@ -29,20 +29,20 @@ class Difference(StrEnum):
 
     FLOW = "flow"
     TOPIC = "topic"
-    MADE_ANEW = "made anew"
+    RECREATED = "recreated"
     CONSUMERS_LOST = "consumers lost"
 
 
 @dataclass(frozen=True, slots=True)
 class PipelineIdentity:
-    """A flow, its source topic, and the IDs of topics by role; a broker that gives none leaves them out."""
+    """A flow, its source topic, and the topic IDs by role, as far as the broker reports them."""
 
     flow: str
     topic: str
     ids: Mapping[Role, str] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
-        """For the record."""
+        """The form in the partition record."""
         return {"flow": self.flow, "topic": self.topic, "ids": {role.value: given for role, given in self.ids.items()}}
 
     @classmethod
@@ -50,7 +50,7 @@ class PipelineIdentity:
         """Read what ``to_json`` made; roles that this program does not know are left out.
 
         Raises:
-            MalformedPart, KeyError: it is none.
+            MalformedPart, KeyError: not an identity.
         """
         ids = members(members(document)["ids"])
         known = {Role(role): text(topic_id) for role, topic_id in ids.items() if role in list(Role)}
@@ -59,11 +59,11 @@ class PipelineIdentity:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """How a record's identity relates to that of the pipeline that runs.
+    """How a record's identity relates to the identity of the running pipeline.
 
-    ``difference``: why it must not be worked on; None: it may. ``identity``: what the record says from now on.
-    ``adopted``: it did not say all of that before. ``anew``: topics of ours that were made anew; offsets into them do
-    not hold.
+    ``difference``: why the pipeline must not go on with the record; None: it may. ``identity``: the identity to note in
+    the record from now on. ``adopted``: the record did not hold all of it before. ``anew``: our topics that were
+    recreated; offsets into them are no longer valid.
     """
 
     identity: PipelineIdentity
@@ -73,17 +73,17 @@ class Comparison:
 
 
 def compare(recorded: PipelineIdentity | None, running: PipelineIdentity) -> Comparison:
-    """Whether a record is about the pipeline that runs; an ID that is missing on either side fits any.
+    """Whether a record is about the running pipeline; an ID that is missing on either side matches any ID.
 
     >>> one, other = (PipelineIdentity("consumers", "profiles", {Role.SOURCE: topic_id}) for topic_id in ("a", "b"))
     >>> compare(one, other).difference
-    <Difference.MADE_ANEW: 'made anew'>
+    <Difference.RECREATED: 'recreated'>
     >>> compare(None, one).adopted
     True
     """
     if recorded is None:
         return Comparison(running, adopted=True)
-    # What the broker does not say now, it may say again later.
+    # Keep recorded IDs that the broker does not report now: it may report them again later.
     merged = PipelineIdentity(running.flow, running.topic, {**recorded.ids, **running.ids})
     other = {role for role, topic_id in running.ids.items() if recorded.ids.get(role, topic_id) != topic_id}
     if recorded.flow != running.flow:
@@ -91,7 +91,7 @@ def compare(recorded: PipelineIdentity | None, running: PipelineIdentity) -> Com
     elif recorded.topic != running.topic:
         difference = Difference.TOPIC
     elif Role.SOURCE in other:
-        difference = Difference.MADE_ANEW
+        difference = Difference.RECREATED
     elif Role.CONSUMERS in other:
         difference = Difference.CONSUMERS_LOST
     else:
@@ -113,32 +113,32 @@ def refusal(difference: Difference, recorded: PipelineIdentity, running: Pipelin
             f"as settled. Set KAFKA_TOPIC={recorded.topic}, or use another KAFKA_GROUP for {running.topic} "
             "(KAFKA_START says where it begins)."
         )
-    if difference is Difference.MADE_ANEW:
+    if difference is Difference.RECREATED:
         return (
-            f"Topic {running.topic} is not the one that the state of group {group} is about: it was deleted and made "
-            f"anew (its ID is {running.ids.get(Role.SOURCE)}, was {recorded.ids.get(Role.SOURCE)}). New events would "
-            f"be skipped as settled. If its offsets are others (made anew, mirrored), {NEW_GROUP}. If it holds the "
+            f"Topic {running.topic} is not the one that the state of group {group} is about: it was deleted and "
+            f"recreated (its ID is {running.ids.get(Role.SOURCE)}, was {recorded.ids.get(Role.SOURCE)}). New events "
+            f"would be skipped as settled. If its offsets differ (recreated, mirrored), {NEW_GROUP}. If it holds the "
             "same records at the same offsets (restored, linked), stop the group's workers and run "
             "`profile-sync topics adopt`."
         )
     return (
-        f"The topic with the consumers' records of group {group} was deleted and made anew, so it is not known what "
-        f"each consumer's last events were. Restore it; or {NEW_GROUP}. If it was restored, or if older events may "
+        f"The topic with the consumer records of group {group} was deleted and recreated, so each consumer's last "
+        f"events are not known. Restore it; or {NEW_GROUP}. If it was restored, or if older events may "
         "overwrite newer ones, stop the group's workers and run `profile-sync topics adopt`."
     )
 
 
 def topic_gone(topic: str, group: str) -> str:
-    """What is wrong when there is no such topic any more, and the ways to go on; one line."""
+    """What is wrong if the main topic no longer exists, and the ways to go on; one line."""
     return (
-        f"Topic {topic} does not exist, and the state of group {group} is about it. Do not create it anew: the group "
+        f"Topic {topic} does not exist, and the state of group {group} is about it. Do not create it again: the group "
         "would skip its events as settled, so its workers would stop. Restore it with the same records at the same "
         f"offsets, stop the group's workers and run `profile-sync topics adopt`; or {NEW_GROUP}."
     )
 
 
 def other_record(topic: str, partition: int, offset: int, group: str) -> str:
-    """What is wrong when another record stands where one was settled, and the ways to go on; one line."""
+    """What is wrong if a settled offset holds another record, and the ways to go on; one line."""
     return (
         f"Partition {partition} of {topic} holds another record at offset {offset} than the one that group {group} "
         "settled there: the log lost records (an unclean leader election, a lost disk), or it was restored from "

@@ -1,7 +1,7 @@
-"""Where the work on a partition goes on. The durable record decides, not the group's offset. No I/O.
+"""Where a new owner goes on reading a partition: the partition record decides, not the group's offset. No I/O.
 
-Offsets of a consumer group expire, are reset by hand, or are placed at the end by ``KAFKA_START``. The record knows
-which events are settled or parked, so everything above ``upto`` is read, whatever the group's offset says.
+A group's offsets expire, are reset by hand, or are set to the end by ``KAFKA_START``. The partition record says which
+events are settled or parked, so everything above its ``upto`` is read, whatever the group's offset says.
 """
 
 from __future__ import annotations
@@ -13,9 +13,13 @@ from app.delivery.partition_record import PartitionState
 
 @dataclass(frozen=True, slots=True)
 class Resume:
-    """``position``: the first offset to fetch. ``settled``: offsets that the group's offset asks for and that are not
-    done again. ``skipped``: undecided offsets that the group's offset would leave out (at most so many events).
-    ``cut_off``: undecided offsets that the topic no longer has (at most so many events)."""
+    """Where to go on, and how that differs from the group's offset.
+
+    ``position``: the first offset to fetch. ``settled``: offsets that the group's offset would fetch again although
+    they are decided; they are not fetched. ``skipped``: how many undecided offsets the group's offset would leave out.
+    ``cut_off``: how many undecided offsets the topic no longer has. The last two are upper bounds on the number of
+    events, because not every offset holds one.
+    """
 
     position: int
     settled: range = range(0)
@@ -27,9 +31,9 @@ def resume(state: PartitionState, group: int | None, begin: int, *, copies_lost:
     """Where to go on.
 
     Args:
-        group: the offset that the group would go on at; None: not known.
-        begin: the topic's first offset.
-        copies_lost: the retry topic does not have the copies of parked events: they are read from here again.
+        group: the group's offset, where it would go on; None: not known.
+        begin: the first offset that the topic still has.
+        copies_lost: the retry topic has lost the copies of parked events, so they are read from the main topic again.
 
     >>> resume(PartitionState(upto=9), group=100, begin=0)
     Resume(position=10, settled=range(0, 0), skipped=90, cut_off=0)
@@ -47,6 +51,6 @@ def resume(state: PartitionState, group: int | None, begin: int, *, copies_lost:
 
 
 def undecided(state: PartitionState, first: int, end: int) -> int:
-    """How many offsets of [first, end) are neither settled nor parked."""
+    """How many offsets in [first, end) are neither settled nor parked."""
     first = max(first, state.upto + 1)
     return max(0, end - first) - sum(first <= offset < end for offset in state.decided_above)

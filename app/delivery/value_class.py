@@ -1,7 +1,7 @@
-"""Values that are made for every event: frozen to the type checker, and made as fast as plain dataclasses.
+"""A decorator for values that are created for every event: frozen for the type checker, fast like plain dataclasses.
 
-``dataclass(frozen=True)`` also guards at run time what mypy has shown already, and that makes every new object cost
-several times as much.
+``dataclass(frozen=True)`` also checks at run time what mypy has already proven. That makes creating an object several
+times as expensive.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ else:
     from dataclasses import dataclass
 
     def value_class(*, frozen, slots):
-        """As ``dataclass``, without the guard; what is frozen can be hashed."""
+        """Like ``dataclass``, but without the check at run time; a frozen class can be hashed."""
         return dataclass(unsafe_hash=frozen, slots=slots)
 
 

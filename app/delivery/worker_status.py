@@ -1,4 +1,4 @@
-"""What a worker says of itself, at changes and every few seconds: one record in ``<group>.status``. Pure."""
+"""What a worker reports about itself, at changes and every few seconds: one record in ``<group>.status``. Pure."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from pydantic.alias_generators import to_camel
 
 FORMAT = 1
 PREFIX = "worker|"
-# One record for the whole group: why the last worker that ended did so.
+# One record for the whole group: which worker ended last, and why.
 LAST_END_KEY = "end|last"
 
-# Anybody may write into the topic: what is larger is not ours.
+# Other programs may write into the topic; a larger record is not from this program.
 LARGEST_BYTES = 200_000
 
 Ms = Annotated[int, Field(ge=0, le=32_503_680_000_000)]
@@ -22,7 +22,7 @@ Text = Annotated[str, Field(max_length=1000)]
 
 
 class UnreadableStatus(ValueError):
-    """The bytes are no status of a worker of this program."""
+    """The bytes are not the status of a worker of this program."""
 
 
 class _Part(BaseModel):
@@ -32,7 +32,7 @@ class _Part(BaseModel):
 
 
 class AccountState(StrEnum):
-    """How an account of the target is, as a worker sees it."""
+    """The state of an account, as one worker sees it."""
 
     UP = "up"
     THROTTLED = "throttled"
@@ -40,10 +40,11 @@ class AccountState(StrEnum):
 
 
 class AccountStatus(_Part):
-    """One account: how it is, for what reason (a registry code) and since when.
+    """One account. ``cause``: a registry code; ``since``: when the state began.
 
-    ``lacks``: rights that it lacks, the end of a sentence that begins with "it", and since when. ``blocked``: events
-    wait for them; ``waiting``: how many of this worker's events wait then, whatever for.
+    ``lacks``: the rights that the account lacks, worded as the end of a sentence that begins with "it";
+    ``lacks_since``: since when. ``blocked``: events wait for these rights. ``waiting``: how many of this worker's
+    events are parked meanwhile, for any reason.
     """
 
     name: Text
@@ -57,14 +58,14 @@ class AccountStatus(_Part):
 
 
 class ReasonStatus(_Part):
-    """Why a worker is not ready; kinds as in ``app/observe/health.py``."""
+    """Why a worker is not ready; the kinds are those of ``app/observe/health.py``."""
 
     kind: Text
     text: Text
 
 
 class InvalidCount(_Part):
-    """Invalid events of one reason in the last minutes, and when the first of them came."""
+    """How many invalid events of one reason came in the last minutes, and when the first of them came."""
 
     count: Number
     since: Ms
@@ -73,7 +74,7 @@ class InvalidCount(_Part):
 class WorkerStatus(_Part):
     """One worker. Times in ms since 1970 (UTC); fields are added with a default, so that older records are read.
 
-    ``causes``: fingerprints of what it has reported and what is not over, as far as it sees.
+    ``causes``: fingerprints of the alerts that the worker has sent and whose causes, as far as it sees, go on.
     """
 
     v: int = FORMAT
@@ -109,15 +110,15 @@ class WorkerStatus(_Part):
 
     @property
     def essence(self) -> WorkerStatus:
-        """Without what changes all the time: when this is another one, the world should know at once."""
-        # Moments are computed anew each time, a millisecond more or less.
+        """The status without the fields that change all the time. When it changes, it is reported at once."""
+        # Each report computes these times from durations, so they vary by milliseconds.
         changing = {"since": None, "lacks_since": None, "waiting": 0}
         accounts = tuple(account.model_copy(update=changing) for account in self.accounts)
         return self.model_copy(update={"at": 0, "lag": 0, "last_success": None, "invalid": {}, "accounts": accounts})
 
 
 class WorkerEnd(_Part):
-    """A worker ended. ``reason`` is empty when it was asked to stop."""
+    """The end of a worker. ``reason`` is empty if the worker was asked to stop."""
 
     v: int = FORMAT
     worker: Text
@@ -134,7 +135,7 @@ def read_worker_end(value: bytes) -> WorkerEnd:
     """Read the value of a record.
 
     Raises:
-        UnreadableStatus: it is none.
+        UnreadableStatus: not the end of a worker.
     """
     if len(value) > LARGEST_BYTES:
         raise UnreadableStatus("too large")
@@ -151,7 +152,7 @@ def read_worker_status(value: bytes) -> WorkerStatus:
     """Read the value of a record.
 
     Raises:
-        UnreadableStatus: it is none.
+        UnreadableStatus: not the status of a worker.
     """
     if len(value) > LARGEST_BYTES:
         raise UnreadableStatus("too large")

@@ -13,7 +13,8 @@ import structlog
 
 from app import __version__
 from app.delivery.alert import Alert, Severity
-from app.delivery.cluster_status import Facts, Judgement, judge
+from app.delivery.cluster_facts import Facts, Judgement
+from app.delivery.cluster_status import judge
 from app.delivery.counts import EVENT_ENTITY, Settlement
 from app.delivery.errors import REGISTRY
 from app.delivery.invalid_window import WINDOW_MS, InvalidWindow

@@ -10,7 +10,8 @@ from typing import Self
 
 import structlog
 
-from app.delivery.cluster_status import FORGOTTEN_MS, OpenIncident, live_workers
+from app.delivery.cluster_facts import OpenIncident
+from app.delivery.cluster_status import FORGOTTEN_MS, live_workers
 from app.delivery.errors import CMT_NOT_ALLOWED, CMT_OUTAGE, CMT_PERMISSION, CMT_RATE_LIMITED
 from app.delivery.worker_status import LAST_END_KEY, WorkerEnd, WorkerStatus
 from app.flows.status_records import INCIDENT_PREFIX, open_incidents, read_incidents, read_last_end, read_workers

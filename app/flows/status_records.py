@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from app.delivery.cluster_status import OpenIncident
+from app.delivery.cluster_facts import OpenIncident
 from app.delivery.worker_status import (
     LARGEST_BYTES,
     LAST_END_KEY,

@@ -309,7 +309,7 @@ class Worker:
         running = PipelineIdentity(self._recipe.name, kafka.topic, seen.ids)
         if why := refusal_of_group(records.values(), running, dry_run=self._settings.sync.dry_run, group=kafka.group):
             found = {compare(state.identity, running).difference for state in records.values()}
-            raise WorkerFailed(why, configuration=not found & {Difference.MADE_ANEW, Difference.CONSUMERS_LOST})
+            raise WorkerFailed(why, configuration=not found & {Difference.RECREATED, Difference.CONSUMERS_LOST})
 
     async def _until_kafka_is_there(self) -> bool:
         """Create missing topics, check the others; False when asked to stop meanwhile.

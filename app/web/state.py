@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from aiohttp import web
 
-from app.delivery.cluster_status import CATCHING_UP, Judgement
+from app.delivery.cluster_facts import CATCHING_UP, Judgement
 from app.delivery.partition_record import PartitionState
 from app.observe.health import Readiness
 from app.observe.metrics import Metrics

@@ -14,7 +14,7 @@ from tests.support.simulator_probe import Call
 
 TOPIC = "profiles-1"
 BEFORE, NOW = (PipelineIdentity("consumers", TOPIC, {Role.SOURCE: one}) for one in ("a", "b"))
-WHY = refusal(Difference.MADE_ANEW, BEFORE, NOW, "sync-1")
+WHY = refusal(Difference.RECREATED, BEFORE, NOW, "sync-1")
 SAID = f'{{"event": "cannot go on", "reason": "{WHY}", "level": "error"}}'
 LOG = f'{{"event": "{WHY}", "level": "error"}}'
 

@@ -194,14 +194,14 @@ def test_a_missing_topic_is_not_created_under_a_state_that_is_about_it_or_about_
     assert shown["headline"] == "the topic is gone"
     assert shown["today"]["synced"] == FIRST, "the rest is shown too"
     text = " ".join(run(deployment, "status").stdout.split())
-    assert "Do not create it anew" in text
+    assert "Do not create it again" in text
     assert "topics adopt" in text
     assert "lag not known: there is no such topic" in text
     for command in ("create", "check"):
         done = run(deployment, "topics", command)
         assert done.returncode == 1
-        assert "Do not create it anew" in done.stdout
+        assert "Do not create it again" in done.stdout
         assert "topics create" not in done.stdout
-    assert "Do not create it anew" in said(deployment.worker())
+    assert "Do not create it again" in said(deployment.worker())
     assert topic not in changes.names()
     assert worker.running, "it waits for its topic"

@@ -134,7 +134,7 @@ def test_a_dry_run_in_a_live_group_refuses_before_it_joins_and_status_says_why_i
 
     intruder = installation.worker(SYNC_DRY_RUN="true")
     assert intruder.ended(60) == 2
-    why = f"Group {installation.kafka.group} works in earnest"
+    why = f"Group {installation.kafka.group} does a real run"
     assert why in intruder.last_words()
     taken = [entry for entry in worker.log_entries() if entry["event"] == "took over"]
     assert len(taken) == 1, "the workers of the group were disturbed"

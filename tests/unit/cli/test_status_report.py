@@ -6,7 +6,8 @@ import json
 from dataclasses import replace
 
 from app.cli.status_report import WIDTH, PipelineView, document, lines
-from app.delivery.cluster_status import Facts, OpenIncident, judge
+from app.delivery.cluster_facts import Facts, OpenIncident
+from app.delivery.cluster_status import judge
 from app.delivery.parked_events import ParkedEvent
 from app.delivery.partition_record import PartitionState
 from app.delivery.worker_status import AccountState, AccountStatus, ReasonStatus, WorkerEnd, WorkerStatus

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from app.delivery.cluster_status import FORGOTTEN_MS, LONG_WAIT_MS, STALE_MS, Facts, Level, OpenIncident, judge
+from app.delivery.cluster_facts import Facts, Level, OpenIncident
+from app.delivery.cluster_status import FORGOTTEN_MS, LONG_WAIT_MS, STALE_MS, judge
 from app.delivery.worker_status import (
     AccountState,
     AccountStatus,
@@ -50,7 +51,7 @@ def test_a_pipeline_that_works_needs_nobody() -> None:
         (facts(worker(at=NOW - STALE_MS)), "good", "complete", False, None),
         (facts(worker(at=NOW - FORGOTTEN_MS - 1), worker("b")), "good", "complete", False, None),
         (facts(worker(partitions=(0, 3))), "bad", "partitions without a worker", True, "partitions 1-2"),
-        (facts(worker(partitions=(), started=NOW - 3_000)), "waiting", "taking over", False, "nobody works on"),
+        (facts(worker(partitions=(), started=NOW - 3_000)), "waiting", "taking over", False, "no worker owns"),
         (
             facts(worker(accounts=(AWAY,))),
             "bad",
@@ -71,7 +72,7 @@ def test_a_pipeline_that_works_needs_nobody() -> None:
         (facts(worker(reasons=(KAFKA,), started=NOW - 9)), "waiting", "starting", False, "a: no heartbeat"),
         (facts(worker(reasons=(KAFKA,), unready_since=NOW - 9)), "waiting", "taking over", False, "a: no heartbeat"),
         (facts(worker(reasons=(KAFKA,), unready_since=NOW - 20_000)), "bad", "Kafka is away", True, "a: no heartbeat"),
-        (facts(worker(unready_since=NOW - 9, partitions=())), "waiting", "taking over", False, "nobody works on"),
+        (facts(worker(unready_since=NOW - 9, partitions=())), "waiting", "taking over", False, "no worker owns"),
         (facts(worker(unready_since=NOW - 20_000, partitions=(0,))), "bad", "partitions without a worker", True, "1-3"),
         (facts(worker(), complete=False), "waiting", "catching up", False, "the counts are being read"),
         (facts(worker(), dead_letters={"A": 2, "B": 1}), "good", "needs a person", True, "3 dead letters wait"),
@@ -127,7 +128,7 @@ def test_the_end_of_a_worker_is_read_as_it_was_written_and_nothing_else_is() -> 
 def test_the_judgement_counts_live_workers_and_what_waits_for_them() -> None:
     silent = worker("c", at=NOW - STALE_MS - 1, lag=900)
     judgement = judge(facts(worker(partitions=(0, 1), lag=3), worker("b", partitions=(2, 3), lag=4), silent), NOW)
-    assert (judgement.workers, judgement.lag, judgement.verdict) == (2, 7, "all is well")
+    assert (judgement.workers, judgement.lag, judgement.summary) == (2, 7, "all is well")
 
 
 def test_the_badge_is_red_however_complete_the_numbers_are() -> None:

@@ -24,8 +24,8 @@ def test_a_new_group_and_its_own_may_be_joined() -> None:
 
 
 def test_a_dry_run_and_a_live_group_refuse_each_other() -> None:
-    assert "Use another KAFKA_GROUP for the dry run" in refused(worked(dry_run=False), dry_run=True)
-    assert "or set SYNC_DRY_RUN=true" in refused(PartitionState(), worked(dry_run=True))
+    assert "For the dry run, use another KAFKA_GROUP" in refused(worked(dry_run=False), dry_run=True)
+    assert "set SYNC_DRY_RUN=true" in refused(PartitionState(), worked(dry_run=True))
 
 
 def test_another_topic_and_one_that_was_made_anew_are_refused() -> None:

@@ -27,7 +27,7 @@ def test_the_same_topics_are_the_same() -> None:
         (PipelineIdentity("customers", "profiles", RUNNING.ids), Difference.FLOW),
         (PipelineIdentity("consumers", "others", RUNNING.ids), Difference.TOPIC),
         (PipelineIdentity("consumers", "others"), Difference.TOPIC),
-        (changed(source="s0"), Difference.MADE_ANEW),
+        (changed(source="s0"), Difference.RECREATED),
         (changed(consumers="c0"), Difference.CONSUMERS_LOST),
     ],
 )
@@ -58,4 +58,4 @@ def test_an_id_that_is_not_known_fits_any_and_is_not_forgotten() -> None:
     assert learnt.adopted
     assert kept.adopted
     assert learnt.identity == kept.identity == RUNNING
-    assert compare(kept.identity, changed(source="s2")).difference is Difference.MADE_ANEW
+    assert compare(kept.identity, changed(source="s2")).difference is Difference.RECREATED

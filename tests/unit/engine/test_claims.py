@@ -196,7 +196,7 @@ async def test_a_topic_that_goes_on_before_what_was_read_stops_the_worker(case: 
     assert not await ownership.logs.was_reset(MAIN, 10, 0)
     [error] = case.world.bugs
     assert isinstance(error, EngineStopped)
-    assert ("lost records" if source == "s" else "made anew") in str(error)
+    assert ("lost records" if source == "s" else "recreated") in str(error)
 
 
 async def test_the_same_topic_may_seem_too_short_for_a_while_after_a_leader_died(case: Case) -> None:
@@ -258,7 +258,7 @@ async def test_another_record_at_a_settled_offset_is_refused_and_nothing_is_writ
 
 async def test_a_topic_made_anew_is_refused_in_its_own_words(case: Case) -> None:
     case.brokers.records, case.brokers.ids[Role.SOURCE] = [OTHER_EIGHT], "another"
-    with pytest.raises(EngineStopped, match="made anew"):
+    with pytest.raises(EngineStopped, match="deleted and recreated"):
         await case.take_over(settled())
 
 

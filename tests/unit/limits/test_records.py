@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from app.cli.status_report import PipelineView, document, lines
 from app.delivery.closed_days import decode_document, encode_document, parse_document_key, plan_move
-from app.delivery.cluster_status import Facts, Judgement
+from app.delivery.cluster_facts import Facts, Judgement
 from app.delivery.consumer_record import ConsumerState, parse_consumer_key
 from app.delivery.parked_events import ParkedEvent
 from app.delivery.partition_record import PartitionState

@@ -10,7 +10,8 @@ from typing import Any, cast
 
 import aiohttp
 
-from app.delivery.cluster_status import Facts, Judgement, judge
+from app.delivery.cluster_facts import Facts, Judgement
+from app.delivery.cluster_status import judge
 from app.delivery.counts import Settlement
 from app.delivery.outcome import Outcome
 from app.delivery.partition_record import PartitionState

@@ -1,0 +1,34 @@
+"""Errors on our side, and what operators do with events."""
+
+from __future__ import annotations
+
+from app.delivery.error_registry import ErrorClass, register
+
+_P = ErrorClass.PERMANENT
+
+SYNC_BUG = register(
+    "SYNC-BUG",
+    _P,
+    "This program failed on the event because of an error of its own.",
+    "Report it with the worker's log; then publish the consumer's event again.",
+)
+SYNC_COPY_LOST = register(
+    "SYNC-COPY-LOST",
+    _P,
+    "The event was parked, but its record is gone from both the retry topic and the main topic: it was deleted, by "
+    "retention or by hand, before the event was settled. The dead letter has no value.",
+    "Have the producer send the consumer's current state; run `topics check`, which compares retention times.",
+)
+SYNC_SUPERSEDED = register(
+    "SYNC-SUPERSEDED",
+    _P,
+    "A later event of the consumer has been written. This older event would overwrite it, so it was not sent.",
+    "Nothing to do.",
+)
+SYNC_CUT_OFF = register(
+    "SYNC-CUT-OFF",
+    _P,
+    "Kafka's retention deleted events of the main topic before they were read.",
+    "Publish their consumers' state again from the database, and raise retention.ms of the main topic.",
+)
+SYNC_OPERATOR = register("SYNC-OPERATOR", _P, "An operator discarded the event.", "Nothing to do.")
