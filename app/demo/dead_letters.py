@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
-from confluent_kafka.admin import OffsetSpec
 
 from app.kafka.admin import Admin, KafkaAccessError
 from app.kafka.clients import consumer_config
@@ -72,12 +71,8 @@ class DeadLetters:
     def ends(self) -> Mapping[int, int]:
         """Partition -> the offset of its next record."""
         topic = self._settings.dlq_topic
-        asked = {TopicPartition(topic, number): OffsetSpec.latest() for number in range(self._settings.partitions)}
-        answers = self._admin.client.list_offsets(asked, request_timeout=self._admin.timeout_seconds)
-        return {
-            place.partition: self._admin.result(answer, "look at the end of", topic).offset
-            for place, answer in answers.items()
-        }
+        found = self._admin.ends([(topic, number) for number in range(self._settings.partitions)])
+        return {number: end for (_, number), end in found.items()}
 
     def _letters(self, consumer: Consumer, ends: Mapping[int, int]) -> list[DeadLetter]:
         found = []

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from confluent_kafka import KafkaError, Producer, TopicPartition
-from confluent_kafka.admin import OffsetSpec
+from confluent_kafka import KafkaError, Producer
 
 from app.delivery.pipeline_identity import PipelineIdentity, compare
 from app.delivery.record_format import partition_key
@@ -80,10 +79,9 @@ def look(settings: KafkaSettings, flow: str) -> Adoption:
         raise AdoptionRefused(
             f"The state of group {settings.group} belongs to the pipeline {', '.join(sorted(flows))}."
         )
-    tps = [TopicPartition(settings.topic, partition.id) for partition in found[settings.topic].partitions]
-    begins = admin.offsets({tp: OffsetSpec.earliest() for tp in tps})
-    ends = admin.offsets({tp: OffsetSpec.latest() for tp in tps})
-    if missing := sorted(records.keys() - {tp.partition for tp in tps}):
+    tps = [(settings.topic, partition.id) for partition in found[settings.topic].partitions]
+    begins, ends = admin.begins(tps), admin.ends(tps)
+    if missing := sorted(records.keys() - {number for _, number in tps}):
         raise AdoptionRefused(f"{settings.topic} has no partitions {', '.join(map(str, missing))}; the state has.")
     others = differing(settings, ((number, state) for number, (_, state) in records.items()), TIMEOUT_SECONDS)
     views = tuple(

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from confluent_kafka import TopicPartition
-from confluent_kafka.admin import OffsetSpec
-
 from app.delivery.pipeline_identity import NEW_GROUP, PipelineIdentity, Role, compare, other_record, refusal, topic_gone
 from app.flows.pipeline_topics import topics_by_role
 from app.flows.settled_digests import differing
@@ -124,6 +121,6 @@ def state_gone(settings: KafkaSettings, admin: Admin) -> Problem | None:
 def _with_records(admin: Admin, topic: str) -> set[int]:
     """The partitions of a compacted topic that hold anything."""
     numbers = [partition.id for partition in admin.topics([topic])[topic].partitions]
-    begins = admin.offsets({TopicPartition(topic, number): OffsetSpec.earliest() for number in numbers})
-    ends = admin.offsets({TopicPartition(topic, number): OffsetSpec.latest() for number in numbers})
+    tps = [(topic, number) for number in numbers]
+    begins, ends = admin.begins(tps), admin.ends(tps)
     return {number for (_, number), end in ends.items() if end > begins[topic, number]}

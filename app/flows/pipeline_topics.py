@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Collection, Iterable, Mapping
-
-from confluent_kafka import TopicPartition
-from confluent_kafka.admin import OffsetSpec
+from collections.abc import Collection, Mapping
 
 from app.delivery.pipeline_identity import PipelineIdentity, Role
+from app.delivery.record import TopicPartition
 from app.engine.flow import RecordDigests, Seen, TopicsUnknown
 from app.flows.settled_digests import read_digests
 from app.kafka.admin import Admin, KafkaAccessError
@@ -93,13 +91,12 @@ class PipelineTopics:
             raise KafkaAccessError(f"no such topic: {', '.join(missing)}")
         ids = {role: known for role, name in roles.items() if (known := topic_id(found[name]))}
         numbers = [partition.id for partition in found[source].partitions]
-        begins = _offsets(admin, source, numbers, OffsetSpec.earliest())
-        ends = _offsets(admin, source, numbers, OffsetSpec.latest())
+        begins = _by_number(admin.begins([(source, number) for number in numbers]))
+        ends = _by_number(admin.ends([(source, number) for number in numbers]))
         states = {name: TopicState(name, len(topic.partitions), 0, {}) for name, topic in found.items()}
         uneven = [problem.message for problem in partition_problems(topic_specs(self._kafka), states)]
         return Seen(ids, topic_id(found[state_topic]), begins, ends, uneven)
 
 
-def _offsets(admin: Admin, topic: str, numbers: Iterable[int], spec: OffsetSpec) -> dict[int, int]:
-    found = admin.offsets({TopicPartition(topic, number): spec for number in numbers})
-    return {number: offset for (_, number), offset in found.items()}
+def _by_number(offsets: Mapping[TopicPartition, int]) -> dict[int, int]:
+    return {number: offset for (_, number), offset in offsets.items()}

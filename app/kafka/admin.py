@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from types import TracebackType
 from typing import Self, TypeVar
 
-from confluent_kafka import KafkaError, KafkaException, TopicCollection, TopicPartition
-from confluent_kafka.admin import AdminClient, OffsetSpec, TopicDescription
+from confluent_kafka import KafkaError, KafkaException, TopicCollection
+from confluent_kafka.admin import AdminClient, TopicDescription
 
+from app.delivery.record import TopicPartition
 from app.kafka.clients import admin_config, bootstrap_servers
+from app.kafka.partition_offsets import PartitionOffsets
 from app.settings import KafkaSettings
 
 # A broker on the other side of the world answers in a second; an operator waits this long for the bad news.
@@ -59,6 +61,7 @@ class Admin:
         self._addresses = ", ".join(bootstrap_servers(settings))
         self._settings = settings
         self._complaints: list[KafkaError] = []
+        self._offsets: PartitionOffsets | None = None
         config = admin_config(settings) | {
             "error_cb": self._complaints.append,
             "socket.connection.setup.timeout.ms": max(1000, int(timeout_seconds * 500)),
@@ -78,6 +81,8 @@ class Admin:
         """End the connections. A long-running process must: the client has four threads of its own, and an error that
         refers to it may keep it until the garbage collector comes round."""
         self.client.__exit__(None, None, None)
+        if self._offsets is not None:
+            self._offsets.close()
 
     @contextmanager
     def named_errors(self, action: str, on: str = "") -> Iterator[None]:
@@ -138,20 +143,30 @@ class Admin:
                     raise
         return found, denied
 
-    def offsets(self, wanted: Mapping[TopicPartition, OffsetSpec]) -> dict[tuple[str, int], int]:
-        """Where partitions begin or end.
+    def begins(self, tps: Collection[TopicPartition]) -> dict[TopicPartition, int]:
+        """The first offset that is still there, of each partition.
 
         Raises:
             KafkaAccessError: no answer for one of them.
         """
-        if not wanted:
-            return {}
-        with self.named_errors("ask for offsets"):
-            answers = self.client.list_offsets(dict(wanted), request_timeout=self.timeout_seconds)
-        return {
-            (tp.topic, tp.partition): self.result(answer, "ask for the offsets of topic", tp.topic).offset
-            for tp, answer in answers.items()
-        }
+        with self._asking_for_offsets(tps) as offsets:
+            return offsets.begins(tps)
+
+    def ends(self, tps: Collection[TopicPartition]) -> dict[TopicPartition, int]:
+        """The offset that the next record will have, of each partition.
+
+        Raises:
+            KafkaAccessError: no answer for one of them.
+        """
+        with self._asking_for_offsets(tps) as offsets:
+            return offsets.ends(tps)
+
+    @contextmanager
+    def _asking_for_offsets(self, tps: Collection[TopicPartition]) -> Iterator[PartitionOffsets]:
+        with self.named_errors("ask for the offsets of topic", ", ".join(sorted({topic for topic, _ in tps}))):
+            if self._offsets is None:
+                self._offsets = PartitionOffsets(self._settings, self.timeout_seconds, self._complaints.append)
+            yield self._offsets
 
     def _message(self, error: KafkaError, action: str, on: str) -> str:
         where = f"Kafka at {self._addresses}"

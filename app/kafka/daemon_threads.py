@@ -26,6 +26,27 @@ class CallHangs(KafkaAccessError):
     """A call did not return in time. Its thread still uses the client: make a new one, and do not close the old one."""
 
 
+def in_background(what: str, call: Callable[[], T]) -> Future[T]:
+    """Start a call that blocks, in a thread of its own that does not keep the process alive.
+
+    Args:
+        what: what the call does, e.g. "close the client".
+    """
+    context, done = contextvars.copy_context(), Future[T]()
+    done.set_running_or_notify_cancel()
+
+    def run() -> None:
+        try:
+            answer = context.run(call)
+        except BaseException as error:  # noqa: BLE001 - it is raised where the answer is asked for
+            done.set_exception(error)
+        else:
+            done.set_result(answer)
+
+    threading.Thread(target=run, name=what, daemon=True).start()
+    return done
+
+
 async def in_daemon_thread(what: str, call: Callable[[], T], patience_seconds: float) -> T:
     """The answer of a call that blocks. Each call has a thread of its own, which does not keep the process alive; the
     threads of ``asyncio.to_thread`` do, because the end of the loop waits for them.
@@ -37,19 +58,8 @@ async def in_daemon_thread(what: str, call: Callable[[], T], patience_seconds: f
     Raises:
         CallHangs: no answer by then. The thread is left alone.
     """
-    context, done = contextvars.copy_context(), Future[T]()
-    done.set_running_or_notify_cancel()
-
-    def run() -> None:
-        try:
-            answer = context.run(call)
-        except BaseException as error:  # noqa: BLE001 - it is raised where the answer is awaited
-            done.set_exception(error)
-        else:
-            done.set_result(answer)
-
-    threading.Thread(target=run, name=what, daemon=True).start()
-    waiting, seconds = asyncio.wrap_future(done), patience_seconds + SLACK_SECONDS
+    waiting = asyncio.wrap_future(in_background(what, call))
+    seconds = patience_seconds + SLACK_SECONDS
     try:
         finished, _ = await asyncio.wait((waiting,), timeout=seconds)
         if finished:

@@ -7,12 +7,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from aiokafka.errors import KafkaError as AioKafkaError
-from confluent_kafka import KafkaError, TopicPartition
+from confluent_kafka import KafkaError
 from confluent_kafka.admin import (
     AclOperation,
     ConfigResource,
     NewTopic,
-    OffsetSpec,
     ResourceType,
     TopicDescription,
 )
@@ -42,6 +41,7 @@ _TAKING_OVER = frozenset(
         KafkaError.FENCED_LEADER_EPOCH,
         KafkaError.UNKNOWN_LEADER_EPOCH,
         KafkaError.OFFSET_NOT_AVAILABLE,
+        KafkaError._UNKNOWN_PARTITION,
     }
 )
 
@@ -231,19 +231,14 @@ def _not_served(admin: Admin, specs: Sequence[TopicSpec]) -> list[str]:
     late = [spec.name for spec in specs if not _led(topics, spec)]
     if late:
         return late
-    ends = {
-        TopicPartition(spec.name, number): OffsetSpec.latest() for spec in specs for number in range(spec.partitions)
-    }
-    with admin.named_errors("ask for the offsets of the new topics"):
-        answers = admin.client.list_offsets(ends, request_timeout=admin.timeout_seconds)
-    for partition, answer in answers.items():
+    for spec in specs:
         try:
-            admin.result(answer, "ask for the offsets of topic", partition.topic)
+            admin.ends([(spec.name, number) for number in range(spec.partitions)])
         except KafkaAccessError as error:
             if error.code not in _TAKING_OVER:
                 raise
-            late.append(partition.topic)
-    return list(dict.fromkeys(late))
+            late.append(spec.name)
+    return late
 
 
 def _led(topics: Mapping[str, TopicDescription], spec: TopicSpec) -> bool:

@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
+from functools import partial
 from typing import Any
 
 import structlog
@@ -16,9 +17,11 @@ from confluent_kafka.admin import AdminClient
 from app.delivery.record import TopicPartition
 from app.kafka.admin import Admin
 from app.kafka.clients import consumer_config
+from app.kafka.daemon_threads import in_background
+from app.kafka.partition_offsets import PartitionOffsets
 from app.readmodels.batch import ReadBatch
 from app.readmodels.progress import Progress
-from app.readmodels.state_topics import REQUEST_SECONDS, TopicFacts, identities, inspect, offsets
+from app.readmodels.state_topics import REQUEST_SECONDS, TopicFacts, identities, inspect
 from app.readmodels.store import Store
 from app.settings import KafkaSettings
 
@@ -101,10 +104,17 @@ class Follower:
         """
         topics = " and ".join(self._topics)
         with Admin(self._kafka, timeout_seconds=REQUEST_SECONDS) as access, access.named_errors("follow", topics):
-            self._session(access.client, store, started)
+            offsets = PartitionOffsets(self._kafka, REQUEST_SECONDS)
+            try:
+                self._session(access.client, offsets, store, started)
+            finally:
+                # Not here: a question to a broker that is away may be in progress.
+                in_background("close the client that asks for offsets", offsets.close)
 
-    def _session(self, admin: AdminClient, store: Store, started: Callable[[], None]) -> None:
-        facts = inspect(admin, self._topics, self._stopped)
+    def _session(
+        self, admin: AdminClient, offsets: PartitionOffsets, store: Store, started: Callable[[], None]
+    ) -> None:
+        facts = inspect(admin, offsets, self._topics, self._stopped)
         positions = self._positions(store, facts)
         self._progress.looked(_ends(facts), time.monotonic())
         self._progress.moved(positions)
@@ -123,7 +133,7 @@ class Follower:
         try:
             consumer.assign([KafkaTopicPartition(t, p, position) for (t, p), position in positions.items()])
             started()
-            watch = _TopicWatch(admin, facts, self._progress)
+            watch = _TopicWatch(admin, offsets, facts, self._progress)
             while not self._stopped():
                 self._apply(store, self._gather(consumer))
                 if watch.look():
@@ -203,12 +213,15 @@ class Follower:
 class _TopicWatch:
     """Asks for the topics' ends and, less often, for their IDs. It never blocks."""
 
-    def __init__(self, admin: AdminClient, facts: Mapping[str, TopicFacts], progress: Progress) -> None:
+    def __init__(
+        self, admin: AdminClient, offsets: PartitionOffsets, facts: Mapping[str, TopicFacts], progress: Progress
+    ) -> None:
         self._admin = admin
+        self._offsets = offsets
         self._facts = facts
         self._progress = progress
         self._partitions = list(_ends(facts))
-        self._look: dict[TopicPartition, Future[Any]] = {}
+        self._look: Future[dict[TopicPartition, int]] | None = None
         self._looked = time.monotonic()
         self._names: dict[str, Future[Any]] = {}
         self._named = time.monotonic()
@@ -216,11 +229,11 @@ class _TopicWatch:
     def look(self) -> bool:
         """Send requests that are due and process answers. True if the topics were just confirmed to be the same."""
         now = time.monotonic()
-        if not self._look and not self._progress.look_open and now - self._looked >= LOOK_SECONDS:
-            self._looked, self._look = now, offsets(self._admin, self._partitions)
-        if self._look and all(future.done() for future in self._look.values()):
-            ends = {key: future.result().offset for key, future in self._look.items()}
-            self._look = {}
+        if self._look is None and not self._progress.look_open and now - self._looked >= LOOK_SECONDS:
+            self._looked = now
+            self._look = in_background("ask where topics end", partial(self._offsets.ends, self._partitions))
+        if self._look is not None and self._look.done():
+            ends, self._look = self._look.result(), None
             self._progress.looked(ends, self._looked)
         if not self._names and now - self._named >= IDENTITY_SECONDS:
             self._named, self._names = now, identities(self._admin, self._facts)

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 
 import structlog
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
-from confluent_kafka.admin import OffsetSpec
 
 from app.delivery.closed_days import parse_document_key
 from app.delivery.partition_record import PartitionState
@@ -39,7 +38,7 @@ def read_partition_records(settings: KafkaSettings, admin: Admin) -> PartitionRe
     if topic not in (found := admin.topics([topic])):
         return PartitionRecords()
     numbers = [partition.id for partition in found[topic].partitions]
-    ends = admin.offsets({TopicPartition(topic, number): OffsetSpec.latest() for number in numbers})
+    ends = admin.ends([(topic, number) for number in numbers])
     values: dict[tuple[int, bytes], tuple[bytes, int]] = {}
     for number, offset, key, value in _records(settings, {number: end for (_, number), end in ends.items() if end}):
         if value is None:

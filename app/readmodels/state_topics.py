@@ -5,19 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future, wait
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, TopicCollection
-from confluent_kafka import TopicPartition as KafkaTopicPartition
-from confluent_kafka.admin import AdminClient, OffsetSpec
+from confluent_kafka.admin import AdminClient
 
-from app.delivery.record import TopicPartition
+from app.kafka.daemon_threads import in_background
+from app.kafka.partition_offsets import PartitionOffsets
 
 # A broker that does not answer within this time is away.
 REQUEST_SECONDS = 5.0
 
 # While waiting for an answer, a stop is noticed within this time.
 _SLICE_SECONDS = 0.1
+
+_MISSING = frozenset({KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC, KafkaError._UNKNOWN_PARTITION})
 
 
 class TopicMissing(Exception):
@@ -58,7 +61,9 @@ class TopicFacts:
         )
 
 
-def inspect(admin: AdminClient, topics: Iterable[str], stopped: Callable[[], bool]) -> dict[str, TopicFacts]:
+def inspect(
+    admin: AdminClient, offsets: PartitionOffsets, topics: Iterable[str], stopped: Callable[[], bool]
+) -> dict[str, TopicFacts]:
     """The facts about every topic.
 
     Raises:
@@ -69,8 +74,9 @@ def inspect(admin: AdminClient, topics: Iterable[str], stopped: Callable[[], boo
     names = list(topics)
     described = {name: _answer(future, name, stopped) for name, future in identities(admin, names).items()}
     partitions = [(name, p.id) for name, d in described.items() for p in d.partitions]
-    begin = {key: _answer(f, key[0], stopped).offset for key, f in offsets(admin, partitions, first=True).items()}
-    end = {key: _answer(f, key[0], stopped).offset for key, f in offsets(admin, partitions).items()}
+    label = " and ".join(names)
+    begin = _answer(in_background("ask where topics begin", partial(offsets.begins, partitions)), label, stopped)
+    end = _answer(in_background("ask where topics end", partial(offsets.ends, partitions)), label, stopped)
     return {
         name: TopicFacts(
             name,
@@ -90,16 +96,6 @@ def identities(admin: AdminClient, topics: Iterable[str]) -> dict[str, Future[An
     return answers
 
 
-def offsets(
-    admin: AdminClient, partitions: Iterable[TopicPartition], *, first: bool = False
-) -> dict[TopicPartition, Future[Any]]:
-    """Request the beginnings or ends of partitions, without waiting for the answers."""
-    spec = OffsetSpec.earliest() if first else OffsetSpec.latest()
-    wanted = {KafkaTopicPartition(topic, partition): spec for topic, partition in partitions}
-    answers = admin.list_offsets(wanted, request_timeout=REQUEST_SECONDS)
-    return {(tp.topic, tp.partition): future for tp, future in answers.items()}
-
-
 def _answer(future: Future[Any], topic: str, stopped: Callable[[], bool]) -> Any:
     while not wait([future], timeout=_SLICE_SECONDS).done:
         if stopped():
@@ -107,6 +103,6 @@ def _answer(future: Future[Any], topic: str, stopped: Callable[[], bool]) -> Any
     try:
         return future.result()
     except KafkaException as error:
-        if error.args[0].code() in (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC):
+        if error.args[0].code() in _MISSING:
             raise TopicMissing(topic) from None
         raise
