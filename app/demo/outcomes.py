@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable, Iterable, Iterator
 
 from app.delivery.outcome import Outcome
@@ -11,14 +10,8 @@ from app.demo.clients import Totals
 from app.profile.entities import Catalog
 from app.profile.event import ProfileEvent, check_document, decode_document
 from app.profile.samples.samples import sample_events, to_json
-from app.readmodels import ReadModels
+from app.readmodels import ReadModels, ReadModelUnavailable, wait_until_caught_up
 from app.settings import KafkaSettings
-
-# About ten thousand consumers are read per second.
-READ_SECONDS = 60.0
-# A broker that is away for this long does not come back by itself.
-TROUBLE_SECONDS = 8.0
-_LOOK_SECONDS = 0.05
 
 
 class OutcomesUnreadable(Exception):
@@ -47,19 +40,15 @@ def read_outcomes(
     models = ReadModels(kafka, None)
     models.start()
     try:
-        began = time.monotonic()
-        while not models.caught_up():
-            waited, trouble = time.monotonic() - began, models.trouble()
-            if waited > READ_SECONDS or (trouble is not None and waited > TROUBLE_SECONDS):
-                why = trouble or f"not at their end within {READ_SECONDS:g} s"
-                raise OutcomesUnreadable(f"The consumers' records cannot be read from Kafka: {why}")
-            time.sleep(_LOOK_SECONDS)
+        wait_until_caught_up(models)
         found = {
             recent.event_id: Outcome(recent.outcome)
             for consumer_id in consumer_ids
             for _, state in models.consumer(consumer_id)
             for recent in state.recent
         }
+    except ReadModelUnavailable as error:
+        raise OutcomesUnreadable(f"The consumers' records cannot be read from Kafka: {error}") from error
     finally:
         models.stop()
     return found.get

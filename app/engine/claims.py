@@ -20,7 +20,7 @@ from app.delivery.record import TopicPartition
 from app.delivery.record_digest import RecordDigest
 from app.delivery.resume import resume, undecided
 from app.engine.context import EngineContext, EngineStopped
-from app.engine.flow import Seen, TopicsUnknown
+from app.engine.flow import SeenTopics, TopicsUnknown
 from app.observe.reminder import Reminder
 
 log = structlog.get_logger(__name__)
@@ -58,7 +58,7 @@ class Compared:
     ``same``: partition -> those of them that are in the topic.
     """
 
-    seen: Seen
+    seen: SeenTopics
     over: Mapping[int, set[RecordDigest]]
     same: Mapping[int, set[RecordDigest]]
 
@@ -77,7 +77,7 @@ class Claims:
         self._reminder = Reminder()
         self._begins: dict[int, int] = {}  # what is missing below these offsets was reported
 
-    async def look(self, is_current: Callable[[], bool]) -> Seen | None:
+    async def look(self, is_current: Callable[[], bool]) -> SeenTopics | None:
         """What the brokers say of the topics; None: the generation is over."""
         while is_current():
             try:
@@ -95,7 +95,7 @@ class Claims:
         return None
 
     async def same_records(
-        self, states: Mapping[int, PartitionState | None], seen: Seen, is_current: Callable[[], bool]
+        self, states: Mapping[int, PartitionState | None], seen: SeenTopics, is_current: Callable[[], bool]
     ) -> None:
         """Whether the main topic holds the records that these states settled last. Asks until the brokers answer, or
         the generation is over. What was pinned and is found there, or is gone, is pinned no more.
@@ -124,7 +124,7 @@ class Claims:
                 state.pinned = tuple(one for one in state.pinned if one not in compared.over[number])
             return
 
-    async def _compare_records(self, noted: Mapping[int, Sequence[RecordDigest]], seen: Seen) -> Compared:
+    async def _compare_records(self, noted: Mapping[int, Sequence[RecordDigest]], seen: SeenTopics) -> Compared:
         pipeline = self._context.pipeline
         same: dict[int, set[RecordDigest]] = {number: set() for number in noted}
         over = {
@@ -168,7 +168,7 @@ class Claims:
         self,
         number: int,
         state: PartitionState | None,
-        seen: Seen,
+        seen: SeenTopics,
         end: int,
         positions: Mapping[TopicPartition, int],
     ) -> Claim:
@@ -274,7 +274,7 @@ class Claims:
             except TopicsUnknown:
                 continue
 
-    def _running(self, seen: Seen) -> PipelineIdentity:
+    def _running(self, seen: SeenTopics) -> PipelineIdentity:
         return PipelineIdentity(self._context.pipeline.name, self._context.pipeline.topic, seen.ids)
 
     async def check(

@@ -133,7 +133,7 @@ class TopicsUnknown(Exception):
 
 
 @value_class(frozen=True, slots=True)
-class Seen:
+class SeenTopics:
     """What the brokers say of the topics: IDs (none where they give none), and where each partition of the source topic
     begins and ends. ``uneven``: the topics with another number of partitions than there must be, a line for each."""
 
@@ -151,7 +151,7 @@ RecordDigests = Mapping[int, RecordDigest | None]
 class Topics(Protocol):
     """The topics of the pipeline as the brokers see them."""
 
-    async def look(self) -> Seen:
+    async def look(self) -> SeenTopics:
         """Ask them.
 
         Raises:
@@ -172,9 +172,9 @@ class Topics(Protocol):
 class NoTopics:
     """Knows nothing: every record is adopted."""
 
-    async def look(self) -> Seen:
+    async def look(self) -> SeenTopics:
         """Nothing."""
-        return Seen({}, "", {}, {})
+        return SeenTopics({}, "", {}, {})
 
     async def record_digests(self, wanted: Mapping[int, Collection[int]]) -> Mapping[int, RecordDigests]:
         """None."""

@@ -58,7 +58,7 @@ def description(tp: TopicPartition, batch: Batch, why: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class _Known:
+class _Damaged:
     position: int
     text: str
     again: float | None  # monotonic seconds; None: is being tried
@@ -70,14 +70,14 @@ class Unreadable:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._lock = threading.Lock()
-        self._known: dict[TopicPartition, _Known] = {}
+        self._known: dict[TopicPartition, _Damaged] = {}
 
     def note(self, tp: TopicPartition, batch: Batch, why: str) -> None:
         """A fetch at ``batch.position`` brought nothing that can be read."""
         text = description(tp, batch, why)
         with self._lock:
             before = self._known.get(tp)
-            self._known[tp] = _Known(batch.position, text, self._clock() + AGAIN_SECONDS)
+            self._known[tp] = _Damaged(batch.position, text, self._clock() + AGAIN_SECONDS)
         if before is None or before.text != text:
             log.error(
                 "a batch cannot be read; its partition waits, the others go on",

@@ -20,7 +20,7 @@ from app.engine.watchdog import (
     QUIET_SECONDS,
     TRANSACTION,
     UNKNOWN,
-    Seen,
+    PartitionLook,
     Standstill,
     Watchdog,
 )
@@ -109,7 +109,7 @@ class Watch:
             if held == NOT_TAKEN and tp[0] != self._context.pipeline.alerts_topic and self._context.room.is_free:
                 held = None  # then whoever should take them is stuck
             position = consumer.fetched_upto(TP(*tp))
-            seen[tp] = Seen(position, end and end.stable, end and end.log, held)
+            seen[tp] = PartitionLook(position, end and end.stable, end and end.log, held)
         self._say(self._dog.look(seen))
         if hopeless := [one for one in self._standstills if one.hopeless]:
             raise EngineStopped(f"{hopeless[0]}. {WHAT_TO_DO}")

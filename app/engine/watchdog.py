@@ -25,7 +25,7 @@ UNKNOWN = "no reason is known"
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class PartitionLook:
     """One partition at one look.
 
     Args:
@@ -100,7 +100,7 @@ class Watchdog:
         """The partitions come and go."""
         self._quiet.clear()
 
-    def look(self, seen: Mapping[TopicPartition, Seen]) -> list[Standstill]:
+    def look(self, seen: Mapping[TopicPartition, PartitionLook]) -> list[Standstill]:
         """What stands still by now. The time is counted anew for each reason, and for having none."""
         now = self._clock()
         quiet = {}

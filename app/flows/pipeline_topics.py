@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping
 
 from app.delivery.pipeline_identity import PipelineIdentity, Role
 from app.delivery.record import TopicPartition
-from app.engine.flow import RecordDigests, Seen, TopicsUnknown
+from app.engine.flow import RecordDigests, SeenTopics, TopicsUnknown
 from app.flows.settled_digests import read_digests
 from app.kafka.admin import Admin, KafkaAccessError
 from app.kafka.daemon_threads import CallHangs, in_daemon_thread
@@ -40,7 +40,7 @@ class PipelineTopics:
         self._admin: Admin | None = None
         self._one_at_a_time = asyncio.Lock()
 
-    async def look(self) -> Seen:
+    async def look(self) -> SeenTopics:
         """Ask the brokers.
 
         Raises:
@@ -82,7 +82,7 @@ class PipelineTopics:
         except ReadModelUnavailable:
             return ()
 
-    def _look(self) -> Seen:
+    def _look(self) -> SeenTopics:
         admin = self._admin = self._admin or Admin(self._kafka, timeout_seconds=self._kafka.request_seconds)
         roles = topics_by_role(self._kafka)
         state_topic, source = self._kafka.state_topic, self._kafka.topic
@@ -95,7 +95,7 @@ class PipelineTopics:
         ends = _by_number(admin.ends([(source, number) for number in numbers]))
         states = {name: TopicState(name, len(topic.partitions), 0, {}) for name, topic in found.items()}
         uneven = [problem.message for problem in partition_problems(topic_specs(self._kafka), states)]
-        return Seen(ids, topic_id(found[state_topic]), begins, ends, uneven)
+        return SeenTopics(ids, topic_id(found[state_topic]), begins, ends, uneven)
 
 
 def _by_number(offsets: Mapping[TopicPartition, int]) -> dict[int, int]:

@@ -17,7 +17,7 @@ from app.delivery.record_digest import RecordDigest
 from app.delivery.record_format import partition_key
 from app.engine import claims
 from app.engine.context import EngineStopped
-from app.engine.flow import RecordDigests, Seen, TopicsUnknown
+from app.engine.flow import RecordDigests, SeenTopics, TopicsUnknown
 from app.engine.ownership import Ownership
 from tests.unit.engine.test_ownership import ASSIGNED, MAIN, RETRY, ends_at
 from tests.unit.engine.world import PIPELINE, Event, World
@@ -46,11 +46,11 @@ class Brokers:
     silent: int = 0  # how often records cannot be read first
     uneven: Collection[str] = ()
 
-    async def look(self) -> Seen:
+    async def look(self) -> SeenTopics:
         if self.away:
             self.away -= 1
             raise TopicsUnknown("away")
-        return Seen(self.ids, self.state_id, {0: self.begin}, {0: self.end}, tuple(self.uneven))
+        return SeenTopics(self.ids, self.state_id, {0: self.begin}, {0: self.end}, tuple(self.uneven))
 
     async def record_digests(self, wanted: Mapping[int, Collection[int]]) -> Mapping[int, RecordDigests]:
         await self.reading()

@@ -10,7 +10,7 @@ from app.engine.watchdog import (
     QUIET_SECONDS,
     TRANSACTION,
     UNKNOWN,
-    Seen,
+    PartitionLook,
     Standstill,
     Watchdog,
 )
@@ -26,7 +26,7 @@ class Setup:
         self.now = 0.0
         self.dog = Watchdog(lambda: self.now)
 
-    def watch(self, seen: Seen, seconds: float) -> list[Standstill]:
+    def watch(self, seen: PartitionLook, seconds: float) -> list[Standstill]:
         """What it says in the end."""
         said: list[Standstill] = []
         for _ in range(int(seconds) + 1):
@@ -37,7 +37,7 @@ class Setup:
 
 def test_records_that_wait_and_are_not_fetched_are_a_standstill_after_a_minute_and_hopeless_a_little_later() -> None:
     setup = Setup()
-    waiting = Seen(position=5, stable_end=9, end=9)
+    waiting = PartitionLook(position=5, stable_end=9, end=9)
     assert setup.watch(waiting, QUIET_SECONDS - 1) == []
     [found] = setup.watch(waiting, 1)
     assert (found.tp, found.why, found.known, found.hopeless) == (TP, UNKNOWN, False, False)
@@ -49,40 +49,40 @@ def test_records_that_wait_and_are_not_fetched_are_a_standstill_after_a_minute_a
 def test_what_moves_is_no_standstill() -> None:
     setup = Setup()
     for position in range(200):
-        assert setup.watch(Seen(position, stable_end=1000, end=1000), QUIET_SECONDS / 2) == []
+        assert setup.watch(PartitionLook(position, stable_end=1000, end=1000), QUIET_SECONDS / 2) == []
 
 
-@pytest.mark.parametrize("seen", [Seen(9, 9, 9), Seen(9, 9, 9, HELD), Seen(10, 9, 9)])
-def test_a_partition_that_is_read_to_its_end_is_never_one(seen: Seen) -> None:
+@pytest.mark.parametrize("seen", [PartitionLook(9, 9, 9), PartitionLook(9, 9, 9, HELD), PartitionLook(10, 9, 9)])
+def test_a_partition_that_is_read_to_its_end_is_never_one(seen: PartitionLook) -> None:
     assert Setup().watch(seen, 10 * QUIET_SECONDS) == []
 
 
 @pytest.mark.parametrize(
     ("seen", "why"),
     [
-        (Seen(5, 9, 9, HELD), HELD),
-        (Seen(5, None, None), NO_ANSWER),
-        (Seen(5, 5, 9), TRANSACTION),
-        (Seen(-1, None, None, HELD), HELD),
+        (PartitionLook(5, 9, 9, HELD), HELD),
+        (PartitionLook(5, None, None), NO_ANSWER),
+        (PartitionLook(5, 5, 9), TRANSACTION),
+        (PartitionLook(-1, None, None, HELD), HELD),
     ],
 )
-def test_a_known_reason_is_named_and_ends_nobody(seen: Seen, why: str) -> None:
+def test_a_known_reason_is_named_and_ends_nobody(seen: PartitionLook, why: str) -> None:
     [found] = Setup().watch(seen, 100 * QUIET_SECONDS)
     assert (found.why, found.known, found.hopeless) == (why, True, False)
 
 
 def test_after_a_known_reason_has_passed_there_is_a_minute_again() -> None:
     setup = Setup()
-    assert setup.watch(Seen(5, 9, 9, HELD), 10 * QUIET_SECONDS)
-    assert setup.watch(Seen(5, 9, 9), QUIET_SECONDS - 1) == []
-    assert setup.watch(Seen(5, 9, 9), 2) != []
+    assert setup.watch(PartitionLook(5, 9, 9, HELD), 10 * QUIET_SECONDS)
+    assert setup.watch(PartitionLook(5, 9, 9), QUIET_SECONDS - 1) == []
+    assert setup.watch(PartitionLook(5, 9, 9), 2) != []
 
 
 def test_a_rebalance_begins_anew() -> None:
     setup = Setup()
-    setup.watch(Seen(5, 9, 9), QUIET_SECONDS)
+    setup.watch(PartitionLook(5, 9, 9), QUIET_SECONDS)
     setup.dog.forget()
-    assert setup.watch(Seen(5, 9, 9), 1) == []
+    assert setup.watch(PartitionLook(5, 9, 9), 1) == []
 
 
 def test_partitions_are_told_apart() -> None:
@@ -91,6 +91,6 @@ def test_partitions_are_told_apart() -> None:
     stuck, moving = ("main", 0), ("main", 1)
     found: list[Standstill] = []
     for second in range(int(QUIET_SECONDS) + 1):
-        found = dog.look({stuck: Seen(5, 9, 9), moving: Seen(second, 999, 999)})
+        found = dog.look({stuck: PartitionLook(5, 9, 9), moving: PartitionLook(second, 999, 999)})
         now[0] += 1
     assert [one.tp for one in found] == [stuck]

@@ -35,7 +35,7 @@ from app.engine.arrivals import Arrival, handle_arrivals
 from app.engine.backpressure import Room
 from app.engine.breaker import Breaker, Check
 from app.engine.context import EngineContext
-from app.engine.flow import Follows, Permit, RecordDigests, Result, Seen, Work
+from app.engine.flow import Follows, Permit, RecordDigests, Result, SeenTopics, Work
 from app.engine.gates import Gates
 from app.engine.intake import MainTopic, RetryTopic
 from app.engine.lease import Lease
@@ -155,8 +155,8 @@ class _Brokers:
 
     world: World
 
-    async def look(self) -> Seen:
-        return Seen({}, "", {0: self.world.begin}, {})
+    async def look(self) -> SeenTopics:
+        return SeenTopics({}, "", {0: self.world.begin}, {})
 
     async def record_digests(self, wanted: Mapping[int, Collection[int]]) -> Mapping[int, RecordDigests]:
         return {}
