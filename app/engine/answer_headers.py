@@ -1,8 +1,9 @@
-"""What the headers of an answer's batches say, before any of them is read. Pure.
+"""What the headers of an answer's batches say, before any batch is read. Pure.
 
-A batch's CRC does not cover what stands in front of it: base offset, length, leader epoch and format. A wrong length or
-format makes the CRC wrong; a wrong epoch only causes a comparison. But a wrong base offset gives events the offsets of
-others, and those are skipped afterwards. So base offsets must rise. A gap alone is no damage: compaction leaves gaps.
+A batch's CRC does not cover the fields in front of it: base offset, length, leader epoch and format. A wrong length or
+format makes the CRC wrong, and a wrong epoch only causes a comparison. But a wrong base offset gives events the offsets
+of other events, which would then be skipped. So base offsets must rise. A gap alone is no damage: compaction leaves
+gaps.
 """
 
 from __future__ import annotations
@@ -10,20 +11,21 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass, field
 
-# In front of a batch of the format v2: base offset, length, leader epoch, format, (CRC, attributes,) last offset delta.
+# How a batch of format v2 begins: base offset, length, leader epoch, format, (CRC, attributes,) last offset delta.
 HEADER = struct.Struct(">qiib6xi")
 OVERHEAD = 12  # bytes of base offset and length
 
 
 @dataclass(slots=True)
 class Headers:
-    """``epochs``: leader epochs of the whole batches, those that follow each other being others.
+    """What was found.
 
-    ``first``: the base offset of the first batch; None: there is no whole one.
+    ``epochs``: leader epochs of the complete batches, without repetitions. ``first``: the base offset of the first
+    batch; None: no batch is complete.
 
-    The batches from byte ``start`` to byte ``stop`` (None: all) may be read. At ``stop`` stands offset ``at``, and
-    ``base`` is the base offset there if that batch is out of order. None: it begins behind a gap, and is the last one,
-    so only the next answer shows whether it is in order.
+    The batches from byte ``start`` to byte ``stop`` (None: the end) may be read. The batch at ``stop`` should begin at
+    offset ``at``. ``base`` is its base offset if it is out of order. None: it begins behind a gap and is the last
+    batch, so only the next answer shows whether it is in order.
     """
 
     epochs: list[int] = field(default_factory=list)
@@ -35,8 +37,8 @@ class Headers:
 
 
 def look_through(data: bytes, position: int) -> Headers:
-    """The headers of the answer to a fetch at a position."""
-    # One batch behind the other, without gaps: nearly always. This runs for every batch, so it is kept short.
+    """Check the headers of the answer to a fetch at a position."""
+    # Nearly always, the batches follow each other without a gap. This loop runs for every batch, so it is short.
     end, unpack, epochs = len(data), HEADER.unpack_from, []
     if end < HEADER.size:
         return Headers()
@@ -61,21 +63,21 @@ def look_through(data: bytes, position: int) -> Headers:
 
 
 def look_closely(data: bytes, position: int) -> Headers:
-    """As ``look_through``, whatever the answer looks like.
+    """As ``look_through``, for any answer.
 
-    Where base offsets fall, the batch before is the damaged one if it began behind a gap, else the one after.
+    Where base offsets fall, one of two batches is damaged: the first of them if it began behind a gap, else the second.
     """
     found = Headers()
     epochs, end = found.epochs, len(data)
     place, expected, last = 0, position, -1
-    gap: tuple[int, int, int] | None = None  # of the batch before: its place, what was expected there, its base offset
+    gap: tuple[int, int, int] | None = None  # of the batch before: its byte, the offset expected there, its base offset
     while place + HEADER.size <= end:
         base, length, epoch, magic, delta = HEADER.unpack_from(data, place)
         if length <= 0 or (magic >= 2 and delta < 0):
-            return found  # damaged so that reading it shows it
+            return found  # damaged in a way that reading will find
         if base <= last or base < 0:
             if gap is not None and gap[0] == 0 and (wanted := _place_of(data, place, position)) is not None:
-                # What stands in front of the offset that was asked for is older than that.
+                # The batches in front of the requested offset are older.
                 found.start, found.first, found.epochs = wanted, None, []
                 place, last, gap, epochs = wanted, -1, None, found.epochs
                 continue
@@ -98,7 +100,7 @@ def look_closely(data: bytes, position: int) -> Headers:
 
 
 def _place_of(data: bytes, place: int, offset: int) -> int | None:
-    """Where the batch that holds an offset begins, from a place on; None: offsets do not rise up to there."""
+    """The byte, from ``place`` on, where the batch that holds an offset begins; None: offsets do not rise up to it."""
     last = -1
     while place + HEADER.size <= len(data):
         base, length, _, _, delta = HEADER.unpack_from(data, place)

@@ -1,11 +1,11 @@
-"""How fetched batches are read: fast while all is well, once more and with patience where the fast reader gives up.
+"""How fetched batches are read: first by the fast reader, then by a tolerant one where the fast reader fails.
 
-aiokafka's compiled reader is strict: one header name that is not UTF-8, which Kafka itself takes, ends it. Such a batch
-is read by aiokafka's Python reader, with names that show odd bytes as ``\\xff``. What that one cannot read either is
-reported with its offset and not skipped: reading ends in front of it, with what came before handed over.
+aiokafka's compiled reader is strict: it fails at a header name that is not UTF-8, which Kafka accepts. Such a batch is
+read by aiokafka's Python reader, here with names that show odd bytes as ``\\xff``. A batch that this reader cannot read
+either is reported with its offset. It is not skipped: the records before it are handed over, and reading stops.
 
 Written against aiokafka 0.14.0, pinned. Overridden: ``PartitionRecords.__next__``, whose generator cannot go on after
-an error; and of the Python reader ``_maybe_uncompress`` and ``_read_msg``, for names and bounds.
+an error; and ``_maybe_uncompress`` and ``_read_msg`` of the Python reader, for names and bounds.
 """
 
 from __future__ import annotations
@@ -27,20 +27,20 @@ from app.delivery.record import TopicPartition
 from app.engine.answer_headers import HEADER, OVERHEAD, look_through
 from app.engine.unreadable import Batch
 
-# In front of a batch: its base offset and its length.
+# A batch begins with its base offset and its length.
 _OVERHEAD = struct.Struct(">qi")
-_MAGIC = 16  # its place in every format
-_SMALLEST = {0: 26, 1: 34, 2: 61}  # bytes of a batch without content, by format
+_MAGIC = 16  # where the format's number stands, in every format
+_SMALLEST = {0: 26, 1: 34, 2: 61}  # format -> bytes of a batch without content
 
-# Partition, batch, what is wrong with it. May raise what is to end the worker.
+# Partition, damaged batch, what is wrong with it. May raise an error that ends the worker.
 Report = Callable[[TopicPartition, Batch, str], None]
 
-# Partition, leader epochs of an answer's batches, those that follow each other being others. Before its first record.
+# Partition, leader epochs of an answer's batches without repetitions. Called before the answer's first record.
 Begin = Callable[[TopicPartition, Sequence[int]], None]
 
 
 def read_patiently(fetcher: Any, report: Report, begin: Begin) -> None:
-    """Have this fetcher, and no other one, make its fetched records of the classes here."""
+    """Have this fetcher, and no other one, use the classes of this module for fetched records."""
     fetch = type(fetcher)._proc_fetch_request
     names = {
         **fetch.__globals__,
@@ -51,7 +51,7 @@ def read_patiently(fetcher: Any, report: Report, begin: Begin) -> None:
 
 
 class FastBatches(MemoryRecords):  # type: ignore[misc]
-    """The batches of an answer as the compiled reader gives them. ``data``: the bytes of all of them."""
+    """The batches of an answer as the compiled reader returns them. ``data``: the bytes of the answer."""
 
     def __init__(self, data: bytes) -> None:
         super().__init__(data)
@@ -61,17 +61,17 @@ class FastBatches(MemoryRecords):  # type: ignore[misc]
 def batches(data: bytes) -> FastBatches | SlowBatches:
     """The batches of an answer.
 
-    A broker sends the first one whole, however large it is (KIP-74). So one that seems to be longer is damaged;
-    aiokafka would take it for too large, and skip an offset.
+    A broker sends the first batch complete, however large it is (KIP-74). So a first batch that seems to be longer than
+    the answer is damaged. aiokafka would consider it too large, and skip an offset.
     """
     fast = FastBatches(data)
     return fast if fast.has_next() or not data else SlowBatches(data, 0)
 
 
 class SlowBatches:
-    """The batches of an answer, read in Python; those that were read, up to ``position``, are left out.
+    """The batches of an answer, read in Python, without those that were read already, below ``position``.
 
-    ``first``: the first one that is not.
+    ``first``: the first batch of the rest.
     """
 
     def __init__(self, data: bytes, position: int) -> None:
@@ -84,7 +84,7 @@ class SlowBatches:
         last = batch_at(self.data, self._at).last
         if last is None or last >= position or not self._whole():
             return False
-        # The header of a damaged batch may say anything.
+        # The header of a damaged batch may be wrong.
         batch = memoryview(self.data)[self._at : self._end()]
         return batch[_MAGIC] == 2 and len(batch) >= _SMALLEST[2] and PatientBatch(batch).validate_crc()
 
@@ -92,7 +92,7 @@ class SlowBatches:
         return len(self.data)
 
     def has_next(self) -> bool:
-        """Whether there is one more. The last one of several may be cut off by the broker; a first one may not."""
+        """Whether there is another batch. A broker may cut off the last of several, but not the first."""
         return self._whole() or (self._at == 0 and bool(self.data))
 
     def next_batch(self) -> Any:
@@ -119,7 +119,7 @@ class SlowBatches:
 
 
 def batch_at(data: bytes, at: int) -> Batch:
-    """Which offsets the batch at a place of the answer has, as far as its header says so."""
+    """The offsets of the batch at byte ``at`` of the answer, as far as its header names them."""
     if len(data) - at < HEADER.size:
         return Batch()
     first, _, _, magic, delta = HEADER.unpack_from(data, at)
@@ -129,7 +129,7 @@ def batch_at(data: bytes, at: int) -> Batch:
 
 
 def last_of(data: bytes, first: int) -> int | None:
-    """The last offset of the batch that these bytes begin with, if its first one is this; None: not known."""
+    """The last offset of the batch at the start of these bytes, if its first one is ``first``; None: not known."""
     whole = data[: OVERHEAD + int(HEADER.unpack_from(data)[1])]
     if whole[_MAGIC : _MAGIC + 1] != b"\2" or len(whole) < _SMALLEST[2] or not PatientBatch(whole).validate_crc():
         return None
@@ -137,7 +137,7 @@ def last_of(data: bytes, first: int) -> int | None:
 
 
 class _Lenient(bytearray):
-    """Bytes of which every slice can be decoded."""
+    """Bytes whose slices can all be decoded."""
 
     def __getitem__(self, at: SupportsIndex | slice) -> Any:
         found = super().__getitem__(at)
@@ -148,7 +148,7 @@ class _Lenient(bytearray):
 
 
 class PatientBatch(_DefaultRecordBatchPy):  # type: ignore[misc]
-    """A batch of which every name of a header can be read.
+    """A batch whose header names can all be read.
 
     >>> _Lenient(b"a\\xff")[0:2].decode()
     'a\\\\xff'
@@ -160,7 +160,7 @@ class PatientBatch(_DefaultRecordBatchPy):  # type: ignore[misc]
             self._buffer: bytearray = _Lenient(self._buffer)
 
     def _read_msg(self) -> Any:
-        # The compiled varint decoder takes no subclass of bytearray, and does not look where the bytes end.
+        # The compiled varint decoder accepts no subclass of bytearray, and does not check where the bytes end.
         record = super()._read_msg(decode_varint_py)
         if self._pos > len(self._buffer):
             raise CorruptRecordException("a record is longer than its batch")
@@ -170,7 +170,9 @@ class PatientBatch(_DefaultRecordBatchPy):  # type: ignore[misc]
 class PatientRecords(PartitionRecords):  # type: ignore[misc]
     """The records that were fetched from one partition.
 
-    ``misplaced``, of all partitions: where a batch begins that had a base offset out of order.
+    Args:
+        misplaced: partition -> offset at which a batch with a base offset out of order begins. Shared by all
+            partitions.
     """
 
     def __init__(
@@ -192,17 +194,17 @@ class PatientRecords(PartitionRecords):  # type: ignore[misc]
         self._begin = begin
         self._misplaced = misplaced
         self._fetched_at = at
-        self._out_of_order: tuple[Batch, str] | None = None  # what stands behind these records
+        self._out_of_order: tuple[Batch, str] | None = None  # the batch behind these records
 
     def _first(self) -> Any:
-        """The first record. Until now these records may have been dropped unseen, by a seek."""
+        """The first record. Only now is it certain that these records are read: a seek may drop them before."""
         if isinstance(self._records, FastBatches):
             self._look_through(self._records.data)
         self._records_iterator = self._unpack_records()
         return next(self)
 
     def _look_through(self, data: bytes) -> None:
-        """Leave out what is not in order."""
+        """Leave out the batches whose base offset is out of order."""
         tp, at = (self._tp.topic, self._tp.partition), self._fetched_at
         headers = look_through(data, at)
         if headers.base is not None and headers.stop is not None:
@@ -210,7 +212,7 @@ class PatientRecords(PartitionRecords):  # type: ignore[misc]
             batch = Batch(position=headers.at) if last is None else Batch(headers.at, last, headers.at)
             self._out_of_order = batch, f"base offset {headers.base} is out of order"
         elif headers.first is not None and headers.first != at == self._misplaced.get(tp):
-            # The broker passes over a batch whose base offset is too low now.
+            # The batch's base offset is too low, so the broker now passes over it.
             headers.stop = headers.start
             last = headers.first - 1 if headers.first > at else last_of(data[headers.start :], at)
             self._out_of_order = Batch(at, last, at), "its base offset is out of order"
@@ -235,7 +237,7 @@ class PatientRecords(PartitionRecords):  # type: ignore[misc]
             raise self._given_up(error) from error
 
     def _tell_out_of_order(self, batch: Batch, why: str) -> None:
-        """At once: where the base offset is too low, the next fetch does not show it."""
+        """Report it now: if the base offset is too low, the next fetch does not return the batch."""
         self._out_of_order = None
         if self.next_fetch_offset == batch.position:
             tp = self._tp.topic, self._tp.partition
@@ -244,12 +246,12 @@ class PatientRecords(PartitionRecords):  # type: ignore[misc]
 
     def _once_more(self, data: bytes) -> Any:
         self._records = SlowBatches(data, self.next_fetch_offset)
-        # What is known of aborted transactions stays: to look at the batch under way once more changes nothing.
+        # What is known of aborted transactions stays. Reading the current batch again does not change it.
         self._records_iterator = self._unpack_records()
         return next(self)
 
     def _given_up(self, error: Exception) -> StopIteration:
-        """Hand over what came before. Only the next fetch, which begins with what cannot be read, reports it."""
+        """Stop in front of the damaged batch. The next fetch begins with that batch, and reports it."""
         self._records_iterator = iter(())
         at = self.next_fetch_offset
         if at == self._fetched_at:

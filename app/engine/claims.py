@@ -1,8 +1,11 @@
-"""What a partition's durable record must say before its partition is worked on, and where the work goes on.
+"""What a partition record must say before its partition is claimed, and where the work goes on.
 
-The record names the topic that its offsets belong to (``app/delivery/pipeline.py``). It is compared at every claim and
-every minute after that; a record of another topic is refused, because new events would be skipped as settled. So is a
-topic that holds another record at an offset that was settled, or has other partitions than the settings say.
+A partition record names the topic that its offsets belong to (``app/delivery/pipeline_identity.py``). It is compared
+with the topics at every claim, and then every minute. The worker stops when
+
+* the record is about another topic: new events would be skipped as settled;
+* the topic holds another record at a settled offset;
+* the topic has another number of partitions than the settings say.
 """
 
 from __future__ import annotations
@@ -25,24 +28,24 @@ from app.observe.reminder import Reminder
 
 log = structlog.get_logger(__name__)
 
-# Between two tries to ask the brokers about the topics.
+# Between two attempts to ask the brokers about the topics.
 AGAIN_SECONDS = 1.0
-# How long a partition of the same topic may end before what is settled: after a leader died, its successor may say so
-# for a while (KIP-207).
+# How long a partition of the same topic may end below a settled offset: after a leader died, its successor may report a
+# lower end for a while (KIP-207).
 END_SECONDS = 30.0
-# Where the group would go on is known as soon as its offsets were fetched. With a record that is for the log only.
+# How long to wait for the group's offsets. With a partition record they are needed for the log only.
 POSITION_SECONDS = 1.0
 POSITION_POLL_SECONDS = 0.02
 
-# The offset that the group would go on at; -1: not known yet.
+# The next offset of a topic partition, according to the group's offsets; -1: not known yet.
 Position = Callable[[TopicPartition], int]
 
 
 @dataclass(slots=True)
 class Claim:
-    """What is to be claimed: the record as it will be written, and where fetching goes on.
+    """What will be claimed: the partition record as it will be written, and where fetching goes on.
 
-    ``wanted``: parked events whose copies are read from the main topic again.
+    ``wanted``: parked events that are read from the main topic again, because their copies are gone.
     """
 
     state: PartitionState
@@ -52,10 +55,10 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class Compared:
-    """A comparison that found nothing to refuse.
+    """A comparison that found no reason to stop.
 
-    ``over``: partition -> those of its records that need no further comparison: they are in the topic, or are gone.
-    ``same``: partition -> those of them that are in the topic.
+    ``over``: partition -> its digests that need no further comparison: their records are in the topic, or gone.
+    ``same``: partition -> those of them whose records are in the topic.
     """
 
     seen: SeenTopics
@@ -63,22 +66,22 @@ class Compared:
     same: Mapping[int, set[RecordDigest]]
 
     def holds(self, number: int, offset: int) -> bool:
-        """Whether a partition of the main topic begins and ends around ``offset``; its end counts."""
+        """Whether ``offset`` lies between the begin and the end of a partition of the main topic, the end included."""
         begins, ends = self.seen.begins, self.seen.ends
         return number in begins and number in ends and begins[number] <= offset <= ends[number]
 
 
 class Claims:
-    """Compares records with the topics that there are."""
+    """Compares partition records with the topics, and prepares claims."""
 
     def __init__(self, context: EngineContext) -> None:
         self._context = context
         self._state_id = ""
         self._reminder = Reminder()
-        self._begins: dict[int, int] = {}  # what is missing below these offsets was reported
+        self._begins: dict[int, int] = {}  # events missing below these offsets have been reported
 
     async def look(self, is_current: Callable[[], bool]) -> SeenTopics | None:
-        """What the brokers say of the topics; None: the generation is over."""
+        """What the brokers say about the topics; None: the generation is over."""
         while is_current():
             try:
                 seen = await self._context.topics.look()
@@ -97,17 +100,17 @@ class Claims:
     async def same_records(
         self, states: Mapping[int, PartitionState | None], seen: SeenTopics, is_current: Callable[[], bool]
     ) -> None:
-        """Whether the main topic holds the records that these states settled last. Asks until the brokers answer, or
-        the generation is over. What was pinned and is found there, or is gone, is pinned no more.
+        """Check that the main topic holds the records that these states settled last. Asks until the brokers answer or
+        the generation is over. Unpins the digests whose records are there, or are gone.
 
         Raises:
-            EngineStopped: it holds others.
+            EngineStopped: the topic holds other records.
         """
         running = self._running(seen)
         same = {
             number: state
             for number, state in states.items()
-            # Of another topic: refused in its own words.
+            # A state of another topic is refused later, with a reason of its own.
             if state is not None and compare(state.identity, running).difference is None
         }
         noted = {number: state.to_compare() for number, state in same.items()}
@@ -153,7 +156,12 @@ class Claims:
         needed: Iterable[TopicPartition],
         still: Callable[[], bool],
     ) -> dict[TopicPartition, int]:
-        """Where the group would go on. Waits for those that are ``needed`` as long as the generation lasts."""
+        """The next offset of each partition, according to the group's offsets, where known.
+
+        Args:
+            needed: the partitions to wait for as long as the generation lasts; for the others, a second.
+            still: whether the generation lasts.
+        """
         wanted, needed = list(tps), set(needed)
         waited = 0.0
         while True:
@@ -175,12 +183,12 @@ class Claims:
         """The claim of one partition.
 
         Args:
-            state: its newest record; None: there is none.
+            state: its newest partition record; None: there is none.
             end: where the partition of the main topic ends.
-            positions: where the group would go on, as far as that is known.
+            positions: the next offsets according to the group's offsets, where known.
 
         Raises:
-            EngineStopped: the record is not about this topic, or is that of a dry run and the worker does none.
+            EngineStopped: the record is not about this topic; or only one of record and worker is a dry run.
         """
         pipeline = self._context.pipeline
         main, retry, alerts = (
@@ -191,7 +199,7 @@ class Claims:
         running = self._running(seen)
         dry_run = self._context.sync.dry_run
         if state is None:
-            # Written before anything is read, so that a later owner begins where this one did.
+            # This record is written before anything is read, so that a later owner begins at the same offset.
             return Claim(PartitionState((group or 0) - 1, identity=running, dry_run=dry_run, mark=new_mark()))
         comparison = compare(state.identity, running)
         if comparison.difference is not None and state.identity is not None:
@@ -208,14 +216,14 @@ class Claims:
                 "the state is bound to this topic from now on", topic=pipeline.topic, partition=number, ids=running.ids
             )
         if state.identity is None and state.upto < 0 and not (state.decided_above or state.parked or state.counts):
-            state.upto = (group or 0) - 1  # an earlier version claimed it, and nothing was decided
+            state.upto = (group or 0) - 1  # claimed by an earlier version that decided nothing
         await self._end_reached(number, state, end, same=bool(running.ids) and state.identity is not None)
         state.identity = comparison.identity
         claim = Claim(state)
         if Role.RETRY in comparison.anew and state.parked:
             claim.wanted = set(state.parked)
             log.warning(
-                "the retry topic was made anew: parked events are read from the main topic again",
+                "the retry topic was created again: parked events are read from the main topic again",
                 topic=pipeline.retry_topic,
                 partition=number,
                 events=len(claim.wanted),
@@ -256,16 +264,20 @@ class Claims:
             state.advance(begin - 1)
 
     async def _end_reached(self, number: int, state: PartitionState, end: int, *, same: bool) -> None:
-        """Return when the partition is as long as its record says."""
+        """Return when the partition is as long as its record says.
+
+        Raises:
+            EngineStopped: it stays shorter.
+        """
         pipeline, clock = self._context.pipeline, asyncio.get_running_loop().time
         deadline = clock() + (END_SECONDS if same else 0.0)
-        # Above ``upto`` too: a record that is decided there would be found to be another one only after that.
+        # Decided offsets above ``upto`` count too, because their records are not compared.
         while (highest := state.highest_decided) >= end:
             if clock() >= deadline:
                 settled = f"everything up to {highest}" if highest == state.upto else f"offset {highest}"
                 raise EngineStopped(
                     f"partition {number} of {pipeline.topic} ends at offset {end}, but {settled} "
-                    "counts as settled: new events would be skipped. The topic was made anew, or it lost records: "
+                    "counts as settled: new events would be skipped. The topic was created again, or it lost records: "
                     f"{NEW_GROUP}"
                 )
             await asyncio.sleep(AGAIN_SECONDS)
@@ -283,14 +295,14 @@ class Claims:
         position: Position,
         noted: Mapping[int, Sequence[RecordDigest]] | None = None,
     ) -> Compared:
-        """Compare again, while the work goes on: what the brokers say, and what others of the group wrote.
+        """Compare again while the work goes on: with the topics, and with what other workers of the group wrote.
 
         Args:
             position: the next offset to fetch.
-            noted: the records that are to be compared.
+            noted: the digests to compare.
 
         Raises:
-            EngineStopped: the topics or their records are others, or another worker of the group works on another
+            EngineStopped: the topics or their records are not the same; or another worker of the group reads another
                 topic.
             TopicsUnknown: the brokers do not answer.
         """
@@ -304,11 +316,11 @@ class Claims:
             if comparison.anew:
                 names = {Role.RETRY: pipeline.retry_topic, Role.ALERTS: pipeline.alerts_topic}
                 topics = ", ".join(sorted(names[role] for role in comparison.anew))
-                raise EngineStopped(f"{topics}: made anew while this worker ran. Nothing is lost; start it again.")
+                raise EngineStopped(f"{topics}: created again while this worker ran. Nothing is lost; start it again.")
         if self._state_id and seen.state_id and seen.state_id != self._state_id:
             raise EngineStopped(
-                f"{pipeline.state_topic}, which holds the state of group {pipeline.group}, was made anew while this "
-                f"worker ran. Restore it; or {NEW_GROUP}."
+                f"{pipeline.state_topic}, which holds the state of group {pipeline.group}, was created again while "
+                f"this worker ran. Restore it; or {NEW_GROUP}."
             )
         if seen.uneven:
             raise EngineStopped("\n".join(seen.uneven))
@@ -327,7 +339,7 @@ class Claims:
         return compared
 
     def cut_off(self, number: int, state: PartitionState, position: int, begin: int) -> None:
-        """Retention has deleted what was to be fetched next, at ``position``."""
+        """Report the events that retention has deleted from ``position``, the next offset to fetch, to ``begin``."""
         main = (self._context.pipeline.topic, number)
         first = max(position, self._context.ledger.high(main) + 1, self._begins.get(number, 0))
         if events := undecided(state, first, begin):

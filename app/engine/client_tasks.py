@@ -1,7 +1,7 @@
 """aiokafka's own tasks: whether all of them still run.
 
-They end without a word, or wait until somebody asks what is wrong, which Faust never does. Written against aiokafka
-0.14.0, pinned. ``faust_tasks.py`` does the same for Faust.
+They end without a word, or hold an error until it is asked for, which Faust never does. ``faust_tasks.py`` checks
+Faust's tasks. Written against aiokafka 0.14.0, pinned.
 """
 
 from __future__ import annotations

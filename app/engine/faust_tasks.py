@@ -1,8 +1,8 @@
 """Faust's own tasks: whether all of them still run.
 
-A service of Faust that crashes marks its parents, and waits for a supervisor that this program does not have; one whose
-task just returns (a recovery does when Kafka takes too long) says nothing at all. Either way nothing would be read any
-more, and no probe would tell.
+A Faust service that crashes marks its parents and waits for a supervisor, which this program does not have. A service
+whose task just returns (recovery does so when Kafka takes too long) reports nothing at all. In both cases nothing more
+would be read, and no probe would notice.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from mode import Service
 
 from app.engine.context import EngineStopped
 
-# The tasks without which nothing goes on; others end when they have nothing to do.
+# The tasks that must run. Others end when they have nothing to do.
 NEEDED = frozenset(
     {
         "_commit_handler",
@@ -31,17 +31,17 @@ WHAT_TO_DO = "Nothing is lost; start the worker again. If it comes back, report 
 
 
 class FaustTasks:
-    """Looks at the services of an app, once a second or so."""
+    """Looks at the services of an app, about once a second."""
 
     def __init__(self, app: faust.App) -> None:
         self._app = app
         self._suspects: set[tuple[str, str]] = set()
 
     def check(self) -> None:
-        """See that nothing has ended.
+        """Check that every task that must run does.
 
         Raises:
-            EngineStopped: something has.
+            EngineStopped: one has ended.
         """
         if self._app.crashed:
             reason = self._app.crash_reason
@@ -57,7 +57,7 @@ class FaustTasks:
 
     def _gone(self) -> Iterator[tuple[str, str]]:
         for node in self._app.beacon.traverse():
-            service = getattr(node, "data", None)  # a client hangs there as it is
+            service = getattr(node, "data", None)  # a client hangs there without a node
             if not isinstance(service, Service) or not service.started or service.should_stop:
                 continue
             wanted = NEEDED & {task.fun.__name__ for task in service._get_tasks()}
@@ -65,7 +65,7 @@ class FaustTasks:
                 continue
             try:
                 running = {future.__wrapped__.__name__ for future in list(service._futures) if not future.done()}
-            except RuntimeError:  # another thread's, which has just changed them
+            except RuntimeError:  # the service's own thread has just changed them
                 continue
             for name in wanted - running:
                 yield service.label, name

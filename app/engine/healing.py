@@ -1,9 +1,12 @@
-"""Records that were lost between the broker and the work on them are fetched again.
+"""Fetches records again that were lost between the broker and the work on them.
 
-Two things can be seen. A record arrives although an earlier one of its partition, fetched before it, has not: Faust
-dropped that one (it does so when a rebalance begins), and order asks for it first. Or an offset stays open although
-nobody works on it: everything behind it would never be committed. It takes a bug, here or in the libraries, or a hand
-in the topics, so what is suspicious is looked at again and again, and only what stays so counts as stalled.
+Two signs show a loss:
+
+* A record arrives although an earlier one of its partition, fetched before it, has not. Faust has dropped the earlier
+  one (it does so when a rebalance begins), and order requires that one first.
+* An offset stays open although no task works on it, so nothing behind it would ever be committed. The cause is a bug,
+  here or in the libraries, or an operator who has changed the topics. An offset only counts as stalled when it stays
+  suspicious for a while (``stalls.py``).
 """
 
 from __future__ import annotations
@@ -20,20 +23,20 @@ from app.engine.stalls import Stalls, Suspect
 
 log = structlog.get_logger(__name__)
 
-# Rounds in which the main topic was read once more from a lost copy's offset on. After so many without it the event is
-# lost: nothing that is read can bring it back, and its consumer's later events wait.
+# How often the main topic is read again from the offset of an event whose copy is gone. If no round finds the event, it
+# is lost: no reading can bring it back, and its consumer's later events wait.
 LOST_AFTER_ROUNDS = 3
 
-# Work that takes long is in a lane or parked, and does not count; what is on its way to an agent takes milliseconds.
+# Events in a lane and parked events do not count, however long they take. The way to an agent takes milliseconds.
 STALL_SECONDS = 30.0
 
-NOT_WORKED_ON = "nobody works on it"
+NOT_WORKED_ON = "no task works on it"
 NOT_ARRIVED = "it was fetched and never arrived"
 NOT_IN_RETRY = "it is parked, but its copy is not in the retry topic"
 
 
 class Healing:
-    """What has to be fetched again, and why. ``rewinds`` is asked by the consumer before each fetch."""
+    """What has to be fetched again, and why. The consumer calls ``rewinds`` before each fetch."""
 
     def __init__(self, context: EngineContext, stall_seconds: float) -> None:
         self._context = context
@@ -43,17 +46,17 @@ class Healing:
 
     @property
     def stalled_seconds(self) -> float:
-        """For how long the oldest suspect has been one; 0: there is none."""
+        """For how long the oldest suspect has been suspicious; 0: there is none."""
         return self._stalls.seconds
 
     def forget(self) -> None:
-        """The partitions go; whatever was lost will be fetched by the next owner."""
+        """The partitions go. Their next owner fetches what was lost."""
         self._rewinds.clear()
         self._rounds.clear()
         self._stalls.look(())
 
     def overtakes(self, tp: TopicPartition, offset: int) -> bool:
-        """Whether an earlier record was dropped on its way: then this one must not be taken, it comes again."""
+        """Whether an earlier record was dropped on the way. Then this one must not be taken; it will come again."""
         lost = self._context.ledger.overtaken(tp, offset)
         if lost is not None and self._rewind(tp, lost):
             log.warning(
@@ -64,12 +67,12 @@ class Healing:
     def look(
         self, partitions: Mapping[int, Partition], read_to_end: Callable[[TopicPartition], bool], alerts: str
     ) -> None:
-        """Find what has stalled, report it and have it fetched again; once a second or so.
+        """Find what has stalled, report it and have it fetched again; called about once a second.
 
         Args:
-            partitions: those that are owned and taken over.
-            read_to_end: whether everything that stands in a topic partition has been fetched.
-            alerts: the topic that is worked on one record at a time.
+            partitions: the owned partitions.
+            read_to_end: whether everything in a topic partition has been fetched.
+            alerts: the alerts topic, whose records are handled one at a time.
         """
         suspects = {suspect for p in partitions.values() for suspect in self._suspects(p, read_to_end)}
         suspects.update(self._waiting_alerts(alerts))
@@ -96,25 +99,25 @@ class Healing:
                 self._rewind(suspect.tp, suspect.offset)
 
     def start_at(self, positions: Mapping[TopicPartition, int]) -> None:
-        """A generation begins, or a log: fetching goes on there."""
+        """A generation begins, or a log: have fetching go on at these offsets."""
         self._rewinds.update(positions)
 
     def fetch_from(self, tp: TopicPartition, offset: int) -> None:
-        """Have a partition fetched from ``offset`` on, or from an earlier one that is asked for already."""
+        """Have a partition fetched from ``offset`` on, or from an earlier offset if that was asked for already."""
         self._rewind(tp, offset)
 
     def read_from_main(self, partition: Partition, offsets: Collection[int]) -> None:
-        """Have parked events read from the main topic again: their copies are gone."""
+        """Have parked events, whose copies are gone, read from the main topic again."""
         for offset in offsets:
             partition.copies.wanted.add(offset)
         if offsets:
             self._rewind((self._context.pipeline.topic, partition.number), min(offsets))
 
     def _is_lost(self, suspect: Suspect, partition: Partition, read_to_end: Callable[[TopicPartition], bool]) -> bool:
-        """Whether the main topic was read often enough from a parked event's offset on, and it is not there.
+        """Whether the main topic was read often enough from a parked event's offset on without finding the event.
 
-        Only a round counts in which something behind the event came once more, or all there is was read: while nothing
-        is fetched (an outage, no room) nothing is known.
+        A round counts only if a record behind the event came again, or everything was read. While nothing is fetched
+        (an outage, no room), nothing can be concluded.
         """
         tp = suspect.tp
         if suspect.offset in partition.copies.wanted:
@@ -123,7 +126,7 @@ class Healing:
         return self._rounds[suspect] >= LOST_AFTER_ROUNDS
 
     def rewinds(self) -> dict[TopicPartition, int]:
-        """What is to be fetched again, and from where; told once."""
+        """What is to be fetched again, and from which offset. Each rewind is returned once."""
         rewinds, self._rewinds = self._rewinds, {}
         return rewinds
 
@@ -132,7 +135,7 @@ class Healing:
         main, retry = (pipeline.topic, partition.number), (pipeline.retry_topic, partition.number)
         for tp, held in ((main, partition.main_offsets()), (retry, partition.copies.retry_offsets())):
             yield from (Suspect(tp, offset, NOT_WORKED_ON) for offset in ledger.claimed(tp) - held)
-            # The agent of the main topic waits while there is no room; that of the retry topic never waits.
+            # While there is no room, the main topic's agent waits. The retry topic's agent never waits.
             takes = tp == retry or self._context.room.is_free
             if takes and (offset := ledger.waiting(tp)) is not None:
                 yield Suspect(tp, offset, NOT_ARRIVED)
@@ -146,7 +149,7 @@ class Healing:
                 yield Suspect(tp, offset, NOT_ARRIVED)
 
     def _rewind(self, tp: TopicPartition, offset: int) -> bool:
-        """Have the partition fetched again from ``offset``; False: that is on its way already."""
+        """Have the partition fetched again from ``offset``; False: a rewind to it or further back is pending."""
         if self._rewinds.get(tp, offset + 1) <= offset:
             return False
         self._rewinds[tp] = offset

@@ -1,7 +1,7 @@
-"""Back-pressure: which partitions of the sources are not fetched right now, and why.
+"""Back-pressure: which source partitions are not fetched right now, and why.
 
-A reason is a text for people: it stands in the log, and tells a partition that waits from one that was forgotten.
-What one partition holds is bounded for itself, so a partition at its bound waits alone.
+A reason is a text for people. It appears in the log, and distinguishes a partition that waits from one that was
+forgotten. Each partition has limits of its own, so a partition at its limit waits alone.
 """
 
 from __future__ import annotations
@@ -13,22 +13,22 @@ from app.engine.breaker import WAITING_TO_PROBE
 from app.engine.context import EngineContext
 from app.engine.partition import Partition
 
-# Fetched records of a topic that may wait in Faust's buffer. Far below the buffer's size (4,096), so that a topic whose
-# agent takes nothing never fills it: Faust would then stop delivering every other topic too.
+# How many fetched records of a topic may wait in Faust's buffer. This is far below the buffer's size (4,096). A topic
+# whose agent takes nothing must not fill the buffer, because Faust would then stop delivering the other topics too.
 FETCH_AHEAD = 1_000
 
-# Offsets of the main topic from the lowest open one on: those of them that are settled stand in the partition's record,
-# which is rewritten with every group commit (8 bytes each).
+# How many offsets of the main topic may have been fetched from the lowest open one on. The settled ones among them are
+# listed in the partition record (8 bytes each), which is rewritten with every group commit.
 SPAN = 20_000
 
-# Parked events of healthy consumers: they stand in that record too.
+# Parked events of healthy consumers. They stand in the partition record too.
 BEYOND_SHARE = 20_000
 
-# What the parked and given-up events of one partition may take in that record: half of what the record may have.
+# What the parked and given-up events of a partition may take in its record: half of the record's limit.
 PARKED_BYTES = 8 * 1024 * 1024
 
-# Bytes of keys and values of one partition in memory: fetched and undecided, or parked and read back. Copies may have
-# half of it, unless none of those at hand can go on.
+# Bytes of keys and values of a partition in memory: fetched and undecided, or parked and read back. Copies may take
+# half of it, and more only while none of those in memory can go on.
 VALUES_BYTES = 64 * 1024 * 1024
 COPIES_BYTES = VALUES_BYTES // 2
 
@@ -42,14 +42,14 @@ FULL_RECORD = f"its parked and given-up events may take {PARKED_BYTES // 1024**2
 FULL_MEMORY = f"its events in memory have {VALUES_BYTES // 1024**2} MiB"
 FULL_COPIES = f"its parked events in memory have {COPIES_BYTES // 1024**2} MiB"
 
-# What concerns one partition only, and is worth a line in the log.
+# Reasons that concern one partition only. Each is logged.
 OF_PARTITION = frozenset({FULL_SPAN, FULL_SHARE, FULL_RECORD, FULL_MEMORY})
 
 
 def holds(
     context: EngineContext, gate: frozenset[TopicPartition], partitions: Mapping[int, Partition]
 ) -> dict[TopicPartition, str]:
-    """The partitions of the gate that are not to be fetched now, each with its reason."""
+    """The partitions behind the gate that must not be fetched now, each with its reason."""
     topics = _topics(context, {topic for topic, _ in gate})
     found: dict[TopicPartition, str] = {}
     for tp in gate:
@@ -59,7 +59,7 @@ def holds(
         if reason is None and partition is not None:
             reason = _of_partition(context, tp, partition)
         if partition is not None and partition.catching_up and topic == context.pipeline.topic and reason != NOT_TAKEN:
-            continue  # its parked events wait for what comes, which the last owner had taken already
+            continue  # its parked events wait for events to come, which the last owner had taken already
         if reason is not None:
             found[tp] = reason
     return found
@@ -70,7 +70,7 @@ def _topics(context: EngineContext, topics: set[str]) -> dict[str, str]:
     held = {topic: NOT_TAKEN for topic in topics if context.ledger.unclaimed(topic) > FETCH_AHEAD}
     if room.full_of_parked:
         held.setdefault(pipeline.topic, ALL_PARKED)
-    elif room.taken >= WAITING_TO_PROBE and context.all_down:  # enough events wait to find out when a target is up
+    elif room.taken >= WAITING_TO_PROBE and context.all_down:  # enough events wait to probe the targets
         held.setdefault(pipeline.topic, ALL_DOWN)
     return held
 

@@ -1,22 +1,22 @@
 """Which offsets may be committed.
 
-Faust forgets records between the broker and the agent when a rebalance starts, and its own commit arithmetic takes
-some holes for done work. The ledger therefore starts where nothing can be lost yet: at the moment the broker hands a
-record over. Invariants, per topic partition:
+Faust drops records between the broker and the agent when a rebalance starts, and its own commit arithmetic takes some
+holes for done work. The ledger therefore starts where nothing can be lost yet: when the broker hands a record over.
+Invariants, per topic partition:
 
-* An offset is *open* from the moment it was fetched until it is closed; it is closed when its outcome is safe.
-* Committable = the lowest open offset, else the highest fetched + 1. Offsets that were never received (compaction,
-  transaction markers) are never opened, so gaps need no rule of their own.
+* An offset is *open* from the moment it was fetched until it is closed. It is closed when its outcome is safe.
+* The offset to commit is the lowest open one, or the highest fetched + 1 if none is open. Offsets that were never
+  received (compaction, transaction markers) are never opened, so gaps need no rule of their own.
 * An offset is *claimed* at most once between two ``forget``s: a redelivery of claimed or closed work is ignored.
-* The values of open offsets are in memory; their sizes are added up, so that somebody can say when it is enough.
+* The values of open offsets are in memory. The ledger adds up their sizes, so that fetching can stop in time.
 * Records reach their agent in order. So an offset that is still unclaimed when a later one arrives was dropped on the
-  way (``overtaken``), and the later one must not be worked on before it.
-* An offset is an event's name within one log only. When a topic loses its log, another record gets the same offset. So
-  the ledger begins again (``begin_again``): no old offset is open any more, and ``logs`` counts the partition's logs.
-  Whoever got an offset from an earlier log neither claims nor closes it. The old record may still be worked on: it is
-  in memory, and nothing in the topic stands for it.
+  way (``overtaken``), and the later one must wait for it.
+* An offset identifies an event within one log only. When a topic loses its log, another record gets the same offset.
+  Then the ledger begins again (``begin_again``): it closes all old offsets, and ``logs`` counts the partition's logs.
+  A handler with a record of an earlier log neither claims nor closes its offset. It may still work on the record: that
+  is in memory, and the topic no longer holds it.
 
-Used from the event loop's thread only.
+Used in the event loop's thread only.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ from app.delivery.record import TopicPartition
 @dataclass(slots=True)
 class _Partition:
     high: int = -1
-    order: deque[int] = field(default_factory=deque)  # ascending; closed offsets leave it at the front only
-    open: dict[int, int] = field(default_factory=dict)  # -> bytes of the record
-    bytes: int = 0  # of all that is open
-    claimed: set[int] = field(default_factory=set)  # always a subset of open
+    order: deque[int] = field(default_factory=deque)  # ascending; closed offsets are removed only from the front
+    open: dict[int, int] = field(default_factory=dict)  # offset -> bytes of its record
+    bytes: int = 0  # of all open records
+    claimed: set[int] = field(default_factory=set)  # always a subset of ``open``
     unclaimed: deque[int] = field(default_factory=deque)  # ascending: open and not claimed
 
     def trim(self) -> None:
@@ -57,7 +57,7 @@ class Ledger:
         self.logs: dict[TopicPartition, int] = {}  # partitions that began again -> how often
 
     def fetched(self, tp: TopicPartition, offsets: Sequence[int], sizes: Iterable[int] = repeat(0)) -> None:
-        """Open what the broker handed over (ascending). Offsets at or below the highest seen are not opened again.
+        """Open the offsets that the broker handed over (ascending). None at or below the highest seen is opened again.
 
         Args:
             sizes: bytes of the record at each offset.
@@ -72,27 +72,27 @@ class Ledger:
                 partition.high = offset
 
     def begin(self, tp: TopicPartition, offset: int) -> None:
-        """Nothing was fetched yet; everything below ``offset`` is decided, and so may be committed."""
+        """Nothing was fetched yet. Everything below ``offset`` is decided, so ``offset`` may be committed."""
         self._partitions[tp] = _Partition(high=offset - 1)
 
     def begin_again(self, tp: TopicPartition, offset: int) -> None:
-        """What was read of the partition is not there any more; it goes on at ``offset``, with other records."""
+        """The partition lost its log. It goes on at ``offset``, with other records."""
         self.logs[tp] = self.log(tp) + 1
         self.begin(tp, offset)
 
     def log(self, tp: TopicPartition) -> int:
-        """Which log of the partition the offsets belong to now; it changes when the log is lost."""
+        """The number of the partition's current log: how often it has lost its log in this generation."""
         return self.logs.get(tp, 0)
 
     def overtaken(self, tp: TopicPartition, offset: int) -> int | None:
-        """The lowest fetched offset before this one that never arrived; None: all is in order."""
+        """The lowest fetched offset before this one that has not arrived; None: all is in order."""
         partition = self._partitions.get(tp)
         if partition is None or not partition.unclaimed or partition.unclaimed[0] >= offset:
             return None
         return partition.unclaimed[0]
 
     def claim(self, tp: TopicPartition, offset: int) -> bool:
-        """True the first time for an open offset: the caller now answers for it."""
+        """Claim an open offset; True only the first time. The caller then answers for it."""
         partition = self._partitions.get(tp)
         if partition is None or offset not in partition.open or offset in partition.claimed:
             return False
@@ -101,14 +101,14 @@ class Ledger:
         return True
 
     def release(self, tp: TopicPartition, offset: int) -> None:
-        """Nobody answers for a claimed offset any more: it may be claimed again when it is fetched again."""
+        """Give a claimed offset back. It may be claimed again when it is fetched again."""
         partition = self._partitions.get(tp)
         if partition is not None and offset in partition.claimed:
             partition.claimed.discard(offset)
             partition.unclaimed = deque(sorted((*partition.unclaimed, offset)))
 
     def close(self, tp: TopicPartition, offset: int) -> None:
-        """The outcome of the offset is safe. Unknown offsets (of an earlier generation) are ignored."""
+        """Close an offset: its outcome is safe. Unknown offsets (of an earlier generation) are ignored."""
         partition = self._partitions.get(tp)
         if partition is not None and offset in partition.open:
             partition.bytes -= partition.open.pop(offset)
@@ -119,12 +119,16 @@ class Ledger:
             partition.trim()
 
     def committable(self, tp: TopicPartition) -> int | None:
-        """The offset to commit (the next one to read after a restart); None when nothing was fetched."""
+        """The offset to commit: the next one to read after a restart. None: nothing was fetched."""
         upto = self.settled_upto(tp)
         return None if upto is None else upto + 1
 
     def settled_upto(self, tp: TopicPartition, done: Collection[int] = ()) -> int | None:
-        """Highest offset with nothing open at or below it, ``done`` counting as closed; None: nothing was fetched."""
+        """The highest offset with nothing open at or below it; None: nothing was fetched.
+
+        Args:
+            done: open offsets that count as closed.
+        """
         partition = self._partitions.get(tp)
         if partition is None:
             return None
@@ -138,22 +142,22 @@ class Ledger:
         return sum(len(p.unclaimed) for (name, _), p in self._partitions.items() if name == topic)
 
     def waiting(self, tp: TopicPartition) -> int | None:
-        """The lowest unclaimed offset; None: everything that was fetched has arrived."""
+        """The lowest unclaimed offset; None: everything that was fetched has been claimed."""
         partition = self._partitions.get(tp)
         return partition.unclaimed[0] if partition is not None and partition.unclaimed else None
 
     def claimed(self, tp: TopicPartition) -> frozenset[int]:
-        """Open offsets that somebody answers for."""
+        """The open offsets that are claimed."""
         partition = self._partitions.get(tp)
         return frozenset(partition.claimed) if partition is not None else frozenset()
 
     def span(self, tp: TopicPartition) -> int:
-        """How many fetched offsets there are from the lowest open one on, closed ones included."""
+        """How many offsets were fetched from the lowest open one on, including closed ones."""
         partition = self._partitions.get(tp)
         return 0 if partition is None else len(partition.order)
 
     def open_bytes(self, tp: TopicPartition) -> int:
-        """Bytes of the records that are open, and so in memory."""
+        """Bytes of the open records, which are in memory."""
         partition = self._partitions.get(tp)
         return 0 if partition is None else partition.bytes
 
@@ -163,11 +167,11 @@ class Ledger:
         return -1 if partition is None else partition.high
 
     def partitions(self) -> list[TopicPartition]:
-        """Everything fetched since the last ``forget``."""
+        """The partitions of which something was fetched since the last ``forget``."""
         return list(self._partitions)
 
     def forget(self, tps: Iterable[TopicPartition] | None = None) -> None:
-        """Drop partitions that are no longer owned (None: all); their open offsets will be fetched again."""
+        """Drop partitions that are no longer owned (None: all). Their next owner fetches their open offsets again."""
         for tp in list(self._partitions) if tps is None else tps:
             self._partitions.pop(tp, None)
             self.logs.pop(tp, None)

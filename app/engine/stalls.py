@@ -1,4 +1,4 @@
-"""Since when is an offset suspicious? What stays so has stalled. No I/O."""
+"""How long each offset has been suspicious. An offset that stays suspicious has stalled. No I/O."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from app.delivery.record import TopicPartition
 
 @dataclass(frozen=True, slots=True)
 class Suspect:
-    """One offset that seems forgotten, and what speaks for it."""
+    """One offset that seems forgotten, and why it seems so."""
 
     tp: TopicPartition
     offset: int
@@ -22,7 +22,7 @@ class Stalls:
     """Remembers since when each offset is suspicious.
 
     Args:
-        patience: seconds after which a suspect counts as stalled; it does so again each time they have passed.
+        patience: after so many seconds a suspect counts as stalled, and again each time they have passed.
         clock: monotonic seconds.
     """
 
@@ -33,7 +33,7 @@ class Stalls:
         self._due: dict[Suspect, float] = {}
 
     def look(self, suspects: Collection[Suspect]) -> list[Suspect]:
-        """Note what is suspicious now; what has stalled and is to be healed, lowest offsets first."""
+        """Note what is suspicious now. Returns what has stalled, lowest offsets first."""
         now = self._clock()
         self._since = {suspect: self._since.get(suspect, now) for suspect in suspects}
         self._due = {suspect: self._due.get(suspect, now + self._patience) for suspect in suspects}
@@ -44,5 +44,5 @@ class Stalls:
 
     @property
     def seconds(self) -> float:
-        """For how long the longest of them has been suspicious; 0: none is."""
+        """For how long the oldest suspect has been suspicious; 0: there is none."""
         return self._clock() - min(self._since.values()) if self._since else 0.0

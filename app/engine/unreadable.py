@@ -1,7 +1,7 @@
-"""Partitions of which the next batch cannot be read: its CRC is wrong, or its content makes no sense.
+"""Partitions whose next batch cannot be read: its CRC is wrong, or its content makes no sense.
 
-Nothing may be skipped, so such a partition waits, and is fetched again every 15 s; the others go on. Another replica
-may have the batch whole. If none has, only a person may give its events up.
+Nothing may be skipped. So such a partition waits and is fetched again every 15 s, while the others go on. Another
+replica may hold the batch intact. If none does, only a person may give its events up.
 """
 
 from __future__ import annotations
@@ -17,20 +17,23 @@ from app.delivery.record import TopicPartition
 
 log = structlog.get_logger(__name__)
 
-# Between two fetches of what cannot be read.
+# Between two fetches of a batch that cannot be read.
 AGAIN_SECONDS = 15.0
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """A batch: its first and its last offset, as its header says (None: not known), and the first one to be read."""
+    """A damaged batch: its first and last offset according to its header (None: not known).
+
+    ``position``: the offset from which nothing can be read.
+    """
 
     first: int | None = None
     last: int | None = None
     position: int = 0
 
     def at(self, position: int) -> Batch:
-        """The batch that has the next record at or behind an offset. Its header counts only if it agrees.
+        """This batch, with reading at ``position``. Its header counts only if it covers that offset.
 
         >>> Batch(4, 7).at(5)
         Batch(first=4, last=7, position=5)
@@ -43,7 +46,7 @@ class Batch:
 
 
 def description(tp: TopicPartition, batch: Batch, why: str) -> str:
-    """Which batch cannot be read, and what to do."""
+    """Which batch cannot be read, and what an operator can do."""
     topic, number = tp
     if batch.last is None:
         place, behind = f"the batch at offset {batch.position}", "the first offset behind it"
@@ -65,7 +68,7 @@ class _Damaged:
 
 
 class Unreadable:
-    """What cannot be read now. From any thread."""
+    """The partitions that cannot be read now. May be used from any thread."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -73,7 +76,7 @@ class Unreadable:
         self._known: dict[TopicPartition, _Damaged] = {}
 
     def note(self, tp: TopicPartition, batch: Batch, why: str) -> None:
-        """A fetch at ``batch.position`` brought nothing that can be read."""
+        """A fetch at ``batch.position`` returned a damaged batch."""
         text = description(tp, batch, why)
         with self._lock:
             before = self._known.get(tp)
@@ -90,7 +93,7 @@ class Unreadable:
             )
 
     def over(self, tp: TopicPartition) -> None:
-        """It was read, or its partition is not ours any more."""
+        """The batch was read, or its partition is no longer assigned."""
         with self._lock:
             known = self._known.pop(tp, None)
         if known is not None:
@@ -100,17 +103,17 @@ class Unreadable:
         return bool(self._known)
 
     def positions(self) -> dict[TopicPartition, int]:
-        """The first offset of each partition that cannot be read."""
+        """The first offset that cannot be read, of each such partition."""
         with self._lock:
             return {tp: known.position for tp, known in self._known.items()}
 
     def waits(self, tp: TopicPartition) -> bool:
-        """Whether it is not to be fetched now."""
+        """Whether the partition must not be fetched now."""
         known = self._known.get(tp)
         return known is not None and known.again is not None and self._clock() < known.again
 
     def due(self, tp: TopicPartition) -> bool:
-        """Whether the next fetch is to be another try; true once for each."""
+        """Whether the next fetch is another attempt; true once per attempt."""
         with self._lock:
             known = self._known.get(tp)
             if known is None or known.again is None or self._clock() < known.again:
@@ -119,10 +122,10 @@ class Unreadable:
             return True
 
     def why(self, tp: TopicPartition) -> str | None:
-        """What is wrong with a partition, until it was read."""
+        """What is wrong with a partition; None: nothing."""
         known = self._known.get(tp)
         return None if known is None else known.text
 
     def reasons(self, tps: Collection[TopicPartition]) -> list[str]:
-        """What is wrong with those of these partitions that cannot be read."""
+        """What is wrong with each of these partitions that cannot be read."""
         return [text for tp in sorted(tps) if (text := self.why(tp)) is not None]

@@ -1,4 +1,4 @@
-"""Looks after a running worker, once a second: that all its tasks run, and that records which wait are read."""
+"""Watches a running worker, once a second: all its tasks must run, and records that wait must be read."""
 
 from __future__ import annotations
 
@@ -28,20 +28,22 @@ from app.kafka.durable_producer import ProducerEnded
 
 log = structlog.get_logger(__name__)
 
-# A take-over reads the state, and waits for the read model and for a few writes; each of them moves.
+# A take-over reads the state, waits for the read model and writes a few records. Each of these shows progress.
 TAKE_OVER_SECONDS = 300.0
-# Heartbeats go out every second; so many seconds more than a request may take say that Kafka is silent.
+# A heartbeat is sent every second. If none was acknowledged for this much longer than a request may take, Kafka is
+# silent.
 HEARTBEATS_SECONDS = 3.0
 
-# What makes a worker not ready: it can do nothing for the records that wait. The other reasons are its own doing.
+# With these reasons a worker is not ready: it can do nothing for the records that wait. With the others it holds them
+# back itself.
 _NOT_READY = (UNKNOWN, NO_ANSWER, TRANSACTION)
 
 
 class Watch:
-    """What is wrong with this worker, as far as it can be seen from inside.
+    """What is wrong with this worker, as far as the worker itself can see.
 
     Args:
-        checks: more that is to be looked at; each raises when something has ended for good.
+        checks: further checks; each raises when something has ended that should run as long as the worker.
         clock: monotonic seconds.
     """
 
@@ -86,7 +88,7 @@ class Watch:
                 self._look_at_take_over()
 
     def reasons(self) -> list[str]:
-        """Why the worker cannot do its work; from any thread."""
+        """Why the worker cannot do its work. May be called from any thread."""
         rights = self._context.rights.missing()
         stands = [str(one) for one in self._standstills if one.why in _NOT_READY]
         damaged = self._context.unreadable.reasons(self._ownership.gate)
@@ -107,7 +109,7 @@ class Watch:
             end = consumer.ends.latest(TP(*tp))
             held = general or self._context.unreadable.why(tp) or holds.get(tp)
             if held == NOT_TAKEN and tp[0] != self._context.pipeline.alerts_topic and self._context.room.is_free:
-                held = None  # then whoever should take them is stuck
+                held = None  # there is room, so the agent that should take them is stuck
             position = consumer.fetched_upto(TP(*tp))
             seen[tp] = PartitionLook(position, end and end.stable, end and end.log, held)
         self._say(self._dog.look(seen))
@@ -118,7 +120,7 @@ class Watch:
             raise EngineStopped(f"fetched records have not been handed on for {quiet:.0f} s. {WHAT_TO_DO}")
 
     def _known_trouble(self) -> str | None:
-        """What explains it when nothing at all is read."""
+        """A known reason why nothing at all is read; None: there is none."""
         kafka = self._context.kafka
         if (seconds := self._context.lease.silent_seconds()) > kafka.request_seconds + HEARTBEATS_SECONDS:
             return f"Kafka has answered no heartbeat for {seconds:.0f} s"
@@ -126,7 +128,7 @@ class Watch:
         return missing[0] if missing else None
 
     def _look_at_take_over(self) -> None:
-        """A take-over that does not move, though the broker counts us in, is stuck."""
+        """End the worker when a take-over makes no progress although the group counts this worker as a member."""
         now = self._clock()
         moved = (self._ownership.session, self._app.consumer_generation_id, self._read())
         before, since = self._taking_over
@@ -136,7 +138,7 @@ class Watch:
             raise EngineStopped(f"partitions could not be taken over for {now - since:.0f} s. {WHAT_TO_DO}")
 
     def _read(self) -> int:
-        """How much of the state was read: grows as long as a take-over gets on."""
+        """How much of the state was read: grows while a take-over makes progress."""
         kafka, states = self._context.kafka, self._context.states
         offsets: list[int | None] = list(self._app.tables.recovery.active_offsets.values())
         return sum(offset or 0 for offset in offsets) + sum(states.applied(n) for n in range(kafka.partitions))

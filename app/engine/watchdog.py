@@ -1,9 +1,9 @@
-"""Is it a standstill? What was seen of each partition, and for how long -> a verdict. No I/O.
+"""Finds partitions that stand still: records wait, and the next offset to fetch does not move. No I/O.
 
-A consumer that reads nothing looks like one that has nothing to read. The broker's own end offsets tell them apart:
-records stand below the last stable offset, and the next offset to fetch does not move. Some reasons for that are known,
-and pass or are somebody else's to mend: the worker says so and waits. Where there is none, something in this process is
-broken in a way that nobody thought of, and only a new process helps.
+A consumer that reads nothing looks like one that has nothing to read. The broker's end offsets tell them apart: at a
+standstill there are records below the last stable offset. If the reason is known, it passes, or an operator can remove
+it; the worker reports it and waits. If no reason is known, something in this process is broken in a way that this
+program does not foresee, and only a new process helps.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from dataclasses import dataclass
 
 from app.delivery.record import TopicPartition
 
-# A broker that is elected, a rebalance that begins, a retried fetch: all take less than this.
+# The election of a leader, the start of a rebalance and a retried fetch all take less than this.
 QUIET_SECONDS = 60.0
-# From the verdict to the end of the worker: so long is it not ready, and says why.
+# Between the verdict and the end of the worker. In this time the worker is not ready, and says why.
 LAST_CALL_SECONDS = 15.0
 
 NO_ANSWER = "the broker that leads it does not say where it ends"
@@ -30,9 +30,9 @@ class PartitionLook:
 
     Args:
         position: the next offset to fetch; -1: not known.
-        stable_end: where what a reader may see ends (the last stable offset); None: the broker has not said lately.
+        stable_end: the last stable offset, where readable records end; None: the broker has not named it lately.
         end: where the log ends.
-        held: why it is not to be fetched now, if so.
+        held: why the partition must not be fetched now; None: it may be.
     """
 
     position: int
@@ -42,7 +42,7 @@ class PartitionLook:
 
     @property
     def reason(self) -> str | None:
-        """Why nothing may come; None when something must."""
+        """Why it is right that nothing is fetched; None: something should be."""
         if self.held is not None:
             return self.held
         if self.stable_end is None:
@@ -53,7 +53,7 @@ class PartitionLook:
 
     @property
     def waiting(self) -> bool:
-        """Whether there is, or may be, something that was not fetched."""
+        """Whether there is, or may be, a record that was not fetched."""
         if self.stable_end is None:
             return True
         return self.position < max(self.stable_end, self.end or 0)
@@ -61,7 +61,7 @@ class PartitionLook:
 
 @dataclass(frozen=True, slots=True)
 class Standstill:
-    """Records wait in a partition, and nothing was fetched of it for ``seconds``."""
+    """Records wait in a partition, and nothing was fetched from it for ``seconds``."""
 
     tp: TopicPartition
     why: str
@@ -69,7 +69,7 @@ class Standstill:
 
     @property
     def known(self) -> bool:
-        """Whether there is a reason that passes without this worker's end."""
+        """Whether there is a reason that can pass without a restart of this worker."""
         return self.why != UNKNOWN
 
     @property
@@ -90,18 +90,18 @@ class _Quiet:
 
 
 class Watchdog:
-    """Remembers since when each partition has been quiet, and for which reason."""
+    """Remembers how long each partition has been quiet, and why."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._quiet: dict[TopicPartition, _Quiet] = {}
 
     def forget(self) -> None:
-        """The partitions come and go."""
+        """Start over: partitions come or go."""
         self._quiet.clear()
 
     def look(self, seen: Mapping[TopicPartition, PartitionLook]) -> list[Standstill]:
-        """What stands still by now. The time is counted anew for each reason, and for having none."""
+        """What stands still now. The time starts again with each change of the reason."""
         now = self._clock()
         quiet = {}
         for tp, one in seen.items():

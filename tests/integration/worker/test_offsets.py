@@ -75,7 +75,7 @@ def test_a_parked_event_is_found_again_whatever_became_of_the_retry_topic(deploy
     TopicChanges(deployment).make_anew(deployment.kafka.retry_topic)
     worker = deployment.worker().ready()
     assert deployment.settled(worker, 5)["synced"] == 5
-    assert entries(worker, "the retry topic was made anew: parked events are read from the main topic again")
+    assert entries(worker, "the retry topic was created again: parked events are read from the main topic again")
 
 
 def test_events_that_retention_deleted_unread_are_told_counted_and_become_an_incident(deploy: Deploy) -> None:
