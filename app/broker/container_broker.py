@@ -12,7 +12,7 @@ from app.broker.free_port import free_port
 from app.broker.readiness import answers
 
 HOST = "127.0.0.1"
-# Without an engine, every start of a broker waits this long.
+# A start waits at most this long for a container engine to answer.
 _ENGINE_SECONDS = 1
 _ANSWER_SECONDS = 60.0
 _STOP_SECONDS = 20

@@ -46,7 +46,7 @@ def verify(
     """Compare the rows in Marketing Cloud with the last full state of each consumer that was settled.
 
     Exits 1 if there is drift (with --repair: drift that could not be repaired) or a consumer could not be checked.
-    Makes seven calls per consumer. Needs KAFKA_* and CMT_*. With SYNC_DRY_RUN it repairs nothing.
+    Makes seven calls per consumer. Needs KAFKA_* and CMT_*. With SYNC_DRY_RUN it writes nothing.
     """
     if [consumer is not None, since is not None, everything].count(True) != 1:
         raise typer.BadParameter("give exactly one of --consumer ID, --since TIME and --all")

@@ -24,7 +24,7 @@ EVENTS_PER_SECOND = 50.0
 DOWN_SECONDS = 60.0
 LEAST_SECONDS = 40.0
 # With the deck "surroundings", the topic is deleted and created again at the end.
-ANEW_EVENTS = 300
+RECREATED_EVENTS = 300
 
 
 def plan_of(
@@ -58,8 +58,8 @@ def again(run: Run, pace: float = EVENTS_PER_SECOND) -> str:
     options = f"--runs 1 --events {run.events} --seed {run.seed} --strategy {run.strategy} --faults {faults}"
     if run.surroundings:
         options += f" --deck surroundings --brokers {run.brokers}"
-    if run.anew_events != (ANEW_EVENTS if run.surroundings else 0):
-        options += f" --anew {run.anew_events}"
+    if run.recreated_events != (RECREATED_EVENTS if run.surroundings else 0):
+        options += f" --recreated {run.recreated_events}"
     if pace != EVENTS_PER_SECOND:
         options += f" --pace {pace:g}"
     return f"python -m tests.chaos {options}"
@@ -85,7 +85,10 @@ def main() -> int:
         "--brokers", choices=["1", "3", "both"], default=None, help="both: in turn; three in the deck surroundings only"
     )
     parser.add_argument(
-        "--anew", type=int, default=None, help="events after the topic is made anew in the end; 0: it is not"
+        "--recreated",
+        type=int,
+        default=None,
+        help="events after the topic is recreated at the end; 0: it is not recreated",
     )
     parser.add_argument("--gap", type=float, nargs=2, default=GAP_SECONDS, help="seconds between two blows")
     parser.add_argument("--blows", default="", help="only these blows of the deck, separated by commas")
@@ -94,7 +97,7 @@ def main() -> int:
     brokers = chosen.brokers or ("both" if surroundings else "1")
     if brokers != "1" and not surroundings:
         parser.error("three brokers need --deck surroundings")
-    anew = chosen.anew if chosen.anew is not None else ANEW_EVENTS if surroundings else 0
+    recreated = chosen.recreated if chosen.recreated is not None else RECREATED_EVENTS if surroundings else 0
     blows = tuple(Blow(name) for name in chosen.blows.split(",") if name)
     known = SURROUNDINGS_OF_THREE if brokers == "3" else SURROUNDINGS if surroundings else DECK
     if not set(blows) <= set(known):
@@ -123,14 +126,14 @@ def main() -> int:
         there = brokers_of(number, brokers)
         deck = SURROUNDINGS_OF_THREE if there > 1 else SURROUNDINGS if surroundings else DECK
         run = replace(run, deck=blows or deck, gap=tuple(chosen.gap), surroundings=surroundings)
-        run = replace(run, brokers=there, anew_events=anew)
+        run = replace(run, brokers=there, recreated_events=recreated)
         kind = (
             f"with faults, CMT down for {run.down_seconds:.0f} s" if run.down_seconds else "without faults of the CMT"
         )
         if there > 1:
             kind += f", {there} brokers"
-        if anew:
-            kind += ", topic made anew in the end"
+        if recreated:
+            kind += ", topic recreated at the end"
         print(f"Run {number + 1}: seed {run.seed}, {run.strategy}, {run.seconds:.0f} s, {kind}", flush=True)
         print(f"  alone: {again(run, chosen.pace)}", flush=True)
         try:

@@ -89,8 +89,8 @@ def _records(
     explained: Mapping[str, Explanation],
     catalog: Catalog,
 ) -> None:
-    """Records per entity and operation. Of a DELETE of the profile that was begun again, only the rows that the last
-    attempt still found are counted: so many fewer there may be."""
+    """Check the records per entity and operation. If a DELETE of the profile was begun again, only the rows that its
+    last attempt found are counted, so the numbers may be lower."""
     most: Counter[tuple[str, str, str, str]] = Counter()
     slack: Counter[tuple[str, str, str, str]] = Counter()
     for consumer, sources in by_consumer.items():

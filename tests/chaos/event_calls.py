@@ -1,6 +1,6 @@
-"""The calls that an event causes, by strategy, as they can be seen from outside. Pure.
+"""The calls that an event causes, by strategy, as they can be observed from outside. Pure.
 
-An event's calls come in phases; within a phase in any order. With ``replace``:
+An event's calls come in phases, and in any order within a phase. With ``replace``:
 
     NEW               parent; its entity rows
     UPDATE            look up all entity types; delete every row there is; parent; its entity rows
@@ -16,11 +16,11 @@ and with both:
     DELETE PROFILE    look up all entity types and the parent; delete every row there is; delete the parent
     DELETE ENTITIES   delete the listed rows, there or not
 
-A write of ``reconcile`` carries the event's whole row. In an UPDATE, where an entity row begins anew, it also carries a
-null for every other column that has a value. A row of a type that was not looked up (UPDATE: the parent; NEW: all, when
-the parent was not there) is written whatever is held; of a type that was, exactly when it is not what the event says:
-then it must be, and otherwise it must not. Same is here the same text: a run's events have no value that Marketing
-Cloud returns in a spelling of its own, and no row twice.
+A write of ``reconcile`` carries the event's whole row. In an UPDATE an entity row also carries a null for every other
+column that has a value, because the event replaces the whole row. A row of a type that was not looked up (UPDATE: the
+parent; NEW: all, if the parent did not exist) is always written. A row of a type that was looked up is written if and
+only if it differs from the event's row. Values are equal if their texts are: a run's events have no value that
+Marketing Cloud returns in another spelling, and no row twice.
 """
 
 from __future__ import annotations
@@ -47,10 +47,11 @@ _TIME_WITH_OFFSET = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:.]+(?:Z|[+-][0-
 
 
 class AfterFailure(Enum):
-    """What may follow a call that failed, besides the same call and the event from its beginning.
+    """What may follow a failed call, besides the same call and the event from its beginning.
 
-    NOTHING: calls of the same phase that were on their way; the event ends with a dead letter. OTHERS: the other calls,
-    and likewise. END: the other calls, and the event may end without a dead letter (``partial``).
+    NOTHING: only calls of the same phase that were already on their way; the event ends with a dead letter. OTHERS: the
+    other calls; the event ends with a dead letter. END: the other calls; the event may end without a dead letter
+    (``partial``).
     """
 
     NOTHING = "nothing"
@@ -59,7 +60,7 @@ class AfterFailure(Enum):
 
 
 class Phase(Protocol):
-    """Calls that may come in any order. ``made``: those of this attempt that went well, of all phases."""
+    """Calls in any order. ``made``: the successful calls of this attempt, of all phases."""
 
     @property
     def after_failure(self) -> AfterFailure: ...
@@ -131,14 +132,15 @@ class Deletes:
 
 @dataclass(frozen=True, slots=True)
 class Upserts:
-    """A write of every row that is not held as it is wanted, and of every row whose type was not looked up.
+    """A write of every row that differs from the held one, and of every row whose type was not looked up.
 
-    A row that is held, but has a time with an offset, may be written. ``anew``: other columns of the row are emptied.
+    An equal row may be written too if it has a time with an offset. ``empties_others``: whether the write empties the
+    other columns of the row.
     """
 
     rows: Mapping[Place, Mapping[str, str | None]]
     after_failure: AfterFailure
-    anew: bool = False
+    empties_others: bool = False
 
     def takes(self, call: Identity, made: Made, held: Held) -> bool:
         if call[0] != "Update" or call[1] not in held.keys:
@@ -169,7 +171,7 @@ class Upserts:
 
     def _needed(self, data_extension: str, row: Mapping[str, str | None], content: Content) -> Identity | None:
         there = dict(content or ())
-        others = [column for column in there if self.anew and column not in row]
+        others = [column for column in there if self.empties_others and column not in row]
         right = all(there.get(column, "") == (value or "") for column, value in row.items())
         if content is not None and right and not others:
             return None
@@ -236,7 +238,7 @@ def _reconciles(event: ProfileEvent, catalog: Catalog) -> tuple[Phase, ...]:
         Listed(_lookups(catalog, CHILD_TYPES), AfterFailure.NOTHING, optional=parent_lookup),
         Deletes(extensions, AfterFailure.NOTHING, kept=wanted, spelled_like=wanted),
         Upserts(parent, AfterFailure.NOTHING),
-        Upserts(children, AfterFailure.END, anew=True),
+        Upserts(children, AfterFailure.END, empties_others=True),
         Deletes(extensions, AfterFailure.END, kept=wanted),
     )
 

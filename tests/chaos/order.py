@@ -1,21 +1,23 @@
 """Whether a consumer's calls can be explained by its events, one after another. Pure.
 
-What calls an event causes, in which phases, is said in ``event_calls.py``. What may happen:
+``event_calls.py`` says which calls an event causes, in which phases. These calls are allowed:
 
-* the next call of the event under way, or the same call again at once (its answer was lost); a lookup may come again
-  as long as it is the lookups' turn, because they go out together;
-* the event from its beginning (its worker died, lost the partition, or the attempt failed): its calls are *repeated*;
-* the next event from its beginning, once this one is complete, or once one of its calls has failed;
-* at a thaw, one call that was on its way when its worker was frozen: *late*, at most one of a consumer per freeze;
-* after packets were dropped, a lookup that its worker has given up and a busy target still answers: it changes nothing.
+* the next call of the current event, or the same call again at once, because its answer was lost. A lookup may be
+repeated
+  during the phase of the lookups, because they are made at the same time;
+* the first call of the same event, because its worker died or lost the partition, or the attempt failed: its calls are
+  *repeated*;
+* the first call of the next event, once this one is complete or one of its calls has failed; * after a thaw, one call
+that was on its way when its worker was frozen: it is *late*, at most one per consumer and freeze; * after packets were
+dropped, a lookup that its worker has given up but a busy target still answers: it changes nothing.
 
-Everything else is a violation of order: such a call is left out, and the others are explained without it. Of all
-explanations the one with the fewest violations, then late calls, then repeated calls is taken. (A stray lookup among
-the lookups of its own event passes for a repeat.)
+Any other call is a violation of order. It is left out, and the others are explained without it. The best explanation
+has the fewest violations, then the fewest late calls, then the fewest repeated calls. (A stray lookup among the lookups
+of its own event counts as a repeat.)
 
-Which writes are needed depends on what the consumer's rows are at the time (``held.py``). What late and stray calls
-write there is in doubt: the event under way looked the rows up before or after. So is everything that is written soon
-after a thaw.
+Which writes are needed depends on the consumer's rows at the time (``held.py``). The effect of late and stray writes is
+in doubt, because the current event may have looked the rows up before or after them. Writes soon after a thaw are in
+doubt for the same reason.
 """
 
 from __future__ import annotations
@@ -37,7 +39,7 @@ _VIOLATION_COST = 10**9
 
 @dataclass(frozen=True, slots=True)
 class Stamped:
-    """A call and when it took effect; ``freeze``: number of the freeze that had ended just before, if any.
+    """A call, and when it took effect. ``freeze``: the number of the freeze that had just ended, if any.
 
     ``stray``: a lookup that its worker may have given up.
     """
@@ -49,10 +51,13 @@ class Stamped:
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """``repeated``: calls done again; ``again``: events (by index) that were begun again; ``failed``: events settled
-    although a call of theirs had failed; ``lost``: events whose calls were never all made; ``violations``: calls that
-    no order of events explains; ``late``: freezes (by number) of which one call came late; ``held``: the rows at the
-    end; ``equal``: writes of what was held already."""
+    """How the events explain the calls of a consumer.
+
+    ``repeated``: the number of repeated calls. ``again``: events (by index) that were begun again. ``failed``: events
+    that were settled although one of their calls had failed. ``lost``: events whose calls were never completed.
+    ``violations``: calls that no order of events explains. ``late``: freezes (by number) after which a call came late.
+    ``held``: the rows at the end. ``equal``: the number of writes of rows that were already held.
+    """
 
     held: Held
     repeated: int = 0
@@ -65,7 +70,7 @@ class Explanation:
 
 
 class _State(NamedTuple):
-    """Where an explanation stands: event, phase, and what of this attempt is made, and what had a bad answer."""
+    """The position of an explanation: event, phase, and the attempt's calls that were made or had a bad answer."""
 
     event: int
     phase: int = 0
@@ -110,8 +115,8 @@ class _Explainer:
         self._states = {state: account for state, account in after.items() if account.cost < most}
 
     def _thawed_before(self, freeze: int | None) -> Iterable[tuple[_State, _Account]]:
-        """The explanations, of which those are one that differ only in the calls that other freezes made late: nothing
-        depends on these any more, and with every freeze there would be twice as many."""
+        """The explanations, merged where they differ only in the late calls of earlier freezes. Nothing depends on
+        those any more, and without merging each freeze would double the number of explanations."""
         current, together = frozenset(() if freeze is None else (freeze,)), {}
         for state, account in self._states.items():
             past = state.frozen - current

@@ -18,13 +18,13 @@ from tests.chaos.verdict import SHOWN, Verdict
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One run. ``kept``: the folder with its evidence, if it failed; ``anew_events``: after the topic was made anew."""
+    """One run. ``kept``: the folder with the evidence of a failed run. ``recreated_events``: in the recreated topic."""
 
     strategy: Strategy
     schedule: Schedule
     verdict: Verdict
     kept: Path | None = None
-    anew_events: int = 0
+    recreated_events: int = 0
 
 
 def table(lines: Sequence[Line]) -> Table:
@@ -44,7 +44,7 @@ def table(lines: Sequence[Line]) -> Table:
             line.strategy,
             str(len(line.schedule.workers)),
             str(line.schedule.brokers),
-            blows_text(line.schedule) + (", topic made anew" if line.anew_events else ""),
+            blows_text(line.schedule) + (", topic recreated" if line.recreated_events else ""),
             str(figures.events),
             str(figures.lost),
             f"{figures.repeated_calls} ({share:.2f} %)",
@@ -83,8 +83,8 @@ def describe(line: Line) -> str:
         f"rows checked of {figures.rows_checked} consumers; "
         f"{figures.recovery.kills} kills and freezes measured"
     ]
-    if line.anew_events:
-        text[0] += f"; {line.anew_events} of the events after the topic was made anew, in a new group"
+    if line.recreated_events:
+        text[0] += f"; {line.recreated_events} of the events after the topic was recreated, in a new group"
     text += [f"  {violation}" for violation in line.verdict.violations[:SHOWN]]
     if len(line.verdict.violations) > SHOWN:
         text.append(f"  and {len(line.verdict.violations) - SHOWN} more")

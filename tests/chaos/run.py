@@ -19,6 +19,7 @@ from tests.chaos.blows import Blows
 from tests.chaos.event_calls import Strategy
 from tests.chaos.evidence import Evidence, collect
 from tests.chaos.feed import Feed
+from tests.chaos.recreated_topic import recreate_topic
 from tests.chaos.report import Line, keep
 from tests.chaos.rest import come_to_rest
 from tests.chaos.schedule import (
@@ -34,7 +35,6 @@ from tests.chaos.schedule import (
 )
 from tests.chaos.soak_watch import SoakWatch
 from tests.chaos.surroundings import AUTHORIZER, CODECS, Surroundings, mounted_disks, unmount_disks
-from tests.chaos.topic_anew import topic_made_anew
 from tests.chaos.verdict import judge, together
 from tests.support.cluster import LOGGED_IN_CONTROLLERS, running_cluster
 from tests.support.deployment import deployed
@@ -81,8 +81,8 @@ class Run:
     # The faults of the CMT; None: those of the deck.
     passing: Sequence[Rule] | None = None
     hot_percent: int | None = None
-    # Of the last act, in which the topic is made anew; 0: there is none.
-    anew_events: int = 0
+    # Of the last act, in which the topic is recreated; 0: there is none.
+    recreated_events: int = 0
     # Whether memory and standstills are watched.
     soaked: bool = False
 
@@ -114,19 +114,19 @@ def carry_out(run: Run) -> Line:
     folder = Path(tempfile.mkdtemp(prefix=f"torture-{run.seed}-"))
     finished = False
     try:
-        evidence, of_anew = _evidence(run, schedule, folder)
+        evidence, of_recreated = _evidence(run, schedule, folder)
         catalog = parse_catalog(schema_path("data-extensions.json").read_bytes())
         verdict = judge(evidence, catalog)
         if verdict.violations:
             keep(folder, schedule, evidence, verdict)
-        if of_anew is not None:
-            about = judge(of_anew, catalog)
+        if of_recreated is not None:
+            about = judge(of_recreated, catalog)
             if about.violations:
-                (folder / "topic made anew").mkdir()
-                keep(folder / "topic made anew", schedule, of_anew, about)
+                (folder / "topic recreated").mkdir()
+                keep(folder / "topic recreated", schedule, of_recreated, about)
             verdict = together(verdict, about)
         finished = not verdict.violations
-        return Line(run.strategy, schedule, verdict, None if finished else folder, run.anew_events)
+        return Line(run.strategy, schedule, verdict, None if finished else folder, run.recreated_events)
     except BaseException:
         print(f"seed {run.seed}, {run.strategy}: the run itself failed; its logs: {folder}", flush=True)
         raise
@@ -195,17 +195,17 @@ def _evidence(run: Run, schedule: Schedule, folder: Path) -> tuple[Evidence, Evi
             remarks=blows.remarks,
             wall_seconds=time.monotonic() - began,
         )
-        if not run.anew_events:
+        if not run.recreated_events:
             return evidence, None
-        anew = topic_made_anew(
+        recreated = recreate_topic(
             deployment,
             blows.awake(),
             seed=run.seed,
-            count=run.anew_events,
+            count=run.recreated_events,
             strategy=run.strategy,
             rest_seconds=run.rest_seconds,
         )
-        return evidence, replace(anew, wall_seconds=time.monotonic() - began)
+        return evidence, replace(recreated, wall_seconds=time.monotonic() - began)
 
 
 @contextmanager

@@ -1,5 +1,5 @@
 """The short form of the deck "surroundings": one run of half a minute with what happens around the processes. At
-its end the topic is made anew.
+its end the topic is recreated.
 
 ``make torture`` has the long one, with three brokers too. It runs in namespaces of its own, so as a process of its own.
 """
@@ -18,7 +18,7 @@ from tests.support import private_network
 
 BLOWS = "packets to the CMT dropped,offsets deleted,packets to Kafka dropped,no right to read"
 OPTIONS = (
-    "--runs 1 --events 800 --seed 11 --strategy replace --faults on --brokers 1 --anew 100 --gap 1.5 3 "
+    "--runs 1 --events 800 --seed 11 --strategy replace --faults on --brokers 1 --recreated 100 --gap 1.5 3 "
     "--deck surroundings --blows {}"
 )
 

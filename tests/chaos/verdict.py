@@ -78,7 +78,7 @@ def judge(evidence: Evidence, catalog: Catalog) -> Verdict:
     order += [
         Violation("order", f"{call} (number {call.seq}) concerns {call.consumer_id}, of whom there is no event")
         for call in evidence.calls
-        if call.consumer_id not in by_consumer and not _asks_of_nobody(call)
+        if call.consumer_id not in by_consumer and not _belongs_to_no_event(call)
     ]
     order += _late_together(explained)
     letters, repeated_letters = _dead_letters(evidence)
@@ -111,7 +111,7 @@ def judge(evidence: Evidence, catalog: Catalog) -> Verdict:
 
 
 def together(run: Verdict, last_act: Verdict) -> Verdict:
-    """Of a run whose topic was made anew in the end: figures are added up, and the time is that of all."""
+    """The verdict on a run whose topic was recreated at the end. Figures are added up; the time is that of both."""
     one, other = run.figures, last_act.figures
     figures = replace(
         one,
@@ -128,12 +128,12 @@ def together(run: Verdict, last_act: Verdict) -> Verdict:
         rows_checked=one.rows_checked + other.rows_checked,
         wall_seconds=other.wall_seconds,
     )
-    new = (Violation(one.what, f"topic made anew: {one.detail}") for one in last_act.violations)
+    new = (Violation(one.what, f"topic recreated: {one.detail}") for one in last_act.violations)
     return Verdict(figures, (*run.violations, *new))
 
 
-def _asks_of_nobody(call: Call) -> bool:
-    """Workers ask for the types of columns, and in an outage for the key of somebody who cannot be."""
+def _belongs_to_no_event(call: Call) -> bool:
+    """Whether a call belongs to no event: workers also read column types and, in an outage, a key that cannot exist."""
     return call.operation == "Retrieve" and (call.consumer_id is None or call.consumer_id == NOBODY)
 
 
@@ -171,7 +171,8 @@ def _dropped(done: Sequence[Done]) -> list[tuple[float, float]]:
 
 
 def _late_together(explained: Mapping[str, Explanation]) -> list[Violation]:
-    """Between the look whether it may be sent and its sending a call may be caught by a freeze, but hardly two."""
+    """Violations by freezes with several late calls: a freeze may fall between a call's permit and its sending, but not
+    for two calls."""
     freezes = Counter(freeze for explanation in explained.values() for freeze in explanation.late)
     return [
         Violation("order", f"{number} calls were sent by the worker that was thawed as number {freeze}")
@@ -189,7 +190,8 @@ def _missing_records(evidence: Evidence) -> list[Violation]:
 
 
 def _dead_letters(evidence: Evidence) -> tuple[list[Violation], int]:
-    """Each belongs to an event and holds its bytes; every invalid event has one, without faults nobody else."""
+    """Check that each dead letter belongs to an event and holds its bytes, and that every invalid event has one. In a
+    run without faults no other event may have one."""
     sources = {source.position: source for source in evidence.sources}
     found: list[Violation] = []
     for letter in evidence.dead_letters:
@@ -213,8 +215,8 @@ def _rows(
     explained: Mapping[str, Explanation],
     catalog: Catalog,
 ) -> tuple[list[Violation], int]:
-    """The rows of every consumer whose events were all synced, but of those who had a late call, are what the events
-    say; those of the others are what their calls say."""
+    """Check the rows. If all events of a consumer were synced without a late call, they are what the events say;
+    otherwise they are what the calls say."""
     dead = {letter.source for letter in evidence.dead_letters}
     checked = {
         consumer
@@ -260,7 +262,7 @@ def _offsets(evidence: Evidence) -> list[Violation]:
 
 
 def _consumers(evidence: Evidence, by_consumer: Mapping[str, Sequence[Source]]) -> list[Violation]:
-    """Nobody is parked; the recent events are the last ones, newest first, each with the outcome that it has."""
+    """Check that no consumer is parked, and that the recent events are the last ones, newest first, with outcomes."""
     dead = {letter.source for letter in evidence.dead_letters}
     found = []
     for consumer, sources in by_consumer.items():
@@ -272,7 +274,7 @@ def _consumers(evidence: Evidence, by_consumer: Mapping[str, Sequence[Source]]) 
             found.append(Violation("consumer", f"{consumer} is parked: {view['parked']}"))
         by_id = {source.event_id: source for source in sources}
         recent = [by_id.get(entry["eventId"]) for entry in view["recent"]]
-        # An invalid event waits for nobody, so it may stand elsewhere among them.
+        # An invalid event does not wait for others, so its position may differ.
         workable = [source for source in recent if source is not None and source.event is not None]
         last = valid(sources)[::-1][: len(workable)]
         if None in recent or workable != last or len(recent) != min(RECENT_KEPT, len(by_id)):

@@ -174,7 +174,7 @@ def _other_version(path: Path) -> None:
 
 
 @pytest.mark.parametrize("spoil", [_delete, _scribble, _other_version])
-def test_a_file_that_is_lost_or_damaged_is_built_anew(
+def test_a_file_that_is_lost_or_damaged_is_rebuilt(
     kafka_settings: KafkaSettings,
     states: States,
     start: Start,
@@ -189,12 +189,12 @@ def test_a_file_that_is_lost_or_damaged_is_built_anew(
     first.stop()
     spoil(tmp_path / "readmodel-0.sqlite")
     second = start(kafka_settings)
-    eventually(second.caught_up, "built anew")
+    eventually(second.caught_up, "rebuilt")
     assert _upto(second) == {0: 1}
     assert second.consumer_record(0, "C-1") is not None
 
 
-def test_a_file_deleted_under_a_running_worker_is_built_anew(
+def test_a_file_deleted_under_a_running_worker_is_rebuilt(
     kafka_settings: KafkaSettings, states: States, start: Start, eventually: Eventually, tmp_path: Path
 ) -> None:
     states.partition(0, 1, _numbered(1))
@@ -218,7 +218,7 @@ def test_a_file_deleted_under_a_running_worker_is_built_anew(
         thread.join()
         return isinstance(answers[-1], tuple) and models.caught_up()
 
-    eventually(found, "built anew")
+    eventually(found, "rebuilt")
     assert answers[0] == "unavailable"
     assert None not in answers, "a consumer was called unknown while its record was still to be read in"
     assert _upto(models) == {0: 1}
@@ -345,7 +345,7 @@ def _recreate(settings: KafkaSettings, eventually: Eventually) -> None:
         future.result(30)
 
 
-def test_a_topic_cut_off_beyond_our_position_is_read_anew(
+def test_a_topic_cut_off_beyond_our_position_is_read_again(
     kafka_settings: KafkaSettings, states: States, start: Start, eventually: Eventually
 ) -> None:
     states.partition(0, 1, _numbered(1))

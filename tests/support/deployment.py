@@ -162,7 +162,7 @@ class Deployment:
         return [done[number] for number in range(len(given))]
 
     def forget_producers(self) -> None:
-        """Connect anew for the next event: a producer that waits for a silent broker does so for a minute."""
+        """Reconnect for the next event: a producer that waits for a silent broker does so for a minute."""
         self._producers.clear()
 
     # What came of them

@@ -29,7 +29,7 @@ class TopicChanges:
             answer.result(30)
         wait_for(lambda: not set(names) & self._admin.list_topics(timeout=10).topics.keys(), lambda: "deleted", 20)
 
-    def make_anew(self, *names: str) -> None:
+    def recreate(self, *names: str) -> None:
         """Delete topics and make them again, empty."""
         self.delete(*names)
         report = topics.create(self._kafka)

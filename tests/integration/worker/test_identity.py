@@ -52,7 +52,7 @@ def test_a_topic_that_was_made_anew_is_refused_and_a_new_group_does_all_of_it(de
     deployment.settled(worker, FIRST)
     assert identity_problems(deployment.kafka, CONSUMERS) == []
     worker.terminate()
-    TopicChanges(deployment).make_anew(deployment.kafka.topic)
+    TopicChanges(deployment).recreate(deployment.kafka.topic)
     assert "ends before the settled offset" in adopt(deployment, "--yes").stderr
     deployment.publish(*events(SECOND))
 
@@ -73,7 +73,7 @@ def test_a_topic_that_is_made_anew_while_a_worker_runs_ends_it(deploy: Deploy) -
     worker = deployment.worker().ready()
     deployment.publish(*events(FIRST))
     deployment.settled(worker, FIRST)
-    TopicChanges(deployment).make_anew(deployment.kafka.topic)
+    TopicChanges(deployment).recreate(deployment.kafka.topic)
     deployment.publish(*events(SECOND))
     assert "KAFKA_GROUP" in said(worker)
 
@@ -97,7 +97,7 @@ def test_nothing_of_a_topic_that_was_made_anew_is_done_though_it_is_longer_than_
     worker = deployment.worker().ready()
     deployment.publish(*events(FIRST))
     deployment.settled(worker, FIRST)
-    TopicChanges(deployment).make_anew(deployment.kafka.topic)
+    TopicChanges(deployment).recreate(deployment.kafka.topic)
     published = events(10 * SECOND)
     deployment.publish(*published)
     assert "KAFKA_GROUP" in said(worker)
@@ -115,7 +115,7 @@ def test_restored_topics_are_adopted_and_the_work_goes_on(deploy: Deploy) -> Non
     assert running.returncode == 1
     assert "has members" in running.stderr
     worker.terminate()
-    TopicChanges(deployment).make_anew(deployment.kafka.topic)
+    TopicChanges(deployment).recreate(deployment.kafka.topic)
     publish_again(deployment, published)
 
     looked = adopt(deployment, "--json")

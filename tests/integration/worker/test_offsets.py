@@ -72,7 +72,7 @@ def test_a_parked_event_is_found_again_whatever_became_of_the_retry_topic(deploy
     deployment.publish(*events(3), new(parked), update(parked, name="Eve"))
     wait_for(lambda: worker.totals()["events"] == 3 and worker.totals()["parked"] == 2, worker.log_tail, 40)
     worker.kill9()
-    TopicChanges(deployment).make_anew(deployment.kafka.retry_topic)
+    TopicChanges(deployment).recreate(deployment.kafka.retry_topic)
     worker = deployment.worker().ready()
     assert deployment.settled(worker, 5)["synced"] == 5
     assert entries(worker, "the retry topic was created again: parked events are read from the main topic again")
@@ -145,5 +145,5 @@ def test_lost_records_of_consumers_are_refused(deploy: Deploy) -> None:
     deployment.publish(*events(6))
     deployment.settled(worker, 6)
     worker.terminate()
-    TopicChanges(deployment).make_anew(deployment.kafka.consumers_topic)
+    TopicChanges(deployment).recreate(deployment.kafka.consumers_topic)
     assert "the consumers' records" in said(deployment.worker())

@@ -8,7 +8,7 @@ import pytest
 
 from app.delivery.pipeline_identity import Difference, PipelineIdentity, Role, refusal
 from tests.chaos.made_up import CATALOG, evidence
-from tests.chaos.topic_anew import concerning, refusal_problem
+from tests.chaos.recreated_topic import concerning, refusal_problem
 from tests.chaos.verdict import judge, together
 from tests.support.simulator_probe import Call
 
@@ -61,7 +61,7 @@ def test_what_is_wrong_with_the_new_topic_is_wrong_with_the_run() -> None:
     wrong = judge(replace(evidence(), dead_letters=[], remarks=["worker 0 went on"]), CATALOG)
     both = together(good, wrong)
     assert {violation.what for violation in both.violations} == {"lost", "count", "worker"}
-    assert all("made anew" in violation.detail for violation in both.violations)
+    assert all("recreated" in violation.detail for violation in both.violations)
     assert (both.figures.events, both.figures.lost) == (16, wrong.figures.lost)
     assert both.figures.outcomes["synced"] == 2 * good.figures.outcomes["synced"]
     assert together(good, good).violations == ()

@@ -1,9 +1,9 @@
-"""The last act of a run: the main topic is deleted and made anew under the workers, and new events come.
+"""The last act of a run: the main topic is deleted and recreated under the workers, and new events come.
 
-What must follow (docs/operations.md, "Topics and offsets"): every worker ends and says which topic it is and how to go
-on, and ends again when it is started again; nothing of the new topic is worked on under the old state. With a new
-``KAFKA_GROUP`` and ``KAFKA_START=earliest``, and nothing else changed, the same workers do all of it. The verdict about
-it is one of its own, with the counts of the new group.
+Then (docs/operations.md, "Topics and offsets") every worker must end, name the topic, and say how to go on. When it is
+started again, it must end again. No event of the new topic may be processed under the old state. With a new
+``KAFKA_GROUP`` and ``KAFKA_START=earliest``, and no other change, the same workers must process all new events. They
+are judged separately, by the counts of the new group.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from tests.support.simulator_probe import Call
 from tests.support.topic_changes import TopicChanges
 from tests.support.worker_process import WorkerProcess
 
-# The topic is compared every minute, and what is under way gets time to end.
+# Workers compare the topic every minute, and work in progress gets time to end.
 REFUSED_SECONDS = 120.0
 CONSUMERS = 60
-# Consumers of a seed of their own: no event of the run before is about them.
+# A different seed, so that the consumers are not those of the run.
 SEED_APART = 10_000_000
 
 
-def topic_made_anew(
+def recreate_topic(
     deployment: Deployment,
     workers: Mapping[int, WorkerProcess],
     *,
@@ -42,7 +42,7 @@ def topic_made_anew(
     # The journal of calls goes on; the new group has a dead-letter topic of its own.
     calls_since = max((call.seq for call in deployment.simulator.calls()), default=0)
     written = {slot: _length(worker) for slot, worker in workers.items()}
-    TopicChanges(deployment).make_anew(topic)
+    TopicChanges(deployment).recreate(topic)
     drafts = list(events.drafts(seed + SEED_APART, count, CONSUMERS))
     deployment.forget_producers()
     deployment.publish_raw([(draft.key, draft.value, None) for draft in drafts])
@@ -103,7 +103,7 @@ def _refusals(workers: Mapping[int, WorkerProcess], topic: str, written: Mapping
             code = None
         log = worker.log.read_bytes()[written[slot] :].decode(errors="replace")
         if problem := refusal_problem(code, log, topic):
-            found.append(f"the topic was made anew, and worker {slot} {problem}: {worker.log}")
+            found.append(f"the topic was recreated, and worker {slot} {problem}: {worker.log}")
     return found
 
 
