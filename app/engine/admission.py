@@ -1,15 +1,15 @@
 """What an attempt needs before it may begin, and gives back when it ends.
 
-An attempt begins when nothing of this is missing:
+An attempt begins when all of this is true:
 
-1. its *gate* is open, or the event is the one that tries it (``gates.py``: a right that is missing);
-2. the target throttles few enough events (``throttle.py``);
-3. the target's *breaker* is closed, or the event is its probe (``breaker.py``);
-4. a *slot* is free: so many events may be worked on at a time;
-5. the *lease* holds: this worker still owns the partition (``lease.py``).
+1. The *gate* of events of its kind is open, or this event is let through to try it (``gates.py``).
+2. Few enough events of the target wait because it throttles them (``throttle.py``).
+3. The target's *breaker* is closed, or this event is the probe (``breaker.py``).
+4. A *slot* is free: the number of events that are worked on at a time is limited.
+5. The *lease* holds: this worker still owns the partition (``lease.py``).
 
-The permit stands for all of it. Every call of the event asks it first. It gives the slot back at the end, whatever
-happened, and knows for how long a write that was given up may still be carried out.
+The permit stands for all of it. Every call of the event asks it first. It gives the slot back when the attempt ends,
+however it ends, and it knows for how long a write that was given up may still land.
 """
 
 from __future__ import annotations
@@ -24,11 +24,23 @@ from app.engine.lease import LeaseLost
 from app.engine.partition_tasks import Abandoned, PartitionTasks
 
 
-class AttemptPermit:
-    """The permit of one attempt: ``async with`` waits until the attempt may begin.
+def admitted(
+    context: EngineContext, tasks: PartitionTasks, breaker: Breaker, gate: Breaker | None = None
+) -> AttemptPermit:
+    """``async with admitted(...) as permit`` waits until an attempt may begin, and ends it.
 
-    Several calls of an event may be under way at once, and several may wait because the target asks for it. The event
-    holds no slot while any of them waits. The others go on: a few calls more do no harm.
+    Args:
+        breaker: of the event's target.
+        gate: what events of its kind wait for; None: they have all their rights.
+    """
+    return AttemptPermit(context, tasks, breaker, gate)
+
+
+class AttemptPermit:
+    """The permit of one attempt, see ``admitted``.
+
+    Several calls of an event may be under way at once, and several may wait because the target asks for it. While any
+    of them waits, the event holds no slot. The others go on: a few more calls do no harm.
     """
 
     __slots__ = (
@@ -43,9 +55,7 @@ class AttemptPermit:
         "_waiting",
     )
 
-    def __init__(
-        self, context: EngineContext, tasks: PartitionTasks, breaker: Breaker, gate: Breaker | None = None
-    ) -> None:
+    def __init__(self, context: EngineContext, tasks: PartitionTasks, breaker: Breaker, gate: Breaker | None) -> None:
         self._context = context
         self._tasks = tasks
         self._breaker = breaker
@@ -59,7 +69,10 @@ class AttemptPermit:
     async def __aenter__(self) -> Self:
         """Wait until the attempt may begin, and take a slot.
 
-        Whoever waits for a breaker, or because the target throttles, holds no slot: events of others run meanwhile.
+        The slot comes after the waits for gate, throttle and breaker, so that other events run meanwhile.
+
+        Raises:
+            Abandoned: the partition was taken away.
         """
         context, tasks, breaker, gate = self._context, self._tasks, self._breaker, self._gate
         if tasks.draining:
@@ -104,7 +117,7 @@ class AttemptPermit:
             raise TargetDown
 
     async def wait(self, seconds: float) -> None:
-        """Wait without a slot, then take one. A drain ends the wait at once: the next owner runs the event again."""
+        """Wait without a slot, then take one. A drain ends the wait, and the next owner runs the event again."""
         with self._tasks.not_started():
             self._begin_to_wait()
             try:
@@ -122,7 +135,7 @@ class AttemptPermit:
         self._late_seconds = max(self._late_seconds, seconds)
 
     async def until_nothing_lands_late(self) -> None:
-        """Wait until no write of the attempt can land any more, on top of what the consumer's next event writes.
+        """Wait until no write of the attempt can land any more, over what the consumer's next event has written.
 
         A drain ends the wait, and the next owner runs the event again.
         """

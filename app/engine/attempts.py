@@ -8,7 +8,7 @@ from app.delivery.consumer_record import ConsumerState
 from app.delivery.errors import SYNC_BUG
 from app.delivery.outcome import NotPermitted, Settle
 from app.delivery.value_class import value_class
-from app.engine.admission import AttemptPermit
+from app.engine.admission import AttemptPermit, admitted
 from app.engine.breaker import Breaker
 from app.engine.consumer_records import ConsumerRecords
 from app.engine.context import EngineContext, EngineStopped
@@ -20,7 +20,7 @@ log = structlog.get_logger(__name__)
 
 @value_class(frozen=True, slots=True)
 class _Place:
-    """Where an event goes. ``state``: the consumer's record. ``gate``: what events of its kind wait for, if they do."""
+    """Where an event goes. ``state``: the consumer's record. ``gate``: None if the event's kind has all its rights."""
 
     state: ConsumerState | None
     target: str
@@ -39,14 +39,15 @@ class Attempts:
     async def run(
         self, work: Work, attempt: int, first_failed_ms: int = 0, *, may_step_aside: bool = False
     ) -> Result | None:
-        """Run an event once, while this worker is the owner and there is a free slot.
+        """Run an event once, while this worker is the owner and a slot is free.
 
-        Repeats itself as long as something else than the event kept it from getting through: no attempt is used up.
+        The event runs again, without using up an attempt, when something other than the event kept it from getting
+        through.
 
         Args:
             first_failed_ms: when the event failed for the first time.
-            may_step_aside: return None, rather than wait, where the event's target is down while others are up, or
-                where a right is missing that the event needs.
+            may_step_aside: return None instead of waiting when the event's target is down while others are up, or when
+                a right is missing that the event needs.
 
         Raises:
             Abandoned: the partition was taken away; whether anything was done is unknown.
@@ -67,23 +68,14 @@ class Attempts:
             if may_step_aside and (place.gate is not None or context.others_are_up(breaker)):
                 await tasks.until_lease()
                 return None
-            async with AttemptPermit(context, tasks, breaker, place.gate) as permit:
-                turns, result = breaker.turns, None
-                try:
-                    result = await context.flow.run(
-                        work, attempt=attempt, last=is_last, state=place.state, permit=permit
-                    )
-                except NotPermitted:
-                    pass
-                except Abandoned:
-                    raise
-                except Exception as error:  # noqa: BLE001 - logged, and it has an outcome
-                    result = self._met_a_bug(work, attempt, error)
+            async with admitted(context, tasks, breaker, place.gate) as permit:
+                turns = breaker.turns
+                result = await self._run_flow(work, attempt, place.state, permit, is_last=is_last)
             if result is None:
                 await permit.until_nothing_lands_late()
                 continue
             if not tasks.may_act:
-                await tasks.until_lease()  # the answer counts only if nobody else can have taken over meanwhile
+                await tasks.until_lease()  # the answer counts only if no other worker can have taken over meanwhile
             follows = await self._judge(work, place, result, turns, first_failed_ms if is_last else None)
             if result.failures:
                 context.flow.failed(work, result, attempt, follows, place.state)
@@ -102,10 +94,23 @@ class Attempts:
         gate = context.gates.of(target, context.flow.kind(work, state)) if context.gates else None
         return _Place(state, target, context.breakers[target], gate)
 
+    async def _run_flow(
+        self, work: Work, attempt: int, state: ConsumerState | None, permit: AttemptPermit, *, is_last: bool
+    ) -> Result | None:
+        """What the flow made of the event; None: the permit ended the attempt."""
+        try:
+            return await self._context.flow.run(work, attempt=attempt, last=is_last, state=state, permit=permit)
+        except NotPermitted:
+            return None
+        except Abandoned:
+            raise
+        except Exception as error:  # noqa: BLE001 - logged, and it has an outcome
+            return self._met_a_bug(work, attempt, error)
+
     async def _judge(
         self, work: Work, place: _Place, result: Result, turns: int, first_failed_ms: int | None
     ) -> Follows:
-        """Whether the result is the event's own, or something else kept it from getting through.
+        """What follows: whether the result is the event's own, or something else kept it from getting through.
 
         Args:
             turns: of the breaker when the attempt began.
@@ -125,10 +130,10 @@ class Attempts:
     async def _is_an_outage(
         self, breaker: Breaker, turns: int, consumer: str, result: Result, first_failed_ms: int | None
     ) -> bool:
-        """An event failed for want of its target, or was refused. Whether that was an outage, not the event.
+        """An event failed because of its target, or was refused. Whether that was an outage, not the event.
 
         If the breaker has opened or closed since the attempt began (``turns``), the target may have refused every call
-        then, although something else gets through now.
+        at that time, although something else gets through now.
         """
         tasks = self._tasks
         if result.refused and not breaker.never_opens:

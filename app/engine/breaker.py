@@ -1,19 +1,22 @@
-"""An outage is not a flood: the circuit breaker of one target. With several targets each has its own.
+"""The circuit breaker of one target: an outage is not a flood of failures. Each target has a breaker of its own.
 
-Closed: everything runs. After ``threshold`` transport failures in a row it opens: no event of the target starts, the
-main topic is not fetched (unless another target takes events), and what failed because of the target does not count as
-an attempt. Every ``probe_seconds`` one event is
-let through; if the target answers it the breaker closes. Row errors say that the target lives. A target that has
-blocked its caller is asked more and more rarely: the wait doubles up to ``RARE_PROBE_SECONDS``.
+Closed: everything runs. After ``threshold`` transport failures in a row the breaker opens. While it is open, no event
+of the target starts, the main topic is not fetched (unless another target takes events), and a failure of the target
+does not count as an attempt. Every ``probe_seconds`` one event is let through as a probe. If the target answers, the
+breaker closes. A row error is an answer. A target that has blocked its caller is probed more and more rarely: the wait
+doubles, up to ``RARE_PROBE_SECONDS``.
 
-Few events make few failures: an event that is about to be given up opens the breaker too, unless something succeeded
-while it was tried. But failures of one or two consumers' events may be the events' own fault: before they open
-anything, ``check`` asks whether something else gets through. It is asked always about a refusal that may be the event's
-own fault or may meet every call (``refused``), however many consumers' events were refused.
-While open, a few events are still taken so that several take turns to probe: an event that the target can never answer
-must not keep the breaker open for all others.
+Few events make few failures. Therefore an event that is about to be given up opens the breaker too, unless the target
+answered something while that event was being tried.
 
-Throttling opens nothing: a throttled call waits where it is (``Throttle``) and is sent again.
+Failures of one or two consumers' events may be the events' own fault. Before they open the breaker, ``check`` asks
+whether something else gets through. A refusal that may be the event's own fault, or may meet every call, always has
+that check made (``refused``), however many consumers' events were refused.
+
+While the breaker is open, a few events are still taken, and they probe in turns: an event that the target can never
+answer must not keep the breaker open for all others.
+
+Throttling does not open the breaker: a throttled call waits where it is (``throttle.py``) and is sent again.
 
 States and what changes them:
 
@@ -33,13 +36,11 @@ from app.delivery.outcome import NotPermitted
 from app.engine.doubts import Doubts
 from app.engine.throttle import Throttle
 
-# Events that are taken while the breaker is open; they wait for their turn to probe.
+# This many events are taken while the breaker is open; they wait for their turn to probe.
 WAITING_TO_PROBE = 16
-# The longest wait between two probes of a target that does not want to be asked.
+# The longest wait between two probes of a target that has blocked its caller.
 RARE_PROBE_SECONDS = 300.0
-
-
-# With failures of so many consumers' events in a row it is not the events' fault.
+# When events of this many consumers fail in a row, it is not the events' fault.
 SEVERAL = 3
 
 # Makes a call that has nothing to do with any event; whether it got through.
@@ -47,15 +48,16 @@ Check = Callable[[], Awaitable[bool]]
 
 
 class TargetDown(NotPermitted):
-    """The breaker opened: the event's remaining calls are not made, it runs again later."""
+    """The breaker opened: the event's remaining calls are not made, and the event runs again later."""
 
 
 class Breaker:
-    """One target's breaker; ``threshold`` 0 = never opens.
+    """The breaker of one target.
 
     Args:
-        most_throttled: events that wait because the target throttles them; with so many hardly another one begins.
-        check: asked before the failures of fewer than ``SEVERAL`` consumers open it; None: they do.
+        threshold: transport failures in a row that open it; 0: it never opens.
+        most_throttled: while this many events wait because the target throttles them, hardly another one begins.
+        check: asked before the failures of fewer than ``SEVERAL`` consumers open it; None: they open it.
         clock: monotonic seconds.
     """
 
@@ -90,17 +92,17 @@ class Breaker:
 
     @property
     def is_held(self) -> bool:
-        """Whether no event may begin: the target is down, or as many as may wait for it are throttled."""
+        """Whether no event may begin: the target is down, or it throttles as many events as may wait."""
         return self.is_open or self.throttle.is_crowded
 
     @property
     def is_open(self) -> bool:
-        """Whether the target is held to be down (also while it is being probed)."""
+        """Whether the target counts as down (also while it is being probed)."""
         return self._opened_at is not None
 
     @property
     def turns(self) -> int:
-        """How often it has opened or closed: with the same number before and after, it was closed or open all along."""
+        """How often it has opened or closed. If the number did not change, it was open, or closed, all the time."""
         return self._turns
 
     @property
@@ -110,7 +112,7 @@ class Breaker:
 
     @property
     def failing_since(self) -> float | None:
-        """When the first failure since the last answer was, by its own clock; None: there was none."""
+        """When the first failure since the last answer happened, by the breaker's clock; None: there was none."""
         return self._failing_since
 
     def now(self) -> float:
@@ -124,7 +126,7 @@ class Breaker:
 
     @property
     def has_prober(self) -> bool:
-        """Whether somebody waits who will find out when the target is up again."""
+        """Whether an event waits to probe, and so will find out when the target is up again."""
         return self._waiting > 0
 
     def succeeded(self) -> None:
@@ -148,7 +150,7 @@ class Breaker:
             self._open_if_several()
 
     def event_failed(self, consumer: str) -> None:
-        """An event of a consumer failed for want of the target."""
+        """An event of a consumer failed because of the target."""
         self.in_trouble()
         if len(self._suspects) < SEVERAL:
             self._suspects.add(consumer)
@@ -156,7 +158,7 @@ class Breaker:
                 self._open_if_several()
 
     def in_trouble(self) -> None:
-        """Something is wrong, whether or not it counts."""
+        """Something failed; it need not count as a failure of the target."""
         if self._failing_since is None:
             self._failing_since = self._clock()
 
@@ -175,7 +177,7 @@ class Breaker:
             self._next_probe = self._opened_at + self._probe_wait
 
     async def confirm(self) -> None:
-        """Open, unless something else gets through. With several consumers' events failing, nothing does."""
+        """Open, unless something else gets through. When events of several consumers fail, nothing else does."""
         if not self._threshold or self._opened_at is not None:
             return
         if self._check is not None and len(self._suspects) < SEVERAL:
@@ -188,14 +190,14 @@ class Breaker:
     async def refused(self) -> None:
         """An event was refused: open, unless something else gets through.
 
-        Asked while open too. The answer to the check closes it: with one event alone, that is always refused, nothing
-        else would.
+        This is also checked while the breaker is open. If the only event there is is always refused, nothing but an
+        answer to the check can close the breaker.
         """
         if self._threshold and self._doubts is not None and not await self._doubts.something_else_gets_through():
             self.trip()
 
     def probe_rarely(self, rarely: bool) -> None:
-        """Whether the wait between two probes doubles each time: the target has blocked its caller."""
+        """Set whether the wait between two probes doubles each time, because the target has blocked its caller."""
         self._rarely = rarely
         if not rarely:
             self._probe_wait = self._probe_seconds
@@ -203,13 +205,12 @@ class Breaker:
     def unanswered_since(self, first_failed_ms: int) -> bool:
         """Whether nothing was answered since an event's first failure (Unix time).
 
-        An event that failed for want of the target as often as it may makes an outage then, however few failures those
-        were.
+        Then an event that has used up its attempts is a sign of an outage, however few failures there were.
         """
         return self._answered_ms < first_failed_ms
 
     def may_probe(self) -> bool:
-        """True for one caller per wait between probes while open: that one may try."""
+        """Whether the caller may probe now: while the breaker is open, one caller per wait between probes may."""
         now = self._clock()
         if self._opened_at is None or now < self._next_probe:
             return False
@@ -219,7 +220,7 @@ class Breaker:
         return True
 
     async def pass_or_probe(self) -> bool:
-        """Return when the caller may go on: False = closed, True = it is the probe."""
+        """Return when the caller may go on: False: the breaker is closed; True: the caller is the probe."""
         self._waiting += 1
         try:
             while self._opened_at is not None:

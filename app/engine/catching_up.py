@@ -1,7 +1,7 @@
-"""What a new owner has to see of the main topic before every parked event may run. No I/O.
+"""How far a new owner must see the main topic before every parked event may run. No I/O.
 
-A parked event runs only when every event before it was seen. After a crash, events that the last owner had in a lane
-come once more from the main topic, maybe after the copies of younger ones.
+A parked event runs only when every event before it was seen. After a crash, the events that the last owner had in lanes
+come again from the main topic, perhaps after the copies of younger ones.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from app.delivery.partition_record import PartitionState
 class CatchingUp:
     """How far the main topic was seen by this owner, and how far it must be.
 
-    ``seen``: everything up to this offset was handed over, or was decided before. ``until``: the highest offset that
-    was parked when this owner began.
+    ``seen``: every event up to this offset was handed over, or had been decided before. ``until``: the highest offset
+    that was parked when this owner began.
     """
 
     __slots__ = ("seen", "until")
@@ -28,7 +28,7 @@ class CatchingUp:
         return self.seen < self.until
 
     def saw(self, offset: int) -> bool:
-        """Everything up to this offset was handed over. Whether a parked event may have waited for that."""
+        """Everything up to this offset was handed over. Returns whether a parked event may have waited for that."""
         if not self.goes_on or offset <= self.seen:
             return False
         self.seen = offset

@@ -1,17 +1,17 @@
-"""When a partition's next group commit may go out: small ones take turns.
+"""When a partition may write its next group commit: small commits take turns.
 
-A commit costs worker and broker about the same whatever it holds. With slow calls spread over many partitions each
-would hold an event or two; so a small one waits for its turn, and grows meanwhile. Nothing but speed depends on this: a
-turn is worth a short wait only, so partitions whose broker is away keep nobody else from writing.
+A commit costs worker and broker about the same, whatever it holds. When calls are slow and spread over many partitions,
+each commit would hold an event or two. So a small one waits for its turn, and grows meanwhile. Only speed depends on
+this, so the wait is short: partitions whose broker is away do not keep others from writing.
 """
 
 from __future__ import annotations
 
 import asyncio
 
-# Commits of a worker under way while a small one waits: the broker has one, the worker prepares the other.
+# While this many commits of a worker are under way, a small one waits: the broker has one, the worker prepares another.
 AT_A_TIME = 2
-# So many changes are worth a commit of their own.
+# This many changes are worth a commit of their own.
 ENOUGH = 12
 # The longest wait, in seconds: a few commits of a broker that is not next door.
 WAIT_SECONDS = 0.05
@@ -26,26 +26,26 @@ class Turns:
 
 
 class Turn:
-    """One partition's part in it. ``begin``, write, ``end``, one after the other."""
+    """One partition's place among them. For each commit: ``begin``, write, ``end``."""
 
     def __init__(self, turns: Turns) -> None:
         self._turns = turns
         self._waiting: asyncio.Future[None] | None = None
 
     async def begin(self, changes: int) -> None:
-        """Return when a commit may go out that would hold so many changes."""
+        """Return when a commit of this many changes may be written."""
         turns = self._turns
         if turns._under_way >= AT_A_TIME and changes < ENOUGH:
             await self._wait()
         turns._under_way += 1
 
     def grown(self, changes: int) -> None:
-        """The next commit would hold so many changes by now: it need not wait any longer if they are enough."""
+        """The next commit would hold this many changes by now: if they are enough, it waits no longer."""
         if self._waiting is not None and changes >= ENOUGH:
             _come(self._waiting)
 
     def end(self) -> None:
-        """What ``begin`` let out is over, for good or ill."""
+        """The commit that ``begin`` let through is over, whether or not it was written."""
         turns = self._turns
         turns._under_way -= 1
         if (first := next(iter(turns._waiting), None)) is not None:

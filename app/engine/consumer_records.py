@@ -24,8 +24,8 @@ _MOST_RECENT = 20_000
 
 
 @value_class(frozen=True, slots=True)
-class _Known:
-    """What the log says of a consumer; ``offset`` of our own record there."""
+class _Held:
+    """What the topic says of a consumer; ``offset``: where the record stands that was written here."""
 
     record: tuple[int, ConsumerState] | None
     offset: int
@@ -56,10 +56,10 @@ class ConsumerRecords:
         self._producer = producer
         self._topic = topic
         self._after_settling = after_settling
-        self._recent: OrderedDict[str, _Known] = OrderedDict()
+        self._recent: OrderedDict[str, _Held] = OrderedDict()
 
     async def find(self, consumer_id: str) -> tuple[int, ConsumerState] | None:
-        """(epoch, state), the newest there is: nobody else writes the records of a partition that is ours."""
+        """The newest record with its epoch. Only the owner of the partition writes these records."""
         if len(self._recent) >= _MOST_RECENT:
             await self._make_room()
         if known := self._recent.get(consumer_id):
@@ -70,15 +70,15 @@ class ConsumerRecords:
             except StatesUnavailable:
                 await self._states.available(self._partition)
                 continue
-            # Written by us while we waited.
+            # It may have been written here while this waited.
             if known := self._recent.get(consumer_id):
                 return known.record
-            self._keep(consumer_id, _Known(record, _ONLY_READ))
+            self._keep(consumer_id, _Held(record, _ONLY_READ))
             return record
 
     def remember(self, consumer_id: str, state: ConsumerState, offset: int) -> None:
         """A record was acknowledged at ``offset`` of its topic."""
-        self._keep(consumer_id, _Known((self._epoch, state), offset))
+        self._keep(consumer_id, _Held((self._epoch, state), offset))
 
     async def settle(self, settled: Iterable[tuple[int, Settlement]]) -> None:
         """Write the records of the consumers whose events are settled: (offset, settlement), in order.
@@ -114,7 +114,7 @@ class ConsumerRecords:
         await self._states.catch_up(self._partition, written[len(written) // 2] + 1)
         self._let_go()
 
-    def _keep(self, consumer_id: str, known: _Known) -> None:
+    def _keep(self, consumer_id: str, known: _Held) -> None:
         self._recent[consumer_id] = known
         self._recent.move_to_end(consumer_id)
         self._let_go()

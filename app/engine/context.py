@@ -26,11 +26,11 @@ from app.settings import KafkaSettings, SyncSettings
 
 
 class EngineStopped(Exception):
-    """The engine cannot go on, for a reason that its operator can mend; the text says which and how."""
+    """The engine cannot go on, for a reason that its operator can remove; the text says which, and how."""
 
 
 def now_ms() -> int:
-    """Wall clock, ms since the epoch: due times have to hold across restarts and workers."""
+    """Wall clock, ms since the epoch: due times must hold across restarts and workers."""
     return int(time.time() * 1000)
 
 
@@ -41,7 +41,7 @@ def utc_today() -> date:
 
 @dataclass(slots=True)
 class EngineContext:
-    """The worker's one of each, and its settings."""
+    """The parts of a worker that all its partitions share, and its settings."""
 
     pipeline: Pipeline
     kafka: KafkaSettings
@@ -61,23 +61,23 @@ class EngineContext:
     kpi_keep_days: int = 400
     today: Callable[[], date] = field(default=utc_today)
     archive_seconds: float = 60.0  # between two moves of closed days out of a partition's record
-    rights: Rights = field(default_factory=Rights)  # those that are missing now
+    rights: Rights = field(default_factory=Rights)  # which are missing now
     unreadable: Unreadable = field(default_factory=Unreadable)  # partitions whose next batch is damaged
     gates: Gates = field(default_factory=lambda: Gates(5.0))
-    turns: Turns = field(default_factory=Turns)  # whose group commit may go out
-    in_flight: int = 0  # events being worked on
+    turns: Turns = field(default_factory=Turns)  # which partition may write its group commit
+    in_flight: int = 0  # attempts under way
 
     def others_are_up(self, breaker: Breaker) -> bool:
-        """Whether no event of this target may begin, and those of another one may."""
+        """Whether no event of this target may begin while events of another one may."""
         return breaker.is_held and any(not other.is_held for other in self.breakers.values())
 
     @property
     def all_down(self) -> bool:
-        """Whether no target takes events, and each has somebody who waits to find out when it does again."""
+        """Whether all targets are down, and an event waits to probe each of them."""
         return all(breaker.is_open and breaker.has_prober for breaker in self.breakers.values())
 
     def due_ms(self, attempt: int, retry_after: float | None = None) -> int:
         """When the next attempt may start, ``attempt`` having failed; not before the target asked for it."""
         delay = delay_seconds(attempt, self.sync.backoff_base_seconds, self.sync.backoff_max_seconds, self.random())
-        # Rounded up, the running millisecond too: a call that comes too early is refused, and costs an attempt.
+        # Rounded up, and the current millisecond too: a call that comes too early is refused and costs an attempt.
         return now_ms() + 1 + math.ceil(max(delay, retry_after or 0.0) * 1000)

@@ -1,9 +1,9 @@
 """The parked events of a partition that are in memory, as read back from the retry topic.
 
-A copy in the retry topic means something only while its offset stands in the durable record, or is being forwarded
-right now. Order is that of main offsets, wherever a copy comes from. When the retry topic loses its log, copies in
-memory stay and run, without an offset there (``NOWHERE``); parked events that are not in memory are read from the main
-topic again.
+A copy in the retry topic counts only while the partition record lists its event as parked, or while the event is being
+forwarded. The order of events is that of their main offsets, wherever a copy comes from. When the retry topic loses its
+log, copies in memory stay and run, without an offset there (``NOWHERE``). Parked events that are not in memory are then
+read from the main topic again.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from app.engine.wanted import Wanted
 
 log = structlog.get_logger(__name__)
 
-# The offset of a copy that was read from the retry topic and is not there any more. Nothing is open at it.
+# The offset of a copy that was read from the retry topic and is no longer there. The ledger has nothing open at it.
 NOWHERE = -1
 
 
@@ -29,8 +29,8 @@ NOWHERE = -1
 class Copy:
     """A parked event as read back.
 
-    ``retry_offset``: where it stands in the retry topic, or ``NOWHERE``; None: it was read once more from the main
-    topic. ``lost``: it is in neither topic, and the source has no value.
+    ``retry_offset``: where it stands in the retry topic, or ``NOWHERE``; None: it was read again from the main topic.
+    ``lost``: it is in neither topic, and the source has no value.
     """
 
     source: SourceRecord
@@ -41,8 +41,8 @@ class Copy:
 class Copies:
     """The copies of one partition by main offset.
 
-    ``forwarding``: main offset -> consumer of events whose copy is being written. ``wanted``: parked events that are to
-    be read once more from the main topic.
+    ``forwarding``: the events whose copies are being written: main offset -> consumer. ``wanted``: the parked events
+    that are to be read again from the main topic.
     """
 
     def __init__(self, number: int, context: EngineContext, journal: Journal, parked: ParkedConsumers) -> None:
@@ -71,7 +71,7 @@ class Copies:
         return {copy.retry_offset for copy in self._copies.values() if copy.retry_offset is not None}
 
     def missing(self) -> set[int]:
-        """Main offsets of parked events that have not been read back."""
+        """Main offsets of parked events that were not read back."""
         return self._journal.state.parked.keys() - self._copies.keys()
 
     @property
@@ -80,10 +80,11 @@ class Copies:
         return self._journal.state.mark
 
     def take(self, copy: SourceRecord, *, gone: bool = False) -> bool:
-        """A record of the retry topic. False: it means nothing (a second copy, settled, or not decided by main).
+        """A record of the retry topic arrived. Returns False if it does not count: it is a second copy, or its event is
+        not parked.
 
         Args:
-            gone: the topic has lost its log since this was fetched.
+            gone: the topic has lost its log since the record was fetched.
 
         Raises:
             NotOurCopy: it is the copy of another event, or none.
@@ -92,7 +93,11 @@ class Copies:
         return self.read_back(source, NOWHERE if gone else copy.offset)
 
     def read_back(self, source: SourceRecord, retry_offset: int | None) -> bool:
-        """A parked event, from the retry topic or once more from the main topic (None); False: as ``take``."""
+        """A parked event was read back. Returns as ``take`` does.
+
+        Args:
+            retry_offset: where its copy stands; None: it was read again from the main topic.
+        """
         offset = source.offset
         entry = self._journal.state.parked.get(offset)
         consumer = entry.consumer if entry else self.forwarding.get(offset)
@@ -107,15 +112,14 @@ class Copies:
         self._copies.pop(offset, None)
 
     def close(self, offset: int) -> Copy:
-        """Drop the copy of an event, which has its outcome or is not what was parked, and close its offset in the retry
-        topic."""
+        """Drop a copy that is done with, and close its offset in the retry topic."""
         copy = self._copies.pop(offset)
         if copy.retry_offset is not None:
             self._ledger.close(self._retry, copy.retry_offset)
         return copy
 
     def put_back(self, offset: int) -> None:
-        """What was read back is another consumer's event: not what was parked, whatever its headers say."""
+        """Drop a copy that is another consumer's event: it is not what was parked, whatever its headers say."""
         copy = self.close(offset)
         log.error(
             "a copy of a parked event is another consumer's event; it is not run",

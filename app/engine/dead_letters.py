@@ -1,4 +1,4 @@
-"""Dead letters: what goes into the DLQ topic, so that an operator or another tool can read it."""
+"""Dead letters: what is written to the dead-letter topic, for an operator or another tool to read."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from app.kafka.durable_producer import DurableProducer, TooLarge, Write
 
 
 def dead_letters(record: SourceRecord, verdict: Verdict, topic: str, group: str) -> tuple[Write, Write, Write]:
-    """The dead letter of an event, in the partition of that number, and what is sent when it does not fit.
+    """The dead letter of an event, and what is sent when it does not fit. All go to the event's own partition number.
 
-    The first has key, value and original headers untouched, and ours; an earlier dead letter's are replaced. The second
-    has the key and our headers. The third has our headers only: a few KiB, whatever the record came with.
+    The first has the key, value and original headers untouched, and our headers, which replace those of an earlier dead
+    letter. The second has the key and our headers. The third has our headers only: a few KiB, whatever the record had.
     """
     settlement = verdict.settlement
     failing = Failing(
@@ -46,9 +46,9 @@ async def send_dead_letter(
     *,
     omit_value: bool = False,
 ) -> None:
-    """Write a dead letter; one that does not fit goes without its value (and, if need be, without its key).
+    """Write a dead letter. One that does not fit is written without its value and, if it must be, without its key.
 
-    Not even that fits into a topic whose max.message.bytes is a few KiB: the write waits until somebody raises it.
+    Not even that fits into a topic whose max.message.bytes is a few KiB: the write waits until the limit is raised.
     """
     whole, with_key, smallest = dead_letters(record, verdict, topic, group)
     for write in (with_key,) if omit_value else (whole, with_key):

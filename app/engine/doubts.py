@@ -1,7 +1,7 @@
-"""One question for many events: does something else get through?
+"""One question for many refused events: does something else get through?
 
-An event was refused in a way that may be its own fault or may meet every call. Only an answer to a check that began
-after the refusal tells: an older one says nothing about an outage that began since. All events that wait share the next
+An event was refused, and the refusal may be its own fault or may meet every call. Only a check that began after the
+refusal can tell: an older answer says nothing about an outage that began since. All events that wait share the next
 check, so thousands of refused events cost one check a second.
 """
 
@@ -11,15 +11,15 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 
-# From the end of one check to the beginning of the next. A refused event waits so long at most for its check to begin.
+# From the end of one check to the beginning of the next: the longest that a refused event waits for its check to begin.
 PAUSE_SECONDS = 1.0
 
 
 class Doubts:
-    """Asks ``check``, one at a time, for everybody who waits.
+    """Makes one check at a time, for all events that wait.
 
     Args:
-        check: makes a call that has nothing to do with any event; whether it got through.
+        check: makes a call that has nothing to do with any event, and says whether it got through.
         clock: monotonic seconds.
     """
 

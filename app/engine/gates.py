@@ -1,7 +1,7 @@
-"""Kinds of events that cannot run at all for now, a right being missing that each of them needs.
+"""Kinds of events that cannot run for now, because a right is missing that every event of the kind needs.
 
-They are parked without an attempt, and one of a kind is let through now and then; when it gets through, all of them
-are. Nobody else waits. Used from the event loop's thread only.
+These events are parked without an attempt. One of a kind is let through now and then. If it gets through, the gate
+opens for all of them. Events of other kinds do not wait. Used from the event loop's thread only.
 """
 
 from __future__ import annotations
@@ -40,11 +40,11 @@ class Gates:
         gate.trip()
 
     def reopen(self, target: str, kind: str) -> None:
-        """An event of this kind was not held up for want of a right."""
+        """An event of this kind had the right that it needs."""
         if (gate := self._shut.pop((target, kind), None)) is not None:
             gate.succeeded()
 
     def shut_since(self, target: str) -> float | None:
-        """Since when events of a target are held up; None: they are not."""
+        """Since when events of a target have waited for a right; None: none waits."""
         since = [gate.failing_since for (name, _), gate in self._shut.items() if name == target]
         return min((moment for moment in since if moment is not None), default=None)

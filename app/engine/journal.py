@@ -28,7 +28,7 @@ from app.engine.state_log import StateLog
 Change = Callable[[PartitionState], None]
 
 
-class Progress(Protocol):
+class OffsetProgress(Protocol):
     """How far the owner of a partition has come, as the ledger knows it."""
 
     def decided_upto(self, decided: Collection[int]) -> int | None:
@@ -69,7 +69,7 @@ class Journal:
         log: StateLog,
         consumers: ConsumerRecords,
         *,
-        progress: Progress,
+        progress: OffsetProgress,
         closing: Closing,
         turn: Turn,
         spawn: Callable[[Coroutine[object, object, None]], object],
@@ -91,11 +91,11 @@ class Journal:
 
     def pin(self, last: RecordDigest | None) -> None:
         """Keep the digests of ``last``, the last record of the main topic that was handed over, and of the newest
-        one that is settled. The next commit makes that durable."""
+        settled record. The next commit makes them durable."""
         self.pinned.add(one for one in (last, self.state.last_digest) if one is not None)
 
     def to_compare(self) -> list[RecordDigest]:
-        """The records that the topic must still hold, durable or not."""
+        """The records that the topic must still hold, including those that are not durable yet."""
         return list(dict.fromkeys((*self.pinned.all, *self.state.to_compare())))
 
     async def settle(
@@ -160,14 +160,14 @@ class Journal:
             self._writing = False
 
     async def _commit(self, batch: list[_Staged]) -> Collection[bytes]:
-        """Make changes durable. Returns the keys of the state topic that are not needed any more."""
+        """Make changes durable. Returns the keys of the state topic that are no longer needed."""
         state = self.state.copy()
-        # What is settled here was handed over before, so what had to be pinned for it is.
+        # These events were handed over before, so what had to be pinned first is pinned by now.
         state.pinned = self.pinned.all
         newest: SourceRecord | None = None
         for staged in batch:
             record = staged.record
-            # A parked event was decided before: its copy is another record.
+            # A parked event was decided before. Its copy is another record, with no place in the main topic.
             if record is not None and (newest is None or record.offset > newest.offset):
                 newest = newest if state.decided(record.offset) else record
             staged.change(state)

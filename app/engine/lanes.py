@@ -1,6 +1,6 @@
-"""The lanes of a partition: the events of one consumer run one after the other, those of several side by side.
+"""The lanes of a partition: events of one consumer run one after the other, lanes run side by side.
 
-An event runs when the one before it in its lane has its outcome, durably. When a consumer has a lane and is parked,
+An event runs when the outcome of the one before it in its lane is durable. When a consumer has a lane and is parked,
 everything in the lane is older than what is parked.
 """
 
@@ -70,7 +70,7 @@ class Lanes:
             if verdict is None:
                 result = await self._attempts.run(work, 1, may_step_aside=True)
                 if result is None or isinstance(result.decision, TryAgain):
-                    # No await from here until the lane is gone: what follows of this consumer is parked behind it.
+                    # No await from here until the lane is gone: later events of this consumer are parked behind it.
                     del self._lanes[consumer]
                     self._parking.park(lane.popleft(), None if result is None else result.decision.failure)
                     while lane:

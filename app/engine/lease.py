@@ -1,8 +1,9 @@
-"""Am I still the owner? A lease on the partitions, renewed by the group's heartbeats.
+"""Is this worker still the owner? A lease on its partitions, renewed by the group's heartbeats.
 
-A worker that was frozen longer than the session timeout does not know that its partitions have a new owner. So a call
-to the outside may only start while the last *acknowledged* heartbeat of the current generation was *sent* recently
-enough that, even if nothing was acknowledged since, the call ends before the broker gives the partitions away.
+A worker that was frozen for longer than the session timeout does not know that its partitions have a new owner.
+Therefore a call to the outside may start only while the last *acknowledged* heartbeat of the current generation was
+*sent* recently: the call must end before the broker can give the partitions away, even if no later heartbeat is
+acknowledged.
 Which acknowledgements may be believed is the consumer's knowledge (``heartbeat.py``).
 """
 
@@ -22,8 +23,8 @@ class Lease:
     """The last acknowledged heartbeat.
 
     Args:
-        valid_seconds: how long after a heartbeat was sent a call may still start: the session timeout less the longest
-            call and a margin.
+        valid_seconds: how long after a heartbeat was sent a call may still start: the session timeout, less the
+            longest call and a margin.
         clock: monotonic seconds.
     """
 
@@ -43,7 +44,7 @@ class Lease:
         self._last = (generation, sent)
 
     def silent_seconds(self) -> float:
-        """For how long no heartbeat was acknowledged."""
+        """For how long no heartbeat has been acknowledged."""
         return self._clock() - max(self._last[1], self._began)
 
     def holds(self, generation: int) -> bool:

@@ -1,10 +1,9 @@
-"""Taking partitions over, and letting them go.
+"""Which partitions this worker owns, from the take-over to the drain.
 
-A generation of the consumer group begins with ``shut`` (nothing is fetched), and nothing is worked on until
-``take_over`` has claimed the durable record of every owned partition under a new epoch. It ends with ``drain``.
-
-The gate opens exactly once per generation (``take_over.py`` has the steps before that): a second claim would outrank
-the record that is being written.
+A generation of the consumer group begins with ``shut``: nothing is fetched. Nothing is worked on until ``take_over``
+has claimed the record of every owned partition under a new epoch (``take_over.py`` has the steps). Then the gate opens,
+exactly once per generation: a second claim would outrank the record that is being written. The generation ends with
+``drain``.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ from app.engine.topic_logs import TopicLogs
 
 log = structlog.get_logger(__name__)
 
-# After the drain's deadline tasks are cancelled; they end at their next await.
+# After the drain's deadline its tasks are cancelled. They end at their next await.
 CANCEL_SECONDS = 2.0
 
 
@@ -35,8 +34,8 @@ class Ownership:
 
     Args:
         table: the state table's memory, key and value as in the state topic.
-        drain_seconds: how long work under way may take to end when partitions go away; shorter than the lease.
-        stall_seconds: after this long an offset that nobody works on is reported and fetched again.
+        drain_seconds: how long work under way may take to end when the partitions go away; shorter than the lease.
+        stall_seconds: after this long, an offset that nothing works on is reported and fetched again.
     """
 
     def __init__(
@@ -70,14 +69,14 @@ class Ownership:
         return self._taken_over is not None and self.session is self._open_session
 
     def current(self, number: int, generation: int) -> Partition | None:
-        """The owned partition that a message of ``generation`` belongs to; None for messages of another time."""
+        """The owned partition that a message of ``generation`` belongs to; None: the message is from another time."""
         partition = self.partitions.get(number)
         if partition is None or partition.draining or partition.generation != generation:
             return None
         return partition
 
     def holds(self) -> dict[TopicPartition, str]:
-        """The source partitions that are owned and not fetched right now, each with the reason."""
+        """The owned source partitions that are not fetched now, each with the reason."""
         return holds(self.context, self.gate, self.partitions)
 
     def fetchable(self, tps: Iterable[TopicPartition]) -> set[TopicPartition]:
@@ -86,10 +85,10 @@ class Ownership:
         return {tp for tp in tps if (tp[0], tp[1]) in self.gate and tp not in held}
 
     def look_back(self, fetched_upto: Callable[[TopicPartition], int]) -> None:
-        """After a fetch: partitions that catch up may have nothing more to wait for.
+        """After a fetch: partitions that are catching up may have nothing more to wait for.
 
         Args:
-            fetched_upto: the next offset to fetch; what stands before it is in the ledger, or is nothing.
+            fetched_upto: the next offset to fetch; every record before it is in the ledger.
         """
         if self._catching_up:
             for partition in self._catching_up:
@@ -97,7 +96,7 @@ class Ownership:
             self._catching_up = [partition for partition in self._catching_up if partition.catching_up]
 
     def look(self, read_to_end: Callable[[TopicPartition], bool]) -> None:
-        """Find and heal what has stalled; nothing while partitions come and go.
+        """Find and heal what has stalled, unless partitions are coming and going.
 
         Args:
             read_to_end: whether everything that stands in a topic partition has been fetched.
@@ -107,7 +106,7 @@ class Ownership:
             self._tell_holds()
 
     def _tell_holds(self) -> None:
-        """Say once that a partition waits for itself, and once that it goes on."""
+        """Log once that a partition waits while others go on, and once that it is read again."""
         held = {tp: reason for tp, reason in self.holds().items() if reason in OF_PARTITION}
         for (topic, number), reason in held.items():
             if self._told_holds.get((topic, number)) != reason:
@@ -117,7 +116,7 @@ class Ownership:
         self._told_holds = held
 
     def shut(self) -> None:
-        """A rebalance begins or a generation starts: nothing is fetched until the take-over."""
+        """A rebalance or a generation begins: nothing is fetched until the take-over."""
         self.session, self.gate = object(), frozenset()
         self._told_holds = {}
         self._catching_up = []
@@ -168,8 +167,10 @@ class Ownership:
         log.info("took over", generation=generation, partitions=sorted(self.partitions), parked=context.room.parked)
 
     async def drain(self) -> None:
-        """No new work; what is under way gets its deadline; the rest is cancelled, its outcome not being durable. Also
-        returns only then when another drain is under way, for a rebalance."""
+        """Start no new work, give work under way its time to end, then cancel the rest: its outcome is not durable.
+
+        If another drain is under way, for a rebalance, this returns when both are over.
+        """
         self.shut()
         async with self._draining:
             await self._drain()
@@ -178,7 +179,7 @@ class Ownership:
         partitions, self.partitions = list(self.partitions.values()), {}
         tasks = [task for partition in partitions for task in partition.stop_taking()]
         for task in self.context.producer.waiting.intersection(tasks):
-            task.cancel()  # its topic does not take writes, and will hardly do so in this time
+            task.cancel()  # its topic takes no writes, and will hardly take any before the deadline
         late: set[asyncio.Task[None]] = set()
         if tasks:
             _, late = await asyncio.wait(tasks, timeout=self._drain_seconds)

@@ -12,11 +12,11 @@ from app.engine.record_room import RecordRoom
 
 
 class ParkedConsumer:
-    """The main offsets of a consumer's parked events, lowest first, and a bell for its task.
+    """The main offsets of a consumer's parked events, lowest first.
 
-    ``failing``: an attempt failed, or the target cannot be used. False: the consumer is healthy and only has more
-    events than its share of the room; such events do not count towards ``SYNC_MAX_PARKED``.
-    ``wake``: rings when something may have changed.
+    ``failing``: an attempt failed, or the target cannot be used. If not, the consumer only has more events than its
+    share of the room; such events do not count towards ``SYNC_MAX_PARKED``.
+    ``wake``: set when something may have changed that the consumer's task waits for.
     """
 
     __slots__ = ("_heap", "_turn", "failing", "offsets", "wake")
@@ -35,7 +35,7 @@ class ParkedConsumer:
             heapq.heappush(self._heap, offset)
 
     def discard(self, offset: int) -> bool:
-        """An event waits no more; whether it did."""
+        """An event no longer waits. Returns whether it did before."""
         if offset not in self.offsets:
             return False
         self.offsets.discard(offset)
@@ -46,8 +46,9 @@ class ParkedConsumer:
     def wait_seconds(self, offset: int, entry: ParkedEvent, now_ms: int, clock: float) -> float:
         """Seconds until an event may run; 0 or less: now.
 
-        Its due time was written by the wall clock of whoever tried it last, which may have been wrong, and this one's
-        may be set meanwhile. So nobody waits longer than was meant, counted from when it is first asked about here.
+        The due time was written by the clock of the worker that tried the event last. That clock may have been wrong,
+        and this worker's may be set while the event waits. So the event waits at most for its back-off, counted from
+        the first time that this is asked.
 
         Args:
             clock: monotonic seconds.

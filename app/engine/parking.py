@@ -1,10 +1,10 @@
 """Parked events of a partition: how they get into the retry topic, and how they run from there.
 
-An event is parked here and now, without an await, so that what comes later of its consumer is parked behind it. Then
-it is copied to the retry topic (same partition), noted as forwarded in the durable record, and its main offset closed.
+An event is parked at once, without an await, so that later events of its consumer are parked behind it. Then it is
+copied to the retry topic (same partition number), noted in the partition record, and its main offset is closed.
 
-Parked events of a consumer run lowest offset first. Each runs when it is due, its copy was read back, nothing of the
-consumer is in a lane, and every event before it was seen. When none is left the consumer is parked no longer.
+Parked events of a consumer run lowest offset first. An event runs when it is due, its copy was read back, its consumer
+has no lane, and every event before it was seen. When no event is left, the consumer is no longer parked.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ from app.kafka.durable_producer import TooLarge, Write
 
 
 class Parking:
-    """Parks events of one partition, and runs them when their time has come.
+    """Parks events of one partition, and runs them when they are due.
 
     Args:
-        has_lane: whether events of a consumer wait in a lane: all of them are older than what is parked.
+        has_lane: whether a consumer has a lane: everything in it is older than what is parked.
     """
 
     def __init__(
@@ -66,22 +66,22 @@ class Parking:
         self._has_lane = has_lane
 
     def restore(self) -> None:
-        """Go on with what the durable record says is parked; the copies arrive as the retry topic is read."""
+        """Go on with the events that the partition record lists as parked. Their copies come from the retry topic."""
         forwarded = self._journal.state.parked
         failing = {entry.consumer for entry in forwarded.values() if entry.attempts}
         for offset, entry in forwarded.items():
             self._add(offset, entry, failing=entry.consumer in failing)
 
     def can_go_on(self) -> bool:
-        """Whether a parked consumer's next event is in memory, so that some of them will be settled."""
+        """Whether the next event of some parked consumer is in memory, so that parked events will be settled."""
         waiting = (parked.lowest for parked in self._consumers if parked.offsets)
         return any(offset in self._copies and self._may_run(offset) for offset in waiting)
 
     def park(self, work: Work, failure: Failure | None = None, *, failing: bool = True) -> None:
-        """Decided here and now, without an await: what comes later of this consumer is parked behind it.
+        """Park an event. There is no await in here, so later events of its consumer are parked behind it.
 
         Args:
-            failure: of the event's first attempt, if it had one.
+            failure: of the event's first attempt, if it was tried.
             failing: False: nothing failed; the consumer has more events than its share, or is parked already.
         """
         now = now_ms()
@@ -125,7 +125,7 @@ class Parking:
             if (wait := entry.due_ms - now_ms()) > 0:  # a write of the attempt may still land
                 await self._tasks.pause(wait / 1000)
             await self._refuse(work, f"the event does not fit into {topic}: run `topics check`")
-            self._copies.discard(record.offset)  # read back from the main topic meanwhile
+            self._copies.discard(record.offset)  # it may have been read back from the main topic meanwhile
             self._consumers.remove(work.consumer, record.offset)
         else:
             await self._journal.park(record.offset, entry, record)
@@ -139,7 +139,7 @@ class Parking:
             await self._settling.bury(work.record, verdict)
 
     def _may_run(self, offset: int) -> bool:
-        """Whether everything in the main topic before a parked event was seen in this generation or is decided."""
+        """Whether every event before a parked one was seen in this generation, or is decided."""
         return offset <= self._journal.state.upto or self._catching_up.may_run(offset)
 
     async def _run(self, consumer: str, parked: ParkedConsumer) -> None:
@@ -175,7 +175,7 @@ class Parking:
                     return False
                 attempt = entry.attempts + 1
                 result = await self._attempts.run(work, attempt, entry.first_failed_ms)
-                assert result is not None  # a parked event has nowhere to step aside to
+                assert result is not None  # only events in lanes step aside
                 now = now_ms()
                 if isinstance(result.decision, TryAgain):
                     failed = self._failed(entry, work, result.decision.failure, attempt, now)

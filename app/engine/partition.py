@@ -20,8 +20,9 @@ Invariants:
 
 * When a consumer has a lane and is parked, everything in the lane is older than what is parked.
 * A parked event runs only when every event before it was seen (``catching_up.py``).
-* A copy in the retry topic means something only while its offset stands in the durable record, or is being forwarded.
-* An offset is closed only when its outcome is durable.
+* A copy in the retry topic counts only while the partition record lists its event as parked, or while the event is
+  being forwarded.
+* A main offset is closed only when its event is settled, or parked, durably.
 * Nothing is sent for an event without a lease.
 """
 
@@ -56,8 +57,9 @@ WARN_AGAIN_MS = 60_000
 class Partition:
     """One owned partition in one generation.
 
-    ``journal``: writes its durable record. ``tasks``: what runs for it. ``parked``: its parked consumers. ``copies``:
-    their events in memory. ``record_room``: what parked and given-up events may take in the record.
+    ``journal``: writes its durable record. ``tasks``: what runs for it. ``lanes``: events of the main topic that run or
+    wait to. ``parked``: its parked consumers. ``copies``: their events in memory. ``record_room``: what parked and
+    given-up events may take in the record.
     """
 
     def __init__(self, number: int, context: EngineContext, tasks: PartitionTasks, journal: Journal) -> None:
@@ -111,11 +113,11 @@ class Partition:
             self.parked.wake(entry.consumer)
 
     def look_back(self, fetched_upto: int) -> None:
-        """Whether nothing comes any more for which parked events wait, though the last of them was not seen: reading
-        began behind it, or it was deleted.
+        """End the catching up if nothing comes any more that parked events wait for, although the last of them was not
+        seen: reading began behind it, or it was deleted.
 
         Args:
-            fetched_upto: the next offset of the main topic to fetch; the ledger knows all before it.
+            fetched_upto: the next offset of the main topic to fetch; every record before it is in the ledger.
         """
         waits = self._context.ledger.waiting((self._context.pipeline.topic, self.number)) is not None
         if self.catching_up and fetched_upto > self._catching_up.until and not waits:
@@ -128,13 +130,13 @@ class Partition:
         return {*self.lanes.offsets(), *self.copies.forwarding, *self._rejecting}
 
     def can_go_on(self) -> bool:
-        """Whether a parked consumer's next event is in memory, so that some of them will be settled."""
+        """Whether the next event of some parked consumer is in memory, so that parked events will be settled."""
         return self._parking.can_go_on()
 
     # From the main topic
 
     def take(self, record: SourceRecord) -> None:
-        """A record of the main topic, claimed and undecided, in offset order."""
+        """A record of the main topic arrived, in offset order. The ledger has it claimed, and it is undecided."""
         room = self._context.room
         room.enter()
         if not record.has_possible_time(now := now_ms()):
@@ -158,7 +160,7 @@ class Partition:
             self.lanes.add(work)
 
     def _dated(self, record: SourceRecord, now: int) -> SourceRecord:
-        """A record whose timestamp cannot be right counts under the day on which it was taken."""
+        """A record whose timestamp cannot be right: it counts under the day on which it was taken."""
         if now >= self._warn_again:
             self._warn_again = now + WARN_AGAIN_MS
             log.warning(

@@ -1,4 +1,4 @@
-"""The tasks of one owned partition: how they start, how long they may act, and how they end."""
+"""The tasks of one owned partition: how they start, whether they may act, and how they end."""
 
 from __future__ import annotations
 

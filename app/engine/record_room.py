@@ -1,7 +1,7 @@
-"""How much of a partition's durable record its parked and given-up events may take. No I/O.
+"""How many bytes of a partition record its parked and given-up events may take. No I/O.
 
-The record is rewritten with every group commit and must fit into one Kafka record, so what may stand in it is counted
-before it does: at the size that it can grow to.
+The record is rewritten with every group commit and must fit into one Kafka record. So each event counts from the start
+with the most bytes that it may come to take.
 """
 
 from __future__ import annotations
@@ -9,13 +9,13 @@ from __future__ import annotations
 from app.delivery.parked_events import OFFSET_BYTES, ParkedEvent, consumer_bytes, dated_bytes
 from app.delivery.verdict import Verdict, verdict_bytes
 
-# What given-up events may take while the dead-letter topic takes no writes: a quarter of what the record may have. The
-# next one is given up when the dead letter of an earlier one is written.
+# What given-up events may take while the dead-letter topic takes no writes: a quarter of the largest record. The next
+# event is given up when the dead letter of an earlier one is written.
 GIVEN_UP_BYTES = 4 * 1024 * 1024
 
 
 class RecordRoom:
-    """``bytes``: what parked and given-up events may take in the record."""
+    """``bytes``: the most that the parked and given-up events of now may take in the record."""
 
     def __init__(self) -> None:
         self.bytes = 0
@@ -38,7 +38,7 @@ class RecordRoom:
             self.bytes -= consumer_bytes(consumer)
 
     def fits(self, verdict: Verdict) -> bool:
-        """Whether one more event may be given up now; the first one always may."""
+        """Whether one more event may be given up now. The first one always may."""
         return not self._given_up or self._given_up_bytes + verdict_bytes(verdict) <= GIVEN_UP_BYTES
 
     def give_up(self, offset: int, verdict: Verdict) -> None:

@@ -1,7 +1,7 @@
-"""How an event gets its outcome, durably: settled and counted, or given up and buried in the dead-letter topic.
+"""How an event gets its outcome, durably: it is settled at once, or given up and buried in the dead-letter topic.
 
-A given-up event has a durable *verdict* before its dead letter and its alert are sent, and is settled after that. A
-crash in between repeats the dead letter, never the decision.
+For an event that is given up, the *verdict* is made durable first. Then the dead letter and the alert are sent, and
+then the event is settled. A crash in between repeats the dead letter, never the decision.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ class Settling:
         self._tasks = tasks
         self._journal = journal
         self._room = room
-        self._buried = asyncio.Event()  # rings when a given-up event is settled
+        self._buried = asyncio.Event()  # set when an event that was given up is settled
         for offset, verdict in journal.state.verdicts.items():
             room.give_up(offset, verdict)
 
     async def settle_or_give_up(self, record: SourceRecord, result: Result, first_failed_ms: int) -> Verdict | None:
-        """Settle an event durably. Or make its verdict durable and return it: then it is to be buried."""
+        """Settle an event durably, or make its verdict durable and return it: then the event is to be buried."""
         decision, settlement = result.decision, result.settlement
         if isinstance(decision, TryAgain) or settlement is None:
             raise TypeError(f"a flow settled event {record.id} without saying how it counts")
@@ -51,8 +51,10 @@ class Settling:
         return verdict
 
     async def give_up(self, offset: int, verdict: Verdict) -> None:
-        """Make a verdict durable, as soon as the record has room for it. A drain ends the wait: the next owner decides
-        again."""
+        """Make a verdict durable as soon as the record has room for it.
+
+        A drain ends the wait, and the next owner decides again.
+        """
         while not self._room.fits(verdict):
             with self._tasks.not_started():
                 self._buried.clear()
@@ -62,7 +64,7 @@ class Settling:
         await self._journal.give_up(offset, verdict)
 
     async def bury(self, record: SourceRecord, verdict: Verdict, *, omit_value: bool = False) -> None:
-        """Send the dead letter and the alert of a verdict, then settle. Repeated as a whole after a crash."""
+        """Send the dead letter and the alert of a verdict, then settle. A crash has all of it repeated."""
         context, pipeline = self._context, self._context.pipeline
         await send_dead_letter(
             context.producer, record, verdict, pipeline.dlq_topic, pipeline.group, omit_value=omit_value

@@ -1,7 +1,7 @@
 """The records of the state topic as a take-over finds them.
 
-Others may write into the topic. What is none of ours is told and left alone. What should be ours and cannot be read is
-refused: without it, settled events would run again.
+Others may write to the topic. A record that is not ours is logged and left alone. A record that should be ours and
+cannot be read stops the worker: without it, settled events would run again.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import structlog
 
 from app.delivery.closed_days import parse_document_key
 from app.delivery.partition_record import PartitionState
-from app.delivery.record_format import StateError, parse_partition_key, unreadable_record
+from app.delivery.record_format import StateError, parse_partition_key, partition_key, unreadable_record
 from app.delivery.state_fields import LARGEST
 from app.engine.context import EngineStopped
 
@@ -21,7 +21,7 @@ log = structlog.get_logger(__name__)
 
 
 class StateRecords:
-    """What stands in the state table, by partition.
+    """The records in the state table, by partition.
 
     Args:
         table: the state table's memory, key and value as in the state topic.
@@ -33,7 +33,7 @@ class StateRecords:
         self._places: dict[Any, tuple[int, int]] = {}
 
     def note(self, events: Iterable[Any]) -> None:
-        """Remember where records stood that the table is about to take in (events of Faust)."""
+        """Remember the positions of records (Faust's events) that the table is about to take in."""
         for event in events:
             message = event.message
             self._places[message.key] = message.partition, message.offset
@@ -52,10 +52,10 @@ class StateRecords:
         return found, documents
 
     def newest(self, number: int) -> tuple[int, PartitionState | None]:
-        """(epoch, record) that counts for a partition; (-1, None): there is none.
+        """The record that counts for a partition, with its epoch; (-1, None): there is none.
 
         Raises:
-            EngineStopped: it cannot be read, or nobody could write a newer one.
+            EngineStopped: it cannot be read, or no owner could write a newer one.
         """
         records, _ = self.of(number)
         if not records:
@@ -69,7 +69,7 @@ class StateRecords:
             raise self._refused(number, epoch, str(error)) from None
 
     def tell_others(self) -> None:
-        """Say which records are none of ours."""
+        """Log which records are not ours."""
         keys = [key for key in list(self._table) if self._parts(key) is None]
         for key in keys:
             partition, offset = self._places.get(key, (None, None))
@@ -81,7 +81,7 @@ class StateRecords:
             )
 
     def _parts(self, key: Any) -> tuple[int, int | None] | None:
-        """(partition, epoch) of a record's key; epoch None: of a document. None: the key is none of ours."""
+        """(partition, epoch) of a record's key; the epoch is None for a document. None: the key is not ours."""
         if not isinstance(key, bytes):
             return None
         if (document := parse_document_key(key)) is not None:
@@ -95,6 +95,6 @@ class StateRecords:
         return (number, epoch) if place is None or place[0] == number else None
 
     def _refused(self, number: int, epoch: int, reason: str) -> EngineStopped:
-        key = f"{number}|{epoch}"
-        _, offset = self._places.get(key.encode(), (number, None))
-        return EngineStopped(unreadable_record(self._topic, number, key, offset, reason))
+        key = partition_key(number, epoch)
+        _, offset = self._places.get(key, (number, None))
+        return EngineStopped(unreadable_record(self._topic, number, key.decode(), offset, reason))

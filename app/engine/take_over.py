@@ -1,11 +1,11 @@
-"""How a worker takes partitions over: each step proves the one before.
+"""How a worker takes partitions over. The order matters: each step relies on the one before.
 
-1. The state table was read to its end (Faust's recovery).
-2. A heartbeat *sent* after that was acknowledged: no other worker took over meanwhile. And the partition records are
+1. Faust's recovery has read the state table to its end.
+2. A heartbeat *sent* after that is acknowledged: no other worker has taken over meanwhile. The partition records are
    about the topics that there are (``claims.py``).
-3. The follower of the consumer records has read to their end.
-4. The partition record is written under a higher epoch, and acknowledged: writes of an earlier owner, however late,
-   lose.
+3. The follower has read the consumer records to their end.
+4. The partition record is written under a higher epoch, and acknowledged. From then on no write of an earlier owner
+   counts, however late it arrives.
 5. The gate opens (``ownership.py``).
 """
 
@@ -45,13 +45,13 @@ Ends = Callable[[Iterable[TopicPartition]], Awaitable[Mapping[TopicPartition, in
 
 
 def at_the_start(_: TopicPartition) -> int:
-    """The position in a partition of which nothing was fetched."""
+    """The position in a partition from which nothing was fetched."""
     return 0
 
 
 @dataclass(frozen=True, slots=True)
 class LedgerProgress:
-    """How far the owner of a partition has come: see ``Progress`` of the journal."""
+    """How far the owner of a partition has come: see ``OffsetProgress``."""
 
     ledger: Ledger
     main: TopicPartition
@@ -141,10 +141,10 @@ class TakeOver:
     async def _numbers(
         self, owned: Collection[TopicPartition], is_current: Callable[[], bool]
     ) -> frozenset[int] | None:
-        """The numbers of the owned partitions, which must be the same in each topic; None: the generation is over.
+        """The numbers of the owned partitions; None: the generation is over.
 
         Raises:
-            EngineStopped: they are not the same.
+            EngineStopped: they are not the same in each topic.
         """
         pipeline = self._context.pipeline
         names = (pipeline.topic, pipeline.retry_topic, pipeline.state_topic)
@@ -152,7 +152,7 @@ class TakeOver:
         if main == retry == kept:
             return main
         await self._no_other_topic()
-        # Who divides the partitions may not have seen all topics yet; then it does so again.
+        # The member that divides the partitions may not have seen all topics yet. Then it divides them again.
         deadline = time.monotonic() + DIVIDED_AGAIN_SECONDS
         while time.monotonic() < deadline:
             await asyncio.sleep(HEARTBEAT_POLL_SECONDS)
@@ -166,7 +166,7 @@ class TakeOver:
         )
 
     async def _no_other_topic(self) -> None:
-        """Refuse when the records of the group are about another topic: its workers divide the state with us."""
+        """Stop when the group's records are about another topic: its workers share the state topic with this one."""
         with contextlib.suppress(TopicsUnknown):
             await self._claims.check({}, at_the_start)
 

@@ -1,8 +1,8 @@
 """Events of one target that have begun and wait, because the target asked for fewer calls.
 
-They hold no slot, so others may begin meanwhile. Without a bound, all events that were taken would begin, and each
-would take its turn among all others. With a bound, events that are throttled for ever could keep all others from
-beginning, and from showing that they get through: so one more begins now and then. Used from the event loop's thread.
+They hold no slot, so others may begin meanwhile. Without a bound, all events that were taken would begin. With a bound,
+events that are always throttled could keep all others from beginning, and so from showing that they get through.
+Therefore one more event begins now and then. Used from the event loop's thread only.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ class Throttle:
     """How many events of a target wait where they are.
 
     Args:
-        most: with so many of them another event of the target begins only every ``seconds``.
+        most: while this many wait, another event of the target begins only every ``seconds``.
         clock: monotonic seconds.
     """
 
@@ -32,7 +32,7 @@ class Throttle:
 
     @property
     def is_crowded(self) -> bool:
-        """Whether hardly another event may begin."""
+        """Whether so many events wait that hardly another one may begin."""
         return self.waiting >= self._most
 
     def enter(self) -> None:
@@ -43,7 +43,7 @@ class Throttle:
             self._room.clear()
 
     def leave(self) -> None:
-        """An event waits no longer."""
+        """An event no longer waits."""
         self.waiting -= 1
         if not self.is_crowded:
             self._room.set()

@@ -1,8 +1,8 @@
-"""Whether the logs behind the owned partitions still are those that the partition records are about.
+"""Whether the topics still hold the logs that the partition records are about.
 
-A topic may be made anew, or lose records under the same ID: then other records stand at the same offsets. For the main
-topic that stops the worker, because new events would be skipped as settled. What the retry and the alerts topic lose
-can be made up for: parked events are read from the main topic again.
+A topic may be recreated, or lose records under the same ID. Then other records stand at the same offsets. In the main
+topic new events would be skipped as settled, so the worker stops. When the retry topic loses records, parked events are
+read from the main topic again; when the alerts topic does, the log says so.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ log = structlog.get_logger(__name__)
 
 
 class Owned(Protocol):
-    """What is owned now: the partitions, and an object that is another one after each step of a rebalance."""
+    """What is owned now. ``session``: another object after each step of a rebalance."""
 
     partitions: dict[int, Partition]
     session: object
@@ -36,7 +36,7 @@ class Owned(Protocol):
 class TopicLogs:
     """Compares the topics with the records of the owned partitions.
 
-    ``comparison_due``: records may stand in another log than those before them.
+    ``comparison_due``: records that are read now may stand in another log than those before them.
     """
 
     def __init__(self, context: EngineContext, owned: Owned, claims: Claims, healing: Healing) -> None:
@@ -48,13 +48,13 @@ class TopicLogs:
         self._untrue_resets = Reminder()
 
     async def check(self, position: Position = at_the_start) -> None:
-        """Whether the topics still are those that the records are about; once a minute or so.
+        """Compare the topics with the partition records; called once a minute or so.
 
         Args:
             position: the next offset to fetch.
 
         Raises:
-            EngineStopped: they are not.
+            EngineStopped: the records are about others.
             TopicsUnknown: the brokers do not answer.
         """
         await self._compare(position)
@@ -67,14 +67,14 @@ class TopicLogs:
         noted = {number: journal.to_compare() for number, journal in journals.items()}
         compared = await self._claims.check(owned, position, noted)
         for number, journal in journals.items():
-            # What was pinned meanwhile may have been read in the topic before.
+            # The topic may have been read before the records that were pinned meanwhile.
             if journal.pinned.times == pinned[number]:
                 journal.pinned.drop(compared.over[number])
         return compared
 
     def other_leader(self, number: int, last: RecordDigest | None) -> None:
-        """The next records of a partition of the main topic are the first ones, or another leader wrote them than those
-        before: it may be another log. To be called before they are handed over.
+        """The next records of a partition of the main topic may stand in another log: they are the first ones, or
+        another leader wrote them than those before. Called before they are handed over.
 
         Args:
             last: the highest record that was handed over before; None: none was.
@@ -90,8 +90,8 @@ class TopicLogs:
         return any(partition.journal.pinned.all for partition in self._owned.partitions.values())
 
     async def was_reset(self, tp: TopicPartition, position: int, first: int, last: RecordDigest | None = None) -> bool:
-        """A fetch at ``position`` was out of range and fetching went on at ``first``; False: the records from there on
-        are not those that were to be read. Then the worker stops, or reading goes on at ``position`` after all.
+        """A fetch at ``position`` was out of range, and fetching went on at ``first``. Returns whether the records from
+        there on are those to be read next. If not, the worker stops, or reading goes on at ``position`` after all.
 
         Args:
             last: the highest record of the partition that was handed over; None: none was.
@@ -124,11 +124,11 @@ class TopicLogs:
         return False
 
     async def _is_unchanged(self, partition: Partition, position: int, last: RecordDigest | None) -> bool:
-        """Whether the main topic holds ``position`` and the highest record that is known. A log is cut at one place, so
-        then it holds everything below that record too.
+        """Whether the main topic holds ``position`` and the highest record that is known. A log is cut in one place, so
+        it then holds everything below that record too.
 
         Raises:
-            EngineStopped: it holds another record, or the topics are others.
+            EngineStopped: it holds another record there, or the topics are others.
         """
         journal, number = partition.journal, partition.number
         journal.pin(last)
@@ -141,7 +141,7 @@ class TopicLogs:
         return highest in compared.same.get(number, ()) and compared.holds(number, position)
 
     def begin_again(self, tp: TopicPartition, position: int, first: int) -> None:
-        """The retry or the alerts topic does not have ``position``, where reading was to go on: it lost its log, or
+        """The retry or the alerts topic does not hold ``position``, where reading was to go on: it lost its log, or
         retention deleted what was not read. Reading goes on at ``first``, and commits begin again there."""
         topic, number = tp
         self._context.ledger.begin_again(tp, first)

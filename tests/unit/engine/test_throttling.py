@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from app.engine.admission import AttemptPermit
+from app.engine.admission import AttemptPermit, admitted
 from tests.unit.engine.world import Event, World
 
 
@@ -132,4 +132,4 @@ async def test_several_calls_of_an_event_may_wait_and_it_has_one_slot_in_the_end
 
 
 def permit_of(world: World) -> AttemptPermit:
-    return AttemptPermit(world.context, world.partition.tasks, world.breaker)
+    return admitted(world.context, world.partition.tasks, world.breaker)
