@@ -13,7 +13,8 @@ from app.delivery.parked_events import ParkedEvent
 from app.delivery.partition_record import PartitionState
 from app.delivery.record import SourceRecord
 from app.profile.entities import EntityType, parse_catalog
-from app.profile.event import Operation, read_event
+from app.profile.event import Operation
+from app.profile.event_reader import read_event
 from app.profile.plan import plan_replace
 from app.profile.samples.samples import sample_events, to_json
 from bench.timing import Measured, measure

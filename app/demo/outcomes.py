@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterable, Iterator
 from app.delivery.outcome import Outcome
 from app.demo.clients import Totals
 from app.profile.entities import Catalog
-from app.profile.event import ProfileEvent, check_document, decode_document
+from app.profile.event import ProfileEvent
+from app.profile.event_reader import check_document, decode_document
 from app.profile.samples.samples import sample_events, to_json
 from app.readmodels import ReadModels, ReadModelUnavailable, wait_until_caught_up
 from app.settings import KafkaSettings

@@ -28,7 +28,8 @@ from app.flows.destination import Destination
 from app.flows.outage import TargetHealth
 from app.observe.metrics import Metrics
 from app.profile.entities import Catalog, EntityType
-from app.profile.event import ProfileEvent, unknown_market
+from app.profile.event import ProfileEvent
+from app.profile.event_reader import unknown_market
 from app.settings import CmtSettings, SyncSettings
 from app.sinks import Permit, Sink
 from app.sinks.cmt import CmtSink

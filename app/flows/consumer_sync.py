@@ -31,7 +31,8 @@ from app.flows.outage import right_entity
 from app.observe.redaction import hash_consumer
 from app.profile.consumer_history import after_settling
 from app.profile.entities import Catalog, EntityType
-from app.profile.event import ProfileEvent, read_event
+from app.profile.event import ProfileEvent
+from app.profile.event_reader import read_event
 from app.profile.outcome_table import decide
 from app.profile.supersedes import Superseded, deleted_rows, what_is_left
 from app.settings import SyncSettings

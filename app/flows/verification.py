@@ -33,7 +33,8 @@ from app.flows.repair import repair
 from app.kafka.admin import KafkaAccessError
 from app.kafka.topic_reader import SettledEvents
 from app.profile.entities import Catalog, EntityType, Row
-from app.profile.event import Operation, ProfileEvent, read_event, unknown_market
+from app.profile.event import Operation, ProfileEvent
+from app.profile.event_reader import read_event, unknown_market
 from app.profile.holdings.drift import Held, RowComparison, compare
 from app.profile.holdings.expected_state import (
     NOT_IN_KAFKA,

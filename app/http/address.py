@@ -13,7 +13,7 @@ from app.settings import is_loopback
 
 
 class Origin(NamedTuple):
-    """What a connection leads to; a name is in its ASCII form, an IPv6 address without brackets."""
+    """The endpoint of a connection. A name is in its ASCII form, an IPv6 address has no brackets."""
 
     host: str
     port: int
@@ -26,9 +26,10 @@ class Origin(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """A URL, taken apart.
+    """A parsed URL.
 
-    ``head``: request line and headers that say where the request goes; holds the user and password of the URL.
+    ``head``: the request line and the headers that follow from the URL; it contains the URL's user and password.
+    ``secure``: see ``is_secure``.
     """
 
     origin: Origin
@@ -36,12 +37,12 @@ class Address:
     secure: bool
 
 
-@lru_cache(maxsize=64)  # a handful of addresses, asked for with every call
+@lru_cache(maxsize=64)  # there are a few addresses, and every call needs one
 def address_of(text: str) -> Address:
-    """Take an http or https URL apart.
+    """Parse an http or https URL.
 
     Raises:
-        ValueError: it is none.
+        ValueError: not an http or https URL.
     """
     url = URL(text)
     if url.scheme not in ("http", "https") or not url.raw_host or url.port is None:
@@ -54,12 +55,12 @@ def address_of(text: str) -> Address:
 
 
 def basic(url: URL) -> str:
-    """The user and password of a URL for a header (RFC 7617)."""
+    """The user and password of a URL as a header value (RFC 7617)."""
     return "Basic " + b64encode(f"{url.user or ''}:{url.password or ''}".encode()).decode()
 
 
 def is_secure(text: str) -> bool:
-    """Whether an address may be given a token: https, or http on this machine."""
+    """Whether a token may be sent to an address: https, or http on loopback."""
     try:
         url = URL(text)
     except ValueError:

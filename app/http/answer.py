@@ -1,4 +1,4 @@
-"""What a request came to."""
+"""The result of a request: an answer, or why there is none."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 
 class Answer(NamedTuple):
-    """An HTTP answer, whatever its status. ``retry_after`` in seconds."""
+    """An HTTP answer of any status. ``retry_after``: in seconds."""
 
     status: int
     body: bytes
@@ -15,17 +15,17 @@ class Answer(NamedTuple):
 
 
 class FailureKind(StrEnum):
-    """Why there is no answer."""
+    """Why a request got no answer."""
 
-    ADDRESS = "address"  # there is nothing, or nothing safe, to connect to
-    CONNECTION = "connection"  # none could be made, or it broke
-    CERTIFICATE = "certificate"  # the other side's is refused
-    TIMEOUT = "timeout"  # the request was sent, and no answer came in time
-    ANSWER = "answer"  # it is too large, or not HTTP
+    ADDRESS = "address"  # the URL is wrong, or not safe to send to
+    CONNECTION = "connection"  # no connection could be made, or it broke
+    CERTIFICATE = "certificate"  # the server's certificate is not trusted
+    TIMEOUT = "timeout"  # the request was sent, but no answer came in time
+    ANSWER = "answer"  # the answer is too large, or not HTTP
 
 
 class TransportFailed(Exception):
-    """No answer. ``sent``: the request may have reached the other side. The text names the host, never the request."""
+    """A request got no answer. ``sent``: it may have reached the server. The text names the host, never the request."""
 
     def __init__(self, kind: FailureKind, reason: str, *, sent: bool) -> None:
         super().__init__(reason)

@@ -1,4 +1,4 @@
-"""One HTTP/1.1 connection, which carries one request at a time."""
+"""One HTTP/1.1 connection. It carries one request at a time."""
 
 from __future__ import annotations
 
@@ -20,29 +20,29 @@ class ConnectionBroke(Exception):
 
 
 class NotHttp(Exception):
-    """What came is not an HTTP answer."""
+    """The bytes received are not an HTTP answer."""
 
 
 def _ignored(_status: int) -> None:
     pass
 
 
-def _give(waiting: asyncio.Future[Answer], answer: Answer) -> None:
+def _deliver(waiting: asyncio.Future[Answer], answer: Answer) -> None:
     if not waiting.done():
         waiting.set_result(answer)
 
 
 class HttpConnection(asyncio.Protocol):
-    """Sends a request and collects the answer. ``reusable``: another request may follow."""
+    """Sends a request and collects its answer. ``reusable``: the connection can carry another request."""
 
     def __init__(self) -> None:
         self.reusable = False
         self.idle_since = 0.0
         self._transport: asyncio.Transport | None = None
-        self._waiting: asyncio.Future[Answer] | None = None  # of the exchange that has no answer yet
+        self._waiting: asyncio.Future[Answer] | None = None  # the caller that waits for an answer
         self._on_answer: Callable[[int], None] = _ignored
         self._parser = HttpResponseParser(self)
-        # A header may be folded over lines (RFC 9112 section 5.2): the answer counts, however a gateway writes it.
+        # Accepts headers folded over several lines (RFC 9112 section 5.2): some gateways write them.
         self._parser.set_dangerous_leniencies(lenient_headers=True)
         self._body: list[bytes] = []
         self._retry_after: str | None = None
@@ -50,19 +50,19 @@ class HttpConnection(asyncio.Protocol):
         self._gzip = self._framed = self._headers_complete = False
 
     async def exchange(self, request: bytes, deadline: float, on_answer: Callable[[int], None] = _ignored) -> Answer:
-        """Send a whole request and return its answer. Given up, the connection is closed.
+        """Send a request and return its answer. If this raises or is cancelled, the connection is closed.
 
         Args:
-            request: what goes over the wire.
+            request: the bytes of the whole request.
             deadline: when to give up, in seconds of the event loop's clock.
-            on_answer: called with the status at the moment the answer is complete. What it wakes runs before whoever
-                waits for the answer; if the connection is ``reusable``, that may be the next exchange.
+            on_answer: called with the status when the answer is complete. Tasks that it wakes run before the caller
+                gets the answer; if the connection is ``reusable``, one of them may start the next exchange.
 
         Raises:
-            TimeoutError: the deadline has passed.
-            ConnectionBroke: there is no connection any more.
-            NotHttp: the answer makes no sense.
-            AnswerTooLarge: there is more of it than is read.
+            TimeoutError: the deadline passed without a complete answer.
+            ConnectionBroke: the connection is closed, or broke before the answer was complete.
+            NotHttp: the answer is not valid HTTP.
+            AnswerTooLarge: the answer exceeds the limits.
         """
         if self._transport is None or not self.reusable:
             raise ConnectionBroke
@@ -77,12 +77,12 @@ class HttpConnection(asyncio.Protocol):
             return await waiting
         finally:
             timer.cancel()
-            if self._waiting is waiting:  # not answered
+            if self._waiting is waiting:  # no answer was delivered
                 self._waiting = None
                 self.close()
 
     def close(self) -> None:
-        """Close at once: what is not sent yet is not sent any more, by the kernel neither (see ``dialling``)."""
+        """Close at once. Bytes not yet sent are discarded, also by the kernel (see ``dialling``)."""
         self.reusable = False
         if self._transport is not None:
             self._transport.abort()
@@ -90,12 +90,12 @@ class HttpConnection(asyncio.Protocol):
     # asyncio.Protocol
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """The connection, or TLS inside of it, stands."""
+        """The connection is ready, with TLS if the origin needs it."""
         self._transport = cast(asyncio.Transport, transport)
         self.reusable, self.idle_since = True, time.monotonic()
 
     def data_received(self, data: bytes) -> None:
-        """Part of an answer; without a request there is nothing to answer."""
+        """Bytes arrived: part of the answer. Without a request they are unexpected, and the connection is closed."""
         if self._waiting is None or self._waiting.done():
             self.close()
             return
@@ -104,17 +104,17 @@ class HttpConnection(asyncio.Protocol):
             self._parser.feed_data(data)
         except (HttpParserError, HttpParserUpgrade):
             self._end(NotHttp())
-        # Also what no callback is told of: a line without an end, the framing of chunks, interim answers.
+        # Counts bytes that no callback sees too: an endless line, the framing of chunks, interim answers.
         most = HEADER_BYTES + (BODY_BYTES if self._headers_complete else 0)
         if self._received > most and self._waiting is not None:
             self._end(AnswerTooLarge(f"more than {most:,} bytes"))
 
     def eof_received(self) -> None:
-        """The other side will not answer another request."""
+        """The server will not answer another request."""
         self.reusable = False
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """An answer without a length ends with its connection."""
+        """The connection ended; this completes an answer that gave no length."""
         self.reusable = False
         self._transport = None
         if exc is None and self._headers_complete and not self._framed:
@@ -124,12 +124,12 @@ class HttpConnection(asyncio.Protocol):
     # httptools
 
     def on_message_begin(self) -> None:
-        """An answer begins; a second one to the same request would be taken for that to the next."""
+        """An answer begins. Without a waiting caller, close: it would be taken for the answer to the next request."""
         if self._waiting is None or self._waiting.done():
             self.close()
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """A header; also one after a chunked body."""
+        """One header, or a trailer after a chunked body."""
         self._header_bytes += len(name) + len(value)
         if self._header_bytes > HEADER_BYTES:
             self._end(AnswerTooLarge(f"headers of more than {HEADER_BYTES:,} bytes"))
@@ -142,7 +142,7 @@ class HttpConnection(asyncio.Protocol):
                 self._retry_after = value.decode("latin-1")
 
     def on_headers_complete(self) -> None:
-        """The body follows, if there is one."""
+        """The headers are complete; a body may follow."""
         self._headers_complete = True
 
     def on_body(self, body: bytes) -> None:
@@ -150,9 +150,9 @@ class HttpConnection(asyncio.Protocol):
         self._body.append(body)
 
     def on_message_complete(self) -> None:
-        """An answer has ended; an interim one (1xx) is followed by the real one."""
+        """An answer is complete; an interim answer (1xx) is followed by the final one."""
         if self._parser.get_status_code() >= 200:
-            # An answer to half a request leaves the other half on its way.
+            # If the server answered before the whole request was sent, the rest is still in the buffer: do not reuse.
             sent = self._transport is not None and self._transport.get_write_buffer_size() == 0
             self.reusable = sent and self._parser.should_keep_alive()
             self._answer()
@@ -180,8 +180,8 @@ class HttpConnection(asyncio.Protocol):
         if not self.reusable:
             self.close()
         self._on_answer(answer.status)
-        # What on_answer woke runs first: in a busy loop requests go out before the answers are read.
-        waiting.get_loop().call_soon(_give, waiting, answer)
+        # Tasks that on_answer woke run first, so a busy event loop sends the next requests before it processes answers.
+        waiting.get_loop().call_soon(_deliver, waiting, answer)
 
     def _give_up(self, waiting: asyncio.Future[Answer]) -> None:
         if self._waiting is waiting:

@@ -1,4 +1,4 @@
-"""Opening connections: names looked up, the first address that answers taken, TLS, proxies."""
+"""Opens connections: looks up names, uses the first address that answers, speaks TLS and goes through proxies."""
 
 from __future__ import annotations
 
@@ -18,25 +18,25 @@ from app.http.answer import FailureKind, TransportFailed
 from app.http.connection import HttpConnection
 from app.http.limits import HEADER_BYTES
 
-# A host that does not even take the connection is down; there is no point in waiting for the whole timeout.
+# A host that does not even accept the connection is down, so waiting for the whole timeout is pointless.
 CONNECT_SECONDS = 10.0
-# When the next address of a host is tried beside one that does not answer (RFC 8305 section 5).
+# After this long without an answer, the host's next address is tried in parallel (RFC 8305 section 5).
 NEXT_ADDRESS_SECONDS = 0.25
-# SO_LINGER on, for 0 s: however a connection is closed, by this program or by its death, the kernel discards what it
-# still had to send. Otherwise it sends a call that was given up again and again, and the call arrives after newer ones.
+# SO_LINGER on, with 0 s: when the connection is closed, or the process dies, the kernel discards what it has not yet
+# sent. Otherwise it would go on retransmitting a call that was given up, and the call could arrive after newer ones.
 _DISCARD = struct.pack("ii", 1, 0)
 
 
 async def open_connection(origin: Origin, tls: ssl.SSLContext, timeout_seconds: float) -> HttpConnection:
-    """Connect, for https through the proxy of HTTPS_PROXY unless NO_PROXY names the host; else never through one.
+    """Connect to an origin. For https, use the proxy of HTTPS_PROXY unless NO_PROXY names the host.
 
     Args:
-        origin: what to connect to.
-        tls: for https.
-        timeout_seconds: the kernel ends the connection when the other side has acknowledged nothing for so long.
+        origin: the endpoint to connect to.
+        tls: the settings for https.
+        timeout_seconds: the kernel ends the connection if the server acknowledges nothing for this long.
 
     Raises:
-        TransportFailed: it cannot be done, or not within ``CONNECT_SECONDS``. Nothing was sent.
+        TransportFailed: the connection cannot be made, or not within ``CONNECT_SECONDS``. Nothing was sent.
     """
     try:
         async with asyncio.timeout(CONNECT_SECONDS):
@@ -48,7 +48,7 @@ async def open_connection(origin: Origin, tls: ssl.SSLContext, timeout_seconds: 
             return await _through(proxy, origin, tls, timeout_seconds)
     except TimeoutError:
         raise _failed(f"{origin} does not take connections") from None
-    except UnicodeError:  # IDNA: a part of a name is empty or too long; a ValueError, which nobody above expects
+    except UnicodeError:  # IDNA: a part of the name is empty or too long; a ValueError that no caller expects
         raise _failed(f"no connection to {origin}: its name, or that of its proxy, cannot be one") from None
     except OSError as error:
         raise _unreachable(str(origin), error) from None
@@ -83,7 +83,7 @@ async def _connected(origin: Origin, timeout_seconds: float) -> socket.socket:
 
 def _proxy_for(origin: Origin) -> URL | None:
     address = getproxies().get("https")
-    # NO_PROXY may name a host, or a host and port; IPv6 addresses stand there without brackets.
+    # NO_PROXY may name a host, or a host and port; it has IPv6 addresses without brackets.
     if not address or proxy_bypass(str(origin)) or proxy_bypass(origin.host):
         return None
     try:
@@ -96,7 +96,7 @@ def _proxy_for(origin: Origin) -> URL | None:
 
 
 async def _through(proxy: URL, origin: Origin, tls: ssl.SSLContext, timeout_seconds: float) -> HttpConnection:
-    """Have a proxy connect (RFC 9110 section 9.3.6), and talk TLS with the origin inside."""
+    """Ask a proxy for a tunnel (RFC 9110 section 9.3.6), and speak TLS with the origin through it."""
     assert proxy.raw_host is not None and proxy.port is not None
     way = Origin(proxy.raw_host, proxy.port, proxy.scheme == "https")
     try:
@@ -123,7 +123,7 @@ async def _through(proxy: URL, origin: Origin, tls: ssl.SSLContext, timeout_seco
 
 
 class _Tunnel(asyncio.Protocol):
-    """Asks a proxy for a way and reads no further than its answer's headers."""
+    """Asks a proxy for a tunnel and reads only the headers of its answer."""
 
     def __init__(self) -> None:
         self._transport: asyncio.Transport | None = None

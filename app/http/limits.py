@@ -1,12 +1,12 @@
-"""How much of an answer is read, whatever the other side sends."""
+"""Limits on the size of an answer, whatever the server sends."""
 
 from __future__ import annotations
 
 import zlib
 
-# Status line, headers and trailers. Real ones have one or two KiB; other clients stop at 8 to 64.
+# Status line, headers and trailers. Real ones have 1 or 2 KiB; other clients allow 8 to 64.
 HEADER_BYTES = 64 * 1024
-# A body as it comes, and unpacked. A page of a Retrieve (2,500 rows) has one or two MiB.
+# The body as received, and also unpacked. A page of a Retrieve (2,500 rows) has 1 or 2 MiB.
 BODY_BYTES = 16 * 1024 * 1024
 # A gzip body may consist of several members (RFC 1952 section 2.2); servers send one.
 GZIP_MEMBERS = 10
@@ -14,15 +14,15 @@ _GZIP = 16 + zlib.MAX_WBITS
 
 
 class AnswerTooLarge(Exception):
-    """More came than is read. The text says what."""
+    """The answer exceeds a limit; the text says which one."""
 
 
 def unpacked(body: bytes, most: int = BODY_BYTES) -> bytes:
-    """What a gzip body holds; zeros at its end are ignored.
+    """The content of a gzip body; zeros at its end are ignored.
 
     Raises:
         AnswerTooLarge: more than ``most`` bytes, or too many members.
-        ValueError: it is not gzip, or cut off.
+        ValueError: not gzip, or cut off.
     """
     parts: list[bytes] = []
     room = most

@@ -5,14 +5,14 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
-# Nobody should be able to stop this program for a day by a header; after this long it asks again.
+# A header must not stop this program for a day; after this long it tries again.
 LONGEST_SECONDS = 3600.0
 # An HTTP date has 29 characters.
 LONGEST_DATE = 100
 
 
 def retry_after_seconds(value: str | None, now: datetime) -> float | None:
-    """Seconds to wait from ``now``, at most ``LONGEST_SECONDS``; None when there is no header or it cannot be read.
+    """Seconds to wait from ``now``, at most ``LONGEST_SECONDS``; None: there is no header, or it cannot be read.
 
     >>> noon = datetime(2026, 1, 31, 12, 0, tzinfo=UTC)
     >>> retry_after_seconds("5", noon), retry_after_seconds("Sat, 31 Jan 2026 12:01:30 GMT", noon)
@@ -35,6 +35,6 @@ def retry_after_seconds(value: str | None, now: datetime) -> float | None:
             moment = moment.replace(tzinfo=UTC)
         wait = (moment - now).total_seconds()
     except (ValueError, OverflowError, TypeError, IndexError):
-        # email.utils was not written for hostile dates: a year of eleven digits is an OverflowError, for one.
+        # email.utils does not expect hostile dates: a year of eleven digits, for example, raises OverflowError.
         return None
     return min(max(wait, 0.0), LONGEST_SECONDS)

@@ -1,7 +1,7 @@
-"""POSTs with a deadline over connections that are kept.
+"""Sends POSTs with a deadline, and keeps connections for reuse.
 
-TLS certificates are always verified. Plain http is for loopback only, also where an answer names the address; it never
-goes through a proxy, whereas https follows HTTPS_PROXY and NO_PROXY.
+TLS certificates are always verified. Plain http is allowed on loopback only, also if an answer names the address, and
+never goes through a proxy. https obeys HTTPS_PROXY and NO_PROXY.
 """
 
 from __future__ import annotations
@@ -21,25 +21,26 @@ from app.http.connection import ConnectionBroke, HttpConnection, NotHttp
 from app.http.dialling import open_connection
 from app.http.limits import AnswerTooLarge
 
-# Shorter than the idle timeout of usual servers and firewalls, so that they do not close a connection under a request.
+# Shorter than the idle timeout of common servers and firewalls, so that they do not close a connection that a request
+# is about to use.
 KEEP_ALIVE_SECONDS = 15.0
 _COMMON_HEADERS = f"User-Agent: profile-sync/{__version__}\r\nAccept-Encoding: gzip\r\n".encode()
 
 
 class NotCertificates(Exception):
-    """A file that should hold PEM certificates does not; the text names it."""
+    """A file holds no PEM certificates; the text names it."""
 
 
 class HttpTransport:
     """Use as an async context manager.
 
     Args:
-        timeout_seconds: for a request as a whole, from waiting for a connection to the last byte of the answer.
-        limit: requests under way at the same time; others wait for their turn within their timeouts.
-        ca_file: certificates to trust besides the system's.
+        timeout_seconds: the limit for a whole request, from waiting for a connection to the last byte of the answer.
+        limit: how many requests are in progress at the same time; others wait for their turn within their timeouts.
+        ca_file: certificates to trust in addition to the system's.
 
     Raises:
-        NotCertificates: ``ca_file`` holds none.
+        NotCertificates: ``ca_file`` holds no PEM certificates.
     """
 
     def __init__(self, *, timeout_seconds: float, limit: int, ca_file: Path | None = None) -> None:
@@ -74,14 +75,15 @@ class HttpTransport:
         permit: Callable[[], None] | None = None,
         on_good_answer: Callable[[], None] | None = None,
     ) -> Answer:
-        """Send and read the whole answer. Redirects are not followed: they would carry the token elsewhere.
+        """Send a request and return the whole answer. Redirects are not followed: they would send the token elsewhere.
 
-        ``permit`` is called when there is a connection, right before the first byte goes out: waiting for one may take
-        long, and a worker may lose the right to send meanwhile. What it raises goes to the caller, and nothing is sent.
-        ``on_good_answer`` is called when a 200 is there; what it wakes runs before this returns.
+        ``permit`` is called once there is a connection, right before the first byte is sent: waiting for a connection
+        may take long, and meanwhile the worker may lose the right to send. If it raises, nothing is sent and the caller
+        gets its exception. ``on_good_answer`` is called when an answer with status 200 is complete; tasks that it wakes
+        run before this method returns.
 
         Raises:
-            TransportFailed: no answer in time, no connection, or it broke.
+            TransportFailed: there was no answer in time, or no connection, or the connection broke.
         """
         try:
             address = address_of(url)
@@ -153,7 +155,7 @@ class HttpTransport:
             self._idle.setdefault(origin, []).append(connection)
 
     def _kept(self, origin: Origin) -> HttpConnection | None:
-        """The connection used last, so that those that are not needed get old and are left to close."""
+        """The connection that was used last. So connections that are not needed grow old and are closed."""
         connections = self._idle.get(origin)
         while connections:
             connection = connections.pop()

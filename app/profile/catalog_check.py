@@ -1,6 +1,6 @@
-"""Data extensions as they are configured against those that Marketing Cloud has. Pure.
+"""Compares the configured data extensions with those that Marketing Cloud has. Pure.
 
-A mismatch is a warning: the worker goes on, and Marketing Cloud judges each row.
+A mismatch is a warning: the worker goes on, and Marketing Cloud accepts or refuses each row.
 """
 
 from __future__ import annotations
@@ -12,18 +12,18 @@ from app.profile.entities import CONSUMER_ID_COLUMN, DataExtension
 
 
 def learned_types(table: DataExtension, fields: Sequence[Field]) -> ColumnTypes:
-    """The types of the columns, by the data extension's spelling of their names."""
+    """The types of the columns, by column name as the configuration spells it."""
     found = ((table.column(field.name), field.type) for field in fields)
     return {column: kind for column, kind in found if column is not None and kind is not None}
 
 
 def mismatches(table: DataExtension, fields: Sequence[Field], consumer_id_length: int | None = None) -> Iterator[str]:
-    """What differs, one line each.
+    """The differences, one line each.
 
     Args:
-        table: as it is configured.
-        fields: of the data extension that Marketing Cloud has; none: it has none of that key.
-        consumer_id_length: how long a consumer ID may be in the parent's data extension.
+        table: the data extension as it is configured.
+        fields: the columns that Marketing Cloud describes; empty: it has no data extension of that key.
+        consumer_id_length: the length of a consumer ID in the parent's data extension.
     """
     if not fields:
         yield (

@@ -11,7 +11,7 @@ from typing import Any
 from app.delivery.errors import EVENT_SCHEMA
 from app.profile.event_value import UnreadableValue
 
-# Of the header ``content-type``; parameters such as charset may follow, and other formats than JSON.
+# The beginning of the header ``content-type``. A format suffix and parameters such as charset follow.
 MEDIA_TYPE = "application/cloudevents"
 
 
@@ -25,10 +25,10 @@ def is_structured(content_type: str | None) -> bool:
 
 
 def structured_data(document: Mapping[str, Any]) -> dict[str, Any]:
-    """The event that a CloudEvent carries, with ``id`` as its eventId and, where it has none, ``time`` as occurredAt.
+    """The event in a CloudEvent, with ``id`` as its eventId and, if it has no occurredAt of its own, ``time`` as that.
 
     Raises:
-        UnreadableValue: it is no CloudEvent, or carries no JSON object.
+        UnreadableValue: not a CloudEvent, or one without a JSON object.
     """
     if not isinstance(document.get("specversion"), str):
         raise UnreadableValue(EVENT_SCHEMA, "content-type says CloudEvent, but the value has no specversion")

@@ -1,7 +1,7 @@
-"""Types of columns of data extensions, and the time zone in which an account returns dates. Pure.
+"""The types of data extensions' columns, and the time zone in which an account returns dates. Pure.
 
-Marketing Cloud says the type of a column in DataExtensionField (FieldType, MaxLength, Scale), and returns dates in its
-server's time: UTC-6 all year (vendor page on time zones; UTC-7 in one stack).
+Marketing Cloud describes the type of a column in DataExtensionField (FieldType, MaxLength, Scale). It returns dates in
+its server's time: UTC-6 all year (vendor page on time zones; UTC-7 in one stack).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _TIME_ZONE = re.compile(r"UTC(?:([+-])([0-9]{1,2})(?::([0-9]{2}))?)?")
 
 
 class FieldType(StrEnum):
-    """What a column holds, in the words of DataExtensionField."""
+    """The type of a column's values, in the words of DataExtensionField."""
 
     TEXT = "Text"
     NUMBER = "Number"
@@ -32,7 +32,7 @@ class FieldType(StrEnum):
 
     @property
     def is_text(self) -> bool:
-        """Whether values come back as they were sent."""
+        """Whether values are returned exactly as they were sent."""
         return self in _TEXTS
 
 
@@ -41,7 +41,7 @@ _TEXTS = frozenset((FieldType.TEXT, FieldType.EMAIL, FieldType.PHONE, FieldType.
 
 @dataclass(frozen=True, slots=True)
 class ColumnType:
-    """The type of a column. ``length``: characters of a text, digits of a decimal; None: no limit is known."""
+    """The type of a column. ``length``: characters of a text or digits of a decimal; None: the limit is not known."""
 
     field_type: FieldType
     length: int | None = None
@@ -57,10 +57,10 @@ ColumnTypes = Mapping[str, ColumnType]
 
 
 def column_type(text: str) -> ColumnType:
-    """A type as the configuration names it.
+    """Read a type as the configuration writes it.
 
     Raises:
-        ValueError: it is none.
+        ValueError: not a type.
 
     >>> str(column_type("Text(200)")), str(column_type("Decimal(8,2)")), str(column_type("Date"))
     ('Text(200)', 'Decimal(8,2)', 'Date')
@@ -74,7 +74,7 @@ def column_type(text: str) -> ColumnType:
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """A column as Marketing Cloud describes it. ``type``: None for one that is not known here."""
+    """A column as Marketing Cloud describes it. ``type``: None if this program does not know the type."""
 
     name: str
     type: ColumnType | None
@@ -84,17 +84,17 @@ class Field:
 
 
 def time_zone(text: str) -> timezone:
-    """A fixed distance from UTC.
+    """Read a fixed offset from UTC.
 
     Raises:
-        ValueError: it is none.
+        ValueError: not an offset from UTC.
 
     >>> [str(time_zone(text)) for text in ("UTC-6", "UTC+5:30", "UTC")]
     ['UTC-06:00', 'UTC+05:30', 'UTC']
     """
     found = _TIME_ZONE.fullmatch(text)
     if found is None or not re.fullmatch(TIME_ZONE_PATTERN[1:-1], text):
-        raise ValueError("must be a distance from UTC such as UTC-6, UTC+5:30 or UTC")
+        raise ValueError("must be an offset from UTC such as UTC-6, UTC+5:30 or UTC")
     sign, hours, minutes = found.groups()
-    distance = timedelta(hours=int(hours or 0), minutes=int(minutes or 0))
-    return timezone(-distance if sign == "-" else distance)
+    offset = timedelta(hours=int(hours or 0), minutes=int(minutes or 0))
+    return timezone(-offset if sign == "-" else offset)

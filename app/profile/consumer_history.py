@@ -1,4 +1,4 @@
-"""What a settled event makes of a consumer's record. Pure."""
+"""How a settled event changes its consumer's record. Pure."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from app.profile.holdings import row_list
 from app.profile.keys import folded_key
 
 RECENT_KEPT = 5
-# Of the rows that were deleted one by one since a consumer's last full state, the newest so many are remembered, with
-# keys of so many characters at most: the record must fit into its topic.
+# A consumer record remembers at most this many of the rows that were deleted one by one since the last full state, the
+# newest first, with at most this many characters of keys: the record must fit into its topic.
 DELETED_KEPT = 200
 DELETED_CHARACTERS = 40_000
 
 
 def after_settling(before: ConsumerState | None, offset: int, settlement: Settlement, settled_ms: int) -> ConsumerState:
-    """The consumer's record once one more of its events is settled; doing it twice changes nothing more."""
+    """The consumer record after one more settled event; settling the same event twice has the same result as once."""
     event = RecentEvent(
         settlement.event_id,
         settlement.operation,
@@ -31,7 +31,8 @@ def after_settling(before: ConsumerState | None, offset: int, settlement: Settle
     state = before or ConsumerState(offset, settlement.market)
     older = [recent for recent in state.recent if recent.event_id != settlement.event_id]
     reached = settlement.outcome in (Outcome.SYNCED, Outcome.PARTIAL)
-    # A null value deletes where rows were written last, not where an event failed or was invalid.
+    # A null value deletes in the market where rows were last written, so an event that failed does not move the
+    # consumer.
     moved = reached and settlement.market != "-"
     full, rows = state.full, state.rows
     current = full is None or offset >= full.offset
@@ -40,7 +41,7 @@ def after_settling(before: ConsumerState | None, offset: int, settlement: Settle
     if reached and current:
         rows = row_list.after(rows, settlement)
     elif settlement.outcome is Outcome.FAILED and current:
-        rows = ""  # it may have written a part
+        rows = ""  # the event may have written some of its rows
     place = row_list.place_of(settlement.rows)
     gone = [(*row, place) for row in settlement.deleted] if reached else []
     deleted, forgotten = _deleted(state, offset, gone, full)
@@ -59,11 +60,11 @@ def after_settling(before: ConsumerState | None, offset: int, settlement: Settle
 def _deleted(
     state: ConsumerState, offset: int, rows: Iterable[tuple[str, tuple[str, ...], str]], full: FullState | None
 ) -> tuple[tuple[DeletedRow, ...], int]:
-    """The rows deleted after the full state, the newest ``DELETED_KEPT`` of them, and the last forgotten one."""
+    """The remembered rows that were deleted after the full state, and the offset of the last forgotten one."""
     since = -1 if full is None else full.offset
     if not rows and not state.deleted:
         return (), state.deleted_forgotten if state.deleted_forgotten > since else -1
-    # Spellings of one key are one row; the newest stands.
+    # All spellings of a key are one row; the newest entry counts.
     newest = {(row.entity, folded_key(row.key), row.place): row for row in state.deleted}
     for entity, key, place in rows:
         row = (entity, folded_key(key), place)
@@ -77,7 +78,7 @@ def _deleted(
 
 
 def deleted_since(state: ConsumerState, offset: int, place: str) -> frozenset[RowKey]:
-    """The rows of a place that were deleted one by one after an offset, as ``keys.identity`` names rows."""
+    """The rows of a place that were deleted one by one after an offset, identified as by ``keys.identity``."""
     return frozenset(
         (row.entity, folded_key(row.key)) for row in state.deleted if row.offset > offset and row.place in ("", place)
     )

@@ -1,8 +1,8 @@
-"""What differs between the rows that Marketing Cloud holds and those that an event wants. Pure.
+"""The difference between the rows that Marketing Cloud holds and the rows that an event wants. Pure.
 
-When two values are the same says ``app/profile/values.py``. A key column is the same in another case and with other
-trailing blanks too (``app/profile/keys.py``): "p1" and "P1 " are one row, and its values decide whether it is as it is
-wanted. When in doubt two values differ: an upsert that was not needed does no harm, one that is missing does.
+``app/profile/values.py`` decides whether two values are the same. Keys are compared without case and trailing blanks
+(``app/profile/keys.py``), so "p1" and "P1 " are the same row; the other columns decide whether that row is right. If in
+doubt, two values count as different: an unnecessary upsert does no harm, a missing one does.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ EntityRow = tuple[EntityType, Row]
 
 @dataclass(frozen=True, slots=True)
 class RowDifference:
-    """What has to be done, in writing order; ``upserts`` and ``right`` together are the wanted rows.
+    """What has to be done, in writing order. ``upserts`` and ``right`` together are the wanted rows.
 
-    right: rows that are held as they are wanted.
-    respelled: primary keys, as they are held, of rows whose key may be a wanted one in another spelling: where the type
-        of the key column is not known, "007" and "7" may be one key. They must be deleted before the upserts.
-    vanished: primary keys, as they are held, of the other rows that are not wanted; to be deleted after the upserts.
+    right: wanted rows that are already held as they should be.
+    respelled: held primary keys that may be another spelling of a wanted key: "007" and "7" may be the same key if the
+        type of the key column is not known. These rows must be deleted before the upserts.
+    vanished: held primary keys of all other rows that are not wanted; these are deleted after the upserts.
     """
 
     upserts: tuple[EntityRow, ...] = ()
@@ -34,23 +34,27 @@ class RowDifference:
 
     @property
     def empty(self) -> bool:
-        """Whether all is as it should be."""
+        """Whether nothing has to be done."""
         return not (self.upserts or self.respelled or self.vanished)
 
 
 def diff(
-    held: Mapping[EntityType, Sequence[Row]], wanted: Sequence[EntityRow], catalog: Catalog, *, anew: bool = False
+    held: Mapping[EntityType, Sequence[Row]],
+    wanted: Sequence[EntityRow],
+    catalog: Catalog,
+    *,
+    clear_unnamed: bool = False,
 ) -> RowDifference:
     """Compare all rows of a consumer.
 
-    A column that a wanted row does not name is left alone, as an upsert leaves it alone; but see ``anew``. A parent row
-    never vanishes.
+    An upsert leaves a column alone that its row does not name, and so does this comparison; but see ``clear_unnamed``.
+    A parent row never vanishes.
 
     Args:
-        held: the rows of each entity type; of a type that is not in it nothing is known, so its rows are upserted.
-        wanted: rows of any types; those of one key (see ``keys.merged``) count as one row.
-        anew: entity rows, not the parent, are to be as if they had been deleted and posted: a column that a wanted row
-            does not name is emptied, with a null in its upsert. (Not even then is it given its default value.)
+        held: the rows of each entity type. If a type is missing here, its rows are not known and are upserted.
+        wanted: rows of any types; rows with the same key (see ``keys.merged``) count as one row.
+        clear_unnamed: entity rows, but not the parent, should look as if they had been deleted and posted: an upsert
+            sets the columns to null that the wanted row does not name. (A default value does not come back that way.)
     """
     parts = [
         _diff_of(
@@ -58,7 +62,7 @@ def diff(
             catalog[entity],
             held.get(entity, ()),
             [row for of, row in wanted if of is entity],
-            anew=anew and not entity.is_parent,
+            clear_unnamed=clear_unnamed and not entity.is_parent,
         )
         for entity in EntityType
     ]
@@ -71,12 +75,12 @@ def diff(
 
 
 def same_row(held: Row, wanted: Row, table: DataExtension) -> bool:
-    """Whether both certainly have one key."""
+    """Whether both rows certainly have the same key."""
     return all(same_key_value(held.get(column), wanted[column], column, table) for column in table.primary_key)
 
 
 def _diff_of(
-    entity: EntityType, table: DataExtension, held: Sequence[Row], wanted: Sequence[Row], *, anew: bool
+    entity: EntityType, table: DataExtension, held: Sequence[Row], wanted: Sequence[Row], *, clear_unnamed: bool
 ) -> RowDifference:
     candidates: dict[Key, list[Row]] = {}
     for row in held:
@@ -90,10 +94,10 @@ def _diff_of(
         there = same_rows[0] if same_rows else None
         emptied = (
             {column: None for column in table.columns if there.get(column) and column not in row}
-            if anew and there
+            if clear_unnamed and there
             else {}
         )
-        if there is not None and not emptied and _says(there, row, table):
+        if there is not None and not emptied and _has_values(there, row, table):
             right.append((entity, row))
         else:
             upserts.append((entity, {**row, **emptied}))
@@ -109,8 +113,8 @@ def _diff_of(
     )
 
 
-def _says(held: Row, wanted: Row, table: DataExtension) -> bool:
-    """Whether a held row of that key has the wanted values."""
+def _has_values(held: Row, wanted: Row, table: DataExtension) -> bool:
+    """Whether a held row with the wanted key also has the wanted values."""
     return all(
         same_value(held.get(column), value, column, table)
         for column, value in wanted.items()

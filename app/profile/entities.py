@@ -1,4 +1,4 @@
-"""Entity types of a consumer profile and the data extensions that hold them, in general and market by market."""
+"""Entity types of a consumer profile, and the catalog: the data extensions that hold them, in general and by market."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ Scalar = str | int | float | Decimal | bool | None
 Row = Mapping[str, Scalar]
 
 
-# Nothing that a data extension holds has more digits than this before or after the point (38 at most); written out in
-# full, a number such as 1E+999999999 would fill the memory.
+# Numbers with more digits than this before or after the point are not written out: 1E+999999999 would fill the memory.
+# A data extension holds at most 38 digits.
 _PLAIN_DIGITS = 100
 
 
 def as_text(value: Scalar) -> str | None:
-    """A value as the SOAP wire carries it, where every property is text: JSON's spelling; None stays None.
+    """A value as SOAP carries it: every property is text, spelled as in JSON. None stays None.
 
     >>> [as_text(value) for value in (True, 80, Decimal("12.50"), Decimal("1E+2"), "yes", None)]
     ['true', '80', '12.50', '100', 'yes', None]
@@ -59,7 +59,7 @@ class EntityType(StrEnum):
 CHILD_TYPES: tuple[EntityType, ...] = tuple(entity for entity in EntityType if not entity.is_parent)
 
 _DEFAULT_ZONE = time_zone(DEFAULT_TIME_ZONE)
-# Every data extension carries it; a child row of an event may leave it out.
+# Every data extension has this column; the child rows of an event may leave it out.
 CONSUMER_ID_COLUMN = "ConsumerId"
 _CONSUMER_ID = CONSUMER_ID_COLUMN.casefold()
 
@@ -68,10 +68,11 @@ _CONSUMER_ID = CONSUMER_ID_COLUMN.casefold()
 class DataExtension:
     """One table of Marketing Cloud: its CustomerKey, its primary key and all its columns.
 
-    Column names are matched without regard to case, as Marketing Cloud does; these spellings are used everywhere.
-    ``types``: of the columns, as far as they have been learned; ``zone``: that of the dates which its account returns;
-    ``declared``: the types that the configuration names, for comparison with the real ones only; ``shared_from``: the
-    MID of the parent account that shares it.
+    Column names are matched without regard to case, as Marketing Cloud does. The spelling here is used everywhere.
+
+    ``types``: the columns' types, as far as Marketing Cloud has reported them. ``zone``: the time zone of the dates
+    that the account returns. ``declared``: the types that the configuration names, used only for a comparison with the
+    real ones. ``shared_from``: the MID of the parent account that shares the data extension.
     """
 
     customer_key: str
@@ -89,7 +90,7 @@ class DataExtension:
         object.__setattr__(self, "_by_folded_name", {column.casefold(): column for column in self.columns})
 
     def column(self, name: str) -> str | None:
-        """The column of that name, in whatever case, as it is spelled here; None: there is none."""
+        """The column of that name, in any case, as it is spelled here; None: there is no such column."""
         return name if name in self.names else self._by_folded_name.get(name.casefold())
 
     @property
@@ -101,7 +102,7 @@ class DataExtension:
         )
 
     def typed(self, types: ColumnTypes) -> DataExtension:
-        """The same with the types of its columns; columns of unknown types are not in it."""
+        """The same data extension with these column types; columns of unknown types are left out of ``types``."""
         return replace(self, types=types)
 
     def key_of(self, row: Row) -> Row:
@@ -110,19 +111,19 @@ class DataExtension:
 
 
 _MARKET_NAMES = frozenset(("accountId", "dataExtensions", "timeZone"))
-# Goes into the token request, metric labels and the fingerprint of incidents; real ones are numbers of nine digits.
+# An account ID goes into the token request, metric labels and fingerprints of incidents. Real ones have nine digits.
 ACCOUNT_PATTERN = r"^[A-Za-z0-9_.][A-Za-z0-9_.-]{0,19}$"
-# The account of CMT_ACCOUNT_ID (or the package's own, without it) is called this where it has no ID of its own.
+# The name of the account of CMT_ACCOUNT_ID, or of the package's own account if that is not set.
 OWN_ACCOUNT = "default"
 
 
 @dataclass(frozen=True, slots=True)
 class Catalog:
-    """Where rows go: the data extension of every entity type, and the account that has them.
+    """Where rows are written: the data extension of every entity type, and the account that has them.
 
-    ``account_id``: None is the account of ``CMT_ACCOUNT_ID``. ``markets``: what is different for single markets; None:
-    all markets are alike. ``other_markets``: where those go that are not listed; None: they are refused.
-    Configuration, see ``data-extensions.schema.json``.
+    ``account_id``: None is the account of ``CMT_ACCOUNT_ID``. ``markets``: the catalog of each market; None: this
+    catalog is for all markets. ``other_markets``: the catalog of markets that are not listed; None: their events are
+    refused. The configuration is described by ``data-extensions.schema.json``.
     """
 
     data_extensions: Mapping[EntityType, DataExtension]
@@ -134,23 +135,23 @@ class Catalog:
         return self.data_extensions[entity]
 
     def of_market(self, market: str) -> Catalog | None:
-        """Where the rows of a market go; None: the market is not known here."""
+        """The catalog of a market; None: the market is not known."""
         if self.markets is None:
             return self
         return self.markets.get(market, self.other_markets)
 
     def typed(self, types: Mapping[EntityType, ColumnTypes]) -> Catalog:
-        """The same with types of columns."""
+        """The same catalog with these column types."""
         tables = {entity: table.typed(types.get(entity, {})) for entity, table in self.data_extensions.items()}
         return replace(self, data_extensions=tables)
 
     @property
     def has_types(self) -> bool:
-        """Whether the types of any columns are known."""
+        """Whether the type of any column is known."""
         return any(table.types for table in self.data_extensions.values())
 
     def by_market(self) -> Iterator[tuple[str | None, Catalog]]:
-        """Every market with what ``of_market`` answers; None stands for all that are not listed, if they are known."""
+        """Every market and its catalog; the market None stands for all that are not listed, if they have a catalog."""
         if self.markets is None:
             yield None, self
             return
@@ -172,11 +173,11 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def parse_catalog(text: str | bytes, zone: str = DEFAULT_TIME_ZONE) -> Catalog:
-    """Read a data-extensions file. ``zone``: of the dates of markets that do not name one.
+    """Read a data-extensions file. ``zone``: the time zone of dates for markets that do not name one.
 
     Raises:
-        CatalogError: not JSON, an entity type missing or unknown, a primary key outside the columns, or a market that
-            is not described as one.
+        CatalogError: not JSON, an entity type is missing or unknown, a primary key is not among the columns, or a
+            market is described wrongly.
     """
     try:
         document: Any = json.loads(text, object_pairs_hook=_object)
@@ -212,7 +213,7 @@ def parse_catalog(text: str | bytes, zone: str = DEFAULT_TIME_ZONE) -> Catalog:
 
 
 def _refuse_misspelt(document: Mapping[str, Any]) -> None:
-    """Other names are let pass as notes; these would send events to the wrong place."""
+    """Other unknown names are accepted as notes, but a misspelt "markets" would send events to the wrong place."""
     for name in document:
         plain = re.sub(r"[^a-z]", "", name.lower())
         meant = {"market": "markets", "markets": "markets"}.get(plain)
@@ -228,7 +229,7 @@ def _refuse_unknown_entities(tables: Mapping[str, Any], where: str = "") -> None
 
 
 def _market(where: str, entry: Any, general: Mapping[EntityType, DataExtension]) -> Catalog:
-    """A market: what it does not say is as in general."""
+    """The catalog of a market; what its entry does not say is taken from the general part."""
     if not isinstance(entry, dict):
         raise CatalogError(f'{where}: must be an object, with "accountId" or "dataExtensions" where it differs')
     if unknown := sorted(set(entry) - _MARKET_NAMES):
@@ -266,7 +267,7 @@ def _time_zone(where: str, value: Any) -> timezone:
     try:
         return time_zone(value)
     except (TypeError, ValueError):
-        raise CatalogError(f'{where}: "timeZone" must be a distance from UTC such as "UTC-6" or "UTC+5:30"') from None
+        raise CatalogError(f'{where}: "timeZone" must be an offset from UTC such as "UTC-6" or "UTC+5:30"') from None
 
 
 def _account_id(where: str, entry: Mapping[str, Any]) -> str | None:
@@ -287,7 +288,7 @@ def _data_extension(where: str, entry: Any) -> DataExtension:
         _refuse_what_xml_cannot_carry(f'{where}: "{field_name}"', value)
         if len({name.casefold() for name in value}) < len(value):
             raise CatalogError(f'{where}: "{field_name}" names a column twice')
-        # The one column that every data extension has is called as the program calls it.
+        # The program uses its own spelling for the one column that every data extension has.
         return tuple(CONSUMER_ID_COLUMN if name.casefold() == _CONSUMER_ID else name for name in value)
 
     if not isinstance(entry, dict):
@@ -311,7 +312,7 @@ def _data_extension(where: str, entry: Any) -> DataExtension:
 
 
 def _refuse_what_xml_cannot_carry(where: str, names: Iterable[str]) -> None:
-    """Every call carries the names, so that with one of these no call could be made."""
+    """Every call carries these names, so a name that XML cannot carry would make all calls fail."""
     for name in names:
         if not is_xml_text(name):
             raise CatalogError(f"{where} holds {character_named(name)}, which XML cannot carry")
@@ -321,7 +322,7 @@ def _shared_from(where: str, value: Any) -> str | None:
     if value is None:
         return None
     text = str(value) if isinstance(value, int) and not isinstance(value, bool) else value
-    # A number in the SOAP API (ClientID/ID), where an account ID may be any text.
+    # The SOAP API takes this ID as a number (ClientID/ID), while an account ID may be any text.
     if not isinstance(text, str) or not re.fullmatch(r"[0-9]{1,9}", text):
         raise CatalogError(f'{where}: "sharedFrom" must be the MID of the account that shares it, such as "510001234"')
     return text
@@ -336,7 +337,9 @@ def _declared(where: str, types: Any, spelled: Mapping[str, str]) -> ColumnTypes
         try:
             kind = column_type(text)
         except (TypeError, ValueError):
-            raise CatalogError(f'{where}: "types": {name}: no type such as "Text(200)", "Date" or "Number"') from None
+            raise CatalogError(
+                f'{where}: "types": {name}: must be a type such as "Text(200)", "Date" or "Number"'
+            ) from None
         if (column := spelled.get(name.casefold())) is not None:
             found[column] = kind
     return found

@@ -1,4 +1,4 @@
-"""What is wrong with an event's members, in plain words: never a value, a pattern or a library's own text. Pure."""
+"""Faults of an event's members in plain words, without values, patterns or a library's own texts. Pure."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ _LONG, _ONE_OF = "String should have at most ", "Input should be "
 
 
 def in_words(kind: str, loc: tuple[int | str, ...], message: str, members: Sequence[str]) -> str:
-    """One fault.
+    """One fault, in words.
 
     Args:
-        kind: pydantic's name for it.
-        loc: where it is.
-        message: pydantic's words; they stay where there are no better ones.
-        members: what an event may hold.
+        kind: pydantic's name of the fault.
+        loc: its location.
+        message: pydantic's message, used if there is no better text.
+        members: the names of members that an event may have.
 
     >>> in_words("extra_forbidden", ("eventid",), "Extra inputs are not permitted", ["eventId", "market"])
     'unknown member `eventid`, did you mean `eventId`?'
@@ -56,17 +56,17 @@ def in_words(kind: str, loc: tuple[int | str, ...], message: str, members: Seque
 
 
 def place_of(loc: tuple[int | str, ...]) -> str:
-    """Where, as ``entities.pet.1``."""
+    """A location in words, such as ``entities.pet.1``."""
     return ".".join(str(part) if isinstance(part, int) else shown_name(part) for part in loc if part != "[key]")
 
 
 def unknown_member(name: str, known: Sequence[str]) -> str:
-    """A member that an event may not have, and the one that may be meant."""
+    """Names a member that an event must not have, and a known one that may be meant."""
     shown = shown_name(name)
-    said = f"unknown member `{shown}`"
+    fault = f"unknown member `{shown}`"
     if shown != name:
-        return said
-    # ``event_id`` is near to ``eventId``, and so is ``EVENTID``.
+        return fault
+    # Matches ``event_id`` and ``EVENTID`` to ``eventId``.
     forms = {one.casefold(): one for one in known}
     near = difflib.get_close_matches(name.replace("_", "").casefold(), forms, n=1, cutoff=0.7)
-    return f"{said}, did you mean `{forms[near[0]]}`?" if near else said
+    return f"{fault}, did you mean `{forms[near[0]]}`?" if near else fault

@@ -1,4 +1,4 @@
-"""Events as people keep them in files: JSON lines, one JSON document, or an array of events."""
+"""Reads events from files: JSON lines, one JSON document, or an array of events."""
 
 from __future__ import annotations
 
@@ -11,16 +11,17 @@ from typing import BinaryIO
 from app.delivery.errors import EVENT_NOT_JSON, EVENT_TOO_LARGE
 from app.delivery.outcome import InvalidEvent
 from app.profile.entities import Catalog
-from app.profile.event import ProfileEvent, check_document, decode_document, decode_json
+from app.profile.event import ProfileEvent
+from app.profile.event_reader import check_document, decode_document, decode_json
 from app.profile.event_value import BYTE_ORDER_MARK, UnreadableValue, split_array
 
-# Read at once when it is no JSON lines: bounds the memory.
+# Anything but JSON lines is read at once; this limits the memory.
 LONGEST_DOCUMENT = 64 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
 class EventLine:
-    """An event that may be published. ``value`` is its JSON as it stands in the file."""
+    """A valid event. ``value`` is its JSON as it stands in the file."""
 
     line: int
     value: bytes
@@ -29,7 +30,7 @@ class EventLine:
 
 @dataclass(frozen=True, slots=True)
 class RejectedLine:
-    """A line that holds no event: a registry code, and the reason without any value."""
+    """A line that holds no valid event. ``code``: a registry code. ``reason`` quotes no value."""
 
     line: int
     code: str
@@ -39,8 +40,8 @@ class RejectedLine:
 def read_event_lines(stream: BinaryIO, catalog: Catalog, longest: int) -> Iterator[EventLine | RejectedLine]:
     """The events of a stream: JSON lines, one JSON document, or a JSON array; CloudEvents in structured mode too.
 
-    JSON lines are read line by line, never more than ``longest`` bytes of one, and numbered from 1; empty ones are
-    passed over. Anything else, which begins with an array or goes on in the next line, is read as a whole, up to
+    JSON lines are read one by one, at most ``longest`` bytes of each. They are numbered from 1, and empty lines are
+    skipped. A stream that begins with an array, or whose first object spans several lines, is read as a whole, up to
     ``LONGEST_DOCUMENT`` bytes; the entries of an array are numbered from 1.
     """
     number, head = _first_line(stream, longest)
@@ -58,18 +59,19 @@ def read_event_lines(stream: BinaryIO, catalog: Catalog, longest: int) -> Iterat
 
 
 def read_event_document(content: bytes, catalog: Catalog) -> Iterator[EventLine | RejectedLine]:
-    """As ``read_event_lines``, of a whole file."""
+    """Like ``read_event_lines``, for the content of a whole file."""
     return read_event_lines(BytesIO(content), catalog, max(len(content), 1))
 
 
 def _goes_on(line: bytes) -> bool:
-    """Whether a first line is the beginning of an object rather than one of many."""
+    """Whether a first line is the beginning of an object that goes on in the next line."""
     if not line.startswith(b"{"):
         return False
     try:
         json.loads(line)
     except json.JSONDecodeError as error:
-        # Everything up to its end was right; the text inside a string that is not closed is no position of its own.
+        # The line was valid up to its end. An unclosed string is reported at its beginning, so it needs a check of its
+        # own.
         return error.pos >= len(error.doc) or error.msg.startswith("Unterminated string")
     except (ValueError, RecursionError):
         pass
@@ -89,7 +91,7 @@ def _document(content: bytes, number: int, catalog: Catalog, longest: int) -> It
             if line.strip()
         ]
         if all(isinstance(line, RejectedLine) and line.code == EVENT_NOT_JSON.code for line in lines):
-            # No JSON lines at all: a document with a mistake, not one mistake a line.
+            # Not JSON lines at all: report one faulty document, not one fault per line.
             lines = [RejectedLine(number, code, message)]
         yield from lines
         return
@@ -108,7 +110,7 @@ def _read(number: int, value: bytes | None, catalog: Catalog, longest: int) -> E
 
 
 def _first_line(stream: BinaryIO, longest: int) -> tuple[int, bytes]:
-    """Number and bytes of the first line that is not empty, as far as a line is read; no bytes: there is none."""
+    """Number and beginning of the first line that is not empty; no bytes: there is no such line."""
     number, part = 0, b""
     while not part.strip():
         number, part = number + 1, stream.readline(longest + 2)  # room for the line's end
@@ -124,7 +126,7 @@ def _first_line(stream: BinaryIO, longest: int) -> tuple[int, bytes]:
 
 
 def _lines(stream: BinaryIO, longest: int, number: int, part: bytes) -> Iterator[tuple[int, bytes | None]]:
-    """(number, stripped line) from one on that is read already; None: it is too long, and its rest is skipped."""
+    """(number, stripped line), beginning with a line that is already read; None: a line is too long and is skipped."""
     while part:
         line = part.strip()
         yield number, line if len(line) <= longest else None

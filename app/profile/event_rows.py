@@ -1,7 +1,7 @@
-"""The rows of an event, checked against their data extensions and brought into one form. Pure.
+"""Checks the rows of an event against their data extensions and normalises them. Pure.
 
-Columns get the data extension's spelling, and rows of one key become one row, so nothing that follows has to think of
-spellings. Work is bounded: the first fault ends it.
+Columns get the data extension's spelling, and rows with the same key become one row, so that later steps need not deal
+with spellings. The first fault ends the work, so that it is bounded.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from app.profile.entities import CONSUMER_ID_COLUMN, DataExtension, EntityType, 
 from app.profile.event_value import shown_name
 from app.profile.keys import merged
 
-# Of a row with many unknown columns so many are named.
+# A message names at most this many unknown columns of a row.
 COLUMNS_NAMED = 5
-_PARENT = EntityType.CONSUMER  # to go through the class itself takes five times as long
+_PARENT = EntityType.CONSUMER  # looking it up in the class takes five times as long
 
 
 class RowFault(ValueError):
-    """A row cannot be worked on; the text names columns, never values."""
+    """A row cannot be processed; the text names columns, never values."""
 
     def __init__(self, entry: ErrorEntry, message: str) -> None:
         super().__init__(message)
@@ -35,10 +35,10 @@ class RowFault(ValueError):
 
 
 def checked_rows(entity: EntityType, rows: Sequence[Row], consumer_id: str, table: DataExtension) -> Sequence[Row]:
-    """The rows in one form, ``ConsumerId`` left out where it was; ``rows`` itself when there is nothing to change.
+    """The rows, normalised; ``rows`` itself if nothing has to change. A missing ``ConsumerId`` is not filled in.
 
     Raises:
-        RowFault: with the first thing found wrong.
+        RowFault: with the first fault that was found.
     """
     checked = [checked_row(entity, row, consumer_id, table) for row in rows]
     one_each = merged(checked, table)
@@ -47,7 +47,7 @@ def checked_rows(entity: EntityType, rows: Sequence[Row], consumer_id: str, tabl
 
 
 def checked_row(entity: EntityType, row: Row, consumer_id: str, table: DataExtension) -> Row:
-    """As ``checked_rows``, for one row."""
+    """Like ``checked_rows``, for one row."""
     if not row.keys() <= table.names:
         row = _spelled_as_in(table, entity, row)
     own = row.get(CONSUMER_ID_COLUMN)

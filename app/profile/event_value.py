@@ -1,6 +1,6 @@
-"""The value of an event's record as JSON, read strictly: what producers get wrong is named, and nothing is guessed.
+"""Reads the value of an event's record as strict JSON: producers' mistakes are named, and nothing is guessed.
 
-The work is linear in the bytes, whatever they hold.
+The work is linear in the number of bytes, whatever they contain.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ _SHOWN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,63}")
 
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _UTF_16_MARKS = (b"\xff\xfe", b"\xfe\xff")
-# What the serializers of a schema registry write before the payload: a zero byte and the schema's ID in four bytes.
+# The prefix that serializers of a schema registry write: a zero byte and the schema's ID in four bytes.
 _REGISTRY_PREFIX_BYTES = 5
 
 
 class UnreadableValue(ValueError):
-    """The bytes are not a JSON document that can be used. ``message`` quotes no value."""
+    """The bytes are not a usable JSON document. ``message`` quotes no value."""
 
     def __init__(self, entry: ErrorEntry, message: str) -> None:
         super().__init__(message)
@@ -30,12 +30,12 @@ class UnreadableValue(ValueError):
 
 
 def shown_name(text: str) -> str:
-    """A name out of an event, which is the event's own text: shown only when it can hardly be anything but a name."""
+    """A name from an event, for messages: it is shown only if it looks like the name of a member or column."""
     return text if _SHOWN_NAME.fullmatch(text) else "(unusual name)"
 
 
 def encoding_of(raw: bytes) -> str | None:
-    """How bytes that should be plain text are wrapped, in words; None: they are not.
+    """How bytes that should be plain text are encoded, in words; None: they look plain.
 
     >>> encoding_of(b"C-1"), encoding_of(bytes((0, 0, 0, 0, 7)) + b"C-1")
     (None, 'begins with the prefix of a schema registry (0x00, then schema ID 7)')
@@ -51,10 +51,10 @@ def encoding_of(raw: bytes) -> str | None:
 
 
 def read_json(value: bytes) -> Any:
-    """Any kind of JSON; fractions become ``Decimal``, so that they keep their digits.
+    """Read a JSON value of any kind. Fractions become ``Decimal``, so that they keep their digits.
 
     Raises:
-        UnreadableValue: not UTF-8, not JSON, or JSON with a member that is given twice.
+        UnreadableValue: not UTF-8, not JSON, or an object that has a member twice.
     """
     text = _text(value)
     try:
@@ -69,10 +69,10 @@ def read_json(value: bytes) -> Any:
 
 
 def split_array(content: bytes) -> list[bytes]:
-    """The entries of a JSON array, each as it stands in the text: numbers keep their digits.
+    """The entries of a JSON array, each with its own text, so that numbers keep their digits.
 
     Raises:
-        UnreadableValue: it is no JSON array.
+        UnreadableValue: not a JSON array.
     """
     text = _text(content)
     entries: list[bytes] = []
@@ -97,7 +97,7 @@ def split_array(content: bytes) -> list[bytes]:
 
 
 def _skipped(text: str, at: int) -> int:
-    """Where something begins that is no white space."""
+    """The position of the next character that is not white space."""
     match = _WHITE_SPACE.match(text, at)
     return at if match is None else match.end()
 
@@ -135,6 +135,6 @@ def _first_repeated(pairs: list[tuple[str, Any]]) -> str:
 
 
 _JSON = json.JSONDecoder(parse_float=Decimal, parse_constant=_refuse_constant, object_pairs_hook=_object)
-# Where a value ends, whatever is in it.
+# Only finds where a value ends; it does not check the content.
 _PLAIN_JSON = json.JSONDecoder(parse_float=str, parse_int=str)
 _WHITE_SPACE = re.compile(r"[ \t\n\r]*")

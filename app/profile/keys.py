@@ -1,8 +1,7 @@
-"""When two keys are one key. Pure.
+"""Comparison of keys. Pure.
 
 Marketing Cloud keeps rows in SQL Server, which compares texts without regard to case and trailing blanks: "P1", "p1"
-and "p1 " are one row. Every comparison of keys in this program is made here; a key that is stored or sent keeps its own
-spelling.
+and "p1 " are the same row. All comparisons of keys are made here. A key that is stored or sent keeps its spelling.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ Item = TypeVar("Item")
 
 
 def folded(text: str) -> str:
-    """The same text for all spellings of one key column.
+    """One form for all spellings of a key column's value.
 
     >>> folded("P1 ") == folded("p1"), folded(" p1") == folded("p1")
     (True, False)
@@ -27,36 +26,36 @@ def folded(text: str) -> str:
 
 
 def folded_key(parts: Iterable[str]) -> Key:
-    """The same for all spellings of one key."""
+    """One form for all spellings of a key."""
     return tuple(map(folded, parts))
 
 
 def same_key_text(one: str, other: str) -> bool:
-    """Whether a key column takes both texts for one."""
+    """Whether both texts are the same in a key column."""
     return one == other or folded(one) == folded(other)
 
 
 def key_of(row: Row, table: DataExtension) -> Key:
-    """A row's primary key as it is spelled; a part that is missing is empty."""
+    """A row's primary key in its own spelling; a missing part is empty."""
     return tuple([as_text(row.get(column)) or "" for column in table.primary_key])
 
 
 def key_within_consumer(row: Row, table: DataExtension) -> Key:
-    """As ``key_of``, without ``ConsumerId``: what tells the rows of one consumer apart."""
+    """Like ``key_of``, without ``ConsumerId``: the part that distinguishes the rows of one consumer."""
     return tuple([as_text(row.get(column)) or "" for column in table.primary_key if column != CONSUMER_ID_COLUMN])
 
 
 def identity(entity: EntityType, row: Row, table: DataExtension) -> RowKey:
-    """Which of a consumer's rows this is, the same for all spellings of its key; see ``deleted_since``."""
+    """Identifies a row within its consumer, whatever the spelling of its key; see ``deleted_since``."""
     return entity.value, folded_key(key_within_consumer(row, table))
 
 
 def merged(rows: Sequence[Row], table: DataExtension) -> Sequence[Row]:
-    """Rows of one consumer, those of one key as one row: later columns over earlier ones, at the place of the first."""
+    """Rows of one consumer, with rows of the same key merged into the first of them; later values win."""
     if len(rows) < 2:
         return rows
     columns = [column for column in table.primary_key if column != CONSUMER_ID_COLUMN]
-    if len(columns) == 1:  # of nearly every data extension
+    if len(columns) == 1:  # nearly every data extension
         (column,) = columns
         keys: list[object] = [folded(as_text(row.get(column)) or "") for row in rows]
     else:
@@ -70,7 +69,7 @@ def merged(rows: Sequence[Row], table: DataExtension) -> Sequence[Row]:
 
 
 def spellings(names: Iterable[str]) -> dict[str, tuple[str, ...]]:
-    """Those names, by their folded form, that Marketing Cloud takes for one although they are spelled differently.
+    """The names that Marketing Cloud treats as the same although they are spelled differently, by folded form.
 
     >>> spellings(["C-1", "c-2", "c-1 "])
     {'c-1': ('C-1', 'c-1 ')}
@@ -85,7 +84,7 @@ def spellings(names: Iterable[str]) -> dict[str, tuple[str, ...]]:
 
 
 def batches(items: Iterable[Item], size: int, identity_of: Callable[[Item], object]) -> Iterator[tuple[Item, ...]]:
-    """Consecutive items, ``size`` at most in a batch, no two of one key: a request that has a key twice may fail.
+    """Batches of consecutive items, at most ``size`` each, without a key twice: such a request may fail.
 
     >>> list(batches(["a", "b", "A", "c"], 3, folded))
     [('a', 'b'), ('A', 'c')]

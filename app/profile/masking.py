@@ -1,10 +1,10 @@
-"""Takes personal data out of a text that quotes it, as the messages of Marketing Cloud quote the values of a row.
+"""Masks personal data in messages: Marketing Cloud's messages quote the values of a row.
 
-What is masked: every value that was sent, also escaped or cut off, whatever a text puts in quotes, and what looks like
-an e-mail address, a telephone number or a date. When in doubt a word too many is masked; names of columns and data
-extensions stay readable.
+Masked are every value that was sent, also escaped or cut off, whatever stands in quotes, and anything that looks like
+an e-mail address, a telephone number or a date. If in doubt, a word is masked. Names of columns and data extensions
+stay readable.
 
-The work is bounded: only the beginning of a text is read, and no pattern looks twice at the same characters.
+The work is bounded: only the beginning of a text is read, and no pattern looks at the same characters twice.
 """
 
 from __future__ import annotations
@@ -21,29 +21,30 @@ from app.profile.entities import as_text
 
 MASK = "***"
 
-# A value as short as this is also part of ordinary words ("DE" in "DELETE"): masked only where it stands in quotes or
-# brackets, or alone after "=" or ":".
+# A value as short as this is also part of ordinary words ("DE" in "DELETE"). It is masked only in quotes or brackets,
+# or alone after "=" or ":".
 SHORT = 2
-# What a text must share with the beginning of a value to count as that value, cut off; where the text ends or an
-# ellipsis follows, less is enough.
+# A text must contain this many of a value's first characters to count as that value, cut off. At the end of the text or
+# before an ellipsis, fewer are enough.
 CUT_OFF = 6
 CUT_OFF_AT_END = 3
-# Looked for in full where it is cut off: a date with its time is no longer.
+# A number that was cut off is looked for up to this length; a date with its time is not longer.
 LONGEST_NUMBER = 32
-# So many ellipses of a text are looked at: more than a message has.
+# At most this many ellipses of a text are looked at; a message has fewer.
 ELLIPSES_MOST = 20
-# Read of a text; what is shown of it is shorter still. Marketing Cloud's own messages have some hundred characters.
+# At most this much of a text is read. Marketing Cloud's own messages have some hundred characters.
 LONGEST_TEXT = 4000
-# Texts are escaped once or twice on their way.
+# Texts are escaped once or twice in transit.
 _ESCAPED_TIMES = 3
 
 _NO_ADDRESS = r"\s@'\"<>()\[\]{},;:="
-# Begins where such characters begin, so that each run of them is looked at once.
+# The lookbehind makes a match begin where a run of such characters begins, so each run is looked at once.
 _EMAIL = re.compile(rf"(?<![^{_NO_ADDRESS}])[^{_NO_ADDRESS}]++@[^{_NO_ADDRESS}]++")
 # Seven digits or more, with or without separators; not the digits inside a word such as a request ID.
 _PHONE = re.compile(r"(?<!\w)\+?\(?\d(?:[\s()./-]{0,3}\d){6,}(?!\w)")
 _DATE = re.compile(r"(?<![\w.])(?:\d{4}[-/.]\d{1,2}[-/.]\d{1,2}|\d{1,2}[-/.]\d{1,2}[-/.](?:\d{4}|\d{2}))(?![\w.]\d)")
-# An opening quote follows a space or a bracket, a closing one precedes a space or punctuation: apostrophes are neither.
+# An opening quote follows a space or a bracket; a closing quote precedes a space or punctuation. An apostrophe does
+# neither.
 _OPENING = re.compile(r"(?:(?<=[\s(\[=:,;>])|^)['\"‘“]")
 _CLOSING = {quote: re.compile(rf"{end}(?=$|[\s.,;:!?)\]<])") for quote, end in zip("'\"‘“", "'\"’”", strict=True)}
 _SHORT_BEFORE, _SHORT_AFTER = frozenset("'\"‘“[(<`=:"), frozenset("'\"’”])>` \t\n.,;")
@@ -51,7 +52,7 @@ _ELLIPSIS = ("...", "…")
 
 
 class _Span(NamedTuple):
-    """Part of a text; those that begin earlier come first, then the longer ones, then those that are kept."""
+    """Part of a text. Sorts by beginning, then the longer ones first, then kept ones before masked ones."""
 
     start: int
     minus_end: int
@@ -63,12 +64,12 @@ class _Span(NamedTuple):
 
 
 def mask(text: str, values: Iterable[object], keep: Collection[str] = ()) -> str:
-    """``text`` without any of ``values``, unescaped, and no longer than ``LONGEST_TEXT``.
+    """``text`` without ``values`` and other personal data, unescaped, and at most ``LONGEST_TEXT`` long.
 
     Args:
         text: a message of another system.
-        values: the values it may quote. None and bools are not masked: they tell nothing.
-        keep: words that stay although they equal a value or stand in quotes: names of columns.
+        values: the values that it may quote. None and bools are not masked: they reveal nothing.
+        keep: names of columns; they stay although they equal a value or stand in quotes.
 
     >>> mask("The value 'Ann' is not valid for the column [FirstName].", ["Ann"], keep=["FirstName"])
     "The value '***' is not valid for the column [FirstName]."
@@ -92,7 +93,7 @@ def mask(text: str, values: Iterable[object], keep: Collection[str] = ()) -> str
 
 
 def _readable(text: str) -> str:
-    """The beginning of a text, with its character references (``&#252;``, ``&amp;#252;``) resolved."""
+    """The beginning of a text, with character references (``&#252;``, ``&amp;#252;``) resolved."""
     text = text[:LONGEST_TEXT]
     for _ in range(_ESCAPED_TIMES):
         if "&" not in text or (plain := html.unescape(text)) == text:
@@ -102,14 +103,14 @@ def _readable(text: str) -> str:
 
 
 def _folded(text: str) -> str:
-    """Without regard to case, and as long as before."""
+    """The text in lower case, with each character at the same position as before."""
     if text.isascii():
         return text.lower()
     return "".join([low if len(low := character.lower()) == 1 else character for character in text])
 
 
 def _forms(values: Iterable[object]) -> set[str]:
-    """The values as they may stand in a readable text: as sent or trimmed, folded, and no longer than a text."""
+    """The forms in which values may stand in a text: as sent or trimmed, in lower case, at most as long as a text."""
     forms: set[str] = set()
     for value in values:
         if value is None or isinstance(value, bool):
@@ -122,7 +123,7 @@ def _forms(values: Iterable[object]) -> set[str]:
 
 
 def _occurrences(folded: str, form: str, ends: Sequence[int]) -> Iterator[tuple[int, int]]:
-    """Where a value stands, whole or cut off."""
+    """Where a value stands in a text, whole or cut off: (start, end)."""
     size = len(form)
     if size <= SHORT:
         for at in _found(folded, form):
@@ -133,12 +134,12 @@ def _occurrences(folded: str, form: str, ends: Sequence[int]) -> Iterator[tuple[
     for at in _found(folded, form, step=1 if numeric else size):
         if not (numeric and _within_number(folded, at, at + size)):  # 310 is not part of error 310007
             yield at, at + size
-    if size > CUT_OFF and not numeric:  # the beginning of a number is also the beginning of others
+    if size > CUT_OFF and not numeric:  # a number's first digits are also those of other numbers
         for at in _found(folded, form[:CUT_OFF]):
             if not _is_inside_word(folded, at):
                 yield at, at + _shared(folded, at, form)
     for end in ends:
-        # The longest beginning of the value that the text, or what comes before an ellipsis, ends with.
+        # The longest part of the value's beginning that stands at the end of the text or before an ellipsis.
         for length in range(min(LONGEST_NUMBER if numeric else CUT_OFF, size - 1, end), CUT_OFF_AT_END - 1, -1):
             if folded.startswith(form[:length], end - length) and not _is_inside_word(folded, end - length):
                 yield end - length, end
@@ -146,7 +147,7 @@ def _occurrences(folded: str, form: str, ends: Sequence[int]) -> Iterator[tuple[
 
 
 def _found(text: str, part: str, step: int | None = None) -> Iterator[int]:
-    """Where a part stands; the next one is looked for ``step`` characters on, by default behind it."""
+    """Positions of a part in a text; the search goes on ``step`` characters further, by default behind the part."""
     at = text.find(part)
     while at >= 0:
         yield at
@@ -154,7 +155,7 @@ def _found(text: str, part: str, step: int | None = None) -> Iterator[int]:
 
 
 def _shared(folded: str, at: int, form: str) -> int:
-    """How much of a value's beginning stands at a place."""
+    """How many of a value's first characters stand at a position."""
     length, most = CUT_OFF, min(len(form), len(folded) - at)
     while length < most and folded[at + length] == form[length]:
         length += 1
@@ -162,7 +163,7 @@ def _shared(folded: str, at: int, form: str) -> int:
 
 
 def _ends(folded: str) -> list[int]:
-    """Where a text may have been cut off: at its end, and before an ellipsis."""
+    """Positions where a text may have been cut off: its end, and before each ellipsis."""
     ellipses = (at for ellipsis in _ELLIPSIS for at in _found(folded, ellipsis))
     return [len(folded.rstrip()), *islice(ellipses, ELLIPSES_MOST)]
 
@@ -191,8 +192,11 @@ def _is_word_character(character: str) -> bool:
 
 
 def _replaced(text: str, spans: list[_Span]) -> str:
-    """At each place the longest span wins, so that a kept word within a value does not save the value ("Name" in "Anna
-    Name Lee") and a value within a kept word does not spoil that ("Email" in "EmailAddress")."""
+    """The text with masked spans replaced. Where spans overlap, the longest wins.
+
+    So a kept word inside a value does not protect the value ("Name" in "Anna Name Lee"), and a value inside a kept word
+    does not mask part of that word ("Email" in "EmailAddress").
+    """
     parts, done, mask_end = [], 0, -1
     for span in sorted(spans):
         if span.end <= done:
@@ -210,7 +214,7 @@ def _replaced(text: str, spans: list[_Span]) -> str:
 
 
 def _without_quoted(text: str, keep: Collection[str]) -> str:
-    """Whatever stands in quotes; a quotation that is not closed goes to the end of its line."""
+    """The text with everything in quotes masked; a quotation that is not closed ends with its line."""
     closings: dict[str, list[int]] = {}
     parts, done = [], 0
     for opening in _OPENING.finditer(text):

@@ -1,4 +1,4 @@
-"""What follows from an attempt: the outcome table as pure functions.
+"""Decides what follows from an attempt: the outcome table as pure functions.
 
 | operation, phase                              | transient, attempts used up | permanent                     |
 |-----------------------------------------------|-----------------------------|-------------------------------|
@@ -19,11 +19,12 @@ from app.delivery.outcome import Attempt, Decision, Failure, Outcome, Phase, Set
 
 
 def stops_attempt(failure: Failure, *, last_attempt: bool) -> bool:
-    """Whether the remaining calls of an attempt are left out after this failure.
+    """Whether this failure ends the attempt, so that its remaining calls are not made.
 
-    Before and at the parent: always. Children: a failure of the row alone never keeps the others from being posted; one
-    of the transport does while the event will be tried again as a whole anyway. DELETE: likewise, so that as much as
-    possible is erased; the parent's own delete is planned last and left out by the caller when any row failed.
+    A failure before or at the parent always ends it. The failure of a child row does not: the other rows are still
+    posted. But a transport failure ends it if there will be another attempt of the whole event. The same holds for a
+    DELETE, so that as much as possible is erased; the parent's delete is planned last, and the caller leaves it out if
+    any row failed.
     """
     if failure.phase in (Phase.BEFORE_PARENT, Phase.PARENT):
         return True
@@ -31,20 +32,20 @@ def stops_attempt(failure: Failure, *, last_attempt: bool) -> bool:
 
 
 def decide(attempt: Attempt, *, attempts_left: bool, child_failure_to_dlq: bool = False) -> Decision:
-    """What follows from an attempt, by what failed.
+    """The decision that follows from an attempt's failures.
 
-    A failure that may pass by itself is tried again while attempts are left, unless a permanent one has already
-    sealed the event (a permanent child failure seals nothing: its siblings may still get through). Of several waits the
-    longest counts.
+    A failure that may pass leads to another attempt while attempts are left, unless a permanent failure has already
+    decided the outcome. (A permanent failure of a child row decides nothing: the other rows may still get through.) If
+    several failures ask to wait, the longest wait counts.
     """
     if not attempt.failures:
         return Settle(Outcome.SYNCED)
-    sealing = [f for f in attempt.failures if f.phase is not Phase.CHILD]
-    permanent = next((f for f in sealing if not f.retried), None)
+    decisive = [f for f in attempt.failures if f.phase is not Phase.CHILD]
+    permanent = next((f for f in decisive if not f.retried), None)
     transient = next((f for f in attempt.failures if f.retried), None)
     if transient is not None and permanent is None and attempts_left:
         waits = [f.retry_after for f in attempt.failures if f.retry_after is not None]
         return TryAgain(replace(transient, retry_after=max(waits, default=None)))
-    if sealing:
-        return Settle(Outcome.FAILED, permanent or sealing[0], dead_letter=True, alert=True)
+    if decisive:
+        return Settle(Outcome.FAILED, permanent or decisive[0], dead_letter=True, alert=True)
     return Settle(Outcome.PARTIAL, attempt.failures[0], dead_letter=child_failure_to_dlq)

@@ -1,8 +1,8 @@
-"""From an event to the ordered calls that make Marketing Cloud agree with it, by strategy.
+"""Plans the calls that write an event to Marketing Cloud, in order and by strategy. Pure: no call is made here.
 
-``plan_replace`` clears and posts. ``plan_reconcile`` reads first and is then narrowed to what differs (``narrow``).
-Pure: no call is made here. Every post is an upsert and every delete tolerates a row that is gone, so any call may be
-repeated when its answer was lost.
+``plan_replace`` deletes and posts. ``plan_reconcile`` plans reads and all possible writes; ``narrow`` then keeps the
+writes that are needed. Every post is an upsert, and every delete accepts a row that is already gone, so any call can be
+repeated if its answer was lost.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from app.profile.event import DeleteScope, Operation, ProfileEvent
 
 
 class Action(StrEnum):
-    """What a step does to a data extension. KEEP: nothing, the row is right already."""
+    """What a step does to a data extension. KEEP does nothing: the row is already right."""
 
     RETRIEVE = "retrieve"
     UPSERT = "upsert"
@@ -28,9 +28,9 @@ class Action(StrEnum):
 
 @value_class(frozen=True, slots=True)
 class Step:
-    """One call (none for ``KEEP``), or for ``DELETE`` without a row one for each row that the retrieve found.
+    """One call, except that ``KEEP`` makes none and ``DELETE`` without a row makes one per row that was retrieved.
 
-    ``row`` holds all columns for an upsert and the primary key for a delete; a retrieve asks for the consumer's rows.
+    ``row``: all columns for an upsert, the primary key for a delete. A retrieve gets all rows of the consumer.
     """
 
     action: Action
@@ -42,10 +42,12 @@ class Step:
 def plan_replace(event: ProfileEvent, catalog: Catalog, *, replace_parent: bool = False) -> tuple[Step, ...]:
     """The calls of an event, in order.
 
-    NEW: the parent, then each entity row. UPDATE: get the rows of every entity type, delete them one by one (with
-    ``replace_parent`` the parent too), then as NEW. DELETE PROFILE: get all rows, delete the entity rows, then the
-    parent. DELETE ENTITIES: delete the listed rows. Nothing is deleted unread but what an event lists by its keys: a
-    row may be held under another spelling of the consumer's ID, and is not this consumer's then.
+    NEW: post the parent, then each entity row. UPDATE: get the rows of every entity type, delete them one by one (with
+    ``replace_parent`` the parent too), then post as for NEW. DELETE PROFILE: get all rows, delete the entity rows, then
+    the parent. DELETE ENTITIES: delete the listed rows.
+
+    Rows are read before they are deleted, except those that an event lists by their keys: a row may be held under
+    another spelling of the consumer's ID, and then it belongs to another consumer.
     """
     match event.operation:
         case Operation.NEW:
@@ -64,14 +66,14 @@ def plan_replace(event: ProfileEvent, catalog: Catalog, *, replace_parent: bool 
 
 
 def plan_reconcile(event: ProfileEvent, catalog: Catalog) -> tuple[Step, ...]:
-    """The calls of an event at most, in order: the retrieves, and every write that they may turn out to need.
+    """The calls of an event, in order: the retrieves, and every write that may turn out to be needed.
 
-    UPDATE: get the rows of every entity type and the parent, post those that differ, then delete those that the event
-    does not list. NEW: get the parent and, if it is there, the rows of the types that the event lists; post what
-    differs. DELETE as in ``plan_replace``.
+    UPDATE: get the parent and the rows of every entity type, post the rows that differ, then delete the rows that the
+    event does not list. NEW: get the parent and, if there is one, the rows of the types that the event lists; post what
+    differs. DELETE: as in ``plan_replace``.
 
-    The late deletes of an UPDATE are of phase CHILD: when one fails the event is ``partial``, because the parent and
-    everything that is wanted stand there. An UPDATE is no order to erase; that is DELETE, which is never ``partial``.
+    The late deletes of an UPDATE have the phase CHILD: if one fails, the event is ``partial``, because the parent and
+    all wanted rows are written. An UPDATE is not a request to erase; a DELETE is, and is never ``partial``.
     """
     if event.operation is Operation.DELETE:
         return plan_replace(event, catalog)
@@ -82,14 +84,15 @@ def plan_reconcile(event: ProfileEvent, catalog: Catalog) -> tuple[Step, ...]:
 
 
 def narrow(steps: Sequence[Step], found: Mapping[EntityType, Sequence[Row]], catalog: Catalog) -> tuple[Step, ...]:
-    """The writes of ``plan_reconcile`` that are needed when the retrieves have found these rows.
+    """The writes of ``plan_reconcile`` that are needed, given the rows that the retrieves found.
 
-    A wanted row that is held already becomes a ``KEEP``. Of a type that was not retrieved everything is needed.
+    A wanted row that is already right becomes a ``KEEP``. If a type was not retrieved, all its writes are needed.
     """
     posts = [step for step in steps if step.action is Action.UPSERT]
     clears = any(step.action is Action.DELETE for step in steps)
-    # What clears says all of the entity rows: the strategies differ in their calls, never in what they leave.
-    difference = diff(found, [(step.entity, step.row or {}) for step in posts], catalog, anew=clears)
+    # With deletes, the event states all entity rows. Both strategies must leave the same rows, so unnamed columns are
+    # cleared as in a row that was deleted and posted.
+    difference = diff(found, [(step.entity, step.row or {}) for step in posts], catalog, clear_unnamed=clears)
 
     def deletes(keys: Sequence[tuple[EntityType, Row]], phase: Phase) -> list[Step]:
         return [Step(Action.DELETE, entity, phase, key) for entity, key in keys] if clears else []
@@ -97,10 +100,10 @@ def narrow(steps: Sequence[Step], found: Mapping[EntityType, Sequence[Row]], cat
     def of_wanted(action: Action, rows: Sequence[tuple[EntityType, Row]]) -> list[Step]:
         return [Step(action, entity, Phase.PARENT if entity.is_parent else Phase.CHILD, row) for entity, row in rows]
 
-    # The parent first, whichever it is; what is kept does not come between the rows of a batch.
+    # The parent comes first, kept or upserted. Kept rows come before the others, so that they do not split a batch.
     kept, upserts = of_wanted(Action.KEEP, difference.right), of_wanted(Action.UPSERT, difference.upserts)
     return (
-        # As in ``plan_replace``, before anything is posted: it may be the very row that is posted.
+        # Before anything is posted, as in ``plan_replace``: it may be the same row as one that is posted.
         *deletes(difference.respelled, Phase.BEFORE_PARENT),
         *sorted((*kept, *upserts), key=lambda step: step.phase is not Phase.PARENT),
         *deletes(difference.vanished, Phase.CHILD),
@@ -108,7 +111,7 @@ def narrow(steps: Sequence[Step], found: Mapping[EntityType, Sequence[Row]], cat
 
 
 def contradiction(strategy: str, *, replace_parent: bool) -> str | None:
-    """Why these settings cannot go together; None when they can."""
+    """Why these settings contradict each other; None: they do not."""
     if strategy == "reconcile" and replace_parent:
         return (
             "SYNC_REPLACE_PARENT=true needs SYNC_STRATEGY=replace: reconcile never deletes the parent row in an UPDATE;"
@@ -118,7 +121,7 @@ def contradiction(strategy: str, *, replace_parent: bool) -> str | None:
 
 
 def deletes_of(entity: EntityType, phase: Phase, found: Sequence[Row], catalog: Catalog) -> tuple[Step, ...]:
-    """The deletes that a retrieve of ``entity`` gives rise to."""
+    """The deletes for the rows that a retrieve of ``entity`` found."""
     return tuple(Step(Action.DELETE, entity, phase, catalog[entity].key_of(row)) for row in found)
 
 
@@ -140,7 +143,7 @@ def _clear(phase: Phase, *, with_parent: bool) -> list[Step]:
 
 
 def _delete_parent(event: ProfileEvent, catalog: Catalog, phase: Phase) -> Step:
-    # A consumer's row is addressed by its consumer ID; other key columns come from the event's own parent row.
+    # The parent row's key is the consumer ID; other key columns are taken from the event's parent row.
     table = catalog[EntityType.CONSUMER]
     known: Row = {"ConsumerId": event.consumer_id, **(event.consumer or {})}
     return Step(

@@ -1,21 +1,21 @@
-"""An old state never overwrites a newer one: what a settled later event leaves of an older one. Pure.
+"""Decides what may still be written of an event after later ones: an old state never overwrites a newer one. Pure.
 
-Events of a consumer run in order, so this decides only where order was left on purpose (a dead letter that is redriven)
-or could not be kept (state that was restored). o = the event's offset, f = the offset of the newest *full state* that
-reached Marketing Cloud (NEW, UPDATE or DELETE PROFILE, synced or partial), d = offsets of settled DELETE ENTITIES:
+A consumer's events run in order, so this matters only if the order was left on purpose (a dead letter is redriven) or
+could not be kept (the state was restored). o: the event's offset. f: the offset of the newest *full state* that reached
+Marketing Cloud (NEW, UPDATE or DELETE PROFILE, synced or partial). d: the offsets of settled DELETE ENTITIES.
 
-| event at o      | newest full state | rows deleted since (d > o)      | what becomes of it                           |
+| event at o      | newest full state | rows deleted since (d > o)      | what happens                                 |
 |-----------------|-------------------|---------------------------------|----------------------------------------------|
-| any             | f > o             | any                             | superseded: f said everything there is       |
+| any             | f > o             | any                             | superseded: f stated everything              |
 | any             | none, f < o       | none                            | runs                                         |
-| any             | f = o             | any                             | as if f were not there: it runs again after  |
-|                 |                   |                                 | a crash that its settling did not survive    |
+| any             | f = o             | any                             | as without f: the event runs again, because  |
+|                 |                   |                                 | a crash lost its settlement                  |
 | NEW, UPDATE     | none, f <= o      | some                            | runs without those rows                      |
 | NEW, UPDATE     | none, f <= o      | more than are remembered        | superseded: what to leave out is not known   |
 | DELETE PROFILE  | none, f <= o      | any                             | runs                                         |
 | DELETE ENTITIES | none, f <= o      | any                             | runs: a row that is gone already is no error |
 
-Rows deleted before f play no part, so a consumer's record forgets them when a full state settles.
+Rows deleted before f do not matter, so the consumer record forgets them when a full state settles.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from app.profile.keys import identity, key_within_consumer
 
 @dataclass(frozen=True, slots=True)
 class Superseded:
-    """The event must not run; ``message`` says why, for people."""
+    """The event must not run; ``message`` says why."""
 
     message: str
 
@@ -42,12 +42,12 @@ class Superseded:
 def what_is_left(
     event: ProfileEvent, offset: int, state: ConsumerState | None, catalog: Catalog
 ) -> ProfileEvent | Superseded:
-    """The event as it may run now, or why it may not; see the table.
+    """The event as it may run now, or why it must not run; see the table.
 
     Args:
-        offset: of the event in its partition of the main topic.
-        state: the consumer's record on that partition; None: nothing of the consumer was ever settled there.
-        catalog: the data extensions of the event's market; rows deleted elsewhere play no part.
+        offset: the event's offset in its partition of the main topic.
+        state: the consumer record on that partition; None: no event of the consumer was settled there.
+        catalog: the data extensions of the event's market; rows deleted elsewhere do not matter.
     """
     if state is None:
         return event
@@ -65,9 +65,9 @@ def what_is_left(
 
 
 def deleted_rows(event: ProfileEvent, catalog: Catalog) -> tuple[RowKey, ...]:
-    """What a settled DELETE ENTITIES adds to the consumer's record; nothing for other events.
+    """The rows that a settled DELETE ENTITIES adds to the consumer record; none for other events.
 
-    No row is left out but one whose key neither the record nor Marketing Cloud can hold.
+    Left out are only rows whose key neither the record nor Marketing Cloud can hold.
     """
     if event.is_full_state:
         return ()

@@ -1,8 +1,8 @@
-"""When a value that Marketing Cloud returned is the one that is wanted, and the form that such values share. Pure.
+"""Comparison of values that Marketing Cloud returned with wanted ones, and the form that equal values share. Pure.
 
-Marketing Cloud returns every value as text, in a spelling of its own.
+Marketing Cloud returns every value as text, in its own spelling.
 
-**The type of the column is known** (DataExtensionField): both are read as values of that type.
+**If the type of the column is known** (DataExtensionField), both are read as values of that type.
 
 | type                        | the same value                                                                         |
 |-----------------------------|----------------------------------------------------------------------------------------|
@@ -15,12 +15,12 @@ Marketing Cloud returns every value as text, in a spelling of its own.
 |                             | "9/21/2026 8:05:00 AM" (UTC-6); a time without a zone is the server's                  |
 | any                         | null and ""                                                                            |
 
-A value that is none of the column's type, and every value while types are not known, is compared **without a type**:
+A value that does not fit the column's type is compared **without a type**, as is every value while types are unknown:
 
 | wanted                  | returned                                       | same?                        |
 |-------------------------|------------------------------------------------|------------------------------|
 | anything                | the text that would be sent                    | yes                          |
-| null, ""                | null, ""                                       | yes, each with each          |
+| null, ""                | null, ""                                       | yes, in any combination      |
 | null, ""                | " "                                            | no                           |
 | true                    | "True", "TRUE"                                 | yes                          |
 | true                    | "1", "Yes"                                     | no                           |
@@ -37,14 +37,14 @@ A value that is none of the column's type, and every value while types are not k
 | "3/4/2026"              | "3/4/2026 12:00:00 AM"                         | no: may be April             |
 | "Anna"                  | "anna", "Anna "                                | no                           |
 
-When in doubt they differ: an upsert that was not needed does no harm, one that is missing does. So a time with an
-offset is the same only in the same spelling: the server's time zone is UTC-6 or UTC-7 by the tenant's stack, and two
-different instants could look alike.
+If in doubt, values count as different: an unnecessary upsert does no harm, a missing one does. So a time with an
+offset equals only the same spelling: the server's time zone is UTC-6 or UTC-7, depending on the tenant's stack, and two
+different instants could look the same.
 
-What is returned has no kind of its own: "True" is the same as true and is not the same as "true". So a form that can be
-hashed exists only together with the ``ValueKind`` of the wanted value: ``form(held, kind) == form(wanted, kind)``
-exactly where ``same(held, wanted)``. Of a date it takes in how it is written, because each of two spellings of one
-moment is the same as "9/21/2026 2:05:00 PM", and neither the same as the other. The rare spellings are ``UNCHECKED``.
+A returned value has no kind: "True" equals true, but not "true". So a form for hashing exists only together with the
+``ValueKind`` of the wanted value: ``form(held, kind) == form(wanted, kind)`` exactly if ``same(held, wanted)``. The
+kind of a date includes its spelling: two spellings of one moment both equal "9/21/2026 2:05:00 PM", but not each other.
+Rare spellings are ``UNCHECKED``.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ from app.profile.keys import same_key_text
 _NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?")
 _NUMERIC_KEY = re.compile(r"[+-]?[0-9]+(?:\.[0-9]*)?")
 _ISO_TIME = re.compile(r"([0-9]{4})-([0-9]{2})-([0-9]{2})(?:[Tt ]([0-9]{2}):([0-9]{2})(?::([0-9]{2})(?:\.0+)?)?)?")
-# How dates are returned: US order, AM or PM, whole seconds ("Retrieve Data from a Data Extension").
+# The form in which dates are returned: US order, AM or PM, whole seconds ("Retrieve Data from a Data Extension").
 _US_TIME = re.compile(r"([0-9]{1,2})/([0-9]{1,2})/([0-9]{4})(?: (1[0-2]|0?[1-9]):([0-9]{2}):([0-9]{2}) ([AaPp])[Mm])?")
 _ZONED_TIME = re.compile(
     r"([0-9]{4}-[0-9]{2}-[0-9]{2})[Tt ]([0-9]{2}:[0-9]{2}(?::[0-9]{2})?)(?:\.[0-9]{1,9})?"
@@ -73,7 +73,7 @@ _ZONED_TIME = re.compile(
 _INTEGER = re.compile(r"[+-]?[0-9]{1,40}")
 _DECIMAL = re.compile(r"[+-]?(?=\.?[0-9])[0-9]{0,60}(?:\.[0-9]{0,60})?")
 _EXACT = Context(prec=200)
-# What a Boolean column takes, by the vendor's page on imports.
+# The texts that a Boolean column accepts (the vendor's page on imports).
 _BOOLEANS = {
     **dict.fromkeys(("true", "1", "yes", "y", "t"), "=true"),
     **dict.fromkeys(("false", "0", "no", "n", "f"), "=false"),
@@ -84,7 +84,7 @@ _BOOLEANS = {
 
 
 def same_value(held: Scalar, wanted: Scalar, column: str, table: DataExtension) -> bool:
-    """Whether a value that was returned for a column is certainly the wanted one; see the tables above."""
+    """Whether a column's returned value certainly equals the wanted one; see the tables above."""
     kind = table.types.get(column)
     if kind is not None:
         one, other = typed_form(held, kind, table.zone), typed_form(wanted, kind, table.zone)
@@ -94,14 +94,14 @@ def same_value(held: Scalar, wanted: Scalar, column: str, table: DataExtension) 
 
 
 def same_key_value(held: Scalar, wanted: Scalar, column: str, table: DataExtension) -> bool:
-    """As ``same_value`` for a column of the primary key, which knows neither case nor trailing blanks."""
+    """Like ``same_value``, for a column of the primary key: case and trailing blanks do not matter."""
     if same_key_text(as_text(held) or "", as_text(wanted) or ""):
         return True
     return same_value(held, wanted, column, table)
 
 
 def loosely_alike(value: Scalar, column: str, table: DataExtension) -> str:
-    """The same for all values that a key column might take for one: for those of its type, if that is known."""
+    """One form for all values that a key column might treat as equal, by its type if that is known."""
     kind = table.types.get(column)
     if kind is not None:
         form_of = typed_form(value, kind, table.zone)
@@ -111,7 +111,7 @@ def loosely_alike(value: Scalar, column: str, table: DataExtension) -> str:
 
 
 def typed_form(value: Scalar, kind: ColumnType, zone: timezone) -> str | None:
-    """The one form of all spellings of a value in a column of this type; None: it is no value of that type.
+    """One form for all spellings of a value in a column of this type; None: the value does not fit the type.
 
     >>> typed_form("007", ColumnType(FieldType.NUMBER), timezone.utc)
     '#7'
@@ -158,7 +158,7 @@ def _date_form(text: str, kind: ColumnType, zone: timezone) -> str | None:
 
 
 def _zoned_time(text: str, zone: timezone) -> datetime | None:
-    """In the server's time, whole seconds."""
+    """The time in the server's time zone, in whole seconds."""
     found = _ZONED_TIME.fullmatch(text)
     if found is None:
         return None
@@ -183,7 +183,7 @@ _FORMS: dict[FieldType, Callable[[str, ColumnType, timezone], str | None]] = {
 
 
 def same(held: Scalar, wanted: Scalar) -> bool:
-    """Whether a value that Marketing Cloud returned is certainly the wanted one; see the table above.
+    """Whether a returned value certainly equals the wanted one; see the table above.
 
     >>> same("True", True), same("1.50", 1.5), same("9/21/2026 12:00:00 AM", "2026-09-21"), same("", None)
     (True, True, True, True)
@@ -199,9 +199,9 @@ def same(held: Scalar, wanted: Scalar) -> bool:
 
 
 class ValueKind(IntEnum):
-    """What a wanted value is, as far as ``same`` tells values apart. The numbers stand in consumers' records."""
+    """The kinds of wanted values that ``same`` treats differently. The numbers stand in consumer records."""
 
-    UNNAMED = 0  # no value: the column is not named
+    UNNAMED = 0  # the row does not name the column
     TEXT = 1  # also null
     BOOLEAN = 2
     NUMBER = 3
@@ -211,7 +211,7 @@ class ValueKind(IntEnum):
     UNCHECKED = 7  # a time in any other spelling
 
 
-# Looking a member up in its class costs more than all else that is done for a text.
+# Looking up an enum member costs more than all other work for a text.
 _TEXT, _BOOLEAN, _NUMERIC, _DATE, _TIME = (
     ValueKind.TEXT,
     ValueKind.BOOLEAN,
@@ -219,14 +219,14 @@ _TEXT, _BOOLEAN, _NUMERIC, _DATE, _TIME = (
     ValueKind.DATE,
     ValueKind.TIME,
 )
-# Characters of 2026-09-21, 2026-09-21T14:05:00 and 2026-09-21T14:05:00Z, which is the same in that spelling only.
+# Lengths of 2026-09-21, 2026-09-21T14:05:00 and 2026-09-21T14:05:00Z. The last one equals only the same spelling.
 _OF_DATE, _OF_TIME, _WITH_ZULU = 10, 19, 20
 
 
 def wanted_form(value: Scalar) -> tuple[ValueKind, str]:
     """The kind of a value that an event wants, and its ``form``.
 
-    Runs for every value of every event: what is written out here spares the patterns, which cost ten times as much.
+    It runs for every value of every event. The explicit checks avoid the patterns, which cost ten times as much.
     """
     if isinstance(value, str):
         if value[4:5] != "-" or (length := len(value)) == _WITH_ZULU:
@@ -253,7 +253,7 @@ def wanted_form(value: Scalar) -> tuple[ValueKind, str]:
 
 
 def form(value: Scalar, kind: ValueKind) -> str:
-    """The one form of all values that are the same as each other when one of this kind is wanted; see above.
+    """One form for all values that are equal if a value of this kind is wanted; see above.
 
     >>> form("1.50", ValueKind.NUMBER) == form(1.5, ValueKind.NUMBER)
     True
@@ -261,7 +261,7 @@ def form(value: Scalar, kind: ValueKind) -> str:
     False
     """
     text = as_text(value) or ""
-    # The first character keeps a form from being read as that of another text.
+    # The first character keeps the forms of different kinds apart.
     if kind is _TEXT:
         return "=" + text
     if kind is _BOOLEAN:
@@ -274,7 +274,7 @@ def form(value: Scalar, kind: ValueKind) -> str:
 
 
 def alike(one: Scalar, other: Scalar) -> bool:
-    """Whether a column of some type might take both for one value, as keys are told apart."""
+    """Whether a key column of any type might treat both values as equal."""
     return _loosely(as_text(one) or "") == _loosely(as_text(other) or "")
 
 
@@ -293,7 +293,7 @@ def _kind_of_time(text: str) -> ValueKind:
 
 
 def _loosely(text: str) -> str:
-    """The same for all texts that a column of any type might take for one: case, width, blanks, zeros, date formats."""
+    """One form for all texts that a column of any type might treat as equal: case, width, blanks, zeros, dates."""
     folded = unicodedata.normalize("NFKC", text).casefold().strip()
     if _NUMERIC_KEY.fullmatch(folded):
         whole, _, fraction = folded.partition(".")
@@ -304,7 +304,7 @@ def _loosely(text: str) -> str:
 
 
 def _number(text: str) -> tuple[str, str] | None:
-    # Not Decimal: its arithmetic has a precision, and texts may be long.
+    # Decimal would not do: its precision is limited, and texts may be long.
     if _NUMBER.fullmatch(text) is None:
         return None
     whole, _, fraction = text.partition(".")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-# XML 1.0, production 2 (Char): everything else cannot stand in a document, not even escaped.
+# Characters outside XML 1.0, production 2 (Char): they cannot stand in a document, not even escaped.
 _NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
@@ -14,7 +14,7 @@ def is_xml_text(text: str) -> bool:
 
 
 def character_named(text: str) -> str:
-    """The first character of a text that XML cannot carry.
+    """Names the first character of a text that XML cannot carry.
 
     >>> character_named("a\x1fb")
     'U+001F'

@@ -10,7 +10,8 @@ import pytest
 
 from app.delivery.outcome import InvalidEvent
 from app.delivery.record import SourceRecord
-from app.profile.event import ProfileEvent, read_event
+from app.profile.event import ProfileEvent
+from app.profile.event_reader import read_event
 from app.profile.holdings.projection import Rows
 from tests.chaos.event_calls import STRATEGIES, Strategy
 from tests.chaos.events import HOT_CONSUMERS, consumer_ids, drafts

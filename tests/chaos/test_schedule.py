@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from app.delivery.outcome import InvalidEvent
 from app.delivery.record import SourceRecord
-from app.profile.event import read_event
+from app.profile.event_reader import read_event
 from app.simulator.faults import FaultKind, FaultRule
 from tests.chaos.__main__ import brokers_of, plan_of
 from tests.chaos.events import drafts

@@ -26,7 +26,8 @@ from app.delivery.outcome import Outcome
 from app.delivery.record import SourceRecord
 from app.kafka import topics
 from app.profile.entities import Catalog, EntityType
-from app.profile.event import ProfileEvent, read_event
+from app.profile.event import ProfileEvent
+from app.profile.event_reader import read_event
 from app.profile.holdings.projection import Rows, expected_rows
 from app.settings import KafkaSettings
 from tests.support.kafka_probe import DEADLINE_SECONDS, KafkaProbe, Record

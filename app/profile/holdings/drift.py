@@ -1,4 +1,4 @@
-"""Where the rows of a consumer are not what is expected, and the writes that mend it. Pure."""
+"""Finds drift between a consumer's held rows and the expected ones, and the writes that repair it. Pure."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ from app.profile.values import same_value
 
 Held = Mapping[EntityType, Sequence[Row]]
 
-WHICH_COLUMNS = "which columns is not known: only a digest of the row was kept"
+WHICH_COLUMNS = "which columns differ is not known: only a digest of the row was kept"
 
 
 class DriftKind(StrEnum):
-    """How a row differs from what it should be."""
+    """How a row differs from the expected one."""
 
     MISSING = "missing"
     EXTRA = "extra"
@@ -37,7 +37,7 @@ class DriftKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ColumnDrift:
-    """A column of a row that differs; the texts are personal data."""
+    """A column that differs; the texts are personal data."""
 
     column: str
     wanted: str | None
@@ -48,7 +48,7 @@ class ColumnDrift:
 class Drift:
     """A row that is not as it should be.
 
-    ``key``: the text of its primary key. ``columns``: those that differ; ``note``: why they are not known.
+    ``key``: its primary key as text. ``columns``: the columns that differ. ``note``: why they are not known.
     """
 
     entity: EntityType
@@ -60,10 +60,11 @@ class Drift:
 
 @dataclass(frozen=True, slots=True)
 class RowComparison:
-    """What was found, and the writes that mend it, in their order.
+    """The drift that was found, and the writes that repair it, in order.
 
-    ``delete_first``: keys that must go before the upserts, being another spelling of a wanted one. ``upserts``: parent
-    first. ``delete_last``: parent last. ``beyond_repair``: there is drift that these writes do not mend.
+    ``delete_first``: rows to delete before the upserts, because their keys are another spelling of wanted keys.
+    ``upserts``: the parent first. ``delete_last``: the parent last. ``beyond_repair``: some of the drift is not
+    repaired by these writes.
     """
 
     drift: tuple[Drift, ...] = ()
@@ -74,7 +75,7 @@ class RowComparison:
 
 
 def compare(held: Held, expected: Expectation, consumer_id: str, catalog: Catalog) -> RowComparison:
-    """What is wrong with the rows of a consumer. ``held``: of every entity type."""
+    """Compare a consumer's rows with the expected ones. ``held``: the rows of every entity type."""
     if expected.parent is ParentRow.GONE:
         extra = [(entity, row) for entity in (*CHILD_TYPES, EntityType.CONSUMER) for row in held.get(entity, ())]
         return RowComparison(
@@ -86,7 +87,7 @@ def compare(held: Held, expected: Expectation, consumer_id: str, catalog: Catalo
         for entity, row in expected.wanted
         if entity.is_parent or not expected.may_miss or _of_key(row, held.get(entity, ()), catalog[entity]) is not None
     ]
-    difference = diff(held, wanted, catalog, anew=expected.anew)
+    difference = diff(held, wanted, catalog, clear_unnamed=expected.clear_unnamed)
     matched = (expected.digests or Digests(catalog)).match(expected.listed, held, consumer_id)
     drift = [_wrong(entity, row, held.get(entity, ()), catalog[entity]) for entity, row in difference.upserts]
 
@@ -99,7 +100,7 @@ def compare(held: Held, expected: Expectation, consumer_id: str, catalog: Catalo
         )
 
     first, last = to_delete(difference.respelled), to_delete(difference.vanished)
-    # Nobody knows what to post for these.
+    # What to post for these rows is not known.
     drift += [Drift(row.entity, DriftKind.MISSING, _listed_key(row, consumer_id, catalog)) for row in matched.missing]
     drift += [
         Drift(row.entity, DriftKind.DIFFERENT, _listed_key(row, consumer_id, catalog), note=WHICH_COLUMNS)
@@ -111,7 +112,7 @@ def compare(held: Held, expected: Expectation, consumer_id: str, catalog: Catalo
         drift.insert(0, Drift(EntityType.CONSUMER, DriftKind.MISSING, (consumer_id,)))
 
     def certain(keys: Iterable[EntityRow]) -> tuple[EntityRow, ...]:
-        """Without what may be all that is left of a row that cannot be posted."""
+        """Without rows that may be another spelling of a missing listed row, which could not be posted again."""
         return tuple(
             (entity, key) for entity, key in keys if (entity, key_of(key, catalog[entity])) not in matched.doubtful
         )
@@ -142,7 +143,7 @@ def _extra(entity: EntityType, row: Row, table: DataExtension) -> Drift:
 
 
 def _listed_key(row: ListedRow, consumer_id: str, catalog: Catalog) -> tuple[str, ...]:
-    """The text of the whole primary key; of a parent row its consumer's ID."""
+    """The whole primary key as text; for a parent row, the consumer ID."""
     if row.entity.is_parent:
         return (consumer_id,)
     rest = iter(row.key)
@@ -151,5 +152,5 @@ def _listed_key(row: ListedRow, consumer_id: str, catalog: Catalog) -> tuple[str
 
 
 def _of_key(wanted: Row, held: Sequence[Row], table: DataExtension) -> Row | None:
-    """The held row that certainly has the key of the wanted one."""
+    """The held row that certainly has the wanted row's key."""
     return next((row for row in held if same_row(row, wanted, table)), None)

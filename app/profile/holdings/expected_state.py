@@ -1,6 +1,6 @@
-"""What Marketing Cloud should hold of a consumer after its last settled full state. Pure.
+"""What Marketing Cloud should hold for a consumer after its last settled full state. Pure.
 
-The event says it, and the list of rows in the consumer's record (row_list.py):
+The event and the list of rows in the consumer record (``row_list.py``) say it:
 
 | last full state           | list     | wanted                              | other entity rows       |
 |---------------------------|----------|-------------------------------------|-------------------------|
@@ -11,22 +11,23 @@ The event says it, and the list of rows in the consumer's record (row_list.py):
 | DELETE of the profile     | any      | nothing                             | are drift               |
 | NEW, UPDATE, not in Kafka | complete | the listed                          | are drift               |
 | NEW, UPDATE, not in Kafka | in part  | the listed                          | neither right nor wrong |
-| NEW, UPDATE, not in Kafka | none     | that there is a parent              | neither right nor wrong |
+| NEW, UPDATE, not in Kafka | none     | a parent row, whatever it contains  | neither right nor wrong |
 | DELETE, not in Kafka      | any      | nothing                             | are drift               |
 | none                      | none     | nothing is known                    | neither right nor wrong |
 
-Where other rows are neither right nor wrong, the consumer is checked in part.
+If other rows are neither right nor wrong, the consumer is checked in part.
 
-Of a listed row the key and a digest are known: when it differs nobody can say in which columns, and what is missing or
-differs cannot be repaired. A list is none in records of older programs, after an event that failed (it may have written
-a part), and when account, data extension or primary key have changed since; when only columns have, its rows' values
-are not checked.
+For a listed row, only the key and a digest are known. If such a row differs, the columns that differ are not known; and
+a listed row that is missing or different cannot be repaired. There is no list in records of older programs, after an
+event that failed (it may have written some of its rows), and after the account, a data extension or a primary key
+changed. If only columns changed, the values of listed rows are not checked.
 
-Rows that later events deleted one by one are not wanted, and are drift when they are there. When more were deleted than
-the consumer's record remembers and there is no complete list, entity rows may be missing: checked in part.
+Rows that later events deleted one by one are not wanted; if they are held, they are drift. If more rows were deleted
+than the consumer record remembers and there is no complete list, entity rows may be missing, and the consumer is
+checked in part.
 
-A column that an event does not name is left alone in the parent's row, and after a NEW in every row; after an UPDATE
-entity rows are to be as if they had been deleted and posted (see ``diff``).
+A column that an event does not name is ignored in the parent row and, after a NEW, in every row. After an UPDATE,
+entity rows should look as if they had been deleted and posted (see ``diff``).
 """
 
 from __future__ import annotations
@@ -59,7 +60,7 @@ IN_PART_SPELLING = "times in an unusual spelling were not checked"
 
 
 class ParentRow(StrEnum):
-    """What is known of the parent row, whatever stands in it."""
+    """Whether there should be a parent row."""
 
     THERE = "there"
     GONE = "gone"
@@ -70,10 +71,10 @@ class ParentRow(StrEnum):
 class Expectation:
     """What should be held.
 
-    ``wanted``: rows that must be there, as their event says; ``anew``: see ``diff``. ``listed``: others that must be,
-    known by key and digest, compared by ``digests``. ``complete``: no other entity row may be there. ``gone``: rows
-    that must not be there in any case. ``may_miss``: entity rows may be missing. ``in_part``: why not everything can be
-    checked; None: it can.
+    ``wanted``: rows that must be there, as their event states them. ``clear_unnamed``: see ``diff``. ``listed``:
+    further rows that must be there, known by key and digest and compared by ``digests``. ``complete``: no other entity
+    row may be there. ``gone``: rows that must not be there in any case. ``may_miss``: entity rows may be missing.
+    ``in_part``: why not everything can be checked; None: everything can.
     """
 
     parent: ParentRow
@@ -82,16 +83,16 @@ class Expectation:
     gone: frozenset[RowKey] = frozenset()
     may_miss: bool = False
     in_part: str | None = None
-    anew: bool = False
+    clear_unnamed: bool = False
     listed: tuple[ListedRow, ...] = ()
     digests: Digests | None = None
 
 
 def expected_after(event: ProfileEvent, state: ConsumerState, catalog: Catalog) -> Expectation:
-    """What a consumer's last full state, and the deletes since, say of its rows.
+    """What a consumer's last full state, and the deletes since then, say about its rows.
 
     Args:
-        event: that of ``state.full``.
+        event: the event of ``state.full``.
         catalog: the data extensions of its market.
     """
     if event.operation is Operation.DELETE:
@@ -106,7 +107,7 @@ def expected_after(event: ProfileEvent, state: ConsumerState, catalog: Catalog) 
     new = event.operation is Operation.NEW
     rows = [(row, identity(row[0], row[1], catalog[row[0]])) for row in left.rows()]
     if state.deleted_forgotten > offset and known is not None and all_known:
-        # The list has lost what was deleted, also what is not remembered of it.
+        # The list no longer has the deleted rows, also those that the record no longer remembers.
         remaining = {row.identity for row in known.rows}
         rows = [(row, key) for row, key in rows if key in remaining]
     said = {key for _, key in rows}
@@ -124,14 +125,14 @@ def expected_after(event: ProfileEvent, state: ConsumerState, catalog: Catalog) 
         in_part=_in_part(
             (IN_PART_NEW, new and not all_known), (IN_PART_FORGOTTEN, forgotten), *_unchecked(listed, digests)
         ),
-        anew=not new,
+        clear_unnamed=not new,
         listed=listed,
         digests=digests,
     )
 
 
 def expected_without_event(state: ConsumerState, catalog: Catalog, because: str = NOT_IN_KAFKA) -> Expectation:
-    """As ``expected_after`` when the event cannot be used any more, and why, or there never was one."""
+    """Like ``expected_after``, if there is no such event or it can no longer be used; ``because`` says why."""
     digests = digests_of(state.rows, catalog)
     if state.full is None:
         gone = deleted_since(state, -1, digests.place)
@@ -166,18 +167,18 @@ def _unchecked(listed: Sequence[ListedRow], digests: Digests) -> tuple[tuple[str
 
 
 def only_failed(state: ConsumerState) -> bool:
-    """Whether all that is known of a consumer is that events failed which should have written it."""
+    """Whether all known events of a consumer failed, so that none was written."""
     if state.full is not None or not state.recent or state.recent[0].operation == Operation.DELETE:
         return False
     return all(event.outcome in (Outcome.FAILED, Outcome.INVALID, Outcome.DISCARDED) for event in state.recent)
 
 
 def failed_since(state: ConsumerState) -> bool:
-    """Whether a later event failed, or may have: it may have written a part, and it is still to be dealt with."""
+    """Whether a later event failed or may have: it may have written some rows, and its dead letter may be open."""
     for event in state.recent:
         if state.full is not None and event.event_id == state.full.event_id:
             return False
         if event.outcome == Outcome.FAILED:
             return True
-    # Older events than those are not known. Had none failed there would be a list; older programs wrote none.
+    # Older events are not remembered. If none of them had failed, there would be a list, except after an older program.
     return len(state.recent) >= RECENT_KEPT and state.full is not None and not state.rows

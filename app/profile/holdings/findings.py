@@ -1,6 +1,6 @@
-"""What a verification found of consumers, and what a repair did. Pure.
+"""The findings of a verification, and what a repair did. Pure.
 
-Identifiers, keys and columns may be shown; the values inside ``Drift`` are personal data.
+Identifiers, keys and column names may be shown; the values inside ``Drift`` are personal data.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ Action = Literal["upsert", "delete"]
 
 @dataclass(frozen=True, slots=True)
 class RepairWrite:
-    """One row that was written, or was to be. ``problem``: why it was not, values masked; None: it was."""
+    """One write of a repair. ``problem``: why it was not made, with values masked; None: it was made."""
 
     action: Action
     entity: EntityType
@@ -26,10 +26,10 @@ class RepairWrite:
 
 
 class Status(StrEnum):
-    """What became of a consumer.
+    """The result for a consumer.
 
-    ``partial``: no drift in what could be checked. ``no-home``: its market has no place in ``CMT_DATA_EXTENSIONS``, so
-    there is nowhere to look.
+    ``partial``: no drift in what could be checked. ``no-home``: ``CMT_DATA_EXTENSIONS`` does not cover its market, so
+    there is nothing to check.
     """
 
     OK = "ok"
@@ -43,10 +43,10 @@ class Status(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class DriftFinding:
-    """What was found of one consumer.
+    """The finding for one consumer.
 
-    ``event``: ID of its last full state. ``note``: why it is pending, in part, or not checked at all. ``drift``: what
-    was found before a repair. ``writes``: of the repair.
+    ``event``: the ID of its last full state. ``note``: why the consumer is pending, checked in part, or not checked.
+    ``drift``: the drift before a repair. ``writes``: the writes of the repair.
     """
 
     consumer_id: str

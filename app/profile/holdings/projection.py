@@ -1,7 +1,7 @@
-"""The rows that Marketing Cloud holds once events are synced: what tests and the demo compare its rows with. Pure.
+"""The rows that Marketing Cloud should hold after events; tests and the demo compare the real rows with them. Pure.
 
-The same effect as the calls of either strategy, described without them: an upsert leaves columns alone that it does not
-name, and an UPDATE removes the entity rows that it does not list; those that it lists begin anew.
+This describes the effect of either strategy without its calls: an upsert leaves columns alone that it does not name. An
+UPDATE removes the entity rows that it does not list, and replaces those that it lists.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from app.profile.event import DeleteScope, Operation, ProfileEvent
 from app.profile.keys import Key, folded_key
 
 TextRow = Mapping[str, str | None]
-# The rows of one consumer, or of all: entity type -> primary key -> row. Values as the wire carries them.
+# The rows of one consumer or of all: entity type -> primary key -> row, with values as SOAP carries them.
 Rows = dict[EntityType, dict[Key, TextRow]]
 
 
 def apply(held: Rows, event: ProfileEvent, catalog: Catalog, *, replace_parent: bool = False) -> Rows:
-    """The rows of a consumer after one more of its events; ``held`` is left as it was.
+    """The rows of a consumer after one more event; ``held`` is not changed.
 
     ``replace_parent`` as in ``SYNC_REPLACE_PARENT``: an UPDATE removes the parent row first.
     """
@@ -46,7 +46,7 @@ def apply(held: Rows, event: ProfileEvent, catalog: Catalog, *, replace_parent: 
 
 
 def expected_rows(events: Iterable[ProfileEvent], catalog: Catalog, *, replace_parent: bool = False) -> Rows:
-    """The rows of all consumers after all events, every entity type present; start: no rows."""
+    """The rows of all consumers after all events, starting without rows; every entity type is present."""
     consumers: dict[str, Rows] = {}
     for event in events:
         held = consumers.get(event.consumer_id, {})
@@ -58,7 +58,7 @@ def expected_rows(events: Iterable[ProfileEvent], catalog: Catalog, *, replace_p
 
 
 def _spelled_as_held(key: Key, rows: Mapping[Key, TextRow]) -> Key:
-    """A row keeps the spelling of its key under which it came to be."""
+    """The key as it is held: a row keeps the spelling of the key that it was created with."""
     if key in rows:
         return key
     which = folded_key(key)

@@ -1,8 +1,8 @@
-"""The digests of rows: of those that an event wants, once per settled event, and of those that are held. Pure.
+"""Digests of rows: of the rows that a settled event wants, and of the rows that are held. Pure.
 
-A digest is 6 bytes of BLAKE2b over consumer ID, key and the ``form`` of each value, so rows of one content do not look
-alike in two records. It is no encryption: whoever may read the records can try values. Two different rows have the same
-digest once in 10^14 times.
+A digest is 6 bytes of BLAKE2b over consumer ID, key and the ``form`` of each value, so equal rows of two consumers have
+different digests. It is not encryption: whoever can read the records can try values. Two different rows have the same
+digest once in 10^14 cases.
 """
 
 from __future__ import annotations
@@ -60,10 +60,12 @@ HeldKey = tuple[EntityType, tuple[str, ...]]
 
 @dataclass(frozen=True, slots=True)
 class Matched:
-    """Listed rows among those that are held.
+    """The listed rows, compared with the held ones.
 
-    found: primary keys, as they are held, of rows that are listed.
-    doubtful: of rows that may be a missing one under another spelling of its key.
+    missing: listed rows that are not held.
+    different: listed rows that are held with other values.
+    found: held primary keys of listed rows.
+    doubtful: held primary keys that may be another spelling of a missing row's key.
     """
 
     missing: tuple[ListedRow, ...] = ()
@@ -74,13 +76,13 @@ class Matched:
 
 @dataclass(frozen=True)
 class Digests:
-    """What the digests of a market's rows need of its catalog. Made once for a catalog."""
+    """Makes and checks the digests of rows of one catalog. Create it once per catalog: it caches what it needs."""
 
     catalog: Catalog
 
     @cached_property
     def head(self) -> str:
-        """The fingerprints of place and columns, as lists begin with them."""
+        """The digests of place and columns that a list begins with."""
         tables = [self.catalog[entity] for entity in EntityType]
         place: tuple[object, ...] = (
             self.catalog.account_id,
@@ -89,19 +91,19 @@ class Digests:
         )
         columns: object = [table.columns for table in tables]
         if self.catalog.has_types:
-            # What types make of values is another form of them, so lists of before say nothing of values any more.
+            # Types change the form of values, so the values of a list that was made without them cannot be checked.
             types = [sorted((name, str(kind)) for name, kind in table.types.items()) for table in tables]
             columns = (columns, types, [str(table.zone) for table in tables])
         return _hash(repr(place))[:PLACE_LENGTH] + _hash(repr(columns))[:COLUMNS_LENGTH]
 
     @property
     def place(self) -> str:
-        """The fingerprint of account, data extensions and primary keys."""
+        """The digest of account, data extensions and primary keys."""
         return self.head[:PLACE_LENGTH]
 
     @cached_property
     def _columns(self) -> Mapping[EntityType, tuple[tuple[str, bool, ColumnType | None], ...]]:
-        """The columns of each data extension, whether the digest is over them, and their types if they are known."""
+        """The columns of each data extension: name, whether it is part of the digest, and its type if known."""
         return {
             entity: tuple(
                 (column, column not in _key_columns(entity, table), table.types.get(column)) for column in table.columns
@@ -111,14 +113,14 @@ class Digests:
 
     @cached_property
     def _keys(self) -> Mapping[EntityType, tuple[str, ...]]:
-        """The columns of a row's key within its consumer."""
+        """The columns that identify a row within its consumer."""
         return {
             entity: tuple(column for column in table.primary_key if column != CONSUMER_ID_COLUMN)
             for entity, table in self.catalog.data_extensions.items()
         }
 
     def of_event(self, event: ProfileEvent) -> str:
-        """What an event that reached Marketing Cloud says of the rows that should be held: a text of ``row_list``."""
+        """The list (``row_list.py``) of the rows that should be held after this event reached Marketing Cloud."""
         if event.operation is Operation.DELETE:
             return (COMPLETE if event.is_full_state else PART) + self.head
         anew = event.operation is Operation.UPDATE
@@ -129,13 +131,13 @@ class Digests:
             if not (listed := event.entities.get(entity)):
                 continue
             letter, columns = LETTERS[entity], self._keys[entity]
-            for row in listed:  # one for each key, see ``read_event``
+            for row in listed:  # ``read_event`` leaves one row per key
                 key = key_text([as_text(row[column]) or "" for column in columns])
                 rows[letter, key] = self._of(entity, row, event, key, anew=anew)
         return written(anew, self.head, rows)
 
     def match(self, listed: Iterable[ListedRow], held: Mapping[EntityType, Sequence[Row]], consumer_id: str) -> Matched:
-        """Find the listed rows among those that are held."""
+        """Find the listed rows among the held ones."""
         missing, different, found = [], [], set()
         for wanted in listed:
             rows = held.get(wanted.entity, ())
@@ -156,7 +158,7 @@ class Digests:
         return Matched(tuple(missing), tuple(different), frozenset(found), frozenset(doubtful - found))
 
     def _holds(self, listed: ListedRow, held: Row, consumer_id: str) -> bool:
-        """Whether a held row of that key has the listed values; True when they cannot be checked."""
+        """Whether a held row of that key has the listed values; True if they cannot be checked."""
         if listed.kinds is None or listed.digest is None:
             return True
         columns, zone = self._columns[listed.entity], self.catalog[listed.entity].zone
@@ -168,11 +170,11 @@ class Digests:
         return _digest(consumer_id, listed.entity, key_text(listed.key), forms) == listed.digest
 
     def checks_all(self, listed: ListedRow) -> bool:
-        """Whether every value that the listed row's event named can be checked."""
+        """Whether every value that the event named for this row can be checked."""
         return listed.kinds is not None and _UNCHECKED not in _kinds(listed.kinds)
 
     def _is_key_of(self, listed: ListedRow, held: Row, consumer_id: str) -> bool:
-        """Whether a held row has the key of a listed entity row: certainly, or possibly where that is not known."""
+        """Whether a held row has a listed row's key; if the kinds of the key are unknown, whether it may have it."""
         table = self.catalog[listed.entity]
         wanted = dict(zip(self._keys[listed.entity], listed.key, strict=False)) | {CONSUMER_ID_COLUMN: consumer_id}
         if listed.kinds is None:
@@ -186,7 +188,7 @@ class Digests:
         )
 
     def _may_be_key_of(self, listed: ListedRow, held: Row) -> bool:
-        """Whether a held row may be the listed one under another spelling of its key."""
+        """Whether a held row's key may be another spelling of a listed row's key."""
         table, columns = self.catalog[listed.entity], self._keys[listed.entity]
         return all(
             loosely_alike(held.get(column), column, table) == loosely_alike(text, column, table)
@@ -211,7 +213,7 @@ class Digests:
                 kind, text = (_UNCHECKED, "") if formed is None else (_TEXT, formed)
             else:
                 value = row[column]
-                if type(value) is str and value[4:5] != "-":  # as ``wanted_form`` says, without the call
+                if type(value) is str and value[4:5] != "-":  # what ``wanted_form`` would return, without the call
                     kind, text = _TEXT, "=" + value
                 else:
                     kind, text = wanted_form(value)
@@ -222,12 +224,12 @@ class Digests:
 
 
 def _key_columns(entity: EntityType, table: DataExtension) -> tuple[str, ...]:
-    """Those that a list has in clear, and so not in the digest. A parent row needs no more than its consumer ID."""
+    """The columns that are not in the digest, because a list holds them in clear; of a parent row, the consumer ID."""
     return (CONSUMER_ID_COLUMN,) if entity.is_parent else (CONSUMER_ID_COLUMN, *table.primary_key)
 
 
 def digests_of(text: str, catalog: Catalog) -> Digests:
-    """The digests that can check a list: made without types when it was written before they were known."""
+    """The digests that can check a list. A list from before the types were known needs digests without types."""
     digests = Digests(catalog)
     if catalog.has_types and columns_of(text) != columns_of(COMPLETE + digests.head):
         untyped = Digests(catalog.typed({}))
@@ -237,7 +239,7 @@ def digests_of(text: str, catalog: Catalog) -> Digests:
 
 
 def _typed(held: Scalar, kind: ColumnType, zone: timezone) -> str:
-    """As what was wanted; a value that is none of the column's type is like none of them."""
+    """The form of a held value; a value that does not fit the column's type equals no wanted value."""
     formed = typed_form(held, kind, zone)
     return f"?{as_text(held)}" if formed is None else formed
 
@@ -256,7 +258,7 @@ def _digest(consumer_id: str, entity: EntityType, key: str, forms: list[str]) ->
 
 
 def _hash(text: str) -> str:
-    # Half of a surrogate pair can stand in a value.
+    # A value may contain half of a surrogate pair.
     digest = blake2b(text.encode("utf-8", "surrogatepass"), digest_size=6).digest()
     return b2a_base64(digest, newline=False).decode()
 

@@ -1,29 +1,30 @@
-"""The rows of a consumer that should be held, as keys and digests: one text in the consumer's record. Pure.
+"""The list of a consumer's rows that should be held, as keys and digests: one text in the consumer record. Pure.
 
-There may be millions of records, so the text is compact and is taken apart only where that is needed::
+There may be millions of records, so the text is compact and is parsed only if needed::
 
     +AbCdEfGh;-JJJIAA,0123abcd;pJJJA,89abcdefP-1,cdef0123P-2
     |  |   |   |  |      |      an entity's rows: digest and key, "/" between the parts of a key
     |  |   |   |  |      digest, 8 characters; the parent row has no key
-    |  |   |   |  kinds of the values, two columns a character, in the data extension's order; 0: not named
+    |  |   |   |  kinds of the values, two columns per character, in the data extension's order; 0: not named
     |  |   |   entity type, see ``LETTERS``; without kinds the rows have keys only
-    |  |   columns: fingerprint of columns, types and zone; when it is another one the digests say nothing
-    |  place: fingerprint of account, data extensions and primary keys; when it is another one, neither do the keys
-    "+": no other entity row should be held; "~": nothing is known of others
+    |  |   columns: digest of columns, types and zone; if it differs, the row digests cannot be used
+    |  place: digest of account, data extensions and primary keys; if it differs, the list cannot be used
+    "+": no other entity row should be held; "~": other rows are not known
 
-How a text follows a consumer's events:
+How a consumer's events change the list:
 
 | settled                  | the list                                                                           |
 |--------------------------|------------------------------------------------------------------------------------|
 | UPDATE                   | its rows, complete                                                                 |
-| NEW                      | its rows over those known, as complete as before; "~" when nothing was known       |
+| NEW                      | its rows replace or join the known ones; "~" if nothing was known before           |
 | DELETE of the profile    | no rows, complete                                                                  |
-| DELETE of rows           | those known without them                                                           |
-| any that failed          | none: it may have written a part                                                   |
-| of another place         | nothing is known of the rows before                                                |
+| DELETE of rows           | the known rows without these                                                       |
+| any that failed          | none: the event may have written some of its rows                                  |
+| at another place         | as if nothing was known before                                                     |
 | more rows than are kept  | the first of them, "~"                                                             |
 
-Rows of a PARTIAL event are listed as the event says: what was refused is drift. An empty text: no list.
+The rows of a ``partial`` event are listed as the event states them, so refused rows are drift. An empty text means: no
+list.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ from app.profile.keys import folded, folded_key
 COMPLETE, PART = "+", "~"
 PLACE_LENGTH = COLUMNS_LENGTH = 4
 DIGEST_LENGTH = 8
-# A record must fit into its topic, beside the deleted rows that it remembers.
+# The consumer record, which also remembers deleted rows, must fit into its topic.
 ROWS_KEPT = 200
 KEY_CHARACTERS = 20_000
 
@@ -59,13 +60,13 @@ _ESCAPED = str.maketrans({"~": "~0", ";": "~1", ",": "~2", "/": "~3"})
 _PLAIN = re.compile(r"[A-Za-z0-9_.-]*")
 _HEAD = 1 + PLACE_LENGTH + COLUMNS_LENGTH
 
-# Entity letter and key, as in the text -> kinds and digest, both empty when only the key is known.
+# (entity letter, key) as in the text -> (kinds, digest); both are empty if only the key is known.
 Rows = dict[tuple[str, str], tuple[str, str]]
 
 
 @dataclass(frozen=True, slots=True)
 class ListedRow:
-    """A row that should be held. ``key``: as ``DeletedRow.key``. ``kinds``: None when its values cannot be checked."""
+    """A row that should be held. ``key``: as in ``DeletedRow``. ``kinds``: None if its values cannot be checked."""
 
     entity: EntityType
     key: tuple[str, ...]
@@ -80,7 +81,7 @@ class ListedRow:
 
 @dataclass(frozen=True, slots=True)
 class RowList:
-    """A text, taken apart. ``complete``: no other entity row should be held."""
+    """A parsed list. ``complete``: no other entity row should be held."""
 
     complete: bool
     columns: str
@@ -88,17 +89,17 @@ class RowList:
 
 
 def place_of(text: str) -> str:
-    """The fingerprint of the place that a list, or a head, is about; empty: no list."""
+    """The digest of the place that a list is about; empty: no list."""
     return text[1 : 1 + PLACE_LENGTH]
 
 
 def columns_of(text: str) -> str:
-    """The fingerprint of the columns that a list is about, and of their types and zone if those were known."""
+    """The digest of the columns that a list is about, and of their types and zone if those were known."""
     return text[1 + PLACE_LENGTH : _HEAD]
 
 
 def row_list(text: str, head: str) -> RowList | None:
-    """What a text lists; None: nothing that can be used with the catalog whose fingerprints are ``head``."""
+    """Parse a list; None: it cannot be used with the catalog whose digests are ``head``."""
     if not _usable(text, head):
         return None
     checkable = text[1:_HEAD] == head
@@ -115,7 +116,7 @@ def row_list(text: str, head: str) -> RowList | None:
 
 
 def after(known: str, settlement: Settlement) -> str:
-    """The list after an event that reached Marketing Cloud; twice is as once. See the table."""
+    """The list after an event that reached Marketing Cloud; see the table. Applying an event twice is like once."""
     said = settlement.rows
     if not said or settlement.operation == Operation.UPDATE:
         return said
@@ -133,7 +134,7 @@ def after(known: str, settlement: Settlement) -> str:
 
 
 def written(complete: bool, head: str, rows: Rows) -> str:
-    """The text of a list; of too many rows the first."""
+    """The text of a list; if there are too many rows, the first of them."""
     kept = _kept(rows)
     mark = COMPLETE if complete and kept == len(rows) else PART
     groups: dict[str, list[str]] = {}
@@ -147,11 +148,11 @@ def written(complete: bool, head: str, rows: Rows) -> str:
 
 
 def key_text(key: Sequence[str]) -> str:
-    """A key within its consumer as it stands in a list."""
+    """A key within its consumer, as a list holds it."""
     if len(key) == 1 and _PLAIN.fullmatch(key[0]):
         return key[0]
     text = "/".join([part.translate(_ESCAPED) for part in key])
-    # A surrogate could not be written; no target takes a row of such a key.
+    # A surrogate cannot be written as UTF-8; no target accepts a row with such a key.
     return text if text.isascii() else text.encode("utf-8", "replace").decode()
 
 
@@ -167,7 +168,7 @@ def _kept(rows: Rows) -> int:
 
 
 def _usable(text: str, head: str) -> bool:
-    """Whether a list is about the data extensions of ``head``; their columns may be others."""
+    """Whether a list is about the data extensions of ``head``, though perhaps about other columns."""
     return text[:1] in (COMPLETE, PART) and text[1 : 1 + PLACE_LENGTH] == head[:PLACE_LENGTH]
 
 
@@ -185,7 +186,7 @@ def _rows(text: str) -> Rows:
 
 
 def _over(known: Rows, said: Rows) -> Rows:
-    """Both, the said ones in place of those that are the same row under another spelling of its key."""
+    """Both, with the rows of ``said`` replacing the same rows, also under another spelling of their keys."""
     spelled = {_identity(row): row for row in said}
     rows: Rows = {}
     for row, says in known.items():

@@ -1,6 +1,6 @@
-"""What sample consumers are made of, per market: names, languages and telephone numbers. All of them are invented.
+"""The names, languages and telephone numbers of sample consumers, by market. All of them are invented.
 
-Telephone numbers lie in ranges that regulators keep free for fiction (Bundesnetzagentur, Arcep, Ofcom, and the North
+Telephone numbers are in ranges that regulators reserve for fiction (Bundesnetzagentur, Arcep, Ofcom, and the North
 American 555-01xx); markets without such a range have none.
 """
 
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class SampleMarket:
-    """One market. ``latin`` spells names for e-mail addresses where Unicode normalisation does not do it."""
+    """One market. ``latin``: how letters are spelled in e-mail addresses, if Unicode normalisation does not do it."""
 
     code: str
     weight: int

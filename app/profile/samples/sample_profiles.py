@@ -1,4 +1,4 @@
-"""An invented consumer: how it appears and changes from visit to visit, and what its rows hold. Pure, given the rng."""
+"""An invented consumer: how it is created, changed and deleted, and the values of its rows. Pure, given ``rng``."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ ROW_ID: dict[EntityType, str] = {
     EntityType.OPT_IN: "OptInId",
 }
 
-# How many rows of a type a consumer starts with, to be drawn from: most have no child, few have four.
+# The number of rows of a type that a consumer starts with is drawn from these: most have no child, few have four.
 _AT_FIRST: dict[EntityType, tuple[int, ...]] = {
     EntityType.CONTACT: (1, 1, 2),
     EntityType.CHILD: (0, 0, 0, 1, 1, 2, 2, 3, 4),
@@ -48,7 +48,7 @@ MOST_ROWS = 4
 
 @dataclass(slots=True)
 class SampleConsumer:
-    """One consumer and its rows as they are now. After ``vanish`` it may ``appear`` again, with new row IDs."""
+    """One consumer and its current rows. After ``vanish`` it may ``appear`` again, with new row IDs."""
 
     consumer_id: str
     market: SampleMarket
@@ -56,11 +56,11 @@ class SampleConsumer:
     exists: bool = False
     parent: MutableRow = field(default_factory=dict)
     rows: dict[EntityType, list[MutableRow]] = field(default_factory=dict)
-    # A row ID is never used again, also not after the row or the profile went.
+    # A row ID is never used again, not even after its row or profile was deleted.
     last_ids: dict[EntityType, int] = field(default_factory=dict)
 
     def appear(self, rng: random.Random, now: datetime) -> None:
-        """A new profile with its first rows."""
+        """Create the profile with its first rows."""
         market = self.market
         gender = rng.choice(("F", "F", "M", "M", None))
         names = market.male if gender == "M" else market.female if gender == "F" else market.female + market.male
@@ -85,11 +85,11 @@ class SampleConsumer:
                 self._add(rng, entity, now)
 
     def vanish(self) -> None:
-        """The profile and all its rows go."""
+        """Delete the profile and all its rows."""
         self.exists, self.parent, self.rows = False, {}, {}
 
     def change(self, rng: random.Random, now: datetime) -> None:
-        """One or two things are other than before, as after a visit to a profile page."""
+        """Change one or two things, as a visit to a profile page would."""
         self.parent["UpdatedAt"] = time_text(now)
         for _ in range(rng.randint(1, 2)):
             held = [entity for entity in CHILD_TYPES if self.rows.get(entity)]
@@ -107,7 +107,7 @@ class SampleConsumer:
                     self._change_parent(rng)
 
     def remove_some(self, rng: random.Random) -> dict[EntityType, list[MutableRow]]:
-        """One to three rows go; their IDs. Empty when there are none."""
+        """Delete one to three rows. Returns their IDs; empty if there are no rows."""
         held = [(entity, row) for entity, rows in self.rows.items() for row in rows]
         removed: dict[EntityType, list[MutableRow]] = {}
         for entity, row in rng.sample(held, k=min(len(held), rng.randint(1, 3))):

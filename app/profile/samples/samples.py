@@ -1,8 +1,8 @@
-"""Realistic sample events: the same seed gives the same events, on every machine. Pure.
+"""Realistic sample events: the same seed gives the same events on every machine. Pure.
 
-A consumer's events make sense in their order: NEW first; UPDATE only while the consumer exists, from the state before
-with something changed; DELETE ENTITIES names rows that exist; after DELETE PROFILE comes, if anything, a NEW.
-Rows follow the columns of the bundled ``data-extensions.json``. Everybody in them is invented.
+A consumer's events make sense in their order. NEW comes first. UPDATE changes something in the state before it. DELETE
+ENTITIES names rows that exist. After DELETE PROFILE, only a NEW can follow. Rows have the columns of the bundled
+``data-extensions.json``. All persons are invented.
 """
 
 from __future__ import annotations
@@ -21,8 +21,9 @@ from app.profile.samples.sample_profiles import SampleConsumer, time_text, uuid_
 
 START = datetime(2026, 1, 1, 8, tzinfo=UTC)
 
-# Without a given number of consumers, so many of 100 events bring a new one, and only the latest so many are
-# remembered: a stream of any length needs the same memory, and a shorter one is the beginning of a longer one.
+# Unless the number of consumers is given, this percentage of the events brings a new consumer, and only this many of
+# the latest consumers are remembered. So a stream of any length needs the same memory, and a shorter stream is the
+# beginning of a longer one.
 NEW_CONSUMERS_PERCENT = 30
 REMEMBERED = 2000
 
@@ -31,7 +32,7 @@ def sample_events(count: int, seed: int = 0, consumers: int | None = None) -> It
     """``count`` events, in an order in which they may be published.
 
     Event and consumer IDs are UUIDs drawn from the seed; ``occurredAt`` rises strictly from event to event.
-    ``consumers``: spread the events over at most so many; without it new ones keep coming.
+    ``consumers``: the events are of at most this many consumers; None: new consumers keep coming.
 
     Raises:
         ValueError: ``consumers`` is not positive.
@@ -47,7 +48,7 @@ def sample_events(count: int, seed: int = 0, consumers: int | None = None) -> It
 
 
 def to_json(event: ProfileEvent) -> dict[str, Any]:
-    """The event as its JSON value, with the field names of the wire; what is absent is left out.
+    """The event as a JSON document, with the field names of the wire; absent fields are left out.
 
     Raises:
         ValueError: a number has more digits than a float keeps.
@@ -118,7 +119,7 @@ def _event(
     rows: Mapping[EntityType, Sequence[Row]],
     scope: DeleteScope | None = None,
 ) -> ProfileEvent:
-    # Rows are copied: the consumer's own go on changing.
+    # Copies, because the consumer's own rows change later.
     return ProfileEvent(
         event_id=uuid_text(rng),
         operation=operation,

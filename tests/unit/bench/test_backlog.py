@@ -6,7 +6,8 @@ from itertools import islice
 
 from app.delivery.record import SourceRecord
 from app.flows.catalog import load_catalog
-from app.profile.event import Operation, read_event
+from app.profile.event import Operation
+from app.profile.event_reader import read_event
 from bench.backlog import events
 
 

@@ -25,7 +25,7 @@ from app.delivery.record import SourceRecord
 from app.http.answer import Answer
 from app.observe.redaction import mask_text
 from app.profile.entities import CatalogError, EntityType, parse_catalog
-from app.profile.event import read_event
+from app.profile.event_reader import read_event
 from app.profile.masking import mask
 from tests.support.answers import bad, envelope, fault, good, retrieved, written
 from tests.support.growth import LINEAR_AT_MOST, growth

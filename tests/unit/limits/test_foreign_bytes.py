@@ -27,7 +27,7 @@ from app.http.answer import Answer
 from app.http.limits import AnswerTooLarge, unpacked
 from app.http.retry_after import LONGEST_SECONDS, retry_after_seconds
 from app.profile.entities import EntityType, Row, parse_catalog
-from app.profile.event import read_event
+from app.profile.event_reader import read_event
 from tests.support.answers import bad, fault, good, retrieved, written
 from tests.unit.limits.foreign import ANY_JSON, altered, as_json, changed
 

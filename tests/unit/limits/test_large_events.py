@@ -54,7 +54,7 @@ STEPS: dict[str, Callable[[ProfileEvent], object]] = {
     "rows": lambda given: given.rows(),
     "plan, replace": lambda given: plan_replace(given, CATALOG, replace_parent=True),
     "plan, reconcile": lambda given: narrow(plan_reconcile(given, CATALOG), held(given, "Max"), CATALOG),
-    "same": lambda given: diff(held(given), given.rows(), CATALOG, anew=True),
+    "same": lambda given: diff(held(given), given.rows(), CATALOG, clear_unnamed=True),
     "different": lambda given: diff(held(given, "Max"), given.rows(), CATALOG),
     "all extra": lambda given: diff(held(given), [], CATALOG),
     "digests": lambda given: row_list(DIGESTS.of_event(given), DIGESTS.head),

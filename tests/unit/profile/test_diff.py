@@ -258,15 +258,15 @@ def test_a_column_that_is_named_with_null_is_emptied(catalog: Catalog) -> None:
 
 def test_anew_a_column_that_is_not_named_is_emptied(catalog: Catalog) -> None:
     there = held(pet=[pet("1", Name="A", Breed="Dackel", Species="")])
-    upserts = diff(there, wanted(pet("1", Name="A")), catalog, anew=True).upserts
+    upserts = diff(there, wanted(pet("1", Name="A")), catalog, clear_unnamed=True).upserts
     assert upserts == ((PET, pet("1", Name="A", Breed=None)),)
-    assert diff(held(pet=[pet("1", Name="A", Breed="")]), wanted(pet("1", Name="A")), catalog, anew=True).empty
-    assert diff(held(), wanted(pet("1")), catalog, anew=True).upserts == ((PET, pet("1")),)
+    assert diff(held(pet=[pet("1", Name="A", Breed="")]), wanted(pet("1", Name="A")), catalog, clear_unnamed=True).empty
+    assert diff(held(), wanted(pet("1")), catalog, clear_unnamed=True).upserts == ((PET, pet("1")),)
 
 
 def test_anew_the_parent_keeps_its_columns(catalog: Catalog) -> None:
     there = held(consumer=[{"ConsumerId": "c", "FirstName": "A"}])
-    assert diff(there, [(CONSUMER, {"ConsumerId": "c"})], catalog, anew=True).empty
+    assert diff(there, [(CONSUMER, {"ConsumerId": "c"})], catalog, clear_unnamed=True).empty
 
 
 def test_rows_go_in_writing_order_parent_first(catalog: Catalog) -> None:
@@ -351,7 +351,7 @@ def test_a_difference_applied_to_what_is_held_gives_what_is_wanted(
     catalog: Catalog, there: list[dict[str, Any]], asked: list[dict[str, Any]], anew: bool
 ) -> None:
     table = {folded(row["PetId"]): row for row in there}
-    difference = diff(held(pet=list(table.values())), wanted(*asked), catalog, anew=anew)
+    difference = diff(held(pet=list(table.values())), wanted(*asked), catalog, clear_unnamed=anew)
     assert difference.respelled == ()
     after = dict(table)
     for _, row in difference.upserts:
@@ -368,5 +368,5 @@ def test_a_difference_applied_to_what_is_held_gives_what_is_wanted(
         for column, value in table.get(pet_id, {}).items():
             if column not in row:
                 assert after[pet_id][column] == (value if not anew or not value else None)
-    assert diff(held(pet=list(after.values())), wanted(*asked), catalog, anew=anew).empty
+    assert diff(held(pet=list(after.values())), wanted(*asked), catalog, clear_unnamed=anew).empty
     assert len(difference.upserts) + len(difference.right) == len(merged)

@@ -21,7 +21,7 @@ from app.delivery.errors import EVENT_SCHEMA
 from app.delivery.outcome import InvalidEvent
 from app.delivery.record import SourceRecord
 from app.profile.entities import Catalog, parse_catalog
-from app.profile.event import read_event
+from app.profile.event_reader import read_event
 from app.profile.samples.samples import sample_events, to_json
 
 SCHEMA = json.loads(schema_path("consumer-profile-event.schema.json").read_bytes())

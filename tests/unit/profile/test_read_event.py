@@ -18,7 +18,8 @@ from app.delivery import errors
 from app.delivery.outcome import UNKNOWN_MARKET, InvalidEvent
 from app.delivery.record import LATEST_MS, Headers, SourceRecord
 from app.profile.entities import Catalog, DataExtension, EntityType, parse_catalog
-from app.profile.event import DeleteScope, Operation, ProfileEvent, read_event
+from app.profile.event import DeleteScope, Operation, ProfileEvent
+from app.profile.event_reader import read_event
 from app.profile.samples.samples import sample_events, to_json
 
 CATALOG = parse_catalog(schema_path("data-extensions.json").read_bytes())

@@ -12,7 +12,8 @@ from app.delivery.counts import Settlement
 from app.delivery.outcome import Outcome
 from app.profile.consumer_history import DELETED_KEPT, after_settling
 from app.profile.entities import Catalog, EntityType
-from app.profile.event import ProfileEvent, check_document
+from app.profile.event import ProfileEvent
+from app.profile.event_reader import check_document
 from app.profile.holdings.row_digests import Digests
 from app.profile.supersedes import Superseded, deleted_rows, what_is_left
 

@@ -14,7 +14,7 @@ from app.bundled import schema_path
 from app.delivery.outcome import Outcome
 from app.delivery.record import SourceRecord
 from app.profile.entities import parse_catalog
-from app.profile.event import read_event
+from app.profile.event_reader import read_event
 from app.web import openapi
 
 ROOT = Path(__file__).resolve().parents[3]

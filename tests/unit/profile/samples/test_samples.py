@@ -12,7 +12,8 @@ import pytest
 
 from app.delivery.record import SourceRecord
 from app.profile.entities import Catalog, EntityType
-from app.profile.event import DeleteScope, Operation, ProfileEvent, read_event
+from app.profile.event import DeleteScope, Operation, ProfileEvent
+from app.profile.event_reader import read_event
 from app.profile.samples.samples import sample_events, to_json
 
 MANY = list(sample_events(3000, seed=2))
