@@ -7,7 +7,8 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message
+from confluent_kafka import TopicPartition as KafkaTopicPartition
 
 from app.kafka.admin import Admin, KafkaAccessError
 from app.kafka.clients import consumer_config
@@ -61,7 +62,7 @@ class DeadLetters:
         consumer = Consumer(dict(consumer_config(self._settings, f"{self._settings.group}-demo")), logger=_silent)
         try:
             topic = self._settings.dlq_topic
-            consumer.assign([TopicPartition(topic, partition, begins.get(partition, 0)) for partition in ends])
+            consumer.assign([KafkaTopicPartition(topic, partition, begins.get(partition, 0)) for partition in ends])
             return tuple(self._letters(consumer, ends))
         except KafkaException as error:
             raise KafkaAccessError(f"{self._settings.dlq_topic} cannot be read: {error.args[0].str()}") from error

@@ -6,7 +6,8 @@ import logging
 import time
 from collections.abc import Collection, Iterable, Mapping
 
-from confluent_kafka import Consumer, KafkaError, TopicPartition
+from confluent_kafka import Consumer, KafkaError
+from confluent_kafka import TopicPartition as KafkaTopicPartition
 
 from app.delivery.partition_record import PartitionState
 from app.delivery.record_digest import RecordDigest
@@ -88,7 +89,7 @@ def _first_records(
 ) -> Iterable[tuple[RecordDigest, int]]:
     """The first record from each offset on; none where the partition ends before one."""
     waiting = set(offsets)
-    consumer.assign([TopicPartition(kafka.topic, number, offset) for number, offset in offsets.items()])
+    consumer.assign([KafkaTopicPartition(kafka.topic, number, offset) for number, offset in offsets.items()])
     deadline = time.monotonic() + patience_seconds
     while waiting:
         # One at a time: a batch would be waited for.

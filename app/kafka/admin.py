@@ -1,4 +1,4 @@
-"""An administration client whose errors say which broker, what happened and what to check."""
+"""An administration client whose errors say which broker was asked, what happened and what to check."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from app.kafka.clients import admin_config, bootstrap_servers
 from app.kafka.partition_offsets import PartitionOffsets
 from app.settings import KafkaSettings
 
-# A broker on the other side of the world answers in a second; an operator waits this long for the bad news.
+# A broker on the other side of the world answers within a second. An operator waits this long for an error.
 TIMEOUT_SECONDS = 10.0
 
 T = TypeVar("T")
 
-# What the library would print on stderr by itself is in our messages.
+# Our messages contain what the library would print on stderr.
 _silent = logging.getLogger(__name__)
 _silent.addHandler(logging.NullHandler())
 _silent.propagate = False
@@ -41,10 +41,10 @@ _UNREACHABLE = frozenset(
 
 
 class KafkaAccessError(Exception):
-    """Kafka could not be reached, or refused; the message says which address and what to check.
+    """Kafka could not be reached, or refused. The message names the address and what to check.
 
-    ``code``: the Kafka error code (``confluent_kafka.KafkaError``), where there is one. ``refused``: Kafka is there and
-    does not let us in.
+    ``code``: the Kafka error code (``confluent_kafka.KafkaError``), if there is one. ``refused``: Kafka was reached and
+    refused access.
     """
 
     def __init__(self, message: str, code: int | None = None, *, refused: bool = False) -> None:
@@ -54,7 +54,7 @@ class KafkaAccessError(Exception):
 
 
 class Admin:
-    """Wraps an ``AdminClient``; remembers what its connections complained about, because the calls only time out."""
+    """Wraps an ``AdminClient``. It collects the complaints of its connections, because the calls only time out."""
 
     def __init__(self, settings: KafkaSettings, *, timeout_seconds: float = TIMEOUT_SECONDS) -> None:
         self.timeout_seconds = timeout_seconds
@@ -78,21 +78,24 @@ class Admin:
         self.close()
 
     def close(self) -> None:
-        """End the connections. A long-running process must: the client has four threads of its own, and an error that
-        refers to it may keep it until the garbage collector comes round."""
+        """End the connections.
+
+        A long-running process must call this: the client has four threads, and an error that refers to the client may
+        keep it alive until the garbage collector runs.
+        """
         self.client.__exit__(None, None, None)
         if self._offsets is not None:
             self._offsets.close()
 
     @contextmanager
     def named_errors(self, action: str, on: str = "") -> Iterator[None]:
-        """Turn the library's exceptions into ``KafkaAccessError``; ``action`` is what was tried, e.g. "list topics"."""
+        """Turn the library's exceptions into ``KafkaAccessError``. ``action``: what was tried, e.g. "list topics"."""
         try:
             yield
         except KafkaException as error:
             cause = error.args[0]
             message = self._message(cause, action, on)
-            # Of a connection that is refused the call itself says only that it timed out.
+            # When a connection is refused, the call itself only says that it timed out.
             codes = {cause.code(), *(complaint.code() for complaint in self._complaints)}
             refused = not codes.isdisjoint(_AUTHORIZATION | _AUTHENTICATION)
             raise KafkaAccessError(message, cause.code(), refused=refused) from error
@@ -110,10 +113,10 @@ class Admin:
                 raise KafkaException(KafkaError(KafkaError._TIMED_OUT)) from None
 
     def topics(self, names: Sequence[str]) -> dict[str, TopicDescription]:
-        """What the broker says of these topics; those that do not exist are left out.
+        """The broker's description of these topics, without those that do not exist.
 
         Raises:
-            KafkaAccessError: the broker cannot be reached, or does not let us look.
+            KafkaAccessError: the broker cannot be reached, or refuses.
         """
         found, denied = self.look_at_topics(names)
         for error in denied.values():
@@ -121,7 +124,7 @@ class Admin:
         return found
 
     def look_at_topics(self, names: Sequence[str]) -> tuple[dict[str, TopicDescription], dict[str, KafkaAccessError]]:
-        """As ``topics``, with what we may do there; and those that we may not look at.
+        """As ``topics``, with the operations that we may do; and the topics that we may not describe.
 
         Raises:
             KafkaAccessError: the broker cannot be reached.

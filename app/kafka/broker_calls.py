@@ -1,17 +1,16 @@
-"""One silent broker must not hold up the others: how long aiokafka's client waits for an answer, and for whose.
+"""How long aiokafka's client waits for a broker. One silent broker must not block the requests to the others.
 
-Written against aiokafka 0.14.0, pinned; what is replaced here is internal to it. As it is, the client knows one timeout
-for everything, and it must be longer than a rebalance, because JoinGroup and SyncGroup are answered when all members
-have come. A broker that is frozen, or whose packets are lost, then costs a minute or two with each request that meets
-it. So:
+Written against aiokafka 0.14.0, pinned; what is replaced here is internal to it. aiokafka's client has one timeout for
+all requests. It must be longer than a rebalance, because JoinGroup and SyncGroup are answered when all members have
+joined. With that timeout, a broker that is frozen, or whose packets are lost, costs a minute or two per request. So:
 
-* every other request has its own, short timeout;
-* commits of offsets have a connection of their own: a broker answers a connection's requests in their order, and takes
-  up to 5 s for a commit when a replica is silent (offsets.commit.timeout.ms); heartbeats must not wait behind it;
-* while a join waits, its broker is asked on another connection whether it is still there;
-* a broker that was silent is left alone for a moment, is not chosen where any will do until it has answered again, and
-  is dialled beside the others: aiokafka makes one connection at a time;
-* the kernel gives up unacknowledged bytes after the same time (TCP_USER_TIMEOUT).
+* Every other request has a short timeout.
+* Commits of offsets have a connection of their own. A broker answers the requests of a connection in order, and takes
+  up to 5 s for a commit when a replica is silent (offsets.commit.timeout.ms). Heartbeats must not wait behind it.
+* While a join waits, its broker is asked on another connection whether it is still there.
+* A broker that was silent gets no request for a moment. Until it has answered again, it is not chosen where any broker
+  will do. It is dialled at the same time as the others; aiokafka makes one connection at a time.
+* The kernel gives up unacknowledged bytes after the same timeout (TCP_USER_TIMEOUT).
 """
 
 from __future__ import annotations
@@ -30,17 +29,17 @@ from aiokafka.protocol.commit import OffsetCommitRequest
 from aiokafka.protocol.group import JoinGroupRequest, SyncGroupRequest
 from aiokafka.protocol.metadata import MetadataRequest
 
-# Answered only when all members of the group have come.
+# A broker answers these only when all members of the group have joined.
 WAIT_FOR_OTHERS = (JoinGroupRequest, SyncGroupRequest)
 
-# The connection of commits, beside aiokafka's own two, and what a broker may take for one beyond an answer's time.
+# The connection for commits, beside aiokafka's own two. A commit may take this much longer than another request.
 COMMITS: Any = "commits"
 COMMIT_SECONDS = 5.0
 
-# Between two requests for metadata because of a silent broker: that its partitions have moved must be noticed soon.
+# Between two requests for metadata while a broker is silent: its partitions may have moved to another one.
 METADATA_SECONDS = 1.0
 
-# How long a producer waits for a topic that no broker knows: it may just be made, or its leaders be elected.
+# How long a producer waits for a topic that no broker knows. It may just be created, or its leaders elected.
 TOPIC_SECONDS = 40.0
 
 # Not on every system.
@@ -48,10 +47,10 @@ _TCP_USER_TIMEOUT = getattr(socket, "TCP_USER_TIMEOUT", None)
 
 
 class Silence:
-    """Brokers that let a request time out, and until when each is left alone.
+    """Brokers that let a request time out. Each gets no request for a while.
 
     Args:
-        seconds: for how long.
+        seconds: how long.
         clock: monotonic seconds.
     """
 
@@ -69,11 +68,11 @@ class Silence:
         self._until.pop(node, None)
 
     def holds(self, node: Any) -> bool:
-        """Whether a broker is left alone."""
+        """Whether a broker should get no request now."""
         return self._until.get(node, float("-inf")) > self._clock()
 
     def lasts(self, node: Any) -> bool:
-        """Whether a broker has not answered since."""
+        """Whether a broker has not answered since it was silent."""
         return node in self._until
 
 
@@ -83,10 +82,10 @@ def make_impatient(
     join_seconds: float,
     clock: Callable[[], float] = time.monotonic,
 ) -> None:
-    """Replace the client's ways to connect, to send and to choose a broker; before it is started.
+    """Replace the client's methods to connect, to send and to choose a broker. Call it before the client is started.
 
     Args:
-        request_seconds: what a broker gets for an answer.
+        request_seconds: how long a broker may take to answer.
         join_seconds: the same for JoinGroup and SyncGroup; longer than the group's rebalance timeout.
     """
     silence = Silence(request_seconds, clock)
@@ -96,14 +95,14 @@ def make_impatient(
     dialling: dict[Any, asyncio.Lock] = {}
 
     def speaks(node: Any) -> bool:
-        # One request may take long for a reason of its own.
+        # The broker is not silent if it has answered another request lately.
         return any(
             which == node and connection.connected() and time.monotonic() - connection._last_action < request_seconds
             for (which, _), connection in client._conns.items()
         )
 
     def alone(node: Any) -> bool:
-        # With one broker there is nobody else to turn to.
+        # With a single broker there is no other one to ask.
         return silence.holds(node) and len(client.cluster.brokers()) > 1
 
     async def get_conn(node: Any, *, group: ConnectionGroup = ConnectionGroup.DEFAULT, no_hint: bool = False) -> Any:
@@ -117,7 +116,8 @@ def make_impatient(
                 client.force_metadata_update()
             return None
         began = clock()
-        # Taken by aiokafka before anything else can run: a lock for each connection, where it has one for all.
+        # aiokafka has one lock for all connections; this gives it a lock per connection. aiokafka takes the lock before
+        # another task can run.
         client._get_conn_lock_value = dialling.setdefault((node, group), asyncio.Lock())
         made = await connect(node, group=group, no_hint=no_hint)
         if made is not None:
@@ -149,7 +149,7 @@ def make_impatient(
         try:
             while not (await asyncio.wait((answer,), timeout=request_seconds))[0]:
                 if not await is_there(node):
-                    # The answer is now an error, and the group's coordinator is looked for anew.
+                    # This makes the answer an error, and aiokafka looks for the group's coordinator again.
                     connection.close(reason=CloseReason.CONNECTION_TIMEOUT)
             return answer.result()
         except TimeoutError as error:
@@ -176,7 +176,7 @@ def make_impatient(
         return random.choice(heard or nodes) if nodes else None  # noqa: S311 - spreads load
 
     async def wait_for_topic(topic: str) -> Any:
-        # aiokafka takes the timeout of a request for this as well.
+        # aiokafka uses the timeout of a request for this too.
         began = clock()
         while True:
             try:

@@ -1,7 +1,6 @@
-"""What each Kafka client must be told: confluent-kafka, aiokafka and Faust, from the same settings.
+"""The configuration of each Kafka client (confluent-kafka, aiokafka, Faust) from the same settings.
 
-TLS always verifies the broker's certificate and its host name. The results hold the password, so their ``repr`` does
-not show it.
+TLS always verifies the broker's certificate and host name. The results hold the password; their ``repr`` masks it.
 """
 
 from __future__ import annotations
@@ -18,15 +17,15 @@ if TYPE_CHECKING:
 
 _SECRET_NAMES = frozenset({"sasl.password", "sasl_plain_password"})
 
-# librdkafka's own default of batch.size; a batch must also fit into the main topic.
+# librdkafka's default of batch.size. A batch must also fit into the main topic.
 _LIBRDKAFKA_BATCH_BYTES = 1_000_000
-# Far above aiokafka's own 16 KiB: senders that find the batch of a partition full wake each other up again and again
-# (5,000 concurrent sends of 300 bytes took 2.8 s with 16 KiB).
+# Far above aiokafka's default of 16 KiB. Senders that find the batch of a partition full wake each other up again and
+# again: with 16 KiB, 5,000 concurrent sends of 300 bytes took 2.8 s.
 _AIOKAFKA_BATCH_BYTES = 524_288
 
 
 class ClientConfig(dict[str, Any]):
-    """Settings of a Kafka client; printing it masks the password."""
+    """The configuration of a Kafka client. Printing it masks the password."""
 
     def __repr__(self) -> str:
         return repr({name: "***" if name in _SECRET_NAMES else value for name, value in self.items()})
@@ -34,7 +33,7 @@ class ClientConfig(dict[str, Any]):
 
 @dataclass(frozen=True, slots=True)
 class FaustConnection:
-    """What ``faust.App`` takes: ``broker=``, ``broker_credentials=``, ``producer_max_request_size=``."""
+    """Arguments of ``faust.App``: ``broker=``, ``broker_credentials=``, ``producer_max_request_size=``."""
 
     broker: str
     credentials: Credentials | None = field(repr=False)
@@ -42,10 +41,10 @@ class FaustConnection:
 
 
 def bootstrap_servers(settings: KafkaSettings) -> tuple[str, ...]:
-    """The brokers to ask first, each as ``host:port``; ``[...]`` around an IPv6 address.
+    """The brokers to ask first, each as ``host:port``, with ``[...]`` around an IPv6 address.
 
     Raises:
-        ConfigurationError: something in the list is not host:port.
+        ConfigurationError: an entry of the list is not host:port.
     """
     servers, problems = parse_servers(settings.bootstrap_servers)
     if problems:
@@ -54,12 +53,12 @@ def bootstrap_servers(settings: KafkaSettings) -> tuple[str, ...]:
 
 
 def ssl_context(settings: KafkaSettings) -> ssl.SSLContext | None:
-    """TLS for aiokafka and Faust, with our certificate where one is given; None without TLS.
+    """TLS for aiokafka and Faust, with our certificate if one is set; None: no TLS.
 
-    Authorities come from ``KAFKA_SSL_CAFILE``, else from the system. Files are PEM.
+    The authorities come from ``KAFKA_SSL_CAFILE`` or, without it, from the system. All files are PEM.
 
     Raises:
-        ConfigurationError: a file cannot be read as what it should hold.
+        ConfigurationError: a file does not hold what it should.
     """
     if not settings.security_protocol.endswith("SSL"):
         return None
@@ -69,7 +68,7 @@ def ssl_context(settings: KafkaSettings) -> ssl.SSLContext | None:
         raise ConfigurationError([f"KAFKA_SSL_CAFILE: no PEM certificates in {settings.ssl_cafile}: {error}"]) from None
     if settings.ssl_certfile is not None:
         try:
-            # An empty password: an encrypted key is an error here, not a question on the terminal.
+            # With an empty password, an encrypted key is an error and not a question on the terminal.
             context.load_cert_chain(settings.ssl_certfile, settings.ssl_keyfile, password="")
         except (ssl.SSLError, OSError) as error:
             raise ConfigurationError(
@@ -82,7 +81,7 @@ def ssl_context(settings: KafkaSettings) -> ssl.SSLContext | None:
 
 
 def librdkafka_config(settings: KafkaSettings) -> ClientConfig:
-    """Connection part for any client of confluent-kafka (names: librdkafka, CONFIGURATION.md).
+    """The connection settings of any confluent-kafka client (names: librdkafka, CONFIGURATION.md).
 
     Raises:
         ConfigurationError: as ``bootstrap_servers`` and ``ssl_context``.
@@ -93,11 +92,11 @@ def librdkafka_config(settings: KafkaSettings) -> ClientConfig:
             "security.protocol": settings.security_protocol,
             "client.id": "profile-sync",
             "socket.timeout.ms": int(settings.request_seconds * 1000),
-            # Else it dials an address that a broker has left for 30 s before it looks where the name points now.
+            # By default it dials the old address of a broker that has moved for 30 s before it resolves the name again.
             "socket.connection.setup.timeout.ms": int(settings.request_seconds * 1000),
         }
     )
-    if ssl_context(settings) is not None:  # librdkafka's own words for a bad file say less
+    if ssl_context(settings) is not None:  # checks the files, since librdkafka's errors about them say less
         config["ssl.endpoint.identification.algorithm"] = "https"
         if settings.ssl_cafile is not None:
             config["ssl.ca.location"] = str(settings.ssl_cafile)
@@ -117,10 +116,10 @@ def admin_config(settings: KafkaSettings) -> ClientConfig:
 
 
 def producer_config(settings: KafkaSettings) -> ClientConfig:
-    """For ``confluent_kafka.Producer``: nothing lost, nothing twice, keys spread as Java and Faust spread them.
+    """For ``confluent_kafka.Producer``: idempotent, and with the partitioner of Java and Faust.
 
-    Two programs that write the same key with different partitioners would break its order, and librdkafka's default
-    (CRC32) is not the one of Java and aiokafka (murmur2).
+    Two programs that write the same key with different partitioners would break the key's order. librdkafka's default
+    (CRC32) differs from the one of Java and aiokafka (murmur2).
     """
     return ClientConfig(
         librdkafka_config(settings)
@@ -134,9 +133,9 @@ def producer_config(settings: KafkaSettings) -> ClientConfig:
 
 
 def consumer_config(settings: KafkaSettings, group: str) -> ClientConfig:
-    """For ``confluent_kafka.Consumer``: reads from the beginning where ``group`` has no offset, commits nothing itself.
+    """For ``confluent_kafka.Consumer``: starts at the beginning if ``group`` has no offset, and commits nothing itself.
 
-    The end of a partition is reported (``KafkaError._PARTITION_EOF``), for readers that stop there.
+    It reports the end of a partition (``KafkaError._PARTITION_EOF``), for readers that stop there.
     """
     return ClientConfig(
         librdkafka_config(settings)
@@ -171,7 +170,7 @@ def aiokafka_config(settings: KafkaSettings) -> ClientConfig:
 
 
 def aiokafka_producer_config(settings: KafkaSettings) -> ClientConfig:
-    """Keyword arguments for ``AIOKafkaProducer``: acknowledged by all replicas, no duplicates from resending."""
+    """Keyword arguments for ``AIOKafkaProducer``: acknowledged by all replicas, and idempotent."""
     return ClientConfig(
         aiokafka_config(settings)
         | {
@@ -185,21 +184,21 @@ def aiokafka_producer_config(settings: KafkaSettings) -> ClientConfig:
 
 
 def faust_connection(settings: KafkaSettings) -> FaustConnection:
-    """For ``faust.App``; its driver turns the credentials into aiokafka's arguments.
+    """For ``faust.App``. Faust's driver turns the credentials into aiokafka's arguments.
 
-    The producer's limit is that of the largest record it writes, the state record; what is too large for a retry or
-    dead-letter topic is refused by the broker.
+    The producer's limit is the size of the largest record that it writes, the partition record. The broker refuses what
+    is too large for a retry or dead-letter topic.
 
     Raises:
         ConfigurationError: as ``bootstrap_servers`` and ``ssl_context``.
     """
     context = ssl_context(settings)
-    # Here, because it takes longer to import than most commands take to run.
+    # Imported here, because the import takes longer than most commands.
     from faust.auth import SASLCredentials, SSLCredentials
 
     credentials: Credentials | None = None
     if settings.security_protocol.startswith("SASL") and settings.sasl_password is not None:
-        # Faust takes SASL_SSL from the presence of a TLS context, SASL_PLAINTEXT from its absence.
+        # Faust uses SASL_SSL if there is a TLS context, else SASL_PLAINTEXT.
         credentials = SASLCredentials(
             mechanism=settings.sasl_mechanism,
             username=settings.sasl_username,

@@ -1,5 +1,5 @@
-"""Calls of a Kafka client that may never return. Closing a client does so when one of its threads hangs (librdkafka
-#4514, #5476)."""
+"""Calls of a Kafka client that may never return: closing a client hangs when one of its threads does (librdkafka #4514,
+#5476)."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from app.kafka.admin import KafkaAccessError
 
 log = structlog.get_logger(__name__)
 
-# A call that keeps its own time limit returns this long after it at the latest, else it hangs.
+# A call has a time limit of its own. If it has not returned this long after that limit, it hangs.
 SLACK_SECONDS = 5.0
 
 T = TypeVar("T")
 
 
 class CallHangs(KafkaAccessError):
-    """A call did not return in time. Its thread still uses the client: make a new one, and do not close the old one."""
+    """A call did not return in time. Its thread still uses the client: make a new one, and leave the old one open."""
 
 
 def in_background(what: str, call: Callable[[], T]) -> Future[T]:
@@ -48,15 +48,17 @@ def in_background(what: str, call: Callable[[], T]) -> Future[T]:
 
 
 async def in_daemon_thread(what: str, call: Callable[[], T], patience_seconds: float) -> T:
-    """The answer of a call that blocks. Each call has a thread of its own, which does not keep the process alive; the
-    threads of ``asyncio.to_thread`` do, because the end of the loop waits for them.
+    """The result of a call that blocks.
+
+    The call has a thread of its own that does not keep the process alive. A thread of ``asyncio.to_thread`` would,
+    because the end of the event loop waits for it.
 
     Args:
         what: what the call does, e.g. "close the client".
-        patience_seconds: what the call itself allows for its work; it gets ``SLACK_SECONDS`` more.
+        patience_seconds: the call's own time limit. It gets ``SLACK_SECONDS`` more.
 
     Raises:
-        CallHangs: no answer by then. The thread is left alone.
+        CallHangs: no result in time. The thread keeps running.
     """
     waiting = asyncio.wrap_future(in_background(what, call))
     seconds = patience_seconds + SLACK_SECONDS
@@ -65,6 +67,6 @@ async def in_daemon_thread(what: str, call: Callable[[], T], patience_seconds: f
         if finished:
             return waiting.result()
     finally:
-        waiting.cancel()  # an answer that comes later is dropped
+        waiting.cancel()  # a result that comes later is dropped
     log.error("a call of the Kafka client hangs; the next try makes a new client", call=what, seconds=seconds)
     raise CallHangs(f"the Kafka client hangs: it was to {what}, and has not returned within {seconds:g} s")

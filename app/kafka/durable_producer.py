@@ -1,7 +1,7 @@
-"""Writes that count: a record is written when the broker says so.
+"""Durable writes: a record counts as written when the broker has acknowledged it.
 
-An idempotent producer (KIP-98) of its own, not Faust's: without sequence numbers a batch that is repeated after a
-timeout can overtake a newer one, and an old state record would win over its successor.
+The engine has an idempotent producer (KIP-98) of its own and does not use Faust's. Without sequence numbers, a batch
+that is repeated after a timeout can overtake a newer one, and an old state record would replace its successor.
 """
 
 from __future__ import annotations
@@ -26,22 +26,22 @@ from app.kafka.writability import Writability
 
 log = structlog.get_logger(__name__)
 
-# Far below what aiokafka lets into a batch, so that none is ever full.
+# Far below aiokafka's limit for a batch, so that no batch is ever full.
 BATCH_BYTES = 200_000
 RECORD_OVERHEAD = 100
 
-# aiokafka's own, for options that do not say otherwise.
+# aiokafka's default request timeout.
 REQUEST_MS = 40_000
 ANSWER_SECONDS = 1.0
 
-# How long a stop waits for the broker.
+# How long a stop waits for the broker to acknowledge, and then for the connections to close.
 STOP_SECONDS = 3.0
 CLOSE_SECONDS = 1.0
 
 
 @value_class(frozen=True, slots=True)
 class Write:
-    """One record to be written; ``partition`` None lets the key decide (only for topics that we alone write)."""
+    """One record to be written. ``partition`` None: the key decides (only for topics that no other program writes)."""
 
     topic: str
     partition: int | None
@@ -51,7 +51,7 @@ class Write:
 
 
 class ProducerEnded(Exception):
-    """Nothing more would be written, without a word."""
+    """A task of the producer has ended: nothing more would be written."""
 
 
 class TooLarge(Exception):
@@ -59,14 +59,14 @@ class TooLarge(Exception):
 
 
 class DurableProducer:
-    """Thin: one aiokafka producer, one method.
+    """Writes records through one aiokafka producer.
+
+    When a topic is missing, may not be written, or refuses a record, its writes wait: see ``refusals.py``.
 
     Args:
-        options: arguments for ``AIOKafkaProducer``; they must ask for idempotence, see above.
-        largest: topic -> bytes that a record may have there, batch header included: what is larger is refused here.
-            Compressed records of the main topic may be of any size.
-
-    A topic that may not be written, is missing, or refuses what is written: its writes wait, see ``refusals.py``.
+        options: arguments for ``AIOKafkaProducer``. ``enable_idempotence`` is required, see above.
+        largest: topic -> the largest record, in bytes, batch header included. A larger record is refused here.
+            A compressed record of the main topic may have any size once it is unpacked.
     """
 
     def __init__(self, options: Mapping[str, Any], largest: Mapping[str, int] | None = None) -> None:
@@ -86,10 +86,11 @@ class DurableProducer:
             aiokafka.errors.KafkaError: the broker cannot be reached.
         """
         producer = AIOKafkaProducer(**self._options)
-        # Without a leader for the request timeout aiokafka would fail what waits, which ends the worker, although the
-        # leader may come back any moment (a broker restarts, its disk is full): writes wait, and the log says so.
+        # When a partition has no leader for the request timeout, aiokafka would fail the waiting writes, and the worker
+        # would end, although the leader may come back any moment (a broker restarts, its disk is full). With this
+        # setting the writes wait, and the log says so.
         producer._message_accumulator._batch_ttl = math.inf
-        # A leader that waits for its replicas says so after the same time: its answer must not come too late.
+        # A leader that waits for its replicas reports that after the request timeout. That answer must not be too late.
         seconds = self._options.get("request_timeout_ms", REQUEST_MS) / 1000 + ANSWER_SECONDS
         make_impatient(producer.client, seconds, seconds)
         try:
@@ -101,10 +102,10 @@ class DurableProducer:
         self._watching = asyncio.create_task(self.writability.watch(), name="writability")
 
     def check(self) -> None:
-        """See that its tasks still run.
+        """Check that the tasks of the producer run.
 
         Raises:
-            ProducerEnded: one has; writes would wait for ever.
+            ProducerEnded: one has ended; writes would wait forever.
         """
         if self._producer is None:
             return
@@ -115,8 +116,11 @@ class DurableProducer:
                 raise ProducerEnded(f"the {name} task of the Kafka producer has ended ({cause!r})") from cause
 
     async def stop(self) -> None:
-        """Send what is buffered and disconnect. Without a broker that could take for ever: idempotent batches never
-        expire. Whoever stops has no use for writes that nobody waits for any more."""
+        """Send what is buffered and disconnect.
+
+        Without a broker that could take forever, because idempotent batches never expire. So it gives up after
+        ``STOP_SECONDS``: at a stop, no task waits for the writes any more.
+        """
         if self._producer is None:
             return
         if self._watching is not None:
@@ -132,12 +136,12 @@ class DurableProducer:
                     await self._producer.client.close()
 
     async def write(self, records: Iterable[Write]) -> list[int]:
-        """Write and wait for every acknowledgement; offsets in the order given. Idempotent batches never expire.
+        """Write, and wait for every acknowledgement. Returns the offsets in the order of the records.
 
-        A cancelled caller leaves the writes under way: they may or may not arrive.
+        Idempotent batches never expire. If the caller is cancelled, the writes in progress may or may not arrive.
 
         Raises:
-            TooLarge: a record is larger than its topic takes.
+            TooLarge: a record is larger than its topic allows.
             KafkaError: the producer cannot go on.
         """
         runs = list(_runs(records))
@@ -154,7 +158,8 @@ class DurableProducer:
         return [metadata.offset + at for metadata, length in done for at in range(length)]
 
     async def _begin(self, run: Sequence[Write]) -> asyncio.Future[RecordMetadata] | KafkaError | None:
-        """Send records of one partition; why they were not sent; None: their topic refused the last write."""
+        """Send records of one partition. Returns the error if they were not sent; None: their topic refused the last
+        write, so nothing was sent."""
         if self.writability.is_closed(run[0].topic):
             return None
         try:
@@ -165,7 +170,7 @@ class DurableProducer:
     async def _finish(
         self, run: Sequence[Write], begun: asyncio.Future[RecordMetadata] | KafkaError | None
     ) -> RecordMetadata:
-        """Wait for the acknowledgement, and for a topic that does not take the records."""
+        """Wait for the acknowledgement, and before that until the topic takes the records."""
         refused = begun if isinstance(begun, KafkaError) else None
         if begun is not None and refused is None:
             try:
@@ -186,15 +191,15 @@ class DurableProducer:
 
     @property
     def waiting(self) -> frozenset[asyncio.Task[object]]:
-        """Tasks whose writes wait for a topic that does not take them; nothing of theirs is under way."""
+        """Tasks whose writes wait for a topic that takes none. None of their writes is in progress."""
         return self.writability.waiting
 
     async def _send(self, run: Sequence[Write]) -> asyncio.Future[RecordMetadata]:
-        """Send records of one partition, as soon as there is room for them."""
+        """Send records of one partition as soon as the producer has room for them."""
         while True:
             try:
                 return await self._append(run)
-            except KafkaTimeoutError:  # full of what was sent before; nothing of these was taken
+            except KafkaTimeoutError:  # the buffer is full of earlier records; none of these was taken
                 continue
 
     async def _append(self, run: Sequence[Write]) -> asyncio.Future[RecordMetadata]:
@@ -209,8 +214,8 @@ class DurableProducer:
                 first.topic, first.value, first.key, first.partition, headers=list(first.headers)
             )
         else:
-            # One batch, acknowledged as a whole, costs much less than as many single sends. And aiokafka's send refuses
-            # a record with neither key nor value, which Kafka takes and so may hold; its batches do not.
+            # One batch, acknowledged as a whole, costs much less than single sends. Besides, aiokafka's ``send``
+            # refuses a record without key and value, which Kafka allows. Its batches accept such a record.
             batch = self._producer.create_batch()
             for record in run:
                 batch.append(timestamp=None, key=record.key, value=record.value, headers=list(record.headers))
@@ -219,11 +224,11 @@ class DurableProducer:
         return acknowledged
 
     async def write_one(self, record: Write) -> int:
-        """As ``write``, for one record; its offset."""
+        """As ``write``, for one record. Returns its offset."""
         return (await self.write((record,)))[0]
 
     async def write_when_it_fits(self, record: Write) -> None:
-        """As ``write_one``, for a record that cannot be made smaller: waits until its topic takes one of this size."""
+        """As ``write_one``, for a record that cannot be made smaller: waits until its topic allows this size."""
 
         async def once() -> RecordMetadata:
             try:
@@ -239,7 +244,7 @@ class DurableProducer:
 
 
 def _runs(records: Iterable[Write]) -> Iterator[list[Write]]:
-    """Neighbours that fit into one batch: of one partition, and together not too large."""
+    """Groups of consecutive records that fit into one batch: of one partition, and together small enough."""
     run: list[Write] = []
     size = 0
     for record in records:

@@ -6,12 +6,12 @@ from confluent_kafka import Message
 
 
 def headers_of(message: Message) -> tuple[tuple[str, bytes | None], ...]:
-    """All of them; none when a name among them is not UTF-8: confluent-kafka then gives up on the others too.
+    """All headers of a message; none if one of the names is not UTF-8, because confluent-kafka then returns no header.
 
-    May be asked once for a message: confluent-kafka keeps what it has made of them so far.
+    Call it once per message: confluent-kafka keeps what it has converted so far.
     """
     try:
         found = message.headers()
-    except (SystemError, UnicodeDecodeError):  # its C code returns a list, and an exception with it
+    except (SystemError, UnicodeDecodeError):  # its C code returns a list and raises at once
         return ()
     return tuple((name, value.encode() if isinstance(value, str) else value) for name, value in found or ())

@@ -1,13 +1,13 @@
-"""What brokers answer to our writes, where aiokafka keeps it to itself.
+"""What brokers answer to our writes, where aiokafka does not tell its caller.
 
 Written against aiokafka 0.14.0, pinned; what is overridden here is internal to it. Why:
 
-* A refused batch has used up its sequence numbers, so the broker would refuse every later one of that partition
-  (OutOfOrderSequenceNumber). A batch that was certainly not written gives them back. aiokafka sends one batch of a
-  partition at a time, so no later one has numbers yet.
-* Answers after which aiokafka tries on by itself, for ever and in silence, are noted.
-* A batch whose partition has no leader for a while fails, in spite of idempotence, and leaves a gap in the numbers: it
-  waits instead.
+* A refused batch has used up its sequence numbers, so the broker would refuse every later batch of that partition
+  (OutOfOrderSequenceNumber). A batch that was certainly not written gives its numbers back. No later batch has numbers
+  yet, because aiokafka sends one batch of a partition at a time.
+* After some answers aiokafka repeats a write forever without a word. These answers are noted.
+* In aiokafka, a batch whose partition has no leader for a while fails in spite of idempotence, and leaves a gap in the
+  sequence numbers. Here it waits.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 from aiokafka.producer.sender import SendProduceReqHandler
-from aiokafka.structs import TopicPartition
+from aiokafka.structs import TopicPartition as KafkaTopicPartition
 
 from app.kafka.refusals import NOT_WRITTEN, RecordRefused
 
@@ -27,14 +27,14 @@ _LOWEST = -(2**31)
 
 
 class Answers:
-    """Notes of one producer. ``tried_on``: topic -> what its last write is tried on after."""
+    """The answers to one producer. ``tried_on``: topic -> the error after which its last write is being repeated."""
 
     def __init__(self, producer: AIOKafkaProducer) -> None:
         self.tried_on: dict[str, KafkaError] = {}
         sender = producer._sender
         producer._message_accumulator._batch_ttl = math.inf
 
-        async def send_produce_req(node_id: int, batches: dict[TopicPartition, Any]) -> None:
+        async def send_produce_req(node_id: int, batches: dict[KafkaTopicPartition, Any]) -> None:
             await _Handler(sender, batches, self).do(node_id)
             sender._in_flight.remove(node_id)
             for tp in batches:
@@ -44,16 +44,16 @@ class Answers:
 
 
 class _Handler(SendProduceReqHandler):  # type: ignore[misc]
-    def __init__(self, sender: Any, batches: dict[TopicPartition, Any], answers: Answers) -> None:
+    def __init__(self, sender: Any, batches: dict[KafkaTopicPartition, Any], answers: Answers) -> None:
         super().__init__(sender, batches)
         self._answers = answers
-        self._refused: set[TopicPartition] = set()
+        self._refused: set[KafkaTopicPartition] = set()
 
     def handle_response(self, response: Any) -> None:
         for topic, partitions in response.topics:
             for partition, code, *_ in partitions:
                 if code == RecordRefused.errno:
-                    self._refused.add(TopicPartition(topic, partition))
+                    self._refused.add(KafkaTopicPartition(topic, partition))
                 elif code == 0 and self._answers.tried_on:
                     self._answers.tried_on.pop(topic, None)
         super().handle_response(response)

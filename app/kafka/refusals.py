@@ -1,8 +1,8 @@
-"""Which errors of a write pass once somebody has done something, and what that is. Pure.
+"""Which errors of a write an operator can remove, and how. Pure.
 
-Waited for: a right that is missing, a topic that is missing, and what a topic's settings or a policy refuse. Events
-that need the topic wait; nothing is lost, and a restart would change nothing. Everything else ends the worker: errors
-of the producer itself, and those that leave open whether a record was written.
+The worker waits when a right or a topic is missing, or when a topic's settings or a policy refuse a write. Events that
+need the topic wait. Nothing is lost, and a restart would change nothing. Every other error ends the worker: errors of
+the producer itself, and errors that leave open whether a record was written.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ _WAITS: dict[type[errors.KafkaError], str] = {
     RecordRefused: _SETTINGS,
 }
 
-# With these the broker has not written the batch; with any other it may have.
+# After these errors the broker has certainly not written the batch. After any other, it may have.
 NOT_WRITTEN: tuple[type[errors.KafkaError], ...] = (
     errors.TopicAuthorizationFailedError,
     errors.ClusterAuthorizationFailedError,
@@ -72,7 +72,7 @@ NOT_WRITTEN: tuple[type[errors.KafkaError], ...] = (
 
 
 def what_to_do(error: BaseException, topic: str) -> str | None:
-    """What is wrong with writing to a topic, and what to do; None: it does not pass.
+    """Why a topic takes no writes, and what to do; None: waiting does not help.
 
     >>> what_to_do(errors.NotEnoughReplicasError(), "t")[:31]
     'topic t has fewer replicas in s'

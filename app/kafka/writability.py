@@ -1,4 +1,4 @@
-"""Topics that cannot be written to at the moment: their writes wait for one that tries, the others go on."""
+"""Topics that take no writes at the moment: one task tries again, their other writes wait. Other topics go on."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ log = structlog.get_logger(__name__)
 
 T = TypeVar("T")
 
-# Between two tries to write to a topic that refused the last one.
+# Between two attempts to write to a topic that refused the last write.
 TRY_SECONDS = 1.0
-# A write that is not acknowledged for so long is worth a line: it takes milliseconds, and a new leader some seconds.
+# A write takes milliseconds, and some seconds while a new leader is elected. One that takes longer than this is logged.
 SLOW_SECONDS = 15.0
 LOOK_SECONDS = 2.0
 
@@ -30,7 +30,10 @@ _SILENT = (
 
 @dataclass(slots=True)
 class _Closed:
-    """A topic that refused a write. ``changed`` is set when it takes one again, or nobody tries any more."""
+    """A topic that refused a write.
+
+    ``changed`` is set when the topic takes a write again, or the task that tries gives up. ``tried``: a task tries.
+    """
 
     reason: str
     changed: asyncio.Event = field(default_factory=asyncio.Event)
@@ -41,7 +44,7 @@ class Writability:
     """Which topics take writes.
 
     Args:
-        tried_on: why the client repeats the last write to a topic by itself; None: it does not.
+        tried_on: why the client itself repeats the last write to a topic; None: it does not.
         clock: monotonic seconds.
     """
 
@@ -56,13 +59,13 @@ class Writability:
         self._told: dict[str, str] = {}
 
     def begin(self, topics: Collection[str]) -> object:
-        """A write begins; the result is for ``end``."""
+        """A write begins. Pass the result to ``end``."""
         token = object()
         self._under_way[token] = topics, self._clock()
         return token
 
     def end(self, token: object) -> None:
-        """It has ended, in whichever way."""
+        """The write has ended, successfully or not."""
         del self._under_way[token]
 
     def is_closed(self, topic: str) -> bool:
@@ -71,16 +74,16 @@ class Writability:
 
     @property
     def waiting(self) -> frozenset[asyncio.Task[object]]:
-        """Tasks whose writes wait for a topic, none of them being under way."""
+        """Tasks whose writes wait for a topic. None of their writes is in progress."""
         return frozenset(self._waiting)
 
     async def until_written(
         self, topic: str, write: Callable[[], Awaitable[T]], refused: KafkaError | None = None
     ) -> T:
-        """Write as soon as the topic takes it. One task at a time tries, the others wait for what becomes of it.
+        """Write as soon as the topic takes the write. One task at a time tries; the others wait for its result.
 
         Args:
-            refused: what the write was refused with already.
+            refused: the error with which the write was refused already.
 
         Raises:
             KafkaError: the write failed in a way that does not pass.
@@ -117,7 +120,7 @@ class Writability:
         finally:
             self._waiting.discard(task)
             if mine is not None and self._closed.get(topic) is mine:
-                # Somebody else tries on.
+                # Another waiting task tries from now on.
                 mine.tried = False
                 changed, mine.changed = mine.changed, asyncio.Event()
                 changed.set()
@@ -142,7 +145,7 @@ class Writability:
         return found
 
     async def watch(self) -> None:
-        """Tell in the log what waits, and when it goes on. Never returns."""
+        """Log which topics take no writes, and when they do again. Never returns."""
         while True:
             self.tell()
             await asyncio.sleep(LOOK_SECONDS)

@@ -6,7 +6,8 @@ import time
 from collections.abc import Iterator
 
 import structlog
-from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException
+from confluent_kafka import TopicPartition as KafkaTopicPartition
 
 from app.delivery.closed_days import parse_document_key
 from app.delivery.partition_record import PartitionState
@@ -74,7 +75,7 @@ def _records(settings: KafkaSettings, ends: dict[int, int]) -> Iterator[tuple[in
     left = set(ends)
     deadline = time.monotonic() + READ_SECONDS
     try:
-        consumer.assign([TopicPartition(settings.state_topic, number, 0) for number in ends])
+        consumer.assign([KafkaTopicPartition(settings.state_topic, number, 0) for number in ends])
         while left:
             if time.monotonic() > deadline:
                 raise KafkaAccessError(f"{settings.state_topic} could not be read within {READ_SECONDS:g} s; try again")

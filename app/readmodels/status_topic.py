@@ -13,7 +13,8 @@ import time
 from collections.abc import Callable, Mapping
 
 import structlog
-from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException
+from confluent_kafka import TopicPartition as KafkaTopicPartition
 
 from app.kafka.admin import KafkaAccessError
 from app.kafka.clients import consumer_config
@@ -181,7 +182,7 @@ class _consumer:  # noqa: N801 - a context manager
         }
         own |= {"queued.max.messages.kbytes": _AHEAD_KIB, "max.partition.fetch.bytes": _FETCH_BYTES}
         self._consumer = Consumer(dict(consumer_config(kafka, kafka.group) | own), logger=_silent)
-        self._consumer.assign([TopicPartition(kafka.status_topic, 0, OFFSET_BEGINNING)])
+        self._consumer.assign([KafkaTopicPartition(kafka.status_topic, 0, OFFSET_BEGINNING)])
 
     def __enter__(self) -> Consumer:
         return self._consumer
