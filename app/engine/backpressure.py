@@ -1,25 +1,26 @@
-"""Back-pressure: how many events a worker takes before earlier ones have an outcome."""
+"""Back-pressure: how many events a worker takes before earlier events have an outcome."""
 
 from __future__ import annotations
 
 import asyncio
 
-# One consumer's events may hold this part of the room that is still free, so that a hot consumer leaves room to all
-# others, and several of them too: with n at their limit a share of 1 / (1 + n / 2) stays free (dynamic thresholds, as
-# in switches that share their memory among queues) ...
+# The events of one consumer may take half of the room that is still free. So a hot consumer leaves room for the others,
+# and so do several hot consumers: with n of them at their limit, a share of 1 / (1 + n / 2) stays free (dynamic
+# thresholds, as in switches that share their memory among queues).
 SHARE_OF_FREE = 2
-# ... but always so many, or a quarter of a small room: with a backlog the room is full of everybody's events.
+# Each consumer may have at least this many events, or a quarter of a small room, even if less is free: with a backlog,
+# the events of many consumers fill the room.
 LEAST_SHARE = 16
 
 
 class Room:
-    """Back-pressure: how many events may wait, taken or parked, before the next one is not taken.
+    """How many events may wait, taken or parked, before the next one must wait to be taken.
 
     Args:
-        size: taken events without an outcome.
-        parked: events in the retry topic; those that a take-over brings may be more.
+        size: the limit for taken events without an outcome.
+        parked: the limit for events in the retry topic. A take-over may bring more.
 
-    ``taken`` and ``parked`` say how many there are of each.
+    ``taken``, ``parked``: how many of each there are now.
     """
 
     def __init__(self, size: int, parked: int) -> None:
@@ -40,7 +41,7 @@ class Room:
         self._look()
 
     def park(self, events: int = 1) -> None:
-        """So many more events wait in the retry topic."""
+        """More events wait in the retry topic; fewer, if the number is negative."""
         self.parked += events
         self._look()
 
@@ -50,7 +51,7 @@ class Room:
         return max(min(LEAST_SHARE, self._size // 4), (self._size - self.taken) // SHARE_OF_FREE, 1)
 
     def clear(self) -> None:
-        """Everything taken was dropped: the partitions went away."""
+        """All events were dropped: the partitions went away."""
         self.taken = self.parked = 0
         self._look()
 
@@ -60,7 +61,7 @@ class Room:
 
     @property
     def full_of_parked(self) -> bool:
-        """Whether nothing more may be parked."""
+        """Whether no more events may be parked."""
         return self.parked >= self._most_parked
 
     @property

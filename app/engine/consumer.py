@@ -1,7 +1,7 @@
 """Faust's Kafka consumer, made safe: the ledger counts, the gate holds, ownership decides.
 
 Written against faust-streaming 0.15.3 and aiokafka 0.14.0, both pinned; what is overridden here is internal to them.
-Why each override is there:
+What runs in the consumer's own thread is in ``consumer_thread.py``. Why each override is there:
 
 * ``_getmany``: opens offsets in the ledger before Faust can drop a record. Fetches nothing in a generation that has
   not taken over, undoes a fetch that straddles a rebalance, fetches lost records again, and checks that what comes
@@ -21,8 +21,6 @@ Why each override is there:
 * ``_commit``: notes what was asked for, because the commit that proves membership may repeat only that; and what was
   not accepted, because Faust would not ask again.
 * ``_should_commit``: in Faust, offsets only grow. When the retry or the alerts topic lost its log, they go back.
-
-What runs in the consumer's own thread is in ``consumer_thread.py``.
 """
 
 from __future__ import annotations
@@ -30,6 +28,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
 from typing import Any
 
 import structlog
@@ -68,6 +67,8 @@ class LedgerConsumer(AiokafkaConsumer):  # type: ignore[misc]
     Args:
         inboxes: source topic -> the queue that its agent reads.
     """
+
+    _thread: LedgerConsumerThread
 
     def __init__(
         self, *args: Any, ownership: Ownership, inboxes: Mapping[str, asyncio.Queue[Arrival]], **kwargs: Any
@@ -238,20 +239,16 @@ class LedgerConsumer(AiokafkaConsumer):  # type: ignore[misc]
         return (tp.topic, tp.partition) in self._ledger.logs
 
     def fetched_upto(self, tp: TP) -> int:
-        """The next offset to fetch; -1: not known yet, or not ours."""
-        subscription = self._thread._ensure_consumer()._subscription.subscription
-        assignment = subscription.assignment if subscription is not None else None
-        state = assignment.state_value(tp) if assignment is not None else None
-        return int(state.position) if state is not None and state.has_valid_position else -1
+        """The next offset to fetch; -1: not known yet, or not assigned."""
+        return self._thread.next_offset(tp)
 
     @property
     def ends(self) -> PartitionEnds:
         """Where the assigned partitions end, as their brokers say."""
-        ends: PartitionEnds = self._thread.ends
-        return ends
+        return self._thread.ends
 
     def ack(self, message: Any) -> bool:
-        """Faust's way to say that a message is done. Here the agents close offsets in the ledger."""
+        """Faust's way to say that a message is done; here the agents close offsets in the ledger."""
         message.acked = True
         self._unacked_messages.discard(message)
         return True
@@ -336,21 +333,15 @@ class LedgerConsumer(AiokafkaConsumer):  # type: ignore[misc]
             await asyncio.sleep(ASK_AGAIN_SECONDS)
             if not self._belongs_to(generation):
                 return
-        await self._ownership.take_over(
-            generation,
-            self.assignment(),
-            lambda: self._belongs_to(generation),
-            self._ends,
-            lambda tp: self.fetched_upto(TP(*tp)),
-        )
+        is_current, position = partial(self._belongs_to, generation), lambda tp: self.fetched_upto(TP(*tp))
+        await self._ownership.take_over(generation, self.assignment(), is_current, self._ends, position)
         self._continuity.main_topic_compared()
 
     def _belongs_to(self, generation: int) -> bool:
         return not self._left and generation == self.app.consumer_generation_id
 
     async def _ends(self, tps: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
-        ends = await self.highwaters(*(TP(topic, partition) for topic, partition in tps))
-        return {(tp.topic, tp.partition): end for tp, end in ends.items()}
+        return dict(await self.highwaters(*(TP(*tp) for tp in tps)))
 
 
 def _size(record: Any) -> int:

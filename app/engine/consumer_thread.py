@@ -112,6 +112,13 @@ class LedgerConsumerThread(AIOKafkaConsumerThread):  # type: ignore[misc]
         """The subscribed topics that the brokers do not show."""
         return unseen_topics(self._ensure_consumer(), self.rights)
 
+    def next_offset(self, tp: TP) -> int:
+        """The next offset to fetch; -1: not known yet, or not assigned. Called from the event loop's thread."""
+        subscription = self._ensure_consumer()._subscription.subscription
+        assignment = subscription.assignment if subscription is not None else None
+        state = assignment.state_value(tp) if assignment is not None else None
+        return int(state.position) if state is not None and state.has_valid_position else -1
+
     async def _fetch_records(
         self,
         consumer: Any,

@@ -1,6 +1,6 @@
-"""What the engine asks of a flow, and what it tells it.
+"""What the engine asks of a flow, and of what surrounds it.
 
-The engine moves events, keeps their order and their counts; a flow says what an event means and what to do about it.
+The engine moves events and keeps their order and their counts. A flow says what an event means and what to do about it.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ __all__ = ["ConsumerStates", "Flow", "Follows", "Observer", "Permit", "Result", 
 
 @value_class(frozen=True, slots=True)
 class Work:
-    """One event that can be worked on. ``payload`` is the flow's own."""
+    """One valid event. ``payload`` belongs to the flow."""
 
     record: SourceRecord
     consumer: str
@@ -35,26 +35,26 @@ class Work:
 
 @value_class(frozen=True, slots=True)
 class Result:
-    """What an attempt came to: try again, or settle with these counts."""
+    """The result of an attempt: try again, or settle with these counts."""
 
     decision: TryAgain | Settle
-    settlement: Settlement | None = None  # present when the decision is to settle
+    settlement: Settlement | None = None  # present if the decision is to settle
     target_failed: bool = False  # a call failed because of the target's health, not because of the event
-    target_down: bool = False  # it failed in a way that meets every call alike
-    refused: bool = False  # a call failed because of the event, or in a way that meets every call: a check tells
-    blocked: bool = False  # a right is missing that every event of its kind needs
+    target_down: bool = False  # it failed in a way that affects every call
+    refused: bool = False  # a call failed because of the event, or in a way that affects every call: a check decides
+    blocked: bool = False  # a right is missing that all events of this kind need
     failures: tuple[Failure, ...] = ()
 
     @property
     def may_be_an_outage(self) -> bool:
-        """Whether the failure may not be the event's own."""
+        """Whether the failure may have another cause than the event."""
         return self.target_failed or self.refused
 
 
 class Follows(Enum):
     """What follows an attempt with failures."""
 
-    DECISION = auto()  # what the result says: the attempt counts
+    DECISION = auto()  # what the result says; the attempt counts
     WAITS_FOR_TARGET = auto()
     WAITS_FOR_RIGHT = auto()
 
@@ -63,53 +63,53 @@ class Flow(Protocol):
     """The meaning of events."""
 
     def read(self, record: SourceRecord) -> Work:
-        """Decode and check a record; the same record always gives the same answer.
+        """Decode and check a record. The same record always gives the same result.
 
         Raises:
-            InvalidEvent: it cannot be worked on.
+            InvalidEvent: the record holds no valid event.
         """
 
     def invalid(self, record: SourceRecord, problem: InvalidEvent) -> Settlement:
         """How an invalid record counts."""
 
     def target(self, work: Work, state: ConsumerState | None) -> str:
-        """Where the event goes: the breaker of that name is asked first. ``state`` is the consumer's record."""
+        """The name of the event's target, whose breaker is asked first. ``state`` is the consumer record."""
 
     def kind(self, work: Work, state: ConsumerState | None) -> str:
-        """What it takes to run the event: the same for events that need the same rights of their target."""
+        """The kind of the event: the same for events that need the same rights at their target."""
 
     async def run(self, work: Work, *, attempt: int, last: bool, state: ConsumerState | None, permit: Permit) -> Result:
-        """Do what the event asks for; ``state`` is the consumer's record. Raises only what ``permit`` raises."""
+        """Do what the event asks for. ``state`` is the consumer record. Raises only what ``permit`` raises."""
 
     def failed(self, work: Work, result: Result, attempt: int, follows: Follows, state: ConsumerState | None) -> None:
-        """Something failed in ``run``; called when it is known what follows, for the log."""
+        """Log what failed in ``run``. Called when it is known what follows."""
 
     def gave_up(self, work: Work, entry: ErrorEntry, message: str, attempt: int) -> Result:
-        """How an event counts that the engine itself had to give up."""
+        """How an event counts that the engine gives up."""
 
     def lost(
         self, record: SourceRecord, consumer: str, event_id: str, state: ConsumerState | None, attempt: int
     ) -> Result:
-        """How a parked event counts whose record is gone; ``record`` has no value, ``state`` is the consumer's."""
+        """How a parked event counts whose record is gone. ``record`` has no value; ``state`` is the consumer record."""
 
     def after_settling(
         self, before: ConsumerState | None, offset: int, settlement: Settlement, settled_ms: int
     ) -> ConsumerState:
-        """The consumer's record once one more of its events is settled; doing it twice changes nothing more."""
+        """The consumer record after one more of its events was settled. Applying it twice changes nothing more."""
 
     def alert(self, record: SourceRecord, verdict: Verdict) -> tuple[bytes, bytes]:
-        """Key and value of the record in the alerts topic that makes an incident of a verdict."""
+        """Key and value of the alert that makes an incident of a verdict."""
 
 
 AfterSettling = Callable[[ConsumerState | None, int, Settlement, int], ConsumerState]  # Flow.after_settling
 
 
 class StatesUnavailable(Exception):
-    """The per-consumer records cannot be read right now; ``ConsumerStates.available`` tells when they can."""
+    """The consumer records cannot be read right now. ``ConsumerStates.available`` returns when they can."""
 
 
 class ConsumerStates(Protocol):
-    """Where the durable per-consumer records can be read (a follower of their topic)."""
+    """The durable consumer records, as a follower of their topic has read them."""
 
     async def catch_up(self, partition: int, end: int) -> None:
         """Return when everything below offset ``end`` of the topic's partition has been read."""
@@ -118,24 +118,27 @@ class ConsumerStates(Protocol):
         """(epoch, state) of a consumer.
 
         Raises:
-            StatesUnavailable: the records are being read in anew.
+            StatesUnavailable: the records are being read in again.
         """
 
     async def available(self, partition: int) -> None:
         """Return when ``get`` can answer again."""
 
     def applied(self, partition: int) -> int:
-        """Everything below this offset of the topic's partition has been read."""
+        """The offset of the topic's partition below which everything has been read."""
 
 
 class TopicsUnknown(Exception):
-    """The brokers do not say what the topics are; the text says why."""
+    """The brokers do not describe the topics; the text says why."""
 
 
 @value_class(frozen=True, slots=True)
 class SeenTopics:
-    """What the brokers say of the topics: IDs (none where they give none), and where each partition of the source topic
-    begins and ends. ``uneven``: the topics with another number of partitions than there must be, a line for each."""
+    """What the brokers say about the topics.
+
+    ``ids``: topic IDs, where the broker gives them. ``begins``, ``ends``: of each partition of the source topic.
+    ``uneven``: a line for each topic with a wrong number of partitions.
+    """
 
     ids: Mapping[Role, str]
     state_id: str
@@ -144,7 +147,7 @@ class SeenTopics:
     uneven: Sequence[str] = ()
 
 
-# Offset -> the record that stands there; None: there is none (compaction). What is not known is left out.
+# Offset -> the digest of its record; None: there is no such record (compaction). Unknown offsets are left out.
 RecordDigests = Mapping[int, RecordDigest | None]
 
 
@@ -152,25 +155,25 @@ class Topics(Protocol):
     """The topics of the pipeline as the brokers see them."""
 
     async def look(self) -> SeenTopics:
-        """Ask them.
+        """Ask the brokers.
 
         Raises:
             TopicsUnknown: no answer, or a topic is missing.
         """
 
     async def record_digests(self, wanted: Mapping[int, Collection[int]]) -> Mapping[int, RecordDigests]:
-        """What stands at these offsets of the source topic's partitions.
+        """The digests of the records at these offsets of the source topic's partitions.
 
         Raises:
             TopicsUnknown: no answer.
         """
 
     def recorded(self) -> Collection[PipelineIdentity | None]:
-        """What the newest record of every partition of the group is about, as far as the follower has read."""
+        """What the newest partition record of each partition is about, as far as the follower has read."""
 
 
 class NoTopics:
-    """Knows nothing: every record is adopted."""
+    """Knows nothing about the topics: every partition record is adopted."""
 
     async def look(self) -> SeenTopics:
         """Nothing."""
@@ -186,11 +189,16 @@ class NoTopics:
 
 
 class Observer(Protocol):
-    """What happens in the engine, for metrics."""
+    """Is told what happens in the engine, for metrics."""
 
     def settled(self, settlement: Settlement, record: SourceRecord) -> None:
         """An event has its final, durable outcome."""
 
     def cut_off(self, partition: int, first: int, begin: int, events: int) -> None:
-        """Retention deleted events of the main topic before they were read: at most so many, from offset ``first`` on;
-        the partition begins at ``begin`` now."""
+        """Retention deleted events of the main topic before they were read.
+
+        Args:
+            first: the first offset that was deleted.
+            begin: where the partition begins now.
+            events: how many events were deleted, at most.
+        """
