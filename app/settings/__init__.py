@@ -1,7 +1,7 @@
 """All configuration, read once from the environment.
 
-One class per target, so that a command asks only for what it uses. Names and defaults are part of the public surface;
-the texts under the fields are the page docs/configuration.md.
+There is one class per target, so that a command needs only the settings that it uses. Names and defaults are part of
+the public surface. The texts under the fields make up the page docs/configuration.md.
 """
 
 from app.settings.cmt import CmtSettings, DataExtensionSettings

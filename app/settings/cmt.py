@@ -14,7 +14,7 @@ from app.settings.values import OptionalFile, OptionalText, OptionalUrl, Url, ex
 
 def _time_zone(text: str) -> str:
     if not re.fullmatch(r"UTC(?:[+-](?:0?[0-9]|1[0-4])(?::[0-5][0-9])?)?", text):
-        raise ValueError("must be a distance from UTC such as UTC-6, UTC+5:30 or UTC")
+        raise ValueError("must be an offset from UTC such as UTC-6, UTC+5:30 or UTC")
     return text
 
 
@@ -33,39 +33,39 @@ class CmtSettings(SettingsGroup):
     """Client secret of the installed package."""
 
     account_id: OptionalText = None
-    """MID of the business unit, for markets without one of their own; without it the package's own."""
+    """MID of the business unit for markets that do not name one; default: the package's own business unit."""
 
     soap_url: OptionalUrl = None
-    """SOAP address; without it the one that comes with the token."""
+    """SOAP address; default: the one that the token endpoint returns."""
 
     wsdl: OptionalFile = None
-    """WSDL file to use instead of the bundled one; the vendor's own serves as it is, and nothing is fetched."""
+    """WSDL file to use instead of the bundled one. The vendor's own file works unchanged; nothing is downloaded."""
 
     timeout_seconds: Annotated[float, Field(ge=0.01, le=3600.0, allow_inf_nan=False)] = 30.0
-    """How long one call may take."""
+    """The longest time that a call may take."""
 
     time_zone: Annotated[str, AfterValidator(_time_zone)] = "UTC-6"
-    """Time zone of the dates that the account returns, a fixed distance from UTC; a market may have its own
+    """Time zone of the dates that the account returns, as a fixed offset from UTC; a market may have its own
     ([how](markets.md)).
     """
 
     ca_file: OptionalFile = None
-    """PEM file of authorities to trust besides the system's, e.g. a proxy's."""
+    """PEM file of authorities to trust in addition to the system's, for example that of a proxy."""
 
     batch_size: Annotated[int, Field(ge=1, le=50)] = 1
-    """Rows in one call."""
+    """The most rows in one call."""
 
     rate_per_second: Annotated[float, Field(ge=0.01, le=100_000.0, allow_inf_nan=False)] | None = None
-    """Most calls per second, account and worker, 0.01 or more; down to a quarter of it while the account is
-    throttled.
+    """The most calls per second for each account and worker, at least 0.01; while the account is throttled, the rate
+    drops to as little as a quarter of this.
     """
 
     yearly_calls: Annotated[int, Field(ge=1, le=10**15)] | None = None
-    """Calls that the contract allows; no effect yet."""
+    """Calls per year that the contract allows; no effect yet."""
 
     data_extensions: OptionalFile = None
-    """File that names data extensions, keys and columns, and what differs from market to market ([how](markets.md));
-    without it [schemas/data-extensions.json](../schemas/data-extensions.json).
+    """File that names data extensions, keys and columns, and what differs between markets ([how](markets.md));
+    default: [schemas/data-extensions.json](../schemas/data-extensions.json).
     """
 
     @model_validator(mode="after")
@@ -77,12 +77,12 @@ class CmtSettings(SettingsGroup):
         return self
 
     def for_account(self, account_id: str) -> Self:
-        """The same for another account: a market of ``CMT_DATA_EXTENSIONS`` may name one."""
+        """The same settings for another account, which a market of ``CMT_DATA_EXTENSIONS`` may name."""
         return self.model_copy(update={"account_id": account_id})
 
 
 class DataExtensionSettings(SettingsGroup):
-    """``CMT_DATA_EXTENSIONS`` alone, for commands that check events and call nobody."""
+    """``CMT_DATA_EXTENSIONS`` alone, for commands that check events but make no calls."""
 
     model_config = SettingsConfigDict(env_prefix="CMT_")
 

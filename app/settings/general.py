@@ -1,4 +1,4 @@
-"""What belongs to no single target."""
+"""Settings that belong to no single target."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from app.settings.values import OptionalSecret
 
 
 class GeneralSettings(SettingsGroup):
-    """What belongs to no single target."""
+    """Settings that belong to no single target."""
 
     kpi_keep_days: Annotated[int, Field(ge=1, le=1_000_000)] = 400
-    """How many days of counts are kept; older days are dropped, from the totals too; 1000000 keeps all."""
+    """Days of counts to keep. Older days are dropped, also from the totals; 1000000 keeps all."""
 
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
-    """The least severe lines that are written."""
+    """The lowest level of lines to write."""
 
     log_format: Literal["json", "console"] = "json"
-    """`console` for people."""
+    """`console` is for people to read."""
 
     log_hash_key: OptionalSecret = None
-    """Key of the hashes that stand for consumer IDs in logs; without it a new one at every start."""
+    """Key of the hashes that replace consumer IDs in logs; default: a new key at every start."""
 
     data_dir: Path = Path("data")
-    """Read models; may be lost, they are rebuilt from Kafka. Folder and files are readable by the worker's user
-    only.
+    """Folder of the read models. It may be lost: they are rebuilt from Kafka. Only the worker's user can read the
+    folder and its files.
     """

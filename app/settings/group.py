@@ -1,4 +1,4 @@
-"""What every class of settings has in common."""
+"""The base class of all settings."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class SettingsGroup(BaseSettings):
     @model_validator(mode="before")
     @classmethod
     def _any_case(cls, values: Any) -> Any:
-        """A variable with a few values takes them in upper and lower case."""
+        """Accept the values of a Literal in upper and lower case."""
         if not isinstance(values, dict):
             return values
         for name, value in values.items():
@@ -26,7 +26,7 @@ class SettingsGroup(BaseSettings):
 
 
 def options_of(annotation: Any) -> tuple[str, ...]:
-    """The values of a Literal, also of one that may be left out."""
+    """The values of a Literal, also of an optional one."""
     if get_origin(annotation) is Literal:
         return tuple(str(option) for option in get_args(annotation))
     return tuple(option for part in get_args(annotation) for option in options_of(part))

@@ -1,4 +1,4 @@
-"""Reads settings from the environment: all that is wrong is named at once, each in one line."""
+"""Reads settings from the environment and reports all problems at once, one line each."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from app.settings.servicenow import ServiceNowSettings
 from app.settings.sync import SyncSettings
 from app.settings.web import WebSettings
 
-# A call must end, and its worker notice that it lost the partition, before another worker may start: the session
-# has to outlive the longest call by this much.
+# Before another worker takes a partition over, a call must have ended and its worker must have noticed the loss. So the
+# session must last longer than the longest call by this much.
 SESSION_MARGIN_SECONDS = 2.0
 
 
 class ConfigurationError(Exception):
-    """The environment does not hold a usable configuration; ``problems`` has one clear line for each."""
+    """The environment holds no usable configuration; ``problems`` has one line for each problem."""
 
     def __init__(self, problems: list[str]) -> None:
         super().__init__("\n".join(problems))
@@ -33,7 +33,7 @@ class ConfigurationError(Exception):
 
 _S = TypeVar("_S", bound=SettingsGroup)
 
-# What stands in for a variable that is required and missing, while the others are looked at.
+# Replace required variables that are missing, so that the others can still be checked.
 _STAND_INS: dict[str, Any] = {
     "bootstrap_servers": "localhost:9092",
     "auth_url": "https://localhost",
@@ -44,7 +44,7 @@ _STAND_INS: dict[str, Any] = {
 
 
 def variable(group: type[BaseSettings], name: str) -> str:
-    """What the environment calls a field."""
+    """The name of a field's environment variable."""
     return f"{group.model_config.get('env_prefix') or ''}{name}".upper()
 
 
@@ -54,7 +54,7 @@ def known_variables() -> set[str]:
 
 
 def warnings() -> list[str]:
-    """One line for each variable that looks like one of ours and is none."""
+    """One line for each variable whose name resembles a known one but is unknown."""
     return unknown_variables(os.environ, known_variables())
 
 
@@ -76,7 +76,7 @@ def load(group: type[_S]) -> _S:
     """Read one settings class from the environment.
 
     Raises:
-        ConfigurationError: something is missing or wrong; all of it is named.
+        ConfigurationError: something is missing or wrong; it names all problems.
     """
     problems: list[str] = []
     loaded = _collect(group, problems)
@@ -89,10 +89,10 @@ class WorkerSettings:
     """Everything a worker needs, checked together at the start.
 
     Args:
-        also: further checks, each of which raises ``ConfigurationError``; they run whatever the others find.
+        also: further checks that may raise ``ConfigurationError``. All of them run, whatever the others find.
 
     Raises:
-        ConfigurationError: with every problem of all of them.
+        ConfigurationError: it names all problems of all settings and checks.
     """
 
     def __init__(self, also: Sequence[Callable[[WorkerSettings], object]] = ()) -> None:
@@ -107,7 +107,7 @@ class WorkerSettings:
             problems.append(
                 f"KAFKA_SESSION_TIMEOUT_SECONDS ({self.kafka.session_timeout_seconds:g}) must exceed "
                 f"CMT_TIMEOUT_SECONDS ({self.cmt.timeout_seconds:g}) by at least {SESSION_MARGIN_SECONDS:g} s, "
-                "else a call of a worker that lost its partition could land after its successor's"
+                "otherwise a call of a worker that lost its partition could land after a call of the next owner"
             )
         for check in also:
             try:
@@ -119,7 +119,7 @@ class WorkerSettings:
 
 
 def _collect(group: type[_S], problems: list[str]) -> _S:
-    """The settings, or what is left of them without what is wrong, so that the rest can be looked at too."""
+    """The settings. Wrong values are reported and left out, so that the rest can be checked too."""
     try:
         return group()
     except ValidationError as error:

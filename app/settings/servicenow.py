@@ -1,4 +1,4 @@
-"""Where incidents go (``SERVICENOW_*``); without a URL they are logged only."""
+"""How to reach ServiceNow (``SERVICENOW_*``); without a URL, incidents are only logged."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def _is_text_or_number(value: Any) -> bool:
 
 
 def _texts_by_name(value: Any) -> Any:
-    """Field names and values of ServiceNow, all as text; numbers and true/false are written as JSON does."""
+    """ServiceNow's field names and values, all as text; numbers and true/false are spelled as in JSON."""
     if value is None or value == "":
         return None
     if isinstance(value, str):
@@ -43,12 +43,12 @@ def _texts_by_name(value: Any) -> Any:
 
 
 class ServiceNowSettings(SettingsGroup):
-    """Where incidents go (``SERVICENOW_*``); without a URL they are logged only."""
+    """How to reach ServiceNow (``SERVICENOW_*``); without a URL, incidents are only logged."""
 
     model_config = SettingsConfigDict(env_prefix="SERVICENOW_")
 
     url: OptionalUrl = None
-    """Address of the instance; without it incidents are logged only."""
+    """Address of the instance; without it, incidents are only logged."""
 
     username: OptionalText = None
     """User for basic authentication."""
@@ -57,25 +57,25 @@ class ServiceNowSettings(SettingsGroup):
     """That user's password."""
 
     client_id: OptionalText = None
-    """OAuth client, instead of a user."""
+    """OAuth client, to use instead of a user."""
 
     client_secret: OptionalSecret = None
     """That client's secret."""
 
     note_every_seconds: Annotated[float, Field(ge=0.0, le=WEEK_SECONDS, allow_inf_nan=False)] = 300.0
-    """At most one work note per open incident in this time."""
+    """The shortest time between two work notes of an open incident."""
 
     assignment_group: OptionalText = None
     """Assignment group of new incidents."""
 
     fields: Annotated[dict[str, str] | None, NoDecode, BeforeValidator(_texts_by_name)] = None
-    """JSON object of more fields for new incidents, for instance what a data policy asks for; they come above ours.
-    `close_code` and `close_notes` are sent when an incident is resolved.
+    """JSON object of further fields for new incidents, for example those that a data policy requires. They override
+    this program's own fields. `close_code` and `close_notes` are sent when an incident is resolved.
     """
 
     resolve_minutes: Annotated[float, Field(ge=0.0, le=525_600.0, allow_inf_nan=False)] = 30.0
-    """An incident is resolved when its cause has not shown for this long, unless it was reported as over before; 0 =
-    never. Incidents of failed events stay open: their dead letters need a person.
+    """An incident is resolved when its cause has not appeared for this long, or earlier if the cause is reported as
+    over; 0 = never. Incidents of failed events stay open, because their dead letters need a person.
     """
 
     @model_validator(mode="after")

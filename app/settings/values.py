@@ -1,4 +1,4 @@
-"""Kinds of values that settings have, and what is wrong with one."""
+"""Types of settings' values, and their checks."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from pydantic import AfterValidator, BeforeValidator, SecretStr
 
 # Linux: PATH_MAX.
 LONGEST_PATH = 4096
-# Every number has bounds: nothing else is said of a value that cannot work before the first event meets it. The upper
-# ones are far above what makes sense and far below what a date, a timer or Kafka's protocol can hold.
+# Every number has bounds, so that a value that cannot work is reported at the start and not by the first event. The
+# upper bounds are far above what makes sense and far below what a date, a timer or Kafka's protocol can hold.
 DAY_SECONDS, WEEK_SECONDS = 86_400.0, 604_800.0
 LARGEST_MESSAGE_BYTES = 512 * 1024 * 1024
 
 
 def is_loopback(host: str | None) -> bool:
-    """Whether a host name or address can only be this machine."""
+    """Whether a host name or address can only mean this machine."""
     if host is None:
         return False
     if host == "localhost":
@@ -34,7 +34,7 @@ def safe_url(url: str) -> str:
     try:
         parts = urlsplit(url)
         port = parts.port
-    except ValueError:  # which may quote the address, and that may hold a password
+    except ValueError:  # its text may quote the address, which may contain a password
         raise ValueError("must be an http(s) address such as https://host/path, its port from 1 to 65535") from None
     if "@" in parts.netloc:
         raise ValueError("must not hold a user name or password; there are variables of their own for those")
@@ -57,7 +57,7 @@ OptionalFile = Annotated[Path | None, BeforeValidator(empty_is_none)]
 
 
 def refuse(problems: list[str]) -> None:
-    """One line each; pydantic takes one error of a model as a whole."""
+    """Raise all problems as one error, one line each: pydantic accepts one error per model."""
     if problems:
         raise ValueError("\n".join(problems))
 
@@ -67,7 +67,7 @@ def existing(path: Path | None, name: str) -> list[str]:
         return []
     text = str(path)
     if "\n" in text or "-----BEGIN" in text or len(text) > LONGEST_PATH:
-        return [f"{name}: must be the path of a file, not its content"]  # which is not repeated: it may be a key
+        return [f"{name}: must be the path of a file, not its content"]  # not quoted, because it may be a key
     try:
         return [] if path.is_file() else [f"{name}: no such file: {path}"]
     except (OSError, ValueError):

@@ -26,28 +26,30 @@ class WebSettings(SettingsGroup):
     """Address to listen on."""
 
     port: Annotated[int, Field(ge=0, le=65535)] = 6066
-    """Port; 0 takes a free one."""
+    """Port to listen on; 0 = a free one."""
 
     auth: Literal["jwt", "off"] = "jwt"
-    """`off`: no tokens are asked for, on loopback only."""
+    """`off`: no token is required; only allowed on loopback."""
 
     jwt_secret: OptionalSecret = None
-    """Checks HS256 tokens; at least 32 bytes. This or `WEB_JWKS_URL` is required with `jwt`."""
+    """Key that HS256 tokens are checked with; at least 32 bytes. `jwt` requires this or `WEB_JWKS_URL`."""
 
     jwks_url: OptionalUrl = None
-    """Keys of an identity provider; checks RS256 and ES256 tokens."""
+    """Address of an identity provider's keys, with which RS256 and ES256 tokens are checked."""
 
     jwt_audience: str = "profile-sync"
     """The audience that a token must name."""
 
     tls_cert: OptionalFile = None
-    """PEM certificate; serves HTTPS."""
+    """PEM certificate, to serve HTTPS."""
 
     tls_key: OptionalFile = None
-    """The key of that certificate, PEM."""
+    """PEM key of that certificate."""
 
     public_url: OptionalUrl = None
-    """Address by which people reach the page, e.g. behind a proxy. With `https://` cookies are sent over TLS only."""
+    """Address at which people reach the page, for example behind a proxy. With `https://`, cookies are only sent over
+    TLS.
+    """
 
     @model_validator(mode="after")
     def _guarded(self) -> Self:
@@ -67,7 +69,7 @@ class WebSettings(SettingsGroup):
 
 
 class TokenSettings(SettingsGroup):
-    """What signing a web token takes: a part of ``WebSettings``, for the ``token`` command."""
+    """The part of ``WebSettings`` that the ``token`` command needs to sign a web token."""
 
     model_config = SettingsConfigDict(env_prefix="WEB_")
 
