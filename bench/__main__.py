@@ -1,4 +1,4 @@
-"""``python -m bench [NAME]``: one measurement by name; without a name all but the profile."""
+"""``python -m bench [NAME]`` runs one measurement; without a name, all except the profile."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ Json = Annotated[Path | None, typer.Option("--json", help="Also write everything
 
 @program.callback(invoke_without_command=True)
 def everything(context: typer.Context) -> None:
-    """Run all of it with its defaults when no part is named."""
+    """Run all measurements with their defaults, unless one is named."""
     if context.invoked_subcommand is None:
         paths()
         engines()
@@ -44,8 +44,8 @@ def everything(context: typer.Context) -> None:
 
 
 @program.command()
-def paths(seconds: Annotated[float, typer.Option(min=0.1, help="How long each is measured.")] = 1.0) -> None:
-    """The hot paths one by one, on one core."""
+def paths(seconds: Annotated[float, typer.Option(min=0.1, help="How long each path is measured.")] = 1.0) -> None:
+    """Measure the hot paths one by one, on one core."""
     table = Table("one core", "per second", "CPU, microseconds each")
     table.columns[1].justify = table.columns[2].justify = "right"
     for measured in (*hot_paths.run(seconds), client_calls.run(max(seconds, 2.0))):
@@ -62,7 +62,7 @@ def engines(
     repeat: Repeat = 3,
     output: Json = None,
 ) -> None:
-    """The engine beside other ways to do the same, on one backlog and one target."""
+    """Compare the engine with other programs that do the same, on one backlog and one target."""
     chosen = rows.selected(names or [])
     done: list[side_by_side.Run] = []
     with site() as where, stub(where.folder) as target:
@@ -86,7 +86,7 @@ def clients(
     repeat: Annotated[int, typer.Option(min=1, help="Rounds over all clients; the median counts.")] = 3,
     output: Json = None,
 ) -> None:
-    """SOAP clients beside each other on one core, all against the same static answer."""
+    """Compare SOAP clients on one core, all against the same static answer."""
     speeds = soap_clients.run(repeat)
     _console.print(soap_clients.table(speeds))
     found = list(soap_clients.targets(speeds))
@@ -99,7 +99,7 @@ def updates(
     count: Annotated[int, typer.Option(min=1, help="UPDATEs of each kind; the median counts.")] = update_calls.UPDATES,
     output: Json = None,
 ) -> None:
-    """Calls and time of one UPDATE of a typical consumer, strategy by strategy."""
+    """Measure the calls and the time of one UPDATE of a typical consumer, by strategy."""
     costs = update_calls.run(count)
     _console.print(update_calls.table(costs))
     found = update_calls.targets(costs)
@@ -114,7 +114,7 @@ def memory(
     seconds: Annotated[float, typer.Option(min=1, help="How long a worker is watched.")] = 60.0,
     output: Json = None,
 ) -> None:
-    """What a long backlog and very many consumers cost a worker in memory."""
+    """Measure how much memory a worker needs for a long backlog and for very many consumers."""
     found: dict[str, Any] = {}
     with site() as where, stub(where.folder) as target:
         if backlog:
@@ -140,7 +140,7 @@ def profile(
     top: Annotated[int, typer.Option(min=1, help="Functions to show.")] = 25,
     output: Json = None,
 ) -> None:
-    """Where the engine's processor time goes."""
+    """Show where the engine spends its processor time."""
     with site() as where, stub(where.folder) as target:
         found = profiling.profile(where, target, latency_ms, events)
     for table in profiling.tables(found, top):
@@ -163,7 +163,7 @@ def _finish(found: dict[str, Any], output: Path | None) -> None:
 
 
 def main() -> None:
-    """Errors that say what to do need no traceback; SIGTERM leaves nothing behind either."""
+    """Print errors that say what to do without a traceback, and clean up on SIGTERM too."""
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     try:
         program()

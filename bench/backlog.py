@@ -1,4 +1,4 @@
-"""What the measured programs work on: valid NEW events without entities, in a topic, before anything is measured."""
+"""The backlog of the measured programs: valid NEW events without entities, published before a measurement starts."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ ANSWER_SECONDS = 30.0
 
 
 def events(count: int, consumers: int = CONSUMERS) -> Iterator[tuple[bytes, bytes]]:
-    """(key, value) of ``count`` events of ``consumers`` consumers in random order; the same ones every time."""
+    """(key, value) of ``count`` events of ``consumers`` consumers in random order; the same events every time."""
     found = (event for event in sample_events(100 * consumers, seed=1) if event.operation is Operation.NEW)
     documents: list[dict[str, Any]] = []
     for event in islice({event.consumer_id: event for event in islice(found, 2 * consumers)}.values(), consumers):
@@ -38,11 +38,11 @@ def events(count: int, consumers: int = CONSUMERS) -> Iterator[tuple[bytes, byte
 
 
 def publish(kafka: KafkaSettings, count: int) -> None:
-    """Create the topics and publish.
+    """Create the topics and publish ``count`` events.
 
     Raises:
         RuntimeError: Kafka refused a record.
-        KafkaAccessError: it cannot be reached.
+        KafkaAccessError: Kafka cannot be reached.
     """
     topics.create(kafka)
     refused: list[str] = []
@@ -70,7 +70,7 @@ def uncommitted(kafka: KafkaSettings) -> int:
 
 def records(kafka: KafkaSettings, topic: str) -> int:
     """How many records were ever written to a topic."""
-    client = Admin(kafka).client  # answers come only as long as it is held
+    client = Admin(kafka).client  # its answers arrive only while it is referenced
     ends = client.list_offsets({tp: OffsetSpec.latest() for tp in _partitions(kafka, topic)})
     return sum(end.result(ANSWER_SECONDS).offset for end in ends.values())
 

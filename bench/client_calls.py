@@ -1,4 +1,4 @@
-"""The Marketing Cloud client against the simulator, which runs in a process of its own."""
+"""Measures the Marketing Cloud client against the simulator, which runs in its own process."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ CONCURRENCY = 64
 
 
 def run(seconds: float) -> Measured:
-    """Upserts of one row each, ``CONCURRENCY`` in flight, for ``seconds``."""
+    """Make upserts of one row each for ``seconds``, ``CONCURRENCY`` at the same time."""
     with simulator() as url:
         settings = CmtSettings(auth_url=url, client_id="simulator", client_secret="simulator-secret")
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
@@ -57,7 +57,7 @@ async def _calls(settings: CmtSettings, seconds: float) -> Measured:
 
 @contextmanager
 def simulator(latency_ms: int = 0) -> Iterator[str]:
-    """The address of a simulator in a process of its own, which ends with the ``with`` block."""
+    """A simulator in its own process for the length of a ``with`` block; yields its address."""
     line = [sys.executable, "-m", "app", "simulator", "--latency-ms", str(latency_ms)]
     process = subprocess.Popen(line, stdout=subprocess.PIPE, text=True)
     try:

@@ -1,4 +1,4 @@
-"""What an event costs before and after the network: decoding, planning, SOAP messages, the durable record."""
+"""Measures the work for an event apart from the network: decoding, planning, SOAP messages, the partition record."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ PARKED = 1_000
 
 
 def run(seconds: float) -> Iterator[Measured]:
-    """Each for ``seconds``, one after the other."""
+    """Measure each path for ``seconds``, one after the other."""
     catalog = parse_catalog(schema_path("data-extensions.json").read_bytes())
     events = list(sample_events(EVENTS, seed=1))
     records = cycle(

@@ -1,4 +1,4 @@
-"""The Java program of the table: its libraries fetched once by Maven into a cache, and compiled beside them."""
+"""The Java program of the table. Maven downloads its libraries once into a cache, where it is also compiled."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from app.broker.distribution import BrokerStartError, java
 
 _SOURCES = Path(__file__).resolve().parent / "java"
 _CLASS = "ParallelConsumerProgram"
-# Some 20 MB on a slow line; Maven gives up on a dead connection by itself much earlier.
+# Enough for some 20 MB on a slow line; Maven itself gives up a dead connection much earlier.
 _FETCH_SECONDS = 600
 _COMPILE_SECONDS = 120
 
@@ -23,7 +23,7 @@ class JavaMissing(Exception):
 
 
 def command() -> list[str]:
-    """How to start it; fetches and compiles where that was not done yet.
+    """The command that starts it; downloads and compiles first if needed.
 
     Raises:
         JavaMissing: Java, its compiler or Maven is missing or failed.
@@ -38,7 +38,7 @@ def command() -> list[str]:
 
 
 def _built() -> Path:
-    """The folder with ``libs`` and ``classes``; one for each content of the sources."""
+    """The folder with ``libs`` and ``classes``; there is one for each version of the sources."""
     sources = [_SOURCES / "pom.xml", _SOURCES / f"{_CLASS}.java"]
     digest = hashlib.sha256(b"".join(source.read_bytes() for source in sources)).hexdigest()[:12]
     base = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "profile-sync"
@@ -59,7 +59,7 @@ def _built() -> Path:
             _run([compiler, "-cp", "libs/*", "-d", "classes", f"{_CLASS}.java"], work, _COMPILE_SECONDS)
             work.rename(ready)
     except OSError as error:
-        if not ready.is_dir():  # else another bench was faster
+        if not ready.is_dir():  # otherwise another bench was faster
             raise JavaMissing(f"the Java program cannot be kept in {base}: {error.strerror or error}") from error
     return ready
 

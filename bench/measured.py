@@ -1,4 +1,4 @@
-"""A program while it works: how far it is and what it uses, seen from outside."""
+"""Observes a running program from outside: how far it is and what it uses."""
 
 from __future__ import annotations
 
@@ -9,21 +9,24 @@ from dataclasses import dataclass
 from pathlib import Path
 from subprocess import Popen
 
-# Twenty looks a second disturb nothing and part a run of two seconds well enough.
+# Twenty looks per second disturb nothing, and are enough for a run of two seconds.
 LOOK_SECONDS = 0.05
 _TICKS = os.sysconf("SC_CLK_TCK")
-# Before the first mark connections are opened and code gets warm; after the second, lanes run empty.
+# Before the first mark, connections are opened and code warms up; after the second, lanes run out of work.
 STEADY_FROM, STEADY_TO = 0.1, 0.95
 
 
 class NotDone(Exception):
-    """A program ended, or was not done in time."""
+    """A program ended, or did not finish in time."""
 
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """``seconds``: monotonic clock; ``done``: events; ``cpu_seconds``: user and system, all threads;
-    ``stolen_seconds``: see the function of that name."""
+    """One observation.
+
+    ``seconds``: of a monotonic clock. ``done``: finished events. ``cpu_seconds``: user and system time of all threads.
+    ``stolen_seconds``: see the function of that name.
+    """
 
     seconds: float
     done: int
@@ -33,7 +36,7 @@ class Look:
 
 @dataclass(frozen=True, slots=True)
 class Steady:
-    """The part of a run in full swing; CPU in milliseconds. ``stolen``: of the time of a core, 1.0 is all of it."""
+    """The part of a run at full speed; CPU in milliseconds. ``stolen``: the share of a core's time, at most 1.0."""
 
     events_per_second: float
     cpu_ms_per_event: float
@@ -41,14 +44,16 @@ class Steady:
 
 
 def cpu_seconds(pid: int) -> float:
-    """User and system time of a process with all its threads (proc(5), stat); resolution 10 ms."""
+    """User and system time of a process and all its threads (proc(5), stat); resolution 10 ms."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / _TICKS
 
 
 def stolen_seconds() -> float:
-    """Time in which this machine's cores had work but a hypervisor gave them to others, since the start (proc(5), stat:
-    steal). Machines of their own have none."""
+    """Time since the start in which a hypervisor gave this machine's busy cores to others (proc(5), stat: steal).
+
+    It is 0 on physical machines.
+    """
     return int(Path("/proc/stat").read_text().split(maxsplit=9)[8]) / _TICKS
 
 
@@ -63,10 +68,10 @@ def resident_mb(pid: int, field: str = "VmRSS") -> float:
 def watch(
     processes: Sequence[Popen[bytes]], log: Path, answered: Callable[[], int], total: int, within: float
 ) -> list[Look]:
-    """Look until ``total`` events are done by the processes together.
+    """Observe the processes until together they have finished ``total`` events.
 
     Raises:
-        NotDone: a program ended, or was too slow; with the end of its log.
+        NotDone: a program ended or was too slow; the message has the end of its log.
     """
     looks: list[Look] = []
     deadline = time.monotonic() + within
@@ -83,7 +88,7 @@ def watch(
 
 
 def steady(looks: Sequence[Look], total: int) -> Steady:
-    """Between the first look with a tenth done and the last one before the end is near.
+    """The part between the first look with a tenth of the events finished and the last look before the end is near.
 
     Raises:
         NotDone: too few events were seen in between.
@@ -101,5 +106,5 @@ def steady(looks: Sequence[Look], total: int) -> Steady:
 
 
 def log_tail(log: Path, lines: int = 15) -> str:
-    """The end of what a program said."""
+    """The last lines of a program's log."""
     return "\n".join(log.read_text(errors="replace").strip().splitlines()[-lines:]) or "(it said nothing)"

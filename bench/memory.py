@@ -1,4 +1,4 @@
-"""What a worker holds in memory: before a long backlog, and when very many consumers are known."""
+"""Measures a worker's memory: with a long backlog, and with very many known consumers."""
 
 from __future__ import annotations
 
@@ -26,44 +26,44 @@ from bench.rows import selected
 from bench.site import START_SECONDS, Running, Site
 from bench.stub import Stub
 
-# So slow that the backlog outlives the watching.
+# So slow that the backlog lasts longer than the observation.
 LATENCY_MS = 50
 SMALL_BACKLOG = 2_000
 LOOK_SECONDS = 0.25
 MOST_GROWTH_MB = 200.0
 RECOVERY_SECONDS = 900.0
-# A consumer's record keeps up to five; most have had few events.
+# A consumer record keeps up to five events; most consumers have had fewer.
 _RECENT = 2
 _EPOCH = 1
 _silent = logging.getLogger(__name__)
 _silent.addHandler(logging.NullHandler())
 _silent.propagate = False
-# Every ten seconds; the time says it.
+# It comes every ten seconds, and the elapsed time says the same.
 _WAITING = "for the read model"
 
 
 @dataclass(frozen=True, slots=True)
 class Backlog:
-    """Resident memory, MB of 10^6 bytes, with a small backlog and with a large one, each watched for ``seconds``."""
+    """Resident memory with a small and with a large backlog, in MB of 10^6 bytes; each is observed for ``seconds``."""
 
     events: int
     seconds: float
     small_mb: float
     large_mb: float
-    curve_mb: tuple[float, ...]  # with the large one, ten times on the way
-    done: int  # events worked on meanwhile
+    curve_mb: tuple[float, ...]  # ten samples with the large backlog
+    done: int  # events finished meanwhile
 
     @property
     def growth_mb(self) -> float:
-        """How much more the large one takes."""
+        """How much more memory the large backlog takes."""
         return self.large_mb - self.small_mb
 
 
 @dataclass(frozen=True, slots=True)
 class Recovery:
-    """One start of a worker with nothing to do but to read the state: until it is ready, and what it took.
+    """One start of a worker that only has to read the state: how long it takes, and what it uses.
 
-    ``said``: its warnings, which tell why it took longer than it should.
+    ``said``: its warnings, which explain a start that took too long.
     """
 
     what: str
@@ -77,7 +77,7 @@ class Recovery:
 
 
 def backlog(site: Site, target: Stub, events: int, seconds: float) -> Backlog:
-    """A worker in front of a small backlog, then one in front of a large one; both do one call of 50 ms an event.
+    """Run a worker on a small backlog, then one on a large backlog; each event takes one call of 50 ms.
 
     Raises:
         NotDone: a worker ended.
@@ -108,7 +108,7 @@ def _resident(site: Site, target: Stub, kafka: KafkaSettings, seconds: float) ->
 
 
 def recoveries(site: Site, consumers: int) -> list[Recovery]:
-    """A worker that reads the records of so many consumers for the first time, and one that finds its file again.
+    """Start a worker that reads the records of all consumers for the first time, then one that finds its file again.
 
     Raises:
         NotDone: a worker ended, or was not ready within minutes.
@@ -121,8 +121,8 @@ def recoveries(site: Site, consumers: int) -> list[Recovery]:
 
 
 def write_consumers(kafka: KafkaSettings, consumers: int) -> None:
-    """The durable state of a group that has settled events of so many consumers, straight into its topics."""
-    # The library would tell on stderr of every moment in which a young broker is not ready.
+    """Write the state of a group that has settled events of this many consumers directly into its topics."""
+    # Otherwise the library reports on stderr whenever a broker that has just started is not ready.
     producer = Producer(dict(producer_config(kafka)), logger=_silent)
 
     def write(topic: str, partition: int, key: bytes, value: bytes) -> None:
@@ -182,7 +182,7 @@ def _must_live(running: Running) -> None:
 
 
 def backlog_table(found: Backlog) -> Table:
-    """One line."""
+    """The table: one line."""
     shown = Table("backlog", "watched", "small, MB", "large, MB", "growth, MB", "wanted", "worked on", "on the way, MB")
     shown.add_row(
         f"{found.events:,}",
@@ -198,7 +198,7 @@ def backlog_table(found: Backlog) -> Table:
 
 
 def recovery_table(found: Sequence[Recovery]) -> Table:
-    """One line for each start."""
+    """The table: one line for each start."""
     shown = Table("consumers", "start", "ready after, s", "CPU, s", "peak, MB", "then, MB", "on disk, MB")
     for each in found:
         figures: tuple[Any, ...] = (each.seconds, each.cpu_seconds, each.peak_mb, each.resident_mb, each.file_mb)

@@ -1,4 +1,4 @@
-"""Where the engine's processor time goes: row (b) under a sampler."""
+"""Shows where the engine spends its processor time: row (b) under a sampler."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ SLOWEST_PER_SECOND = 40.0
 
 
 def profile(site: Site, target: Stub, milliseconds: int, events: int) -> dict[str, Any]:
-    """What the sampler found (see ``programs.sampling``), and the speed meanwhile.
+    """The sampler's findings (see ``programs.sampling``), and the speed meanwhile.
 
     Raises:
-        NotDone: the engine ended or was not done in time.
+        NotDone: the engine ended, or did not finish in time.
     """
     [row] = selected([f"b{milliseconds}"])
     kafka = site.kafka(f"bench-{events}")
@@ -42,7 +42,7 @@ def profile(site: Site, target: Stub, milliseconds: int, events: int) -> dict[st
 
 
 def tables(found: Mapping[str, Any], top: int) -> list[Table]:
-    """Packages and functions by samples of their own, functions with what they called, and the threads."""
+    """Tables of packages and functions by their own samples, of functions with their callees, and of threads."""
     total = sum(found["own"].values()) or 1
     packages: Counter[str] = Counter()
     for function, samples in found["own"].items():
@@ -68,9 +68,9 @@ def tables(found: Mapping[str, Any], top: int) -> list[Table]:
 
 
 def package_of(function: str) -> str:
-    """The first part of a function's module; of this program's modules the first two.
+    """The first part of a function's module; for this program's modules, the first two parts.
 
-    >>> package_of("app.engine.journal:10 Journal.finish"), package_of("asyncio.locks:5 Event.wait")
+    >>> package_of("app.engine.journal:10 Journal.settle"), package_of("asyncio.locks:5 Event.wait")
     ('app.engine', 'asyncio')
     """
     parts = function.partition(":")[0].split(".")

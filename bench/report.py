@@ -1,4 +1,4 @@
-"""The side-by-side table, its targets and its JSON. Pure but for what it says of the machine."""
+"""The side-by-side table, its targets and its JSON. Pure, except for the description of the machine."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from bench.site import IN_FLIGHT
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """The medians of a row's good runs. ``stolen``: of the worst of them. ``troubles``: what its other runs said."""
+    """The medians of a row's good runs. ``stolen``: of the worst of them. ``troubles``: why its other runs failed."""
 
     row: Row
     good: int
@@ -38,7 +38,7 @@ class Summary:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """One ratio that must be reached; ``value`` None: a row that it needs has no figures."""
+    """A ratio that must be reached; ``value`` is None if a row that it needs has no figures."""
 
     what: str
     value: float | None
@@ -46,12 +46,12 @@ class Target:
 
     @property
     def reached(self) -> bool:
-        """Whether it is known to be."""
+        """Whether the ratio is known to be reached."""
         return self.value is not None and self.value >= self.wanted
 
 
 def summarise(rows: Sequence[Row], runs: Sequence[Run]) -> list[Summary]:
-    """One for each row that was run."""
+    """A summary for each row that was run."""
     return [_summary(row, [run for run in runs if run.row == row.name]) for row in rows]
 
 
@@ -77,7 +77,7 @@ def _summary(row: Row, runs: Sequence[Run]) -> Summary:
 
 
 def targets(summaries: Sequence[Summary]) -> list[Target]:
-    """What the engine is held against."""
+    """The targets of the engine."""
     found = {summary.row.name: summary for summary in summaries if summary.good}
     speeds = {name: summary.events_per_second for name, summary in found.items()}
     cpu = {name: summary.cpu_ms_per_event for name, summary in found.items()}
@@ -99,7 +99,7 @@ def targets(summaries: Sequence[Summary]) -> list[Target]:
 
 
 def _ideal(row: Row) -> float:
-    """Calls a second, if each took just as long as the target needs."""
+    """Calls per second if each call took exactly the target's latency."""
     return row.in_flight * 1000 / row.milliseconds
 
 
@@ -108,7 +108,7 @@ def _part(values: Mapping[str, float], row: Row) -> float | None:
 
 
 def _used(summary: Summary | None) -> float | None:
-    """How much of the time a call could have been under way one was: Little's law."""
+    """The share of the possible calls in progress that were in progress, by Little's law."""
     if summary is None:
         return None
     return summary.calls_per_second * summary.took_ms / 1000 / summary.row.in_flight
@@ -119,7 +119,7 @@ def _ratio(values: Mapping[str, float], above: str, below: str) -> float | None:
 
 
 def table(summaries: Sequence[Summary]) -> Table:
-    """One line for each row."""
+    """The table: one line for each row."""
     shown = Table(
         "",
         "program",
@@ -157,7 +157,7 @@ def table(summaries: Sequence[Summary]) -> Table:
 
 
 def target_table(found: Sequence[Target]) -> Table:
-    """What was to be reached, and what was."""
+    """The table of targets and of the values that were reached."""
     shown = Table("ratio", "measured", "wanted", "")
     shown.columns[1].justify = shown.columns[2].justify = "right"
     for target in found:
@@ -168,7 +168,7 @@ def target_table(found: Sequence[Target]) -> Table:
 
 
 def machine() -> dict[str, Any]:
-    """What the figures were measured on."""
+    """Describes the machine that the figures were measured on."""
     processor = platform.processor() or platform.machine()
     information = Path("/proc/cpuinfo")
     if information.exists():
@@ -186,7 +186,7 @@ def machine() -> dict[str, Any]:
 
 
 def as_json(summaries: Sequence[Summary], runs: Sequence[Run], ceilings: Mapping[str, float]) -> dict[str, Any]:
-    """Everything, for programs."""
+    """All figures as JSON, for programs."""
     return {
         "stubRequestsPerSecond": dict(ceilings),
         "rows": [

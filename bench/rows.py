@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from bench import java_program
 from bench.site import IN_FLIGHT
 
-# Slow ones get fewer events: a row should take seconds, not minutes.
+# Slow rows get fewer events: a row should take seconds, not minutes.
 EVENTS = 12_000
 
 
@@ -25,9 +25,10 @@ def _worker() -> list[str]:
 class Row:
     """One program at one latency of the target.
 
-    ``share``: events relative to the others; ``command`` may raise ``JavaMissing``; ``worker``: it has the API of a
-    worker; ``pipeline``: it talks SOAP to a stub of its own, which gives the answer of Marketing Cloud;
-    ``processes``: so many share the partitions and the calls in flight; ``in_flight``: calls, all processes together.
+    ``share``: events relative to the other rows. ``command``: may raise ``JavaMissing``. ``worker``: whether it has a
+    worker's API. ``pipeline``: whether it makes SOAP calls to its own stub, which gives Marketing Cloud's answer.
+    ``processes``: how many processes share the partitions and the calls. ``in_flight``: calls at the same time, of all
+    processes together.
     """
 
     letter: str
@@ -42,7 +43,7 @@ class Row:
 
     @property
     def name(self) -> str:
-        """E.g. ``b50``."""
+        """The name of the row, such as ``b50``."""
         return f"{self.letter}{self.milliseconds}"
 
 
@@ -71,7 +72,7 @@ ROWS: Sequence[Row] = (
 
 
 def selected(names: Sequence[str]) -> list[Row]:
-    """Rows by letter (``b``) or name (``b50``); all without any.
+    """The rows of these letters (``b``) or names (``b50``); all rows if none is given.
 
     Raises:
         ValueError: there is no such row.

@@ -1,4 +1,4 @@
-"""Runs the rows of the table, one after the other, several times over."""
+"""Runs the rows of the table one after the other, several times."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from bench.site import Running, Site, until
 from bench.soap_answer import recorded_answer
 from bench.stub import Stub, stub
 
-# Far slower than anything measured; a program that is stuck must not stop the others from being measured.
+# Far slower than any measured program. A stuck program must not keep the others from being measured.
 SLOWEST_PER_SECOND = 40.0
-# A Java or Python program that joins a group, on a busy machine.
+# Enough for a Java or Python program to join a group on a busy machine.
 START_WITHIN_SECONDS = 60.0
 SETTLE_SECONDS = 30.0
 
@@ -29,11 +29,11 @@ SETTLE_SECONDS = 30.0
 class Run:
     """One run of one row.
 
-    ``load``: the machine's load average just before. ``took_ms``: a call, from its last byte at the stub to the answer,
-    on average of the whole run: the latency that was asked for, and what the machine made of it. ``events_per_commit``:
-    how many events shared a write of their partition's durable record, on average; 0 for programs that have none.
-    ``stolen``: of the time of a core, by other guests of the machine's host.
-    ``trouble``: why there are no figures, or what else was not as it must be; empty when all is well.
+    ``load``: the machine's load average just before the run. ``took_ms``: the average time of a call, from its last
+    byte at the stub to the answer: the requested latency plus the machine's delays. ``events_per_commit``: how many
+    events shared a write of their partition record, on average; 0 for programs without one. ``stolen``: the share of a
+    core's time that other guests of the host took. ``trouble``: why there are no figures, or what else went wrong;
+    empty if all is well.
     """
 
     row: str
@@ -53,7 +53,7 @@ class Run:
 def runs(
     site: Site, target: Stub, rows: Sequence[Row], events: int, repeat: int, announce: Callable[[str], None]
 ) -> Iterator[Run]:
-    """Every row ``repeat`` times, in rounds, so that a noisy moment does not meet one row only."""
+    """Run every row ``repeat`` times, in rounds, so that a noisy moment does not affect only one row."""
     published: set[str] = set()
     for number in range(1, repeat + 1):
         for row in rows:
@@ -119,7 +119,7 @@ def _run(site: Site, target: Stub, row: Row, number: int, topic: str, events: in
 
 
 def _pipeline_target(site: Site, row: Row, stack: ExitStack) -> tuple[dict[str, str], Stub]:
-    """Tokens of a simulator, and a stub that gives its answer: the simulator is slower than what is measured."""
+    """A simulator for tokens, and a stub that gives its answer: the simulator is slower than the measured programs."""
     variables = stack.enter_context(site.simulator())
     folder = Path(stack.enter_context(TemporaryDirectory(prefix="soap-", dir=site.folder)))
     answer = folder / "answer.xml"
@@ -129,7 +129,7 @@ def _pipeline_target(site: Site, row: Row, stack: ExitStack) -> tuple[dict[str, 
 
 
 def _unsettled(running: Running, row: Row, left: Callable[[], int], events: int) -> str:
-    """What is not over although every call was answered: offsets to be committed, a worker's events to be counted."""
+    """What is unfinished although every call was answered: uncommitted offsets, events not yet counted by a worker."""
     deadline = time.monotonic() + SETTLE_SECONDS
     try:
         until(lambda: left() == 0, SETTLE_SECONDS, "")

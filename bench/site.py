@@ -1,4 +1,4 @@
-"""What all measurements run on: one local broker, a folder, and how programs are started and asked."""
+"""The site of all measurements: a local broker, a folder, and the means to start and query programs."""
 
 from __future__ import annotations
 
@@ -30,33 +30,33 @@ GRACE_SECONDS = 20.0
 START_SECONDS = 60.0
 LOOK_SECONDS = 0.1
 
-# Without the proxies of the environment: everything here is on loopback.
+# Ignores the environment's proxies: everything here is on loopback.
 _http = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """A started program. ``url`` is that of its API, if it has one."""
+    """A running program. ``url``: the address of its API, if it has one."""
 
     process: Popen[bytes]
     log: Path
     url: str
 
     def get(self, path: str) -> Any:
-        """JSON from its API; None while it gives no good answer."""
+        """JSON from its API; None if there is no good answer."""
         return get_json(self.url + path)
 
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """A running broker and a folder that goes away."""
+    """A running broker and a temporary folder."""
 
     broker: LocalBroker
     folder: Path
 
     def kafka(self, topic: str) -> KafkaSettings:
-        """Settings of a group of its own on a topic."""
-        # Not read from the environment, which may speak of another Kafka.
+        """Settings with a new group for a topic."""
+        # Not read from the environment, which may name another Kafka.
         return KafkaSettings.model_construct(
             bootstrap_servers=self.broker.bootstrap_servers,
             topic=topic,
@@ -65,14 +65,14 @@ class Site:
         )
 
     def log(self, kafka: KafkaSettings) -> Path:
-        """What the programs of a group say; each goes on where the one before ended."""
+        """The log of the programs of a group; each program appends to it."""
         return self.folder / f"{kafka.group}.log"
 
     @contextmanager
     def running(
         self, line: Sequence[str], kafka: KafkaSettings, more: Mapping[str, str], data: Path | None = None
     ) -> Iterator[Running]:
-        """A program for the length of a ``with`` block, configured as a worker is; ended with SIGTERM."""
+        """A program for the length of a ``with`` block, configured like a worker and ended with SIGTERM."""
         log = self.log(kafka)
         port = free_port()
         environment = {
@@ -86,7 +86,7 @@ class Site:
             "WEB_AUTH": "off",
             "LOG_FORMAT": "console",
             "DATA_DIR": str(data or self.folder / f"{kafka.group}-data"),
-            # Nobody is called there unless a measurement says otherwise.
+            # No call is made there unless a measurement says otherwise.
             "CMT_AUTH_URL": "http://127.0.0.1:9",
             "CMT_CLIENT_ID": "bench",
             "CMT_CLIENT_SECRET": "bench-secret",
@@ -100,7 +100,7 @@ class Site:
 
     @contextmanager
     def simulator(self) -> Iterator[dict[str, str]]:
-        """A simulator for the length of a ``with`` block: the settings that its clients need."""
+        """A simulator for the length of a ``with`` block; yields the settings that its clients need."""
         log = self.folder / f"simulator-{uuid.uuid4().hex[:8]}.log"
         line = [sys.executable, "-P", "-m", "app", "simulator"]
         process = spawn_bound(line, output=log, environment=without_own_variables(os.environ))
@@ -118,7 +118,7 @@ class Site:
 
 @contextmanager
 def site() -> Iterator[Site]:
-    """A local broker on a free port, gone afterwards with all its data.
+    """A local broker on a free port; it and its data are removed afterwards.
 
     Raises:
         BrokerStartError: Java or Maven is missing, or Kafka did not start.
@@ -131,7 +131,7 @@ def until(condition: Callable[[], object], within: float, otherwise: str) -> Non
     """Return when the condition holds.
 
     Raises:
-        TimeoutError: it did not within so many seconds.
+        TimeoutError: it did not hold within ``within`` seconds.
     """
     deadline = time.monotonic() + within
     while not condition():
@@ -141,7 +141,7 @@ def until(condition: Callable[[], object], within: float, otherwise: str) -> Non
 
 
 def get_json(url: str) -> Any:
-    """What stands at an address; None while there is no good answer."""
+    """The JSON at an address; None if there is no good answer."""
     try:
         with _http.open(url, timeout=10) as answer:
             return json.loads(answer.read())

@@ -1,4 +1,4 @@
-"""What Marketing Cloud says to an upsert of one row, for a stub to repeat."""
+"""Marketing Cloud's answer to an upsert of one row, for a stub to repeat."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def recorded_answer(simulator_url: str) -> bytes:
     """The simulator's answer.
 
     Raises:
-        RuntimeError: it is not a good one.
+        RuntimeError: the answer is an error.
     """
     return asyncio.run(_recorded(simulator_url))
 

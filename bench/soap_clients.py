@@ -1,6 +1,6 @@
-"""SOAP clients beside each other: one upsert of one row a call, the same static answer, one core.
+"""Compares SOAP clients: one upsert of one row per call, the same static answer, one core.
 
-The target is the HTTP stub, answering at once with what the simulator said to such a call; so it is the client that is
+The target is the HTTP stub. It answers at once with an answer recorded from the simulator, so only the client is
 measured. Every client makes the same call: the parent row of a sample consumer, with a token in the header.
 """
 
@@ -45,7 +45,7 @@ FLOOR, OURS, ON_OURS, ZEEP = (
     "zeep's messages and answers, on aiohttp",
     "zeep's AsyncTransport (httpx)",
 )
-# How long each client is measured in a round; the slow ones need no more.
+# How long each client is measured in a round; that is enough even for the slow ones.
 SECONDS = {FLOOR: 3.0, OURS: 3.0, ON_OURS: 3.0, ZEEP: 4.0}
 
 Call = Callable[[Row], Awaitable[None]]
@@ -61,7 +61,7 @@ class Speed:
 
 
 def run(rounds: int = 3) -> list[Speed]:
-    """Measure all of them, in rounds, so that a noisy moment meets every one.
+    """Measure all clients in rounds, so that a noisy moment affects all of them.
 
     Raises:
         RuntimeError: the stub or the simulator did not start, or a client did not understand the answer.
@@ -147,7 +147,7 @@ async def _call_of(name: str, url: str, token_url: str, catalog: Catalog, stack:
 async def _zeep_alone(url: str, catalog: Catalog, stack: AsyncExitStack) -> Call:
     transport = AsyncTransport()
     stack.push_async_callback(transport.aclose)
-    # Its WSDL is read by a client of its own, synchronously: from a file here.
+    # It reads the WSDL with a client of its own, synchronously; here from a file.
     client = zeep.AsyncClient(str(schema_path("cmt.wsdl")), transport=transport, settings=zeep.Settings(strict=True))
     types = client.type_factory(PARTNER_API)
     binding = next(iter(client.wsdl.bindings.values()))
@@ -178,7 +178,7 @@ def _expect(understood: bool) -> None:
 
 
 def table(speeds: Sequence[Speed]) -> Table:
-    """For the terminal."""
+    """The table for the terminal."""
     shown = Table("client", "calls/s", "CPU, ms/call", title=f"One upsert a call, {IN_FLIGHT} in flight, one core")
     shown.columns[1].justify = shown.columns[2].justify = "right"
     for speed in speeds:
@@ -187,7 +187,7 @@ def table(speeds: Sequence[Speed]) -> Table:
 
 
 def targets(speeds: Sequence[Speed]) -> Iterator[Target]:
-    """What this client is to reach."""
+    """The targets of this program's client."""
     by_name = {speed.client: speed.calls_per_second for speed in speeds}
     yield Target(f"this client / {ZEEP}, calls/s", by_name[OURS] / by_name[ZEEP], 10.0)
     yield Target(f"this client / {FLOOR}, calls/s", by_name[OURS] / by_name[FLOOR], 0.6)

@@ -1,9 +1,9 @@
 """The HTTP target of the side-by-side table: ``python -m bench.stub [ANSWER]``. Prints its port; ends with SIGTERM.
 
 It answers ``POST /<milliseconds>[/...]`` after that time, with a static body or the file ``ANSWER``. ``GET /`` says how
-many it answered, and how many seconds that took, all together. SOAP reads are answered but not counted: a worker asks
-for the types of columns when it starts, which is no call of an event.
-The stub does nothing else with a request, so that it is not what is measured; ``ceiling`` says how much it takes.
+many requests it answered and how many seconds they took together. SOAP reads are answered but not counted: a worker
+reads the types of columns when it starts, and those calls belong to no event. The stub does nothing else with a
+request, so that the measured program is the limit; ``ceiling`` measures the stub itself.
 """
 
 from __future__ import annotations
@@ -92,13 +92,13 @@ async def _serve(body: bytes) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """POST requests answered since the start, and how long they took together, as the stub saw it."""
+    """The POST requests answered since the start, and how long they took together, measured in the stub."""
 
     calls: int
     seconds: float
 
     def ms_each_since(self, before: Answered) -> float:
-        """How long one took on average, in ms; 0 when there was none."""
+        """The average time of a request, in ms; 0 if there was none."""
         calls = self.calls - before.calls
         return (self.seconds - before.seconds) / calls * 1e3 if calls else 0.0
 
@@ -111,23 +111,23 @@ class Stub:
     pid: int
 
     def url(self, milliseconds: int) -> str:
-        """Where to post for an answer after so long."""
+        """The address that answers after this many milliseconds."""
         return f"http://127.0.0.1:{self.port}/{milliseconds}"
 
     def answered(self) -> Answered:
-        """What it has done since the start."""
+        """The requests answered since the start."""
         with _http.open(f"http://127.0.0.1:{self.port}/", timeout=10) as answer:
             calls, seconds = answer.read().split()
             return Answered(int(calls), float(seconds))
 
 
-# Without the proxies of the environment: everything here is on loopback.
+# Ignores the environment's proxies: everything here is on loopback.
 _http = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
 @contextmanager
 def stub(folder: Path, answer: Path | None = None) -> Iterator[Stub]:
-    """A stub for the length of a ``with`` block; its output goes to a file in ``folder``. ``answer``: what it says.
+    """A stub for the length of a ``with`` block. Its output goes to a file in ``folder``. ``answer``: a file to answer.
 
     Raises:
         RuntimeError: it did not start.
@@ -146,7 +146,7 @@ def stub(folder: Path, answer: Path | None = None) -> Iterator[Stub]:
 
 
 class _Caller(asyncio.Protocol):
-    """Sends the next request as soon as the answer is there."""
+    """Sends the next request as soon as it has the answer."""
 
     def __init__(self, request: bytes) -> None:
         self._request = request
@@ -166,7 +166,7 @@ class _Caller(asyncio.Protocol):
 
 
 def ceiling(target: Stub, milliseconds: int, connections: int, seconds: float = 2.0) -> float:
-    """Requests per second that the stub takes from clients that do nothing else, on this machine with its cores."""
+    """Requests per second that the stub answers on this machine to clients that do nothing else."""
     body = b"x" * 1024
     head = f"POST /{milliseconds} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: {len(body)}\r\n\r\n"
 
@@ -177,7 +177,7 @@ def ceiling(target: Stub, milliseconds: int, connections: int, seconds: float = 
             for _ in range(connections)
         ]
         callers = [caller for _, caller in made]
-        await asyncio.sleep(seconds / 4)  # all are in swing
+        await asyncio.sleep(seconds / 4)  # all connections are busy by then
         before, began = sum(caller.answers for caller in callers), time.perf_counter()
         await asyncio.sleep(seconds)
         done, took = sum(caller.answers for caller in callers) - before, time.perf_counter() - began

@@ -1,4 +1,4 @@
-"""How something is timed."""
+"""Times a function."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ ROUNDS = 5
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """``per_second`` of one thing on one core; ``cpu_us`` = processor time of each, in microseconds."""
+    """How often a function runs per second on one core. ``cpu_us``: processor time per run, in microseconds."""
 
     what: str
     per_second: float
@@ -19,7 +19,7 @@ class Measured:
 
 
 def measure(what: str, act: Callable[[], object], seconds: float) -> Measured:
-    """Call ``act`` for about ``seconds``, in rounds; the best round counts, as the others were disturbed."""
+    """Call ``act`` for about ``seconds``, in rounds. The best round counts, because the others were disturbed."""
     best_wall = best_cpu = float("inf")
     deadline = time.perf_counter() + seconds / ROUNDS
     count = 0

@@ -1,4 +1,4 @@
-"""What one UPDATE costs by strategy: SOAP calls and time, against the simulator in a process of its own."""
+"""Measures one UPDATE by strategy: SOAP calls and time, against the simulator in its own process."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ LATENCY_MS = 20
 UPDATES = 15
 CONSUMER_ID = "c-1"
 
-# What an UPDATE changes, against the one before it.
+# What an UPDATE changes, compared with the UPDATE before it.
 PARENT, ENTITY_ROW, NOTHING = "a field of the parent", "a field of an entity row", "nothing"
 CHANGES = (PARENT, ENTITY_ROW, NOTHING)
 
@@ -57,7 +57,7 @@ STRATEGIES = (
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """The medians of so many UPDATEs, one after another."""
+    """The medians of several UPDATEs, made one after another."""
 
     strategy: Strategy
     changed: str
@@ -66,7 +66,7 @@ class Cost:
 
 
 class _Requests:
-    """Counts what the client sends. The simulator's own count has a batch once for each data extension in it."""
+    """Counts the client's requests. The simulator counts a batch once for each data extension in it."""
 
     def __init__(self) -> None:
         self.sent = 0
@@ -78,7 +78,7 @@ class _Requests:
 
 
 def run(updates: int = UPDATES, latency_ms: int = LATENCY_MS) -> list[Cost]:
-    """Every strategy with every kind of change."""
+    """Measure every strategy with every kind of change."""
     with simulator(latency_ms) as url, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(_costs(url, updates))
 
@@ -95,7 +95,7 @@ async def _costs(url: str, updates: int) -> list[Cost]:
             sink = CmtSink(client, catalog, sync, strategy.batch_size)
             for changed in CHANGES:
                 events = _updates(changed)
-                # The first one brings the rows to a known state, and opens the connections.
+                # The first UPDATE brings the rows to a known state and opens the connections.
                 await _settle(sink, next(events))
                 figures = [await _measured(sink, next(events), requests) for _ in range(updates)]
                 calls, seconds = (statistics.median(column) for column in zip(*figures, strict=True))
@@ -123,7 +123,7 @@ def _updates(changed: str) -> Iterator[ProfileEvent]:
 
 
 def typical_update(parent: int, row: int) -> ProfileEvent:
-    """The parent and twelve entity rows, two of each type; the numbers stand in one field each."""
+    """An UPDATE of a parent and twelve entity rows, two of each type; each number goes into one field."""
     rows: dict[EntityType, list[dict[str, Any]]] = {
         EntityType.CONTACT: [{"ContactId": f"k-{n}", "Type": "PHONE", "IsPrimary": n == 0} for n in range(2)],
         EntityType.CHILD: [{"ChildId": f"h-{n}", "FirstName": "Ben", "BirthDate": "2021-03-04"} for n in range(2)],
@@ -147,7 +147,7 @@ def typical_update(parent: int, row: int) -> ProfileEvent:
 
 
 def table(costs: Sequence[Cost], latency_ms: int = LATENCY_MS) -> Table:
-    """Strategies down, changes across."""
+    """The table: a line for each strategy, a column for each kind of change."""
     shown = Table(
         "", *(f"{changed}: calls, ms" for changed in CHANGES), title=f"One UPDATE, a call takes {latency_ms} ms"
     )
@@ -160,7 +160,7 @@ def table(costs: Sequence[Cost], latency_ms: int = LATENCY_MS) -> Table:
 
 
 def targets(costs: Sequence[Cost]) -> list[Target]:
-    """What ``reconcile`` is held against: how many times fewer calls and less time than ``replace``, one row a call."""
+    """The targets of ``reconcile``: how many times fewer calls and less time than ``replace`` with one row per call."""
     found = {(cost.strategy, cost.changed): cost for cost in costs}
     replace, reconcile = Strategy("replace", 1), Strategy("reconcile", 1)
     reached = []

@@ -1,7 +1,7 @@
-"""What the fault `answer` says: any HTTP answer, any SOAP fault, any OverallStatus, any row error.
+"""The fields of the fault `answer`: any HTTP answer, any SOAP fault, any OverallStatus, any row error.
 
-One of four shapes, found by the fields that are given: rows (`rowCode`, `rowMessage`, `rowStatus`), a SOAP fault
-(`faultCode`, `faultMessage`), an `overallStatus` without results, or else a raw answer (`status`, `body`).
+An answer has one of four shapes, chosen by the fields that are given: rows (`rowCode`, `rowMessage`, `rowStatus`), a
+SOAP fault (`faultCode`, `faultMessage`), an `overallStatus` without results, or else a raw answer (`status`, `body`).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ FaultSide = Literal["Client", "Server", "Security"]
 
 
 class Shape(Enum):
-    """Which part of an answer is out of the ordinary."""
+    """Which part of an answer differs from a normal one."""
 
     ROWS = auto()
     FAULT = auto()
@@ -30,7 +30,7 @@ class Shape(Enum):
 
 
 class AnswerFields(BaseModel):
-    """The fields of a fault rule that only the kind `answer` has; `status` and `headers` go with every shape."""
+    """The fields that only fault rules of the kind `answer` have; `status` and `headers` fit every shape."""
 
     status: int | None = Field(None, ge=200, le=599)
     headers: dict[str, str] | None = None
@@ -62,7 +62,7 @@ class AnswerFields(BaseModel):
         return text
 
     def given(self) -> set[str]:
-        """Names of the answer's fields that are set, as they are written in JSON."""
+        """Names of the answer's fields that are set, as JSON spells them."""
         return {
             field.alias or name
             for name, field in AnswerFields.model_fields.items()
@@ -70,7 +70,7 @@ class AnswerFields(BaseModel):
         }
 
     def contradiction(self) -> str | None:
-        """Why the fields cannot stand together; None when they can."""
+        """Why the fields contradict each other; None: they do not."""
         raw = self.given() & {"body", "bodyBase64"}
         soap = self.given() - {"status", "headers", "body", "bodyBase64"}
         if len(raw) > 1 or (raw and soap):
@@ -91,7 +91,7 @@ class AnswerFields(BaseModel):
         return Shape.RAW if self.overall_status is None else Shape.OVERALL
 
     def body_bytes(self) -> bytes:
-        """The raw body; empty when none is given."""
+        """The raw body; empty if none is given."""
         if self.body_base64 is not None:
             return base64.b64decode(self.body_base64)
         return (self.body or "").encode("utf-8", "surrogatepass")

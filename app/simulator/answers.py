@@ -1,4 +1,4 @@
-"""Answers that are not the normal ones: SOAP faults, broken HTTP, dropped connections."""
+"""Abnormal answers: SOAP faults, broken HTTP, dropped connections."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ _HTML_503 = (
     "<html><head><title>Service Unavailable</title></head><body><h2>Service Unavailable</h2>"
     "<p>HTTP Error 503. The service is unavailable.</p></body></html>"
 )
-# How often a held connection is looked at to see whether the client has given up.
+# How often a held connection is checked for a client that has given up.
 _HOLD_LOOK_SECONDS = 0.05
 
 
 def soap_response(payload: str, action: str, request: SoapRequest | None, status: int = 200) -> web.Response:
-    """In the SOAP version of the request; 1.1 when the request could not be read."""
+    """An answer in the SOAP version of the request; 1.1 if the request could not be read."""
     soap12 = request is not None and request.soap12
     content_type = "application/soap+xml" if soap12 else "text/xml"
     return web.Response(
@@ -61,7 +61,7 @@ def fault_response(http: web.Request, fault: SoapFault, request: SoapRequest | N
 
 
 async def transport_fault(request: web.Request, rule: FaultRule, stopping: asyncio.Event) -> web.Response | None:
-    """The answer of a fault below SOAP; None when the kind is none of these."""
+    """The answer of a fault below SOAP; None if the kind is not such a fault."""
     match rule.kind:
         case FaultKind.HTTP_503:
             return web.Response(status=503, text=_HTML_503, content_type="text/html")
@@ -119,7 +119,7 @@ def _drop(request: web.Request) -> web.Response:
 
 
 async def _hold(request: web.Request, seconds: float, stopping: asyncio.Event) -> None:
-    """Waits until the client has gone, the simulator stops, or the time is over."""
+    """Waits until the client has given up, the simulator stops, or the time is over."""
     loop = asyncio.get_running_loop()
     deadline = loop.time() + seconds
     while loop.time() < deadline and not stopping.is_set():

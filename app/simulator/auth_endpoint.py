@@ -13,7 +13,7 @@ from app.simulator.answers import transport_fault
 from app.simulator.faults import FaultKind, FaultRule, Faults
 from app.simulator.tokens import Tokens
 
-# What a package with rights on data extensions gets; clients that look for a scope find it.
+# The scope of a package with rights on data extensions, for clients that check it.
 _SCOPE = "offline data_extensions_read data_extensions_write list_and_subscribers_read list_and_subscribers_write"
 _INVALID_CLIENT = {
     "error": "invalid_client",
@@ -33,11 +33,11 @@ class AuthEndpoint:
         self._stopping = stopping
 
     async def token(self, request: web.Request) -> web.Response:
-        """OAuth 2 client credentials. The instance addresses end with "/" and are those the client came by."""
+        """OAuth 2 client credentials. The instance addresses end with "/" and are those that the client used."""
         return await self._answer(request, lambda fields: self._token(request, fields))
 
     async def request_token(self, request: web.Request) -> web.Response:
-        """The endpoint of legacy packages; with `?legacy=1` also a token for the `oAuth` header."""
+        """The endpoint of legacy packages; with `?legacy=1` it also returns a token for the `oAuth` header."""
         return await self._answer(request, lambda fields: self._legacy_token(request, fields))
 
     def _token(self, request: web.Request, fields: Mapping[str, Any]) -> web.Response:
@@ -73,7 +73,7 @@ class AuthEndpoint:
     async def _answer(
         self, request: web.Request, carry_out: Callable[[Mapping[str, Any]], web.Response]
     ) -> web.Response:
-        """The answer, or that of an injected fault, before or after a token was issued."""
+        """The answer, or the answer of an injected fault, before or after a token was issued."""
         fields = await _fields(request)
         verdict = self._faults.for_token()
         fault = verdict.fault
@@ -95,9 +95,9 @@ class AuthEndpoint:
 
 
 async def _fields(request: web.Request) -> Mapping[str, Any] | None:
-    """The fields of a JSON object or a form; None when the body is neither."""
+    """The fields of a JSON object or a form; None if the body is neither."""
     body = await request.read()
-    # curl -d says "form" whatever it sends; JSON is taken by its looks.
+    # curl -d always says "form", so JSON is recognised by its first character.
     if request.content_type == "application/x-www-form-urlencoded" and not body.lstrip().startswith(b"{"):
         return dict((await request.post()).items())
     try:

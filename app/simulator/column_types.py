@@ -1,8 +1,8 @@
-"""Types of columns: what a column takes, how it is compared, and how a Retrieve gives it back. Pure.
+"""Types of columns: which values a column accepts, how they are compared, and how a Retrieve returns them. Pure.
 
-The return forms are those seen on live tenants: `True` and `False`, `1/15/2024 12:00:00 AM` in the server's time, and
-decimals with all digits of their scale; everything is text on the wire. Which texts a Date or a Boolean takes follows
-the vendor's page on imports.
+The returned forms are those seen on live tenants: `True` and `False`, `1/15/2024 12:00:00 AM` in the server's time, and
+decimals with all digits of their scale; everything is text on the wire. The vendor's page on
+imports says which texts a Date or a Boolean accepts.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from typing import Any
 
 from app.simulator.row_errors import VALUE_GENERAL, VALUE_TOO_LONG
 
-# How a value is kept: text as it was sent, a date without zone in the server's time, a number as a number.
+# A held value: text as it was sent, a date in the server's time without zone, a number as a number.
 Value = str | int | Decimal | datetime | bool
 
-# What a DataExtensionField without a type says of itself; nothing is enforced.
+# The length that a DataExtensionField without a type reports; it is not enforced.
 _UNTYPED_LENGTH = 4000
 _PHONE_LENGTH = 50
 _LOCALE_LENGTH = 5
@@ -52,11 +52,11 @@ _LOCALE = re.compile(r"[A-Za-z]{2}(?:[-_][A-Za-z]{2})?")
 
 
 class TypeSpecError(ValueError):
-    """A type that is none, such as `Text(0)`."""
+    """Not a valid type, such as `Text(0)`."""
 
 
 class ValueRefused(ValueError):
-    """A column does not take a value. `code` is that of the column's error."""
+    """A column refuses a value. `code` is the code of the column's error."""
 
     def __init__(self, code: int, text: str) -> None:
         super().__init__(text)
@@ -67,8 +67,8 @@ class ValueRefused(ValueError):
 class HeldColumnType:
     """The type of a column. `field_type`, `max_length` and `scale` are what a DataExtensionField says.
 
-    `parse` gives the value of a text, None for an empty one that is no text, and raises ValueRefused; `show` gives what
-    a Retrieve returns. A column that is `required` takes no null; without a value a new row gets `default`.
+    `parse` turns a text into a value (None for an empty text, except in text columns), or raises ValueRefused. `show`
+    gives the text that a Retrieve returns. A `required` column refuses null; a new row without a value gets `default`.
     """
 
     field_type: str
@@ -87,7 +87,7 @@ UNTYPED = HeldColumnType("Text", lambda text: text, max_length=_UNTYPED_LENGTH)
 
 
 def fold(value: Value | None) -> Hashable:
-    """What two values have in common that SQL Server takes for equal: text without case and trailing blanks.
+    """One form for all values that SQL Server treats as equal: text without case and trailing blanks.
 
     >>> fold("Ann ") == fold("ANN"), fold(" Ann") == fold("Ann"), fold(1) == fold("1")
     (True, False, False)
@@ -98,7 +98,7 @@ def fold(value: Value | None) -> Hashable:
 def column_type(spec: str | Mapping[str, Any], zone: timezone) -> HeldColumnType:
     """A type from `"Text(200)"`, or from `{"type": "Text(200)", "required": true, "default": "none"}`.
 
-    `zone` is the server's: of dates without one, and of those that are returned. Raises TypeSpecError.
+    `zone` is the server's time zone: for dates without a zone, and for returned dates. Raises TypeSpecError.
     """
     if isinstance(spec, str):
         return _of_name(spec, zone)
@@ -232,7 +232,7 @@ def _date(text: str, zone: timezone) -> datetime | None:
 
 
 def _moment(text: str, zone: timezone) -> datetime | None:
-    """In the server's time, with its fraction of a second to the millisecond; None when the form is not known."""
+    """A date in the server's time, rounded to milliseconds; None if its form is not known."""
     if found := _ISO.fullmatch(text):
         time = found["time"] or "00:00"
         moment = datetime.fromisoformat(f"{found['date']}T{time}")
@@ -256,7 +256,7 @@ def _moment(text: str, zone: timezone) -> datetime | None:
 
 @lru_cache(maxsize=4096)
 def _us_date(moment: datetime) -> str:
-    """Second precision, as documented: a fraction is kept, but not shown.
+    """A date with the precision of a second, as documented: a fraction is kept but not shown.
 
     >>> _us_date(datetime(2026, 1, 15, 0, 5, 9, 120000))
     '1/15/2026 12:05:09 AM'

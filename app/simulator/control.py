@@ -1,4 +1,4 @@
-"""The test side, `/_sim`: what is held, what was called, which faults are in force."""
+"""The control API for tests, `/_sim`: held rows, received calls, active faults."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from app.simulator.soap_endpoint import SoapEndpoint
 from app.simulator.store import RowStore, StoredRow
 from app.simulator.tokens import Tokens
 
-# Long lists are written in parts of so many entries; between two parts other requests have their turn.
+# Long lists are written in parts of this many entries, so that other requests run in between.
 _PART = 2000
 
 
@@ -74,9 +74,9 @@ class Control:
         return _json({"dataExtensions": extensions})
 
     async def rows(self, request: web.Request) -> web.StreamResponse:
-        """Rows of a data extension, oldest first: the texts last sent, or with `as=read` what a Retrieve returns.
+        """Rows of a data extension, oldest first: the texts last sent, or with `as=read` those that a Retrieve returns.
 
-        Every other query parameter is a column and the text that must have been sent last.
+        Every other query parameter names a column and the text that must have been sent last.
         """
         key = request.match_info["data_extension"]
         table = self._store.table(key)
@@ -112,7 +112,7 @@ class Control:
                 return _problem(400, f"{name} must be a number that is not negative, not {value!r}")
         with_rows = query.get("rows", "false").lower() in ("true", "1")
         limit = int(numbers["limit"]) if "limit" in numbers else None
-        # A list, so that calls made meanwhile do not change what is being read.
+        # A list, so that new calls do not change it while it is written.
         calls = list(self._journal.calls(query.get("consumer"), int(numbers.get("since", 0)), limit))
         return await _stream(request, "calls", calls, lambda call: call.as_json(with_rows))
 
@@ -168,7 +168,7 @@ class Control:
         )
 
     async def reset(self, _: web.Request) -> web.Response:
-        """Empties everything but the tokens, so that clients may go on."""
+        """Clears everything except the tokens, so that clients can go on."""
         self._store.clear()
         self._soap.clear()
         self._journal.clear()
@@ -179,7 +179,7 @@ class Control:
 
 
 def _folded(definition: HeldDataExtension, wanted: Mapping[str, set[str]]) -> dict[str, tuple[Hashable, ...]]:
-    """What the index can look for; a text that is no value of its column was never written."""
+    """Folded values for the index. A text that its column refuses was never written."""
     found: dict[str, tuple[Hashable, ...]] = {}
     for column, texts in wanted.items():
         with contextlib.suppress(ValueRefused):
@@ -194,7 +194,7 @@ def _as_read(definition: HeldDataExtension, row: StoredRow) -> dict[str, str | N
 async def _stream(
     request: web.Request, name: str, items: list[Any], dump: Callable[[Any], bytes]
 ) -> web.StreamResponse:
-    """`{"<name>": [...]}`, written in parts when it is long."""
+    """Writes `{"<name>": [...]}`, in parts if it is long."""
     start, end = f'{{"{name}":['.encode(), b"]}"
     if len(items) <= _PART:
         body = start + b",".join(map(dump, items)) + end

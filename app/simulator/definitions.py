@@ -14,14 +14,14 @@ import orjson
 
 from app.simulator.column_types import UNTYPED, HeldColumnType, TypeSpecError, column_type
 
-# Which entity's first key column names the consumer, and what it is called when there is no such entity.
+# The entity whose first key column names the consumer, and the name of that column if there is no such entity.
 CONSUMER_ENTITY = "consumer"
 CONSUMER_COLUMN = "ConsumerId"
 
 # Vendor page on time zones: the server's clock is UTC-6 all year.
 SERVER_ZONE = timezone(timedelta(hours=-6))
 
-# Data extension (customer key) and consumer that a call is about, as far as it says so.
+# The data extension (customer key) and the consumer of a call, as far as it names them.
 Target = tuple[str | None, str | None]
 
 
@@ -33,8 +33,8 @@ class DefinitionError(ValueError):
 class HeldDataExtension:
     """One data extension. Column names are looked up without regard to case, as Marketing Cloud does.
 
-    `types` has an entry for every column; `complete_rows` are the columns of which a new row must have a value, its own
-    or the default.
+    `types` has an entry for every column. A new row must have a value, its own or the default, in all columns of
+    `complete_rows`.
     """
 
     entity: str
@@ -48,7 +48,7 @@ class HeldDataExtension:
     complete_rows: tuple[str, ...] = field(repr=False)
 
     def column(self, name: str) -> str | None:
-        """The defined spelling of a column, None when there is no such column."""
+        """The defined spelling of a column; None if there is no such column."""
         if name in self.by_lower_name:
             return self.by_lower_name[name]
         return self.by_lower_name.get(name.lower())
@@ -62,7 +62,7 @@ class Catalogue:
         self._found: dict[str, HeldDataExtension] = {}
         for extension in extensions:
             self._found.setdefault(extension.name.lower(), extension)
-        # A customer key wins over another extension's equal name.
+        # A customer key takes precedence over an equal name of another data extension.
         self._found |= {extension.customer_key.lower(): extension for extension in extensions}
         self._found |= {extension.customer_key: extension for extension in extensions}
         consumer = next((e for e in extensions if e.entity == CONSUMER_ENTITY), None)
@@ -78,9 +78,9 @@ class Catalogue:
 def read_catalogue(source: Path | Mapping[str, Any], zone: timezone = SERVER_ZONE) -> Catalogue:
     """Reads the data-extensions format: `{"dataExtensions": {entity: {customerKey, name?, primaryKey, columns, ...}}}`.
 
-    A column that `types` does not name is untyped: it takes any text and gives it back as it came.
+    A column that `types` does not name is untyped: it accepts any text and returns it unchanged.
 
-    Raises DefinitionError when the file is missing, is not JSON, or an entry is incomplete.
+    Raises DefinitionError if the file is missing or not JSON, or if an entry is incomplete.
     """
     document: Any = source
     if isinstance(source, Path):
@@ -97,7 +97,7 @@ def read_catalogue(source: Path | Mapping[str, Any], zone: timezone = SERVER_ZON
 
 
 def read_zone(text: str) -> timezone:
-    """A fixed distance from UTC: `UTC-6`, `UTC+5:30`, `UTC`. Raises DefinitionError."""
+    """A fixed offset from UTC: `UTC-6`, `UTC+5:30`, `UTC`. Raises DefinitionError."""
     found = re.fullmatch(r"UTC(?:(?P<sign>[+-])(?P<hours>[0-9]{1,2})(?::(?P<minutes>[0-5][0-9]))?)?", text.strip())
     if found is None or int(found["hours"] or 0) > 14:
         raise DefinitionError(f"{text!r} is no time zone such as UTC-6 or UTC+5:30")

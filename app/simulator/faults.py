@@ -1,7 +1,7 @@
-"""Injected faults: which call meets which one. Decides only; answers.py carries out.
+"""Injected faults: decides which fault a call meets. answers.py then carries the fault out.
 
 A rule matches by operation, data extension and consumer, fires with its probability, and is spent after `times`.
-The first matching rule of a call wins; `slow` adds up with others.
+The first matching rule of a call wins, except that `slow` combines with others.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from pydantic import ConfigDict, Field, model_validator
 from app.simulator.answer_fields import AnswerFields, Shape
 from app.simulator.definitions import Target
 
-# How long `slow` waits when the rule does not say.
+# How long `slow` waits if the rule does not say.
 DEFAULT_SLOW_MS = 1000
-# `timeout` never answers, but holds a connection no longer than this when the client does not give up.
+# `timeout` never answers; it holds the connection at most this long if the client does not give up.
 MAX_TIMEOUT_MS = 300_000
 _SPENT_KEPT = 100
 
@@ -57,7 +57,7 @@ ROW_KINDS = frozenset(
 WRITE_KINDS = frozenset({FaultKind.DUPLICATE_KEY_FAULT})
 TOKEN_KINDS = frozenset({FaultKind.TOKEN_500, FaultKind.TOKEN_429})
 INCIDENT_KINDS = frozenset({FaultKind.INCIDENT_500, FaultKind.INCIDENT_429})
-# These happen below SOAP, and so to the token and the incident endpoint as well, when `operation` names it.
+# Faults below SOAP. They also affect the token and the incident endpoint if `operation` names it.
 TRANSPORT_KINDS = frozenset(
     {FaultKind.RESET, FaultKind.TIMEOUT, FaultKind.HTTP_503, FaultKind.HTML_500, FaultKind.SLOW, FaultKind.ANSWER}
 )
@@ -93,17 +93,17 @@ class FaultRule(AnswerFields):
 
     @property
     def strikes_rows(self) -> bool:
-        """Whether single rows of a write meet it, not the call."""
+        """Whether the fault affects single rows of a write, not the call."""
         return self.kind in ROW_KINDS or (self.kind is FaultKind.ANSWER and self.shape is Shape.ROWS)
 
     @property
     def at_once(self) -> bool:
-        """Tied to no call: all tokens issued until now expire when the rule is set, and the rule is spent."""
+        """Whether the fault needs no call: all tokens expire when the rule is set, and the rule is spent at once."""
         unbound = FaultRule(kind=FaultKind.EXPIRE_TOKENS)
         return self in (unbound, unbound.model_copy(update={"times": 1}))
 
     def operations(self) -> Collection[str | None]:
-        """What `operation` may be; None stands for all that the kind is made for."""
+        """The values that `operation` may have; None stands for all operations of this kind."""
         if self.strikes_rows or self.kind in WRITE_KINDS:
             return (None, *_WRITES)
         if self.kind in TOKEN_KINDS:
@@ -141,7 +141,7 @@ class _Armed:
 
 @dataclass(frozen=True, slots=True)
 class FaultVerdict:
-    """What happens to one call: waiting before and after it takes effect, and the fault, if any."""
+    """The faults of one call: waits before and after it takes effect, and the fault, if any."""
 
     fault: FaultRule | None = None
     delay_before_ms: int = 0
@@ -152,13 +152,13 @@ _UNHARMED = FaultVerdict()
 
 
 class Faults:
-    """The rules in force. `seed` makes probabilities the same on every run."""
+    """The active rules. With `seed`, probabilities give the same results on every run."""
 
     def __init__(self, seed: int = 0) -> None:
         self._seed = seed
         self._random = random.Random(seed)  # noqa: S311 - repeatable, not secret
         self._armed: dict[str, _Armed] = {}
-        # The same by the consumer they are meant for (None: any), so that a call looks at few of many rules.
+        # The rules by consumer (None: any consumer), so that a call looks at few of many rules.
         self._by_consumer: dict[str | None, dict[str, _Armed]] = {}
         self._spent: deque[_Armed] = deque(maxlen=_SPENT_KEPT)
         self._last_id = 0
@@ -172,7 +172,7 @@ class Faults:
         return armed.id
 
     def spend(self, rule_id: str) -> None:
-        """Counts a rule as fired that took effect at once, and takes it out of force."""
+        """Counts a rule that took effect at once as fired, and deactivates it."""
         armed = self._armed[rule_id]
         armed.hits += 1
         self.fired[armed.rule.kind] += 1
@@ -180,7 +180,7 @@ class Faults:
         self._spent.append(armed)
 
     def remove(self, rule_id: str) -> bool:
-        """Whether there was such a rule in force."""
+        """Removes a rule; returns whether it was active."""
         armed = self._armed.pop(rule_id, None)
         if armed is None:
             return False
@@ -198,7 +198,7 @@ class Faults:
         return [armed.as_dict() for armed in self._spent]
 
     def clear(self) -> int:
-        """Removes all rules; how many there were in force."""
+        """Removes all rules; returns how many were active."""
         count = len(self._armed)
         self._armed.clear()
         self._by_consumer.clear()
@@ -237,7 +237,7 @@ class Faults:
             rule = armed.rule
             if rule.kind not in kinds or rule.strikes_rows or (fault is not None and rule.kind is not FaultKind.SLOW):
                 continue
-            # A transport fault without an operation is meant for SOAP.
+            # A transport fault without an operation affects SOAP only.
             if operation in ("Token", "Incident") and rule.kind in TRANSPORT_KINDS and rule.operation is None:
                 continue
             if not self._strikes(armed, operation, targets):
@@ -255,7 +255,7 @@ class Faults:
         return FaultVerdict(fault, before, after)
 
     def _meant_for(self, targets: Collection[Target]) -> list[_Armed]:
-        """The rules for any consumer and for those of a call, oldest first."""
+        """The rules for any consumer and for the consumers of a call, oldest first."""
         consumers = dict.fromkeys((None, *(consumer for _, consumer in targets)))
         found = [armed for consumer in consumers for armed in self._by_consumer.get(consumer, {}).values()]
         return sorted(found, key=lambda armed: int(armed.id))

@@ -1,7 +1,7 @@
-"""Filters of a Retrieve: what a row must hold. Pure.
+"""Filters of a Retrieve. Pure.
 
-Values are compared by the type of their column, texts without case and trailing blanks as SQL Server does.
-Operators as in the enumeration SimpleOperators of the Marketing Cloud WSDL. `like` is refused for data-extension
+Values are compared by the type of their column; texts without case and trailing blanks, as SQL Server does. The
+operators are those of the enumeration SimpleOperators of the Marketing Cloud WSDL. `like` is refused for data-extension
 rows (vendor page "Retrieve Data from a Data Extension"); the anniversary operators are refused too.
 """
 
@@ -20,7 +20,7 @@ Parse = Callable[[str], "Value | None"]
 
 @dataclass(frozen=True, slots=True)
 class SimpleFilter:
-    """`property operator values`: texts as sent, folded values of the column's type after bind()."""
+    """`property operator values`. `values` are texts as sent; after bind(), folded values of the column's type."""
 
     column: str
     operator: str
@@ -44,7 +44,7 @@ _TEXT_OPERATORS = frozenset(
 
 
 class UnusableFilter(ValueError):
-    """The filter cannot be applied; the text goes into OverallStatus of the answer."""
+    """The filter cannot be applied; the text goes into the answer's OverallStatus."""
 
 
 def as_text(text: str) -> str:
@@ -57,7 +57,7 @@ def bind(
 ) -> Filter:
     """The same filter with defined column names, and values of the columns' types; `parse` gives a column's parser.
 
-    Raises FilterError for unknown columns, values that are none and refused operators.
+    Raises UnusableFilter for unknown columns, values that do not fit their column, and refused operators.
     """
     if isinstance(condition, ComplexFilter):
         if condition.operator not in ("AND", "OR"):
@@ -72,7 +72,7 @@ def bind(
         raise UnusableFilter(f"The filter on '{condition.column}' has no value.")
     if condition.operator == "between" and len(condition.values) != 2:
         raise UnusableFilter(f"The filter between on '{condition.column}' needs two values.")
-    # Reported by several tools: one value needs equals.
+    # Reported by several tools: a single value needs equals.
     if condition.operator == "IN" and len(condition.values) == 1:
         raise UnusableFilter(f"The filter IN on '{condition.column}' needs more than one value.")
     value_of = as_text if condition.operator in _TEXT_OPERATORS else parse(name)
@@ -83,7 +83,7 @@ def bind(
 
 
 def matches(condition: Filter, row: Mapping[str, Value | None]) -> bool:
-    """Whether a row's values pass a filter that went through bind()."""
+    """Whether a row's values pass a bound filter."""
     if isinstance(condition, SimpleFilter):
         return _OPERATORS[condition.operator](fold(row.get(condition.column)), condition.values)
     quantifier = all if condition.operator == "AND" else any
@@ -91,7 +91,7 @@ def matches(condition: Filter, row: Mapping[str, Value | None]) -> bool:
 
 
 def required_values(condition: Filter | None) -> dict[str, tuple[Any, ...]]:
-    """Column -> values of which a matching row must hold one: what an index can answer.
+    """Column -> values; a matching row must hold one of them. An index can answer this.
 
     >>> required_values(SimpleFilter("ConsumerId", "equals", ("c1",)))
     {'ConsumerId': ('c1',)}
@@ -109,7 +109,7 @@ def required_values(condition: Filter | None) -> dict[str, tuple[Any, ...]]:
 
 
 def _compare(left: Any, right: Any) -> int | None:
-    """-1, 0, 1 by the type of both; texts as numbers when both are (ISO dates sort as text); None without a value."""
+    """-1, 0 or 1, by type; None without a value. Texts count as numbers if both are numbers; ISO dates sort as text."""
     if left is None or right is None:
         return None
     if isinstance(left, str):

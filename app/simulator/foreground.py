@@ -12,15 +12,15 @@ import uvloop
 
 from app.simulator.server import Simulator
 
-# The journal holds millions of objects that are never garbage. Looking through them all every so often would
-# stop every caller for a moment: the oldest generation is collected a hundred times less often than usual.
+# The journal holds millions of objects that are never garbage. Each full collection would walk them all and stop every
+# caller for a moment, so the oldest generation is collected a hundred times less often than usual.
 _GC_THRESHOLDS = (10_000, 20, 1_000)
 
 
 def run_simulator(simulator: Simulator, announce: Callable[[str], None]) -> None:
-    """Serves until SIGINT or SIGTERM. `announce` gets one line: the address, and the environment for its clients.
+    """Serves until SIGINT or SIGTERM. `announce` gets one line: the address, and the environment for clients.
 
-    Raises OSError when the address cannot be used.
+    Raises OSError if the address cannot be used.
     """
     gc.set_threshold(*_GC_THRESHOLDS)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:

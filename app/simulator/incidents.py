@@ -14,7 +14,7 @@ from typing import Any
 
 _FIRST_NUMBER = 10001
 _NEW = "1"
-# Longest operators first: "!=" must not be read as "=", nor NOT IN as IN.
+# Longest operators first, so that "!=" is not read as "=" or NOT IN as IN.
 _CONDITION = re.compile(
     r"(?P<field>[a-z_][a-z0-9_]*)(?P<operator>!=|=|NOT IN|IN|NOT LIKE|LIKE|STARTSWITH|ISEMPTY|ISNOTEMPTY)(?P<value>.*)",
     re.DOTALL,
@@ -44,11 +44,11 @@ class HeldIncident:
     work_notes: list[str] = field(default_factory=list)
 
     def as_record(self) -> dict[str, str]:
-        """As the Table API shows it: the work notes as one text, newest first."""
+        """The incident as the Table API shows it: work notes as one text, newest first."""
         return self.fields | {"work_notes": "\n\n".join(reversed(self.work_notes))}
 
     def as_document(self) -> dict[str, Any]:
-        """As /_sim shows it: the work notes as a list, oldest first."""
+        """The incident as /_sim shows it: work notes as a list, oldest first."""
         return self.fields | {"work_notes": list(self.work_notes)}
 
 
@@ -90,7 +90,7 @@ class IncidentTable:
         return self._incidents.get(sys_id)
 
     def query(self, encoded: str) -> list[HeldIncident]:
-        """All that fit, in the order asked for, else oldest first. Raises QueryError."""
+        """All matching incidents, in the requested order or else oldest first. Raises QueryError."""
         found = list(self._incidents.values())
         orders: list[tuple[str, bool]] = []
         for part in filter(None, encoded.split("^")):

@@ -1,4 +1,4 @@
-"""What was called: one entry per SOAP call and data extension, in the order in which the calls took effect."""
+"""The journal of calls: one entry per SOAP call and data extension, in the order in which the calls took effect."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import orjson
 
 from app.simulator.filters import Row
 
-# Calls that are kept; the oldest go first. About 0.5 kB each with the rows of a small data extension.
+# The most calls to keep; the oldest are dropped. Each takes about 0.5 kB with the rows of a small data extension.
 KEPT_CALLS = 1_000_000
 
 Status = Literal["ok", "error", "fault", "dropped"]
@@ -21,7 +21,7 @@ Status = Literal["ok", "error", "fault", "dropped"]
 
 @dataclass(slots=True)
 class Call:
-    """One call. `at` is UNIX time in seconds; `rows` JSON of the rows sent; `ms` is set when the answer is given."""
+    """One call. `at`: UNIX time in seconds. `rows`: JSON of the rows sent. `ms`: set when the answer is given."""
 
     seq: int
     at: float
@@ -49,17 +49,17 @@ class Call:
 
 
 def _compact(rows: Sequence[Row]) -> bytes:
-    # orjson keeps its whole write buffer, kilobytes, behind the bytes it returns; a copy takes only what they need.
+    # The bytes that orjson returns keep its whole write buffer (kilobytes) alive; a copy takes only what is needed.
     return memoryview(orjson.dumps(list(rows))).tobytes() if rows else b"[]"
 
 
 class CallJournal:
-    """The last KEPT_CALLS calls. A sequence number is given once, until clear()."""
+    """The last KEPT_CALLS calls. Sequence numbers are unique until clear()."""
 
     def __init__(self, kept: int = KEPT_CALLS) -> None:
         self._kept = kept
         self._calls: deque[Call] = deque()
-        # A consumer's calls are looked up far more often than all: lists share the entries with the deque.
+        # The calls of one consumer are looked up far more often than all calls; these lists share the deque's entries.
         self._by_consumer: dict[str, list[Call]] = {}
         self._last_seq = 0
         self.by_operation: Counter[str] = Counter()
@@ -82,7 +82,7 @@ class CallJournal:
         status: Status,
         rows: Sequence[Row] = (),
     ) -> Call:
-        """Adds a call. Its status and `ms` may be corrected later with settle()."""
+        """Adds a call. settle() can correct its status and `ms` later."""
         self._last_seq += 1
         call = Call(self._last_seq, at, operation, data_extension, consumer_id, status, 0.0, _compact(rows))
         self._calls.append(call)
@@ -95,7 +95,7 @@ class CallJournal:
         return call
 
     def settle(self, calls: Iterable[Call], ms: float, status: Status | None = None) -> None:
-        """How long the calls took and, if it changed after they took effect, how they ended."""
+        """Notes how long calls took and, if it changed after they took effect, their status."""
         for call in calls:
             call.ms = ms
             if status is not None and status != call.status:

@@ -1,4 +1,4 @@
-"""What Retrieve and Describe say of `DataExtension` and `DataExtensionField`."""
+"""Answers of Retrieve and Describe about `DataExtension` and `DataExtensionField`."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from app.simulator.soap_writer import element
 
 @dataclass(frozen=True, slots=True)
 class ObjectType:
-    """A retrievable object type: the properties that may be asked for, its objects, and how one is written."""
+    """A retrievable object type: its properties, its objects, and how an object is written."""
 
     properties: Collection[str]
     rows: Callable[[HeldDataExtension], Iterator[Row]]
     result: Callable[[Row, Sequence[str]], str]
 
 
-# Order = order of the elements in the WSDL; a dotted property stands in a nested object.
+# In the order of the elements in the WSDL; a dotted property belongs to a nested object.
 _EXTENSION_PROPERTIES = (
     "PartnerKey",
     "CreatedDate",
@@ -49,14 +49,14 @@ _FIELD_PROPERTIES = (
     "FieldType",
     "DataExtension.CustomerKey",
 )
-# What Describe says of properties that are no text.
+# The types that Describe names for properties that are not text.
 _DATA_TYPES = {
     **dict.fromkeys(("CreatedDate", "ModifiedDate"), "DateTime"),
     **dict.fromkeys(("IsSendable", "IsTestable", "IsRequired", "IsPrimaryKey"), "Boolean"),
     **dict.fromkeys(("Scale", "MaxLength", "Ordinal"), "Int32"),
     "CategoryID": "Int64",
 }
-# The definitions carry no dates; a fixed one keeps answers the same on every run.
+# The definitions have no dates; a fixed date keeps answers the same on every run.
 _CREATED = "2026-01-01T00:00:00"
 
 
@@ -120,7 +120,7 @@ def _plain(row: Row, asked: Sequence[str], order: Sequence[str]) -> str:
         if name == "PartnerKey":
             parts.append('<PartnerKey xsi:nil="true" />')
         elif name == "MaxLength" and row.get(name) is None:
-            continue  # as recorded: a Number has none
+            continue  # as in recorded answers: a Number has none
         elif name in asked and "." not in name:
             parts.append(element(name, row.get(name)))
         elif name == "ObjectID":
@@ -129,7 +129,7 @@ def _plain(row: Row, asked: Sequence[str], order: Sequence[str]) -> str:
 
 
 def described(object_type: str) -> str:
-    """ObjectDefinition of an object type; without Properties when it is none of those that can be retrieved here."""
+    """ObjectDefinition of an object type; without Properties if the type cannot be retrieved here."""
     kind = OBJECT_TYPES.get(object_type)
     properties = "".join(
         '<Properties><PartnerKey xsi:nil="true" /><ObjectID xsi:nil="true" />'

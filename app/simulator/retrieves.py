@@ -14,19 +14,19 @@ from app.simulator.soap_reader import RetrieveRequest
 from app.simulator.soap_writer import new_id, retrieve_payload, row_result
 from app.simulator.store import RowStore, Values
 
-# Vendor page "API Limits and Guidelines": page size of a Retrieve.
+# The page size of a Retrieve (vendor page "API Limits and Guidelines").
 PAGE_ROWS = 2500
-# Pages that were begun and not read to the end. The oldest is forgotten, so that memory stays bounded.
+# The most Retrieves whose pages were not read to the end. The oldest is forgotten, so that memory stays bounded.
 OPEN_RETRIEVES = 1000
 
 
 class RetrieveError(ValueError):
-    """The text goes into OverallStatus, after "Error: "."""
+    """The Retrieve fails; the text goes into OverallStatus, after "Error: "."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Page:
-    """What is still to be sent of a Retrieve: the results as they were when it began."""
+    """The remaining results of a Retrieve, as they were when it began."""
 
     target: Target
     rest: list[Values]
@@ -35,14 +35,14 @@ class _Page:
 
 
 class Retrieves:
-    """Answers Retrieve requests from a store and remembers the pages still to come."""
+    """Answers Retrieve requests from a store and remembers the remaining pages."""
 
     def __init__(self, store: RowStore) -> None:
         self._store = store
         self._open: OrderedDict[str, _Page] = OrderedDict()
 
     def target(self, request: RetrieveRequest) -> Target:
-        """Customer key of the data extension and consumer that the request is about, as far as it says so."""
+        """The data extension (customer key) and the consumer of the request, as far as it names them."""
         if request.continue_request:
             page = self._open.get(request.continue_request)
             return page.target if page else (None, None)
@@ -59,7 +59,7 @@ class Retrieves:
         return (definition.customer_key if definition else None), None
 
     def answer(self, request: RetrieveRequest, target: Target) -> tuple[str, bool]:
-        """The payload of the answer, and whether it is an error. `target` is what target() said."""
+        """The payload of the answer, and whether it is an error. `target`: as target() returned it."""
         try:
             page = self._page(request, target)
         except (RetrieveError, UnusableFilter) as error:
@@ -125,7 +125,7 @@ class Retrieves:
 
 
 def as_read(definition: HeldDataExtension, values: Values, columns: Iterable[str]) -> dict[str, str | None]:
-    """These columns of a row as a Retrieve returns them."""
+    """These columns of a row, as a Retrieve returns them."""
     return {column: definition.types[column].shown(values.get(column)) for column in columns}
 
 

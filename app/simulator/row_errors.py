@@ -1,15 +1,15 @@
 """Errors of single rows (HTTP 200, one Result each), and the wording of errors that no public source documents.
 
 Codes: vendor pages "310000-310099 DataExtension Object" and "70000-71999 Custom Object". The texts are ours, close in
-style to the real ones; what a client does must never depend on them, except the one of a deadlock, which is
-recognisable by its ending only.
+style to the real ones. Clients must not depend on them, except on the text of a deadlock, which only its ending
+identifies.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-# What a Delete of a row that does not exist answers. Not documented; an error is the stricter assumption.
+# The answer to a Delete of a row that does not exist. It is not documented; an error is the stricter assumption.
 DELETE_MISSING_IS_ERROR = True
 
 NO_KEY = 310001
@@ -28,12 +28,12 @@ INVALID_DATA_EXTENSION = 70003
 VALUE_EMPTY = 70004
 ROW_SKIPPED = 71002
 
-# SQL Server's own text: its ending is all that tells a deadlock from a permanent error.
+# SQL Server's own text; only its ending distinguishes a deadlock from a permanent error.
 DEADLOCK_TEXT = (
     "Transaction (Process ID 87) was deadlocked on lock resources with another process and has been chosen as the "
     "deadlock victim. Rerun the transaction."
 )
-# Also SQL Server's: two rows of one request have the same key.
+# Also SQL Server's text: two rows of one request have the same key.
 DUPLICATE_KEY_TEXT = (
     "Violation of PRIMARY KEY constraint. Cannot insert duplicate key in object. The statement has been terminated."
 )
@@ -52,7 +52,7 @@ class RowColumnError:
 class RowError:
     """Why a row was refused: ErrorCode and StatusMessage of its Result, and details by column.
 
-    `status` is the Result's StatusCode, `overall` the OverallStatus of the answer if it is not to follow from the rows.
+    `status` is the Result's StatusCode, `overall` the answer's OverallStatus, if it does not follow from the rows.
     """
 
     code: int | None
@@ -86,7 +86,7 @@ def unknown_data_extension(customer_key: str) -> RowError:
 
 
 def unsupported_object(object_type: str | None) -> RowError:
-    """Without xsi:type the text is the one that users report from live tenants."""
+    """An object type is not supported. Without xsi:type, the text is the one that users report from live tenants."""
     if object_type is None:
         return RowError(UNSUPPORTED_OBJECT, "Requested value 'APIObject' was not found.")
     return RowError(UNSUPPORTED_OBJECT, f"Object type {object_type} is not supported, only DataExtensionObject is.")
@@ -114,14 +114,14 @@ def invalid_value(column: str, value: str, is_key: bool) -> RowError:
 
 
 def refused_values(customer_key: str, keys: list[RowColumnError], values: list[RowColumnError]) -> RowError:
-    """Columns do not take their values; the messages quote them."""
+    """Columns refuse their values; the messages quote the values."""
     what = "keys" if keys else "values"
     message = f"Errors occurred with {what} specified for data extension {customer_key}. {(keys or values)[0].message}"
     return RowError(VALIDATION, message, key_errors=tuple(keys), value_errors=tuple(values))
 
 
 def refused_value(column: str, code: int, value: str, reason: str) -> RowColumnError:
-    """`reason` goes on after the value: "is not a valid date."."""
+    """A column refuses a value. `reason` follows the value in the message: "is not a valid date."."""
     return RowColumnError(column, code, f"The value '{value}' for column [{column}] {reason}")
 
 
@@ -135,10 +135,10 @@ def same_key_twice() -> RowError:
 
 
 def deadlock(code: int = PROCESSING) -> RowError:
-    """Both codes are seen with this text, and with errors that are permanent."""
+    """A deadlock. Both codes occur with this text and also with permanent errors."""
     return RowError(code, DEADLOCK_TEXT)
 
 
 def ok_but_unknown() -> RowError:
-    """The vendor page on 71000: the row level says OK though the whole batch timed out."""
+    """The row says OK although the whole batch timed out (the vendor page on 71000)."""
     return RowError(BATCH_TIMED_OUT, "The batch timed out in singleton mode.", status="OK")

@@ -22,11 +22,11 @@ from app.simulator.soap_endpoint import SoapEndpoint
 from app.simulator.store import RowStore
 from app.simulator.tokens import Tokens
 
-# A batch may hold 50 objects, each as large as the largest Kafka record.
+# Enough for a batch of 50 objects, each as large as the largest Kafka record.
 MAX_BODY_BYTES = 64 * 1024 * 1024
-# Connections that may wait to be accepted: a benchmark opens hundreds at once.
+# How many connections may wait to be accepted: a benchmark opens hundreds at once.
 _BACKLOG = 1024
-# How long a stop waits for requests in flight.
+# How long a stop waits for running requests.
 _SHUTDOWN_SECONDS = 2.0
 _SOAP_ADDRESS = re.compile(r'(<(?:\w+:)?address\s[^>]*?location=")[^"]*(")')
 
@@ -34,12 +34,12 @@ _SOAP_ADDRESS = re.compile(r'(<(?:\w+:)?address\s[^>]*?location=")[^"]*(")')
 class Simulator:
     """One simulator on one port; an asynchronous context manager.
 
-    `port` 0 takes a free one. `latency_ms` is added to every SOAP call. `token_ttl` is in seconds. `data_extensions`
-    is a file in the format of the bundled data-extensions.json, `time_zone` that of its dates. Without
-    `servicenow_credentials` (user, password) the incident table lets everybody in. `seed` makes the probabilities of
-    faults the same on every run.
-    Raises DefinitionError for data extensions or a time zone that cannot be used, and OSError from start() when the
-    port is taken.
+    `port` 0 means a free port. `latency_ms` is added to every SOAP call. `token_ttl` is in seconds. `data_extensions`
+    is a file in the format of the bundled data-extensions.json; `time_zone` is the time zone of its dates. Without
+    `servicenow_credentials` (user, password) the incident table accepts every caller. With `seed`, the probabilities of
+    faults give the same results on every run.
+
+    Raises DefinitionError for unusable data extensions or time zones, and OSError from start() if the port is taken.
     """
 
     def __init__(
@@ -85,12 +85,12 @@ class Simulator:
 
     @property
     def url(self) -> str:
-        """Address of everything, without a slash at the end: authentication, SOAP, ServiceNow, /_sim."""
+        """The address of authentication, SOAP, ServiceNow and /_sim, without a slash at the end."""
         host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self._host, self._host)  # noqa: S104 - compared, not bound
         return f"http://{f'[{host}]' if ':' in host else host}:{self._port}"
 
     def environment(self) -> dict[str, str]:
-        """What a worker needs to use this simulator."""
+        """The settings with which a worker uses this simulator."""
         username, password = self._servicenow_login
         return {
             "CMT_AUTH_URL": self.url,
@@ -113,7 +113,7 @@ class Simulator:
         self._runner = runner
 
     async def stop(self) -> None:
-        """Answers what is in flight, lets held connections go. May be called twice."""
+        """Answers running requests and releases held connections. May be called twice."""
         self._stopping.set()
         if self._runner is not None:
             await self._runner.cleanup()
@@ -133,7 +133,8 @@ class Simulator:
         incident = "/api/now/table/incident"
         application.add_routes(
             [
-                # The two spellings of clients are plain routes, found without a search; any other comes after them.
+                # Plain routes for the two spellings that clients use are found without a search; other spellings come
+                # after them.
                 web.post("/Service.asmx", self._soap.handle),
                 web.post("/service.asmx", self._soap.handle),
                 web.post("/v2/token", self._auth.token),

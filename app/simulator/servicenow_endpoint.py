@@ -25,14 +25,14 @@ _BEARER_TTL_SECONDS = 1799
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """User and password that the table asks for, by basic authentication or as a bearer token got with them."""
+    """User and password of the table, for basic authentication or to get a bearer token."""
 
     username: str
     password: str
 
 
 class ServiceNowEndpoint:
-    """Without credentials every caller is let in."""
+    """The endpoint. Without credentials it accepts every caller."""
 
     def __init__(
         self, table: IncidentTable, faults: Faults, credentials: Credentials | None, stopping: asyncio.Event
@@ -44,7 +44,7 @@ class ServiceNowEndpoint:
         self._bearers: set[str] = set()
 
     async def oauth_token(self, request: web.Request) -> web.Response:
-        """Grants password and client_credentials (client id and secret then count as user and password)."""
+        """Grants password and client_credentials; for the latter, client id and secret count as user and password."""
         fields = await request.post()
         if self._credentials is not None:
             given = Credentials(
@@ -108,7 +108,7 @@ class ServiceNowEndpoint:
         return _json({"result": _record(incident, request)})
 
     async def _answer(self, request: web.Request, carry_out: Callable[[], web.Response]) -> web.Response:
-        """The answer, or that of an injected fault, before or after the request was carried out."""
+        """The answer, or the answer of an injected fault, before or after the request was carried out."""
         verdict = self._faults.for_incident()
         fault = verdict.fault
         await asyncio.sleep(verdict.delay_before_ms / 1000)

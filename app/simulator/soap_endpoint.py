@@ -34,10 +34,10 @@ from app.simulator.store import Key, RowStore
 from app.simulator.tokens import Tokens, TokenState
 from app.simulator.writes import RowWrite, apply, prepare
 
-# Objects of one synchronous call: a soft limit (vendor page "API Limits and Guidelines"); more are counted.
+# The soft limit of objects in a synchronous call (vendor page "API Limits and Guidelines"); larger calls are counted.
 SOFT_BATCH_LIMIT = 50
 
-# Operations of the WSDL; those that are not simulated get a fault that says so.
+# The operations of the WSDL; one that is not simulated gets a fault that says so.
 _KNOWN_ACTIONS = frozenset(
     {"Create", "Retrieve", "Update", "Delete", "Query", "Describe", "Execute", "Perform", "Configure", "Schedule"}
     | {"VersionInfo", "Extract", "GetSystemStatus"}
@@ -46,7 +46,7 @@ _KNOWN_ACTIONS = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class _Work:
-    """A call that was read and accepted, and is about to happen."""
+    """A call that was read and accepted, before it takes effect."""
 
     request: SoapRequest
     operation: str
@@ -55,7 +55,7 @@ class _Work:
 
 
 class SoapEndpoint:
-    """Answers SOAP calls from a store. `latency_ms` is waited before every call takes effect."""
+    """Answers SOAP calls from a store. Every call waits `latency_ms` before it takes effect."""
 
     def __init__(
         self,
@@ -93,7 +93,7 @@ class SoapEndpoint:
         work = self._look_at(request)
         if self._latency:
             await asyncio.sleep(self._latency)
-        # Before the faults: a call that is refused for its token must not use one up.
+        # Before the faults, because a call whose token is refused must not use up a fault.
         refused = self._refused_token(request)
         verdict = FaultVerdict() if refused else self._faults.for_soap(work.operation, work.targets)
         fault = verdict.fault
@@ -102,7 +102,7 @@ class SoapEndpoint:
         if fault is not None and fault.kind is FaultKind.EXPIRE_TOKENS and not fault.after:
             self._tokens.expire_all()
             fault = None
-        # From here to the journal entry nothing is awaited: the order of entries is the order of effects.
+        # Nothing is awaited from here to the journal entry, so entries are in the order of effects.
         refused = self._refused_token(request)
         if refused is not None:
             self._journal.settle(self._record_all(work, "fault"), _ms_since(started))
@@ -123,7 +123,7 @@ class SoapEndpoint:
         return response
 
     def clear(self) -> None:
-        """Forgets pages still to come and what was counted."""
+        """Forgets remaining pages and counts."""
         self._retrieves.clear()
         self.large_batches = 0
 
@@ -172,7 +172,7 @@ class SoapEndpoint:
         return _row_error(rule, write)
 
     def _record_all(self, work: _Work, status: Status, failed: set[str] | None = None) -> list[Call]:
-        """One entry per data extension of the call; those in `failed` get the status error."""
+        """Adds one entry per data extension of the call; those in `failed` get the status error."""
         at = time.time()
         if not work.writes:
             return [self._journal.record(at, work.operation, *target, status) for target in work.targets]
@@ -205,7 +205,7 @@ class SoapEndpoint:
 
 
 def _with_twins(work: _Work) -> Iterator[tuple[RowWrite, bool]]:
-    """Each write of a call, and whether an earlier one has the same key: it is skipped then."""
+    """Each write of a call, and whether an earlier write has the same key, so that it is skipped."""
     seen: set[tuple[str, Key]] = set()
     for write in work.writes:
         identity = (write.data_extension, write.key)
@@ -214,7 +214,7 @@ def _with_twins(work: _Work) -> Iterator[tuple[RowWrite, bool]]:
 
 
 def _refused_action(http: web.Request, request: SoapRequest) -> SoapFault | None:
-    """A fault when SOAPAction (header or wsa:Action, quoted or not) or the payload is no operation that we have."""
+    """A fault if SOAPAction (header or wsa:Action, quoted or not) or the payload is not a supported operation."""
     action = http.headers.get("SOAPAction", "").strip().strip('"') or request.action or ""
     if action and action not in _KNOWN_ACTIONS:
         return SoapFault("Client", f"Server did not recognize the value of HTTP Header SOAPAction: {action}.")
@@ -239,7 +239,7 @@ def _row_error(rule: FaultRule, write: RowWrite) -> RowError:
 
 
 def _refused_value(write: RowWrite) -> RowError:
-    """A validation error on the first column with a value, rather not on a key."""
+    """A validation error on the first column with a value, preferably not a key column."""
     keys = write.table.definition.primary_key if write.table is not None else ()
     filled = {column: value for column, value in write.row.items() if value}
     column = next((column for column in filled if column not in keys), next(iter(filled), ""))

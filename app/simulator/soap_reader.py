@@ -1,5 +1,5 @@
-"""Reads a SOAP request into what it asks for. As tolerant as the real endpoint: SOAP 1.1 or 1.2, any prefixes,
-Body before or after Header, the token under any namespace, with or without Options.
+"""Parses a SOAP request. It accepts what the real endpoint accepts: SOAP 1.1 or 1.2, any prefixes,
+Body before or after Header, the token in any namespace, with or without Options.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ OPERATIONS = {
 }
 _XSI_TYPE = "{http://www.w3.org/2001/XMLSchema-instance}type"
 _XSI_NIL = "{http://www.w3.org/2001/XMLSchema-instance}nil"
-# No entities and no network: a document type in a request must not make the simulator read anything.
+# No entities and no network, so that a document type in a request cannot make the simulator read anything.
 _PARSER = etree.XMLParser(resolve_entities=False, no_network=True, remove_comments=True, remove_pis=True)
 
 
@@ -34,7 +34,7 @@ class NotSoapError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class WriteObject:
-    """One Objects element. Names and values as sent; a value of None is a null (NullAPIProperty, xsi:nil)."""
+    """One Objects element, with names and values as sent. None is a null (NullAPIProperty, xsi:nil)."""
 
     object_type: str | None
     customer_key: str
@@ -44,7 +44,7 @@ class WriteObject:
 
 @dataclass(frozen=True, slots=True)
 class RetrieveRequest:
-    """A RetrieveRequest. `filter_error` says why a filter could not be read."""
+    """A RetrieveRequest. `filter_error`: why its filter could not be read."""
 
     object_type: str
     properties: tuple[str, ...]
@@ -58,7 +58,7 @@ class RetrieveRequest:
 class SoapRequest:
     """One request. `payload` is the local name of the first element of the Body, `action` that of wsa:Action.
 
-    `login` is user and password of a wsse:UsernameToken; `described` the object types that a Describe asks about.
+    `login`: user and password of a wsse:UsernameToken. `described`: the object types that a Describe asks for.
     """
 
     soap12: bool
@@ -93,7 +93,7 @@ def read_request(body: bytes) -> SoapRequest:
             case "Header":
                 for element in part:
                     match _local(element):
-                        # The text inside, however deep: oAuth holds oAuthToken, and some clients nest fueloauth.
+                        # The text at any depth: oAuth contains oAuthToken, and some clients nest fueloauth.
                         case "fueloauth" | "oAuth":
                             token = token or "".join(map(str, element.itertext())).strip()
                         case "Action":
@@ -168,7 +168,7 @@ def _object(element: etree._Element) -> WriteObject:
 
 
 def _pair(element: etree._Element) -> tuple[str, str | None]:
-    # By far the most frequent element: written for speed.
+    # The most frequent element by far, so this is written for speed.
     name, value = "", None
     for part in element:
         if part.tag.endswith("Name"):

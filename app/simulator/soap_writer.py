@@ -1,8 +1,8 @@
-"""Writes SOAP answers as the real endpoint does, as text: prefix `soap:`, payload un-prefixed in the default
+"""Writes SOAP answers as text, in the form of the real endpoint: prefix `soap:`, payload without prefix in the default
 namespace, wsa headers and a security timestamp, xsi:type where generated clients need it.
 
 Public Node clients look the payload up under the literal key `soap:Envelope`; Python and Java clients need the
-xsi:type on Results of a Retrieve and on Object of a write. Element order is that of the WSDL.
+xsi:type on Results of a Retrieve and on Object of a write. Elements are in the order of the WSDL.
 """
 
 from __future__ import annotations
@@ -37,18 +37,19 @@ class SoapFault:
     code: int | None = None
 
 
-# Identifiers differ in their first part; the rest is drawn once. Drawing each costs more than reading a request.
+# Identifiers differ in their first part only; the rest is drawn once. Drawing each one would cost more than reading a
+# request.
 _ID_NUMBERS = itertools.count(uuid.uuid4().fields[0])
 _ID_REST = str(uuid.uuid4())[8:]
 
 
 def new_id() -> str:
-    """An identifier in the form of a UUID, new within four billion."""
+    """An identifier in the form of a UUID; it repeats after four billion."""
     return f"{next(_ID_NUMBERS) & 0xFFFFFFFF:08x}{_ID_REST}"
 
 
 def escape(text: str) -> str:
-    r"""XML text. A carriage return must be a reference, or the reader would get a line feed.
+    r"""XML text. A carriage return becomes a reference; otherwise the reader would get a line feed.
 
     >>> escape("Ann & <Bob>\r")
     'Ann &amp; &lt;Bob&gt;&#13;'
@@ -98,7 +99,7 @@ def write_payload(operation: str, results: Sequence[tuple[WriteObject, RowError 
 
 
 def overall_payload(operation: str, overall_status: str, request_id: str) -> str:
-    """An answer that holds nothing but its OverallStatus."""
+    """An answer with nothing but an OverallStatus."""
     if operation == "Retrieve":
         return retrieve_payload(overall_status, request_id)
     name = "DefinitionResponseMsg" if operation == "Describe" else f"{operation}Response"
@@ -117,7 +118,7 @@ def retrieve_payload(overall_status: str, request_id: str, results: Iterable[str
 
 
 def row_result(row: Row, columns: Sequence[str]) -> str:
-    """Results of one data-extension row. A column without a value is an empty Value."""
+    """The Results element of a data-extension row. A column without a value becomes an empty Value."""
     return (
         '<Results xsi:type="DataExtensionObject"><PartnerKey xsi:nil="true" /><ObjectID xsi:nil="true" />'
         f"<Type>DataExtensionObject</Type>{_properties({column: row.get(column) for column in columns})}</Results>"

@@ -1,4 +1,4 @@
-"""The rows of all data extensions, in memory, found by primary key or by one key column without a scan."""
+"""The rows of all data extensions, in memory. They are found by primary key, or by one key column without a scan."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from app.simulator.column_types import Value
 from app.simulator.definitions import Catalogue, HeldDataExtension
 from app.simulator.filters import Row
 
-# Folded values of the primary key: two spellings of one key are one row.
+# The folded values of the primary key, so that two spellings of a key are the same row.
 Key = tuple[Hashable, ...]
 Values = Mapping[str, "Value | None"]
 
 
 class StoredRow(NamedTuple):
-    """A row: the text that was last sent for each column, and the values that are held.
+    """A row: the text last sent for each column, and the held values.
 
-    A column that was never set is in neither; one that got its default is in `values` only. None is an explicit null.
+    A column that was never set is in neither; a column with its default is in `values` only. None is an explicit null.
     """
 
     sent: Row
@@ -27,15 +27,14 @@ class StoredRow(NamedTuple):
 class Table:
     """Rows of one data extension, oldest first.
 
-    A row is never changed in place: an update puts a new one, so that pages of a Retrieve that was begun before stay
-    what they were.
+    A row is never changed in place: an update replaces it, so that the remaining pages of a Retrieve do not change.
     """
 
     def __init__(self, definition: HeldDataExtension) -> None:
         self.definition = definition
         self._rows: dict[Key, StoredRow] = {}
-        # Key column -> value -> keys of its rows. Built when a column is first asked for, then kept up to date;
-        # key values of a row never change, so that updates need not touch it.
+        # Key column -> value -> keys of its rows. Built at the first request for a column and then kept up to date. A
+        # row's key values never change, so updates do not affect it.
         self._indexes: dict[str, dict[Hashable, dict[Key, None]]] = {}
 
     def __len__(self) -> int:
@@ -51,7 +50,7 @@ class Table:
         self._rows[key] = row
 
     def remove(self, key: Key) -> bool:
-        """Whether there was such a row."""
+        """Removes a row; returns whether it existed."""
         if self._rows.pop(key, None) is None:
             return False
         for column, index in self._indexes.items():
@@ -66,9 +65,9 @@ class Table:
         self._indexes.clear()
 
     def candidates(self, required: Mapping[str, tuple[Hashable, ...]]) -> Iterator[StoredRow]:
-        """All rows that can hold one of the required values in every column; at least those, at best no others.
+        """All rows that hold one of the required values in every column, and perhaps others.
 
-        `required`: column -> folded values, as filters.required_values() gives them. Columns without an index are
+        `required`: column -> folded values, as filters.required_values() returns them. Columns without an index are
         ignored.
         """
         primary_key = self.definition.primary_key
@@ -105,7 +104,7 @@ class RowStore:
         self._tables = {definition.customer_key: Table(definition) for definition in catalogue}
 
     def table(self, key_or_name: str) -> Table | None:
-        """By customer key, else by name; None when there is no such data extension."""
+        """The table of a customer key or name; None if there is no such data extension."""
         definition = self.catalogue.find(key_or_name)
         return self._tables[definition.customer_key] if definition else None
 

@@ -1,4 +1,4 @@
-"""Access tokens: issued for one client, opaque to clients, gone after `ttl` seconds or when told so."""
+"""Access tokens: issued for one client, opaque to clients, expired after `ttl` seconds or on request."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from enum import Enum, auto
 
 import orjson
 
-# Tokens that are remembered, so that one that aged out is told from one that never was.
+# How many tokens are remembered, to tell an expired token from one that never existed.
 KEPT_TOKENS = 100_000
 
 
@@ -37,14 +37,14 @@ class Tokens:
         self.refused = 0
 
     def accepts(self, client_id: str, client_secret: str) -> bool:
-        """Whether these are the credentials of the client."""
+        """Whether these are the client's credentials."""
         right = hmac.compare_digest(client_id.encode(), self.client_id.encode())
         right &= hmac.compare_digest(client_secret.encode(), self._client_secret.encode())
         self.refused += not right
         return right
 
     def issue(self, account_id: str | None) -> str:
-        """A token of three JWT-like parts and an opaque fourth one, without `exp`: its life is in `expires_in` only."""
+        """A token of three JWT-like parts and an opaque fourth one. It has no `exp`; only `expires_in` states its life."""
         claims: dict[str, object] = {
             "access_token": secrets.token_urlsafe(18),
             "client_id": self.client_id,
@@ -80,7 +80,7 @@ class Tokens:
         return TokenState.VALID if self._clock() < expiry else TokenState.EXPIRED
 
     def expire_all(self) -> None:
-        """Every token issued until now is expired."""
+        """Expires all tokens issued so far."""
         for token in self._expiry:
             self._expiry[token] = float("-inf")
 

@@ -1,4 +1,4 @@
-"""Create, Update and Delete of one row: strict in primary keys, columns and their types."""
+"""Create, Update and Delete of one row, with strict checks of primary keys, columns and types."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ _SAVE_ACTIONS = {"UpdateAdd", "AddOnly", "UpdateOnly"}
 
 @dataclass(frozen=True, slots=True)
 class RowWrite:
-    """One object of a request, looked at but not applied: `error` when it must not be, else what it would write.
+    """One object of a request, checked but not applied. `error`: why it must not be applied.
 
-    `row` holds the texts as sent, `values` what they mean to the columns.
+    `row`: the texts as sent. `values`: the values that the columns make of them.
     """
 
     sent: WriteObject
@@ -31,7 +31,7 @@ class RowWrite:
 
     @property
     def data_extension(self) -> str:
-        """Customer key of the data extension; what the client named when there is none."""
+        """The customer key of the data extension; if there is none, the name that the client sent."""
         return self.table.definition.customer_key if self.table is not None else self.sent.customer_key
 
     def consumer(self, consumer_column: str) -> str | None:
@@ -39,7 +39,7 @@ class RowWrite:
 
 
 def prepare(store: RowStore, operation: str, sent: WriteObject) -> RowWrite:
-    """Resolves data extension, columns, values. A key column may stand in Keys or, except for Delete, in Properties."""
+    """Resolves data extension, columns and values. Key columns may be in Keys or, except for Delete, in Properties."""
     table = store.table(sent.customer_key)
     if sent.object_type != "DataExtensionObject" or table is None:
         row = sent.properties | sent.keys
@@ -67,7 +67,7 @@ def prepare(store: RowStore, operation: str, sent: WriteObject) -> RowWrite:
 def apply(
     write: RowWrite, operation: str, save_action: str | None, delete_missing_is_error: bool = True
 ) -> RowError | None:
-    """Changes the table. An update leaves columns alone that it does not name."""
+    """Changes the table. An update does not change columns that it does not name."""
     if write.error is not None or write.table is None:
         return write.error
     table, key = write.table, write.key
@@ -82,7 +82,7 @@ def apply(
     if present is None and action == "UpdateOnly":
         return row_errors.update_target_missing()
     if present is not None:
-        # The key stays as it was first spelled.
+        # The key keeps its first spelling.
         kept = {column: present.values[column] for column in table.definition.primary_key}
         table.put(key, StoredRow({**present.sent, **write.row}, {**present.values, **write.values, **kept}))
         return None
@@ -113,7 +113,7 @@ def _values(definition: HeldDataExtension, row: Row) -> tuple[Values, RowError |
 
 
 def _defaults(definition: HeldDataExtension, values: Values) -> tuple[list[str], Values]:
-    """Of a new row: required columns that it leaves out, and what those get that have a default."""
+    """For a new row: the required columns that it lacks, and the defaults of columns that have one."""
     if not definition.complete_rows:
         return [], {}
     absent = [column for column in definition.complete_rows if column not in values]
@@ -122,7 +122,7 @@ def _defaults(definition: HeldDataExtension, values: Values) -> tuple[list[str],
 
 
 def _by_column(definition: HeldDataExtension, sent: dict[str, str | None]) -> tuple[dict[str, str | None], list[str]]:
-    """Values by the defined spelling of their column, and the names that are no column."""
+    """The values by the defined spelling of their column, and the names that are not columns."""
     known: dict[str, str | None] = {}
     unknown: list[str] = []
     for name, value in sent.items():
