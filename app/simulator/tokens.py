@@ -44,7 +44,7 @@ class Tokens:
         return right
 
     def issue(self, account_id: str | None) -> str:
-        """A token of three JWT-like parts and an opaque fourth one. It has no `exp`; only `expires_in` states its life."""
+        """A token of three JWT-like parts and an opaque fourth. It has no `exp`; only `expires_in` states its life."""
         claims: dict[str, object] = {
             "access_token": secrets.token_urlsafe(18),
             "client_id": self.client_id,
