@@ -20,6 +20,6 @@ def test_an_alert_that_is_committed_a_moment_later_is_no_lag(monkeypatch: pytest
     assert lags_at_rest(NOBODY, 30.0) == {}
 
 
-def test_what_is_never_committed_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_offset_that_is_never_committed_is_a_lag(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(evidence, "lags_of", lambda _: BEHIND)
     assert lags_at_rest(NOBODY, 0.1) == BEHIND

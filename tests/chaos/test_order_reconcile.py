@@ -175,7 +175,7 @@ def test_a_parent_that_was_not_looked_up_is_written_whatever_it_is() -> None:
 
 
 @pytest.mark.parametrize("made", range(1, len(UPDATE_WRITES) + 1))
-def test_an_update_that_is_begun_again_writes_what_is_still_wanting(made: int) -> None:
+def test_an_update_that_is_begun_again_writes_what_is_still_missing(made: int) -> None:
     first = [*LOOKUPS, *UPDATE_WRITES[:made]]
     found = of_update(*first, *LOOKUPS, *UPDATE_WRITES[made:])
     assert all_is_well(found)

@@ -46,7 +46,7 @@ def test_a_worker_that_ends_and_says_which_topic_and_how_to_go_on_has_refused() 
         "no way out",
     ],
 )
-def test_anything_else_is_none(exit_code: int | None, log: str) -> None:
+def test_any_other_end_is_no_refusal(exit_code: int | None, log: str) -> None:
     assert refusal_problem(exit_code, log, TOPIC)
 
 
@@ -56,7 +56,7 @@ def test_calls_for_events_are_told_from_questions() -> None:
     assert concerning([*asks, *writes]) == writes
 
 
-def test_what_is_wrong_with_the_new_topic_is_wrong_with_the_run() -> None:
+def test_a_violation_in_the_new_topic_is_one_of_the_run() -> None:
     good = judge(evidence(), CATALOG)
     wrong = judge(replace(evidence(), dead_letters=[], remarks=["worker 0 went on"]), CATALOG)
     both = together(good, wrong)

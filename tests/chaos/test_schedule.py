@@ -58,7 +58,7 @@ def test_the_same_seed_gives_the_same_schedule(schedule: Schedule) -> None:
 
 @given(st.one_of(schedules(), schedules_of_three()))
 @settings(max_examples=50, deadline=None)
-def test_nothing_is_done_to_a_worker_that_is_away_and_all_is_mended_at_the_end(schedule: Schedule) -> None:
+def test_a_worker_that_is_away_is_left_alone_and_all_blows_are_undone_at_the_end(schedule: Schedule) -> None:
     running: set[int | None] = set(schedule.workers)
     frozen: set[int | None] = set()
     faults: set[int | None] = set()

@@ -15,11 +15,11 @@ def sample(at: float, settled: int, *, published: int = 1000, said: bool = False
     return Sample(at, {WHO: rss}, published, settled, said)
 
 
-def test_work_that_goes_on_stands_nowhere() -> None:
+def test_work_that_goes_on_is_no_standstill() -> None:
     assert standstills([sample(at, settled=int(at)) for at in range(0, 100, 2)]) == []
 
 
-def test_nobody_has_to_work_when_everything_is_settled() -> None:
+def test_no_work_is_expected_when_everything_is_settled() -> None:
     assert standstills([sample(at, settled=1000) for at in range(0, 100, 2)]) == []
 
 

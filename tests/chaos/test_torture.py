@@ -42,7 +42,7 @@ RECONCILE = Run(
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("run", [REPLACE, RECONCILE], ids=lambda run: run.strategy)
-def test_nothing_is_lost_overtaken_or_miscounted_whatever_falls(run: Run) -> None:
+def test_nothing_is_lost_overtaken_or_miscounted_under_all_blows(run: Run) -> None:
     assert set(run.deck) <= set(run.schedule().blows()), "the schedule lacks a blow"
     try:
         line = carry_out(run)

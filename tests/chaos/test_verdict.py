@@ -129,7 +129,7 @@ def test_a_stale_call_between_two_newer_ones_is_a_violation_of_order(stale: int)
     assert verdict.figures.order == 1
 
 
-def test_a_call_for_somebody_unknown_is_noticed() -> None:
+def test_a_call_for_an_unknown_consumer_is_noticed() -> None:
     assert kinds(with_calls(lambda calls: [*calls, replace(calls[0], consumer_id="carl")])) == {"order"}
 
 
@@ -166,7 +166,7 @@ def test_one_call_of_a_worker_that_was_frozen_is_excepted_and_counted() -> None:
     assert (verdict.figures.late, verdict.figures.repeated_calls, verdict.figures.rows_checked) == (1, 0, 1)
 
 
-def test_long_after_the_thaw_or_a_second_time_it_is_not_excepted() -> None:
+def test_a_call_long_after_the_thaw_or_a_second_one_is_a_violation() -> None:
     length = len(GOOD.calls) * CALL_SECONDS
     assert kinds(replace(with_calls(late_call), done=frozen(length - 9.0))) == {"order"}
     twice = with_calls(lambda calls: late_call(late_call(calls)))
@@ -232,7 +232,7 @@ def test_a_wrong_number_in_a_table_is_a_count_error(name: str, column: str) -> N
     assert kinds(with_answers(**{name: moved(GOOD.answers[0], name, column, 1)})) == {"count"}
 
 
-def test_a_failure_nobody_caused_is_a_count_error() -> None:
+def test_a_failure_without_a_cause_is_a_count_error() -> None:
     row = {
         "day": "2026-11-21",
         "market": "DE",
@@ -328,7 +328,7 @@ def test_a_wrong_consumer_record_is_noticed(change: str) -> None:
     assert kinds(replace(GOOD, consumers={**GOOD.consumers, "ann": changed})) == {"consumer"}
 
 
-def test_what_was_noted_during_the_run_is_not_forgotten() -> None:
+def test_remarks_during_the_run_count() -> None:
     assert kinds(replace(GOOD, remarks=["worker 1 ended by itself"])) == {"worker"}
 
 

@@ -155,7 +155,7 @@ def _accepted(account: Account, token: str) -> None:
         assert answer.OverallStatus == "OK"
 
 
-def test_a_user_name_and_password_do_instead_of_a_token(simulator: SimulatorProbe, consumer: str) -> None:
+def test_a_user_name_and_password_replace_a_token(simulator: SimulatorProbe, consumer: str) -> None:
     account = Account(simulator.url, UsernameToken(CLIENT_ID, CLIENT_SECRET))
     assert account.create(account.row(PET_KEY, **pet(consumer, 1))).OverallStatus == "OK"
     with pytest.raises(Fault, match="Login failed"):

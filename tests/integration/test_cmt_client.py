@@ -213,7 +213,7 @@ async def test_nothing_is_sent_when_no_row_can_be(target: Target, connect: Conne
 
 @pytest.mark.parametrize("kind", ["expire_tokens", "security_fault"])
 @pytest.mark.parametrize("operation", ["upsert", "delete", "retrieve"])
-async def test_a_token_that_dies_in_mid_flight_is_replaced_and_the_call_repeated(
+async def test_a_token_that_expires_during_a_call_is_replaced_and_the_call_repeated(
     target: Target, connect: Connect, kind: str, operation: str
 ) -> None:
     client = await connect()
@@ -228,7 +228,7 @@ async def test_a_token_that_dies_in_mid_flight_is_replaced_and_the_call_repeated
     assert target.seen[-1] == (operation, "consumer", "ok")
 
 
-async def test_tokens_that_worked_may_die_as_often_as_they_like(target: Target, connect: Connect) -> None:
+async def test_tokens_that_worked_may_expire_any_number_of_times(target: Target, connect: Connect) -> None:
     client = await connect()
     for _ in range(5):
         assert (await client.upsert([(CONSUMER, ANN)]))[0].ok
@@ -237,7 +237,7 @@ async def test_tokens_that_worked_may_die_as_often_as_they_like(target: Target, 
     assert target.tokens == ["ok"] * 6
 
 
-async def test_one_new_token_serves_all_calls_whose_token_died(target: Target, connect: Connect) -> None:
+async def test_one_new_token_serves_all_calls_whose_token_expired(target: Target, connect: Connect) -> None:
     client = await connect()
     await client.upsert([(CONSUMER, ANN)])
     await target.fault("expire_tokens")
@@ -324,9 +324,7 @@ async def test_rows_that_are_to_be_written_again(target: Target, connect: Connec
 
 @pytest.mark.parametrize("kind", ["reset", "http_503", "html_500", "malformed_xml"])
 @pytest.mark.parametrize("after", [False, True])
-async def test_two_stumbles_of_the_transport_are_not_felt(
-    target: Target, connect: Connect, kind: str, after: bool
-) -> None:
+async def test_two_transport_errors_have_no_effect(target: Target, connect: Connect, kind: str, after: bool) -> None:
     client = await connect()
     await target.fault(kind, times=2, after=after)
     assert (await client.upsert([(CONSUMER, ANN)]))[0].ok
@@ -381,7 +379,7 @@ async def test_wrong_credentials_are_reported_and_not_tried_again_and_again(targ
     assert target.seen == []
 
 
-async def test_a_token_endpoint_that_stumbles_is_not_felt(target: Target, connect: Connect) -> None:
+async def test_a_short_failure_of_the_token_endpoint_has_no_effect(target: Target, connect: Connect) -> None:
     client = await connect()
     await target.fault("token_500", times=2)
     assert (await client.upsert([(CONSUMER, ANN)]))[0].ok

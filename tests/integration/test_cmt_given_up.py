@@ -24,7 +24,7 @@ from tests.support.private_network import PrivateNetwork, in_private_network
 DEADLINE_SECONDS = 30
 
 
-def test_what_the_kernel_still_had_to_send_is_not_sent_any_more() -> None:
+def test_unsent_data_in_the_kernel_is_discarded() -> None:
     """The kernel resends lost data repeatedly, even for a connection that its program has closed."""
 
     async def scenario(network: PrivateNetwork) -> None:

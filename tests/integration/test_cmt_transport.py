@@ -74,7 +74,7 @@ async def test_a_certificate_for_another_host_is_refused(authority: trustme.CA, 
         assert (await failure_of(url, ca_file=ca_file)).kind == FailureKind.CERTIFICATE
 
 
-async def test_what_is_no_tls_is_no_refused_certificate() -> None:
+async def test_a_port_without_tls_is_no_refused_certificate() -> None:
     async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read(100)
         writer.write(b"HTTP/1.0 400 Bad Request\r\n\r\n")

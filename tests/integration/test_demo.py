@@ -154,7 +154,7 @@ def test_a_killed_demo_leaves_no_program(start: Any, eventually: Eventually) -> 
     eventually(lambda: not demo.programs(), "broker, simulator and workers are gone", within=10)
 
 
-def test_a_port_that_is_taken_is_said_before_anything_is_started(start: Any) -> None:
+def test_a_port_that_is_taken_is_reported_before_anything_is_started(start: Any) -> None:
     with _listening() as port:
         demo = start("--port", str(port))
         assert demo.ended() == 1

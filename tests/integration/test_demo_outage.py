@@ -121,7 +121,7 @@ def test_events_that_are_settled_before_it_can_begin_are_no_success(start: Any) 
         (("--outage-seconds", "7"), r"needs --scenario outage"),
     ],
 )
-def test_wrong_usage_is_said_before_anything_is_started(start: Any, arguments: tuple[str, ...], said: str) -> None:
+def test_wrong_usage_is_reported_before_anything_is_started(start: Any, arguments: tuple[str, ...], said: str) -> None:
     demo = start(*arguments)
     assert demo.ended() == 2
     assert re.search(said, demo.said())

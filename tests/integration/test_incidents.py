@@ -232,7 +232,7 @@ async def test_a_packed_answer_is_read() -> None:
         assert await tickets.find_open("x") is None
 
 
-async def test_somebody_elses_incident_is_not_ours() -> None:
+async def test_a_foreign_incident_is_not_ours() -> None:
     def record(number: str, correlation: str, state: str = "1") -> dict[str, str]:
         return {"sys_id": number * 32, "number": f"INC{number}", "correlation_id": correlation, "state": state}
 

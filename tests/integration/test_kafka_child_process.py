@@ -89,7 +89,7 @@ def test_output_is_kept_and_the_exit_code_told(tmp_path: Path) -> None:
     assert (tmp_path / "out").read_text() == "out\nerr\n"
 
 
-def test_what_does_not_end_on_request_is_killed(tmp_path: Path, eventually: Eventually) -> None:
+def test_a_process_that_does_not_end_on_request_is_killed(tmp_path: Path, eventually: Eventually) -> None:
     stubborn = "trap '' TERM; echo up; while :; do sleep 1; done"
     child = spawn_bound(["sh", "-c", stubborn], output=tmp_path / "out")
     eventually(lambda: (tmp_path / "out").read_text() == "up\n", "it ignores the request")

@@ -19,7 +19,7 @@ def _fill(kafka: KafkaProbe, topic: str) -> None:
 
 
 @pytest.mark.parametrize("start", ["earliest", "latest", "2023-11-14T22:13:22Z"])
-def test_alerts_of_another_group_are_none_of_a_new_one(
+def test_a_new_group_ignores_the_alerts_of_another_one(
     kafka: KafkaProbe, make_kafka_settings: MakeKafkaSettings, start: str
 ) -> None:
     settings = make_kafka_settings(start=start)

@@ -146,7 +146,7 @@ def test_only_the_missing_topic_is_named_and_created(
         ("consumers_topic", "cleanup.policy", "compact,delete"),
     ],
 )
-def test_a_wrong_property_is_named_with_its_topic_and_a_remedy_that_mends_it(
+def test_a_wrong_property_is_named_with_its_topic_and_a_remedy_that_corrects_it(
     admin: TopicAdmin, kafka_settings: KafkaSettings, eventually: Eventually, role: str, setting: str, value: str
 ) -> None:
     topic = getattr(kafka_settings, role)
@@ -203,7 +203,7 @@ def test_nothing_is_created_beside_a_topic_with_another_partition_count(
     assert settings.retry_topic not in admin.partitions()
 
 
-def test_copies_are_kept_longer_than_somebody_elses_main_topic_keeps_events(
+def test_copies_are_kept_longer_than_a_foreign_main_topic_keeps_events(
     admin: TopicAdmin, make_kafka_settings: MakeKafkaSettings, eventually: Eventually
 ) -> None:
     settings = make_kafka_settings(create=False)
@@ -250,7 +250,7 @@ def _largest_value(settings: KafkaSettings, kafka: KafkaProbe) -> int:
     return fits
 
 
-def test_a_state_record_of_the_largest_size_is_taken(kafka_settings: KafkaSettings, kafka: KafkaProbe) -> None:
+def test_a_state_record_of_the_largest_size_is_accepted(kafka_settings: KafkaSettings, kafka: KafkaProbe) -> None:
     record = b"s" * (STATE_RECORD_BYTES - 1024)
 
     kafka.produce(kafka_settings.state_topic, [(b"0|1", record)], partition=0)

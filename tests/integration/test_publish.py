@@ -180,7 +180,7 @@ def test_events_are_sent_while_the_input_goes_on(
     assert values(kafka, kafka_settings) == {first, second}
 
 
-def test_what_is_larger_than_kafka_takes_is_reported_and_the_rest_is_sent(
+def test_events_that_are_too_large_for_kafka_are_reported_and_the_rest_is_sent(
     kafka: KafkaProbe, make_kafka_settings: MakeKafkaSettings
 ) -> None:
     settings = make_kafka_settings(max_message_bytes=20_000)

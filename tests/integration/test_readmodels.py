@@ -306,7 +306,7 @@ def test_days_that_left_the_record_are_counted_with_it(
     eventually(lambda: models.partitions() == {} and not models.caught_up(), "a missing document is not passed over")
 
 
-def test_a_topic_made_anew_replaces_what_was_known(
+def test_a_recreated_topic_replaces_the_known_data(
     kafka_settings: KafkaSettings, kafka: KafkaProbe, states: States, start: Start, eventually: Eventually
 ) -> None:
     states.partition(0, 1, _numbered(1))
@@ -323,7 +323,7 @@ def test_a_topic_made_anew_replaces_what_was_known(
     assert _upto(second) == {0: 50, 1: 60}
 
 
-def test_a_topic_made_anew_under_a_running_worker_replaces_what_was_known(
+def test_a_topic_recreated_under_a_running_worker_replaces_the_known_data(
     kafka_settings: KafkaSettings, states: States, start: Start, eventually: Eventually
 ) -> None:
     states.partition(0, 1, _numbered(1))

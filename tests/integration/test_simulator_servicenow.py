@@ -82,7 +82,7 @@ async def test_a_body_that_is_no_json_object_is_refused(wire: Wire) -> None:
         assert response.status == 400
 
 
-async def test_everybody_is_let_in_unless_credentials_are_configured(wire: Wire) -> None:
+async def test_access_is_open_unless_credentials_are_configured(wire: Wire) -> None:
     assert (await wire.get(TABLE))[0] == 200
 
 

@@ -115,7 +115,7 @@ async def test_the_token_is_found_by_its_local_name(wire: Wire, header: str) -> 
 
 
 @pytest.mark.parametrize("password", ["simulator-secret", "wrong"])
-async def test_a_user_name_token_does_instead_of_a_token(wire: Wire, password: str) -> None:
+async def test_a_user_name_token_replaces_a_token(wire: Wire, password: str) -> None:
     security = (
         f'<w:Security xmlns:w="{WSSE}"><w:UsernameToken><w:Username>simulator</w:Username>'
         f"<w:Password>{password}</w:Password></w:UsernameToken></w:Security>"

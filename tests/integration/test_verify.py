@@ -117,7 +117,7 @@ def status_of(document: dict[str, Any], consumer: str) -> str:
     return str(found["status"])
 
 
-def test_what_was_synced_has_no_drift_and_what_was_changed_is_found_and_mended(site: Site) -> None:
+def test_synced_rows_have_no_drift_and_changed_rows_are_found_and_repaired(site: Site) -> None:
     updated, fresh, gone = fresh_consumer("updated"), fresh_consumer("new"), fresh_consumer("gone")
     rows: dict[str, Any] = {
         "pet": [pet("P-1", Name="Rex", WeightKg=4.5, BirthDate="2020-02-01"), pet("P-2", Name="Tom"), pet("P-3")],

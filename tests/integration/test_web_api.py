@@ -393,7 +393,7 @@ async def test_head_answers_as_get_without_a_body(site: Site, path: str) -> None
 
 
 @pytest.mark.parametrize("path", [*GUARDED, *OPEN, "/", "/login", "/nothing", "/api/nothing", "/static/style.css"])
-async def test_every_answer_tells_the_browser_to_be_careful(site: Site, path: str) -> None:
+async def test_every_answer_has_the_security_headers(site: Site, path: str) -> None:
     for bearer in (None, token()):
         headers = (await site.get(path, bearer)).headers
         assert headers["X-Content-Type-Options"] == "nosniff"

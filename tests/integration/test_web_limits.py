@@ -123,7 +123,7 @@ async def test_a_form_that_does_not_come_is_not_waited_for(site: Site, monkeypat
     assert status == 408
 
 
-async def test_an_answer_that_nobody_fetches_ends(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_answer_that_is_never_fetched_ends(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connections, "REQUEST_SECONDS", 0.2)
     head = f"POST /login HTTP/1.1\r\nHost: x\r\nContent-Type: {FORM}\r\nContent-Length: 100\r\n\r\n"
     reader, writer = await asyncio.open_connection(*_address(site))
@@ -283,7 +283,7 @@ def odd_site(tmp_path_factory: pytest.TempPathFactory) -> Any:
         (b"GET /nothing HTTP/1.1\r\nHost: x\r\nConnection: close\r\nExpect: ann@example.com\r\n\r\n", 417),
     ],
 )
-async def test_what_is_no_request_is_answered_as_everything_else_and_not_quoted(
+async def test_a_malformed_request_gets_a_usual_answer_that_does_not_quote_it(
     site: Site, request_bytes: bytes, status: int, caplog: pytest.LogCaptureFixture
 ) -> None:
     answered, headers, body = await _raw(site, request_bytes)
@@ -302,7 +302,7 @@ def _signed(kid: str = "k") -> str:
     return jwt.encode(payload, ec.generate_private_key(ec.SECP256R1()), algorithm="ES256", headers={"kid": kid})
 
 
-async def test_a_provider_that_hangs_keeps_nobody_else_waiting(tmp_path: Path) -> None:
+async def test_a_provider_that_hangs_delays_no_other_request(tmp_path: Path) -> None:
     asked, go_on = 0, asyncio.Event()
 
     async def hangs(_request: web.Request) -> web.Response:
@@ -354,7 +354,7 @@ async def test_a_provider_that_answers_nonsense_is_no_fault_of_the_caller(tmp_pa
 
 
 # Readiness.
-async def test_strangers_learn_that_it_is_not_ready_and_no_more(site: Site) -> None:
+async def test_callers_without_a_token_learn_only_that_it_is_not_ready(site: Site) -> None:
     site.missing += [
         Reason(ReasonKind.KAFKA, "broker k1.internal is away"),
         Reason(ReasonKind.STATE, "topic x has no records"),

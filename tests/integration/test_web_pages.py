@@ -145,7 +145,7 @@ async def test_the_page_reads_at_the_width_of_a_phone(site: Site) -> None:
     assert "max-width: 34rem" in style
 
 
-async def test_what_comes_from_outside_is_shown_as_text(
+async def test_foreign_values_are_shown_as_text(
     kafka: KafkaProbe, kafka_settings: KafkaSettings, tmp_path: Path
 ) -> None:
     evil = settlement(
@@ -249,7 +249,7 @@ async def test_a_form_from_elsewhere_is_refused(site: Site) -> None:
         (FORM["Content-Type"], b"", 403),
     ],
 )
-async def test_what_is_no_form_of_ours_is_refused(site: Site, content_type: str, body: bytes, status: int) -> None:
+async def test_a_body_that_is_no_form_is_refused(site: Site, content_type: str, body: bytes, status: int) -> None:
     answer = await site.get("/login", method="POST", data=body, headers={"Content-Type": content_type})
     assert answer.status == status
 

@@ -30,7 +30,7 @@ REPLICATED = {
     "transaction.state.log.min.isr": "2",
     "share.coordinator.state.topic.replication.factor": "3",
     "share.coordinator.state.topic.min.isr": "2",
-    # As Kafka has it: so long does the controller wait before it gives a silent broker's partitions to others.
+    # Kafka's default: the controller waits this long before it gives a silent broker's partitions to others.
     "broker.session.timeout.ms": "9000",
     "broker.heartbeat.interval.ms": "2000",
 }

@@ -169,7 +169,7 @@ class Deployment:
     # What came of them
 
     def settled(self, worker: WorkerProcess, events: int, within: float = SETTLE_SECONDS) -> dict[str, Any]:
-        """The totals, once so many events are settled and nothing is parked."""
+        """The totals, once ``events`` events are settled and nothing is parked."""
 
         def reached() -> bool:
             totals = worker.totals()

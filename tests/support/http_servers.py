@@ -46,5 +46,5 @@ async def raw_server(
 
 
 async def hello(request: web.Request) -> web.Response:
-    """Greets whoever the body names."""
+    """Greets the name in the body."""
     return web.Response(text=f"hello {(await request.read()).decode()}")

@@ -46,7 +46,7 @@ class PrivateNetwork:
 
     @contextmanager
     def dropping(self, port: int) -> Iterator[None]:
-        """No packet to or from this port arrives: nobody is told, and everybody tries again."""
+        """Drop all packets to and from this port: no side is notified, and both keep trying."""
         self.drop(port)
         try:
             yield
@@ -68,7 +68,7 @@ class PrivateNetwork:
         _run("nft", f"delete table inet dropped{port}")
 
     def unsent(self, port: int) -> int:
-        """Bytes to this port that the kernel keeps and will send again, whoever gave them up."""
+        """Bytes to this port that the kernel keeps and will resend, even if the program has given them up."""
         lines = Path("/proc/thread-self/net/tcp").read_text().splitlines()[1:]
         fields = [line.split() for line in lines]
         return sum(int(each[4].partition(":")[0], 16) for each in fields if int(each[2].partition(":")[2], 16) == port)

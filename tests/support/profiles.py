@@ -18,7 +18,7 @@ def fresh_market() -> str:
 
 
 def fresh_consumer(name: str = "c") -> str:
-    """A consumer ID that nobody else uses."""
+    """A consumer ID that no other test uses."""
     return f"{name}-{_run}-{next(_numbers)}"
 
 

@@ -1,4 +1,4 @@
-"""A broker that asks for rights, and a user whose rights come and go. Whoever comes without a login may do anything."""
+"""A broker that checks rights, and a user whose rights change. A client without a login may do anything."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from tests.support.brokers import own_broker
 USER, PASSWORD = "sync", "correct-horse-battery"
 WITHIN_SECONDS = 20.0
 
-# Where no rule names a resource, everybody may do everything with it.
+# A resource that no rule names is open to all users.
 AUTHORIZER = {
     "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
     "super.users": "User:ANONYMOUS",

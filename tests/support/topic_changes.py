@@ -36,7 +36,7 @@ class TopicChanges:
         assert set(names) <= set(report.created)
 
     def add_partitions(self, topic: str, partitions: int) -> None:
-        """Give a topic so many partitions."""
+        """Give a topic this number of partitions."""
         for answer in self._admin.create_partitions([NewPartitions(topic, partitions)]).values():
             answer.result(20)
 

@@ -66,7 +66,7 @@ def consumers(market: str, deployment: Deployment) -> set[str]:
     return {key[0] for key in deployment.simulator.rows(of(market, deployment))[EntityType.CONSUMER]}
 
 
-def test_an_account_that_is_down_holds_no_event_of_another(installation: Deployment) -> None:
+def test_an_account_that_is_down_delays_no_event_of_another(installation: Deployment) -> None:
     simulator, events = installation.simulator, 150
     worker = installation.worker().ready()
     people = {market: [fresh_consumer(market) for _ in range(events)] for market in ("DE", "PL")}

@@ -30,7 +30,7 @@ def status(deployment: Deployment) -> dict[str, object]:
     return document
 
 
-def test_what_others_write_into_the_topics_of_a_group_stops_nobody_and_hides_nobody(deploy: Deploy) -> None:
+def test_foreign_records_in_the_topics_of_a_group_stop_and_hide_no_worker(deploy: Deploy) -> None:
     deployment = deploy()
     kafka, probe = deployment.kafka, KafkaProbe(deployment.kafka.bootstrap_servers)
     worker = deployment.worker().ready()

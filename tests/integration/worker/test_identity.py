@@ -45,7 +45,7 @@ def publish_again(deployment: Deployment, published: Sequence[Published]) -> Non
         deployment.publish_raw(records, partition=number)
 
 
-def test_a_topic_that_was_made_anew_is_refused_and_a_new_group_does_all_of_it(deploy: Deploy) -> None:
+def test_a_recreated_topic_is_refused_and_a_new_group_processes_all_of_it(deploy: Deploy) -> None:
     deployment = deploy()
     worker = deployment.worker().ready()
     deployment.publish(*events(FIRST))
@@ -68,7 +68,7 @@ def test_a_topic_that_was_made_anew_is_refused_and_a_new_group_does_all_of_it(de
     assert "does not exist" not in other.log_text(), "it makes the topics of a new group itself"
 
 
-def test_a_topic_that_is_made_anew_while_a_worker_runs_ends_it(deploy: Deploy) -> None:
+def test_a_topic_that_is_recreated_while_a_worker_runs_ends_the_worker(deploy: Deploy) -> None:
     deployment = deploy()
     worker = deployment.worker().ready()
     deployment.publish(*events(FIRST))
@@ -89,7 +89,7 @@ def test_partitions_that_are_added_while_a_worker_runs_end_it(deploy: Deploy) ->
     assert refused == said(deployment.worker()), "a worker that starts says the same"
 
 
-def test_nothing_of_a_topic_that_was_made_anew_is_done_though_it_is_longer_than_the_old_one(
+def test_a_recreated_topic_is_not_processed_although_it_is_longer_than_the_old_one(
     deploy: Deploy,
 ) -> None:
     """The offsets to be read next exist again, in another topic."""

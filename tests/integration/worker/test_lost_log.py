@@ -75,7 +75,7 @@ def test_new_events_at_settled_offsets_are_not_skipped(
         assert deployment.settled(second, totals["events"] + SECOND - FIRST)["synced"] == SECOND
 
 
-def test_who_takes_over_after_new_events_were_settled_notices_it_too(
+def test_an_owner_that_takes_over_after_new_events_were_settled_notices_it_too(
     simulator: SimulatorProbe, catalog: Catalog, tmp_path: Path
 ) -> None:
     """The worker does not see the loss: when it fetches again, the log is longer than before. It goes on with new

@@ -253,7 +253,7 @@ def test_a_header_that_fitted_only_compressed_does_not_fill_the_dead_letter(
     assert (letter.key, letter.value, letter.header("x-sync-reason")) == (KEY, value, b"EVENT-TOO-LARGE")
 
 
-def test_event_that_fitted_only_compressed_is_a_dead_letter_and_nobody_waits(
+def test_event_that_fitted_only_compressed_is_a_dead_letter_and_no_event_waits(
     shared: Deployment, worker: WorkerProcess
 ) -> None:
     consumer, market = fresh_consumer(), fresh_market()

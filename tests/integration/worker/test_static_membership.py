@@ -47,7 +47,7 @@ def test_a_static_member_that_stops_leaves_its_partitions_waiting_for_the_sessio
     wait_for(lambda: len(owned_by(second)) == 4, lambda: f"all partitions: {second.log_tail(10)}", 30)
 
 
-def test_two_workers_of_one_name_are_told_so_and_one_of_them_goes_on(deploy: Deploy) -> None:
+def test_two_workers_of_one_name_are_reported_and_one_of_them_goes_on(deploy: Deploy) -> None:
     deployment = deploy(KAFKA_INSTANCE_ID="one")
     workers = [deployment.worker().ready(), deployment.worker()]
     wait_for(lambda: any(not one.running for one in workers), lambda: workers[0].log_tail(), 60)

@@ -32,7 +32,7 @@ def installation(broker: sources.Broker, catalog: Catalog, tmp_path: Path) -> It
         yield deployment
 
 
-def test_throttling_kills_no_event_and_is_one_incident_and_a_stop_does_not_wait_for_it(
+def test_throttling_costs_no_event_and_is_one_incident_and_a_stop_does_not_wait_for_it(
     installation: Deployment, catalog: Catalog
 ) -> None:
     simulator = installation.simulator

@@ -19,7 +19,7 @@ def calls_made(shared: Deployment, number: int) -> None:
     wait_for(lambda: shared.simulator.stats()["calls"] >= number, lambda: f"{shared.simulator.stats()}", 20)
 
 
-def test_tokens_that_expire_in_mid_flight_cost_no_attempt_and_count_no_failure(
+def test_tokens_that_expire_during_calls_cost_no_attempt_and_count_no_failure(
     shared: Deployment, worker: WorkerProcess
 ) -> None:
     market, expiries = fresh_market(), 4

@@ -24,7 +24,7 @@ class Scripted:
 
 @pytest.fixture
 def free() -> Iterator[tuple[int, int]]:
-    """Two ports that nothing listens on and that nobody was given."""
+    """Two ports that nothing listens on and that were not returned before."""
     one, two = free_port(), free_port()
     module._given.difference_update((one, two))
     yield one, two

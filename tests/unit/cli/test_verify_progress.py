@@ -1,4 +1,4 @@
-"""`verify` says how far it is, where somebody looks."""
+"""`verify` shows its progress on a terminal."""
 
 from __future__ import annotations
 

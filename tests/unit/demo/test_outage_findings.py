@@ -1,4 +1,4 @@
-"""Whether an outage went as promised, and what is said when it did not."""
+"""Whether an outage went as promised, and the reports if it did not."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What adds up, what does not, and what is said of it."""
+"""What adds up, what does not, and the reports about it."""
 
 from __future__ import annotations
 

@@ -64,7 +64,7 @@ def changed(*good: bytes) -> st.SearchStrategy[bytes]:
     return change() | st.binary(max_size=60)
 
 
-# Any JSON, also such numbers and texts as Python's own parser gives but nobody expects.
+# Any JSON, including unusual numbers and texts that Python's own parser produces.
 _scalars = (
     st.none()
     | st.booleans()

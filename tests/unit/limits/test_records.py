@@ -1,4 +1,4 @@
-"""Only its own error leaves a reader of our durable records: somebody else may write to those topics too."""
+"""A reader of durable records raises only its own error, because others may write to those topics too."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ def samples(registry: CollectorRegistry) -> dict[tuple[str, tuple[tuple[str, str
         (s.name, tuple(sorted(s.labels.items()))): s.value
         for family in families
         for s in family.samples
-        if not s.name.endswith("_created")  # when a series began, which nobody asks for
+        if not s.name.endswith("_created")  # the start of a series, which is not needed
     }
 
 

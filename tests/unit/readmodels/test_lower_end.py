@@ -70,7 +70,7 @@ def test_reading_goes_on_where_it_was_when_the_end_has_caught_up(case: Case) -> 
         case.now += LOWER_END_SECONDS / 4
     assert case.look(10, 12)[STATE, 1] == 10
     assert case.known == 2
-    # Another time begins anew.
+    # The next time counts from the beginning.
     case.now += LOWER_END_SECONDS
     with pytest.raises(EndBehind):
         case.look(4, 4)

@@ -120,7 +120,7 @@ async def test_a_cancelled_waiter_is_forgotten() -> None:
     await asyncio.sleep(0)
     waiting.cancel()
     await asyncio.gather(waiting, return_exceptions=True)
-    progress.moved({(T, 0): 3})  # wakes nobody, fails nowhere
+    progress.moved({(T, 0): 3})  # wakes no waiter and raises no error
     assert progress._waiters == []
 
 

@@ -1,4 +1,4 @@
-"""Anybody may write into the status topic: it takes no memory to speak of, and nobody is hidden by it."""
+"""Others may write into the status topic: this takes little memory and hides no worker."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ CALL = re.compile(r"(?<![=\w-])(?:profile-sync|python -m app) +([^|)&;\n>]+)")
 
 
 def registered(group: TyperGroup = PROGRAM, prefix: str = "") -> Iterator[str]:
-    """All commands, ``topics create`` as such; hidden ones are nobody's business."""
+    """All commands, such as ``topics create``, without hidden ones."""
     for name, command in group.commands.items():
         if isinstance(command, TyperGroup):
             yield from registered(command, f"{name} ")

@@ -1,4 +1,4 @@
-"""The description of the API says what there is."""
+"""The description of the API matches the routes and their answers."""
 
 from __future__ import annotations
 
