@@ -1,4 +1,4 @@
-"""Answers of Marketing Cloud, written after its reference, for tests to read."""
+"""Answers of Marketing Cloud for tests, written after its reference."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where no broker can be had, tests that need one are skipped, but not in CI."""
+"""Brokers for tests. If no broker can be started, tests that need one are skipped, except in CI."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _Broker = TypeVar("_Broker")
 
 @contextmanager
 def needed(broker: AbstractContextManager[_Broker]) -> Iterator[_Broker]:
-    """Running for the length of a ``with`` block."""
+    """The broker, running for the length of a ``with`` block."""
     with ExitStack() as stack:
         try:
             started = stack.enter_context(broker)
@@ -29,5 +29,5 @@ def needed(broker: AbstractContextManager[_Broker]) -> Iterator[_Broker]:
 
 
 def own_broker(broker: LocalBroker | None = None) -> AbstractContextManager[LocalBroker]:
-    """One of a test's own, for tests that stop or freeze it or give it other settings; else as ``needed``."""
+    """A broker for one test that stops it, freezes it or gives it other settings; otherwise like ``needed``."""
     return needed(broker or LocalBroker())

@@ -1,4 +1,4 @@
-"""Three brokers that replicate to each other, for tests in which one of them dies or falls silent."""
+"""Three brokers that replicate to each other, for tests in which one of them dies or stops answering."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.support.brokers import needed
 NODES = 3
 START_SECONDS = 120.0
 
-# All topics stand on all three, and two are enough to write.
+# All topics are on all three brokers, and two in sync are enough to write.
 REPLICATED = {
     "default.replication.factor": "3",
     "min.insync.replicas": "2",
@@ -36,8 +36,8 @@ REPLICATED = {
 }
 
 _PASSWORD = "controller"
-# With an authorizer nobody may do anything until the rules are read, which the controllers must talk to each other for:
-# they log in, as somebody who may do everything. Clients and replication stay nameless.
+# With an authorizer, nothing is allowed until the rules are read, and for that the controllers must talk to each other.
+# So they log in as a user who may do everything. Clients and replication stay anonymous.
 LOGGED_IN_CONTROLLERS = {
     "super.users": "User:controller",
     "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:SASL_PLAINTEXT",
@@ -52,7 +52,7 @@ LOGGED_IN_CONTROLLERS = {
 
 @dataclass
 class Cluster:
-    """``nodes`` by ID, 1 to 3, each of them broker and controller; freeze, kill and restart them as one likes."""
+    """``nodes`` by ID, 1 to 3. Each is broker and controller; tests may freeze, kill and restart them."""
 
     nodes: dict[int, LocalBroker]
     _admin: AdminClient | None = field(default=None, repr=False)
@@ -62,12 +62,12 @@ class Cluster:
         return ",".join(node.bootstrap_servers for node in self.nodes.values())
 
     def leader(self, topic: str, partition: int = 0) -> int:
-        """ID of the broker that leads a partition."""
+        """The ID of the broker that leads a partition."""
         described = self.admin.list_topics(topic, timeout=20).topics[topic]
         return int(described.partitions[partition].leader)
 
     def coordinator(self, group: str) -> int:
-        """ID of the broker that coordinates a group."""
+        """The ID of the broker that coordinates a group."""
         described = self.admin.describe_consumer_groups([group])[group].result(20)
         return int(described.coordinator.id)
 
@@ -78,7 +78,7 @@ class Cluster:
         return self._admin
 
     def wait_for_all(self) -> None:
-        """Return when all three are in."""
+        """Return when all three have joined the cluster."""
         deadline = time.monotonic() + START_SECONDS
         while len(self.admin.list_topics(timeout=20).brokers) < NODES:
             if time.monotonic() > deadline:
@@ -86,13 +86,13 @@ class Cluster:
             time.sleep(0.05)
 
     def thaw(self) -> None:
-        """Let all go on."""
+        """Thaw all frozen nodes."""
         for node in self.nodes.values():
             node.thaw()
 
 
 class _Node(LocalBroker):
-    """One of them: a port for clients and one for the controllers, kept for life."""
+    """One of the brokers. It keeps its ports, one for clients and one for controllers."""
 
     def __init__(
         self,
@@ -115,17 +115,17 @@ class _Node(LocalBroker):
 
 @contextmanager
 def three_brokers(extra_config: Mapping[str, str] | None = None) -> Iterator[Cluster]:
-    """Running for the length of a ``with`` block; ``extra_config``: server properties of each."""
+    """The cluster, running for the length of a ``with`` block. ``extra_config``: server properties of each broker."""
     with needed(running_cluster(extra_config)) as cluster:
         yield cluster
 
 
 @contextmanager
 def running_cluster(extra_config: Mapping[str, str] | None = None) -> Iterator[Cluster]:
-    """As ``three_brokers``, outside of tests.
+    """Like ``three_brokers``, for use outside of tests.
 
     Raises:
-        BrokerStartError: there are none to be had.
+        BrokerStartError: the brokers cannot be started.
     """
     ids = range(1, NODES + 1)
     clients, controllers = {one: free_port() for one in ids}, {one: free_port() for one in ids}
@@ -134,7 +134,7 @@ def running_cluster(extra_config: Mapping[str, str] | None = None) -> Iterator[C
         one: _Node(one, cluster_id, clients, controllers, extra_config or {}) for one in ids
     }
     try:
-        # None of them is ready before two are there.
+        # No broker is ready before two have started.
         with ThreadPoolExecutor(NODES) as pool:
             for started in [pool.submit(node.start) for node in nodes.values()]:
                 started.result()

@@ -1,4 +1,4 @@
-"""``profile-sync demo`` as a process of its own, for tests: what it says, what it runs, what it leaves behind."""
+"""``profile-sync demo`` in its own process, for tests: its output, its programs, and what it leaves behind."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from tests.support.kafka_probe import Eventually
 # The machine may be busy with other tests.
 START_SECONDS = 90.0
 END_SECONDS = 30.0
-# Every program that a demo starts inherits it.
+# Every program that a demo starts inherits this variable.
 MARK = "DEMO_UNDER_TEST"
 
 
 @dataclass
 class Demo:
-    """A running demo. ``folder``: where it may leave temporary files."""
+    """A running demo. ``folder``: the folder of its temporary files."""
 
     process: subprocess.Popen[bytes]
     mark: str
@@ -32,7 +32,7 @@ class Demo:
     eventually: Eventually = field(repr=False)
 
     def said(self) -> str:
-        """Everything on both streams so far."""
+        """Its output on both streams so far."""
         return self.errors.read_text() + self.out.read_text()
 
     def until_said(self, text: str, within: float = START_SECONDS) -> None:
@@ -43,7 +43,7 @@ class Demo:
         self.eventually(there, f"the demo says {text!r}; it said:\n{self.said()}", within=within)
 
     def programs(self) -> dict[int, str]:
-        """Living processes of the demo but itself: ID -> command line."""
+        """Running processes of the demo, except the demo itself: ID -> command line."""
         found = {}
         for place in Path("/proc").glob("[0-9]*"):
             try:
@@ -59,7 +59,7 @@ class Demo:
         return sorted(pid for pid, command in self.programs().items() if what in command)
 
     def ended(self, within: float = END_SECONDS) -> int:
-        """Its exit code; fails when anything of it still runs then."""
+        """Its exit code; fails if any of its programs still runs then."""
         code = self.process.wait(within)
         assert self.programs() == {}
         return code
@@ -74,7 +74,7 @@ PROGRAM = str(Path(sys.executable).with_name("profile-sync"))
 
 @contextmanager
 def demos(tmp_path: Path, eventually: Eventually) -> Iterator[Callable[..., Demo]]:
-    """``start("--events", "20")``: a demo, killed in the end if it still runs."""
+    """``start("--events", "20")`` starts a demo; it is killed at the end if it still runs."""
     started: list[Demo] = []
 
     def run(

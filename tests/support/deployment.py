@@ -1,4 +1,4 @@
-"""One installation: topics and a group of its own on the session's broker, the simulator, and its workers."""
+"""One installation: its own group and topics on the session's broker, the simulator, and its workers."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ SETTLE_SECONDS = 40.0
 PARTITIONS = 4
 OUTCOMES = [outcome.value for outcome in Outcome]
 
-# Quick attempts, and a session as short as the broker's smallest but one; a call must end well within it.
+# Attempts are quick, and the session is nearly as short as the broker allows; a call must end well within it.
 QUICK = {
     "KAFKA_PARTITIONS": str(PARTITIONS),
     "KAFKA_SESSION_TIMEOUT_SECONDS": "6",
@@ -46,7 +46,7 @@ QUICK = {
     "SYNC_MAX_ATTEMPTS": "3",
     "SYNC_BACKOFF_BASE_SECONDS": "0.05",
     "SYNC_BACKOFF_MAX_SECONDS": "0.2",
-    # Attempts are what these tests count; a breaker would hold them back.
+    # These tests count attempts; an open breaker would hold them back.
     "SYNC_BREAKER_FAILURES": "0",
     "SERVICENOW_NOTE_EVERY_SECONDS": "0.2",
     "WEB_AUTH": "off",
@@ -54,13 +54,13 @@ QUICK = {
 
 Document = Mapping[str, Any]
 
-# A producer of a test gets so long also from a cluster of which one broker hangs: it asks the others in turn.
+# The time a test's producer gets, also if one broker of a cluster hangs: it asks the others in turn.
 ACKNOWLEDGED_SECONDS = 90.0
 
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """A record that the broker has. ``timestamp`` in ms."""
+    """A published record. ``timestamp``: in ms."""
 
     partition: int
     offset: int
@@ -71,13 +71,13 @@ class Published:
 
     @property
     def id(self) -> str:
-        """What operators call the event by."""
+        """The name that operators use for the event."""
         return f"{self.partition}-{self.offset}"
 
 
 @dataclass
 class Deployment:
-    """Publishes, starts workers, and waits for what comes of it."""
+    """Publishes events, starts workers, and waits for results."""
 
     kafka: KafkaSettings
     simulator: SimulatorProbe
@@ -91,7 +91,7 @@ class Deployment:
     # Workers
 
     def worker(self, **settings: str) -> WorkerProcess:
-        """A started worker with a port and a data folder of its own; not waited for."""
+        """Start a worker with its own port and data folder, without waiting for it."""
         number = len(self.workers)
         own = {"WEB_PORT": str(free_port()), "DATA_DIR": str(self.folder / f"data-{number}")}
         process = WorkerProcess({**self.settings, **own, **settings}, self.folder / f"worker-{number}.log")
@@ -113,7 +113,7 @@ class Deployment:
         partitioner: str = "murmur2_random",
         compression: str = "none",
     ) -> list[Published]:
-        """As ``publish``, for any (key, value, headers)."""
+        """Like ``publish``, for any (key, value, headers)."""
         producer = self._producers.get((partitioner, compression))
         if producer is None:
             producer = self._producers[partitioner, compression] = Producer(
@@ -123,8 +123,8 @@ class Deployment:
                     "partitioner": partitioner,
                     "compression.type": compression,
                     "linger.ms": 1,
-                    "socket.timeout.ms": 5_000,  # a broker that hangs is asked once more, or another one is
-                    # Larger than the topics take: whether a record is too large is the broker's say.
+                    "socket.timeout.ms": 5_000,  # then the request is repeated, perhaps to another broker
+                    # Larger than the topics accept, so that the broker decides whether a record is too large.
                     "message.max.bytes": 64 * 1024 * 1024,
                 }
             )
@@ -166,7 +166,7 @@ class Deployment:
         """Reconnect for the next event: a producer that waits for a silent broker does so for a minute."""
         self._producers.clear()
 
-    # What came of them
+    # Results
 
     def settled(self, worker: WorkerProcess, events: int, within: float = SETTLE_SECONDS) -> dict[str, Any]:
         """The totals, once ``events`` events are settled and nothing is parked."""
@@ -182,7 +182,7 @@ class Deployment:
     def outcome(
         self, worker: WorkerProcess, event: Document | str, consumer: str | None = None, within: float = SETTLE_SECONDS
     ) -> dict[str, Any]:
-        """How an event ended (an entry of the consumer's recent events), once it did."""
+        """Wait until an event is settled; returns its entry in the consumer's recent events."""
         event_id = event if isinstance(event, str) else str(event["eventId"])
         consumer_id = (
             consumer if consumer is not None else str(event["consumerId"]) if not isinstance(event, str) else ""
@@ -199,9 +199,9 @@ class Deployment:
         return entry
 
     def market_counts(self, worker: WorkerProcess, market: str, events: int = 1) -> dict[str, int]:
-        """Events of a market by outcome, those that are not 0, once so many are counted.
+        """Wait until this many events of a market are counted; returns the counts by outcome that are not 0.
 
-        An event stands in its consumer's record a moment before it is counted, never the other way round.
+        An event stands in its consumer record a moment before it is counted, never the other way round.
         """
 
         def counts() -> dict[str, int]:
@@ -229,17 +229,17 @@ class Deployment:
         }
 
     def dead_letters(self, of: Published | None = None) -> list[Record]:
-        """The records of the dead-letter topic; of one event, or all."""
+        """The records of the dead-letter topic, of one event or all."""
         records = self.probe.read_all(self.kafka.dlq_topic)
         return [record for record in records if of is None or _source(record) == (of.partition, of.offset)]
 
     def retry_copies(self, of: Published | None = None) -> list[Record]:
-        """The records of the retry topic; of one event, or all."""
+        """The records of the retry topic, of one event or all."""
         records = self.probe.read_all(self.kafka.retry_topic)
         return [record for record in records if of is None or _source(record) == (of.partition, of.offset)]
 
     def committed_to_the_end(self, *topics: str) -> bool:
-        """Whether the group has committed everything that stands in the topics (else: main and retry topic)."""
+        """Whether the group has committed all records of these topics; default: the main and the retry topic."""
         for topic in topics or (self.kafka.topic, self.kafka.retry_topic):
             ends = self.ends(topic)
             committed = self.probe.committed(self.kafka.group, topic)
@@ -248,11 +248,11 @@ class Deployment:
         return True
 
     def alerts_handled(self) -> bool:
-        """Whether every alert has reached the ticket system."""
+        """Whether all alerts have reached the ticket system."""
         return self.committed_to_the_end(self.kafka.alerts_topic)
 
     def ends(self, topic: str) -> dict[int, int]:
-        """End offset of each partition."""
+        """The end offset of each partition."""
         consumer = Consumer({"bootstrap.servers": self.kafka.bootstrap_servers, "group.id": "ends"})
         try:
             return {
@@ -263,7 +263,7 @@ class Deployment:
             consumer.close()
 
     def event_of(self, published: Published) -> ProfileEvent:
-        """The event as the program understands it."""
+        """The event as the program reads it."""
         record = SourceRecord(
             self.kafka.topic,
             published.partition,
@@ -276,11 +276,11 @@ class Deployment:
         return read_event(record, self.catalog)
 
     def expected(self, published: Iterable[Published]) -> Rows:
-        """The rows that Marketing Cloud must hold after these events, all of them synced."""
+        """The rows that Marketing Cloud must hold if all these events are synced."""
         return expected_rows((self.event_of(one) for one in published), self.catalog)
 
     def close(self) -> None:
-        """End the workers, remove the topics."""
+        """End the workers and delete the topics."""
         for worker in self.workers:
             worker.close()
         self._producers.clear()
@@ -302,7 +302,7 @@ def _source(record: Record) -> tuple[int, int]:
 
 
 def without_nulls(rows: Rows) -> dict[EntityType, dict[tuple[str, ...], dict[str, str]]]:
-    """Rows without their empty columns: a column that was never set and one that was set to null are alike."""
+    """Rows without empty columns: a column that was never set counts like one that was set to null."""
     return {
         entity: {
             key: {name: value for name, value in row.items() if value not in (None, "")} for key, row in table.items()
@@ -315,7 +315,7 @@ def without_nulls(rows: Rows) -> dict[EntityType, dict[tuple[str, ...], dict[str
 def deployed(
     bootstrap_servers: str, simulator: SimulatorProbe, catalog: Catalog, folder: Path, **settings: str
 ) -> Iterator[Deployment]:
-    """An installation for the length of a ``with`` block; its topics are there already."""
+    """An installation for the length of a ``with`` block; its topics exist already."""
     name = uuid.uuid4().hex[:10]
     environment = {
         **QUICK,

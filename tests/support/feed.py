@@ -1,4 +1,4 @@
-"""A producer that goes on while a test hits the workers, and what must hold of all that it wrote."""
+"""A producer that publishes while a test disturbs the workers, and checks of everything that it published."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from tests.support.deployment import Deployment, Document, Published, without_nu
 from tests.support.simulator_probe import Call
 from tests.support.worker_process import WorkerProcess, wait_for
 
-# Some 40 events a second of about 12 calls each, but never more than BACKLOG ahead of the workers: there is always work
-# under way, and on a slow machine too it is soon done when the feed ends.
+# Some 40 events per second with about 12 calls each, but never more than BACKLOG ahead of the workers. So there is
+# always work, and even on a slow machine it is finished soon after the feed ends.
 CHUNK, PAUSE_SECONDS, BACKLOG = 4, 0.1, 60
 
 
@@ -46,12 +46,12 @@ class Feed:
                 raise self._error
 
     def flowing(self, worker: WorkerProcess, events: int = 20) -> None:
-        """Return once so many more events are settled: the work is in full flow."""
+        """Return once this many more events are settled, so that work is in full flow."""
         before = worker.totals()["events"]
         wait_for(lambda: worker.totals()["events"] >= before + events, lambda: f"{worker.totals()}", 30)
 
     def _settled(self) -> int:
-        """Events settled, as far as a worker that answers knows."""
+        """The number of settled events, as a worker that answers reports it."""
         for worker in reversed(self._deployment.workers):
             if worker.running:
                 status, totals = worker.status("/api/kpi/totals")
@@ -72,7 +72,7 @@ class Feed:
 
 
 def posts_of_parents(calls: Sequence[Call], consumers: Container[str]) -> dict[str, list[str]]:
-    """``UpdatedAt`` of every parent row that was sent, by consumer; it rises from event to event of a consumer."""
+    """``UpdatedAt`` of every parent row that was sent, by consumer; it rises with each event of a consumer."""
     sent: dict[str, list[str]] = {}
     for call in calls:
         if (call.operation, call.data_extension) == ("Update", "CMT_Consumer") and call.consumer_id in consumers:
@@ -81,7 +81,7 @@ def posts_of_parents(calls: Sequence[Call], consumers: Container[str]) -> dict[s
 
 
 def published_parents(deployment: Deployment, published: Sequence[Published]) -> dict[str, list[str]]:
-    """As ``posts_of_parents``, of the events themselves."""
+    """Like ``posts_of_parents``, from the events themselves."""
     parents: dict[str, list[str]] = {}
     for one in published:
         event = deployment.event_of(one)
@@ -91,7 +91,7 @@ def published_parents(deployment: Deployment, published: Sequence[Published]) ->
 
 
 def assert_order_was_kept(deployment: Deployment, published: Sequence[Published]) -> None:
-    """No event of a consumer was worked on after a later one, and none was left out. Repeats are no violation."""
+    """No event of a consumer ran after a later one, and none was left out. Repeats are allowed."""
     expected_of = published_parents(deployment, published)
     sent = posts_of_parents(deployment.simulator.calls(), expected_of)
     for consumer, expected in expected_of.items():
@@ -100,7 +100,7 @@ def assert_order_was_kept(deployment: Deployment, published: Sequence[Published]
 
 
 def assert_worked_on_once(deployment: Deployment, published: Sequence[Published]) -> None:
-    """As ``assert_order_was_kept``, and no event was done again."""
+    """Like ``assert_order_was_kept``, and no event ran twice."""
     expected_of = published_parents(deployment, published)
     sent = posts_of_parents(deployment.simulator.calls(), expected_of)
     for consumer, expected in expected_of.items():
@@ -108,7 +108,7 @@ def assert_worked_on_once(deployment: Deployment, published: Sequence[Published]
 
 
 def assert_rows_are_right(deployment: Deployment, published: Sequence[Published]) -> None:
-    """Marketing Cloud holds the last state of every consumer of the feed, and no other row of theirs."""
+    """Marketing Cloud holds the last state of every consumer of the feed, and no other rows of these consumers."""
     expected = without_nulls(deployment.expected(published))
     consumers = {deployment.event_of(one).consumer_id for one in published}
     held = without_nulls(deployment.simulator.rows(deployment.catalog))

@@ -1,7 +1,7 @@
-"""How the work of a function grows with its input.
+"""Measures how the work of a function grows with its input.
 
-Processor time of this thread, not the clock: it depends little on what else the machine does. Only the ratio counts:
-sixteen times the input makes linear work sixteen times as much, and quadratic work 256 times.
+It uses the processor time of this thread, which depends little on what else the machine does. Only the ratio counts:
+with sixteen times the input, linear work grows sixteenfold and quadratic work 256-fold.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ from typing import TypeVar
 _Input = TypeVar("_Input")
 
 TIMES_LARGER = 16
-# Between 16 (linear) and 256 (quadratic). Caches and allocation make up to 40 of 16.
+# Between 16 (linear) and 256 (quadratic). Caches and allocation can turn 16 into 40.
 LINEAR_AT_MOST = 90
 
 
 def growth(make: Callable[[int], _Input], act: Callable[[_Input], object], size: int) -> float:
-    """Work for an input of ``TIMES_LARGER`` times ``size`` over the work for one of ``size``; the best of some runs."""
+    """The work for an input ``TIMES_LARGER`` times as large, divided by that for ``size``; the best of some runs."""
     small, large = make(size), make(size * TIMES_LARGER)
-    act(make(1))  # whatever is imported, compiled or cached first
+    act(make(1))  # imports, compiles and caches whatever the first call needs
     collects = gc.isenabled()
-    gc.disable()  # what a collection takes depends on everything else that is in memory
+    gc.disable()  # the cost of a collection depends on everything else in memory
     try:
         return min(_work(act, large) for _ in range(4)) / max(min(_work(act, small) for _ in range(12)), 1e-6)
     finally:

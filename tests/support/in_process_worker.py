@@ -1,4 +1,4 @@
-"""Settings of a worker that runs in the process of a test."""
+"""Settings of a worker that runs in the test's own process."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.support.worker_process import plain_environment
 
 
 def in_process_settings(kafka: KafkaSettings, folder: Path, monkeypatch: pytest.MonkeyPatch) -> WorkerSettings:
-    """Of a worker without a target: it may start, and is never asked to write anything to one."""
+    """Settings of a worker without a target: it can start, but must not write anything."""
     for name in os.environ.keys() - plain_environment().keys():
         monkeypatch.delenv(name)
     for name, value in {

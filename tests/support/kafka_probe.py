@@ -1,4 +1,4 @@
-"""What a test uses to look into a broker: whole topics written and read, committed offsets, fresh settings."""
+"""Gives tests access to a broker: they write and read whole topics, read committed offsets, get new settings."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Eventually(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """A record as it stands in a topic. ``timestamp`` in ms since 1970."""
+    """A record of a topic. ``timestamp``: in ms since 1970."""
 
     partition: int
     offset: int
@@ -36,7 +36,7 @@ class Record:
     timestamp: int
 
     def header(self, name: str) -> bytes | None:
-        """Value of the last header of that name."""
+        """The value of the last header of that name."""
         return dict(self.headers).get(name)
 
 
@@ -46,13 +46,13 @@ class MakeKafkaSettings(Protocol):
 
 @dataclass
 class KafkaProbe:
-    """Writes and reads whole topics, on behalf of a test."""
+    """Writes and reads whole topics for a test."""
 
     bootstrap_servers: str
     _producer: Producer | None = field(default=None, repr=False)
 
     def close(self) -> None:
-        """Let go of the connection, before the broker goes."""
+        """Close the connection, before the broker stops."""
         self._producer = None
 
     def produce(
@@ -66,7 +66,7 @@ class KafkaProbe:
     ) -> None:
         """Write (key, value) records and wait until all are acknowledged.
 
-        Without ``partition`` keys are spread as Java and Faust spread them (murmur2). ``timestamp`` in ms.
+        Without ``partition``, keys are distributed as Java and Faust do it (murmur2). ``timestamp``: in ms.
         """
         if self._producer is None:
             self._producer = Producer(
@@ -102,7 +102,7 @@ class KafkaProbe:
             raise KafkaException(failures[0])
 
     def read_all(self, topic: str) -> list[Record]:
-        """Every record that stands in the topic now, in order within each partition."""
+        """All records that are in the topic now, in order within each partition."""
         consumer = Consumer(
             {
                 "bootstrap.servers": self.bootstrap_servers,
@@ -148,13 +148,13 @@ class KafkaProbe:
         return sorted(records, key=lambda record: (record.partition, record.offset))
 
     def committed(self, group: str, topic: str) -> dict[int, int]:
-        """Committed offset of each partition for which the group has one."""
+        """The committed offset of each partition for which the group has one."""
         consumer = Consumer({"bootstrap.servers": self.bootstrap_servers, "group.id": group})
         try:
             partitions = consumer.list_topics(topic, timeout=DEADLINE_SECONDS).topics[topic].partitions
             wanted = [TopicPartition(topic, partition) for partition in partitions]
             deadline = time.monotonic() + DEADLINE_SECONDS
-            while True:  # a broker that has just started may not have found the group's coordinator yet
+            while True:  # a broker that has just started may not know the group's coordinator yet
                 try:
                     found = consumer.committed(wanted, timeout=DEADLINE_SECONDS)
                     break

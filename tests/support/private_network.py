@@ -1,7 +1,7 @@
-"""A network of a test's own, in which the kernel drops packets and names have addresses: no other process notices.
+"""A private network for one test: the kernel can drop packets, and names get addresses. Other processes do not notice.
 
-A namespace belongs to a thread and to what it starts. Linux only, root only, and ``ip`` and ``nft`` must be
-there (Debian: iproute2, nftables).
+A network namespace belongs to a thread and to the processes that it starts. This needs Linux, root, ``ip`` and ``nft``
+(Debian: iproute2, nftables).
 """
 
 from __future__ import annotations
@@ -30,17 +30,17 @@ _Result = TypeVar("_Result")
 
 
 class PrivateNetwork:
-    """The loopback interface of a namespace. Use in a thread that is in it.
+    """The loopback interface of a namespace. Use it in a thread of that namespace.
 
     Args:
-        hosts: the file that gives names addresses here.
+        hosts: the hosts file of the namespace.
     """
 
     def __init__(self, hosts: Path | None = None) -> None:
         self._hosts = hosts
 
     def name(self, host: str, address: str) -> None:
-        """From now on this name is at this address; no other name is known but localhost."""
+        """Give this name this address; besides it, only localhost is known."""
         assert self._hosts is not None, "only in a network with names of its own"
         self._hosts.write_text(f"127.0.0.1 localhost\n{address} {host}\n")
 
@@ -54,7 +54,7 @@ class PrivateNetwork:
             self.pass_all(port)
 
     def drop(self, port: int) -> None:
-        """Until ``pass_all``. Who comes by way of 127.0.0.2 gets through."""
+        """Drop packets of this port until ``pass_all``. Packets by way of 127.0.0.2 get through."""
         table = f"inet dropped{port}"
         for rule in (
             f"add table {table}",
@@ -75,7 +75,7 @@ class PrivateNetwork:
 
 
 def needed() -> None:
-    """Skips where there can be no private network, but not in CI."""
+    """Skip the test if there can be no private network, except in CI."""
     reason = why_not()
     if reason is not None:
         if os.environ.get("CI"):
@@ -84,7 +84,7 @@ def needed() -> None:
 
 
 def in_private_network(scenario: Callable[[PrivateNetwork], Coroutine[Any, Any, _Result]]) -> _Result:
-    """Run a coroutine in a thread with a network of its own; skips as ``needed``."""
+    """Run a coroutine in a thread with its own network; skips like ``needed``."""
     needed()
 
     def run() -> _Result:
@@ -101,7 +101,7 @@ def in_private_network(scenario: Callable[[PrivateNetwork], Coroutine[Any, Any, 
 
 
 def why_not() -> str | None:
-    """Why there can be no private network here."""
+    """Why there can be no private network here; None: there can be one."""
     if sys.platform != "linux":
         return "needs Linux: network namespaces"
     if os.geteuid() != 0:
@@ -111,7 +111,7 @@ def why_not() -> str | None:
 
 
 def loopback_up() -> None:
-    """A new network has its loopback interface down."""
+    """Bring up the loopback interface; in a new network it is down."""
     _run("ip", "link set lo up")
 
 

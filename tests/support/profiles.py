@@ -1,4 +1,4 @@
-"""Events as a producer writes them, and names that no two tests share."""
+"""Events as producers write them, and names that are unique to a test."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Event = dict[str, Any]
 
 
 def fresh_market() -> str:
-    """A market of its own, so that a test's counts are its own."""
+    """A market that no other test uses, so that a test's counts are its own."""
     return f"T-{_run}-{next(_numbers)}"
 
 
@@ -23,7 +23,7 @@ def fresh_consumer(name: str = "c") -> str:
 
 
 def event(operation: str, consumer_id: str, market: str = "DE", /, **fields: Any) -> Event:
-    """Any event; ``fields`` in the spelling of the wire."""
+    """Any event; ``fields`` have the names of the wire."""
     return {
         "eventId": f"e-{_run}-{next(_numbers)}",
         "operation": operation,
@@ -41,12 +41,12 @@ def new(consumer: str, market: str = "DE", *, name: str = "Ann", operation: str 
 
 
 def update(consumer: str, market: str = "DE", *, name: str = "Ann", **entities: Any) -> Event:
-    """UPDATE, as ``new``."""
+    """UPDATE, otherwise like ``new``."""
     return new(consumer, market, name=name, operation="UPDATE", **entities)
 
 
 def delete_profile(consumer: str, market: str = "DE") -> Event:
-    """DELETE of everything."""
+    """DELETE of the profile."""
     return event("DELETE", consumer, market, deleteScope="PROFILE")
 
 

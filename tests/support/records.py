@@ -1,4 +1,4 @@
-"""State records for tests, as an engine would write them."""
+"""State records for tests, as the engine would write them."""
 
 from __future__ import annotations
 

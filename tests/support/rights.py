@@ -44,7 +44,7 @@ def pkcs8_keystore(leaf: trustme.LeafCert, path: Path) -> Path:
 
 @dataclass
 class GuardedBroker:
-    """``deny`` and ``permit`` change what the user may do; both return when the broker acts on it."""
+    """``deny`` and ``permit`` change the user's rights; both return when the change is in effect."""
 
     broker: LocalBroker
     ca_file: Path
@@ -52,11 +52,11 @@ class GuardedBroker:
 
     @property
     def bootstrap_servers(self) -> str:
-        """For the test itself: all rights."""
+        """The address for the test itself, with all rights."""
         return self.broker.bootstrap_servers
 
     def login(self) -> dict[str, str]:
-        """What a worker's environment says, so that it comes as the user."""
+        """The variables with which a worker logs in as the user."""
         return {
             "KAFKA_BOOTSTRAP_SERVERS": self.broker.secure_bootstrap_servers("LOGIN"),
             "KAFKA_SECURITY_PROTOCOL": "SASL_SSL",
@@ -67,16 +67,16 @@ class GuardedBroker:
         }
 
     def deny(self, name: str, *operations: AclOperation, kind: ResourceType = ResourceType.TOPIC) -> None:
-        """Take these rights on a topic (or group); without any: all of them."""
+        """Remove these rights on a topic (or group); without ``operations``, all rights."""
         rules = [_rule(kind, name, operation, AclPermissionType.DENY) for operation in operations]
-        # A named resource is closed to all who are not allowed by name.
+        # Once a rule names a resource, only named users may use it.
         allowed = "User:nobody" if not operations else f"User:{USER}"
         rules.append(_rule(kind, name, AclOperation.ALL, AclPermissionType.ALLOW, allowed))
         for answer in self._client().create_acls(rules).values():
             answer.result(WITHIN_SECONDS)
 
     def permit(self, name: str, *, kind: ResourceType = ResourceType.TOPIC) -> None:
-        """Give everything back."""
+        """Give all rights back."""
         every = AclBindingFilter(
             kind, name, ResourcePatternType.LITERAL, None, None, AclOperation.ANY, AclPermissionType.ANY
         )
@@ -97,7 +97,7 @@ def _rule(
 
 @contextmanager
 def guarded_broker(folder: Path) -> Iterator[GuardedBroker]:
-    """Running for the length of a ``with`` block; ``folder`` takes its certificates."""
+    """The broker, running for the length of a ``with`` block. ``folder``: for its certificates."""
     authority = trustme.CA()
     authority.cert_pem.write_to_path(str(folder / "ca.pem"))
     keystore = pkcs8_keystore(authority.issue_cert("localhost"), folder / "broker.pem")

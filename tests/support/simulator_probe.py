@@ -1,4 +1,4 @@
-"""The simulator as a process of its own, and its test side: faults, calls, rows, incidents."""
+"""The simulator in its own process, and its control API: faults, calls, rows, incidents."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _http = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One call as the simulator took it, in the order in which calls took effect. ``at``: ISO 8601."""
+    """One call that the simulator received; ``seq`` is the order in which calls took effect. ``at``: ISO 8601."""
 
     seq: int
     at: str
@@ -47,7 +47,7 @@ class SimulatorProbe:
     url: str
 
     def environment(self) -> dict[str, str]:
-        """What a worker needs to use it."""
+        """The settings with which a worker uses it."""
         return {
             "CMT_AUTH_URL": self.url,
             "CMT_CLIENT_ID": "simulator",
@@ -63,11 +63,11 @@ class SimulatorProbe:
             return json.load(answer)
 
     def reset(self) -> None:
-        """No rows, calls, faults and incidents; tokens stay."""
+        """Clear rows, calls, faults and incidents; tokens stay."""
         self.request("POST", "/_sim/reset")
 
     def add_fault(self, kind: str, **rule: object) -> str:
-        """Names of the rule as in the HTTP API (``consumerId``, ``dataExtension``, ``operation``, ``times`` ...)."""
+        """Add a fault; ``rule`` has the names of the HTTP API (``consumerId``, ``dataExtension``, ``times`` ...)."""
         return str(self.request("POST", "/_sim/faults", {"kind": kind, **rule})["id"])
 
     @contextmanager
@@ -81,7 +81,7 @@ class SimulatorProbe:
                 self.request("DELETE", f"/_sim/faults/{fault_id}")
 
     def calls(self, consumer: str | None = None, since: int = 0) -> list[Call]:
-        """Calls of one consumer, or all, oldest first, with the rows that they carried."""
+        """The calls of one consumer or all, oldest first, with their rows."""
         query = {"since": str(since), "rows": "true"} | ({"consumer": consumer} if consumer else {})
         return [
             Call(
@@ -97,11 +97,11 @@ class SimulatorProbe:
         ]
 
     def said(self, consumer: str, since: int = 0) -> list[str]:
-        """The calls of a consumer in short: ``Update CMT_Pet`` or ``Update CMT_Pet error``."""
+        """The calls of a consumer in short form: ``Update CMT_Pet`` or ``Update CMT_Pet error``."""
         return [str(call) for call in self.calls(consumer, since)]
 
     def rows(self, catalog: Catalog, consumer: str | None = None) -> Rows:
-        """What it holds, in the form of ``expected_rows``; of one consumer, or of all."""
+        """The held rows of one consumer or all, in the form of ``expected_rows``."""
         query = f"?{urlencode({'ConsumerId': consumer})}" if consumer else ""
         held: Rows = {}
         for entity in EntityType:
@@ -114,7 +114,7 @@ class SimulatorProbe:
         return list(self.request("GET", "/_sim/incidents")["incidents"])
 
     def incidents_of(self, fingerprint: str, group: str | None = None) -> list[dict[str, Any]]:
-        """Incidents about one thing (``<reason>:<entity>:<operation>``), of one group or of any."""
+        """The incidents with this fingerprint (``<reason>:<entity>:<operation>``), of one group or of any."""
         named = [(one["correlation_id"].partition(":"), one) for one in self.incidents()]
         return [one for (owner, _, what), one in named if what == fingerprint and group in (None, owner)]
 

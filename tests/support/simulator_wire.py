@@ -1,4 +1,4 @@
-"""Requests to the simulator written by hand, byte by byte as public clients send them: no client library between."""
+"""Hand-written requests to the simulator, byte by byte as public clients send them, without a client library."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ class Wire:
             return await response.json()
 
     async def fault(self, kind: str, **fields: Any) -> str:
-        """Sets a fault; its id."""
+        """Adds a fault; returns its ID."""
         return (await self.post_json("/_sim/faults", {"kind": kind, **fields}))["id"]
 
     async def rows(self, data_extension: str, **columns: str) -> list[dict[str, Any]]:
@@ -134,7 +134,7 @@ class Wire:
 
 @asynccontextmanager
 async def running(**options: Any) -> AsyncIterator[Wire]:
-    """A simulator with these options on a free port, and a client that is logged in unless the login is not its own."""
+    """A simulator with these options on a free port, and a client that logs in unless the options change the login."""
     async with Simulator(**options) as simulator, aiohttp.ClientSession() as session:
         wire = Wire(simulator, session)
         if not {"client_id", "client_secret"} & options.keys():

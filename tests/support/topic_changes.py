@@ -1,4 +1,4 @@
-"""What operators and retention do to topics and offsets."""
+"""Changes of topics and offsets, as operators and retention make them."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from tests.support.worker_process import wait_for
 
 
 class TopicChanges:
-    """Of one installation."""
+    """Changes the topics and offsets of one installation."""
 
     def __init__(self, deployment: Deployment) -> None:
         self._kafka = deployment.kafka
         self._admin = AdminClient({"bootstrap.servers": self._kafka.bootstrap_servers})
 
     def names(self) -> set[str]:
-        """All topics that there are."""
+        """The names of all topics."""
         return set(self._admin.list_topics(timeout=10).topics)
 
     def delete(self, *names: str) -> None:
-        """Delete topics, and see them gone."""
+        """Delete topics and wait until they are gone."""
         for answer in self._admin.delete_topics(list(names), operation_timeout=30).values():
             answer.result(30)
         wait_for(lambda: not set(names) & self._admin.list_topics(timeout=10).topics.keys(), lambda: "deleted", 20)
 
     def recreate(self, *names: str) -> None:
-        """Delete topics and make them again, empty."""
+        """Delete topics and create them again, empty."""
         self.delete(*names)
         report = topics.create(self._kafka)
         assert set(names) <= set(report.created)
@@ -41,18 +41,18 @@ class TopicChanges:
             answer.result(20)
 
     def delete_records(self, topic: str, before: Mapping[int, int]) -> None:
-        """As retention does: everything below an offset, by partition."""
+        """Delete all records below these offsets, as retention does."""
         wanted = [TopicPartition(topic, number, offset) for number, offset in before.items()]
         for answer in self._admin.delete_records(wanted).values():
             answer.result(20)
 
     def forget_offsets(self) -> None:
-        """As a broker does with a group that was away for long."""
+        """Delete the group's offsets, as a broker does after a long absence."""
         for answer in self._admin.delete_consumer_groups([self._kafka.group]).values():
             answer.result(20)
 
     def place(self, topic: str, offsets: Mapping[int, int]) -> None:
-        """As ``kafka-consumer-groups.sh --reset-offsets`` does."""
+        """Set the group's offsets, as ``kafka-consumer-groups.sh --reset-offsets`` does."""
         wanted = [TopicPartition(topic, number, offset) for number, offset in offsets.items()]
         request = ConsumerGroupTopicPartitions(self._kafka.group, wanted)
         for answer in self._admin.alter_consumer_group_offsets([request]).values():

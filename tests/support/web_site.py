@@ -1,4 +1,4 @@
-"""A web server on a real broker, for tests: with something to tell, and a client that speaks to it."""
+"""A web server on a real broker for tests, with sample data and a client."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ SECRET = "a secret of thirty-two bytes or more"
 
 
 def token(secret: str = SECRET, algorithm: str = "HS256", **claims: Any) -> str:
-    """A good token, but for the claims given (None: left out)."""
+    """A valid token, except for the given claims (None: left out)."""
     payload = {"aud": "profile-sync", "scope": "kpi:read", "exp": int(time.time()) + 600} | claims
     return jwt.encode({k: v for k, v in payload.items() if v is not None}, secret, algorithm=algorithm)
 
 
 @contextmanager
 def own_state_topics(bootstrap_servers: str) -> Iterator[KafkaSettings]:
-    """The two state topics under names of their own, for the length of a ``with`` block."""
+    """The two state topics of a new group, for the length of a ``with`` block."""
     name = uuid.uuid4().hex[:10]
     settings = KafkaSettings(bootstrap_servers=bootstrap_servers, topic=f"p-{name}", group=f"g-{name}", partitions=4)
     admin = AdminClient({"bootstrap.servers": bootstrap_servers})
@@ -58,7 +58,7 @@ def own_state_topics(bootstrap_servers: str) -> Iterator[KafkaSettings]:
 
 @dataclass
 class Site:
-    """A running server, its parts, and a client without cookies or redirects of its own."""
+    """A running server, its parts, and a client that neither keeps cookies nor follows redirects."""
 
     url: str
     client: aiohttp.ClientSession
@@ -90,7 +90,7 @@ class Answer:
 async def running_site(
     kafka: KafkaSettings, folder: Path, *, caught_up: bool = True, **settings: Any
 ) -> AsyncIterator[Site]:
-    """A site on its own port for the length of a ``with`` block; with the given WEB_ settings."""
+    """A site on its own port for the length of a ``with`` block, with the given WEB_ settings."""
     models, metrics, missing = ReadModels(kafka, folder), Metrics(), list[Reason]()
     models.start()
     given = {"port": 0, "jwt_secret": SECRET} | settings
@@ -111,7 +111,7 @@ async def running_site(
 
 
 def tell_a_story(kafka: KafkaProbe, settings: KafkaSettings) -> None:
-    """Two partitions with four events, one parked, and two consumers."""
+    """Write the state of two partitions with four events, one of them parked, and two consumers."""
     pet = (RecordCount(EntityType.CONSUMER, 1, 0), RecordCount(EntityType.PET, 1, 1))
     states = {
         0: partition_state(

@@ -1,4 +1,4 @@
-"""A worker as its operators run it: a process of its own, configured by the environment, looked at over HTTP."""
+"""A worker as operators run it: in its own process, configured by the environment, observed over HTTP."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ READY_SECONDS = 45.0
 STOP_SECONDS = 20.0
 POLL_SECONDS = 0.05
 
-# Without the proxies of the environment: everything here is on loopback.
+# Ignores the environment's proxies: everything here is on loopback.
 _http = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
 def plain_environment() -> dict[str, str]:
-    """The environment of this process without any setting of the program."""
+    """This process's environment without any settings of the program."""
     ours = ("KAFKA_", "CMT_", "SYNC_", "SERVICENOW_", "WEB_", "LOG_", "KPI_", "DATA_DIR")
     return {name: value for name, value in os.environ.items() if not name.startswith(ours)}
 
 
 def wait_for(condition: Callable[[], object], what: Callable[[], str], within: float) -> None:
-    """Return when the condition holds; ``what`` says what was seen instead when it does not in time (seconds)."""
+    """Return when the condition holds; if it does not in time (seconds), ``what`` describes what was seen instead."""
     deadline = time.monotonic() + within
     while not condition():
         assert time.monotonic() < deadline, f"not within {within:g} s: {what()}"
@@ -40,7 +40,7 @@ def wait_for(condition: Callable[[], object], what: Callable[[], str], within: f
 
 @dataclass
 class WorkerProcess:
-    """One worker. ``settings``: what its environment says, ``WEB_PORT`` included; ``log``: where its stderr goes."""
+    """One worker. ``settings``: its environment, including ``WEB_PORT``. ``log``: the file for its stderr."""
 
     settings: Mapping[str, str]
     log: Path
@@ -54,7 +54,7 @@ class WorkerProcess:
     # The process
 
     def start(self) -> WorkerProcess:
-        """Start it, again if need be; the log goes on."""
+        """Start the worker, or start it again; the log is appended to."""
         self.close()
         self._output = self.log.open("ab")
         self._process = subprocess.Popen(
@@ -86,7 +86,7 @@ class WorkerProcess:
 
     @property
     def pid(self) -> int | None:
-        """While it runs."""
+        """The process ID; None if it does not run."""
         return self._process.pid if self._process is not None and self.running else None
 
     def signal(self, number: signal.Signals) -> None:
@@ -94,19 +94,19 @@ class WorkerProcess:
         self._process.send_signal(number)
 
     def kill9(self) -> None:
-        """End it as the kernel would, at once."""
+        """Kill it at once, as the kernel would."""
         assert self._process is not None, "not started"
         self._process.kill()
         self._process.wait(STOP_SECONDS)
 
     def terminate(self, within: float = STOP_SECONDS) -> int:
-        """Ask it to stop, wait for its exit code."""
+        """Ask it to stop; returns its exit code."""
         assert self._process is not None, "not started"
         self._process.terminate()
         return self.ended(within)
 
     def ended(self, within: float = STOP_SECONDS) -> int:
-        """Its exit code, once it ended by itself."""
+        """Wait until it ends by itself; returns its exit code."""
         assert self._process is not None, "not started"
         try:
             return self._process.wait(within)
@@ -123,7 +123,7 @@ class WorkerProcess:
             self._output = None
 
     def peak_memory(self) -> int:
-        """Bytes of memory that it held at most until now (Linux: VmHWM)."""
+        """The most memory that it has used so far, in bytes (Linux: VmHWM)."""
         assert self._process is not None, "not started"
         status = Path(f"/proc/{self._process.pid}/status").read_text()
         return int(status.partition("VmHWM:")[2].split()[0]) * 1024
@@ -131,7 +131,7 @@ class WorkerProcess:
     # What it says
 
     def status(self, path: str) -> tuple[int, Any]:
-        """HTTP status and JSON of an answer; (0, why) when there is none."""
+        """HTTP status and JSON of an answer; (0, reason) if there is none."""
         try:
             with _http.open(self.url + path, timeout=10) as answer:
                 return answer.status, json.load(answer)
@@ -141,23 +141,23 @@ class WorkerProcess:
             return 0, str(error)
 
     def get(self, path: str) -> Any:
-        """JSON of an answer that must be a good one."""
+        """The JSON of an answer; fails if the answer is an error."""
         status, document = self.status(path)
         assert status == 200, f"GET {path}: {status} {document}; the log:\n{self.log_tail()}"
         return document
 
     def text(self, path: str) -> str:
-        """An answer that is no JSON."""
+        """The text of an answer that is not JSON."""
         with _http.open(self.url + path, timeout=10) as answer:
             return str(answer.read().decode())
 
     def totals(self) -> dict[str, Any]:
-        """All events by outcome, once the worker knows everything that is settled."""
+        """Wait until the worker's read models are complete; returns all events by outcome."""
         wait_for(lambda: self.get("/api/kpi/totals")["complete"], lambda: "complete totals", READY_SECONDS)
         return dict(self.get("/api/kpi/totals"))
 
     def consumer(self, consumer_id: str) -> dict[str, Any] | None:
-        """What is known of a consumer; None when it was never seen."""
+        """What is known of a consumer; None: it was never seen."""
         path = f"/api/consumers/{quote(consumer_id, safe='')}"
         status, document = self.status(path)
         if status == 404:
@@ -172,18 +172,18 @@ class WorkerProcess:
         return "\n".join(self.log_text().splitlines()[-lines:])
 
     def log_entries(self) -> list[dict[str, Any]]:
-        """Every line of the log that is a JSON object."""
+        """All lines of the log that are JSON objects."""
         return [json.loads(line) for line in self.log_text().splitlines() if line.startswith("{")]
 
     def last_words(self) -> str:
-        """Why it ended, which it says once, as an error."""
+        """Why it ended: it logs this once, as an error."""
         assert not [line for line in self.log_text().splitlines() if not line.startswith("{")], self.log_tail()
         [said] = [entry for entry in self.log_entries() if entry["event"] == "cannot go on"]
         assert said["level"] == "error"
         return str(said["reason"])
 
     def metric(self, name: str, **labels: str) -> float:
-        """Sum of the samples of a metric that carry these labels."""
+        """The sum of a metric's samples with these labels."""
         total = 0.0
         wanted = [f'{label}="{value}"' for label, value in labels.items()]
         for line in self.text("/metrics").splitlines():
