@@ -14,7 +14,8 @@ import uvloop
 
 from app.bundled import schema_path
 from app.cmt.client import CmtClient
-from app.profile.entities import EntityType, parse_catalog
+from app.profile.catalog_file import parse_catalog
+from app.profile.entities import EntityType
 from app.profile.samples.samples import sample_events
 from app.settings import CmtSettings
 from bench.timing import Measured

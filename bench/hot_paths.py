@@ -12,7 +12,8 @@ from app.cmt.wire import Wire
 from app.delivery.parked_events import ParkedEvent
 from app.delivery.partition_record import PartitionState
 from app.delivery.record import SourceRecord
-from app.profile.entities import EntityType, parse_catalog
+from app.profile.catalog_file import parse_catalog
+from app.profile.entities import EntityType
 from app.profile.event import Operation
 from app.profile.event_reader import read_event
 from app.profile.plan import plan_replace

@@ -9,7 +9,8 @@ import aiohttp
 from app.bundled import schema_path
 from app.cmt.client import CmtClient
 from app.cmt.wire import Wire
-from app.profile.entities import EntityType, Row, parse_catalog
+from app.profile.catalog_file import parse_catalog
+from app.profile.entities import EntityType, Row
 from app.settings import CmtSettings
 
 HEADERS = {"Content-Type": "text/xml; charset=utf-8", "SOAPAction": '"Update"'}

@@ -27,7 +27,8 @@ from zeep.transports import AsyncTransport
 from app.bundled import schema_path
 from app.cmt.client import CmtClient
 from app.cmt.wire import PARTNER_API, Wire
-from app.profile.entities import Catalog, EntityType, Row, as_text, parse_catalog
+from app.profile.catalog_file import parse_catalog
+from app.profile.entities import Catalog, EntityType, Row, as_text
 from app.profile.samples.samples import sample_events
 from app.settings import CmtSettings
 from bench.client_calls import simulator

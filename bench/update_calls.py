@@ -15,7 +15,8 @@ from rich.table import Table
 
 from app.bundled import schema_path
 from app.cmt.client import CmtClient, always
-from app.profile.entities import EntityType, parse_catalog
+from app.profile.catalog_file import parse_catalog
+from app.profile.entities import EntityType
 from app.profile.event import ProfileEvent
 from app.settings import CmtSettings, SyncSettings
 from app.sinks.cmt import CmtSink

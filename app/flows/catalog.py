@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from app.bundled import schema_path
+from app.profile.catalog_file import CatalogError, parse_catalog
 from app.profile.column_types import DEFAULT_TIME_ZONE
-from app.profile.entities import Catalog, CatalogError, parse_catalog
+from app.profile.entities import Catalog
 from app.settings import ConfigurationError
 
 

@@ -12,7 +12,8 @@ from typing import Any
 from app.bundled import schema_path
 from app.delivery.outcome import InvalidEvent, Outcome
 from app.delivery.record import SourceRecord
-from app.profile.entities import CHILD_TYPES, EntityType, as_text, parse_catalog
+from app.profile.catalog_file import parse_catalog
+from app.profile.entities import CHILD_TYPES, EntityType, as_text
 from app.profile.event import DeleteScope, Operation, ProfileEvent
 from app.profile.event_reader import read_event
 from app.profile.holdings.projection import Rows, apply, expected_rows

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from app.broker.local_broker import LocalBroker
 from app.bundled import schema_path
-from app.profile.entities import parse_catalog
+from app.profile.catalog_file import parse_catalog
 from tests.chaos import events
 from tests.chaos.blows import Blows
 from tests.chaos.event_calls import Strategy

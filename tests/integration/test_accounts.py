@@ -20,7 +20,8 @@ from app.cmt.client import always
 from app.delivery.outcome import UNKNOWN_MARKET, Attempt, Settle
 from app.flows.accounts import Accounts
 from app.observe.metrics import Metrics
-from app.profile.entities import Catalog, EntityType, parse_catalog
+from app.profile.catalog_file import parse_catalog
+from app.profile.entities import Catalog, EntityType
 from app.profile.event import DeleteScope, Operation, ProfileEvent
 from app.profile.outcome_table import decide
 from app.settings import CmtSettings, SyncSettings

@@ -20,7 +20,8 @@ from app.cmt.errors import CallError, CallFailed
 from app.cmt.results import write_results
 from app.cmt.rights import Right
 from app.delivery.errors import lookup
-from app.profile.entities import Catalog, EntityType, Row, parse_catalog
+from app.profile.catalog_file import parse_catalog
+from app.profile.entities import Catalog, EntityType, Row
 from app.settings import CmtSettings
 from app.simulator.server import Simulator
 

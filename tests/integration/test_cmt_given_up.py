@@ -15,7 +15,8 @@ from app.cmt.errors import CallFailed
 from app.http.answer import TransportFailed
 from app.http.connection import HttpConnection
 from app.http.transport import HttpTransport
-from app.profile.entities import EntityType, parse_catalog
+from app.profile.catalog_file import parse_catalog
+from app.profile.entities import EntityType
 from app.settings import CmtSettings
 from app.simulator.server import Simulator
 from tests.support.http_servers import hello, raw_server, serving

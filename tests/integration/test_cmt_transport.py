@@ -16,7 +16,8 @@ from app.cmt.client import CmtClient
 from app.cmt.errors import CallFailed
 from app.http.answer import FailureKind, TransportFailed
 from app.http.transport import HttpTransport
-from app.profile.entities import EntityType, parse_catalog
+from app.profile.catalog_file import parse_catalog
+from app.profile.entities import EntityType
 from app.settings import CmtSettings, ConfigurationError
 from tests.support.http_servers import hello, raw_server, serving
 

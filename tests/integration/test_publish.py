@@ -19,7 +19,7 @@ from app.bundled import schema_path
 from app.delivery.record import SourceRecord
 from app.flows.publishing import publish_events, publish_lines
 from app.kafka.topics import create
-from app.profile.entities import parse_catalog
+from app.profile.catalog_file import parse_catalog
 from app.profile.event_reader import read_event
 from app.profile.samples.samples import sample_events, to_json
 from app.settings import KafkaSettings

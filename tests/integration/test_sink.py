@@ -14,7 +14,8 @@ import pytest
 from app.bundled import schema_path
 from app.cmt.client import CmtClient, always
 from app.delivery.outcome import Attempt, Outcome, Settle, TryAgain
-from app.profile.entities import Catalog, EntityType, parse_catalog
+from app.profile.catalog_file import parse_catalog
+from app.profile.entities import Catalog, EntityType
 from app.profile.event import DeleteScope, Operation, ProfileEvent
 from app.profile.holdings.projection import Rows, expected_rows
 from app.profile.outcome_table import decide

@@ -19,7 +19,8 @@ from app.broker.free_port import free_port
 from app.bundled import schema_path
 from app.cli import cli
 from app.cmt.client import CmtClient
-from app.profile.entities import EntityType, Row, parse_catalog
+from app.profile.catalog_file import parse_catalog
+from app.profile.entities import EntityType, Row
 from app.profile.samples.samples import sample_events, to_json
 from app.settings import CmtSettings
 from tests.support.deployment import Deployment, deployed, without_nulls

@@ -7,15 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from app.profile.diff import EntityRow, diff, same_row
-from app.profile.entities import (
-    CHILD_TYPES,
-    CONSUMER_ID_COLUMN,
-    Catalog,
-    DataExtension,
-    EntityType,
-    Row,
-    as_text,
-)
+from app.profile.entities import CHILD_TYPES, CONSUMER_ID_COLUMN, Catalog, DataExtension, EntityType, Row, as_text
 from app.profile.holdings.expected_state import Expectation, ParentRow
 from app.profile.holdings.row_digests import Digests
 from app.profile.holdings.row_list import ListedRow

@@ -11,7 +11,8 @@ import pytest
 
 from app.broker import sources
 from app.bundled import schema_path
-from app.profile.entities import Catalog, parse_catalog
+from app.profile.catalog_file import parse_catalog
+from app.profile.entities import Catalog
 from tests.support.deployment import Deploy, Deployment, deployed
 from tests.support.simulator_probe import SimulatorProbe, running_simulator
 from tests.support.worker_process import WorkerProcess

@@ -10,7 +10,8 @@ import pytest
 
 from app.broker import sources
 from app.bundled import schema_path
-from app.profile.entities import Catalog, EntityType, parse_catalog
+from app.profile.catalog_file import parse_catalog
+from app.profile.entities import Catalog, EntityType
 from tests.support.deployment import SETTLE_SECONDS, Deployment, deployed
 from tests.support.profiles import fresh_consumer, new, pet, update
 from tests.support.simulator_probe import running_simulator

@@ -13,7 +13,8 @@ from app.bundled import schema_path
 from app.cmt import prepared
 from app.cmt.prepared import PreparedWire, canonical
 from app.cmt.wire import Wire
-from app.profile.entities import Catalog, DataExtension, EntityType, Row, parse_catalog
+from app.profile.catalog_file import parse_catalog
+from app.profile.entities import Catalog, DataExtension, EntityType, Row
 from app.profile.xml_text import is_xml_text
 from app.settings import ConfigurationError
 

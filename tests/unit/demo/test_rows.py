@@ -13,7 +13,8 @@ from app.bundled import schema_path
 from app.delivery.outcome import Outcome
 from app.demo.outcomes import published_events
 from app.demo.rows import ExpectedRows, compare, expect
-from app.profile.entities import Catalog, EntityType, parse_catalog
+from app.profile.catalog_file import parse_catalog
+from app.profile.entities import Catalog, EntityType
 from app.profile.event import DeleteScope, Operation, ProfileEvent
 from app.profile.holdings.projection import TextRow
 from app.profile.samples.samples import sample_events, to_json

@@ -22,7 +22,8 @@ from app.engine.flow import Permit, Result
 from app.engine.lease import LeaseLost
 from app.flows.consumer_sync import ConsumerSync
 from app.observe.redaction import hash_consumer
-from app.profile.entities import Catalog, DataExtension, EntityType, parse_catalog
+from app.profile.catalog_file import parse_catalog
+from app.profile.entities import Catalog, DataExtension, EntityType
 from app.profile.event import ProfileEvent
 from app.profile.holdings.row_digests import Digests
 from app.profile.holdings.row_list import row_list

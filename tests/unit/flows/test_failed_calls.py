@@ -14,7 +14,8 @@ from app.delivery.record import SourceRecord
 from app.engine.flow import Follows, Permit
 from app.flows.consumer_sync import ConsumerSync
 from app.observe.redaction import hash_consumer
-from app.profile.entities import Catalog, EntityType, parse_catalog
+from app.profile.catalog_file import parse_catalog
+from app.profile.entities import Catalog, EntityType
 from app.settings import SyncSettings
 from tests.unit.flows.one_sink import to
 

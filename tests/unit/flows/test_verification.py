@@ -20,7 +20,8 @@ from app.flows.market_clients import Account, AccountUnavailable, Market, Market
 from app.flows.verification import BEYOND_REPAIR, Repair, Verifier
 from app.kafka.admin import KafkaAccessError
 from app.kafka.topic_reader import SettledEvents
-from app.profile.entities import Catalog, EntityType, Row, parse_catalog
+from app.profile.catalog_file import parse_catalog
+from app.profile.entities import Catalog, EntityType, Row
 from app.profile.event_reader import check_document
 from app.profile.holdings.drift import WHICH_COLUMNS
 from app.profile.holdings.findings import DriftFinding, Status

@@ -24,7 +24,8 @@ from app.delivery.partition_record import PartitionState
 from app.delivery.record import SourceRecord
 from app.http.answer import Answer
 from app.observe.redaction import mask_text
-from app.profile.entities import CatalogError, EntityType, parse_catalog
+from app.profile.catalog_file import CatalogError, parse_catalog
+from app.profile.entities import EntityType
 from app.profile.event_reader import read_event
 from app.profile.masking import mask
 from tests.support.answers import bad, envelope, fault, good, retrieved, written

@@ -26,7 +26,8 @@ from app.http.address import address_of, is_secure
 from app.http.answer import Answer
 from app.http.limits import AnswerTooLarge, unpacked
 from app.http.retry_after import LONGEST_SECONDS, retry_after_seconds
-from app.profile.entities import EntityType, Row, parse_catalog
+from app.profile.catalog_file import parse_catalog
+from app.profile.entities import EntityType, Row
 from app.profile.event_reader import read_event
 from tests.support.answers import bad, fault, good, retrieved, written
 from tests.unit.limits.foreign import ANY_JSON, altered, as_json, changed

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from app.bundled import schema_path
+from app.profile.catalog_file import parse_catalog
 from app.profile.diff import diff
-from app.profile.entities import EntityType, Row, parse_catalog
+from app.profile.entities import EntityType, Row
 from app.profile.event import Operation, ProfileEvent
 from app.profile.holdings.row_digests import Digests
 from app.profile.holdings.row_list import row_list

@@ -12,7 +12,8 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from app.bundled import schema_path
-from app.profile.entities import CHILD_TYPES, Catalog, CatalogError, EntityType, parse_catalog
+from app.profile.catalog_file import CatalogError, parse_catalog
+from app.profile.entities import CHILD_TYPES, Catalog, EntityType
 
 BUNDLED = json.loads(schema_path("data-extensions.json").read_bytes())
 SCHEMA = Draft202012Validator(json.loads(schema_path("data-extensions.schema.json").read_bytes()))

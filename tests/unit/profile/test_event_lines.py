@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from app.bundled import schema_path
 from app.profile import event_lines
-from app.profile.entities import parse_catalog
+from app.profile.catalog_file import parse_catalog
 from app.profile.event_lines import EventLine, RejectedLine, read_event_document, read_event_lines
 from app.profile.samples.samples import sample_events, to_json
 

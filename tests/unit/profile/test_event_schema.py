@@ -20,7 +20,8 @@ from app.bundled import schema_path
 from app.delivery.errors import EVENT_SCHEMA
 from app.delivery.outcome import InvalidEvent
 from app.delivery.record import SourceRecord
-from app.profile.entities import Catalog, parse_catalog
+from app.profile.catalog_file import parse_catalog
+from app.profile.entities import Catalog
 from app.profile.event_reader import read_event
 from app.profile.samples.samples import sample_events, to_json
 

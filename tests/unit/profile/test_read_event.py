@@ -17,7 +17,8 @@ from app.bundled import schema_path
 from app.delivery import errors
 from app.delivery.outcome import UNKNOWN_MARKET, InvalidEvent
 from app.delivery.record import LATEST_MS, Headers, SourceRecord
-from app.profile.entities import Catalog, DataExtension, EntityType, parse_catalog
+from app.profile.catalog_file import parse_catalog
+from app.profile.entities import Catalog, DataExtension, EntityType
 from app.profile.event import DeleteScope, Operation, ProfileEvent
 from app.profile.event_reader import read_event
 from app.profile.samples.samples import sample_events, to_json

@@ -11,10 +11,11 @@ from typing import Any
 import pytest
 
 from app.profile.catalog_check import learned_types, mismatches
+from app.profile.catalog_file import CatalogError, parse_catalog
 from app.profile.column_types import ColumnType, Field, FieldType, column_type, time_zone
 from app.profile.consumer_history import after_settling
 from app.profile.diff import diff
-from app.profile.entities import Catalog, CatalogError, DataExtension, EntityType, Row, parse_catalog
+from app.profile.entities import Catalog, DataExtension, EntityType, Row
 from app.profile.event import Operation, ProfileEvent
 from app.profile.holdings.drift import RowComparison, compare
 from app.profile.holdings.expected_state import expected_after, expected_without_event

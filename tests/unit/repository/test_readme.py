@@ -13,7 +13,7 @@ from app import settings
 from app.bundled import schema_path
 from app.delivery.outcome import Outcome
 from app.delivery.record import SourceRecord
-from app.profile.entities import parse_catalog
+from app.profile.catalog_file import parse_catalog
 from app.profile.event_reader import read_event
 from app.web import openapi
 

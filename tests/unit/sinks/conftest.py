@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from app.bundled import schema_path
-from app.profile.entities import Catalog, parse_catalog
+from app.profile.catalog_file import parse_catalog
+from app.profile.entities import Catalog
 from tests.unit.sinks.fake_cmt import FakeCmt
 
 

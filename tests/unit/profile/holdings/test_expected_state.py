@@ -16,8 +16,9 @@ from app.bundled import schema_path
 from app.delivery.consumer_record import ConsumerState, DeletedRow, FullState, RecentEvent
 from app.delivery.counts import Settlement
 from app.delivery.outcome import Outcome
+from app.profile.catalog_file import parse_catalog
 from app.profile.consumer_history import after_settling
-from app.profile.entities import CHILD_TYPES, Catalog, EntityType, Row, parse_catalog
+from app.profile.entities import CHILD_TYPES, Catalog, EntityType, Row
 from app.profile.event import DeleteScope, Operation, ProfileEvent
 from app.profile.holdings.drift import DriftKind, RowComparison, compare
 from app.profile.holdings.expected_state import ParentRow, expected_after, expected_without_event, failed_since

@@ -15,8 +15,9 @@ from app.bundled import schema_path
 from app.delivery.consumer_record import ConsumerState
 from app.delivery.counts import Settlement
 from app.delivery.outcome import Outcome
+from app.profile.catalog_file import parse_catalog
 from app.profile.consumer_history import after_settling
-from app.profile.entities import Catalog, DataExtension, EntityType, Row, parse_catalog
+from app.profile.entities import Catalog, DataExtension, EntityType, Row
 from app.profile.event import DeleteScope, Operation, ProfileEvent
 from app.profile.holdings.row_digests import Digests
 from app.profile.holdings.row_list import KEY_CHARACTERS, LETTERS, ROWS_KEPT, ListedRow, RowList, key_text, row_list
