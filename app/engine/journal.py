@@ -59,7 +59,7 @@ class Journal:
         log: where it is written.
         consumers: the records of the partition's consumers.
         closing: decides when the counts of closed days leave the record.
-        turn: this partition's turn among all of the worker.
+        turn: this partition's place among the commits of the worker.
         spawn: starts the writer as one of the partition's tasks.
     """
 
@@ -101,7 +101,7 @@ class Journal:
     async def settle(
         self, offset: int, settlement: Settlement, *, dead_letter: bool, record: SourceRecord | None = None
     ) -> None:
-        """Settle and count an event, durably; ``dead_letter``: one stands in the DLQ."""
+        """Settle and count an event, durably; ``dead_letter``: it has one in the dead-letter topic."""
         await self._write(
             lambda state: state.settle(offset, settlement, dead_letter=dead_letter), offset, settlement, record
         )
@@ -151,10 +151,12 @@ class Journal:
                     await self._log.write(dict.fromkeys(outdated))
         except BaseException as error:
             for staged in (*batch, *self._staged):
-                if not staged.done.done():
-                    staged.done.cancel() if isinstance(error, asyncio.CancelledError) else staged.done.set_exception(
-                        error
-                    )
+                if staged.done.done():
+                    continue
+                if isinstance(error, asyncio.CancelledError):
+                    staged.done.cancel()
+                else:
+                    staged.done.set_exception(error)
             raise
         finally:
             self._writing = False
@@ -167,7 +169,7 @@ class Journal:
         newest: SourceRecord | None = None
         for staged in batch:
             record = staged.record
-            # A parked event was decided before. Its copy is another record, with no place in the main topic.
+            # A parked event was decided when it was parked: ``record`` is its copy then, not the main topic's record.
             if record is not None and (newest is None or record.offset > newest.offset):
                 newest = newest if state.decided(record.offset) else record
             staged.change(state)

@@ -42,7 +42,6 @@ class Parking:
 
     def __init__(
         self,
-        number: int,
         context: EngineContext,
         tasks: PartitionTasks,
         journal: Journal,
@@ -54,7 +53,6 @@ class Parking:
         settling: Settling,
         has_lane: Callable[[str], bool],
     ) -> None:
-        self._number = number
         self._context = context
         self._tasks = tasks
         self._journal = journal
@@ -67,9 +65,9 @@ class Parking:
 
     def restore(self) -> None:
         """Go on with the events that the partition record lists as parked. Their copies come from the retry topic."""
-        forwarded = self._journal.state.parked
-        failing = {entry.consumer for entry in forwarded.values() if entry.attempts}
-        for offset, entry in forwarded.items():
+        parked = self._journal.state.parked
+        failing = {entry.consumer for entry in parked.values() if entry.attempts}
+        for offset, entry in parked.items():
             self._add(offset, entry, failing=entry.consumer in failing)
 
     def can_go_on(self) -> bool:
@@ -120,7 +118,7 @@ class Parking:
         )
         headers = retry_headers(record, failing, self._copies.mark)
         try:
-            await self._context.producer.write_one(Write(topic, self._number, record.key, record.value, headers))
+            await self._context.producer.write_one(Write(topic, record.partition, record.key, record.value, headers))
         except TooLarge:
             if (wait := entry.due_ms - now_ms()) > 0:  # a write of the attempt may still land
                 await self._tasks.pause(wait / 1000)

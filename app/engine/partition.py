@@ -77,7 +77,6 @@ class Partition:
         self._settling = Settling(number, context, tasks, journal, self.record_room)
         attempts = Attempts(context, tasks, journal.consumers)
         self._parking = Parking(
-            number,
             context,
             tasks,
             journal,
