@@ -17,6 +17,7 @@ from app.kafka.publisher import Publisher
 from app.profile.event import Operation
 from app.profile.samples.samples import sample_events, to_json
 from app.settings import KafkaSettings
+from app.settings.pipelines import pipeline_of
 
 CONSUMERS = 1_000
 ANSWER_SECONDS = 30.0
@@ -44,14 +45,15 @@ def publish(kafka: KafkaSettings, count: int) -> None:
         RuntimeError: Kafka refused a record.
         KafkaAccessError: Kafka cannot be reached.
     """
-    topics.create(kafka)
+    pipeline = pipeline_of(kafka)
+    topics.create(kafka, pipeline)
     refused: list[str] = []
 
     def delivered(_tag: int, error: object) -> None:
         if error is not None:
             refused.append(str(error))
 
-    with Publisher(kafka, delivered) as publisher:
+    with Publisher(kafka, pipeline.topic, delivered) as publisher:
         for number, (key, value) in enumerate(events(count)):
             publisher.send(key, value, number)
     if refused:
@@ -60,11 +62,14 @@ def publish(kafka: KafkaSettings, count: int) -> None:
 
 def uncommitted(kafka: KafkaSettings) -> int:
     """How many records of the main topic the group has not committed yet."""
+    pipeline = pipeline_of(kafka)
     client = Admin(kafka).client
-    partitions = _partitions(kafka, kafka.topic)
+    partitions = _partitions(kafka, pipeline.topic)
     ends = client.list_offsets({partition: OffsetSpec.latest() for partition in partitions})
-    asked = client.list_consumer_group_offsets([ConsumerGroupTopicPartitions(kafka.group, partitions)])
-    committed = {found.partition: found.offset for found in asked[kafka.group].result(ANSWER_SECONDS).topic_partitions}
+    asked = client.list_consumer_group_offsets([ConsumerGroupTopicPartitions(pipeline.group, partitions)])
+    committed = {
+        found.partition: found.offset for found in asked[pipeline.group].result(ANSWER_SECONDS).topic_partitions
+    }
     return sum(end.result(ANSWER_SECONDS).offset - max(0, committed[tp.partition]) for tp, end in ends.items())
 
 

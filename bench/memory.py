@@ -20,6 +20,7 @@ from app.delivery.record_format import partition_key
 from app.kafka import topics
 from app.kafka.clients import producer_config
 from app.settings import KafkaSettings
+from app.settings.pipelines import pipeline_of
 from bench.backlog import publish
 from bench.measured import NotDone, cpu_seconds, log_tail, resident_mb
 from bench.rows import selected
@@ -114,7 +115,7 @@ def recoveries(site: Site, consumers: int) -> list[Recovery]:
         NotDone: a worker ended, or was not ready within minutes.
     """
     kafka = site.kafka("memory-consumers")
-    topics.create(kafka)
+    topics.create(kafka, pipeline_of(kafka))
     write_consumers(kafka, consumers)
     data = site.folder / "memory-consumers"
     return [_recovery(site, kafka, data, consumers, what) for what in ("first start, nothing on disk", "started again")]
@@ -122,6 +123,7 @@ def recoveries(site: Site, consumers: int) -> list[Recovery]:
 
 def write_consumers(kafka: KafkaSettings, consumers: int) -> None:
     """Write the state of a group that has settled events of this many consumers directly into its topics."""
+    pipeline = pipeline_of(kafka)
     # Otherwise the library reports on stderr whenever a broker that has just started is not ready.
     producer = Producer(dict(producer_config(kafka)), logger=_silent)
 
@@ -145,9 +147,9 @@ def write_consumers(kafka: KafkaSettings, consumers: int) -> None:
             synced_ms=now_ms,
             full=FullState(number, "UPDATE", events[0]),
         )
-        write(kafka.consumers_topic, partition, consumer_key(partition, _EPOCH, consumer), state.encode())
+        write(pipeline.consumers_topic, partition, consumer_key(partition, _EPOCH, consumer), state.encode())
     for partition in range(kafka.partitions):
-        write(kafka.state_topic, partition, partition_key(partition, _EPOCH), PartitionState().encode())
+        write(pipeline.state_topic, partition, partition_key(partition, _EPOCH), PartitionState().encode())
     if left := producer.flush(60):
         raise NotDone(f"{left} state records could not be written")
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from app.settings.pipelines import pipeline_of
 from bench.backlog import publish, records, uncommitted
 from bench.java_program import JavaMissing
 from bench.measured import NotDone, resident_mb, steady, watch
@@ -73,6 +74,7 @@ def _run(site: Site, target: Stub, row: Row, number: int, topic: str, events: in
     except JavaMissing as missing:
         return Run(row.name, number, events, load, trouble=f"skipped: {missing}")
     kafka = site.kafka(topic)
+    pipeline = pipeline_of(kafka)
     with ExitStack() as stack:
         if row.pipeline:
             variables, called = _pipeline_target(site, row, stack)
@@ -85,7 +87,7 @@ def _run(site: Site, target: Stub, row: Row, number: int, topic: str, events: in
 
         variables |= {"SYNC_CONCURRENCY": str(row.in_flight // row.processes)}
         each = [
-            stack.enter_context(site.running(line, kafka, variables, site.folder / f"{kafka.group}-{process}"))
+            stack.enter_context(site.running(line, kafka, variables, site.folder / f"{pipeline.group}-{process}"))
             for process in range(row.processes)
         ]
         running = each[0]
@@ -98,7 +100,7 @@ def _run(site: Site, target: Stub, row: Row, number: int, topic: str, events: in
         resident = sum(resident_mb(one.process.pid) for one in each)
         trouble = _unsettled(running, row, lambda: uncommitted(kafka), events)
         after = called.answered()
-        commits = records(kafka, kafka.state_topic) if row.worker else 0
+        commits = records(kafka, pipeline.state_topic) if row.worker else 0
     made = after.calls - before.calls
     if not trouble and made != events:
         trouble = f"{made} calls for {events} events"

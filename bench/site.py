@@ -23,6 +23,7 @@ from app.broker.free_port import free_port
 from app.broker.local_broker import LocalBroker
 from app.demo.environment import without_own_variables
 from app.settings import KafkaSettings
+from app.settings.pipelines import pipeline_of
 
 IN_FLIGHT = 64
 PARTITIONS = 8
@@ -66,26 +67,27 @@ class Site:
 
     def log(self, kafka: KafkaSettings) -> Path:
         """The log of the programs of a group; each program appends to it."""
-        return self.folder / f"{kafka.group}.log"
+        return self.folder / f"{pipeline_of(kafka).group}.log"
 
     @contextmanager
     def running(
         self, line: Sequence[str], kafka: KafkaSettings, more: Mapping[str, str], data: Path | None = None
     ) -> Iterator[Running]:
         """A program for the length of a ``with`` block, configured like a worker and ended with SIGTERM."""
+        pipeline = pipeline_of(kafka)
         log = self.log(kafka)
         port = free_port()
         environment = {
             **without_own_variables(os.environ),
             "KAFKA_BOOTSTRAP_SERVERS": kafka.bootstrap_servers,
-            "KAFKA_TOPIC": kafka.topic,
-            "KAFKA_GROUP": kafka.group,
+            "KAFKA_TOPIC": pipeline.topic,
+            "KAFKA_GROUP": pipeline.group,
             "KAFKA_PARTITIONS": str(kafka.partitions),
             "SYNC_CONCURRENCY": str(IN_FLIGHT),
             "WEB_PORT": str(port),
             "WEB_AUTH": "off",
             "LOG_FORMAT": "console",
-            "DATA_DIR": str(data or self.folder / f"{kafka.group}-data"),
+            "DATA_DIR": str(data or self.folder / f"{pipeline.group}-data"),
             # No call is made there unless a measurement says otherwise.
             "CMT_AUTH_URL": "http://127.0.0.1:9",
             "CMT_CLIENT_ID": "bench",

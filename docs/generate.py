@@ -22,6 +22,7 @@ from app import settings
 from app.cli import cli
 from app.cli.errors import markdown_page
 from app.delivery.errors import REGISTRY
+from app.settings.pipelines import PIPELINES
 
 HERE = Path(__file__).parent
 # What a worker reads. Other settings classes are parts of these, for commands that need less.
@@ -70,7 +71,7 @@ def configuration_page() -> str:
         for name, field in group.model_fields.items():
             meaning = " ".join((field.description or "").split())
             lines.append(
-                f"| `{settings.variable(group, name)}` | {kind(name, field)} | {default(field.default)} | {meaning} |"
+                f"| `{settings.variable(group, name)}` | {kind(name, field)} | {default_of(group, name)} | {meaning} |"
             )
         lines.append("")
     return "\n".join(lines).rstrip() + "\n"
@@ -112,6 +113,16 @@ def _parts(field: FieldInfo) -> Iterator[Any]:
 
 def _number(value: Any) -> str:
     return "any" if value is None else str(int(value)) if value == int(value) else f"{value:g}"
+
+
+def default_of(group: type[settings.SettingsGroup], name: str) -> str:
+    """What holds without the variable; of topic and group it is each pipeline's own."""
+    if group is settings.KafkaSettings and name in ("topic", "group"):
+        first, *others = PIPELINES.values()
+        return "; ".join(
+            [default(getattr(first, name)), *(f"{other.name}: {default(getattr(other, name))}" for other in others)]
+        )
+    return default(group.model_fields[name].default)
 
 
 def default(value: object) -> str:

@@ -15,6 +15,7 @@ from hypothesis import settings
 from app.broker import sources
 from app.kafka import topics
 from app.settings import KafkaSettings
+from app.settings.pipelines import pipeline_of
 from tests.support.brokers import needed
 from tests.support.kafka_probe import DEADLINE_SECONDS, Eventually, KafkaProbe, MakeKafkaSettings
 
@@ -68,7 +69,7 @@ def make_kafka_settings(broker: sources.Broker) -> Iterator[MakeKafkaSettings]:
         settings = KafkaSettings.model_validate(given | values)
         made.append(settings)
         if create:
-            report = topics.create(settings)
+            report = topics.create(settings, pipeline_of(settings))
             assert not report.problems, report.problems
         return settings
 
@@ -99,7 +100,7 @@ def _delete_topics(made: list[KafkaSettings]) -> None:
     if not made:
         return
     admin = AdminClient({"bootstrap.servers": made[0].bootstrap_servers})
-    prefixes = tuple(name for settings in made for name in (settings.topic, settings.group))
+    prefixes = tuple(name for settings in made for name in (pipeline_of(settings).topic, pipeline_of(settings).group))
     # Also what Faust made for the group.
     gone = [name for name in admin.list_topics(timeout=DEADLINE_SECONDS).topics if name.startswith(prefixes)]
     if gone:

@@ -18,6 +18,7 @@ from app.flows.catalog import load_catalog
 from app.flows.publishing import publish_lines
 from app.profile.event_lines import RejectedLine
 from app.settings import DataExtensionSettings, KafkaSettings, load
+from app.settings.pipelines import pipeline_of
 
 # The progress bar is redrawn after this many lines: drawing it takes longer than publishing one.
 LINES_PER_REDRAW = 50
@@ -55,7 +56,7 @@ def publish(
                 if line % LINES_PER_REDRAW == 0:
                     progress.update(task, completed=stream.tell() if size is not None else 0, lines=line)
 
-            result = publish_lines(stream, catalog, kafka, on_rejected=report, on_line=show)
+            result = publish_lines(stream, catalog, kafka, pipeline_of(kafka).topic, on_rejected=report, on_line=show)
     if as_json:
         rejected = [asdict(line) for line in result.rejected]
         typer.echo(

@@ -10,10 +10,11 @@ from app.cli.output import waiting
 from app.observe.logging import configure_command_logging
 from app.readmodels import ReadModels, ReadModelUnavailable, wait_until_caught_up
 from app.settings import KafkaSettings, load
+from app.settings.pipelines import CONSUMERS, pipeline_of
 
 
 @contextmanager
-def caught_up_read_models() -> Iterator[ReadModels]:
+def caught_up_read_models(flow: str = CONSUMERS) -> Iterator[ReadModels]:
     """The read models, after they have caught up with the topics. Needs ``KAFKA_*`` only.
 
     Raises:
@@ -21,7 +22,8 @@ def caught_up_read_models() -> Iterator[ReadModels]:
         CommandError: the topics could not be read; the message says why.
     """
     configure_command_logging("ERROR")  # the follower's warnings are part of the CommandError
-    models = ReadModels(load(KafkaSettings), None)
+    kafka = load(KafkaSettings)
+    models = ReadModels(kafka, pipeline_of(kafka, flow), None)
     models.start()
     try:
         try:

@@ -15,13 +15,14 @@ from app.cli.read_once import caught_up_read_models
 from app.cli.status_report import PipelineView, document, lines
 from app.delivery.cluster_facts import Facts
 from app.delivery.cluster_status import judge
-from app.flows.consumers import NAME as CONSUMERS
+from app.delivery.pipeline import Pipeline
 from app.flows.identity import creation_problems
 from app.flows.status_records import is_ours, open_incidents, read_last_end, read_workers
 from app.kafka.admin import Admin
 from app.kafka.group_lag import Lag, NoSuchTopic, group_lag
 from app.readmodels.status_topic import read_status_once
 from app.settings import KafkaSettings, load
+from app.settings.pipelines import pipeline_of
 
 # For reading the status topic. The topic is small, but the broker may be slow.
 READ_SECONDS = 15.0
@@ -34,9 +35,10 @@ def status(as_json: Annotated[bool, typer.Option("--json", help="One JSON docume
     """
     with report_failures():
         kafka = load(KafkaSettings)
+        pipeline = pipeline_of(kafka)
         with waiting("Asking Kafka"):
-            lag, gone = _lag(kafka)
-            records = read_status_once(kafka, is_ours, READ_SECONDS)
+            lag, gone = _lag(kafka, pipeline)
+            records = read_status_once(kafka, pipeline, is_ours, READ_SECONDS)
         with caught_up_read_models() as models:
             partitions, complete = models.partitions(), models.caught_up()
     now_ms = int(time.time() * 1000)
@@ -50,13 +52,13 @@ def status(as_json: Annotated[bool, typer.Option("--json", help="One JSON docume
         dead_letters={reason: number for reason, number in letters.items() if number},
         complete=complete,
         topic_gone=gone,
-        dead_letter_topic=kafka.dlq_topic,
+        dead_letter_topic=pipeline.dlq_topic,
         last_end=read_last_end(records),
         waiting_since_ms=min((one.since_ms for one in lag.values() if one.since_ms is not None), default=None),
     )
     view = PipelineView(
-        topic=kafka.topic,
-        group=kafka.group,
+        topic=pipeline.topic,
+        group=pipeline.group,
         facts=facts,
         judgement=judge(facts, now_ms),
         lag=sum(one.records for one in lag.values()),
@@ -72,13 +74,13 @@ def status(as_json: Annotated[bool, typer.Option("--json", help="One JSON docume
         raise typer.Exit(EXIT_FAILURE)
 
 
-def _lag(kafka: KafkaSettings) -> tuple[dict[int, Lag], str | None]:
+def _lag(kafka: KafkaSettings, pipeline: Pipeline) -> tuple[dict[int, Lag], str | None]:
     """The group's lag by partition; or no lag and a remedy, when the main topic is missing but its state is not."""
     try:
-        return group_lag(kafka), None
+        return group_lag(kafka, pipeline), None
     except NoSuchTopic:
         with Admin(kafka) as admin:
-            problems = creation_problems(kafka, CONSUMERS, admin)
+            problems = creation_problems(kafka, pipeline, admin)
         if not problems:
             raise
         return {}, problems[0].remedy

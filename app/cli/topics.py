@@ -14,13 +14,13 @@ from app.cli.output import show_table, waiting
 from app.delivery.pipeline_identity import NEW_GROUP, PipelineIdentity, Role
 from app.flows.adoption import Adoption, AdoptionRefused, look
 from app.flows.adoption import adopt as write_adoption
-from app.flows.consumers import NAME as CONSUMERS
 from app.flows.identity import creation_problems, identity_problems
 from app.kafka import topics as kafka_topics
 from app.kafka.admin import Admin
 from app.kafka.topic_specs import Problem
 from app.kafka.topics import CreateReport
 from app.settings import KafkaSettings, load
+from app.settings.pipelines import pipeline_of
 
 topics = typer.Typer(help="Create, check or adopt the topics that this program needs.", no_args_is_help=True)
 
@@ -43,9 +43,10 @@ def create(as_json: AsJson = False) -> None:
     """
     with report_failures(), waiting("Asking Kafka"):
         settings = load(KafkaSettings)
+        pipeline = pipeline_of(settings)
         with Admin(settings) as admin:
-            problems = creation_problems(settings, CONSUMERS, admin)
-        report = CreateReport((), (), tuple(problems)) if problems else kafka_topics.create(settings)
+            problems = creation_problems(settings, pipeline, admin)
+        report = CreateReport((), (), tuple(problems)) if problems else kafka_topics.create(settings, pipeline)
     if as_json:
         typer.echo(json.dumps(asdict(report), indent=2))
     else:
@@ -66,7 +67,10 @@ def check(as_json: AsJson = False) -> None:
     """
     with report_failures(), waiting("Asking Kafka"):
         settings = load(KafkaSettings)
-        problems = _together(settings, kafka_topics.check(settings), identity_problems(settings, CONSUMERS))
+        pipeline = pipeline_of(settings)
+        problems = _together(
+            pipeline.topic, kafka_topics.check(settings, pipeline), identity_problems(settings, pipeline)
+        )
     if as_json:
         typer.echo(json.dumps({"problems": [asdict(problem) for problem in problems]}, indent=2))
     elif problems:
@@ -85,17 +89,18 @@ def adopt(
     """Bind the group's state to a restored or linked topic that holds the same records at the same offsets."""
     with report_failures():
         settings = load(KafkaSettings)
+        pipeline = pipeline_of(settings)
         try:
             with waiting("Reading the state"):
-                adoption = look(settings, CONSUMERS)
+                adoption = look(settings, pipeline)
             if as_json:
-                typer.echo(json.dumps(_document(settings, adoption), indent=2))
+                typer.echo(json.dumps(_document(pipeline.group, adoption), indent=2))
             else:
-                _show_adoption(settings, adoption)
+                _show_adoption(pipeline.group, adoption)
             if unfit := [view for view in adoption.partitions if view.upto >= view.end]:
                 numbers = ", ".join(str(view.partition) for view in unfit)
                 raise CommandError(
-                    f"Partition {numbers} of {settings.topic} ends before the settled offset, so the topic does not "
+                    f"Partition {numbers} of {pipeline.topic} ends before the settled offset, so the topic does not "
                     f"hold the same records: {NEW_GROUP}."
                 )
             if not adoption.needed:
@@ -103,24 +108,24 @@ def adopt(
                 return
             if not yes and not typer.confirm("Does the topic hold the same records at the same offsets?", err=as_json):
                 raise CommandError("Nothing was changed.")
-            write_adoption(settings, adoption)
+            write_adoption(settings, pipeline, adoption)
         except AdoptionRefused as error:
             raise CommandError(str(error)) from None
-    typer.echo(f"The state of group {settings.group} is now bound to {settings.topic}; start its workers.", err=as_json)
+    typer.echo(f"The state of group {pipeline.group} is now bound to {pipeline.topic}; start its workers.", err=as_json)
 
 
-def _together(settings: KafkaSettings, topic: list[Problem], state: list[Problem]) -> list[Problem]:
+def _together(main: str, topic: list[Problem], state: list[Problem]) -> list[Problem]:
     """Both lists of problems. A missing main topic is listed once, with the remedy that the state demands."""
-    missing = any(problem.topic == settings.topic and problem.setting == "topic" for problem in topic)
+    missing = any(problem.topic == main and problem.setting == "topic" for problem in topic)
     if state and missing:
-        topic = [problem for problem in topic if problem.topic != settings.topic]
+        topic = [problem for problem in topic if problem.topic != main]
     return topic + state
 
 
-def _document(settings: KafkaSettings, adoption: Adoption) -> dict[str, Any]:
+def _document(group: str, adoption: Adoption) -> dict[str, Any]:
     recorded = adoption.recorded
     return {
-        "group": settings.group,
+        "group": group,
         "needed": adoption.needed,
         "from": None if recorded is None else recorded.to_json(),
         "to": adoption.running.to_json(),
@@ -128,10 +133,10 @@ def _document(settings: KafkaSettings, adoption: Adoption) -> dict[str, Any]:
     }
 
 
-def _show_adoption(settings: KafkaSettings, adoption: Adoption) -> None:
+def _show_adoption(group: str, adoption: Adoption) -> None:
     recorded, running = adoption.recorded, adoption.running
     was = "names no topic" if recorded is None else _named(recorded)
-    typer.echo(f"State of group {settings.group}: {was}")
+    typer.echo(f"State of group {group}: {was}")
     typer.echo(f"Topic now: {_named(running)}")
     columns = ("partition", "begin", "end", "upto", "parked", "")
     show_table(

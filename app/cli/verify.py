@@ -19,6 +19,7 @@ from app.flows.catalog import load_catalog
 from app.profile.holdings.findings import Status
 from app.readmodels import ReadModelUnavailable
 from app.settings import CmtSettings, KafkaSettings, SyncSettings, load
+from app.settings.pipelines import pipeline_of
 
 _AGE = re.compile(r"([0-9]{1,5})([mhd])")
 _UNITS = {"m": "minutes", "h": "hours", "d": "days"}
@@ -65,6 +66,7 @@ def verify(
                 findings = asyncio.run(
                     run_verification(
                         kafka,
+                        pipeline_of(kafka),
                         cmt,
                         catalog,
                         models,

@@ -8,20 +8,21 @@ import typer
 
 from app.cli.command_errors import EXIT_FAILURE, EXIT_USAGE, report_failures
 from app.flows.configuration import worker_settings
-from app.flows.pipelines import DEFAULT, PIPELINES
+from app.flows.recipes import RECIPES
 from app.settings import ConfigurationError, WorkerSettings, warnings
+from app.settings.pipelines import CONSUMERS
 
 
 def worker(
-    flow: Annotated[str, typer.Option(help=f"The pipeline to run: {', '.join(PIPELINES)}.")] = DEFAULT,
+    flow: Annotated[str, typer.Option(help=f"The pipeline to run: {', '.join(RECIPES)}.")] = CONSUMERS,
 ) -> None:
     """Run one worker until SIGTERM or SIGINT. A second signal ends it at once."""
-    if flow not in PIPELINES:
+    if flow not in RECIPES:
         raise typer.BadParameter(
-            f"there is no pipeline {flow!r}; choose one of: {', '.join(PIPELINES)}", param_hint="--flow"
+            f"there is no pipeline {flow!r}; choose one of: {', '.join(RECIPES)}", param_hint="--flow"
         )
     with report_failures():
-        settings = _settings()
+        settings = _settings(flow)
     from app.flows.worker import WorkerFailed, run_worker, say_cannot_go_on, say_stopped
     from app.readmodels import SlotError
     from app.web.server import WebServerError
@@ -38,9 +39,9 @@ def worker(
         say_stopped()
 
 
-def _settings() -> WorkerSettings:
+def _settings(flow: str) -> WorkerSettings:
     try:
-        return worker_settings()
+        return worker_settings(flow)
     except ConfigurationError as error:
         # A misspelt variable is often the reason why another one is missing.
         raise ConfigurationError([*error.problems, *warnings()]) from None

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message
 from confluent_kafka import TopicPartition as KafkaTopicPartition
 
+from app.delivery.pipeline import Pipeline
 from app.kafka.admin import Admin, KafkaAccessError
 from app.kafka.clients import consumer_config
 from app.kafka.headers import headers_of
@@ -35,8 +36,9 @@ class DeadLetter:
 class DeadLetters:
     """A reader of the dead-letter topic that commits nothing. All methods block and may raise ``KafkaAccessError``."""
 
-    def __init__(self, settings: KafkaSettings) -> None:
+    def __init__(self, settings: KafkaSettings, pipeline: Pipeline) -> None:
         self._settings = settings
+        self._pipeline = pipeline
         self._admin = Admin(settings)
 
     def count(self) -> int:
@@ -59,19 +61,19 @@ class DeadLetters:
         }
         if not ends:
             return ()
-        consumer = Consumer(dict(consumer_config(self._settings, f"{self._settings.group}-demo")), logger=_silent)
+        consumer = Consumer(dict(consumer_config(self._settings, f"{self._pipeline.group}-demo")), logger=_silent)
         try:
-            topic = self._settings.dlq_topic
+            topic = self._pipeline.dlq_topic
             consumer.assign([KafkaTopicPartition(topic, partition, begins.get(partition, 0)) for partition in ends])
             return tuple(self._letters(consumer, ends))
         except KafkaException as error:
-            raise KafkaAccessError(f"{self._settings.dlq_topic} cannot be read: {error.args[0].str()}") from error
+            raise KafkaAccessError(f"{self._pipeline.dlq_topic} cannot be read: {error.args[0].str()}") from error
         finally:
             consumer.close()
 
     def ends(self) -> Mapping[int, int]:
         """Partition -> the offset of its next record."""
-        topic = self._settings.dlq_topic
+        topic = self._pipeline.dlq_topic
         found = self._admin.ends([(topic, number) for number in range(self._settings.partitions)])
         return {number: end for (_, number), end in found.items()}
 
@@ -81,7 +83,7 @@ class DeadLetters:
         deadline = time.monotonic() + READ_SECONDS
         while unread:
             if time.monotonic() > deadline:
-                raise KafkaAccessError(f"{self._settings.dlq_topic} was not read to its end within {READ_SECONDS:g} s")
+                raise KafkaAccessError(f"{self._pipeline.dlq_topic} was not read to its end within {READ_SECONDS:g} s")
             message = consumer.poll(0.2)
             if message is None:
                 continue

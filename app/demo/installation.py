@@ -20,6 +20,7 @@ from app.demo.failed import DemoFailed
 from app.demo.processes import ChildProcess, ChildProcesses, describe_exit
 from app.kafka import topics
 from app.settings import KafkaSettings
+from app.settings.pipelines import pipeline_of
 
 HOST = "127.0.0.1"
 # A worker starts in about 3 s on an idle machine.
@@ -53,6 +54,7 @@ class Installation:
         self.kafka = KafkaSettings.model_construct(
             bootstrap_servers=broker.bootstrap_servers, session_timeout_seconds=float(SESSION_SECONDS)
         )
+        self.pipeline = pipeline_of(self.kafka)
         self.simulator: SimulatorClient
         self._simulator_process: ChildProcess
         self._simulator_variables: dict[str, str] = {}
@@ -68,7 +70,7 @@ class Installation:
         Raises:
             KafkaAccessError: the broker refused.
         """
-        await asyncio.to_thread(topics.create, self.kafka)
+        await asyncio.to_thread(topics.create, self.kafka, self.pipeline)
 
     async def start_simulator(self, http: aiohttp.ClientSession, faults: Sequence[Mapping[str, Any]]) -> None:
         """Start the simulator on a free port and set its faults.

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Iterable, Iterator
 
 from app.delivery.outcome import Outcome
+from app.delivery.pipeline import Pipeline
 from app.demo.clients import Totals
 from app.profile.entities import Catalog
 from app.profile.event import ProfileEvent
@@ -27,7 +28,7 @@ def published_events(count: int, seed: int, catalog: Catalog) -> Iterator[Profil
 
 
 def read_outcomes(
-    kafka: KafkaSettings, consumer_ids: Iterable[str], totals: Totals, published: int
+    kafka: KafkaSettings, pipeline: Pipeline, consumer_ids: Iterable[str], totals: Totals, published: int
 ) -> Callable[[str], Outcome | None]:
     """Event ID -> outcome. None if it is not known: a consumer record keeps only the last few events.
 
@@ -38,7 +39,7 @@ def read_outcomes(
     """
     if totals.synced == totals.events == published:
         return lambda event_id: Outcome.SYNCED
-    models = ReadModels(kafka, None)
+    models = ReadModels(kafka, pipeline, None)
     models.start()
     try:
         wait_until_caught_up(models)

@@ -20,9 +20,10 @@ class Publishing:
     ``spread_seconds``: publish at an even pace over this time; 0: as fast as Kafka accepts events.
     """
 
-    def __init__(self, kafka: KafkaSettings, events: int, seed: int, spread_seconds: float = 0.0) -> None:
+    def __init__(self, kafka: KafkaSettings, topic: str, events: int, seed: int, spread_seconds: float = 0.0) -> None:
         self.sent = 0
         self._kafka = kafka
+        self._topic = topic
         self._events = events
         self._seed = seed
         self._between = spread_seconds / events
@@ -44,7 +45,7 @@ class Publishing:
         self._stopping.set()
 
     def _publish(self) -> int:
-        result = publish_events(self._until_stopped(), self._kafka, on_sent=self._note)
+        result = publish_events(self._until_stopped(), self._kafka, self._topic, on_sent=self._note)
         if result.rejected:
             first = result.rejected[0]
             raise DemoFailed(f"Kafka did not accept {len(result.rejected)} events: {first.code}: {first.reason}")

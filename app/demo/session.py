@@ -54,7 +54,7 @@ class Session:
         self._broker = broker
         self._folder = folder
         self._running = Installation(broker, children, environment, folder)
-        self._dead_letters = DeadLetters(self._running.kafka)
+        self._dead_letters = DeadLetters(self._running.kafka, self._running.pipeline)
         self._calls = Rate()
         self._stats = SimulatorStats()
         self._totals = Totals()
@@ -93,6 +93,7 @@ class Session:
                 self._totals,
                 seconds,
                 kafka=self._running.kafka,
+                pipeline=self._running.pipeline,
                 catalog=load_catalog(None),
                 simulator=self._running.simulator,
                 dead_letters=self._dead_letters,
@@ -134,7 +135,7 @@ class Session:
         began = time.monotonic()
         options, outage = self._options, self._outage
         spread, pause = (outage.plan.publishing_seconds, outage.plan.seconds) if outage is not None else (0.0, 0.0)
-        publishing = Publishing(self._running.kafka, options.events, options.seed, spread)
+        publishing = Publishing(self._running.kafka, self._running.pipeline.topic, options.events, options.seed, spread)
         # Nothing is settled while the target is down.
         patience = Patience(options.patience_seconds + pause)
         try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
+from app.delivery.pipeline import Pipeline
 from app.demo.clients import SimulatorClient, Totals
 from app.demo.dead_letters import DeadLetters
 from app.demo.failed import DemoFailed
@@ -22,6 +23,7 @@ async def verify(
     seconds: float,
     *,
     kafka: KafkaSettings,
+    pipeline: Pipeline,
     catalog: Catalog,
     simulator: SimulatorClient,
     dead_letters: DeadLetters,
@@ -35,7 +37,7 @@ async def verify(
     stats = await simulator.stats()
     letters = await asyncio.to_thread(dead_letters.events)
     try:
-        expected = await asyncio.to_thread(_expect, events, seed, totals, kafka, catalog)
+        expected = await asyncio.to_thread(_expect, events, seed, totals, kafka, pipeline, catalog)
     except OutcomesUnreadable as error:
         raise DemoFailed(str(error)) from error
     return Findings(
@@ -50,7 +52,9 @@ async def verify(
     )
 
 
-def _expect(events: int, seed: int, totals: Totals, kafka: KafkaSettings, catalog: Catalog) -> ExpectedRows:
+def _expect(
+    events: int, seed: int, totals: Totals, kafka: KafkaSettings, pipeline: Pipeline, catalog: Catalog
+) -> ExpectedRows:
     consumers = {event.consumer_id for event in sample_events(events, seed)}
-    outcome_of = read_outcomes(kafka, consumers, totals, events)
+    outcome_of = read_outcomes(kafka, pipeline, consumers, totals, events)
     return expect(published_events(events, seed, catalog), outcome_of, catalog)

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 
 from confluent_kafka import KafkaError, Producer
 
+from app.delivery.pipeline import Pipeline
 from app.delivery.pipeline_identity import PipelineIdentity, compare
 from app.delivery.record_format import partition_key
-from app.flows.identity import running_pipeline
+from app.flows.identity import running_identity
 from app.flows.settled_digests import differing
 from app.kafka.admin import TIMEOUT_SECONDS, Admin, KafkaAccessError
 from app.kafka.clients import producer_config
@@ -59,7 +60,7 @@ class Adoption:
     records: PartitionRecords
 
 
-def look(settings: KafkaSettings, flow: str) -> Adoption:
+def look(settings: KafkaSettings, pipeline: Pipeline) -> Adoption:
     """What would be adopted.
 
     Raises:
@@ -67,28 +68,28 @@ def look(settings: KafkaSettings, flow: str) -> Adoption:
         KafkaAccessError: the broker cannot be reached, or refused; or a record that counts cannot be read.
     """
     admin = Admin(settings)
-    _nobody_works(admin, settings)
-    if settings.topic not in (found := admin.topics([settings.topic])):
-        raise AdoptionRefused(f"The topic {settings.topic} does not exist.")
-    records = read_partition_records(settings, admin)
+    _nobody_works(admin, settings, pipeline.group)
+    if pipeline.topic not in (found := admin.topics([pipeline.topic])):
+        raise AdoptionRefused(f"The topic {pipeline.topic} does not exist.")
+    records = read_partition_records(settings, pipeline, admin)
     if not records:
-        raise AdoptionRefused(f"There is no state of group {settings.group}: nothing to adopt, a worker may start.")
-    running = running_pipeline(admin, settings, flow)
+        raise AdoptionRefused(f"There is no state of group {pipeline.group}: nothing to adopt, a worker may start.")
+    running = running_identity(admin, pipeline)
     recorded = [state.identity for _, state in records.values()]
-    if flows := {one.flow for one in recorded if one is not None and one.flow != flow}:
+    if flows := {one.flow for one in recorded if one is not None and one.flow != pipeline.name}:
         raise AdoptionRefused(
-            f"The state of group {settings.group} belongs to the pipeline {', '.join(sorted(flows))}."
+            f"The state of group {pipeline.group} belongs to the pipeline {', '.join(sorted(flows))}."
         )
-    tps = [(settings.topic, partition.id) for partition in found[settings.topic].partitions]
+    tps = [(pipeline.topic, partition.id) for partition in found[pipeline.topic].partitions]
     begins, ends = admin.begins(tps), admin.ends(tps)
     if missing := sorted(records.keys() - {number for _, number in tps}):
-        raise AdoptionRefused(f"{settings.topic} has no partitions {', '.join(map(str, missing))}; the state has.")
-    others = differing(settings, ((number, state) for number, (_, state) in records.items()), TIMEOUT_SECONDS)
+        raise AdoptionRefused(f"{pipeline.topic} has no partitions {', '.join(map(str, missing))}; the state has.")
+    others = differing(settings, pipeline, ((number, state) for number, (_, state) in records.items()), TIMEOUT_SECONDS)
     views = tuple(
         PartitionView(
             number,
-            begins[settings.topic, number],
-            ends[settings.topic, number],
+            begins[pipeline.topic, number],
+            ends[pipeline.topic, number],
             state.upto,
             len(state.parked),
             others.get(number),
@@ -100,20 +101,20 @@ def look(settings: KafkaSettings, flow: str) -> Adoption:
     return Adoption(named, running, views, bool(differ or others) or None in recorded, records)
 
 
-def adopt(settings: KafkaSettings, adoption: Adoption) -> None:
+def adopt(settings: KafkaSettings, pipeline: Pipeline, adoption: Adoption) -> None:
     """Write every record anew, about this topic, under a higher epoch.
 
     Raises:
         AdoptionRefused: workers run.
         KafkaAccessError: the broker cannot be reached, or refused.
     """
-    _nobody_works(Admin(settings), settings)
+    _nobody_works(Admin(settings), settings, pipeline.group)
     problems: list[KafkaError] = []
     producer = Producer(dict(producer_config(settings) | {"message.max.bytes": STATE_RECORD_BYTES}))
 
     def write(number: int, key: bytes, value: bytes | None) -> None:
         producer.produce(
-            settings.state_topic,
+            pipeline.state_topic,
             key=key,
             value=value,
             partition=number,
@@ -142,9 +143,9 @@ def _flush(producer: Producer, problems: list[KafkaError]) -> None:
         raise KafkaAccessError(f"the state could not be written: {why}. Run it again.")
 
 
-def _nobody_works(admin: Admin, settings: KafkaSettings) -> None:
-    if found := members(admin, settings.group):
+def _nobody_works(admin: Admin, settings: KafkaSettings, group: str) -> None:
+    if found := members(admin, group):
         raise AdoptionRefused(
-            f"Group {settings.group} has members: {', '.join(found)}. Stop its workers first; one that was killed "
+            f"Group {group} has members: {', '.join(found)}. Stop its workers first; one that was killed "
             f"leaves after its session timeout ({settings.session_timeout_seconds:g} s)."
         )

@@ -6,15 +6,16 @@ from app.flows.catalog import load_catalog
 from app.kafka.clients import ssl_context
 from app.profile.plan import contradiction
 from app.settings import ConfigurationError, WorkerSettings
+from app.settings.pipelines import CONSUMERS, pipeline_of
 
 
-def worker_settings() -> WorkerSettings:
-    """The settings of a worker.
+def worker_settings(flow: str = CONSUMERS) -> WorkerSettings:
+    """The settings of a worker of that pipeline.
 
     Raises:
         ConfigurationError: with all that is wrong, also in the files that they name.
     """
-    return WorkerSettings(also=[_catalog, _certificates, _strategy])
+    return WorkerSettings(also=[lambda settings: pipeline_of(settings.kafka, flow), _catalog, _certificates, _strategy])
 
 
 def _catalog(settings: WorkerSettings) -> None:

@@ -10,9 +10,9 @@ import structlog
 from app.delivery.alert import Alert, Severity
 from app.delivery.counts import EVENT_ENTITY
 from app.delivery.errors import SYNC_CUT_OFF
+from app.delivery.pipeline import Pipeline
 from app.kafka.durable_producer import DurableProducer, Write
 from app.observe.metrics import Metrics
-from app.settings import KafkaSettings
 
 log = structlog.get_logger(__name__)
 
@@ -24,15 +24,15 @@ class CutOffReports:
         producer: None: no incidents.
     """
 
-    def __init__(self, kafka: KafkaSettings, metrics: Metrics, producer: DurableProducer | None) -> None:
-        self._kafka = kafka
+    def __init__(self, pipeline: Pipeline, metrics: Metrics, producer: DurableProducer | None) -> None:
+        self._pipeline = pipeline
         self._metrics = metrics
         self._producer = producer
         self._sending: set[asyncio.Task[None]] = set()
 
     def report(self, partition: int, first: int, begin: int, events: int) -> None:
         """At most so many events, from offset ``first`` on, are gone; the partition begins at ``begin``."""
-        topic = self._kafka.topic
+        topic = self._pipeline.topic
         log.warning(
             "events were deleted by Kafka's retention before they were read",
             topic=topic,
@@ -67,7 +67,7 @@ class CutOffReports:
         task.add_done_callback(self._sending.discard)
 
     async def _send(self, producer: DurableProducer, alert: Alert) -> None:
-        write = Write(self._kafka.alerts_topic, None, alert.fingerprint.encode(), alert.to_bytes())
+        write = Write(self._pipeline.alerts_topic, None, alert.fingerprint.encode(), alert.to_bytes())
         try:
             await producer.write_one(write)
         except Exception as error:  # noqa: BLE001 - log and metric have it

@@ -30,6 +30,7 @@ from app.delivery.errors import (
     ErrorEntry,
     lookup,
 )
+from app.delivery.pipeline import Pipeline
 from app.engine.breaker import Breaker
 from app.flows.episode import Episode
 from app.flows.missing_rights import MissingRights
@@ -37,7 +38,6 @@ from app.kafka.durable_producer import DurableProducer, Write
 from app.observe.background import check_running
 from app.observe.metrics import Metrics
 from app.profile.entities import OWN_ACCOUNT
-from app.settings import KafkaSettings
 
 log = structlog.get_logger(__name__)
 
@@ -121,7 +121,7 @@ class OutageWatch:
         account: str,
         health: TargetHealth,
         producer: DurableProducer,
-        kafka: KafkaSettings,
+        pipeline: Pipeline,
         alert_seconds: float,
         waiting: Callable[[], int] = lambda: 0,
         blocked_since: Callable[[str], float | None] = lambda account: None,
@@ -130,7 +130,7 @@ class OutageWatch:
         self._health = health
         self._breaker = health.breaker
         self._producer = producer
-        self._kafka = kafka
+        self._alerts_topic = pipeline.alerts_topic
         self._waiting = waiting
         self._outage = Episode(alert_seconds)
         self._throttling = Episode(alert_seconds, THROTTLED_SECONDS)
@@ -299,9 +299,7 @@ class OutageWatch:
         )
         # Before it is written: whoever reads that it is over asks whether somebody still says otherwise.
         (self.causes.add if kind is AlertKind.OPEN else self.causes.discard)(alert.fingerprint)
-        await self._producer.write_one(
-            Write(self._kafka.alerts_topic, None, alert.fingerprint.encode(), alert.to_bytes())
-        )
+        await self._producer.write_one(Write(self._alerts_topic, None, alert.fingerprint.encode(), alert.to_bytes()))
 
 
 def _say_opened(account: str, trouble: ErrorEntry | None) -> None:

@@ -44,6 +44,7 @@ class OwnStatus:
     def __init__(self, settings: WorkerSettings, recipe: Recipe, readiness: Callable[[], Readiness]) -> None:
         self._settings = settings
         self._recipe = recipe
+        self._pipeline = recipe.pipeline
         self._readiness = readiness
         self._started_ms = _now_ms()
         self._invalid = InvalidWindow()
@@ -69,7 +70,7 @@ class OwnStatus:
         if self._end is None:
             return
         producer = DurableProducer(aiokafka_producer_config(self._settings.kafka), {})
-        write = Write(self._settings.kafka.status_topic, 0, LAST_END_KEY.encode(), self._end.to_bytes())
+        write = Write(self._pipeline.status_topic, 0, LAST_END_KEY.encode(), self._end.to_bytes())
         try:
             async with asyncio.timeout(TELL_SECONDS):
                 await producer.start()
@@ -94,17 +95,19 @@ class OwnStatus:
     @asynccontextmanager
     async def board(self, producer: DurableProducer) -> AsyncIterator[StatusBoard]:
         """This worker's share in the status topic, while the ``with`` block runs."""
-        kafka, tasks = self._settings.kafka, set[asyncio.Task[None]]()
+        tasks = set[asyncio.Task[None]]()
 
         def looked(others: list[WorkerStatus]) -> None:
             for task in self._report_invalid(others, producer):
                 tasks.add(task)
                 task.add_done_callback(tasks.discard)
 
-        follower = StatusFollower(kafka, is_ours)
+        follower = StatusFollower(self._settings.kafka, self._pipeline, is_ours)
         follower.start()
         try:
-            async with StatusBoard(kafka, producer, follower, self.describe, looked, lambda: self._end) as board:
+            async with StatusBoard(
+                self._pipeline, producer, follower, self.describe, looked, lambda: self._end
+            ) as board:
                 self._board = board
                 yield board
         finally:
@@ -116,16 +119,16 @@ class OwnStatus:
     def describe(self) -> WorkerStatus:
         """How this worker is now."""
         settings, readiness, stream = self._settings, self._readiness(), self._stream
-        kafka, now = settings.kafka, _now_ms()
+        pipeline, now = self._pipeline, _now_ms()
         self._unready_since_ms = None if readiness.ready else self._unready_since_ms or now
         return WorkerStatus(
             worker=self.worker,
             at=now,
             started=self._started_ms,
             version=__version__,
-            pipeline=self._recipe.name,
-            topic=kafka.topic,
-            group=kafka.group,
+            pipeline=pipeline.name,
+            topic=pipeline.topic,
+            group=pipeline.group,
             target=self._recipe.target,
             strategy=settings.sync.strategy,
             dry_run=settings.sync.dry_run,
@@ -155,7 +158,7 @@ class OwnStatus:
             partitions=range(self._settings.kafka.partitions),
             incidents=board.incidents() if board is not None else (),
             dead_letters=dead_letters,
-            dead_letter_topic=self._settings.kafka.dlq_topic,
+            dead_letter_topic=self._pipeline.dlq_topic,
             complete=complete,
             last_end=board.last_end() if board is not None else None,
         )
@@ -172,7 +175,7 @@ class OwnStatus:
         ]
 
     async def _alert(self, producer: DurableProducer, alert: Alert) -> None:
-        topic = self._settings.kafka.alerts_topic
+        topic = self._pipeline.alerts_topic
         try:
             await producer.write_one(Write(topic, None, alert.fingerprint.encode(), alert.to_bytes()))
         except Exception as error:  # noqa: BLE001 - whatever Kafka says: it is told again in a minute

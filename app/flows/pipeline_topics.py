@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 from collections.abc import Collection, Mapping
 
+from app.delivery.pipeline import Pipeline
 from app.delivery.pipeline_identity import PipelineIdentity, Role
 from app.delivery.record import TopicPartition
 from app.engine.flow import RecordDigests, SeenTopics, TopicsUnknown
@@ -21,21 +22,22 @@ from app.settings import KafkaSettings
 _LOOKS = 3
 
 
-def topics_by_role(kafka: KafkaSettings) -> dict[Role, str]:
+def topics_by_role(pipeline: Pipeline) -> dict[Role, str]:
     """The topics whose offsets, or whose content, the state is about."""
     return {
-        Role.SOURCE: kafka.topic,
-        Role.RETRY: kafka.retry_topic,
-        Role.ALERTS: kafka.alerts_topic,
-        Role.CONSUMERS: kafka.consumers_topic,
+        Role.SOURCE: pipeline.topic,
+        Role.RETRY: pipeline.retry_topic,
+        Role.ALERTS: pipeline.alerts_topic,
+        Role.CONSUMERS: pipeline.consumers_topic,
     }
 
 
 class PipelineTopics:
     """``Topics`` of the engine. Keeps its connection, since it asks at every claim and every minute."""
 
-    def __init__(self, kafka: KafkaSettings, read_models: ReadModels) -> None:
+    def __init__(self, kafka: KafkaSettings, pipeline: Pipeline, read_models: ReadModels) -> None:
         self._kafka = kafka
+        self._pipeline = pipeline
         self._read_models = read_models
         self._admin: Admin | None = None
         self._one_at_a_time = asyncio.Lock()
@@ -68,8 +70,8 @@ class PipelineTopics:
         rounds = max(map(len, wanted.values()), default=0)
         try:
             return await in_daemon_thread(
-                f"read topic {kafka.topic} again and close the consumer",
-                lambda: read_digests(kafka, wanted, patience),
+                f"read topic {self._pipeline.topic} again and close the consumer",
+                lambda: read_digests(kafka, self._pipeline, wanted, patience),
                 rounds * patience,
             )
         except KafkaAccessError as error:
@@ -84,8 +86,8 @@ class PipelineTopics:
 
     def _look(self) -> SeenTopics:
         admin = self._admin = self._admin or Admin(self._kafka, timeout_seconds=self._kafka.request_seconds)
-        roles = topics_by_role(self._kafka)
-        state_topic, source = self._kafka.state_topic, self._kafka.topic
+        roles = topics_by_role(self._pipeline)
+        state_topic, source = self._pipeline.state_topic, self._pipeline.topic
         found = admin.topics([*roles.values(), state_topic])
         if missing := [name for name in (*roles.values(), state_topic) if name not in found]:
             raise KafkaAccessError(f"no such topic: {', '.join(missing)}")
@@ -94,7 +96,7 @@ class PipelineTopics:
         begins = _by_number(admin.begins([(source, number) for number in numbers]))
         ends = _by_number(admin.ends([(source, number) for number in numbers]))
         states = {name: TopicState(name, len(topic.partitions), 0, {}) for name, topic in found.items()}
-        uneven = [problem.message for problem in partition_problems(topic_specs(self._kafka), states)]
+        uneven = [problem.message for problem in partition_problems(topic_specs(self._kafka, self._pipeline), states)]
         return SeenTopics(ids, topic_id(found[state_topic]), begins, ends, uneven)
 
 

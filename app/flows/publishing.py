@@ -54,6 +54,7 @@ def publish_lines(
     stream: BinaryIO,
     catalog: Catalog,
     kafka: KafkaSettings,
+    topic: str,
     *,
     on_rejected: Callable[[RejectedLine], object] = lambda line: None,
     on_line: Callable[[int], object] = lambda line: None,
@@ -71,7 +72,7 @@ def publish_lines(
     """
     deliveries = _Deliveries(on_rejected)
     last: int | None = None
-    with Publisher(kafka, deliveries.delivered, delivery_seconds=delivery_seconds) as publisher:
+    with Publisher(kafka, topic, deliveries.delivered, delivery_seconds=delivery_seconds) as publisher:
         for entry in read_event_lines(stream, catalog, publisher.largest):
             last = entry.line
             if isinstance(entry, RejectedLine):
@@ -86,7 +87,11 @@ def publish_lines(
 
 
 def publish_events(
-    events: Iterable[ProfileEvent], kafka: KafkaSettings, *, on_sent: Callable[[int], object] = lambda number: None
+    events: Iterable[ProfileEvent],
+    kafka: KafkaSettings,
+    topic: str,
+    *,
+    on_sent: Callable[[int], object] = lambda number: None,
 ) -> Published:
     """Publish events, numbered from 1; ``rejected`` has those that Kafka did not take.
 
@@ -94,7 +99,7 @@ def publish_events(
         KafkaAccessError: Kafka cannot be reached, or has no such topic.
     """
     deliveries = _Deliveries(lambda line: None)
-    with Publisher(kafka, deliveries.delivered) as publisher:
+    with Publisher(kafka, topic, deliveries.delivered) as publisher:
         for number, event in enumerate(events, start=1):
             value = json.dumps(to_json(event), ensure_ascii=False, separators=(",", ":")).encode()
             publisher.send(event.consumer_id.encode(), value, number)

@@ -7,6 +7,7 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
+from app.delivery.pipeline import Pipeline
 from app.engine.breaker import Breaker
 from app.engine.flow import Flow
 from app.flows.outage import TargetHealth
@@ -54,7 +55,7 @@ class Recipe:
     session must outlast it.
     """
 
-    name: str
+    pipeline: Pipeline
     target: str
     flow: Flow
     accounts: TargetAccounts

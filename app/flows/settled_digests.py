@@ -10,6 +10,7 @@ from confluent_kafka import Consumer, KafkaError
 from confluent_kafka import TopicPartition as KafkaTopicPartition
 
 from app.delivery.partition_record import PartitionState
+from app.delivery.pipeline import Pipeline
 from app.delivery.record_digest import RecordDigest
 from app.kafka.admin import KafkaAccessError
 from app.kafka.clients import bootstrap_servers, consumer_config
@@ -33,7 +34,7 @@ _silent.propagate = False
 
 
 def read_digests(
-    kafka: KafkaSettings, wanted: Mapping[int, Collection[int]], patience_seconds: float
+    kafka: KafkaSettings, pipeline: Pipeline, wanted: Mapping[int, Collection[int]], patience_seconds: float
 ) -> dict[int, dict[int, RecordDigest | None]]:
     """What stands at these offsets of the main topic's partitions; None: the topic goes on behind that offset. Left
     out: what is not there yet, what cannot be read, and what is out of range at a leader whose log is shorter.
@@ -45,7 +46,7 @@ def read_digests(
     left = {number: sorted(offsets) for number, offsets in wanted.items()}
     if not any(left.values()):
         return found
-    config = consumer_config(kafka, kafka.group) | {
+    config = consumer_config(kafka, pipeline.group) | {
         "queued.max.messages.kbytes": _AHEAD_KIB,
         "max.partition.fetch.bytes": _FETCH_BYTES,
         # Else a damaged record counts as another one.
@@ -56,7 +57,7 @@ def read_digests(
         while left := {number: offsets for number, offsets in left.items() if offsets}:
             # One offset of every partition at a time: all are asked for in one go.
             offsets = {number: offsets.pop(0) for number, offsets in left.items()}
-            for one, number in _first_records(kafka, consumer, offsets, patience_seconds):
+            for one, number in _first_records(kafka, pipeline.topic, consumer, offsets, patience_seconds):
                 wanted_at = offsets[number]
                 # A lower one: the position was out of range, and the library went back to the beginning.
                 if one.offset >= wanted_at:
@@ -67,7 +68,7 @@ def read_digests(
 
 
 def differing(
-    kafka: KafkaSettings, states: Iterable[tuple[int, PartitionState]], patience_seconds: float
+    kafka: KafkaSettings, pipeline: Pipeline, states: Iterable[tuple[int, PartitionState]], patience_seconds: float
 ) -> dict[int, int]:
     """Partition -> lowest offset at which the main topic holds another record than the one that was settled.
 
@@ -76,7 +77,7 @@ def differing(
     """
     settled = {number: state.to_compare() for number, state in states}
     wanted = {number: {one.offset for one in those} for number, those in settled.items()}
-    found = read_digests(kafka, wanted, patience_seconds)
+    found = read_digests(kafka, pipeline, wanted, patience_seconds)
     others = {
         number: [one.offset for one in settled[number] if those.get(one.offset) not in (None, one)]
         for number, those in found.items()
@@ -85,11 +86,11 @@ def differing(
 
 
 def _first_records(
-    kafka: KafkaSettings, consumer: Consumer, offsets: Mapping[int, int], patience_seconds: float
+    kafka: KafkaSettings, topic: str, consumer: Consumer, offsets: Mapping[int, int], patience_seconds: float
 ) -> Iterable[tuple[RecordDigest, int]]:
     """The first record from each offset on; none where the partition ends before one."""
     waiting = set(offsets)
-    consumer.assign([KafkaTopicPartition(kafka.topic, number, offset) for number, offset in offsets.items()])
+    consumer.assign([KafkaTopicPartition(topic, number, offset) for number, offset in offsets.items()])
     deadline = time.monotonic() + patience_seconds
     while waiting:
         # One at a time: a batch would be waited for.
@@ -102,17 +103,17 @@ def _first_records(
             elif error.code() == KafkaError._PARTITION_EOF or error.code() in _UNREADABLE:
                 waiting.discard(number if number is not None else -1)
             elif not error.retriable() and error.code() not in _PASSING:
-                raise _unreadable(kafka, error.str())
+                raise _unreadable(kafka, topic, error.str())
         if waiting and time.monotonic() > deadline:
-            raise _unreadable(kafka, f"no answer within {patience_seconds:g} s")
+            raise _unreadable(kafka, topic, f"no answer within {patience_seconds:g} s")
 
 
 def _bytes(content: str | bytes | None) -> bytes | None:
     return content.encode() if isinstance(content, str) else content
 
 
-def _unreadable(kafka: KafkaSettings, why: str) -> KafkaAccessError:
+def _unreadable(kafka: KafkaSettings, topic: str, why: str) -> KafkaAccessError:
     return KafkaAccessError(
-        f"Kafka at {', '.join(bootstrap_servers(kafka))}: could not read topic {kafka.topic} again: {why}. Check that "
+        f"Kafka at {', '.join(bootstrap_servers(kafka))}: could not read topic {topic} again: {why}. Check that "
         "the broker runs and that this user may read the topic."
     )

@@ -7,10 +7,10 @@ import asyncio
 import structlog
 
 from app.delivery.consumer_record import ConsumerState
+from app.delivery.pipeline import Pipeline
 from app.engine.context import EngineStopped
 from app.engine.flow import StatesUnavailable
 from app.readmodels import ReadModels, ReadModelUnavailable
-from app.settings import KafkaSettings
 
 log = structlog.get_logger(__name__)
 
@@ -26,8 +26,8 @@ NOTICE_SECONDS = 0.5
 class ReadModelStates:
     """``ConsumerStates`` of the engine, answered by the follower of the consumers' topic."""
 
-    def __init__(self, kafka: KafkaSettings, read_models: ReadModels) -> None:
-        self._kafka = kafka
+    def __init__(self, pipeline: Pipeline, read_models: ReadModels) -> None:
+        self._pipeline = pipeline
         self._read_models = read_models
 
     async def catch_up(self, partition: int, end: int) -> None:
@@ -36,7 +36,7 @@ class ReadModelStates:
         Raises:
             EngineStopped: it cannot, for want of a file that can be written.
         """
-        topic, waited = self._kafka.consumers_topic, 0.0
+        topic, waited = self._pipeline.consumers_topic, 0.0
         while not await self._read_models.wait_until(topic, partition, end, PATIENCE_SECONDS):
             waited += PATIENCE_SECONDS
             log.warning("waiting for the read model", partition=partition, reason=self._read_models.trouble())
@@ -65,4 +65,4 @@ class ReadModelStates:
 
     def applied(self, partition: int) -> int:
         """Everything below this offset of the topic's partition has been read."""
-        return self._read_models.position(self._kafka.consumers_topic, partition)
+        return self._read_models.position(self._pipeline.consumers_topic, partition)

@@ -13,6 +13,7 @@ import structlog
 from app.delivery.cluster_facts import OpenIncident
 from app.delivery.cluster_status import FORGOTTEN_MS, live_workers
 from app.delivery.errors import CMT_NOT_ALLOWED, CMT_OUTAGE, CMT_PERMISSION, CMT_RATE_LIMITED
+from app.delivery.pipeline import Pipeline
 from app.delivery.worker_status import LAST_END_KEY, WorkerEnd, WorkerStatus
 from app.flows.status_records import INCIDENT_PREFIX, open_incidents, read_incidents, read_last_end, read_workers
 from app.incidents.memory import Remembered
@@ -20,7 +21,6 @@ from app.kafka.durable_producer import DurableProducer, Write
 from app.observe.background import check_running
 from app.observe.reminder import Reminder
 from app.readmodels.status_topic import StatusFollower
-from app.settings import KafkaSettings
 
 log = structlog.get_logger(__name__)
 
@@ -47,14 +47,14 @@ class StatusBoard:
 
     def __init__(
         self,
-        kafka: KafkaSettings,
+        pipeline: Pipeline,
         producer: DurableProducer,
         follower: StatusFollower,
         describe: Callable[[], WorkerStatus],
         looked: Callable[[list[WorkerStatus]], object] = lambda others: None,
         end: Callable[[], WorkerEnd | None] = lambda: None,
     ) -> None:
-        self._topic = kafka.status_topic
+        self._topic = pipeline.status_topic
         self._producer = producer
         self._follower = follower
         self._describe = describe

@@ -27,6 +27,7 @@ from app.cmt.errors import CallFailed
 from app.delivery.consumer_record import ConsumerState
 from app.delivery.errors import CMT_CONSUMER_SPELLING
 from app.delivery.outcome import InvalidEvent
+from app.delivery.pipeline import Pipeline
 from app.delivery.record import SourceRecord
 from app.flows.market_clients import AccountUnavailable, Market, MarketClients
 from app.flows.repair import repair
@@ -105,6 +106,7 @@ class _Subject:
 
 async def verify(
     kafka: KafkaSettings,
+    pipeline: Pipeline,
     cmt: CmtSettings,
     catalog: Catalog,
     models: ReadModels,
@@ -126,7 +128,7 @@ async def verify(
         AccountUnavailable: the only account there is gives no token.
     """
     async with MarketClients(cmt, catalog, concurrency=CALLS_AT_ONCE) as markets:
-        with SettledEvents(kafka) as events:
+        with SettledEvents(kafka, pipeline) as events:
             known = models.consumer_ids()
             if consumer_id is not None:
                 known = [name for name in known if same_key_text(name, consumer_id)]

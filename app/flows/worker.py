@@ -36,8 +36,8 @@ from app.flows.kafka_absence import KafkaAbsence
 from app.flows.outage import OutageWatch
 from app.flows.own_status import OwnStatus
 from app.flows.pipeline_topics import PipelineTopics
-from app.flows.pipelines import PIPELINES
 from app.flows.recipe import Recipe
+from app.flows.recipes import RECIPES
 from app.flows.states import ReadModelStates
 from app.incidents.desk import open_desk
 from app.kafka import topics
@@ -104,12 +104,16 @@ class Worker:
     def __init__(self, settings: WorkerSettings, recipe: Callable[[WorkerSettings, Metrics], Recipe]) -> None:
         self._settings = settings
         self._metrics = Metrics(dry_run=settings.sync.dry_run)
-        self._read_models = ReadModels(
-            settings.kafka, settings.general.data_dir, unreadable=self._metrics.unreadable_state_record
-        )
         # Both ends are made here, so that whatever is wrong with their settings is told before anything starts.
         self._connection = faust_connection(settings.kafka)
         self._recipe = recipe(settings, self._metrics)
+        self._pipeline = self._recipe.pipeline
+        self._read_models = ReadModels(
+            settings.kafka,
+            self._pipeline,
+            settings.general.data_dir,
+            unreadable=self._metrics.unreadable_state_record,
+        )
         self._stop = asyncio.Event()
         self._failure: BaseException | None = None
         self._stream: Stream | None = None
@@ -159,14 +163,14 @@ class Worker:
             ) from self._failure
 
     def _say_what_will_be_done(self) -> None:
-        kafka, sync = self._settings.kafka, self._settings.sync
+        pipeline, sync = self._pipeline, self._settings.sync
         log.info(
             "starting a DRY RUN: nothing is written to the target" if sync.dry_run else "starting",
             version=__version__,
-            pipeline=self._recipe.name,
-            topic=kafka.topic,
-            own_topics=[kafka.retry_topic, kafka.dlq_topic, kafka.alerts_topic, kafka.status_topic],
-            group=kafka.group,
+            pipeline=pipeline.name,
+            topic=pipeline.topic,
+            own_topics=[pipeline.retry_topic, pipeline.dlq_topic, pipeline.alerts_topic, pipeline.status_topic],
+            group=pipeline.group,
             target=self._recipe.target,
             strategy=sync.strategy,
             worker=self._status.worker,
@@ -190,20 +194,21 @@ class Worker:
 
     async def _start(self, stack: AsyncExitStack) -> None:
         settings, kafka, sync = self._settings, self._settings.kafka, self._settings.sync
+        pipeline = self._pipeline
         accounts = self._recipe.accounts
         await stack.enter_async_context(accounts)
-        largest = dict.fromkeys((kafka.retry_topic, kafka.dlq_topic), copy_bytes(kafka))
+        largest = dict.fromkeys((pipeline.retry_topic, pipeline.dlq_topic), copy_bytes(kafka))
         producer = DurableProducer(aiokafka_producer_config(kafka), largest)
         await producer.start()
         self._closed_topics = lambda: producer.writability.reasons().values()
         stack.push_async_callback(producer.stop)
-        self._cut_off = CutOffReports(kafka, self._metrics, None if sync.dry_run else producer)
+        self._cut_off = CutOffReports(pipeline, self._metrics, None if sync.dry_run else producer)
         board = await stack.enter_async_context(self._status.board(producer))
         desk = await stack.enter_async_context(
             open_desk(
                 settings.servicenow,
-                kafka.group,
-                where=f"group {kafka.group}, main topic {kafka.topic}, dead letters in {kafka.dlq_topic}",
+                pipeline.group,
+                where=f"group {pipeline.group}, main topic {pipeline.topic}, dead letters in {pipeline.dlq_topic}",
                 memory=board,
                 owns=self._owns_alerts,
                 still_on=board.still_on,
@@ -212,16 +217,16 @@ class Worker:
         )
         lease_seconds = kafka.session_timeout_seconds - self._recipe.call_seconds - LEASE_SLACK_SECONDS
         context = EngineContext(
-            pipeline=Pipeline(self._recipe.name, kafka.topic, kafka.group),
+            pipeline=pipeline,
             kafka=kafka,
             sync=sync,
             flow=self._recipe.flow,
             producer=producer,
             ledger=Ledger(),
             lease=Lease(lease_seconds),
-            states=ReadModelStates(kafka, self._read_models),
+            states=ReadModelStates(pipeline, self._read_models),
             observer=self,
-            topics=PipelineTopics(kafka, self._read_models),
+            topics=PipelineTopics(kafka, pipeline, self._read_models),
             breakers=accounts.breakers,
             slots=asyncio.Semaphore(sync.concurrency + sync.concurrency // READY_PER_SLOT),
             room=Room(TAKEN_PER_SLOT * sync.concurrency, sync.max_parked),
@@ -262,7 +267,7 @@ class Worker:
                 account.name,
                 account.health,
                 producer,
-                kafka,
+                pipeline,
                 alert_seconds,
                 context.room.waiting,
                 context.gates.shut_since,
@@ -305,9 +310,11 @@ class Worker:
             seen = await topics.look()
         except (ReadModelUnavailable, TopicsUnknown):
             return
-        kafka = self._settings.kafka
-        running = PipelineIdentity(self._recipe.name, kafka.topic, seen.ids)
-        if why := refusal_of_group(records.values(), running, dry_run=self._settings.sync.dry_run, group=kafka.group):
+        pipeline = self._pipeline
+        running = PipelineIdentity(pipeline.name, pipeline.topic, seen.ids)
+        if why := refusal_of_group(
+            records.values(), running, dry_run=self._settings.sync.dry_run, group=pipeline.group
+        ):
             found = {compare(state.identity, running).difference for state in records.values()}
             raise WorkerFailed(why, configuration=not found & {Difference.RECREATED, Difference.CONSUMERS_LOST})
 
@@ -317,15 +324,15 @@ class Worker:
         Raises:
             WorkerFailed: the topics cannot be worked with.
         """
-        kafka = self._settings.kafka
+        kafka, pipeline = self._settings.kafka, self._pipeline
         while not self._stop.is_set():
             try:
                 # Before anything is made: an empty state topic would look like that of a new group.
-                if why := await asyncio.to_thread(_not_to_be_made, kafka, self._recipe.name):
+                if why := await asyncio.to_thread(_not_to_be_made, kafka, pipeline):
                     text, configuration = why
                     raise WorkerFailed(text, configuration=configuration)
-                report = await asyncio.to_thread(topics.create, kafka)
-                placed = await asyncio.to_thread(place_group, kafka)
+                report = await asyncio.to_thread(topics.create, kafka, pipeline)
+                placed = await asyncio.to_thread(place_group, kafka, pipeline)
             except KafkaAccessError as error:
                 self._waiting_for = Reason(ReasonKind.KAFKA, str(error))
                 self._absence.away(str(error), refused=error.refused)
@@ -337,7 +344,7 @@ class Worker:
                 log.info("created topics", topics=list(report.created))
             if placed:
                 log.info("a new group starts", start=kafka.start, offsets=placed)
-            fatal = [problem for problem in report.problems if _is_fatal(problem, kafka)]
+            fatal = [problem for problem in report.problems if _is_fatal(problem, pipeline)]
             for text in in_words([problem for problem in report.problems if problem not in fatal]):
                 log.warning("a topic is not as it must be", problem=text)
             if fatal:
@@ -366,7 +373,7 @@ class Worker:
 
     def _owns_alerts(self, partition: int) -> bool:
         stream = self._stream
-        return stream is not None and (self._settings.kafka.alerts_topic, partition) in stream.ownership.gate
+        return stream is not None and (self._pipeline.alerts_topic, partition) in stream.ownership.gate
 
     def _readiness(self) -> Readiness:
         stream = self._stream
@@ -406,12 +413,12 @@ class Worker:
         self._stop.set()
 
 
-def _not_to_be_made(kafka: KafkaSettings, flow: str) -> tuple[str, bool] | None:
+def _not_to_be_made(kafka: KafkaSettings, pipeline: Pipeline) -> tuple[str, bool] | None:
     """Why topics that are missing must not be made, and whether that is for the settings; None: they may."""
     with Admin(kafka) as admin:
-        if gone := state_gone(kafka, admin):
+        if gone := state_gone(kafka, pipeline, admin):
             return gone.message, False
-        for problem in creation_problems(kafka, flow, admin):
+        for problem in creation_problems(kafka, pipeline, admin):
             return problem.remedy, problem.found != GONE
         return None
 
@@ -423,12 +430,12 @@ def _spare_the_collector() -> None:
     gc.set_threshold(*COLLECT_AFTER)
 
 
-def _is_fatal(problem: Problem, kafka: KafkaSettings) -> bool:
+def _is_fatal(problem: Problem, pipeline: Pipeline) -> bool:
     """Whether a worker cannot work with a topic like this. The main topic's size limit is its owner's affair: what does
     not fit into ours becomes a dead letter without its value; ours must take what we write (see DurableProducer)."""
-    if problem.topic == kafka.status_topic:
+    if problem.topic == pipeline.status_topic:
         return False  # events come first
-    too_small = problem.setting == "max.message.bytes" and problem.topic != kafka.topic
+    too_small = problem.setting == "max.message.bytes" and problem.topic != pipeline.topic
     return too_small or problem.setting in ("topic", "partitions", "cleanup.policy", "compression.type")
 
 
@@ -446,7 +453,7 @@ def run_worker(settings: WorkerSettings, flow: str) -> None:
         log.warning("an environment variable has no effect", problem=line)
 
     async def run() -> None:
-        await Worker(settings, PIPELINES[flow]).run()
+        await Worker(settings, RECIPES[flow]).run()
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(run())

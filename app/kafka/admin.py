@@ -16,6 +16,7 @@ from app.delivery.record import TopicPartition
 from app.kafka.clients import admin_config, bootstrap_servers
 from app.kafka.partition_offsets import PartitionOffsets
 from app.settings import KafkaSettings
+from app.settings.pipelines import pipeline_of
 
 # A broker on the other side of the world answers within a second. An operator waits this long for an error.
 TIMEOUT_SECONDS = 10.0
@@ -168,7 +169,9 @@ class Admin:
     def _asking_for_offsets(self, tps: Collection[TopicPartition]) -> Iterator[PartitionOffsets]:
         with self.named_errors("ask for the offsets of topic", ", ".join(sorted({topic for topic, _ in tps}))):
             if self._offsets is None:
-                self._offsets = PartitionOffsets(self._settings, self.timeout_seconds, self._complaints.append)
+                self._offsets = PartitionOffsets(
+                    self._settings, pipeline_of(self._settings).group, self.timeout_seconds, self._complaints.append
+                )
             yield self._offsets
 
     def _message(self, error: KafkaError, action: str, on: str) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
+from app.delivery.pipeline import Pipeline
 from app.kafka.admin import TIMEOUT_SECONDS, Admin, KafkaAccessError
 from app.kafka.clients import consumer_config
 from app.settings import KafkaSettings
@@ -53,21 +54,21 @@ def member_in_words(client: str, host: str, instance: str | None, partitions: Se
     return f"{name} at {host.removeprefix('/')} ({owned})"
 
 
-def read_upto(settings: KafkaSettings, numbers: Iterable[int]) -> dict[int, int]:
+def read_upto(settings: KafkaSettings, pipeline: Pipeline, numbers: Iterable[int]) -> dict[int, int]:
     """The committed offset of each partition of the main topic from which the group has read.
 
     Raises:
         KafkaAccessError: the broker cannot be reached, or refused.
     """
-    consumer = Consumer(consumer_config(settings, settings.group))
+    consumer = Consumer(consumer_config(settings, pipeline.group))
     try:
         known = consumer.committed(
-            [TopicPartition(settings.topic, number) for number in numbers], timeout=TIMEOUT_SECONDS
+            [TopicPartition(pipeline.topic, number) for number in numbers], timeout=TIMEOUT_SECONDS
         )
     except KafkaException as error:
         cause = error.args[0]
         raise KafkaAccessError(
-            f"cannot ask for the offsets of group {settings.group}: {cause.str()}", cause.code()
+            f"cannot ask for the offsets of group {pipeline.group}: {cause.str()}", cause.code()
         ) from error
     finally:
         consumer.close()

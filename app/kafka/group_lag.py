@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, TopicPartition
 
+from app.delivery.pipeline import Pipeline
 from app.kafka.admin import TIMEOUT_SECONDS, Admin, KafkaAccessError
 from app.kafka.clients import consumer_config
 from app.kafka.start_offsets import AGAIN_SECONDS, COORDINATOR_COMES
@@ -29,7 +30,7 @@ class Lag:
     since_ms: int | None
 
 
-def group_lag(settings: KafkaSettings) -> dict[int, Lag]:
+def group_lag(settings: KafkaSettings, pipeline: Pipeline) -> dict[int, Lag]:
     """Every partition of the main topic.
 
     Raises:
@@ -37,14 +38,14 @@ def group_lag(settings: KafkaSettings) -> dict[int, Lag]:
         KafkaAccessError: the broker cannot be reached, or refuses.
     """
     admin = Admin(settings)
-    topic = admin.topics([settings.topic]).get(settings.topic)
+    topic = admin.topics([pipeline.topic]).get(pipeline.topic)
     if topic is None:
-        raise NoSuchTopic(f"There is no topic {settings.topic}: check KAFKA_TOPIC, or profile-sync topics create.")
+        raise NoSuchTopic(f"There is no topic {pipeline.topic}: check KAFKA_TOPIC, or profile-sync topics create.")
     numbers = sorted(partition.id for partition in topic.partitions)
-    with admin.named_errors("ask for the offsets of", settings.group):
-        consumer = Consumer(dict(consumer_config(settings, settings.group) | {"isolation.level": "read_committed"}))
+    with admin.named_errors("ask for the offsets of", pipeline.group):
+        consumer = Consumer(dict(consumer_config(settings, pipeline.group) | {"isolation.level": "read_committed"}))
         try:
-            return _lag(consumer, settings.topic, numbers)
+            return _lag(consumer, pipeline.topic, numbers)
         finally:
             consumer.close()
 

@@ -31,15 +31,20 @@ class PartitionOffsets:
     """Asks the brokers. Joins no group. May be used from any thread; one question is in progress at a time.
 
     Args:
+        group: one that access rules let us ask about; the client needs a name, and joins no group.
         timeout_seconds: how long an answer may take.
         complaint: called with what the connections complain about.
     """
 
     def __init__(
-        self, settings: KafkaSettings, timeout_seconds: float, complaint: Callable[[KafkaError], Any] = lambda _: None
+        self,
+        settings: KafkaSettings,
+        group: str,
+        timeout_seconds: float,
+        complaint: Callable[[KafkaError], Any] = lambda _: None,
     ) -> None:
         self._timeout = timeout_seconds
-        self._config = consumer_config(settings, settings.group) | {
+        self._config = consumer_config(settings, group) | {
             # The end of the log, whatever transactions are open.
             "isolation.level": "read_uncommitted",
             "error_cb": complaint,

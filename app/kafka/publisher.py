@@ -29,7 +29,7 @@ Delivered = Callable[[int, KafkaError | None], None]
 
 
 class Publisher:
-    """Publishes to ``KAFKA_TOPIC``, acknowledged by all replicas; use as a context manager.
+    """Publishes to a topic, acknowledged by all replicas; use as a context manager.
 
     Keys are spread over the partitions as Java and Faust spread them. ``delivered`` is called from within ``send`` and
     on leaving, which waits for what is under way.
@@ -39,16 +39,17 @@ class Publisher:
     """
 
     def __init__(
-        self, settings: KafkaSettings, delivered: Delivered, *, delivery_seconds: float = DELIVERY_SECONDS
+        self, settings: KafkaSettings, topic: str, delivered: Delivered, *, delivery_seconds: float = DELIVERY_SECONDS
     ) -> None:
         self._settings = settings
+        self._topic = topic
         self._delivered = delivered
         self._delivery_seconds = delivery_seconds
         self._producer: Producer | None = None
         self.largest = settings.max_message_bytes  # bytes of a record, headers and all; on entering, the topic's own
 
     def __enter__(self) -> Self:
-        topic, admin = self._settings.topic, Admin(self._settings)
+        topic, admin = self._topic, Admin(self._settings)
         if topic not in admin.topics([topic]):
             raise KafkaAccessError(f"The topic {topic} does not exist. Create all topics: profile-sync topics create")
         self.largest = min(
@@ -78,7 +79,7 @@ class Publisher:
         while True:
             try:
                 self._producer.produce(
-                    self._settings.topic,
+                    self._topic,
                     key=key,
                     value=value,
                     on_delivery=lambda refused, _: self._delivered(tag, refused),

@@ -16,6 +16,7 @@ from aiokafka.errors import ClusterAuthorizationFailedError, GroupAuthorizationF
 from aiokafka.protocol.group import HeartbeatRequest
 from confluent_kafka.admin import AclOperation
 
+from app.delivery.pipeline import Pipeline
 from app.kafka.clients import aiokafka_config, aiokafka_producer_config
 from app.kafka.topic_specs import Problem, topic_specs
 from app.settings import KafkaSettings
@@ -35,20 +36,22 @@ _WRITE = (AclOperation.DESCRIBE, AclOperation.DESCRIBE_CONFIGS, AclOperation.WRI
 _BOTH = (*_READ, AclOperation.WRITE)
 
 
-def needed(settings: KafkaSettings) -> dict[str, tuple[AclOperation, ...]]:
+def needed(settings: KafkaSettings, pipeline: Pipeline) -> dict[str, tuple[AclOperation, ...]]:
     """The operations that a worker needs, by topic."""
-    ours = dict.fromkeys((spec.name for spec in topic_specs(settings)), _BOTH)
-    return ours | {settings.topic: _READ, settings.dlq_topic: _WRITE}
+    ours = dict.fromkeys((spec.name for spec in topic_specs(settings, pipeline)), _BOTH)
+    return ours | {pipeline.topic: _READ, pipeline.dlq_topic: _WRITE}
 
 
-def topic_problems(settings: KafkaSettings, allowed: Mapping[str, Iterable[AclOperation] | None]) -> list[Problem]:
+def topic_problems(
+    settings: KafkaSettings, pipeline: Pipeline, allowed: Mapping[str, Iterable[AclOperation] | None]
+) -> list[Problem]:
     """What is missing on topics.
 
     Args:
         allowed: topic -> the operations that the broker lets us do; None: it does not say.
     """
     problems = []
-    for topic, wanted in needed(settings).items():
+    for topic, wanted in needed(settings, pipeline).items():
         given = allowed.get(topic)
         if given is None:
             continue
@@ -63,7 +66,7 @@ def create_problem(settings: KafkaSettings, topic: str) -> Problem:
     return _problem(settings, "topic", topic, (AclOperation.CREATE,), [AclOperation.CREATE])
 
 
-def other_problems(settings: KafkaSettings, timeout_seconds: float) -> list[Problem]:
+def other_problems(settings: KafkaSettings, pipeline: Pipeline, timeout_seconds: float) -> list[Problem]:
     """What is missing on the group and on the cluster.
 
     Raises:
@@ -74,9 +77,9 @@ def other_problems(settings: KafkaSettings, timeout_seconds: float) -> list[Prob
     async def ask() -> list[Problem]:
         async with asyncio.timeout(timeout_seconds):
             problems = []
-            if not await _may_use_group(settings):
+            if not await _may_use_group(settings, pipeline.group):
                 wanted = (AclOperation.READ,)
-                problems.append(_problem(settings, "group", settings.group, wanted, list(wanted)))
+                problems.append(_problem(settings, "group", pipeline.group, wanted, list(wanted)))
             if not await _may_write_idempotently(settings):
                 wanted = (AclOperation.IDEMPOTENT_WRITE,)
                 problems.append(_problem(settings, "cluster", "cluster", wanted, list(wanted)))
@@ -85,14 +88,14 @@ def other_problems(settings: KafkaSettings, timeout_seconds: float) -> list[Prob
     return asyncio.run(ask())
 
 
-async def _may_use_group(settings: KafkaSettings) -> bool:
+async def _may_use_group(settings: KafkaSettings, group: str) -> bool:
     client = AIOKafkaClient(**_client_options(settings))
     try:
         await client.bootstrap()
         while True:
             try:
-                node = await client.coordinator_lookup(CoordinationType.GROUP, settings.group)
-                answer = await client.send(node, HeartbeatRequest(settings.group, -1, "nobody"))
+                node = await client.coordinator_lookup(CoordinationType.GROUP, group)
+                answer = await client.send(node, HeartbeatRequest(group, -1, "nobody"))
             except GroupAuthorizationFailedError:
                 return False
             except KafkaError as error:

@@ -11,6 +11,7 @@ from datetime import datetime
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
+from app.delivery.pipeline import Pipeline
 from app.kafka.admin import TIMEOUT_SECONDS, KafkaAccessError
 from app.kafka.clients import consumer_config
 from app.kafka.group import NO_OFFSET, PLACED
@@ -25,7 +26,7 @@ COORDINATOR_COMES = (
 AGAIN_SECONDS = 0.2
 
 
-def place_group(settings: KafkaSettings) -> dict[int, int]:
+def place_group(settings: KafkaSettings, pipeline: Pipeline) -> dict[int, int]:
     """Commit the start of every partition of the main topic for a group that has no offset there.
 
     ``latest``: the end as it is now; a time: the first record at or after it, by Kafka timestamp. ``earliest`` needs no
@@ -35,28 +36,28 @@ def place_group(settings: KafkaSettings) -> dict[int, int]:
     Raises:
         KafkaAccessError: the broker cannot be reached, or refused.
     """
-    consumer = Consumer(consumer_config(settings, settings.group))
+    consumer = Consumer(consumer_config(settings, pipeline.group))
     deadline = time.monotonic() + TIMEOUT_SECONDS
     try:
         while True:
             try:
-                return _place(consumer, settings)
+                return _place(consumer, settings, pipeline)
             except KafkaException as error:
                 code = error.args[0].code()
                 if code in (KafkaError.UNKNOWN_MEMBER_ID, KafkaError.ILLEGAL_GENERATION):
                     return {}  # another worker of the group was faster, and has members by now
                 if code not in COORDINATOR_COMES or time.monotonic() > deadline:
                     reason = error.args[0].str()
-                    raise KafkaAccessError(f"KAFKA_START: cannot place group {settings.group}: {reason}") from error
+                    raise KafkaAccessError(f"KAFKA_START: cannot place group {pipeline.group}: {reason}") from error
             time.sleep(AGAIN_SECONDS)
     finally:
         consumer.close()
 
 
-def _place(consumer: Consumer, settings: KafkaSettings) -> dict[int, int]:
-    topic = settings.topic
+def _place(consumer: Consumer, settings: KafkaSettings, pipeline: Pipeline) -> dict[int, int]:
+    topic = pipeline.topic
     partitions = [TopicPartition(topic, number) for number in range(settings.partitions)]
-    alerts = [TopicPartition(settings.alerts_topic, number) for number in range(settings.partitions)]
+    alerts = [TopicPartition(pipeline.alerts_topic, number) for number in range(settings.partitions)]
     known = consumer.committed(partitions + alerts, timeout=TIMEOUT_SECONDS)
     if any(tp.offset != NO_OFFSET for tp in known if tp.topic == topic):
         return {}

@@ -11,6 +11,7 @@ from typing import Self
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
+from app.delivery.pipeline import Pipeline
 from app.delivery.record import SourceRecord
 from app.kafka.admin import KafkaAccessError
 from app.kafka.clients import bootstrap_servers, consumer_config
@@ -37,10 +38,11 @@ class SettledEvents:
     All methods raise ``KafkaAccessError`` when the topic cannot be read.
     """
 
-    def __init__(self, kafka: KafkaSettings, *, patience_seconds: float = PATIENCE_SECONDS) -> None:
+    def __init__(self, kafka: KafkaSettings, pipeline: Pipeline, *, patience_seconds: float = PATIENCE_SECONDS) -> None:
         self._kafka = kafka
+        self._topic = pipeline.topic
         self._patience = patience_seconds
-        config = consumer_config(kafka, kafka.group) | {"queued.max.messages.kbytes": _AHEAD_KIB}
+        config = consumer_config(kafka, pipeline.group) | {"queued.max.messages.kbytes": _AHEAD_KIB}
         self._consumer = Consumer(dict(config), logger=_silent)
 
     def __enter__(self) -> Self:
@@ -54,9 +56,7 @@ class SettledEvents:
     def bounds(self, partition: int) -> tuple[int, int]:
         """(first offset that is still there, end offset)."""
         try:
-            found = self._consumer.get_watermark_offsets(
-                TopicPartition(self._kafka.topic, partition), timeout=self._patience
-            )
+            found = self._consumer.get_watermark_offsets(TopicPartition(self._topic, partition), timeout=self._patience)
         except KafkaException as error:
             raise self._unreadable(partition, error.args[0].str()) from error
         if found is None:
@@ -89,7 +89,7 @@ class SettledEvents:
     def _records(self, partition: int, start: int, end: int) -> Iterator[SourceRecord]:
         if start >= end:
             return
-        self._consumer.assign([TopicPartition(self._kafka.topic, partition, start)])
+        self._consumer.assign([TopicPartition(self._topic, partition, start)])
         heard = time.monotonic()
         while True:
             for message in self._consumer.consume(BATCH, POLL_SECONDS):
@@ -113,7 +113,7 @@ class SettledEvents:
 
     def _unreadable(self, partition: int, why: str) -> KafkaAccessError:
         return KafkaAccessError(
-            f"Kafka at {', '.join(bootstrap_servers(self._kafka))}: could not read topic {self._kafka.topic}, "
+            f"Kafka at {', '.join(bootstrap_servers(self._kafka))}: could not read topic {self._topic}, "
             f"partition {partition}: {why}. Check that the broker runs and that this user may read the topic."
         )
 

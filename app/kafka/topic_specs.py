@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from app.delivery.pipeline import Pipeline
 from app.kafka.codecs import CODECS
 from app.kafka.limits import BATCH_ROOM_BYTES, STATE_RECORD_BYTES, copy_bytes
 from app.settings import KafkaSettings
@@ -92,7 +93,7 @@ def min_insync_replicas(replication: int) -> int:
     return 2 if replication >= 3 else 1
 
 
-def topic_specs(settings: KafkaSettings, main: TopicState | None = None) -> tuple[TopicSpec, ...]:
+def topic_specs(settings: KafkaSettings, pipeline: Pipeline, main: TopicState | None = None) -> tuple[TopicSpec, ...]:
     """All topics of this program, the main topic first; all but the status have the same number of partitions.
 
     ``main``: what the main topic is like where it exists already (often somebody else's): copies must be taken and
@@ -111,7 +112,7 @@ def topic_specs(settings: KafkaSettings, main: TopicState | None = None) -> tupl
     return (
         _events(
             settings,
-            settings.topic,
+            pipeline.topic,
             {"retention.ms": MAIN_RETENTION_MS, "max.message.bytes": settings.max_message_bytes},
             {"retention.ms": LONGEST_OUTAGE_MS, "max.message.bytes": settings.max_message_bytes},
             # Kafka's own default is 12 bytes above 1 MiB; that much more still fits into the other topics.
@@ -119,24 +120,24 @@ def topic_specs(settings: KafkaSettings, main: TopicState | None = None) -> tupl
         ),
         _events(
             settings,
-            settings.retry_topic,
+            pipeline.retry_topic,
             {"retention.ms": _longest(RETRY_RETENTION_MS, after_main), **copies, **timeless},
             {"retention.ms": after_main, **copies},
             exact={"message.timestamp.type": "CreateTime"},
         ),
         _events(
             settings,
-            settings.dlq_topic,
+            pipeline.dlq_topic,
             {"retention.ms": _longest(DLQ_RETENTION_MS, after_main), **copies, **timeless},
             {"retention.ms": _longest(RETRY_RETENTION_MS, after_main), **copies},
             exact={"message.timestamp.type": "CreateTime"},
         ),
         _events(
-            settings, settings.alerts_topic, {"retention.ms": ALERTS_RETENTION_MS}, {"retention.ms": LONGEST_OUTAGE_MS}
+            settings, pipeline.alerts_topic, {"retention.ms": ALERTS_RETENTION_MS}, {"retention.ms": LONGEST_OUTAGE_MS}
         ),
-        _state(settings, settings.state_topic),
-        _state(settings, settings.consumers_topic),
-        replace(_state(settings, settings.status_topic), partitions=ONE_PARTITION),
+        _state(settings, pipeline.state_topic),
+        _state(settings, pipeline.consumers_topic),
+        replace(_state(settings, pipeline.status_topic), partitions=ONE_PARTITION),
     )
 
 
@@ -181,14 +182,17 @@ def compare(
 
 
 def compare_all(
-    settings: KafkaSettings, states: Mapping[str, TopicState], readable: Collection[str] = CODECS
+    settings: KafkaSettings,
+    pipeline: Pipeline,
+    states: Mapping[str, TopicState],
+    readable: Collection[str] = CODECS,
 ) -> list[Problem]:
     """Problems of all our topics, in the order of ``topic_specs``; ``readable``: as in ``compare``."""
-    specs = topic_specs(settings, states.get(settings.topic))
+    specs = topic_specs(settings, pipeline, states.get(pipeline.topic))
     return [
         problem
         for spec in specs
-        for problem in compare(spec, states.get(spec.name), readable, foreign=spec.name == settings.topic)
+        for problem in compare(spec, states.get(spec.name), readable, foreign=spec.name == pipeline.topic)
     ]
 
 
@@ -206,14 +210,14 @@ def partition_problems(specs: Sequence[TopicSpec], states: Mapping[str, TopicSta
     return [_partitions_problem(spec, state) for spec, state in found if state and state.partitions != spec.partitions]
 
 
-def old_names(settings: KafkaSettings) -> list[str]:
+def old_names(pipeline: Pipeline) -> list[str]:
     """What the topics of the pipeline were called before they were named after its group."""
-    ours = {spec.name for spec in topic_specs(settings)}
-    names = [f"{settings.topic}.{suffix}" for suffix in ("retry", "dlq", "alerts")]
+    ours = {pipeline.topic, *pipeline.own_topics}
+    names = [f"{pipeline.topic}.{suffix}" for suffix in ("retry", "dlq", "alerts")]
     return [name for name in names if name not in ours]
 
 
-def old_name_problems(settings: KafkaSettings, there: Collection[str]) -> list[Problem]:
+def old_name_problems(pipeline: Pipeline, there: Collection[str]) -> list[Problem]:
     """Topics of old names among those that are there: nothing reads them any more."""
     return [
         Problem(
@@ -221,9 +225,9 @@ def old_name_problems(settings: KafkaSettings, there: Collection[str]) -> list[P
             "topic",
             "there under a name that is no longer used",
             "gone",
-            f"It is now {settings.group}.{name.rpartition('.')[2]}. Delete the old one if it holds nothing you need.",
+            f"It is now {pipeline.group}.{name.rpartition('.')[2]}. Delete the old one if it holds nothing you need.",
         )
-        for name in old_names(settings)
+        for name in old_names(pipeline)
         if name in there
     ]
 

@@ -16,6 +16,7 @@ from confluent_kafka.admin import (
     TopicDescription,
 )
 
+from app.delivery.pipeline import Pipeline
 from app.kafka.admin import TIMEOUT_SECONDS, Admin, KafkaAccessError
 from app.kafka.codecs import readable_codecs
 from app.kafka.rights import create_problem, other_problems, topic_problems
@@ -55,7 +56,7 @@ class CreateReport:
     problems: tuple[Problem, ...]
 
 
-def check(settings: KafkaSettings, *, timeout_seconds: float = TIMEOUT_SECONDS) -> list[Problem]:
+def check(settings: KafkaSettings, pipeline: Pipeline, *, timeout_seconds: float = TIMEOUT_SECONDS) -> list[Problem]:
     """What is missing or wrong among our topics and our rights; an empty list = all is well.
 
     Raises:
@@ -63,16 +64,16 @@ def check(settings: KafkaSettings, *, timeout_seconds: float = TIMEOUT_SECONDS) 
         ConfigurationError: the settings name no usable broker or TLS files.
     """
     with Admin(settings, timeout_seconds=timeout_seconds) as admin:
-        look = _look(admin, settings)
+        look = _look(admin, settings, pipeline)
         return [
-            *_problems(settings, look),
-            *_create_problems(admin, settings, look),
-            *_other_rights(admin, settings),
-            *old_name_problems(settings, admin.look_at_topics(old_names(settings))[0]),
+            *_problems(settings, pipeline, look),
+            *_create_problems(admin, settings, pipeline, look),
+            *_other_rights(admin, settings, pipeline),
+            *old_name_problems(pipeline, admin.look_at_topics(old_names(pipeline))[0]),
         ]
 
 
-def create(settings: KafkaSettings, *, timeout_seconds: float = TIMEOUT_SECONDS) -> CreateReport:
+def create(settings: KafkaSettings, pipeline: Pipeline, *, timeout_seconds: float = TIMEOUT_SECONDS) -> CreateReport:
     """Create the topics that are missing; those that exist are left as they are and checked.
 
     Creates nothing when an existing topic has another number of partitions: the new ones would not match it. Returns
@@ -83,17 +84,17 @@ def create(settings: KafkaSettings, *, timeout_seconds: float = TIMEOUT_SECONDS)
         ConfigurationError: the settings name no usable broker or TLS files.
     """
     with Admin(settings, timeout_seconds=timeout_seconds) as admin:
-        return _create_missing(admin, settings)
+        return _create_missing(admin, settings, pipeline)
 
 
-def _create_missing(admin: Admin, settings: KafkaSettings) -> CreateReport:
-    look = _look(admin, settings)
+def _create_missing(admin: Admin, settings: KafkaSettings, pipeline: Pipeline) -> CreateReport:
+    look = _look(admin, settings, pipeline)
     for topic, denied in look.denied.items():
         # Dead letters wait for their topic, and all other work goes on without it.
-        if topic != settings.dlq_topic:
+        if topic != pipeline.dlq_topic:
             raise denied
     before = look.states
-    specs = topic_specs(settings, before.get(settings.topic))
+    specs = topic_specs(settings, pipeline, before.get(pipeline.topic))
     existing = tuple(spec.name for spec in specs if spec.name in before)
     if unequal := partition_problems(specs, before):
         return CreateReport(created=(), existing=existing, problems=tuple(unequal))
@@ -101,7 +102,7 @@ def _create_missing(admin: Admin, settings: KafkaSettings) -> CreateReport:
     created = tuple(_create(admin, missing)) if missing else ()
     if missing:
         _wait_until_served(admin, missing)
-    problems = tuple(_problems(settings, _look(admin, settings)))
+    problems = tuple(_problems(settings, pipeline, _look(admin, settings, pipeline)))
     return CreateReport(
         created=created, existing=tuple(s.name for s in specs if s.name not in created), problems=problems
     )
@@ -138,8 +139,8 @@ class _Look:
     denied: Mapping[str, KafkaAccessError]
 
 
-def _look(admin: Admin, settings: KafkaSettings) -> _Look:
-    found, denied = admin.look_at_topics([spec.name for spec in topic_specs(settings)])
+def _look(admin: Admin, settings: KafkaSettings, pipeline: Pipeline) -> _Look:
+    found, denied = admin.look_at_topics([spec.name for spec in topic_specs(settings, pipeline)])
     allowed = {name: topic.authorized_operations for name, topic in found.items()} | dict.fromkeys(denied, ())
     # A broker that does not say what we may do is asked, and says no.
     hidden = {
@@ -158,15 +159,15 @@ def _look(admin: Admin, settings: KafkaSettings) -> _Look:
     return _Look(states, allowed, denied)
 
 
-def _problems(settings: KafkaSettings, look: _Look) -> list[Problem]:
-    rights = topic_problems(settings, look.allowed)
-    compared = compare_all(settings, look.states, readable_codecs())
+def _problems(settings: KafkaSettings, pipeline: Pipeline, look: _Look) -> list[Problem]:
+    rights = topic_problems(settings, pipeline, look.allowed)
+    compared = compare_all(settings, pipeline, look.states, readable_codecs())
     return rights + [problem for problem in compared if problem.topic not in look.denied]
 
 
-def _create_problems(admin: Admin, settings: KafkaSettings, look: _Look) -> list[Problem]:
+def _create_problems(admin: Admin, settings: KafkaSettings, pipeline: Pipeline, look: _Look) -> list[Problem]:
     """Missing topics that we may not create; nothing is created."""
-    specs = topic_specs(settings, look.states.get(settings.topic))
+    specs = topic_specs(settings, pipeline, look.states.get(pipeline.topic))
     wanted = [
         NewTopic(spec.name, spec.partitions, spec.replication)
         for spec in specs
@@ -186,9 +187,9 @@ def _create_problems(admin: Admin, settings: KafkaSettings, look: _Look) -> list
     return refused
 
 
-def _other_rights(admin: Admin, settings: KafkaSettings) -> list[Problem]:
+def _other_rights(admin: Admin, settings: KafkaSettings, pipeline: Pipeline) -> list[Problem]:
     try:
-        return other_problems(settings, admin.timeout_seconds)
+        return other_problems(settings, pipeline, admin.timeout_seconds)
     except (AioKafkaError, TimeoutError) as error:
         raise KafkaAccessError(f"cannot ask for rights on group and cluster: {error or 'no answer in time'}") from error
 

@@ -14,6 +14,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message
 from confluent_kafka import TopicPartition as KafkaTopicPartition
 from confluent_kafka.admin import AdminClient
 
+from app.delivery.pipeline import Pipeline
 from app.delivery.record import TopicPartition
 from app.kafka.admin import Admin
 from app.kafka.clients import consumer_config
@@ -79,13 +80,15 @@ class Follower:
     def __init__(
         self,
         kafka: KafkaSettings,
+        pipeline: Pipeline,
         progress: Progress,
         stopped: Callable[[], bool],
         unreadable: Callable[[str], None],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._kafka = kafka
-        self._topics = (kafka.state_topic, kafka.consumers_topic)
+        self._pipeline = pipeline
+        self._topics = (pipeline.state_topic, pipeline.consumers_topic)
         self._progress = progress
         self._stopped = stopped
         self._unreadable = unreadable
@@ -104,7 +107,7 @@ class Follower:
         """
         topics = " and ".join(self._topics)
         with Admin(self._kafka, timeout_seconds=REQUEST_SECONDS) as access, access.named_errors("follow", topics):
-            offsets = PartitionOffsets(self._kafka, REQUEST_SECONDS)
+            offsets = PartitionOffsets(self._kafka, self._pipeline.group, REQUEST_SECONDS)
             try:
                 self._session(access.client, offsets, store, started)
             finally:
@@ -120,7 +123,7 @@ class Follower:
         self._progress.moved(positions)
         consumer = Consumer(
             dict(
-                consumer_config(self._kafka, self._kafka.group)
+                consumer_config(self._kafka, self._pipeline.group)
                 | {
                     "auto.offset.reset": "error",
                     "queued.max.messages.kbytes": _AHEAD_KIB,
@@ -179,7 +182,7 @@ class Follower:
             )
 
     def _gather(self, consumer: Consumer) -> ReadBatch:
-        batch = ReadBatch(self._kafka.state_topic)
+        batch = ReadBatch(self._pipeline.state_topic)
         first = consumer.poll(POLL_SECONDS)
         if first is None:
             return batch

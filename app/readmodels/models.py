@@ -17,6 +17,7 @@ import structlog
 
 from app.delivery.consumer_record import ConsumerState
 from app.delivery.partition_record import PartitionState
+from app.delivery.pipeline import Pipeline
 from app.kafka.admin import KafkaAccessError
 from app.readmodels.follower import EndBehind, Follower, SessionOver
 from app.readmodels.partition_cache import PartitionCache
@@ -51,17 +52,22 @@ class ReadModels:
     """
 
     def __init__(
-        self, kafka: KafkaSettings, data_dir: Path | None, *, unreadable: Callable[[str], None] | None = None
+        self,
+        kafka: KafkaSettings,
+        pipeline: Pipeline,
+        data_dir: Path | None,
+        *,
+        unreadable: Callable[[str], None] | None = None,
     ) -> None:
-        self._kafka = kafka
+        self._pipeline = pipeline
         self._data_dir = data_dir
         count_unreadable = unreadable or (lambda _topic: None)
         self._progress = Progress()
         self._trouble = FollowerTrouble(self._topics)
-        self._partitions = PartitionCache(self._ask, lambda: count_unreadable(kafka.state_topic))
+        self._partitions = PartitionCache(self._ask, lambda: count_unreadable(pipeline.state_topic))
         self._stop = threading.Event()
         self._damaged = threading.Event()
-        self._follower = Follower(kafka, self._progress, self._interrupted, count_unreadable)
+        self._follower = Follower(kafka, pipeline, self._progress, self._interrupted, count_unreadable)
         self._thread: threading.Thread | None = None
         self._temporary: tempfile.TemporaryDirectory[str] | None = None
         self._slot: Slot | None = None
@@ -181,7 +187,7 @@ class ReadModels:
         Raises:
             ReadModelUnavailable: the partition is being rebuilt, because its file or its topic was lost.
         """
-        if self._progress.building(self._kafka.consumers_topic, partition):
+        if self._progress.building(self._pipeline.consumers_topic, partition):
             raise ReadModelUnavailable(f"consumer records of partition {partition} are being read in; wait_until first")
         store = self._opened()
         found = self._ask(store, lambda: store.consumer_value(partition, consumer_id))
@@ -189,7 +195,7 @@ class ReadModels:
 
     @property
     def _topics(self) -> tuple[str, str]:
-        return self._kafka.state_topic, self._kafka.consumers_topic
+        return self._pipeline.state_topic, self._pipeline.consumers_topic
 
     def _opened(self) -> Store:
         if self._store is None:

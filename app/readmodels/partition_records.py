@@ -11,6 +11,7 @@ from confluent_kafka import TopicPartition as KafkaTopicPartition
 
 from app.delivery.closed_days import parse_document_key
 from app.delivery.partition_record import PartitionState
+from app.delivery.pipeline import Pipeline
 from app.delivery.record_format import StateError, parse_partition_key, partition_key, unreadable_record
 from app.kafka.admin import Admin, KafkaAccessError
 from app.kafka.clients import consumer_config
@@ -29,19 +30,21 @@ class PartitionRecords(dict[int, tuple[int, PartitionState]]):
         self.keys_of: dict[int, set[bytes]] = {}
 
 
-def read_partition_records(settings: KafkaSettings, admin: Admin) -> PartitionRecords:
+def read_partition_records(settings: KafkaSettings, pipeline: Pipeline, admin: Admin) -> PartitionRecords:
     """The partition records in the state topic; empty if the topic does not exist.
 
     Raises:
         KafkaAccessError: the broker cannot be reached or refused, or a record that counts cannot be read.
     """
-    topic = settings.state_topic
+    topic = pipeline.state_topic
     if topic not in (found := admin.topics([topic])):
         return PartitionRecords()
     numbers = [partition.id for partition in found[topic].partitions]
     ends = admin.ends([(topic, number) for number in numbers])
     values: dict[tuple[int, bytes], tuple[bytes, int]] = {}
-    for number, offset, key, value in _records(settings, {number: end for (_, number), end in ends.items() if end}):
+    for number, offset, key, value in _records(
+        settings, pipeline, {number: end for (_, number), end in ends.items() if end}
+    ):
         if value is None:
             values.pop((number, key), None)
         else:
@@ -70,15 +73,17 @@ def read_partition_records(settings: KafkaSettings, admin: Admin) -> PartitionRe
     return records
 
 
-def _records(settings: KafkaSettings, ends: dict[int, int]) -> Iterator[tuple[int, int, bytes, bytes | None]]:
-    consumer = Consumer(dict(consumer_config(settings, settings.group)))
+def _records(
+    settings: KafkaSettings, pipeline: Pipeline, ends: dict[int, int]
+) -> Iterator[tuple[int, int, bytes, bytes | None]]:
+    consumer = Consumer(dict(consumer_config(settings, pipeline.group)))
     left = set(ends)
     deadline = time.monotonic() + READ_SECONDS
     try:
-        consumer.assign([KafkaTopicPartition(settings.state_topic, number, 0) for number in ends])
+        consumer.assign([KafkaTopicPartition(pipeline.state_topic, number, 0) for number in ends])
         while left:
             if time.monotonic() > deadline:
-                raise KafkaAccessError(f"{settings.state_topic} could not be read within {READ_SECONDS:g} s; try again")
+                raise KafkaAccessError(f"{pipeline.state_topic} could not be read within {READ_SECONDS:g} s; try again")
             message = consumer.poll(0.5)
             if message is None:
                 continue
@@ -91,8 +96,8 @@ def _records(settings: KafkaSettings, ends: dict[int, int]) -> Iterator[tuple[in
             elif error.code() == KafkaError._PARTITION_EOF:
                 left.discard(message.partition())
             else:
-                raise KafkaAccessError(f"cannot read {settings.state_topic}: {error.str()}", error.code())
+                raise KafkaAccessError(f"cannot read {pipeline.state_topic}: {error.str()}", error.code())
     except KafkaException as error:
-        raise KafkaAccessError(f"cannot read {settings.state_topic}: {error.args[0].str()}") from error
+        raise KafkaAccessError(f"cannot read {pipeline.state_topic}: {error.args[0].str()}") from error
     finally:
         consumer.close()

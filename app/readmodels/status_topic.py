@@ -16,6 +16,7 @@ import structlog
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException
 from confluent_kafka import TopicPartition as KafkaTopicPartition
 
+from app.delivery.pipeline import Pipeline
 from app.kafka.admin import KafkaAccessError
 from app.kafka.clients import consumer_config
 from app.settings import KafkaSettings
@@ -46,8 +47,9 @@ IsOurs = Callable[[str, bytes], bool]
 class StatusFollower:
     """Reads the topic in a thread of its own and answers from any thread."""
 
-    def __init__(self, kafka: KafkaSettings, is_ours: IsOurs) -> None:
+    def __init__(self, kafka: KafkaSettings, pipeline: Pipeline, is_ours: IsOurs) -> None:
         self._kafka = kafka
+        self._pipeline = pipeline
         self._is_ours = is_ours
         self._stop = threading.Event()
         self._caught_up = threading.Event()
@@ -102,7 +104,7 @@ class StatusFollower:
             self._told_full = True
             log.warning(
                 "the status topic holds too many records; those that were updated longest ago are dropped",
-                topic=self._kafka.status_topic,
+                topic=self._pipeline.status_topic,
                 records=len(self._records),
             )
         for key in [key for key in self._records if key not in self._own]:
@@ -123,7 +125,7 @@ class StatusFollower:
 
     def _run(self) -> None:
         try:
-            with _consumer(self._kafka) as consumer:
+            with _consumer(self._kafka, self._pipeline) as consumer:
                 while not self._stop.is_set():
                     self._take(consumer, POLL_SECONDS)
         except KafkaException as error:
@@ -140,7 +142,7 @@ class StatusFollower:
             elif time.monotonic() - self._said >= QUIET_SECONDS:
                 self._said = time.monotonic()
                 log.warning(
-                    "the status topic cannot be read at present", topic=self._kafka.status_topic, reason=error.str()
+                    "the status topic cannot be read at present", topic=self._pipeline.status_topic, reason=error.str()
                 )
             return
         self.take(_bytes(message.key()), _bytes(message.value()))
@@ -154,19 +156,19 @@ def _bytes(content: str | bytes | None) -> bytes | None:
     return content.encode() if isinstance(content, str) else content
 
 
-def read_status_once(kafka: KafkaSettings, is_ours: IsOurs, seconds: float) -> Mapping[str, bytes]:
+def read_status_once(kafka: KafkaSettings, pipeline: Pipeline, is_ours: IsOurs, seconds: float) -> Mapping[str, bytes]:
     """The newest value of every key, read once for a command.
 
     Raises:
         KafkaAccessError: the topic could not be read in time.
     """
-    follower = StatusFollower(kafka, is_ours)
+    follower = StatusFollower(kafka, pipeline, is_ours)
     deadline = time.monotonic() + seconds
-    with _consumer(kafka) as consumer:
+    with _consumer(kafka, pipeline) as consumer:
         while not follower.caught_up:
             if time.monotonic() > deadline:
                 raise KafkaAccessError(
-                    f"{kafka.status_topic} could not be read within {seconds:g} s. If it does not exist, start a "
+                    f"{pipeline.status_topic} could not be read within {seconds:g} s. If it does not exist, start a "
                     "worker or run profile-sync topics create. profile-sync topics check lists other problems."
                 )
             follower._take(consumer, POLL_SECONDS)
@@ -174,15 +176,15 @@ def read_status_once(kafka: KafkaSettings, is_ours: IsOurs, seconds: float) -> M
 
 
 class _consumer:  # noqa: N801 - a context manager
-    def __init__(self, kafka: KafkaSettings) -> None:
+    def __init__(self, kafka: KafkaSettings, pipeline: Pipeline) -> None:
         own: dict[str, object] = {
             "enable.partition.eof": True,
             "auto.offset.reset": "earliest",
             "fetch.wait.max.ms": 100,
         }
         own |= {"queued.max.messages.kbytes": _AHEAD_KIB, "max.partition.fetch.bytes": _FETCH_BYTES}
-        self._consumer = Consumer(dict(consumer_config(kafka, kafka.group) | own), logger=_silent)
-        self._consumer.assign([KafkaTopicPartition(kafka.status_topic, 0, OFFSET_BEGINNING)])
+        self._consumer = Consumer(dict(consumer_config(kafka, pipeline.group) | own), logger=_silent)
+        self._consumer.assign([KafkaTopicPartition(pipeline.status_topic, 0, OFFSET_BEGINNING)])
 
     def __enter__(self) -> Consumer:
         return self._consumer

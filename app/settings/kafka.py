@@ -1,4 +1,4 @@
-"""How to reach Kafka and what the topics are called (``KAFKA_*``)."""
+"""How to reach Kafka, and what the pipeline's topic and group are called (``KAFKA_*``)."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def _keyword(text: str) -> str:
 
 
 class KafkaSettings(SettingsGroup):
-    """How to reach Kafka and what the topics are called (``KAFKA_*``)."""
+    """How to reach Kafka, and what the pipeline's topic and group are called (``KAFKA_*``)."""
 
     model_config = SettingsConfigDict(env_prefix="KAFKA_")
 
@@ -74,10 +74,10 @@ class KafkaSettings(SettingsGroup):
     ssl_keyfile: Path | None = None
     """The key of that certificate, PEM."""
 
-    topic: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,200}$")] = "consumer-profiles"
+    topic: Annotated[str | None, Field(pattern=r"^[A-Za-z0-9._-]{1,200}$")] = None
     """Main topic, which belongs to its producers."""
 
-    group: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,200}$")] = "profile-sync"
+    group: Annotated[str | None, Field(pattern=r"^[A-Za-z0-9._-]{1,200}$")] = None
     """Consumer group; all topics of our own are called after it: `.retry`, `.dlq`, `.alerts`, `.status` and the two
     state topics, so that two groups on one main topic share nothing.
     """
@@ -131,51 +131,5 @@ class KafkaSettings(SettingsGroup):
                 problems.append("KAFKA_START must be earliest, latest or an RFC 3339 time such as 2026-01-31T00:00:00Z")
             elif moment.timestamp() < 0:
                 problems.append("KAFKA_START must not be before 1970; earliest begins with the first record")
-        if self.topic in self.own_topics:
-            problems.append(
-                f"KAFKA_TOPIC is one of the group's own topics ({self.topic}): name the topic that the events are in"
-            )
         refuse(problems)
         return self
-
-    @property
-    def own_topics(self) -> tuple[str, ...]:
-        """The topics of the group, which nobody else writes."""
-        return (
-            self.retry_topic,
-            self.dlq_topic,
-            self.alerts_topic,
-            self.status_topic,
-            self.state_topic,
-            self.consumers_topic,
-        )
-
-    @property
-    def retry_topic(self) -> str:
-        """Where events wait for their next attempt."""
-        return f"{self.group}.retry"
-
-    @property
-    def dlq_topic(self) -> str:
-        """Dead letters."""
-        return f"{self.group}.dlq"
-
-    @property
-    def alerts_topic(self) -> str:
-        """What must become an incident."""
-        return f"{self.group}.alerts"
-
-    @property
-    def status_topic(self) -> str:
-        """What workers say of themselves, and what a restart must remember; one partition."""
-        return f"{self.group}.status"
-
-    @property
-    def state_topic(self) -> str:
-        """Changelog of the partition records (Faust names it after the group and the table)."""
-        return f"{self.group}-partitions-changelog"
-
-    @property
-    def consumers_topic(self) -> str:
-        """Changelog of the per-consumer records."""
-        return f"{self.group}-consumers-changelog"

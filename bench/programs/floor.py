@@ -10,6 +10,7 @@ from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 
 from app.kafka.clients import aiokafka_config
 from app.settings import KafkaSettings, load
+from app.settings.pipelines import pipeline_of
 from bench.programs.post import IN_FLIGHT, StaticPost, until_terminated
 
 # As many as the engine takes ahead, so that both find as many different keys.
@@ -71,10 +72,11 @@ class Floor:
 async def main() -> None:
     """Until SIGTERM."""
     kafka = load(KafkaSettings)
+    pipeline = pipeline_of(kafka)
     consumer = AIOKafkaConsumer(
-        kafka.topic,
+        pipeline.topic,
         **aiokafka_config(kafka),
-        group_id=kafka.group,
+        group_id=pipeline.group,
         auto_offset_reset="earliest",
         enable_auto_commit=False,
     )

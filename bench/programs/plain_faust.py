@@ -11,16 +11,18 @@ import uvloop
 
 from app.kafka.clients import faust_connection
 from app.settings import KafkaSettings, load
+from app.settings.pipelines import pipeline_of
 from bench.programs.post import StaticPost, until_terminated
 
 
 async def main() -> None:
     """Until SIGTERM."""
     kafka = load(KafkaSettings)
+    pipeline = pipeline_of(kafka)
     connection = faust_connection(kafka)
     async with StaticPost() as post:
         app = faust.App(
-            kafka.group,
+            pipeline.group,
             broker=connection.broker,
             env={},
             store="memory://",
@@ -43,7 +45,7 @@ async def main() -> None:
             async for _ in stream:
                 await post()
 
-        app.agent(app.topic(kafka.topic, **raw), name="handle")(handle)
+        app.agent(app.topic(pipeline.topic, **raw), name="handle")(handle)
         app.finalize()
         await app.start()
         await until_terminated()

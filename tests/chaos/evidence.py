@@ -104,7 +104,7 @@ def sources_of(deployment: Deployment) -> list[Source]:
     """The main topic, in offset order within each partition; the market of a null value is its consumer's last."""
     markets: dict[bytes | None, str] = {}
     found = []
-    for record in deployment.probe.read_all(deployment.kafka.topic):
+    for record in deployment.probe.read_all(deployment.pipeline.topic):
         published = Published(
             record.partition, record.offset, record.key, record.value, record.headers, record.timestamp
         )
@@ -144,8 +144,8 @@ def dead_letters_of(deployment: Deployment) -> list[DeadLetter]:
 def lags_of(deployment: Deployment) -> dict[str, dict[int, tuple[int, int]]]:
     """Where the group has not committed everything, in the main, retry and alerts topic."""
     found: dict[str, dict[int, tuple[int, int]]] = {}
-    for topic in (deployment.kafka.topic, deployment.kafka.retry_topic, deployment.kafka.alerts_topic):
-        committed = deployment.probe.committed(deployment.kafka.group, topic)
+    for topic in (deployment.pipeline.topic, deployment.pipeline.retry_topic, deployment.pipeline.alerts_topic):
+        committed = deployment.probe.committed(deployment.pipeline.group, topic)
         behind = {
             partition: (committed.get(partition, -1), end)
             for partition, end in deployment.ends(topic).items()

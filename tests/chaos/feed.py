@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from app.settings import KafkaSettings
+from app.settings.pipelines import pipeline_of
 from tests.chaos.events import Draft
 from tests.support.worker_process import WorkerProcess
 
@@ -44,7 +45,7 @@ class Feed(threading.Thread):
         self.published: list[tuple[bytes | None, bytes | None]] = []
         self.error: BaseException | None = None
         self.stop = threading.Event()
-        self._topic = kafka.topic
+        self._topic = pipeline_of(kafka).topic
         self._producers = [
             Producer(
                 {

@@ -38,7 +38,7 @@ def recreate_topic(
     rest_seconds: float,
 ) -> Evidence:
     """Do it to a run that is at rest and without faults; what is seen of the new topic and group, and of refusals."""
-    topic = deployment.kafka.topic
+    topic = deployment.pipeline.topic
     # The journal of calls goes on; the new group has a dead-letter topic of its own.
     calls_since = max((call.seq for call in deployment.simulator.calls()), default=0)
     written = {slot: _length(worker) for slot, worker in workers.items()}
@@ -54,7 +54,7 @@ def recreate_topic(
     if made := concerning(deployment.simulator.calls(since=calls_since)):
         remarks.append(f"{len(made)} calls were made of the new topic under the old state, the first: {made[0]}")
 
-    group = f"{deployment.kafka.group}-2"
+    group = f"{deployment.pipeline.group}-2"
     other = replace(deployment, kafka=deployment.kafka.model_copy(update={"group": group}))
     for worker in workers.values():
         worker.settings = {**worker.settings, "KAFKA_GROUP": group, "KAFKA_START": "earliest"}

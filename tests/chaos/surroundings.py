@@ -67,14 +67,14 @@ class Surroundings:
             self.give(what)
 
     def _acts(self, broker: int | None) -> dict[Blow, tuple[Callable[[], None], Callable[[], None]]]:
-        kafka = self.deployment.kafka
+        pipeline = self.deployment.pipeline
         cmt = int(self.deployment.simulator.url.rpartition(":")[2])
         drop, allow = self._network.drop, self._network.pass_all
         return {
-            Blow.NO_READ: (lambda: self._deny(kafka.topic, AclOperation.READ), lambda: self._allow(kafka.topic)),
+            Blow.NO_READ: (lambda: self._deny(pipeline.topic, AclOperation.READ), lambda: self._allow(pipeline.topic)),
             Blow.NO_LETTERS: (
-                lambda: self._deny(kafka.dlq_topic, AclOperation.WRITE),
-                lambda: self._allow(kafka.dlq_topic),
+                lambda: self._deny(pipeline.dlq_topic, AclOperation.WRITE),
+                lambda: self._allow(pipeline.dlq_topic),
             ),
             Blow.NO_OFFSETS: (self._delete_offsets, lambda: None),
             Blow.DISK_FULL: (self._fill, self._free),
@@ -125,7 +125,7 @@ class Surroundings:
 
     def _delete_offsets(self) -> None:
         """Delete the group's offsets, once the broker has noticed that all members are gone."""
-        group = self.deployment.kafka.group
+        group = self.deployment.pipeline.group
 
         def gone() -> bool:
             try:

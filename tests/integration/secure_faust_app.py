@@ -9,13 +9,14 @@ import faust
 
 from app.kafka.clients import faust_connection
 from app.settings import KafkaSettings, load
+from app.settings.pipelines import pipeline_of
 
 
 async def main(topic_name: str) -> None:
     settings = load(KafkaSettings)
     connection = faust_connection(settings)
     app = faust.App(
-        settings.group,
+        pipeline_of(settings).group,
         broker=connection.broker,
         broker_credentials=connection.credentials,
         producer_max_request_size=connection.producer_max_request_size,

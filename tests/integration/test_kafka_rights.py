@@ -10,6 +10,7 @@ from confluent_kafka.admin import AclOperation, AdminClient, ResourceType
 from app.kafka import topics
 from app.kafka.topic_specs import topic_specs
 from app.settings import KafkaSettings
+from app.settings.pipelines import pipeline_of
 from tests.support.kafka_probe import KafkaProbe
 from tests.support.rights import USER, GuardedBroker, guarded_broker
 
@@ -28,7 +29,7 @@ def settings_of(guarded: GuardedBroker) -> KafkaSettings:
 
 def missing(settings: KafkaSettings) -> dict[str, str]:
     """Topic, group or cluster -> the missing rights, in the words of the remedy."""
-    problems = topics.check(settings)
+    problems = topics.check(settings, pipeline_of(settings))
     assert {problem.setting for problem in problems} <= {"rights"}, problems
     assert all(f"User:{USER}" in problem.remedy for problem in problems)
     return {problem.topic: problem.remedy.removeprefix("Missing: ").partition(" on ")[0] for problem in problems}
@@ -36,31 +37,32 @@ def missing(settings: KafkaSettings) -> dict[str, str]:
 
 def test_every_missing_right_is_named_and_nothing_is_left_behind(guarded: GuardedBroker) -> None:
     settings = settings_of(guarded)
+    pipeline = pipeline_of(settings)
     denied = [
-        (settings.topic, (AclOperation.READ,), ResourceType.TOPIC),
-        (settings.retry_topic, (AclOperation.READ, AclOperation.WRITE), ResourceType.TOPIC),
-        (settings.dlq_topic, (AclOperation.WRITE,), ResourceType.TOPIC),
-        (settings.alerts_topic, (AclOperation.DESCRIBE_CONFIGS,), ResourceType.TOPIC),
-        (settings.state_topic, (), ResourceType.TOPIC),  # all of them
-        (settings.group, (AclOperation.READ,), ResourceType.GROUP),
+        (pipeline.topic, (AclOperation.READ,), ResourceType.TOPIC),
+        (pipeline.retry_topic, (AclOperation.READ, AclOperation.WRITE), ResourceType.TOPIC),
+        (pipeline.dlq_topic, (AclOperation.WRITE,), ResourceType.TOPIC),
+        (pipeline.alerts_topic, (AclOperation.DESCRIBE_CONFIGS,), ResourceType.TOPIC),
+        (pipeline.state_topic, (), ResourceType.TOPIC),  # all of them
+        (pipeline.group, (AclOperation.READ,), ResourceType.GROUP),
     ]
     guarded.deny("kafka-cluster", AclOperation.CREATE, kind=ResourceType.BROKER)
-    guarded.deny(settings.state_topic, AclOperation.CREATE)
-    assert missing_topics(settings)[settings.state_topic] == "Create"
+    guarded.deny(pipeline.state_topic, AclOperation.CREATE)
+    assert missing_topics(settings)[pipeline.state_topic] == "Create"
     guarded.permit("kafka-cluster", kind=ResourceType.BROKER)
-    guarded.permit(settings.state_topic)
+    guarded.permit(pipeline.state_topic)
 
-    topics.create(settings)
+    topics.create(settings, pipeline)
     assert missing(settings) == {}
     for name, operations, kind in denied:
         guarded.deny(name, *operations, kind=kind)
     assert missing(settings) == {
-        settings.topic: "Read",
-        settings.retry_topic: "Read, Write",
-        settings.dlq_topic: "Write",
-        settings.alerts_topic: "DescribeConfigs",
-        settings.state_topic: "Describe, DescribeConfigs, Read, Write",
-        settings.group: "Read",
+        pipeline.topic: "Read",
+        pipeline.retry_topic: "Read, Write",
+        pipeline.dlq_topic: "Write",
+        pipeline.alerts_topic: "DescribeConfigs",
+        pipeline.state_topic: "Describe, DescribeConfigs, Read, Write",
+        pipeline.group: "Read",
     }
     for name, _, kind in denied:
         guarded.permit(name, kind=kind)
@@ -73,13 +75,13 @@ def test_every_missing_right_is_named_and_nothing_is_left_behind(guarded: Guarde
     assert missing(settings) == {}
 
     probe = KafkaProbe(guarded.bootstrap_servers)
-    assert [record for spec in topic_specs(settings) for record in probe.read_all(spec.name)] == []
+    assert [record for spec in topic_specs(settings, pipeline) for record in probe.read_all(spec.name)] == []
     admin = AdminClient({"bootstrap.servers": guarded.bootstrap_servers})
-    assert settings.group not in {group.group_id for group in admin.list_consumer_groups().result(20).valid}
-    assert probe.committed(settings.group, settings.topic) == {}
+    assert pipeline.group not in {group.group_id for group in admin.list_consumer_groups().result(20).valid}
+    assert probe.committed(pipeline.group, pipeline.topic) == {}
 
 
 def missing_topics(settings: KafkaSettings) -> dict[str, str]:
     """The same as ``missing`` when no topics exist."""
-    rights = [problem for problem in topics.check(settings) if problem.setting == "rights"]
+    rights = [problem for problem in topics.check(settings, pipeline_of(settings)) if problem.setting == "rights"]
     return {problem.topic: problem.remedy.removeprefix("Missing: ").partition(" on ")[0] for problem in rights}

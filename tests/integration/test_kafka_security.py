@@ -29,6 +29,7 @@ from app.kafka.admin import KafkaAccessError
 from app.kafka.clients import aiokafka_config, aiokafka_producer_config, consumer_config, producer_config
 from app.kafka.topic_specs import topic_specs
 from app.settings import KafkaSettings
+from app.settings.pipelines import pipeline_of
 from tests.support.brokers import own_broker
 
 USER, GUEST, PASSWORD = "sync", "guest", "correct-horse-battery"
@@ -106,21 +107,22 @@ def secure(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SecureBroker]:
 def settings(secure: SecureBroker, request: pytest.FixtureRequest) -> KafkaSettings:
     """Settings for a working listener, with topics created through it."""
     made = secure.mutual() if request.param == "mutual TLS" else secure.sasl(request.param)
-    assert topics.create(made).problems == ()
+    assert topics.create(made, pipeline_of(made)).problems == ()
     return made
 
 
 def test_confluent_kafka_writes_and_reads(settings: KafkaSettings) -> None:
+    pipeline = pipeline_of(settings)
     failures: list[object] = []
     producer = Producer(dict(producer_config(settings)))
     producer.produce(
-        settings.topic, key=b"k", value=b"by confluent", on_delivery=lambda error, _: failures.append(error)
+        pipeline.topic, key=b"k", value=b"by confluent", on_delivery=lambda error, _: failures.append(error)
     )
     assert producer.flush(20) == 0
     assert failures == [None]
 
-    consumer = Consumer(dict(consumer_config(settings, "confluent-" + settings.group)))
-    consumer.subscribe([settings.topic])
+    consumer = Consumer(dict(consumer_config(settings, "confluent-" + pipeline.group)))
+    consumer.subscribe([pipeline.topic])
     values, at_end = set(), False
     try:
         while not at_end:
@@ -137,10 +139,11 @@ def test_confluent_kafka_writes_and_reads(settings: KafkaSettings) -> None:
 
 
 async def test_aiokafka_writes_and_reads(settings: KafkaSettings) -> None:
+    pipeline = pipeline_of(settings)
     async with AIOKafkaProducer(**aiokafka_producer_config(settings)) as producer:
-        sent = await producer.send_and_wait(settings.topic, key=b"k", value=b"by aiokafka")
+        sent = await producer.send_and_wait(pipeline.topic, key=b"k", value=b"by aiokafka")
 
-    async with AIOKafkaConsumer(settings.topic, auto_offset_reset="earliest", **aiokafka_config(settings)) as consumer:
+    async with AIOKafkaConsumer(pipeline.topic, auto_offset_reset="earliest", **aiokafka_config(settings)) as consumer:
         async with asyncio.timeout(20):
             async for record in consumer:
                 if record.offset == sent.offset:
@@ -150,7 +153,7 @@ async def test_aiokafka_writes_and_reads(settings: KafkaSettings) -> None:
 
 def test_faust_writes_and_reads(settings: KafkaSettings) -> None:
     done = subprocess.run(
-        [sys.executable, str(FAUST_APP), settings.topic],
+        [sys.executable, str(FAUST_APP), pipeline_of(settings).topic],
         env={name: value for name, value in os.environ.items() if not name.startswith("KAFKA_")}
         | _environment(settings),
         capture_output=True,
@@ -173,8 +176,9 @@ def _environment(settings: KafkaSettings) -> dict[str, str]:
 
 
 def test_a_wrong_password_is_said_to_be_one_and_not_shown(secure: SecureBroker) -> None:
+    settings = secure.sasl("SCRAM-SHA-512", sasl_password="open-sesame")
     with pytest.raises(KafkaAccessError) as refused:
-        topics.check(secure.sasl("SCRAM-SHA-512", sasl_password="open-sesame"), timeout_seconds=4)
+        topics.check(settings, pipeline_of(settings), timeout_seconds=4)
 
     assert "KAFKA_SASL_PASSWORD" in str(refused.value)
     assert "open-sesame" not in str(refused.value)
@@ -184,21 +188,21 @@ def test_a_broker_signed_by_a_stranger_is_refused(secure: SecureBroker) -> None:
     settings = secure.sasl("PLAIN", ssl_cafile=secure.folder / "other-ca.pem")
 
     with pytest.raises(KafkaAccessError, match="KAFKA_SSL_CAFILE"):
-        topics.check(settings, timeout_seconds=4)
+        topics.check(settings, pipeline_of(settings), timeout_seconds=4)
 
 
 def test_a_missing_client_certificate_is_refused(secure: SecureBroker) -> None:
     settings = secure.mutual(ssl_certfile=None, ssl_keyfile=None)
 
     with pytest.raises(KafkaAccessError, match="KAFKA_SSL_CERTFILE"):
-        topics.check(settings, timeout_seconds=4)
+        topics.check(settings, pipeline_of(settings), timeout_seconds=4)
 
 
 async def test_a_certificate_for_another_host_is_refused_by_both_libraries(secure: SecureBroker) -> None:
     settings = secure.settings("ELSEWHERE", security_protocol="SSL")
 
     with pytest.raises(KafkaAccessError, match="names the host"):
-        await asyncio.to_thread(topics.check, settings, timeout_seconds=4)
+        await asyncio.to_thread(topics.check, settings, pipeline_of(settings), timeout_seconds=4)
 
     producer = AIOKafkaProducer(**aiokafka_producer_config(settings))
     with pytest.raises(KafkaConnectionError):
@@ -210,18 +214,19 @@ def test_plain_text_to_a_tls_port_says_what_to_check(secure: SecureBroker) -> No
     settings = KafkaSettings(bootstrap_servers=secure.broker.secure_bootstrap_servers("LOGIN"))
 
     with pytest.raises(KafkaAccessError, match="KAFKA_SECURITY_PROTOCOL"):
-        topics.check(settings, timeout_seconds=4)
+        topics.check(settings, pipeline_of(settings), timeout_seconds=4)
 
 
 def test_a_user_without_permission_is_told_so(secure: SecureBroker) -> None:
     guest = secure.sasl("PLAIN", sasl_username=GUEST)
+    pipeline = pipeline_of(guest)
 
     with pytest.raises(KafkaAccessError) as refused:
-        topics.create(guest)
+        topics.create(guest, pipeline)
     assert f"does not allow the user {GUEST}" in str(refused.value)
     assert "ACL" in str(refused.value)
 
-    problems = topics.check(guest)
-    named = {spec.name for spec in topic_specs(guest)}
-    assert {problem.topic for problem in problems} == named | {guest.group, "cluster"}
+    problems = topics.check(guest, pipeline)
+    named = {spec.name for spec in topic_specs(guest, pipeline)}
+    assert {problem.topic for problem in problems} == named | {pipeline.group, "cluster"}
     assert all(f"--allow-principal User:{GUEST} " in problem.remedy for problem in problems)

@@ -24,6 +24,7 @@ from app.kafka import topics
 from app.kafka.admin import KafkaAccessError
 from app.kafka.limits import STATE_RECORD_BYTES, copy_bytes
 from app.settings import HEADER_ROOM_BYTES, KafkaSettings
+from app.settings.pipelines import pipeline_of
 from tests.support.kafka_probe import Eventually, KafkaProbe, MakeKafkaSettings
 
 
@@ -63,7 +64,7 @@ def admin(broker: Broker) -> TopicAdmin:
 
 
 def _found(settings: KafkaSettings) -> set[tuple[str, str]]:
-    return {(problem.topic, problem.setting) for problem in topics.check(settings)}
+    return {(problem.topic, problem.setting) for problem in topics.check(settings, pipeline_of(settings))}
 
 
 def test_all_topics_are_created_with_the_same_partitions_and_nothing_is_wrong_with_them(
@@ -71,34 +72,36 @@ def test_all_topics_are_created_with_the_same_partitions_and_nothing_is_wrong_wi
     make_kafka_settings: MakeKafkaSettings,
 ) -> None:
     settings = make_kafka_settings(create=False, partitions=3)
+    pipeline = pipeline_of(settings)
     names = (
-        settings.topic,
-        settings.retry_topic,
-        settings.dlq_topic,
-        settings.alerts_topic,
-        settings.state_topic,
-        settings.consumers_topic,
-        settings.status_topic,
+        pipeline.topic,
+        pipeline.retry_topic,
+        pipeline.dlq_topic,
+        pipeline.alerts_topic,
+        pipeline.state_topic,
+        pipeline.consumers_topic,
+        pipeline.status_topic,
     )
 
-    report = topics.create(settings)
+    report = topics.create(settings, pipeline)
 
     assert report.created == names
     assert report.existing == ()
     assert report.problems == ()
     found = admin.partitions()
-    assert {name: found.get(name) for name in names} == dict.fromkeys(names, 3) | {settings.status_topic: 1}
-    assert topics.check(settings) == []
+    assert {name: found.get(name) for name in names} == dict.fromkeys(names, 3) | {pipeline.status_topic: 1}
+    assert topics.check(settings, pipeline) == []
 
 
 def test_new_topics_are_served_when_create_returns(make_kafka_settings: MakeKafkaSettings) -> None:
     settings = make_kafka_settings(create=False, partitions=8)
-    reader = Consumer({"bootstrap.servers": settings.bootstrap_servers, "group.id": settings.group})
+    pipeline = pipeline_of(settings)
+    reader = Consumer({"bootstrap.servers": settings.bootstrap_servers, "group.id": pipeline.group})
     try:
-        topics.create(settings)
+        topics.create(settings, pipeline)
 
         # Not a single "not leader for partition", although a broker announces itself as leader before it takes over.
-        for topic in (settings.topic, settings.consumers_topic):
+        for topic in (pipeline.topic, pipeline.consumers_topic):
             for partition in range(8):
                 assert reader.get_watermark_offsets(TopicPartition(topic, partition), timeout=10) == (0, 0)
     finally:
@@ -106,7 +109,7 @@ def test_new_topics_are_served_when_create_returns(make_kafka_settings: MakeKafk
 
 
 def test_creating_again_changes_nothing(kafka_settings: KafkaSettings) -> None:
-    report = topics.create(kafka_settings)
+    report = topics.create(kafka_settings, pipeline_of(kafka_settings))
 
     assert report.created == ()
     assert len(report.existing) == 7
@@ -116,11 +119,12 @@ def test_creating_again_changes_nothing(kafka_settings: KafkaSettings) -> None:
 def test_only_the_missing_topic_is_named_and_created(
     admin: TopicAdmin, kafka_settings: KafkaSettings, eventually: Eventually
 ) -> None:
-    admin.delete(kafka_settings.dlq_topic)
-    eventually(lambda: _found(kafka_settings) == {(kafka_settings.dlq_topic, "topic")}, "the dead-letter topic is gone")
+    pipeline = pipeline_of(kafka_settings)
+    admin.delete(pipeline.dlq_topic)
+    eventually(lambda: _found(kafka_settings) == {(pipeline.dlq_topic, "topic")}, "the dead-letter topic is gone")
 
-    assert topics.create(kafka_settings).created == (kafka_settings.dlq_topic,)
-    assert topics.check(kafka_settings) == []
+    assert topics.create(kafka_settings, pipeline).created == (pipeline.dlq_topic,)
+    assert topics.check(kafka_settings, pipeline) == []
 
 
 @pytest.mark.parametrize(
@@ -149,21 +153,22 @@ def test_only_the_missing_topic_is_named_and_created(
 def test_a_wrong_property_is_named_with_its_topic_and_a_remedy_that_corrects_it(
     admin: TopicAdmin, kafka_settings: KafkaSettings, eventually: Eventually, role: str, setting: str, value: str
 ) -> None:
-    topic = getattr(kafka_settings, role)
+    pipeline = pipeline_of(kafka_settings)
+    topic = getattr(pipeline, role)
     admin.alter(topic, setting, value)
     if setting == "message.timestamp.after.max.ms":
         # Wrong only because the main topic accepts larger records.
-        admin.alter(kafka_settings.topic, setting, "7200000")
+        admin.alter(pipeline.topic, setting, "7200000")
 
     eventually(lambda: _found(kafka_settings) == {(topic, setting)}, f"{topic} {setting} is reported, and only that")
 
-    (problem,) = topics.check(kafka_settings)
+    (problem,) = topics.check(kafka_settings, pipeline)
     assert topic in problem.message
     assert setting in problem.message
     assert value in problem.found
     mended = problem.remedy.rpartition("=")[2]
     admin.alter(topic, setting, mended)
-    eventually(lambda: topics.check(kafka_settings) == [], f"{setting}={mended} mends it")
+    eventually(lambda: topics.check(kafka_settings, pipeline) == [], f"{setting}={mended} mends it")
 
 
 def test_too_few_replicas_are_named_for_every_topic(kafka_settings: KafkaSettings) -> None:
@@ -177,62 +182,66 @@ def test_more_replicas_than_brokers_is_a_clear_error(make_kafka_settings: MakeKa
     settings = make_kafka_settings(create=False, replication=3)
 
     with pytest.raises(KafkaAccessError, match=r"create topic .*KAFKA_REPLICATION"):
-        topics.create(settings)
+        topics.create(settings, pipeline_of(settings))
 
 
 def test_another_partition_count_is_named(
     admin: TopicAdmin, kafka_settings: KafkaSettings, eventually: Eventually
 ) -> None:
-    admin.grow(kafka_settings.retry_topic, 6)
+    pipeline = pipeline_of(kafka_settings)
+    admin.grow(pipeline.retry_topic, 6)
 
-    eventually(lambda: _found(kafka_settings) == {(kafka_settings.retry_topic, "partitions")}, "six partitions seen")
+    eventually(lambda: _found(kafka_settings) == {(pipeline.retry_topic, "partitions")}, "six partitions seen")
 
 
 def test_nothing_is_created_beside_a_topic_with_another_partition_count(
     admin: TopicAdmin, make_kafka_settings: MakeKafkaSettings, eventually: Eventually
 ) -> None:
     settings = make_kafka_settings(create=False, partitions=4)
-    admin.make(settings.topic, 12)
-    eventually(lambda: (settings.topic, "partitions") in _found(settings), "the main topic is seen")
+    pipeline = pipeline_of(settings)
+    admin.make(pipeline.topic, 12)
+    eventually(lambda: (pipeline.topic, "partitions") in _found(settings), "the main topic is seen")
 
-    report = topics.create(settings)
+    report = topics.create(settings, pipeline)
 
     assert report.created == ()
-    assert [(problem.topic, problem.setting) for problem in report.problems] == [(settings.topic, "partitions")]
+    assert [(problem.topic, problem.setting) for problem in report.problems] == [(pipeline.topic, "partitions")]
     assert "KAFKA_PARTITIONS=12" in report.problems[0].message
-    assert settings.retry_topic not in admin.partitions()
+    assert pipeline.retry_topic not in admin.partitions()
 
 
 def test_copies_are_kept_longer_than_a_foreign_main_topic_keeps_events(
     admin: TopicAdmin, make_kafka_settings: MakeKafkaSettings, eventually: Eventually
 ) -> None:
     settings = make_kafka_settings(create=False)
-    admin.make(settings.topic, 4, {"retention.ms": "-1", "max.message.bytes": str(settings.max_message_bytes)})
-    eventually(lambda: settings.topic in admin.partitions(), "the main topic is there")
+    pipeline = pipeline_of(settings)
+    admin.make(pipeline.topic, 4, {"retention.ms": "-1", "max.message.bytes": str(settings.max_message_bytes)})
+    eventually(lambda: pipeline.topic in admin.partitions(), "the main topic is there")
 
-    assert topics.create(settings).problems == ()
+    assert topics.create(settings, pipeline).problems == ()
 
-    admin.alter(settings.retry_topic, "retention.ms", str(90 * 24 * 3_600_000))
-    eventually(lambda: _found(settings) == {(settings.retry_topic, "retention.ms")}, "shorter than for ever")
+    admin.alter(pipeline.retry_topic, "retention.ms", str(90 * 24 * 3_600_000))
+    eventually(lambda: _found(settings) == {(pipeline.retry_topic, "retention.ms")}, "shorter than for ever")
 
 
 def test_the_largest_event_with_full_headers_fits_into_retry_and_dead_letters(
     make_kafka_settings: MakeKafkaSettings, kafka: KafkaProbe
 ) -> None:
     settings = make_kafka_settings(max_message_bytes=100_000)
+    pipeline = pipeline_of(settings)
     event = b"x" * (_largest_value(settings, kafka) - len(b"consumer"))
     with pytest.raises(KafkaException) as refused:
-        kafka.produce(settings.topic, [(b"consumer", event + b"x")])
+        kafka.produce(pipeline.topic, [(b"consumer", event + b"x")])
     assert refused.value.args[0].code() == KafkaError.MSG_SIZE_TOO_LARGE
 
     headers = {f"h{number}": b"y" * 2046 for number in range(10)} | {
         f"g{number:02}": b"y" * 2045 for number in range(22)
     }
     assert sum(len(name) + len(value) for name, value in headers.items()) == HEADER_ROOM_BYTES
-    kafka.produce(settings.retry_topic, [(b"consumer", event)], headers=headers)
-    kafka.produce(settings.dlq_topic, [(b"consumer", event)], headers=headers)
+    kafka.produce(pipeline.retry_topic, [(b"consumer", event)], headers=headers)
+    kafka.produce(pipeline.dlq_topic, [(b"consumer", event)], headers=headers)
 
-    (copy,) = kafka.read_all(settings.dlq_topic)
+    (copy,) = kafka.read_all(pipeline.dlq_topic)
     assert copy.value == event
     assert len(copy.headers) == 32
 
@@ -243,7 +252,7 @@ def _largest_value(settings: KafkaSettings, kafka: KafkaProbe) -> int:
     while too_large - fits > 1:
         middle = (fits + too_large) // 2
         try:
-            kafka.produce(settings.topic, [(b"consumer", b"x" * (middle - len(b"consumer")))], partition=0)
+            kafka.produce(pipeline_of(settings).topic, [(b"consumer", b"x" * (middle - len(b"consumer")))], partition=0)
             fits = middle
         except KafkaException:
             too_large = middle
@@ -251,11 +260,12 @@ def _largest_value(settings: KafkaSettings, kafka: KafkaProbe) -> int:
 
 
 def test_a_state_record_of_the_largest_size_is_accepted(kafka_settings: KafkaSettings, kafka: KafkaProbe) -> None:
+    pipeline = pipeline_of(kafka_settings)
     record = b"s" * (STATE_RECORD_BYTES - 1024)
 
-    kafka.produce(kafka_settings.state_topic, [(b"0|1", record)], partition=0)
+    kafka.produce(pipeline.state_topic, [(b"0|1", record)], partition=0)
 
-    assert kafka.read_all(kafka_settings.state_topic)[0].value == record
+    assert kafka.read_all(pipeline.state_topic)[0].value == record
 
 
 def test_a_broker_that_is_not_there_is_named_with_what_to_check() -> None:
@@ -263,7 +273,7 @@ def test_a_broker_that_is_not_there_is_named_with_what_to_check() -> None:
     settings = KafkaSettings(bootstrap_servers=address)
 
     with pytest.raises(KafkaAccessError) as refused:
-        topics.check(settings, timeout_seconds=1.5)
+        topics.check(settings, pipeline_of(settings), timeout_seconds=1.5)
 
     message = str(refused.value)
     assert address in message
@@ -275,7 +285,7 @@ def test_a_host_name_that_does_not_resolve_is_named() -> None:
     settings = KafkaSettings(bootstrap_servers="no-such-host.invalid:9092")
 
     with pytest.raises(KafkaAccessError, match=r"no-such-host\.invalid.*resolve"):
-        topics.check(settings, timeout_seconds=3)
+        topics.check(settings, pipeline_of(settings), timeout_seconds=3)
 
 
 def test_room_for_copies_exceeds_the_headers() -> None:

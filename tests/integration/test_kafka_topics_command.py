@@ -10,6 +10,7 @@ from typer.testing import CliRunner, Result
 from app.broker.free_port import free_port
 from app.cli.topics import topics
 from app.settings import KafkaSettings
+from app.settings.pipelines import pipeline_of
 from tests.support.kafka_probe import MakeKafkaSettings
 
 
@@ -33,7 +34,7 @@ def test_create_then_check_is_all_well(make_kafka_settings: MakeKafkaSettings, m
     assert "missing" in missing.stdout
     assert "profile-sync topics create" in missing.stdout
     assert created.exit_code == 0
-    assert f"created  {settings.retry_topic}" in created.stdout
+    assert f"created  {pipeline_of(settings).retry_topic}" in created.stdout
     assert checked.exit_code == 0
     assert "configured correctly" in checked.stdout
 
@@ -42,13 +43,14 @@ def test_json_is_one_document_on_stdout(
     make_kafka_settings: MakeKafkaSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings = make_kafka_settings(create=False)
+    pipeline = pipeline_of(settings)
 
     checked = _run(monkeypatch, settings, "check", "--json")
     created = _run(monkeypatch, settings, "create", "--json")
 
     problems = json.loads(checked.stdout)["problems"]
     assert checked.exit_code == 1
-    assert [problem["topic"] for problem in problems][:2] == [settings.topic, settings.retry_topic]
+    assert [problem["topic"] for problem in problems][:2] == [pipeline.topic, pipeline.retry_topic]
     assert set(problems[0]) == {"topic", "setting", "found", "wanted", "remedy"}
     assert set(json.loads(created.stdout)) == {"created", "existing", "problems"}
 

@@ -23,6 +23,7 @@ from app.profile.catalog_file import parse_catalog
 from app.profile.event_reader import read_event
 from app.profile.samples.samples import sample_events, to_json
 from app.settings import KafkaSettings
+from app.settings.pipelines import pipeline_of
 from tests.support.brokers import own_broker
 from tests.support.kafka_probe import Eventually, KafkaProbe, MakeKafkaSettings, Record
 
@@ -39,7 +40,7 @@ def environment(settings: KafkaSettings | None, **more: str) -> dict[str, str]:
     if settings is not None:
         bare |= {
             "KAFKA_BOOTSTRAP_SERVERS": settings.bootstrap_servers,
-            "KAFKA_TOPIC": settings.topic,
+            "KAFKA_TOPIC": pipeline_of(settings).topic,
             "KAFKA_MAX_MESSAGE_BYTES": str(settings.max_message_bytes),
         }
     return bare | more
@@ -64,7 +65,7 @@ def source(record: Record) -> SourceRecord:
 
 
 def values(kafka: KafkaProbe, settings: KafkaSettings) -> set[bytes | None]:
-    return {record.value for record in kafka.read_all(settings.topic)}
+    return {record.value for record in kafka.read_all(pipeline_of(settings).topic)}
 
 
 def test_a_file_of_samples_arrives_as_it_stands_in_order_and_keyed_by_consumer(
@@ -76,7 +77,7 @@ def test_a_file_of_samples_arrives_as_it_stands_in_order_and_keyed_by_consumer(
     done = publish(kafka_settings, str(tmp_path / "events.jsonl"))
 
     assert (done.returncode, done.stdout, done.stderr) == (0, "published 200, rejected 0\n", "")
-    records = kafka.read_all(kafka_settings.topic)
+    records = kafka.read_all(pipeline_of(kafka_settings).topic)
     assert {record.value for record in records} == set(lines)
     assert len(records) == 200
     by_consumer: dict[bytes | None, list[bytes | None]] = {}
@@ -102,7 +103,7 @@ def test_one_document_an_array_and_cloud_events_are_published_as_they_stand(
         (tmp_path / "events.json").write_bytes(content)
         done = publish(kafka_settings, str(tmp_path / "events.json"))
         assert (done.returncode, done.stderr) == (0, "")
-    records = kafka.read_all(kafka_settings.topic)
+    records = kafka.read_all(pipeline_of(kafka_settings).topic)
     assert {record.value for record in records} == {one, *entries}
     found = {read_event(source(record), CATALOG).event_id for record in records}
     assert found == {first["eventId"], second["eventId"], third["eventId"]}
@@ -214,7 +215,7 @@ def test_the_topics_own_limit_counts_also_for_records_that_only_just_exceed_it(
 
     lines[10], lines[20] = of_length(lines[10], 20_000), of_length(lines[20], 20_001)
 
-    result = publish_lines(io.BytesIO(b"\n".join(lines)), CATALOG, told)
+    result = publish_lines(io.BytesIO(b"\n".join(lines)), CATALOG, told, pipeline_of(told).topic)
 
     assert [len(lines[at]) for at in (10, 20)] == [20_000, 20_001]  # the first is refused by the broker
     assert [(line.line, line.code) for line in result.rejected] == [(11, "EVENT-TOO-LARGE"), (21, "EVENT-TOO-LARGE")]
@@ -260,15 +261,19 @@ def test_a_topic_that_does_not_exist_is_told_with_its_remedy(make_kafka_settings
     settings = make_kafka_settings(create=False)
     done = publish(settings, stdin=lines_of(1)[0])
     assert done.returncode == 1
-    assert done.stderr == f"The topic {settings.topic} does not exist. Create all topics: profile-sync topics create\n"
+    assert (
+        done.stderr
+        == f"The topic {pipeline_of(settings).topic} does not exist. Create all topics: profile-sync topics create\n"
+    )
 
 
 def test_the_demo_publishes_events_in_the_same_way(kafka: KafkaProbe, kafka_settings: KafkaSettings) -> None:
+    pipeline = pipeline_of(kafka_settings)
     events = list(sample_events(100, seed=3))
     sent: list[int] = []
-    assert publish_events(events, kafka_settings, on_sent=sent.append).published == 100
+    assert publish_events(events, kafka_settings, pipeline.topic, on_sent=sent.append).published == 100
     assert sent == list(range(1, 101))
-    read = [read_event(source(record), CATALOG) for record in kafka.read_all(kafka_settings.topic)]
+    read = [read_event(source(record), CATALOG) for record in kafka.read_all(pipeline.topic)]
     assert sorted(event.event_id for event in read) == sorted(event.event_id for event in events)
 
 
@@ -280,7 +285,7 @@ def mortal_broker() -> Iterator[LocalBroker]:
 
 def test_when_kafka_goes_away_no_more_is_read_and_what_it_does_not_have_is_named(mortal_broker: LocalBroker) -> None:
     settings = KafkaSettings(bootstrap_servers=mortal_broker.bootstrap_servers, topic="mortal", partitions=1)
-    create(settings)
+    create(settings, pipeline_of(settings))
     lines = lines_of(5000)
 
     class Input(io.BytesIO):
@@ -295,7 +300,7 @@ def test_when_kafka_goes_away_no_more_is_read_and_what_it_does_not_have_is_named
             return lines[(self.asked - 1) % len(lines)] + b"\n"
 
     stream = Input()
-    result = publish_lines(stream, CATALOG, settings, delivery_seconds=2)
+    result = publish_lines(stream, CATALOG, settings, pipeline_of(settings).topic, delivery_seconds=2)
 
     assert result.stopped_after == stream.asked
     assert result.published + len(result.rejected) == stream.asked

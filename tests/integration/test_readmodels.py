@@ -25,6 +25,7 @@ from app.readmodels.batch import ReadBatch
 from app.readmodels.kpi import Filter, daily
 from app.readmodels.store import Store
 from app.settings import KafkaSettings
+from app.settings.pipelines import pipeline_of
 from tests.support.kafka_probe import Eventually, KafkaProbe, MakeKafkaSettings
 from tests.support.records import consumer_state, partition_state, settlement
 
@@ -37,7 +38,7 @@ def start(tmp_path: Path) -> Iterator[Start]:
     running: list[ReadModels] = []
 
     def start(kafka: KafkaSettings, folder: Path | None = tmp_path, **options: object) -> ReadModels:
-        models = ReadModels(kafka, folder, **options)  # type: ignore[arg-type]
+        models = ReadModels(kafka, pipeline_of(kafka), folder, **options)  # type: ignore[arg-type]
         models.start()
         running.append(models)
         return models
@@ -58,11 +59,11 @@ class States:
         self.raw(partition, partition_key(partition, epoch), state.encode() if state else None)
 
     def raw(self, partition: int, key: bytes, value: bytes | None) -> None:
-        self._kafka.produce(self._settings.state_topic, [(key, value)], partition=partition)
+        self._kafka.produce(pipeline_of(self._settings).state_topic, [(key, value)], partition=partition)
 
     def consumer(self, partition: int, epoch: int, consumer_id: str, state: ConsumerState | None) -> None:
         record = (consumer_key(partition, epoch, consumer_id), state.encode() if state else None)
-        self._kafka.produce(self._settings.consumers_topic, [record], partition=partition)
+        self._kafka.produce(pipeline_of(self._settings).consumers_topic, [record], partition=partition)
 
 
 @pytest.fixture
@@ -110,17 +111,18 @@ def test_a_write_of_a_former_owner_that_arrives_late_changes_nothing(
 async def test_a_consumer_is_found_with_the_epoch_that_counts(
     kafka_settings: KafkaSettings, states: States, start: Start
 ) -> None:
+    pipeline = pipeline_of(kafka_settings)
     models = start(kafka_settings)
     states.consumer(3, 2, "C-1", consumer_state(7, event_id="new"))
     states.consumer(3, 1, "C-1", consumer_state(5, event_id="late"))
-    assert await models.wait_until(kafka_settings.consumers_topic, 3, 2, timeout=30)
+    assert await models.wait_until(pipeline.consumers_topic, 3, 2, timeout=30)
     found = models.consumer_record(3, "C-1")
     assert found is not None
     assert (found[0], found[1].recent[0].event_id) == (2, "new")
     assert models.consumer("C-1") == [(3, found[1])]
     assert models.consumer_record(2, "C-1") is None
     states.consumer(3, 2, "C-1", None)
-    assert await models.wait_until(kafka_settings.consumers_topic, 3, 3, timeout=30)
+    assert await models.wait_until(pipeline.consumers_topic, 3, 3, timeout=30)
     left = models.consumer_record(3, "C-1")
     assert left is not None
     assert left[0] == 1, "a tombstone removes its own epoch only"
@@ -130,7 +132,7 @@ async def test_waiting_for_an_offset_ends_when_it_is_applied_and_not_before(
     kafka_settings: KafkaSettings, states: States, start: Start
 ) -> None:
     models = start(kafka_settings)
-    topic = kafka_settings.consumers_topic
+    topic = pipeline_of(kafka_settings).consumers_topic
     assert await models.wait_until(topic, 0, 0, timeout=30)
     waiting = asyncio.create_task(models.wait_until(topic, 0, 2, timeout=30))
     states.consumer(0, 1, "C-1", consumer_state(0))
@@ -256,7 +258,7 @@ def test_records_that_cannot_be_read_are_skipped_and_counted(
     states.partition(0, 1, _numbered(1))
     states.consumer(0, 1, "C-1", consumer_state())
     broken = [(b"nonsense", b"x"), (consumer_key(0, 1, "C-1"), b"{")]
-    kafka.produce(kafka_settings.consumers_topic, broken, partition=0)
+    kafka.produce(pipeline_of(kafka_settings).consumers_topic, broken, partition=0)
     states.raw(0, b"\xff\xfe", b"x")
     states.partition(1, 1, _numbered(2))
     eventually(lambda: _upto(models) == {0: 1, 1: 2}, "the record behind the broken ones")
@@ -336,11 +338,12 @@ def test_a_topic_recreated_under_a_running_worker_replaces_the_known_data(
 
 
 def _recreate(settings: KafkaSettings, eventually: Eventually) -> None:
+    pipeline = pipeline_of(settings)
     admin = AdminClient({"bootstrap.servers": settings.bootstrap_servers})
-    for future in admin.delete_topics([settings.state_topic], operation_timeout=30).values():
+    for future in admin.delete_topics([pipeline.state_topic], operation_timeout=30).values():
         future.result(30)
-    eventually(lambda: settings.state_topic not in admin.list_topics(timeout=10).topics, "deleted")
-    new = NewTopic(settings.state_topic, settings.partitions, 1, config={"cleanup.policy": "compact"})
+    eventually(lambda: pipeline.state_topic not in admin.list_topics(timeout=10).topics, "deleted")
+    new = NewTopic(pipeline.state_topic, settings.partitions, 1, config={"cleanup.policy": "compact"})
     for future in admin.create_topics([new], operation_timeout=30).values():
         future.result(30)
 
@@ -348,6 +351,7 @@ def _recreate(settings: KafkaSettings, eventually: Eventually) -> None:
 def test_a_topic_cut_off_beyond_our_position_is_read_again(
     kafka_settings: KafkaSettings, states: States, start: Start, eventually: Eventually
 ) -> None:
+    pipeline = pipeline_of(kafka_settings)
     states.partition(0, 1, _numbered(1))
     first = start(kafka_settings)
     eventually(first.caught_up, "caught up")
@@ -357,8 +361,8 @@ def test_a_topic_cut_off_beyond_our_position_is_read_again(
     states.partition(0, 2, _numbered(3))
     admin = AdminClient({"bootstrap.servers": kafka_settings.bootstrap_servers})
     # Only a topic with the delete policy lets its records be cut off.
-    _set_policy(admin, kafka_settings.state_topic, "compact,delete")
-    for future in admin.delete_records([TopicPartition(kafka_settings.state_topic, 0, 3)]).values():
+    _set_policy(admin, pipeline.state_topic, "compact,delete")
+    for future in admin.delete_records([TopicPartition(pipeline.state_topic, 0, 3)]).values():
         future.result(30)
     second = start(kafka_settings)
     eventually(second.caught_up, "caught up")
@@ -376,11 +380,12 @@ def test_topics_that_come_later_are_found(
     make_kafka_settings: MakeKafkaSettings, kafka: KafkaProbe, start: Start, eventually: Eventually
 ) -> None:
     settings = make_kafka_settings(create=False)
+    pipeline = pipeline_of(settings)
     models = start(settings)
     eventually(lambda: "does not exist" in (models.trouble() or ""), "told what is missing")
     assert not models.caught_up()
     admin = AdminClient({"bootstrap.servers": settings.bootstrap_servers})
-    topics = [NewTopic(name, 2, 1) for name in (settings.state_topic, settings.consumers_topic)]
+    topics = [NewTopic(name, 2, 1) for name in (pipeline.state_topic, pipeline.consumers_topic)]
     for future in admin.create_topics(topics).values():
         future.result(30)
     States(kafka, settings).partition(1, 1, _numbered(1))
@@ -398,7 +403,10 @@ def test_a_broker_that_goes_and_comes_back_is_followed_again(
         settings = KafkaSettings(bootstrap_servers=broker.bootstrap_servers, topic="t", group="g", partitions=1)
         admin = AdminClient({"bootstrap.servers": broker.bootstrap_servers})
         for future in admin.create_topics(
-            [NewTopic(name, 1, 1) for name in (settings.state_topic, settings.consumers_topic)]
+            [
+                NewTopic(name, 1, 1)
+                for name in (pipeline_of(settings).state_topic, pipeline_of(settings).consumers_topic)
+            ]
         ).values():
             future.result(30)
         probe = KafkaProbe(broker.bootstrap_servers)
@@ -440,12 +448,13 @@ def test_a_command_leaves_no_file_behind(kafka_settings: KafkaSettings, start: S
 def test_a_long_history_is_read_to_its_end(
     kafka_settings: KafkaSettings, kafka: KafkaProbe, start: Start, eventually: Eventually
 ) -> None:
+    pipeline = pipeline_of(kafka_settings)
     value = partition_state(settlement()).encode()
     for partition in range(4):
         records = [(partition_key(partition, 1), value)] * 500
-        kafka.produce(kafka_settings.state_topic, records, partition=partition)
+        kafka.produce(pipeline.state_topic, records, partition=partition)
         keys = [(consumer_key(partition, 1, f"C-{n}"), consumer_state(n).encode()) for n in range(2_000)]
-        kafka.produce(kafka_settings.consumers_topic, keys, partition=partition)
+        kafka.produce(pipeline.consumers_topic, keys, partition=partition)
     models = start(kafka_settings)
     eventually(models.caught_up, "caught up")
     assert sorted(models.partitions()) == [0, 1, 2, 3]

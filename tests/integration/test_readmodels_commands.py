@@ -13,6 +13,7 @@ import pytest
 
 from app.broker import sources
 from app.settings import KafkaSettings
+from app.settings.pipelines import pipeline_of
 from tests.support.kafka_probe import KafkaProbe
 from tests.support.web_site import own_state_topics, tell_a_story
 
@@ -47,10 +48,11 @@ def told(broker: sources.Broker, kafka: KafkaProbe) -> Iterator[KafkaSettings]:
 @pytest.fixture(scope="module")
 def run(told: KafkaSettings) -> Run:
     """Runs a command with ``KAFKA_*`` and nothing else."""
+    pipeline = pipeline_of(told)
     environment = {
         "KAFKA_BOOTSTRAP_SERVERS": told.bootstrap_servers,
-        "KAFKA_TOPIC": told.topic,
-        "KAFKA_GROUP": told.group,
+        "KAFKA_TOPIC": pipeline.topic,
+        "KAFKA_GROUP": pipeline.group,
     }
     return lambda *arguments: _run(*arguments, **environment)
 

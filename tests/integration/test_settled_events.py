@@ -12,6 +12,7 @@ from app.broker.free_port import free_port
 from app.kafka.admin import KafkaAccessError
 from app.kafka.topic_reader import NEAR, SettledEvents
 from app.settings import KafkaSettings
+from app.settings.pipelines import pipeline_of
 from tests.support.kafka_probe import DEADLINE_SECONDS
 
 RECORDS = 3 * NEAR
@@ -23,7 +24,7 @@ def filled(kafka_settings: KafkaSettings) -> KafkaSettings:
     producer = Producer({"bootstrap.servers": kafka_settings.bootstrap_servers, "enable.idempotence": True})
     for number in range(RECORDS):
         producer.produce(
-            kafka_settings.topic, b"v", str(number), partition=0, headers=[("ce_id", str(number).encode())]
+            pipeline_of(kafka_settings).topic, b"v", str(number), partition=0, headers=[("ce_id", str(number).encode())]
         )
     assert producer.flush(DEADLINE_SECONDS) == 0
     return kafka_settings
@@ -31,7 +32,7 @@ def filled(kafka_settings: KafkaSettings) -> KafkaSettings:
 
 @pytest.fixture
 def events(filled: KafkaSettings) -> Iterator[SettledEvents]:
-    with SettledEvents(filled) as reader:
+    with SettledEvents(filled, pipeline_of(filled)) as reader:
         yield reader
 
 
@@ -61,8 +62,9 @@ def test_keys_of_a_range(events: SettledEvents) -> None:
 
 def test_a_broker_that_is_away_is_named() -> None:
     nowhere = f"127.0.0.1:{free_port()}"
+    elsewhere = KafkaSettings(bootstrap_servers=nowhere)
     with (
-        SettledEvents(KafkaSettings(bootstrap_servers=nowhere), patience_seconds=2) as reader,
+        SettledEvents(elsewhere, pipeline_of(elsewhere), patience_seconds=2) as reader,
         pytest.raises(KafkaAccessError, match=nowhere),
     ):
         reader.read(0, [0])

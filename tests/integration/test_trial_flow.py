@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractAsyncContextManager
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 
@@ -23,6 +24,7 @@ from app.flows.worker import Worker
 from app.observe.metrics import Metrics
 from app.readmodels.kpi import totals
 from app.settings import WorkerSettings
+from app.settings.pipelines import pipeline_of
 from tests.support.in_process_worker import in_process_settings
 from tests.support.kafka_probe import KafkaProbe, MakeKafkaSettings
 
@@ -96,8 +98,10 @@ async def test_another_pipeline_runs_without_a_change_in_the_engine(
 ) -> None:
     flow, settings = ListFlow(), in_process_settings(make_kafka_settings(partitions=2), tmp_path, monkeypatch)
 
+    pipeline = replace(pipeline_of(settings.kafka), name="trial")
+
     def trial(settings: WorkerSettings, metrics: Metrics) -> Recipe:
-        return Recipe("trial", "a list", flow, OneAccount(), call_seconds=1.0)
+        return Recipe(pipeline, "a list", flow, OneAccount(), call_seconds=1.0)
 
     worker = Worker(settings, trial)
     running = asyncio.create_task(worker.run())
@@ -106,12 +110,12 @@ async def test_another_pipeline_runs_without_a_change_in_the_engine(
             assert not running.done(), running.exception()
             await asyncio.sleep(0.05)
         events = [(f"c-{number % 5}".encode(), f"{number}".encode()) for number in range(50)]
-        await asyncio.to_thread(kafka.produce, settings.kafka.topic, [*events, (None, b"no key")])
+        await asyncio.to_thread(kafka.produce, pipeline.topic, [*events, (None, b"no key")])
         while totals(worker._read_models.partitions())["events"] < 51:
             await asyncio.sleep(0.05)
         worker._stop.set()
         await running
     by_consumer = [[value for key, value in flow.list if key == f"c-{number}"] for number in range(5)]
     assert by_consumer == [[f"{at}".encode() for at in range(number, 50, 5)] for number in range(5)]
-    letters = await asyncio.to_thread(kafka.read_all, settings.kafka.dlq_topic)
+    letters = await asyncio.to_thread(kafka.read_all, pipeline.dlq_topic)
     assert [letter.value for letter in letters] == [b"no key"]

@@ -23,6 +23,7 @@ from app.profile.catalog_file import parse_catalog
 from app.profile.entities import EntityType, Row
 from app.profile.samples.samples import sample_events, to_json
 from app.settings import CmtSettings
+from app.settings.pipelines import pipeline_of
 from tests.support.deployment import Deployment, deployed, without_nulls
 from tests.support.profiles import (
     Event,
@@ -88,9 +89,10 @@ class Site:
     def cut_main_topic(self) -> None:
         """Delete all events, as retention does."""
         kafka = self.deployment.kafka
-        ends = self.deployment.ends(kafka.topic)
+        pipeline = pipeline_of(kafka)
+        ends = self.deployment.ends(pipeline.topic)
         admin = AdminClient({"bootstrap.servers": kafka.bootstrap_servers})
-        cut = [TopicPartition(kafka.topic, partition, end) for partition, end in ends.items()]
+        cut = [TopicPartition(pipeline.topic, partition, end) for partition, end in ends.items()]
         for answer in admin.delete_records(cut).values():
             answer.result(10)
 

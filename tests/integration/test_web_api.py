@@ -32,6 +32,7 @@ from app.delivery.record_format import partition_key
 from app.observe.health import Reason, ReasonKind
 from app.observe.metrics import Gauges
 from app.settings import KafkaSettings, WebSettings
+from app.settings.pipelines import pipeline_of
 from app.web import WebServer, WebServerError, WebState
 from app.web.openapi import document
 from tests.support.kafka_probe import KafkaProbe
@@ -149,9 +150,10 @@ async def test_a_consumer_is_shown_with_what_was_settled_or_parked(site: Site) -
 async def test_new_counts_are_seen_while_it_runs(
     own_site: Site, kafka: KafkaProbe, kafka_settings: KafkaSettings
 ) -> None:
+    pipeline = pipeline_of(kafka_settings)
     newer = partition_state(*(settlement(f"n-{n}", outcome=Outcome.SYNCED) for n in range(10)))
-    kafka.produce(kafka_settings.state_topic, [(partition_key(1, 1), newer.encode())], partition=1)
-    assert await own_site.models.wait_until(kafka_settings.state_topic, 1, 1, timeout=30)
+    kafka.produce(pipeline.state_topic, [(partition_key(1, 1), newer.encode())], partition=1)
+    assert await own_site.models.wait_until(pipeline.state_topic, 1, 1, timeout=30)
     assert (await own_site.get("/api/kpi/totals", token())).json["events"] == 14
 
 
@@ -164,10 +166,11 @@ async def test_a_consumer_never_seen_is_not_found_whatever_the_name(site: Site, 
 async def test_a_consumer_id_may_hold_any_character(
     own_site: Site, kafka: KafkaProbe, kafka_settings: KafkaSettings
 ) -> None:
+    pipeline = pipeline_of(kafka_settings)
     name = "a/b|c d?é%😀"
     record = (consumer_key(2, 1, name), consumer_state(1).encode())
-    kafka.produce(kafka_settings.consumers_topic, [record], partition=2)
-    assert await own_site.models.wait_until(kafka_settings.consumers_topic, 2, 1, timeout=30)
+    kafka.produce(pipeline.consumers_topic, [record], partition=2)
+    assert await own_site.models.wait_until(pipeline.consumers_topic, 2, 1, timeout=30)
     path = yarl.URL(f"{own_site.url}/api/consumers/{quote(name, safe='')}", encoded=True)
     async with own_site.client.get(path, headers={"Authorization": f"Bearer {token()}"}) as answer:
         assert answer.status == 200
@@ -514,7 +517,7 @@ async def test_counts_of_a_dry_run_say_so(own_site: Site, kafka: KafkaProbe, kaf
         assert "dryRun" not in (await own_site.get(address, token())).json
     state = partition_state(settlement("dry"))
     state.dry_run = True
-    kafka.produce(kafka_settings.state_topic, [(partition_key(2, 1), state.encode())], partition=2)
+    kafka.produce(pipeline_of(kafka_settings).state_topic, [(partition_key(2, 1), state.encode())], partition=2)
     while (await own_site.get("/api/kpi/totals", token())).json["events"] != 5:
         await asyncio.sleep(0.02)
     for address in addresses:
@@ -526,7 +529,11 @@ async def test_a_day_with_too_many_markets_says_so_in_the_api_and_on_the_page(
 ) -> None:
     assert "folded" not in (await own_site.get("/api/kpi/daily", token())).json
     markets = [settlement(f"m{number}", day="2026-11-22", market=f"M{number}") for number in range(MARKETS_PER_DAY + 2)]
-    kafka.produce(kafka_settings.state_topic, [(partition_key(2, 1), partition_state(*markets).encode())], partition=2)
+    kafka.produce(
+        pipeline_of(kafka_settings).state_topic,
+        [(partition_key(2, 1), partition_state(*markets).encode())],
+        partition=2,
+    )
     while not (await own_site.get("/api/kpi/daily?market=other", token())).json["rows"]:
         await asyncio.sleep(0.02)
     for kind in ("daily", "records", "failures"):

@@ -21,6 +21,7 @@ from app.delivery.errors import CMT_TIMEOUT
 from app.delivery.outcome import Outcome
 from app.delivery.record_format import partition_key
 from app.settings import KafkaSettings
+from app.settings.pipelines import pipeline_of
 from app.web import WebServerError
 from tests.support.kafka_probe import KafkaProbe
 from tests.support.records import partition_state, settlement
@@ -117,7 +118,7 @@ async def test_the_daily_table_shows_the_last_days_and_failures_say_what_to_do(
     )
     long_ago = settlement(day="2020-01-01", market="FR")
     record = (partition_key(0, 1), partition_state(failed, long_ago).encode())
-    kafka.produce(kafka_settings.state_topic, [record], partition=0)
+    kafka.produce(pipeline_of(kafka_settings).state_topic, [record], partition=0)
     async with running_site(kafka_settings, tmp_path) as running:
         page = _page(await running.get("/", token()))
     assert today in page.text
@@ -154,7 +155,7 @@ async def test_foreign_values_are_shown_as_text(
         failures=(FailureCount("<script>alert(1)</script>", "<img src=x>"),),
     )
     record = (partition_key(0, 1), partition_state(evil).encode())
-    kafka.produce(kafka_settings.state_topic, [record], partition=0)
+    kafka.produce(pipeline_of(kafka_settings).state_topic, [record], partition=0)
     async with running_site(kafka_settings, tmp_path) as running:
         text = (await running.get("/", token())).body.decode()
     assert "&lt;b&gt;x" in text

@@ -23,6 +23,7 @@ from confluent_kafka.admin import AdminClient
 
 from app.broker.free_port import free_port
 from app.delivery.outcome import Outcome
+from app.delivery.pipeline import Pipeline
 from app.delivery.record import SourceRecord
 from app.kafka import topics
 from app.profile.entities import Catalog, EntityType
@@ -30,6 +31,7 @@ from app.profile.event import ProfileEvent
 from app.profile.event_reader import read_event
 from app.profile.holdings.projection import Rows, expected_rows
 from app.settings import KafkaSettings
+from app.settings.pipelines import pipeline_of
 from tests.support.kafka_probe import DEADLINE_SECONDS, KafkaProbe, Record
 from tests.support.simulator_probe import SimulatorProbe
 from tests.support.worker_process import WorkerProcess, wait_for
@@ -87,6 +89,11 @@ class Deployment:
     settings: Mapping[str, str]
     workers: list[WorkerProcess] = field(default_factory=list)
     _producers: dict[tuple[str, str], Producer] = field(default_factory=dict, repr=False)
+
+    @property
+    def pipeline(self) -> Pipeline:
+        """What its topics are called."""
+        return pipeline_of(self.kafka)
 
     # Workers
 
@@ -155,7 +162,9 @@ class Deployment:
                     timestamp,
                 )
 
-            producer.produce(self.kafka.topic, value, key, headers=list(headers or ()), on_delivery=delivered, **where)
+            producer.produce(
+                self.pipeline.topic, value, key, headers=list(headers or ()), on_delivery=delivered, **where
+            )
         left = producer.flush(ACKNOWLEDGED_SECONDS)
         if errors:
             raise KafkaException(errors[0])
@@ -230,26 +239,26 @@ class Deployment:
 
     def dead_letters(self, of: Published | None = None) -> list[Record]:
         """The records of the dead-letter topic, of one event or all."""
-        records = self.probe.read_all(self.kafka.dlq_topic)
+        records = self.probe.read_all(self.pipeline.dlq_topic)
         return [record for record in records if of is None or _source(record) == (of.partition, of.offset)]
 
     def retry_copies(self, of: Published | None = None) -> list[Record]:
         """The records of the retry topic, of one event or all."""
-        records = self.probe.read_all(self.kafka.retry_topic)
+        records = self.probe.read_all(self.pipeline.retry_topic)
         return [record for record in records if of is None or _source(record) == (of.partition, of.offset)]
 
     def committed_to_the_end(self, *topics: str) -> bool:
         """Whether the group has committed all records of these topics; default: the main and the retry topic."""
-        for topic in topics or (self.kafka.topic, self.kafka.retry_topic):
+        for topic in topics or (self.pipeline.topic, self.pipeline.retry_topic):
             ends = self.ends(topic)
-            committed = self.probe.committed(self.kafka.group, topic)
+            committed = self.probe.committed(self.pipeline.group, topic)
             if any(end and committed.get(partition) != end for partition, end in ends.items()):
                 return False
         return True
 
     def alerts_handled(self) -> bool:
         """Whether all alerts have reached the ticket system."""
-        return self.committed_to_the_end(self.kafka.alerts_topic)
+        return self.committed_to_the_end(self.pipeline.alerts_topic)
 
     def ends(self, topic: str) -> dict[int, int]:
         """The end offset of each partition."""
@@ -265,7 +274,7 @@ class Deployment:
     def event_of(self, published: Published) -> ProfileEvent:
         """The event as the program reads it."""
         record = SourceRecord(
-            self.kafka.topic,
+            self.pipeline.topic,
             published.partition,
             published.offset,
             published.timestamp,
@@ -286,7 +295,7 @@ class Deployment:
         self._producers.clear()
         self.probe.close()
         admin = AdminClient({"bootstrap.servers": self.kafka.bootstrap_servers})
-        prefixes = (self.kafka.topic, self.kafka.group)
+        prefixes = (self.pipeline.topic, self.pipeline.group)
         gone = [name for name in admin.list_topics(timeout=DEADLINE_SECONDS).topics if name.startswith(prefixes)]
         for answer in admin.delete_topics(gone, operation_timeout=DEADLINE_SECONDS).values() if gone else ():
             answer.result(DEADLINE_SECONDS)
@@ -333,7 +342,7 @@ def deployed(
         replication=int(environment.get("KAFKA_REPLICATION", "1")),
         max_message_bytes=int(environment.get("KAFKA_MAX_MESSAGE_BYTES", 1024 * 1024)),
     )
-    report = topics.create(kafka)
+    report = topics.create(kafka, pipeline_of(kafka))
     assert not report.problems, report.problems
     deployment = Deployment(kafka, simulator, KafkaProbe(bootstrap_servers), catalog, folder, environment)
     try:

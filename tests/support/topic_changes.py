@@ -16,7 +16,7 @@ class TopicChanges:
     """Changes the topics and offsets of one installation."""
 
     def __init__(self, deployment: Deployment) -> None:
-        self._kafka = deployment.kafka
+        self._kafka, self._pipeline = deployment.kafka, deployment.pipeline
         self._admin = AdminClient({"bootstrap.servers": self._kafka.bootstrap_servers})
 
     def names(self) -> set[str]:
@@ -32,7 +32,7 @@ class TopicChanges:
     def recreate(self, *names: str) -> None:
         """Delete topics and create them again, empty."""
         self.delete(*names)
-        report = topics.create(self._kafka)
+        report = topics.create(self._kafka, self._pipeline)
         assert set(names) <= set(report.created)
 
     def add_partitions(self, topic: str, partitions: int) -> None:
@@ -48,12 +48,12 @@ class TopicChanges:
 
     def forget_offsets(self) -> None:
         """Delete the group's offsets, as a broker does after a long absence."""
-        for answer in self._admin.delete_consumer_groups([self._kafka.group]).values():
+        for answer in self._admin.delete_consumer_groups([self._pipeline.group]).values():
             answer.result(20)
 
     def place(self, topic: str, offsets: Mapping[int, int]) -> None:
         """Set the group's offsets, as ``kafka-consumer-groups.sh --reset-offsets`` does."""
         wanted = [TopicPartition(topic, number, offset) for number, offset in offsets.items()]
-        request = ConsumerGroupTopicPartitions(self._kafka.group, wanted)
+        request = ConsumerGroupTopicPartitions(self._pipeline.group, wanted)
         for answer in self._admin.alter_consumer_group_offsets([request]).values():
             answer.result(20)

@@ -26,6 +26,7 @@ from app.observe.metrics import Metrics
 from app.profile.entities import EntityType
 from app.readmodels import ReadModels
 from app.settings import KafkaSettings, WebSettings
+from app.settings.pipelines import pipeline_of
 from app.web import WebServer, WebState
 from tests.support.kafka_probe import KafkaProbe
 from tests.support.records import consumer_state, partition_state, settlement
@@ -44,8 +45,9 @@ def own_state_topics(bootstrap_servers: str) -> Iterator[KafkaSettings]:
     """The two state topics of a new group, for the length of a ``with`` block."""
     name = uuid.uuid4().hex[:10]
     settings = KafkaSettings(bootstrap_servers=bootstrap_servers, topic=f"p-{name}", group=f"g-{name}", partitions=4)
+    pipeline = pipeline_of(settings)
     admin = AdminClient({"bootstrap.servers": bootstrap_servers})
-    names = [settings.state_topic, settings.consumers_topic]
+    names = [pipeline.state_topic, pipeline.consumers_topic]
     new = [NewTopic(one, settings.partitions, 1, config={"cleanup.policy": "compact"}) for one in names]
     for answer in admin.create_topics(new).values():
         answer.result(30)
@@ -91,7 +93,7 @@ async def running_site(
     kafka: KafkaSettings, folder: Path, *, caught_up: bool = True, **settings: Any
 ) -> AsyncIterator[Site]:
     """A site on its own port for the length of a ``with`` block, with the given WEB_ settings."""
-    models, metrics, missing = ReadModels(kafka, folder), Metrics(), list[Reason]()
+    models, metrics, missing = ReadModels(kafka, pipeline_of(kafka), folder), Metrics(), list[Reason]()
     models.start()
     given = {"port": 0, "jwt_secret": SECRET} | settings
     state = WebState(models, metrics, lambda: Readiness.of(*missing))
@@ -112,6 +114,7 @@ async def running_site(
 
 def tell_a_story(kafka: KafkaProbe, settings: KafkaSettings) -> None:
     """Write the state of two partitions with four events, one of them parked, and two consumers."""
+    pipeline = pipeline_of(settings)
     pet = (RecordCount(EntityType.CONSUMER, 1, 0), RecordCount(EntityType.PET, 1, 1))
     states = {
         0: partition_state(
@@ -139,6 +142,6 @@ def tell_a_story(kafka: KafkaProbe, settings: KafkaSettings) -> None:
         ),
     }
     for partition, state in states.items():
-        kafka.produce(settings.state_topic, [(partition_key(partition, 1), state.encode())], partition=partition)
+        kafka.produce(pipeline.state_topic, [(partition_key(partition, 1), state.encode())], partition=partition)
     known = consumer_state(3, 1_795_000_000_000, event_id="e-3", market="DE").encode()
-    kafka.produce(settings.consumers_topic, [(consumer_key(3, 1, "C-1"), known)], partition=3)
+    kafka.produce(pipeline.consumers_topic, [(consumer_key(3, 1, "C-1"), known)], partition=3)

@@ -94,7 +94,7 @@ def test_an_account_that_is_down_delays_no_event_of_another(installation: Deploy
     assert consumers("DE", installation) == set(people["DE"])
     assert consumers("PL", installation) == set(people["PL"])
     assert [one["correlation_id"] for one in simulator.incidents()] == [
-        f"{installation.kafka.group}:{OUTAGE.format(GERMAN)}"
+        f"{installation.pipeline.group}:{OUTAGE.format(GERMAN)}"
     ]
 
 

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import pytest
 from confluent_kafka.admin import AclOperation, AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource
 
+from app.delivery.pipeline import Pipeline
 from app.kafka import topics
 from app.profile.entities import Catalog
-from app.settings import KafkaSettings
 from tests.support.deployment import Deployment, deployed
 from tests.support.profiles import fresh_consumer, new
 from tests.support.rights import GuardedBroker, guarded_broker
@@ -54,7 +54,7 @@ def deleted(site: Site, topic: str) -> Iterator[str]:
     try:
         yield topic
     finally:
-        topics.create(site.deployment.kafka)
+        topics.create(site.deployment.kafka, site.deployment.pipeline)
 
 
 @contextmanager
@@ -102,19 +102,19 @@ def parked(site: Site) -> None:
 class Closing:
     """How a topic is closed, and the event that needs it."""
 
-    topic: Callable[[KafkaSettings], str]
+    topic: Callable[[Pipeline], str]
     close: Callable[[Site, str], object]
     event: Callable[[Site], None]
     others_go_on: bool = True
 
 
 CLOSINGS = {
-    "no right on the dead letters": Closing(lambda kafka: kafka.dlq_topic, not_allowed, dead),
-    "no right on the retry topic": Closing(lambda kafka: kafka.retry_topic, not_allowed, parked),
-    "no right on the alerts": Closing(lambda kafka: kafka.alerts_topic, not_allowed, dead),
-    "no right on the state": Closing(lambda kafka: kafka.state_topic, not_allowed, parked, others_go_on=False),
-    "dead letters deleted": Closing(lambda kafka: kafka.dlq_topic, deleted, dead),
-    "a record that is refused": Closing(lambda kafka: kafka.dlq_topic, compacted, without_key),
+    "no right on the dead letters": Closing(lambda pipeline: pipeline.dlq_topic, not_allowed, dead),
+    "no right on the retry topic": Closing(lambda pipeline: pipeline.retry_topic, not_allowed, parked),
+    "no right on the alerts": Closing(lambda pipeline: pipeline.alerts_topic, not_allowed, dead),
+    "no right on the state": Closing(lambda pipeline: pipeline.state_topic, not_allowed, parked, others_go_on=False),
+    "dead letters deleted": Closing(lambda pipeline: pipeline.dlq_topic, deleted, dead),
+    "a record that is refused": Closing(lambda pipeline: pipeline.dlq_topic, compacted, without_key),
 }
 
 
@@ -125,7 +125,7 @@ def reasons(worker: WorkerProcess) -> str:
 
 @pytest.mark.parametrize("closing", CLOSINGS.values(), ids=CLOSINGS)
 def test_a_topic_that_takes_no_writes_is_named_and_waited_for(site: Site, closing: Closing) -> None:
-    worker, topic = site.worker, closing.topic(site.deployment.kafka)
+    worker, topic = site.worker, closing.topic(site.deployment.pipeline)
     before, letters = worker.totals(), len(site.deployment.dead_letters())
     with closing.close(site, topic) as cause:  # type: ignore[attr-defined]
         closing.event(site)
@@ -143,12 +143,12 @@ def test_a_topic_that_takes_no_writes_is_named_and_waited_for(site: Site, closin
     worker.ready()
     told = [entry for entry in worker.log_entries() if entry["event"] == "writes wait, everything else goes on"]
     assert any(entry["topic"] == topic and cause in str(entry["reason"]) for entry in told)
-    if closing.topic(site.deployment.kafka) == site.deployment.kafka.dlq_topic and closing.close is not deleted:
+    if closing.topic(site.deployment.pipeline) == site.deployment.pipeline.dlq_topic and closing.close is not deleted:
         assert len(site.deployment.dead_letters()) == letters + 1, "the dead letter was sent once"
 
 
 def test_a_stop_does_not_wait_for_a_topic_that_takes_no_writes(site: Site) -> None:
-    worker, dlq = site.worker, site.deployment.kafka.dlq_topic
+    worker, dlq = site.worker, site.deployment.pipeline.dlq_topic
     before = worker.totals()
     with not_allowed(site, dlq):
         dead(site)

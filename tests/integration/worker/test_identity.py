@@ -7,7 +7,6 @@ import subprocess
 import sys
 from collections.abc import Sequence
 
-from app.flows.consumers import NAME as CONSUMERS
 from app.flows.identity import identity_problems
 from tests.support.deployment import PARTITIONS, Deploy, Deployment, Published
 from tests.support.profiles import Event, fresh_consumer, new
@@ -50,20 +49,20 @@ def test_a_recreated_topic_is_refused_and_a_new_group_processes_all_of_it(deploy
     worker = deployment.worker().ready()
     deployment.publish(*events(FIRST))
     deployment.settled(worker, FIRST)
-    assert identity_problems(deployment.kafka, CONSUMERS) == []
+    assert identity_problems(deployment.kafka, deployment.pipeline) == []
     worker.terminate()
-    TopicChanges(deployment).recreate(deployment.kafka.topic)
+    TopicChanges(deployment).recreate(deployment.pipeline.topic)
     assert "ends before the settled offset" in adopt(deployment, "--yes").stderr
     deployment.publish(*events(SECOND))
 
     refused = said(deployment.worker())
-    assert f"Topic {deployment.kafka.topic} is not the one" in refused
+    assert f"Topic {deployment.pipeline.topic} is not the one" in refused
     assert "KAFKA_GROUP" in refused
     assert "topics adopt" in refused
-    [problem] = identity_problems(deployment.kafka, CONSUMERS)
-    assert (problem.topic, problem.remedy) == (deployment.kafka.topic, refused)
+    [problem] = identity_problems(deployment.kafka, deployment.pipeline)
+    assert (problem.topic, problem.remedy) == (deployment.pipeline.topic, refused)
 
-    other = deployment.worker(KAFKA_GROUP=f"{deployment.kafka.group}-2").ready()
+    other = deployment.worker(KAFKA_GROUP=f"{deployment.pipeline.group}-2").ready()
     assert deployment.settled(other, SECOND)["synced"] == SECOND
     assert "does not exist" not in other.log_text(), "it makes the topics of a new group itself"
 
@@ -73,7 +72,7 @@ def test_a_topic_that_is_recreated_while_a_worker_runs_ends_the_worker(deploy: D
     worker = deployment.worker().ready()
     deployment.publish(*events(FIRST))
     deployment.settled(worker, FIRST)
-    TopicChanges(deployment).recreate(deployment.kafka.topic)
+    TopicChanges(deployment).recreate(deployment.pipeline.topic)
     deployment.publish(*events(SECOND))
     assert "KAFKA_GROUP" in said(worker)
 
@@ -83,9 +82,9 @@ def test_partitions_that_are_added_while_a_worker_runs_end_it(deploy: Deploy) ->
     worker = deployment.worker().ready()
     deployment.publish(*events(FIRST))
     deployment.settled(worker, FIRST)
-    TopicChanges(deployment).add_partitions(deployment.kafka.topic, PARTITIONS + 2)
+    TopicChanges(deployment).add_partitions(deployment.pipeline.topic, PARTITIONS + 2)
     refused = said(worker)
-    assert f"{deployment.kafka.topic}: partitions is {PARTITIONS + 2}, must be {PARTITIONS}." in refused
+    assert f"{deployment.pipeline.topic}: partitions is {PARTITIONS + 2}, must be {PARTITIONS}." in refused
     assert refused == said(deployment.worker()), "a worker that starts says the same"
 
 
@@ -97,7 +96,7 @@ def test_a_recreated_topic_is_not_processed_although_it_is_longer_than_the_old_o
     worker = deployment.worker().ready()
     deployment.publish(*events(FIRST))
     deployment.settled(worker, FIRST)
-    TopicChanges(deployment).recreate(deployment.kafka.topic)
+    TopicChanges(deployment).recreate(deployment.pipeline.topic)
     published = events(10 * SECOND)
     deployment.publish(*published)
     assert "KAFKA_GROUP" in said(worker)
@@ -115,18 +114,18 @@ def test_restored_topics_are_adopted_and_the_work_goes_on(deploy: Deploy) -> Non
     assert running.returncode == 1
     assert "has members" in running.stderr
     worker.terminate()
-    TopicChanges(deployment).recreate(deployment.kafka.topic)
+    TopicChanges(deployment).recreate(deployment.pipeline.topic)
     publish_again(deployment, published)
 
     looked = adopt(deployment, "--json")
     assert looked.returncode == 1, "nobody answered the question"
     document = json.loads(looked.stdout)
-    ends = deployment.ends(deployment.kafka.topic)
+    ends = deployment.ends(deployment.pipeline.topic)
     assert {view["partition"]: view["end"] for view in document["partitions"]} == ends
     assert {view["partition"]: view["upto"] + 1 for view in document["partitions"]} == ends
     adopted = adopt(deployment, "--yes")
     assert adopted.returncode == 0, adopted.stderr
-    assert identity_problems(deployment.kafka, CONSUMERS) == []
+    assert identity_problems(deployment.kafka, deployment.pipeline) == []
     assert "nothing to do" in adopt(deployment).stdout
 
     second = deployment.worker().ready()
@@ -140,16 +139,16 @@ def test_another_topic_under_the_same_group_is_refused_and_the_first_worker_goes
     worker = deployment.worker().ready()
     deployment.publish(*events(FIRST))
     deployment.settled(worker, FIRST)
-    line = said(deployment.worker(KAFKA_TOPIC=other.kafka.topic))
-    assert deployment.kafka.topic in line
-    assert other.kafka.topic in line
+    line = said(deployment.worker(KAFKA_TOPIC=other.pipeline.topic))
+    assert deployment.pipeline.topic in line
+    assert other.pipeline.topic in line
     deployment.publish(*events(3))
     deployment.settled(worker, FIRST + 3)
 
 
 def test_two_topics_under_one_new_group_at_the_same_time_are_noticed(deploy: Deploy) -> None:
     deployment, other = deploy(), deploy()
-    workers = [deployment.worker(), deployment.worker(KAFKA_TOPIC=other.kafka.topic)]
+    workers = [deployment.worker(), deployment.worker(KAFKA_TOPIC=other.pipeline.topic)]
     deployment.publish(*events(SECOND))
     other.publish(*events(SECOND))
     # The refused worker says so; the events of the other topic are left to another group.
@@ -172,7 +171,7 @@ def run(deployment: Deployment, *arguments: str, **settings: str) -> subprocess.
 
 def test_a_missing_topic_is_not_created_under_a_state_that_is_about_it_or_about_another(deploy: Deploy) -> None:
     deployment = deploy()
-    changes, topic = TopicChanges(deployment), deployment.kafka.topic
+    changes, topic = TopicChanges(deployment), deployment.pipeline.topic
     worker = deployment.worker().ready()
     deployment.publish(*events(FIRST))
     deployment.settled(worker, FIRST)

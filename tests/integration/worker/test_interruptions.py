@@ -48,7 +48,7 @@ def stuck_consumers(deployment: Deployment, number: int = 3) -> Iterator[list[st
 def all_committed(deployment: Deployment) -> None:
     wait_for(
         deployment.committed_to_the_end,
-        lambda: f"{deployment.probe.committed(deployment.kafka.group, deployment.kafka.topic)}",
+        lambda: f"{deployment.probe.committed(deployment.pipeline.group, deployment.pipeline.topic)}",
         15,
     )
 

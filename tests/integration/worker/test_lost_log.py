@@ -6,7 +6,6 @@ import signal
 from pathlib import Path
 
 from app.broker.local_broker import LocalBroker
-from app.flows.consumers import NAME as CONSUMERS
 from app.flows.identity import identity_problems
 from app.profile.entities import Catalog
 from tests.integration.worker.test_identity import adopt, events, said
@@ -42,12 +41,12 @@ def test_new_events_at_settled_offsets_are_not_skipped(
         own_broker(LocalBroker(data=data)) as broker,
         deployed(broker.bootstrap_servers, simulator, catalog, tmp_path) as deployment,
     ):
-        topic = deployment.kafka.topic
+        topic = deployment.pipeline.topic
         worker = deployment.worker().ready()
         deployment.publish(*events(FIRST))
         totals = deployment.settled(worker, FIRST)
         worker.terminate()
-        assert identity_problems(deployment.kafka, CONSUMERS) == []
+        assert identity_problems(deployment.kafka, deployment.pipeline) == []
         settled = deployment.ends(topic)
         broker.stop()
         lose_log(data, topic)
@@ -60,7 +59,7 @@ def test_new_events_at_settled_offsets_are_not_skipped(
         refused = said(deployment.worker())
         assert f"of {topic} holds another record at offset" in refused
         assert "KAFKA_GROUP" in refused
-        problems = identity_problems(deployment.kafka, CONSUMERS)
+        problems = identity_problems(deployment.kafka, deployment.pipeline)
         assert {problem.found for problem in problems} == {
             f"another record at {number}-{end - 1}" for number, end in settled.items() if end
         }
@@ -70,7 +69,7 @@ def test_new_events_at_settled_offsets_are_not_skipped(
         adopted = adopt(deployment, "--yes")
         assert adopted.returncode == 0, adopted.stderr
         assert "another record was settled at offset" in adopted.stdout
-        assert identity_problems(deployment.kafka, CONSUMERS) == []
+        assert identity_problems(deployment.kafka, deployment.pipeline) == []
         second = deployment.worker().ready()
         assert deployment.settled(second, totals["events"] + SECOND - FIRST)["synced"] == SECOND
 
@@ -97,28 +96,28 @@ def test_an_owner_that_takes_over_after_new_events_were_settled_notices_it_too(
         deployment.settled(worker, FIRST)
         worker.signal(signal.SIGSTOP)
         broker.stop()
-        lose_log(data, deployment.kafka.topic)
+        lose_log(data, deployment.pipeline.topic)
         broker.start()
         deployment.forget_producers()
         behind = deployment.publish(*events(SECOND))[FIRST:]
         worker.signal(signal.SIGCONT)
 
-        place = f"Partition 0 of {deployment.kafka.topic} holds another record at offset "
+        place = f"Partition 0 of {deployment.pipeline.topic} holds another record at offset "
         assert place in said(worker)
         written = {key[0] for rows in simulator.rows(catalog).values() for key in rows}
         assert written & {(one.key or b"").decode() for one in behind}, "it had gone on with new events"
         assert place in said(deployment.worker())
-        [problem] = identity_problems(deployment.kafka, CONSUMERS)
+        [problem] = identity_problems(deployment.kafka, deployment.pipeline)
         assert place in problem.remedy
 
         adopted = adopt(deployment, "--yes")
         assert adopted.returncode == 0, adopted.stderr
-        assert identity_problems(deployment.kafka, CONSUMERS) == []
+        assert identity_problems(deployment.kafka, deployment.pipeline) == []
 
 
 def alerts_handled(deployment: Deployment, worker: WorkerProcess) -> None:
     """Return when the group has committed exactly the records in the alerts topic."""
-    topic, group = deployment.kafka.alerts_topic, deployment.kafka.group
+    topic, group = deployment.pipeline.alerts_topic, deployment.pipeline.group
 
     def offsets() -> tuple[object, object]:
         return deployment.ends(topic), deployment.probe.committed(group, topic)
@@ -137,7 +136,7 @@ def test_retry_and_alerts_topic_begin_again_when_their_logs_are_lost(
         own_broker(LocalBroker(data=data)) as broker,
         deployed(broker.bootstrap_servers, simulator, catalog, tmp_path, **settings) as deployment,
     ):
-        retry, alerts = deployment.kafka.retry_topic, deployment.kafka.alerts_topic
+        retry, alerts = deployment.pipeline.retry_topic, deployment.pipeline.alerts_topic
 
         def lose_logs(*topics: str) -> None:
             broker.stop()
@@ -175,7 +174,7 @@ def test_retry_and_alerts_topic_begin_again_when_their_logs_are_lost(
         deployment.probe.produce(alerts, [(one.key, one.value)])
         worker.start().ready()
         alerts_handled(deployment, worker)
-        assert deployment.probe.committed(deployment.kafka.group, alerts) == {0: 1}
+        assert deployment.probe.committed(deployment.pipeline.group, alerts) == {0: 1}
 
         said_so = [entry for entry in worker.log_entries() if "topic lost records" in entry["event"]]
         assert {entry["topic"] for entry in said_so} == {retry, alerts}

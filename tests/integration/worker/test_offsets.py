@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import signal
 
-from app.flows.consumers import NAME as CONSUMERS
 from app.flows.identity import identity_problems
 from tests.integration.worker.test_identity import events, said
 from tests.support.deployment import Deploy, Deployment
@@ -19,7 +18,7 @@ def entries(worker: WorkerProcess, event: str) -> list[dict[str, object]]:
 
 def test_expired_and_reset_offsets_neither_skip_nor_repeat_anything(deploy: Deploy) -> None:
     deployment = deploy(KAFKA_START="latest", SYNC_BACKOFF_BASE_SECONDS="3600", SYNC_BACKOFF_MAX_SECONDS="3600")
-    topic, changes = deployment.kafka.topic, TopicChanges(deployment)
+    topic, changes = deployment.pipeline.topic, TopicChanges(deployment)
     deployment.publish(*events(4))  # before the group's start
     parked = fresh_consumer("parked")
     fault = deployment.simulator.add_fault("http_503", consumerId=parked)
@@ -40,7 +39,7 @@ def test_expired_and_reset_offsets_neither_skip_nor_repeat_anything(deploy: Depl
 
     # The offsets are reset to the end, also in the retry topic. The parked event is still found.
     deployment.publish(*events(5))
-    for name in (topic, deployment.kafka.retry_topic):
+    for name in (topic, deployment.pipeline.retry_topic):
         changes.place(name, deployment.ends(name))
     worker = deployment.worker(SYNC_BACKOFF_BASE_SECONDS="0.05").ready()
     wait_for(lambda: worker.totals()["events"] == 35, worker.log_tail, 40)
@@ -72,7 +71,7 @@ def test_a_parked_event_is_found_again_whatever_became_of_the_retry_topic(deploy
     deployment.publish(*events(3), new(parked), update(parked, name="Eve"))
     wait_for(lambda: worker.totals()["events"] == 3 and worker.totals()["parked"] == 2, worker.log_tail, 40)
     worker.kill9()
-    TopicChanges(deployment).recreate(deployment.kafka.retry_topic)
+    TopicChanges(deployment).recreate(deployment.pipeline.retry_topic)
     worker = deployment.worker().ready()
     assert deployment.settled(worker, 5)["synced"] == 5
     assert entries(worker, "the retry topic was created again: parked events are read from the main topic again")
@@ -80,7 +79,7 @@ def test_a_parked_event_is_found_again_whatever_became_of_the_retry_topic(deploy
 
 def test_events_that_retention_deleted_unread_are_told_counted_and_become_an_incident(deploy: Deploy) -> None:
     deployment = deploy(KAFKA_SESSION_TIMEOUT_SECONDS="30")
-    topic, changes = deployment.kafka.topic, TopicChanges(deployment)
+    topic, changes = deployment.pipeline.topic, TopicChanges(deployment)
     worker = deployment.worker().ready()
     sent = [(b"c%d" % n, b"{}", None) for n in range(12)]
     deployment.publish_raw(sent[:2], partition=1)
@@ -115,7 +114,7 @@ def told(worker: WorkerProcess) -> list[tuple[object, object, object]]:
 
 
 def incidents(deployment: Deployment) -> list[dict[str, object]]:
-    wanted = f"{deployment.kafka.group}:SYNC-CUT-OFF"
+    wanted = f"{deployment.pipeline.group}:SYNC-CUT-OFF"
     return [one for one in deployment.simulator.incidents() if one["correlation_id"].startswith(wanted)]
 
 
@@ -127,12 +126,12 @@ def test_a_state_that_is_gone_is_refused_until_the_group_is_told_where_to_begin(
     deployment.publish(*first)
     deployment.settled(worker, 6)
     worker.terminate()
-    changes.delete(deployment.kafka.state_topic)
+    changes.delete(deployment.pipeline.state_topic)
 
     refused = said(deployment.worker())
-    assert refused.startswith(f"{deployment.kafka.state_topic}: state is empty for partitions")
-    assert f"--delete-offsets --group {deployment.kafka.group} --topic {deployment.kafka.topic}" in refused
-    assert [problem.setting for problem in identity_problems(deployment.kafka, CONSUMERS)] == ["state"]
+    assert refused.startswith(f"{deployment.pipeline.state_topic}: state is empty for partitions")
+    assert f"--delete-offsets --group {deployment.pipeline.group} --topic {deployment.pipeline.topic}" in refused
+    assert [problem.setting for problem in identity_problems(deployment.kafka, deployment.pipeline)] == ["state"]
 
     changes.forget_offsets()
     worker = deployment.worker().ready()
@@ -145,5 +144,5 @@ def test_lost_records_of_consumers_are_refused(deploy: Deploy) -> None:
     deployment.publish(*events(6))
     deployment.settled(worker, 6)
     worker.terminate()
-    TopicChanges(deployment).recreate(deployment.kafka.consumers_topic)
+    TopicChanges(deployment).recreate(deployment.pipeline.consumers_topic)
     assert "the consumers' records" in said(deployment.worker())

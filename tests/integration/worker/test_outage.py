@@ -51,7 +51,7 @@ def test_an_outage_uses_up_no_attempt_and_becomes_one_incident_and_work_resumes_
     assert totals["synced"] == len(events)
     assert installation.dead_letters() == []
     assert simulator.rows(catalog) == installation.expected(events)
-    assert [one["correlation_id"] for one in simulator.incidents()] == [f"{installation.kafka.group}:{OUTAGE}"]
+    assert [one["correlation_id"] for one in simulator.incidents()] == [f"{installation.pipeline.group}:{OUTAGE}"]
     wait_for(
         lambda: "answers again" in json.dumps(simulator.incidents_of(OUTAGE)[0]),
         lambda: f"a note that it is over: {simulator.incidents_of(OUTAGE)}",
@@ -120,13 +120,13 @@ def test_a_worker_stops_quickly_and_loses_nothing_while_the_target_is_down(insta
 def test_events_of_an_aborted_transaction_are_not_worked_on(deploy: Deploy) -> None:
     deployment = deploy()
     producer = Producer(
-        {"bootstrap.servers": deployment.kafka.bootstrap_servers, "transactional.id": deployment.kafka.group}
+        {"bootstrap.servers": deployment.kafka.bootstrap_servers, "transactional.id": deployment.pipeline.group}
     )
     producer.init_transactions(30)
     aborted, committed = new(fresh_consumer("aborted")), new(fresh_consumer("committed"))
     for event, end in ((aborted, producer.abort_transaction), (committed, producer.commit_transaction)):
         producer.begin_transaction()
-        producer.produce(deployment.kafka.topic, json.dumps(event), event["consumerId"], partition=0)
+        producer.produce(deployment.pipeline.topic, json.dumps(event), event["consumerId"], partition=0)
         producer.flush(30)
         end(30)
     worker = deployment.worker().ready()

@@ -247,7 +247,7 @@ def assert_incident(shared: Deployment, published: Published, fingerprint: str) 
     """One open incident is about this, and names the event."""
 
     def told() -> bool:
-        found = shared.simulator.incidents_of(fingerprint, shared.kafka.group)
+        found = shared.simulator.incidents_of(fingerprint, shared.pipeline.group)
         assert len(found) <= 1, f"{len(found)} incidents for {fingerprint}"
         return any(published.id in text for one in found for text in (one["description"], *one["work_notes"]))
 
@@ -300,7 +300,7 @@ def test_partial_makes_no_incident(shared: Deployment, worker: WorkerProcess) ->
     with shared.simulator.fault("row_error", consumerId=after, dataExtension="CMT_Consumer"):
         [published] = shared.publish(new(after, failing))
         assert_incident(shared, published, "CMT-ROW-INVALID:consumer:NEW")
-    assert shared.simulator.incidents_of("CMT-ROW-INVALID:interest:NEW", shared.kafka.group) == []
+    assert shared.simulator.incidents_of("CMT-ROW-INVALID:interest:NEW", shared.pipeline.group) == []
 
 
 def test_all_children_are_posted_around_several_refused_ones(shared: Deployment, worker: WorkerProcess) -> None:
@@ -395,4 +395,4 @@ def test_child_failure_becomes_a_dead_letter_without_an_incident_where_that_is_w
     [letter] = deployment.dead_letters(published)
     assert letter.header("x-sync-reason") == b"CMT-ROW-INVALID"
     assert deployment.settled(worker, 1)["partial"] == 1
-    assert deployment.probe.read_all(deployment.kafka.alerts_topic) == []
+    assert deployment.probe.read_all(deployment.pipeline.alerts_topic) == []

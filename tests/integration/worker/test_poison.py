@@ -170,7 +170,7 @@ def test_event_of_1970_counts_for_the_day_on_which_it_is_settled(shared: Deploym
     began, market = datetime.now(UTC), fresh_market()
     event = new(fresh_consumer(), market)
     shared.probe.produce(
-        shared.kafka.topic, [(event["consumerId"], json.dumps(event))], partition=PARTITION, timestamp=1
+        shared.pipeline.topic, [(event["consumerId"], json.dumps(event))], partition=PARTITION, timestamp=1
     )
     assert shared.market_counts(worker, market) == {"synced": 1}
     [counted] = worker.get(f"/api/kpi/daily?market={market}")["rows"]
@@ -237,7 +237,7 @@ def test_junk_that_fitted_only_compressed_leaves_its_position_as_a_dead_letter(
     headers = dict(letter.headers)
     assert headers["x-sync-value-omitted"] == b"true"
     assert headers["x-sync-reason"] == b"EVENT-TOO-LARGE"
-    assert headers["x-sync-source-topic"] == shared.kafka.topic.encode()
+    assert headers["x-sync-source-topic"] == shared.pipeline.topic.encode()
 
 
 @pytest.mark.parametrize(

@@ -60,7 +60,7 @@ def test_no_value_of_a_profile_stands_in_logs_metrics_alerts_or_incidents(deploy
     deployment.publish_raw(poison)
     totals = deployment.settled(worker, EVENTS + len(poison))
     assert min(totals["failed"], totals["partial"], totals["synced"], totals["invalid"]) > 0, totals
-    alerts = deployment.probe.read_all(deployment.kafka.alerts_topic)
+    alerts = deployment.probe.read_all(deployment.pipeline.alerts_topic)
     assert len(alerts) == totals["failed"]
     wait_for(deployment.alerts_handled, lambda: f"{len(alerts)} alerts handled: {worker.log_tail()}", 20)
     answers = [worker.text("/metrics"), str(worker.status("/readyz")), str(worker.status("/api/nothing"))]

@@ -28,7 +28,7 @@ async def test_events_of_confluent_kafka_and_aiokafka_are_synced_alike(
     async with AIOKafkaProducer(bootstrap_servers=shared.kafka.bootstrap_servers) as producer:
         for consumer, before in zip(consumers, first, strict=True):
             event = update(consumer, market, name="Eve", pet=[pet("p2")])
-            sent = await producer.send_and_wait(shared.kafka.topic, json.dumps(event).encode(), consumer.encode())
+            sent = await producer.send_and_wait(shared.pipeline.topic, json.dumps(event).encode(), consumer.encode())
             moved.append(sent.partition != before.partition)
     assert any(moved), "both clients chose the same partitions, so nothing was proven"
     assert not all(moved)

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from confluent_kafka.admin import AclOperation, ResourceType
 
+from app.delivery.pipeline import Pipeline
 from app.profile.entities import Catalog
-from app.settings import KafkaSettings
 from tests.support.deployment import Deployment, deployed
 from tests.support.profiles import fresh_consumer, new
 from tests.support.rights import GuardedBroker, guarded_broker
@@ -40,17 +40,17 @@ class Taken:
     """What is taken: ``operations`` of a resource, all of them when there are none. ``counted``: whether the worker
     still sees how much waits."""
 
-    resource: Callable[[KafkaSettings], str]
+    resource: Callable[[Pipeline], str]
     operations: tuple[AclOperation, ...] = ()
     kind: ResourceType = ResourceType.TOPIC
     counted: bool = False
 
 
 TAKEN = {
-    "reading the main topic": Taken(lambda kafka: kafka.topic, (AclOperation.READ,), counted=True),
-    "seeing the main topic": Taken(lambda kafka: kafka.topic),
-    "reading the retry topic": Taken(lambda kafka: kafka.retry_topic, (AclOperation.READ,)),
-    "the group": Taken(lambda kafka: kafka.group, kind=ResourceType.GROUP),
+    "reading the main topic": Taken(lambda pipeline: pipeline.topic, (AclOperation.READ,), counted=True),
+    "seeing the main topic": Taken(lambda pipeline: pipeline.topic),
+    "reading the retry topic": Taken(lambda pipeline: pipeline.retry_topic, (AclOperation.READ,)),
+    "the group": Taken(lambda pipeline: pipeline.group, kind=ResourceType.GROUP),
 }
 
 
@@ -73,7 +73,7 @@ def test_work_goes_on_when_a_right_is_given_back(guarded: GuardedBroker, deploym
     worker = deployment.worker().ready()
     deployment.publish(new(fresh_consumer()))
     deployment.settled(worker, 1)
-    name = taken.resource(deployment.kafka)
+    name = taken.resource(deployment.pipeline)
     guarded.deny(name, *taken.operations, kind=taken.kind)
     try:
         wait_for(lambda: name in reasons(worker), lambda: f"{reasons(worker)}\n{worker.log_tail()}", NOTICED_SECONDS)

@@ -43,8 +43,8 @@ def test_work_goes_on_with_the_others(cluster: Cluster, deployment: Deployment, 
     worker = deployment.worker().ready()
     deployment.publish(*(new(fresh_consumer()) for _ in range(20)))
     deployment.settled(worker, 20)
-    topic, partitions = deployment.kafka.topic, range(deployment.kafka.partitions)
-    coordinator = cluster.coordinator(deployment.kafka.group)
+    topic, partitions = deployment.pipeline.topic, range(deployment.kafka.partitions)
+    coordinator = cluster.coordinator(deployment.pipeline.group)
     leaders = {cluster.leader(topic, number) for number in partitions} - {coordinator}
     frozen = coordinator if which == "coordinator" else leaders.pop()
     cluster.nodes[frozen].freeze()

@@ -18,11 +18,12 @@ import pytest
 from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, NewPartitions
 
 from app.broker.free_port import free_port
+from app.delivery.pipeline import Pipeline
 from app.flows.consumers import consumers
 from app.flows.worker import Worker
 from app.kafka import topics
 from app.kafka.durable_producer import DurableProducer
-from app.settings import KafkaSettings, WorkerSettings
+from app.settings import WorkerSettings
 from tests.support.deployment import Deploy
 from tests.support.profiles import fresh_consumer, new
 from tests.support.worker_process import plain_environment, wait_for
@@ -167,27 +168,27 @@ def test_a_misspelt_variable_is_named_beside_the_one_that_is_missing(tmp_path: P
     assert "KAFKA_BOOTSTRAP_SERVERS" in misspelt
 
 
-def six_partitions(admin: AdminClient, kafka: KafkaSettings) -> str:
-    for answer in admin.create_partitions([NewPartitions(kafka.retry_topic, 6)]).values():
+def six_partitions(admin: AdminClient, pipeline: Pipeline) -> str:
+    for answer in admin.create_partitions([NewPartitions(pipeline.retry_topic, 6)]).values():
         answer.result(20)
-    return f"{kafka.retry_topic}: partitions is 6, must be 4. "
+    return f"{pipeline.retry_topic}: partitions is 6, must be 4. "
 
 
-def no_room_for_copies(admin: AdminClient, kafka: KafkaSettings) -> str:
-    topic = ConfigResource(ConfigResource.Type.TOPIC, kafka.dlq_topic)
+def no_room_for_copies(admin: AdminClient, pipeline: Pipeline) -> str:
+    topic = ConfigResource(ConfigResource.Type.TOPIC, pipeline.dlq_topic)
     topic.add_incremental_config(ConfigEntry("max.message.bytes", "99999", incremental_operation=AlterConfigOpType.SET))
     for answer in admin.incremental_alter_configs([topic]).values():
         answer.result(20)
-    return f"{kafka.dlq_topic}: max.message.bytes is 99999, must be at least "
+    return f"{pipeline.dlq_topic}: max.message.bytes is 99999, must be at least "
 
 
 @pytest.mark.parametrize("spoil", [six_partitions, no_room_for_copies])
 def test_topics_that_cannot_be_worked_with_stop_the_start_and_say_what_to_do(
-    deploy: Deploy, spoil: Callable[[AdminClient, KafkaSettings], str]
+    deploy: Deploy, spoil: Callable[[AdminClient, Pipeline], str]
 ) -> None:
     deployment = deploy()
-    line = spoil(AdminClient({"bootstrap.servers": deployment.kafka.bootstrap_servers}), deployment.kafka)
-    wait_for(lambda: topics.check(deployment.kafka), lambda: "a problem with the topics", 20)
+    line = spoil(AdminClient({"bootstrap.servers": deployment.kafka.bootstrap_servers}), deployment.pipeline)
+    wait_for(lambda: topics.check(deployment.kafka, deployment.pipeline), lambda: "a problem with the topics", 20)
     worker = deployment.worker()
     assert worker.ended() == 1
     said = worker.last_words()

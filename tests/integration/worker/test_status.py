@@ -120,9 +120,9 @@ def test_a_broken_producer_is_one_incident_of_little_urgency(installation: Deplo
     installation.settled(worker, MANY - 1 + len(events) + 200)
     wait_for(lambda: bool(simulator.incidents()), lambda: f"an incident\n{worker.log_tail()}", SETTLE_SECONDS)
     (incident,) = simulator.incidents()
-    assert incident["correlation_id"] == f"{installation.kafka.group}:EVENT-NOT-JSON:event:-"
+    assert incident["correlation_id"] == f"{installation.pipeline.group}:EVENT-NOT-JSON:event:-"
     assert (incident["impact"], incident["urgency"]) == ("3", "2")
-    assert sum(installation.ends(installation.kafka.alerts_topic).values()) == 1, "not one alert for each event"
+    assert sum(installation.ends(installation.pipeline.alerts_topic).values()) == 1, "not one alert for each event"
 
 
 def test_a_dry_run_in_a_live_group_refuses_before_it_joins_and_status_says_why_it_ended(
@@ -134,7 +134,7 @@ def test_a_dry_run_in_a_live_group_refuses_before_it_joins_and_status_says_why_i
 
     intruder = installation.worker(SYNC_DRY_RUN="true")
     assert intruder.ended(60) == 2
-    why = f"Group {installation.kafka.group} does a real run"
+    why = f"Group {installation.pipeline.group} does a real run"
     assert why in intruder.last_words()
     taken = [entry for entry in worker.log_entries() if entry["event"] == "took over"]
     assert len(taken) == 1, "the workers of the group were disturbed"
@@ -171,7 +171,7 @@ def test_a_dry_run_says_so_wherever_one_may_look(installation: Deployment) -> No
     assert all(line["dry_run"] for line in lines)
     first, last = lines[0], lines[-1]
     assert first["event"].startswith("starting a DRY RUN")
-    assert (first["topic"], first["group"]) == (installation.kafka.topic, installation.kafka.group)
+    assert (first["topic"], first["group"]) == (installation.pipeline.topic, installation.pipeline.group)
     assert {"version", "pipeline", "target", "strategy", "own_topics"} <= first.keys()
     assert last["event"] == "stopped"
     assert [line for line in lines if line["event"] == "request"] == []

@@ -45,7 +45,7 @@ def test_worker_stops_at_once_in_the_middle_of_a_rebalance(deploy: Deploy) -> No
 
 def members(deployment: Deployment) -> int:
     """The number of members in the group, according to the broker."""
-    group = deployment.kafka.group
+    group = deployment.pipeline.group
     admin = AdminClient({"bootstrap.servers": deployment.kafka.bootstrap_servers})
     return len(admin.describe_consumer_groups([group])[group].result(10).members)
 

@@ -76,7 +76,7 @@ def test_odd_header_names_are_read_and_a_damaged_batch_holds_up_its_partition_on
             broker.bootstrap_servers, simulator, catalog, tmp_path, SYNC_BACKOFF_BASE_SECONDS="0.05"
         ) as deployment,
     ):
-        topic = deployment.kafka.topic
+        topic = deployment.pipeline.topic
         worker = deployment.worker().ready()
         odd, parked, spoilt = fresh_consumer("odd"), fresh_consumer("parked"), fresh_consumer("spoilt")
         deployment.publish_raw([record(new(fresh_consumer("first")))], partition=1)

@@ -12,22 +12,22 @@ from structlog.testing import capture_logs
 from app.cmt.rights import Right
 from app.delivery.alert import Alert, AlertKind, Severity
 from app.delivery.errors import lookup
+from app.delivery.pipeline import Pipeline
 from app.engine.breaker import Breaker
 from app.engine.gates import Gates
 from app.flows import outage
 from app.flows.outage import OutageWatch, TargetHealth
 from app.observe.metrics import Metrics
-from app.settings import KafkaSettings
 from tests.unit.engine.fakes import FakeProducer
 
-KAFKA = KafkaSettings(bootstrap_servers="127.0.0.1:9", topic="main")
+PIPELINE = Pipeline("consumers", "main", "group")
 
 
 def watching(
     breaker: Breaker, producer: FakeProducer, *, account: str = "default", health: TargetHealth | None = None
 ) -> OutageWatch:
     health = health or TargetHealth(breaker, Metrics(), "default")
-    return OutageWatch(account, health, producer, KAFKA, alert_seconds=60)  # type: ignore[arg-type]
+    return OutageWatch(account, health, producer, PIPELINE, alert_seconds=60)  # type: ignore[arg-type]
 
 
 class Clock:
@@ -125,7 +125,7 @@ async def test_one_alert_says_that_it_lasts_and_one_that_it_is_over(monkeypatch:
         assert len(producer.written) == 1, "it may come back"
         clock.now += 2
         await until(lambda: len(producer.written) == 2)
-    alerts = [Alert.from_bytes(record.value) for record in producer.of(KAFKA.alerts_topic)]
+    alerts = [Alert.from_bytes(record.value) for record in producer.of(PIPELINE.alerts_topic)]
     assert [alert.kind for alert in alerts] == [AlertKind.OPEN, AlertKind.RESOLVE]
     assert len({alert.fingerprint for alert in alerts}) == 1
     assert {record.key for record in producer.written} == {alerts[0].fingerprint.encode()}
@@ -137,7 +137,7 @@ async def test_the_log_says_why_the_breaker_opened_and_how_long_it_was_open_and_
     monkeypatch.setattr(outage, "LOOK_SECONDS", 0.005)
     clock, producer, waiting = Clock(), FakeProducer(), 3
     health = TargetHealth(Breaker(1, 5.0, clock=clock), Metrics(), "default")
-    watch = OutageWatch("default", health, producer, KAFKA, 60, lambda: waiting)  # type: ignore[arg-type]
+    watch = OutageWatch("default", health, producer, PIPELINE, 60, lambda: waiting)  # type: ignore[arg-type]
     with capture_logs() as logged:
         async with watch:
             health.call("upsert", "pet", "CMT-TIMEOUT", 0.1)
@@ -216,7 +216,7 @@ async def test_throttling_that_lasts_is_one_incident_of_its_own_and_says_how_man
     clock, producer = Clock(), FakeProducer()
     breaker = Breaker(2, 5.0, clock=clock)
     health = TargetHealth(breaker, Metrics(), "default")
-    watch = OutageWatch("default", health, producer, KAFKA, alert_seconds=60, waiting=lambda: 17)  # type: ignore[arg-type]
+    watch = OutageWatch("default", health, producer, PIPELINE, alert_seconds=60, waiting=lambda: 17)  # type: ignore[arg-type]
     async with watch:
         for _ in range(7):
             health.call("upsert", "pet", "CMT-RATE-LIMITED", 0.1)
@@ -329,7 +329,7 @@ async def test_a_right_that_is_missing_as_a_whole_is_one_outage_that_names_right
         "default",
         health,
         producer,  # type: ignore[arg-type]
-        KAFKA,
+        PIPELINE,
         alert_seconds=60,
         waiting=lambda: 12,
         blocked_since=gates.shut_since,
@@ -365,7 +365,7 @@ async def test_an_account_is_throttled_until_the_log_says_that_it_is_over_howeve
     monkeypatch.setattr(outage, "LOOK_SECONDS", 0.005)
     clock, producer = Clock(), FakeProducer()
     health = TargetHealth(Breaker(2, 5.0, clock=clock), Metrics(), "default")
-    watch = OutageWatch("default", health, producer, KAFKA, alert_seconds=math.inf)  # type: ignore[arg-type]
+    watch = OutageWatch("default", health, producer, PIPELINE, alert_seconds=math.inf)  # type: ignore[arg-type]
     async with watch:
         assert health.throttled_since is None
         began = clock.now
@@ -397,7 +397,7 @@ async def test_the_log_says_that_a_right_is_missing_and_that_it_is_there_again(m
         "default",
         health,
         producer,  # type: ignore[arg-type]
-        KAFKA,
+        PIPELINE,
         alert_seconds=math.inf,
         blocked_since=gates.shut_since,
     )
@@ -426,7 +426,7 @@ async def test_the_log_says_so_too_when_one_childs_data_extension_lacks_it(
     monkeypatch.setattr(outage, "LOOK_SECONDS", 0.005)
     clock, producer = Clock(), FakeProducer()
     health = TargetHealth(Breaker(2, 5.0, clock=clock), Metrics(), "default")
-    watch = OutageWatch("default", health, producer, KAFKA, alert_seconds=told)  # type: ignore[arg-type]
+    watch = OutageWatch("default", health, producer, PIPELINE, alert_seconds=told)  # type: ignore[arg-type]
     with capture_logs() as logged:
         async with watch:
             health.right(Right.WRITE, "pet", "CMT_Pet", granted=False)

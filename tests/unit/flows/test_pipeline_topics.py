@@ -15,6 +15,7 @@ import pytest
 from confluent_kafka import KafkaError
 from structlog.testing import capture_logs
 
+from app.delivery.pipeline import Pipeline
 from app.engine.flow import TopicsUnknown
 from app.flows import pipeline_topics, settled_digests
 from app.flows.pipeline_topics import PipelineTopics
@@ -22,7 +23,8 @@ from app.kafka import daemon_threads
 from app.kafka.admin import KafkaAccessError
 from app.settings import KafkaSettings
 
-KAFKA = KafkaSettings(bootstrap_servers="127.0.0.1:9", topic="main")
+PIPELINE = Pipeline("consumers", "main", "group")
+KAFKA = KafkaSettings(bootstrap_servers="127.0.0.1:9")
 DEADLINE_SECONDS = 20.0  # reached only when the test fails
 
 
@@ -105,7 +107,7 @@ async def test_an_admin_client_that_hangs_is_replaced(
     clients: Clients, hangs_in: str, seconds: float, reason: str
 ) -> None:
     clients.hangs_in = hangs_in
-    topics = PipelineTopics(KAFKA, read_models=None)  # type: ignore[arg-type]
+    topics = PipelineTopics(KAFKA, PIPELINE, read_models=None)  # type: ignore[arg-type]
     async with asyncio.timeout(DEADLINE_SECONDS):
         with patience(seconds), capture_logs() as logged, pytest.raises(TopicsUnknown, match=reason):
             await topics.look()
@@ -120,7 +122,7 @@ async def test_an_admin_client_that_hangs_is_replaced(
 @pytest.mark.parametrize("hangs_in", ["assign", "close"])
 async def test_a_consumer_that_hangs_is_replaced(clients: Clients, hangs_in: str) -> None:
     clients.hangs_in = hangs_in
-    topics = PipelineTopics(KAFKA, read_models=None)  # type: ignore[arg-type]
+    topics = PipelineTopics(KAFKA, PIPELINE, read_models=None)  # type: ignore[arg-type]
     async with asyncio.timeout(DEADLINE_SECONDS):
         with patience(0.05), capture_logs() as logged, pytest.raises(TopicsUnknown, match="read topic main again"):
             await topics.record_digests({0: [3]})
@@ -132,6 +134,7 @@ STOPPED_WHILE_IT_HANGS = """
 import asyncio, threading
 from app.flows import pipeline_topics
 from app.settings import KafkaSettings
+from app.settings.pipelines import pipeline_of
 
 called = threading.Event()
 
@@ -141,7 +144,8 @@ class Admin:
         threading.Event().wait()
 
 async def main():
-    topics = pipeline_topics.PipelineTopics(KafkaSettings(bootstrap_servers="127.0.0.1:9"), None)
+    kafka = KafkaSettings(bootstrap_servers="127.0.0.1:9")
+    topics = pipeline_topics.PipelineTopics(kafka, pipeline_of(kafka), None)
     looking = asyncio.create_task(topics.look())
     while not called.is_set():
         await asyncio.sleep(0)

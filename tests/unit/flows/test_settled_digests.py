@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from confluent_kafka import KafkaError, TopicPartition
 
+from app.delivery.pipeline import Pipeline
 from app.delivery.record_digest import RecordDigest
 from app.flows import settled_digests
 from app.settings import KafkaSettings
@@ -72,4 +73,6 @@ def test_only_a_record_behind_the_wanted_offset_says_that_it_is_gone(
     monkeypatch: pytest.MonkeyPatch, held: tuple[int, ...], found: Mapping[int, Any]
 ) -> None:
     monkeypatch.setattr(settled_digests, "Consumer", lambda *_, **__: Consumer(*held))
-    assert settled_digests.read_digests(KafkaSettings(bootstrap_servers="127.0.0.1:9"), {0: [3]}, 5.0) == found
+    pipeline = Pipeline("consumers", "main", "group")
+    kafka = KafkaSettings(bootstrap_servers="127.0.0.1:9")
+    assert settled_digests.read_digests(kafka, pipeline, {0: [3]}, 5.0) == found

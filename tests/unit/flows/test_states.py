@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
+from app.delivery.pipeline import Pipeline
 from app.engine.context import EngineStopped
 from app.flows import states
 from app.flows.states import ReadModelStates
-from app.settings import KafkaSettings
 
-KAFKA = KafkaSettings(bootstrap_servers="127.0.0.1:9")
+PIPELINE = Pipeline("consumers", "main", "group")
 
 
 @dataclass
@@ -37,7 +37,7 @@ class NeverThere:
 
 
 def states_of(models: NeverThere) -> ReadModelStates:
-    return ReadModelStates(KAFKA, models)  # type: ignore[arg-type]
+    return ReadModelStates(PIPELINE, models)  # type: ignore[arg-type]
 
 
 async def test_a_disk_that_stays_full_ends_the_worker_and_says_what_to_do() -> None:

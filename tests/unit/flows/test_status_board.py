@@ -10,6 +10,7 @@ import pytest
 
 from app.delivery.alert import Severity
 from app.delivery.cluster_status import FORGOTTEN_MS
+from app.delivery.pipeline import Pipeline
 from app.delivery.worker_status import WorkerEnd, WorkerStatus
 from app.flows.status_board import StatusBoard
 from app.flows.status_records import is_ours, open_incidents, read_last_end, read_workers
@@ -19,6 +20,7 @@ from app.kafka.durable_producer import DurableProducer, Write
 from app.readmodels.status_topic import StatusFollower
 from app.settings import KafkaSettings
 
+PIPELINE = Pipeline("consumers", "main", "group")
 KAFKA = KafkaSettings(bootstrap_servers="one:9092")
 OUTAGE = "CMT-OUTAGE:event:-"
 REMEMBERED = Remembered(Incident("a" * 32, "INC1"), Severity.OUTAGE, 0, 1, 1, 1)
@@ -46,7 +48,9 @@ class Worker:
     def __init__(self, topic: Topic, follower: StatusFollower, name: str = "a") -> None:
         self.status = WorkerStatus(worker=name, at=now(), started=now(), ready=True)
         self.others: list[WorkerStatus] = []
-        self.board = StatusBoard(KAFKA, cast(DurableProducer, topic), follower, lambda: self.status, self.others.extend)
+        self.board = StatusBoard(
+            PIPELINE, cast(DurableProducer, topic), follower, lambda: self.status, self.others.extend
+        )
 
     def change(self, **fields: Any) -> None:
         self.status = self.status.model_copy(update={"at": now(), **fields})
@@ -59,7 +63,7 @@ def topic() -> Topic:
 
 @pytest.fixture
 def follower() -> StatusFollower:
-    return StatusFollower(KAFKA, is_ours)
+    return StatusFollower(KAFKA, PIPELINE, is_ours)
 
 
 def keys(topic: Topic) -> list[str]:
@@ -77,14 +81,14 @@ async def test_a_worker_speaks_when_something_changes_and_not_of_every_number(
     worker.change(causes=(OUTAGE,))
     await worker.board.look()
     assert keys(topic) == ["worker|a"] * 2
-    assert (topic.written[0].topic, topic.written[0].partition) == ("profile-sync.status", 0)
+    assert (topic.written[0].topic, topic.written[0].partition) == (PIPELINE.status_topic, 0)
 
 
 async def test_who_ends_says_why(topic: Topic, follower: StatusFollower) -> None:
     end = WorkerEnd(worker="a", at=now(), reason="another topic")
     producer = cast(DurableProducer, topic)
     status = WorkerStatus(worker="a", at=now(), started=now())
-    async with StatusBoard(KAFKA, producer, follower, lambda: status, end=lambda: end) as board:
+    async with StatusBoard(PIPELINE, producer, follower, lambda: status, end=lambda: end) as board:
         await board.look()
     assert topic.written[-1].key == b"end|last"
     assert read_last_end({"end|last": topic.written[-1].value or b""}) == end

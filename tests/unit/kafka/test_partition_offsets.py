@@ -57,7 +57,7 @@ def client(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_both_ends_of_every_partition_are_known() -> None:
-    offsets = PartitionOffsets(SETTINGS, 1.0)
+    offsets = PartitionOffsets(SETTINGS, "group", 1.0)
     assert Client.made == [], "nothing was asked yet"
     assert offsets.begins(TPS) == dict.fromkeys(TPS, 3)
     assert offsets.ends(TPS) == dict.fromkeys(TPS, 7)
@@ -67,7 +67,7 @@ def test_both_ends_of_every_partition_are_known() -> None:
 
 
 def test_questions_of_several_threads_wait_for_each_other_and_the_end_waits_for_them() -> None:
-    offsets = PartitionOffsets(SETTINGS, 1.0)
+    offsets = PartitionOffsets(SETTINGS, "group", 1.0)
     with ThreadPoolExecutor(8) as threads:
         answers = [threads.submit(offsets.ends, TPS) for _ in range(16)]
         assert all(answer.result() == dict.fromkeys(TPS, 7) for answer in answers)
@@ -82,7 +82,7 @@ def test_questions_of_several_threads_wait_for_each_other_and_the_end_waits_for_
 def test_an_error_of_one_partition_is_the_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Client, "error", KafkaError(KafkaError.NOT_LEADER_FOR_PARTITION))
     with pytest.raises(KafkaException) as raised:
-        PartitionOffsets(SETTINGS, 1.0).ends(TPS)
+        PartitionOffsets(SETTINGS, "group", 1.0).ends(TPS)
     assert raised.value.args[0].code() == KafkaError.NOT_LEADER_FOR_PARTITION
 
 

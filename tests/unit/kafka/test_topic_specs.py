@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import ValidationError
 
+from app.delivery.pipeline import Pipeline
 from app.kafka.codecs import CODECS, readable_codecs
 from app.kafka.limits import STATE_RECORD_BYTES, copy_bytes
 from app.kafka.topic_specs import (
@@ -27,8 +27,9 @@ from app.kafka.topic_specs import (
 )
 from app.settings import HEADER_ROOM_BYTES, KafkaSettings
 
-SETTINGS = KafkaSettings(bootstrap_servers="one:9092", topic="t", group="g", partitions=8, replication=3)
-MAIN, RETRY, DLQ, ALERTS, STATE, CONSUMERS, STATUS = topic_specs(SETTINGS)
+PIPELINE = Pipeline("consumers", "t", "g")
+SETTINGS = KafkaSettings(bootstrap_servers="one:9092", partitions=8, replication=3)
+MAIN, RETRY, DLQ, ALERTS, STATE, CONSUMERS, STATUS = topic_specs(SETTINGS, PIPELINE)
 
 
 def _as_specified(spec: TopicSpec) -> TopicState:
@@ -41,7 +42,7 @@ def _with(spec: TopicSpec, **config: str) -> TopicState:
 
 
 def test_seven_topics_all_but_one_with_equal_partitions() -> None:
-    specs = topic_specs(SETTINGS)
+    specs = topic_specs(SETTINGS, PIPELINE)
 
     assert [spec.name for spec in specs] == [
         "t",
@@ -59,15 +60,15 @@ def test_seven_topics_all_but_one_with_equal_partitions() -> None:
 
 
 def test_topics_of_old_names_are_named() -> None:
-    problems = old_name_problems(SETTINGS, ["t.dlq", "t.other", "g.retry"])
+    problems = old_name_problems(PIPELINE, ["t.dlq", "t.other", "g.retry"])
     assert [problem.message for problem in problems] == [
         "t.dlq is there under a name that is no longer used. It is now g.dlq. Delete the old one if it holds nothing "
         "you need."
     ]
-    assert old_names(SETTINGS.model_copy(update={"topic": "g"})) == [], "the same names"
+    assert old_names(Pipeline("consumers", "g", "g")) == [], "the same names"
 
 
-@pytest.mark.parametrize("spec", topic_specs(SETTINGS), ids=lambda spec: spec.name)
+@pytest.mark.parametrize("spec", topic_specs(SETTINGS, PIPELINE), ids=lambda spec: spec.name)
 def test_what_we_create_is_what_we_want(spec: TopicSpec) -> None:
     assert compare(spec, _as_specified(spec)) == []
 
@@ -79,10 +80,10 @@ def test_what_we_create_is_what_we_want(spec: TopicSpec) -> None:
 )
 def test_new_topics_suit_whatever_main_topic_is_there(retention: int, largest: int, replication: int) -> None:
     settings = SETTINGS.model_copy(update={"max_message_bytes": largest, "replication": replication})
-    config = dict(topic_specs(settings)[0].created_with) | {"retention.ms": str(retention)}
+    config = dict(topic_specs(settings, PIPELINE)[0].created_with) | {"retention.ms": str(retention)}
     main = TopicState("t", settings.partitions, replication, config)
 
-    for spec in topic_specs(settings, main)[1:]:
+    for spec in topic_specs(settings, PIPELINE, main)[1:]:
         assert compare(spec, _as_specified(spec)) == []
 
 
@@ -155,10 +156,10 @@ def test_looking_for_codecs_says_nothing_by_itself(capfd: pytest.CaptureFixture[
 
 @pytest.mark.parametrize("codec", ["producer", "zstd", "brotli"])
 def test_a_codec_that_cannot_be_read_is_named_with_its_topic(codec: str) -> None:
-    states = {spec.name: _as_specified(spec) for spec in topic_specs(SETTINGS)}
+    states = {spec.name: _as_specified(spec) for spec in topic_specs(SETTINGS, PIPELINE)}
     states["t"] = _with(MAIN, compression_type=codec)
 
-    (problem,) = compare_all(SETTINGS, states, readable={"gzip", "lz4"})
+    (problem,) = compare_all(SETTINGS, PIPELINE, states, readable={"gzip", "lz4"})
 
     assert (problem.topic, problem.setting, problem.found) == ("t", "compression.type", codec)
     assert ("snappy, zstd" if codec == "producer" else codec) in problem.remedy
@@ -192,10 +193,10 @@ def test_what_an_older_broker_does_not_report_is_not_compared() -> None:
 
 
 def test_copies_of_a_main_topic_without_retention_limit_must_be_kept_for_ever() -> None:
-    states = {spec.name: _as_specified(spec) for spec in topic_specs(SETTINGS)}
+    states = {spec.name: _as_specified(spec) for spec in topic_specs(SETTINGS, PIPELINE)}
     states["t"] = _with(MAIN, retention_ms=str(UNLIMITED))
 
-    assert {(one.topic, one.setting, one.wanted) for one in compare_all(SETTINGS, states)} == {
+    assert {(one.topic, one.setting, one.wanted) for one in compare_all(SETTINGS, PIPELINE, states)} == {
         ("g.retry", "retention.ms", "unlimited (-1)"),
         ("g.dlq", "retention.ms", "unlimited (-1)"),
     }
@@ -217,7 +218,7 @@ def test_another_partition_count_names_the_setting_to_change() -> None:
 
     assert problem.setting == "partitions"
     assert "KAFKA_PARTITIONS=12" in problem.message
-    assert partition_problems(topic_specs(SETTINGS), {"t": state}) == [problem]
+    assert partition_problems(topic_specs(SETTINGS, PIPELINE), {"t": state}) == [problem]
 
 
 @pytest.mark.parametrize(("replication", "in_sync"), [(1, 1), (2, 1), (3, 2), (5, 2)])
@@ -232,20 +233,9 @@ def test_a_status_topic_with_more_partitions_is_made_anew_not_matched() -> None:
     assert "KAFKA_PARTITIONS" not in problem.remedy
 
 
-@pytest.mark.parametrize(
-    "own", ["g.retry", "g.dlq", "g.alerts", "g.status", "g-partitions-changelog", "g-consumers-changelog"]
-)
-def test_a_topic_of_the_groups_own_is_not_taken_for_the_main_topic(own: str) -> None:
-    with pytest.raises(ValidationError) as refused:
-        KafkaSettings(bootstrap_servers="127.0.0.1:9", topic=own, group="g")
-    text = str(refused.value)
-    assert "KAFKA_TOPIC is one of the group's own topics" in text
-    assert own in text
-
-
 def test_what_is_wrong_with_several_topics_alike_is_one_sentence() -> None:
-    found = {spec.name: TopicState(spec.name, 4, 3, {}) for spec in topic_specs(SETTINGS)[:6]}
-    said = in_words(partition_problems(topic_specs(SETTINGS), found))
+    found = {spec.name: TopicState(spec.name, 4, 3, {}) for spec in topic_specs(SETTINGS, PIPELINE)[:6]}
+    said = in_words(partition_problems(topic_specs(SETTINGS, PIPELINE), found))
     assert len(said) == 1
     assert said[0].startswith(
         "t, g.retry, g.dlq, g.alerts, g-partitions-changelog, g-consumers-changelog: partitions is 4, must be 8. Set "

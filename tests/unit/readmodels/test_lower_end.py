@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from app.delivery.pipeline import Pipeline
 from app.delivery.record_format import partition_key
 from app.readmodels.batch import ReadBatch
 from app.readmodels.follower import LOWER_END_SECONDS, EndBehind, Follower
@@ -16,8 +17,9 @@ from app.readmodels.store import Store
 from app.settings import KafkaSettings
 from tests.support.records import partition_state, settlement
 
-KAFKA = KafkaSettings(bootstrap_servers="127.0.0.1:9", topic="main", group="group", partitions=2)
-STATE, CONSUMERS = KAFKA.state_topic, KAFKA.consumers_topic
+PIPELINE = Pipeline("consumers", "main", "group")
+KAFKA = KafkaSettings(bootstrap_servers="127.0.0.1:9", partitions=2)
+STATE, CONSUMERS = PIPELINE.state_topic, PIPELINE.consumers_topic
 
 
 class Case:
@@ -27,7 +29,7 @@ class Case:
         self.now = 0.0
         self.progress = Progress()
         self.store = Store(folder / "store.sqlite", STATE, CONSUMERS)
-        self.follower = Follower(KAFKA, self.progress, lambda: False, lambda _: None, lambda: self.now)
+        self.follower = Follower(KAFKA, PIPELINE, self.progress, lambda: False, lambda _: None, lambda: self.now)
         for topic in (STATE, CONSUMERS):
             self.store.reset(topic, f"id of {topic}", time.time())
         batch = ReadBatch(STATE)

@@ -10,7 +10,7 @@ from structlog.testing import capture_logs
 from app.delivery.worker_status import WorkerEnd, WorkerStatus
 from app.flows.status_records import is_ours, read_last_end, read_workers
 from app.readmodels.status_topic import MOST_BYTES, StatusFollower
-from tests.unit.engine.world import KAFKA
+from tests.unit.engine.world import KAFKA, PIPELINE
 
 
 def status(name: str, text: str = "") -> WorkerStatus:
@@ -30,7 +30,7 @@ FLOODS: dict[str, Flood] = {
 
 @pytest.mark.parametrize("flood", FLOODS.values(), ids=FLOODS)
 def test_what_no_worker_would_write_is_not_kept(flood: Flood) -> None:
-    follower = StatusFollower(KAFKA, is_ours)
+    follower = StatusFollower(KAFKA, PIPELINE, is_ours)
     for key, value in flood():
         follower.take(key, value)
     follower.take(status("a").key, status("a").to_bytes())
@@ -42,7 +42,7 @@ def test_what_no_worker_would_write_is_not_kept(flood: Flood) -> None:
 
 
 def test_what_is_ours_and_too_much_pushes_out_what_was_heard_of_longest_ago_but_nothing_of_our_own() -> None:
-    follower = StatusFollower(KAFKA, is_ours)
+    follower = StatusFollower(KAFKA, PIPELINE, is_ours)
     own = status("own")
     follower.put(own.key.decode(), own.to_bytes())
     old = status("old")
@@ -61,7 +61,7 @@ def test_what_is_ours_and_too_much_pushes_out_what_was_heard_of_longest_ago_but_
 
 
 def test_what_was_taken_back_takes_no_room() -> None:
-    follower = StatusFollower(KAFKA, is_ours)
+    follower = StatusFollower(KAFKA, PIPELINE, is_ours)
     with capture_logs() as logged:
         for _ in range(20_000):
             one = status("w", "x" * 900)
