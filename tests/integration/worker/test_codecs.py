@@ -21,7 +21,7 @@ def compress(deployment: Deployment, **codecs: str) -> None:
     """Have the broker compress all later records. ``codecs``: by topic."""
     resources = []
     for name, codec in codecs.items():
-        topic = ConfigResource(ConfigResource.Type.TOPIC, getattr(deployment.kafka, name))
+        topic = ConfigResource(ConfigResource.Type.TOPIC, getattr(deployment.pipeline, name))
         topic.add_incremental_config(
             ConfigEntry("compression.type", codec, incremental_operation=AlterConfigOpType.SET)
         )
