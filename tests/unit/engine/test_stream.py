@@ -8,8 +8,10 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from mode.utils.queues import FlowControlEvent, ThrowableQueue
 
 from app.engine import topic_comparison
+from app.engine.arrivals import TAKEN_AT_A_TIME, handle_arrivals
 from app.engine.stream import Stream
 from tests.unit.engine.world import World
 
@@ -61,3 +63,34 @@ async def test_what_may_be_another_log_is_compared_soon(monkeypatch: pytest.Monk
         async with asyncio.timeout(10):
             await compared.wait()
     comparing.cancel()
+
+
+async def test_an_agent_takes_what_is_there_and_ends_when_faust_says_so() -> None:
+    inbox: ThrowableQueue[Any] = ThrowableQueue(flow_control=FlowControlEvent(initially_suspended=False))
+    came: list[int] = []
+
+    async def handle(arrival: Any) -> None:
+        came.append(arrival)
+
+    for number in range(3 * TAKEN_AT_A_TIME):
+        inbox.put_nowait(number)
+    agent = asyncio.create_task(handle_arrivals(inbox, handle))
+    await asyncio.sleep(0)
+    assert len(came) == TAKEN_AT_A_TIME + 1, "other tasks run in between"
+    async with asyncio.timeout(10):
+        while len(came) < 3 * TAKEN_AT_A_TIME:
+            await asyncio.sleep(0)
+        await inbox.throw(StopAsyncIteration())
+        await agent
+    assert came == list(range(3 * TAKEN_AT_A_TIME))
+
+
+async def test_a_bug_of_a_handler_ends_its_agent_with_the_error() -> None:
+    inbox: asyncio.Queue[Any] = asyncio.Queue()
+
+    async def handle(arrival: Any) -> None:
+        raise StopAsyncIteration("a bug of the handler")
+
+    inbox.put_nowait(1)
+    with pytest.raises(StopAsyncIteration, match="a bug"):
+        await handle_arrivals(inbox, handle)
