@@ -12,12 +12,12 @@ from app.kafka.clients import consumer_config
 from app.settings import KafkaSettings
 
 NO_OFFSET = -1001
-# What a commit carries that only places a new group (``start_offsets``): nothing has been read up to there.
+# The metadata of a commit that only places a new group (``start_offsets``): nothing has been read up to there.
 PLACED = "placed by KAFKA_START"
 
 
 def members(admin: Admin, group: str) -> list[str]:
-    """Every member by client, host and partitions of its own: all clients of a program have one name.
+    """Every member, by client, host and partitions, because all clients of a program have the same name.
 
     Raises:
         KafkaAccessError: the broker cannot be reached, or refused.
@@ -27,7 +27,7 @@ def members(admin: Admin, group: str) -> list[str]:
     try:
         found = admin.result(answers[group], "look at group", group)
     except KafkaAccessError as error:
-        if error.code == KafkaError.GROUP_ID_NOT_FOUND:  # Kafka 4: it has neither members nor offsets
+        if error.code == KafkaError.GROUP_ID_NOT_FOUND:  # Kafka 4: the group has neither members nor offsets
             return []
         raise
     return [

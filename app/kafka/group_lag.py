@@ -1,4 +1,4 @@
-"""How far a group is behind, asked from the broker: for commands, when perhaps no worker runs."""
+"""How far a group is behind, as the broker says: for commands, which must not need a running worker."""
 
 from __future__ import annotations
 
@@ -13,18 +13,20 @@ from app.kafka.clients import consumer_config
 from app.kafka.start_offsets import AGAIN_SECONDS, COORDINATOR_COMES
 from app.settings import KafkaSettings
 
-# For all first waiting records together.
+# How long to wait for the first waiting records of all partitions together.
 _LOOK_SECONDS = 5.0
 
 
 class NoSuchTopic(KafkaAccessError):
-    """There is no main topic."""
+    """The main topic does not exist."""
 
 
 @dataclass(frozen=True, slots=True)
 class Lag:
-    """Of one partition: records of the main topic that are not committed, and the Kafka timestamp (ms) of the first of
-    them, where it could be read."""
+    """The lag of one partition of the main topic.
+
+    ``records``: how many are not committed. ``since_ms``: Kafka timestamp of the first of them, if it could be read.
+    """
 
     records: int
     since_ms: int | None
@@ -77,8 +79,8 @@ def _committed(consumer: Consumer, wanted: list[TopicPartition]) -> list[TopicPa
 
 
 def _timestamps(consumer: Consumer, topic: str, starts: dict[int, int]) -> tuple[dict[int, int], set[int]]:
-    """Of the first record at or after each start; and where there is none that anybody receives (an aborted
-    transaction, a marker)."""
+    """The timestamp of the first record at or after each start; and the partitions without a record that a reader
+    receives (only aborted transactions and their markers)."""
     found: dict[int, int] = {}
     nothing: set[int] = set()
     missing = set(starts)
@@ -91,7 +93,7 @@ def _timestamps(consumer: Consumer, topic: str, starts: dict[int, int]) -> tuple
         for message in consumer.consume(num_messages=len(starts), timeout=0.1):
             error, number = message.error(), message.partition()
             if number not in missing:
-                continue  # of what came before the pause, its end included
+                continue  # a record, or the end, that was fetched before the pause
             if error is None:
                 missing.discard(number)
                 found[number] = message.timestamp()[1]

@@ -1,4 +1,4 @@
-"""Writes records to the main topic and says of each whether Kafka has it."""
+"""Writes records to the main topic, and reports for each whether Kafka has acknowledged it."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ from app.kafka.admin import Admin, KafkaAccessError
 from app.kafka.clients import producer_config
 from app.settings import KafkaSettings
 
-# A broker that restarts is back by then; without one, a command must not wait for the client's own five minutes.
+# A broker that restarts is back by then. Without a broker, a command must not wait for the client's own five minutes.
 DELIVERY_SECONDS = 60.0
-# Records that wait to be acknowledged: bounds the memory, and is far more than a broker needs to be busy.
+# Limit for records that wait to be acknowledged. It bounds the memory, and is far more than keeps a broker busy.
 QUEUE_KIBIBYTES = 64 * 1024
 
-# What the library would print on stderr by itself comes with each record.
+# What the library would print on stderr is reported with each record.
 _silent = logging.getLogger(__name__)
 _silent.addHandler(logging.NullHandler())
 _silent.propagate = False
 
-# Called once for each record, with its tag, and None or the reason why Kafka does not have it.
+# Called once per record, with the record's tag, and None or the reason why Kafka does not have the record.
 Delivered = Callable[[int, KafkaError | None], None]
 
 
 class Publisher:
     """Publishes to a topic, acknowledged by all replicas; use as a context manager.
 
-    Keys are spread over the partitions as Java and Faust spread them. ``delivered`` is called from within ``send`` and
-    on leaving, which waits for what is under way.
+    It uses the partitioner of Java and Faust. ``delivered`` is called during ``send`` and on leaving. Leaving waits for
+    the records that are not acknowledged yet.
 
     Raises:
         KafkaAccessError: on entering, when Kafka cannot be reached or the topic does not exist.
@@ -46,7 +46,7 @@ class Publisher:
         self._delivered = delivered
         self._delivery_seconds = delivery_seconds
         self._producer: Producer | None = None
-        self.largest = settings.max_message_bytes  # bytes of a record, headers and all; on entering, the topic's own
+        self.largest = settings.max_message_bytes  # bytes of a record with headers; on entering, the topic's limit
 
     def __enter__(self) -> Self:
         topic, admin = self._topic, Admin(self._settings)
@@ -57,11 +57,11 @@ class Publisher:
         )
         config = producer_config(self._settings)
         config |= {
-            # A batch above the topic's limit is refused as a whole, with all the small records in it.
+            # A batch above the topic's limit is refused with all the small records in it.
             "batch.size": min(config["batch.size"], self.largest),
             "delivery.timeout.ms": int(self._delivery_seconds * 1000),
             "queue.buffering.max.kbytes": max(QUEUE_KIBIBYTES, 4 * config["message.max.bytes"] // 1024),
-            "error_cb": _ignore,  # what matters comes with each record
+            "error_cb": _ignore,  # what matters is reported with each record
         }
         self._producer = Producer(dict(config), logger=_silent)
         return self
@@ -70,11 +70,11 @@ class Publisher:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         assert self._producer is not None
-        # Every record is acknowledged or given up within the delivery time; the rest is scheduling.
+        # Every record is acknowledged or given up within the delivery time; 5 s more allow for scheduling.
         self._producer.flush(self._delivery_seconds + 5)
 
     def send(self, key: bytes, value: bytes, tag: int) -> None:
-        """Queue a record; waits while the queue is full."""
+        """Queue a record. Waits while the queue is full."""
         assert self._producer is not None
         while True:
             try:
@@ -86,7 +86,7 @@ class Publisher:
                 )
             except BufferError:
                 self._producer.poll(0.1)
-            except KafkaException as error:  # larger than the client lets out
+            except KafkaException as error:  # larger than the client's limit
                 self._delivered(tag, error.args[0])
                 break
             else:
@@ -95,7 +95,7 @@ class Publisher:
 
 
 def _limit_of(admin: Admin, topic: str) -> int | None:
-    """max.message.bytes of a topic; None when we may not see it."""
+    """max.message.bytes of a topic; None: we may not see it."""
     resource = ConfigResource(ResourceType.TOPIC, topic)
     try:
         with admin.named_errors("read the configuration of", topic):
@@ -108,9 +108,9 @@ def _limit_of(admin: Admin, topic: str) -> int | None:
 
 
 def is_too_large(error: KafkaError) -> bool:
-    """Whether a record was refused for its size."""
+    """Whether a record was refused because of its size."""
     return error.code() in (KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.INVALID_MSG_SIZE)
 
 
 def _ignore(_: Any) -> None:
-    """Complaints of single connections."""
+    """Drops the complaints of single connections."""

@@ -1,7 +1,8 @@
-"""Which rights of ours are missing. Only asks: nothing is written, created or joined.
+"""Which of our rights are missing. It only asks: nothing is written, created or joined.
 
-Topics: what the broker says of authorized operations (KIP-430). Group: a heartbeat of nobody, which needs the same
-right as joining and committing. Idempotent writes: a producer ID, which a broker gives to whoever may write.
+Topics: the broker lists the authorized operations (KIP-430). Group: the heartbeat of a member that does not exist,
+which needs the same right as joining and committing. Idempotent writes: a producer ID, which a broker gives to every
+client that may write.
 """
 
 from __future__ import annotations
@@ -62,7 +63,7 @@ def topic_problems(
 
 
 def create_problem(settings: KafkaSettings, topic: str) -> Problem:
-    """A missing topic that we may not create."""
+    """The problem of a missing topic that we may not create."""
     return _problem(settings, "topic", topic, (AclOperation.CREATE,), [AclOperation.CREATE])
 
 

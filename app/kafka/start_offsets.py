@@ -1,7 +1,7 @@
 """Where a consumer group that has read nothing yet begins (``KAFKA_START``).
 
-Its alerts topic begins at the end whatever the setting says: what stands there was written by another group of the same
-topic, such as that of a dry run, and must not become incidents of this one.
+The alerts topic begins at its end, whatever the setting says. The alerts in it were written before this group existed,
+and must not become incidents now.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from app.kafka.clients import consumer_config
 from app.kafka.group import NO_OFFSET, PLACED
 from app.settings import KafkaSettings
 
-# A broker that has just started, or taken a group over, says so for a moment.
+# A broker answers this for a moment after it has started, or taken a group over.
 COORDINATOR_COMES = (
     KafkaError.NOT_COORDINATOR,
     KafkaError.COORDINATOR_NOT_AVAILABLE,
@@ -29,9 +29,9 @@ AGAIN_SECONDS = 0.2
 def place_group(settings: KafkaSettings, pipeline: Pipeline) -> dict[int, int]:
     """Commit the start of every partition of the main topic for a group that has no offset there.
 
-    ``latest``: the end as it is now; a time: the first record at or after it, by Kafka timestamp. ``earliest`` needs no
-    commit. A group with any offset is left alone, whatever the setting says. Returns what was committed of the main
-    topic.
+    ``latest``: the current end. A time: the first record at or after it, by Kafka timestamp. ``earliest`` needs no
+    commit. A group with any offset is left alone, whatever the setting says. Returns the offsets that were committed
+    for the main topic.
 
     Raises:
         KafkaAccessError: the broker cannot be reached, or refused.
@@ -45,7 +45,7 @@ def place_group(settings: KafkaSettings, pipeline: Pipeline) -> dict[int, int]:
             except KafkaException as error:
                 code = error.args[0].code()
                 if code in (KafkaError.UNKNOWN_MEMBER_ID, KafkaError.ILLEGAL_GENERATION):
-                    return {}  # another worker of the group was faster, and has members by now
+                    return {}  # another worker was faster: the group has members by now
                 if code not in COORDINATOR_COMES or time.monotonic() > deadline:
                     reason = error.args[0].str()
                     raise KafkaAccessError(f"KAFKA_START: cannot place group {pipeline.group}: {reason}") from error
@@ -78,7 +78,7 @@ def _place(consumer: Consumer, settings: KafkaSettings, pipeline: Pipeline) -> d
     for tp in found:
         if tp.error is not None:
             raise KafkaException(tp.error)
-        # No record at or after the moment (a negative offset): the end.
+        # A negative offset: there is no record at or after the moment. Then the group begins at the end.
         starts[tp.partition] = tp.offset if tp.offset >= 0 else _end(consumer, tp)
     offsets = [TopicPartition(topic, number, offset, metadata=PLACED) for number, offset in starts.items()]
     consumer.commit(offsets=[*offsets, *ends], asynchronous=False)

@@ -1,4 +1,4 @@
-"""Single records of the main topic, read again long after they were settled."""
+"""Reads single records of the main topic again, long after they were settled."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from app.kafka.clients import bootstrap_servers, consumer_config
 from app.kafka.headers import headers_of
 from app.settings import KafkaSettings
 
-# Records that lie closer together are read in one go; a new position costs a request.
+# Records that lie closer together than this are read in one go. A new position costs a request.
 NEAR = 500
 BATCH = 200
 POLL_SECONDS = 0.2
-# Without any record or end of a partition for so long, something is wrong.
+# How long to wait for the next record or the end of a partition.
 PATIENCE_SECONDS = 30.0
-# Records that librdkafka fetches ahead: few, because the next position may be far away.
+# How much librdkafka fetches ahead: little, because the next position may be far away.
 _AHEAD_KIB = 8_192
 
 _silent = logging.getLogger(f"{__name__}.librdkafka")
@@ -33,9 +33,9 @@ _silent.propagate = False
 
 
 class SettledEvents:
-    """Reads the main topic by position; joins no group and commits nothing. A context manager; one call at a time.
+    """Reads the main topic by position. Joins no group and commits nothing. A context manager; one call at a time.
 
-    All methods raise ``KafkaAccessError`` when the topic cannot be read.
+    All methods raise ``KafkaAccessError`` if the topic cannot be read.
     """
 
     def __init__(self, kafka: KafkaSettings, pipeline: Pipeline, *, patience_seconds: float = PATIENCE_SECONDS) -> None:
@@ -54,7 +54,7 @@ class SettledEvents:
         self._consumer.close()
 
     def bounds(self, partition: int) -> tuple[int, int]:
-        """(first offset that is still there, end offset)."""
+        """The first offset that is still there, and the end offset."""
         try:
             found = self._consumer.get_watermark_offsets(TopicPartition(self._topic, partition), timeout=self._patience)
         except KafkaException as error:
@@ -65,7 +65,7 @@ class SettledEvents:
         return first, end
 
     def read(self, partition: int, offsets: Sequence[int]) -> dict[int, SourceRecord]:
-        """The records at these offsets; those that are no longer there (retention, compaction) are left out."""
+        """The records at these offsets, without those that are no longer there (retention, compaction)."""
         first, end = self.bounds(partition)
         wanted = deque(offset for offset in sorted(set(offsets)) if first <= offset < end)
         found: dict[int, SourceRecord] = {}
@@ -82,7 +82,7 @@ class SettledEvents:
         return found
 
     def keys(self, partition: int, start: int, end: int) -> Iterator[tuple[int, bytes | None]]:
-        """(offset, key) of the records from ``start`` on, below ``end``."""
+        """Offset and key of each record from ``start`` on, below ``end``."""
         for record in self._records(partition, start, end):
             yield record.offset, record.key
 

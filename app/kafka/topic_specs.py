@@ -1,4 +1,4 @@
-"""What our topics must be like, and what is wrong with the ones that are there. Pure: no broker is asked here."""
+"""What our topics must be like, and what is wrong with the existing ones. Pure: asks no broker."""
 
 from __future__ import annotations
 
@@ -14,27 +14,27 @@ _HOUR = 3_600_000
 _DAY = 24 * _HOUR
 _FOREVER = 2**63 - 1
 UNLIMITED = -1
-# Of the topic of workers' status: all of it is read by everybody.
+# The status topic has one partition, because every worker reads all of it.
 ONE_PARTITION = 1
 
-# A week: Marketing Cloud or this program may be away over a holiday weekend and the days until somebody looks.
+# A week: Marketing Cloud or this program may be away over a holiday weekend and the days until an operator looks.
 LONGEST_OUTAGE_MS = 7 * _DAY
-# Twice that: events wait in the main topic while the breaker is open.
+# Twice the longest outage: events wait in the main topic while the breaker is open.
 MAIN_RETENTION_MS = 14 * _DAY
-# A copy keeps the event's own timestamp, by which Kafka deletes. The oldest event of the main topic must therefore find
-# a whole further outage of time in the retry topic, and dead letters time for people: a quarter.
+# Kafka deletes by timestamp, and a copy keeps its event's timestamp. So the retry topic must keep even the oldest event
+# of the main topic for another outage, and the dead-letter topic must leave people time: a quarter of a year.
 RETRY_RETENTION_MS = 28 * _DAY
 DLQ_RETENTION_MS = 90 * _DAY
 ALERTS_RETENTION_MS = 14 * _DAY
 
-# State is read whole at every start, so it is cleaned often: a segment is rolled after an hour or 64 MiB, and cleaned
-# when a tenth of it is superseded or at the latest after an hour.
+# Every start reads the whole state, so it is cleaned often: a segment is rolled after an hour or 64 MiB, and cleaned
+# when a tenth of it is superseded, or after an hour at the latest.
 _STATE_CLEANING = {
     "segment.bytes": str(64 * 1024 * 1024),
     "segment.ms": str(_HOUR),
     "min.cleanable.dirty.ratio": "0.1",
     "max.compaction.lag.ms": str(_HOUR),
-    # A follower that was away this long must still read that a record was removed.
+    # A follower that was away for this long must still see that a record was removed.
     "delete.retention.ms": str(MAIN_RETENTION_MS),
 }
 
@@ -43,8 +43,8 @@ _STATE_CLEANING = {
 class TopicSpec:
     """What one topic must be like.
 
-    ``exact``: configuration that must have this value. ``at_least``, ``at_most``: numbers, in the configuration's own
-    unit (ms, bytes), where -1 stands for no limit. ``created_with``: the configuration of a new topic.
+    ``exact``: settings that must have this value. ``at_least``, ``at_most``: numbers in the setting's own unit (ms,
+    bytes), where -1 means no limit. ``created_with``: the settings of a new topic.
     """
 
     name: str
@@ -58,7 +58,7 @@ class TopicSpec:
 
 @dataclass(frozen=True, slots=True)
 class TopicState:
-    """What a topic of the broker is like. ``replication``: replicas of the partition that has the fewest."""
+    """What a topic is like. ``replication``: replicas of the partition that has the fewest."""
 
     name: str
     partitions: int
@@ -68,7 +68,7 @@ class TopicState:
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing that is wrong with one topic, and how to mend it. ``setting``: what it is about, e.g. retention.ms."""
+    """One thing that is wrong with one topic, and the remedy. ``setting``: which one is wrong, e.g. retention.ms."""
 
     topic: str
     setting: str
@@ -78,7 +78,7 @@ class Problem:
 
     @property
     def message(self) -> str:
-        """One line for people."""
+        """The problem in one line, for people."""
         if self.setting == "topic":
             return f"{self.topic} is {self.found}. {self.remedy}"
         return f"{self.topic}: {self.setting} is {self.found}, must be {self.wanted}. {self.remedy}"
@@ -87,8 +87,8 @@ class Problem:
 def min_insync_replicas(replication: int) -> int:
     """How many replicas must hold a record before it counts as written.
 
-    Two from three replicas on, so that one broker may die with what it had acknowledged. Not with two replicas: there
-    one broker away would stop all writing.
+    With three or more replicas two, so that no acknowledged record is lost when one broker dies. With two replicas only
+    one: otherwise all writing would stop while one broker is away.
     """
     return 2 if replication >= 3 else 1
 
@@ -115,7 +115,7 @@ def topic_specs(settings: KafkaSettings, pipeline: Pipeline, main: TopicState | 
             pipeline.topic,
             {"retention.ms": MAIN_RETENTION_MS, "max.message.bytes": settings.max_message_bytes},
             {"retention.ms": LONGEST_OUTAGE_MS, "max.message.bytes": settings.max_message_bytes},
-            # Kafka's own default is 12 bytes above 1 MiB; that much more still fits into the other topics.
+            # Kafka's default is 12 bytes above 1 MiB. That much more still fits into the other topics.
             at_most={"max.message.bytes": settings.max_message_bytes + room},
         ),
         _events(
@@ -144,10 +144,13 @@ def topic_specs(settings: KafkaSettings, pipeline: Pipeline, main: TopicState | 
 def compare(
     spec: TopicSpec, state: TopicState | None, readable: Collection[str] = CODECS, *, foreign: bool = False
 ) -> list[Problem]:
-    """Everything in which a topic differs from what it must be; ``state`` None = there is no such topic.
+    """How a topic differs from what it must be. A setting that the broker does not report is not compared, because an
+    older broker may not know it.
 
-    ``readable``: the codecs that this installation can read. ``foreign``: others write the topic, with codecs of their
-    choice. Configuration that the broker does not report (an older one does not know it) is not compared.
+    Args:
+        state: what the topic is like; None: it does not exist.
+        readable: the codecs that this installation can read.
+        foreign: other programs write the topic, with codecs of their choice.
     """
     if state is None:
         return [Problem(spec.name, "topic", "missing", "there", "Create it: profile-sync topics create")]
@@ -197,7 +200,7 @@ def compare_all(
 
 
 def in_words(problems: Sequence[Problem]) -> list[str]:
-    """One line for people for each kind of problem: topics that have it alike are named together."""
+    """One line, for people, for each kind of problem. Topics with the same problem are named together."""
     alike: dict[tuple[str, str, str, str], list[Problem]] = {}
     for problem in problems:
         alike.setdefault((problem.setting, problem.found, problem.wanted, problem.remedy), []).append(problem)
@@ -205,7 +208,7 @@ def in_words(problems: Sequence[Problem]) -> list[str]:
 
 
 def partition_problems(specs: Sequence[TopicSpec], states: Mapping[str, TopicState]) -> list[Problem]:
-    """The topics that exist with another number of partitions than the others would get."""
+    """The existing topics whose number of partitions is not the configured one."""
     found = ((spec, states.get(spec.name)) for spec in specs)
     return [_partitions_problem(spec, state) for spec, state in found if state and state.partitions != spec.partitions]
 
@@ -242,8 +245,8 @@ def _events(
     at_most: Mapping[str, int] | None = None,
 ) -> TopicSpec:
     in_sync = min_insync_replicas(settings.replication)
-    # Compaction would drop all but the last event of a consumer, a size limit the oldest of a long outage, an unclean
-    # leader what was acknowledged.
+    # Compaction would drop all but the last event of a consumer. A size limit would drop the oldest events of a long
+    # outage. An unclean leader would drop acknowledged records.
     must = {"cleanup.policy": "delete", "retention.bytes": str(UNLIMITED), "unclean.leader.election.enable": "false"}
     created_with = must | {name: str(value) for name, value in create.items()}
     created_with |= {"message.timestamp.type": "CreateTime", "min.insync.replicas": str(in_sync)}

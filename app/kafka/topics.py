@@ -1,4 +1,4 @@
-"""Creates and checks our topics on a broker; what they must be like is in ``topic_specs``."""
+"""Creates and checks our topics on a broker. ``topic_specs`` says what they must be like."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from app.kafka.topic_specs import (
 from app.settings import KafkaSettings
 
 _LOOK_AGAIN_SECONDS = 0.05
-# What a broker says of a partition that it does not serve yet, and the library when it got no further than that.
+# What a broker answers for a partition that it does not serve yet, and what the library raises then.
 _TAKING_OVER = frozenset(
     {
         KafkaError.NOT_LEADER_FOR_PARTITION,
@@ -49,7 +49,7 @@ _TAKING_OVER = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class CreateReport:
-    """What ``create`` did: names of new topics, of those that were there, and what is wrong with the latter."""
+    """What ``create`` did: the new topics, the existing topics, and what is wrong with the existing ones."""
 
     created: tuple[str, ...]
     existing: tuple[str, ...]
@@ -119,7 +119,7 @@ def _create(admin: Admin, specs: Iterable[TopicSpec]) -> list[str]:
         try:
             admin.result(answer, "create topic", name)
         except KafkaAccessError as error:
-            # Another program that does the same at the same time is no failure.
+            # Another program may create the topics at the same time. That is no failure.
             if error.code != KafkaError.TOPIC_ALREADY_EXISTS:
                 refused.append(str(error))
         else:
@@ -132,7 +132,10 @@ def _create(admin: Admin, specs: Iterable[TopicSpec]) -> list[str]:
 
 @dataclass(frozen=True, slots=True)
 class _Look:
-    """What the broker says of our topics. ``allowed``: what we may do, where it says so; ``denied``: not even look."""
+    """What the broker says about our topics.
+
+    ``allowed``: the operations that we may do; None: it does not say. ``denied``: topics that we may not even describe.
+    """
 
     states: Mapping[str, TopicState]
     allowed: Mapping[str, Iterable[AclOperation] | None]
@@ -142,7 +145,7 @@ class _Look:
 def _look(admin: Admin, settings: KafkaSettings, pipeline: Pipeline) -> _Look:
     found, denied = admin.look_at_topics([spec.name for spec in topic_specs(settings, pipeline)])
     allowed = {name: topic.authorized_operations for name, topic in found.items()} | dict.fromkeys(denied, ())
-    # A broker that does not say what we may do is asked, and says no.
+    # If the broker does not list what we may do, the configuration is asked for, and the broker may refuse.
     hidden = {
         name for name, given in allowed.items() if given is not None and AclOperation.DESCRIBE_CONFIGS not in given
     }
@@ -223,10 +226,10 @@ def _wait_until_served(admin: Admin, specs: Iterable[TopicSpec]) -> None:
 
 
 def _not_served(admin: Admin, specs: Sequence[TopicSpec]) -> list[str]:
-    """The topics with a partition whose leader does not answer for it.
+    """The topics with a partition whose leader does not serve it yet.
 
-    A leader in the metadata is not enough: a broker announces it a moment before it takes the partition over, and
-    refuses reads and writes until then.
+    A leader in the metadata is not enough: a broker announces the leader a moment before it takes the partition over,
+    and refuses reads and writes until then.
     """
     topics = admin.topics([spec.name for spec in specs])
     late = [spec.name for spec in specs if not _led(topics, spec)]
