@@ -92,7 +92,7 @@ class FollowerTrouble:
         if text is None:
             log.info("following the state topics", topics=self._topics)
         else:
-            log.warning("not following the state topics, trying on", reason=text, exc_info=cause if traceback else None)
+            log.warning("not following the state topics, retrying", reason=text, exc_info=cause if traceback else None)
 
 
 def _kind(text: str | None, cause: BaseException | None) -> str | None:

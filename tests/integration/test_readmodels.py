@@ -493,4 +493,4 @@ def test_a_full_disk_is_told_once_and_nothing_is_thrown_away_or_missed(
         eventually(lambda: lines[-1]["event"] == "following the state topics", "that it is over is told")
         assert models.trouble() is None
     said = [line["event"] for line in lines if "following the state topics" in line["event"]]
-    assert said == ["not following the state topics, trying on", "following the state topics"]
+    assert said == ["not following the state topics, retrying", "following the state topics"]
