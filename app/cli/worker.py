@@ -23,7 +23,8 @@ def worker(
         )
     with report_failures():
         settings = _settings(flow)
-    from app.flows.worker import WorkerFailed, run_worker, say_cannot_go_on, say_stopped
+    from app.flows.worker import run_worker
+    from app.flows.worker_end import WorkerFailed, say_cannot_go_on, say_stopped
     from app.readmodels import SlotError
     from app.web.server import WebServerError
 

@@ -35,7 +35,7 @@ from app.engine.breaker import Breaker
 from app.flows.episode import Episode
 from app.flows.missing_rights import MissingRights
 from app.kafka.durable_producer import DurableProducer, Write
-from app.observe.background import check_running
+from app.observe.background import BackgroundTask
 from app.observe.metrics import Metrics
 from app.profile.entities import OWN_ACCOUNT
 
@@ -143,20 +143,18 @@ class OutageWatch:
         self._tells = alert_seconds < math.inf
         self.causes: set[str] = set()  # fingerprints of what was reported and is not over
         self._throttled_at: float | None = None  # the last throttled answer when it was looked at
-        self._task: asyncio.Task[None] | None = None
+        self._task = BackgroundTask("outage watch")
         self._opened_at: float | None = None  # of a breaker whose opening was logged
         self._most_waiting = 0
 
     async def __aenter__(self) -> Self:
-        self._task = asyncio.create_task(self._watch(), name="outage watch")
+        self._task.start(self._watch())
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait([self._task])
+        await self._task.stop()
 
     @property
     def waiting(self) -> int:
@@ -164,8 +162,8 @@ class OutageWatch:
         return self._waiting()
 
     def check(self) -> None:
-        """See that the task runs (``check_running``)."""
-        check_running(self._task)
+        """Raise ``BackgroundTaskEnded`` if its task has ended."""
+        self._task.check()
 
     async def _watch(self) -> None:
         while True:

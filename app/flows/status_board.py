@@ -18,7 +18,7 @@ from app.delivery.worker_status import LAST_END_KEY, WorkerEnd, WorkerStatus
 from app.flows.status_records import INCIDENT_PREFIX, open_incidents, read_incidents, read_last_end, read_workers
 from app.incidents.memory import Remembered
 from app.kafka.durable_producer import DurableProducer, Write
-from app.observe.background import check_running
+from app.observe.background import BackgroundTask
 from app.observe.reminder import Reminder
 from app.readmodels.status_topic import StatusFollower
 
@@ -61,28 +61,26 @@ class StatusBoard:
         self._looked = looked
         self._end = end
         self._unheard = Reminder()
-        self._task: asyncio.Task[None] | None = None
+        self._task = BackgroundTask("status")
         self._said: WorkerStatus | None = None
         self._said_at = self._cleaned_at = float("-inf")
 
     async def __aenter__(self) -> Self:
-        self._task = asyncio.create_task(self._run(), name="status")
+        self._task.start(self._run())
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait([self._task])
+        await self._task.stop()
         goodbye = [self._write(self._describe().key.decode(), None, GOODBYE_SECONDS)]
         if (end := self._end()) is not None:
             goodbye.append(self._write(LAST_END_KEY, end.to_bytes(), GOODBYE_SECONDS))
         await asyncio.gather(*goodbye)
 
     def check(self) -> None:
-        """See that the task runs (``check_running``)."""
-        check_running(self._task)
+        """Raise ``BackgroundTaskEnded`` if its task has ended."""
+        self._task.check()
 
     def workers(self) -> list[WorkerStatus]:
         """What all workers said last; of this one, how it is now."""

@@ -32,7 +32,7 @@ from app.incidents.pacing import AlertAction, HeldAlerts, decide, is_due
 from app.incidents.servicenow import ServiceNow
 from app.incidents.ticket_text import end_note, further_alerts_note, new_incident, silent_end_note
 from app.incidents.tickets import Incident, TicketError, TicketSystem
-from app.observe.background import check_running
+from app.observe.background import BackgroundTask
 from app.settings import ServiceNowSettings
 
 log = structlog.get_logger(__name__)
@@ -105,18 +105,16 @@ class IncidentDesk:
         self._checked: dict[str, float] = {}
         # One alert at a time, so that two alerts of one fingerprint do not open two incidents.
         self._one = asyncio.Lock()
-        self._flusher: asyncio.Task[None] | None = None
+        self._flusher = BackgroundTask("incident notes")
 
     async def __aenter__(self) -> Self:
-        self._flusher = asyncio.create_task(self._flush_forever(), name="incident notes")
+        self._flusher.start(self._flush_forever())
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._flusher is not None:
-            self._flusher.cancel()
-            await asyncio.wait([self._flusher])
+        await self._flusher.stop()
         try:
             async with asyncio.timeout(CLOSE_SECONDS):
                 await self._flush(lambda known: True)
@@ -126,8 +124,8 @@ class IncidentDesk:
             log.error("the last incident notes are not written because of a bug", exc_info=bug)
 
     def check(self) -> None:
-        """Check that the background task runs (``check_running``)."""
-        check_running(self._flusher)
+        """Raise ``BackgroundTaskEnded`` if its task has ended."""
+        self._flusher.check()
 
     async def handle_record(self, key: bytes | None, value: bytes | None, partition: int = 0) -> None:
         """Handle a record of the alerts topic. A record that is not an alert is logged and dropped."""

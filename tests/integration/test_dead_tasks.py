@@ -11,7 +11,8 @@ import pytest
 
 from app.engine.stream import Stream
 from app.flows.consumers import consumers
-from app.flows.worker import Worker, WorkerFailed
+from app.flows.worker import Worker
+from app.flows.worker_end import WorkerFailed
 from tests.support.in_process_worker import in_process_settings
 from tests.support.kafka_probe import MakeKafkaSettings
 
@@ -59,7 +60,7 @@ async def test_a_task_that_ends_ends_the_worker_with_its_name(
     worker = Worker(in_process_settings(make_kafka_settings(partitions=1), tmp_path, monkeypatch), consumers)
     running = asyncio.create_task(worker.run())
     async with asyncio.timeout(WITHIN_SECONDS):
-        while not worker._readiness().ready:
+        while not worker._readiness.now().ready:
             assert not running.done(), running.exception()
             await asyncio.sleep(0.05)
         assert worker._stream is not None

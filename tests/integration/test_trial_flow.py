@@ -106,7 +106,7 @@ async def test_another_pipeline_runs_without_a_change_in_the_engine(
     worker = Worker(settings, trial)
     running = asyncio.create_task(worker.run())
     async with asyncio.timeout(WITHIN_SECONDS):
-        while not worker._readiness().ready:
+        while not worker._readiness.now().ready:
             assert not running.done(), running.exception()
             await asyncio.sleep(0.05)
         events = [(f"c-{number % 5}".encode(), f"{number}".encode()) for number in range(50)]

@@ -263,9 +263,9 @@ async def test_worker_starts_again_when_kafka_goes_away_during_the_start(
 
     running = asyncio.create_task(worker.run())
     try:
-        await until(lambda: f"127.0.0.1:{port}" in str(worker._waiting_for))
+        await until(lambda: f"127.0.0.1:{port}" in str(worker._readiness.waiting_for))
         with forwarding(port, to=deployment.kafka.bootstrap_servers):
-            await until(lambda: worker._readiness().ready)
+            await until(lambda: worker._readiness.now().ready)
             event = new(fresh_consumer())
             await asyncio.to_thread(deployment.publish, event)
             await until(lambda: worker._metrics.render().count(b"events_settled_total{") > 0)
