@@ -25,7 +25,7 @@ from app.delivery.errors import EVENT_MARKET_UNKNOWN, ErrorClass, lookup
 from app.delivery.outcome import Attempt, Failure, Phase, RecordCount
 from app.engine.breaker import Breaker
 from app.flows.destination import Destination
-from app.flows.outage import TargetHealth
+from app.flows.target_health import TargetHealth
 from app.observe.metrics import Metrics
 from app.profile.entities import Catalog, EntityType
 from app.profile.event import ProfileEvent

@@ -27,7 +27,7 @@ from app.delivery.verdict import Verdict
 from app.engine.flow import Follows, Permit, Result, Work
 from app.flows.destination import Destination, Destinations
 from app.flows.failed_calls import FailedCalls
-from app.flows.outage import right_entity
+from app.flows.outage_texts import right_entity
 from app.observe.redaction import hash_consumer
 from app.profile.consumer_history import after_settling
 from app.profile.entities import Catalog, EntityType

@@ -15,96 +15,26 @@ from typing import Self
 
 import structlog
 
-from app.cmt.client import FIELDS
-from app.cmt.rights import Right
 from app.delivery.alert import Alert, AlertKind, Severity
-from app.delivery.counts import EVENT_ENTITY
 from app.delivery.errors import (
-    CMT_BLOCKED,
     CMT_NOT_ALLOWED,
     CMT_OUTAGE,
     CMT_PERMISSION,
     CMT_RATE_LIMITED,
-    CMT_TOKEN_THROTTLED,
-    ErrorClass,
     ErrorEntry,
-    lookup,
 )
 from app.delivery.pipeline import Pipeline
-from app.engine.breaker import Breaker
 from app.flows.episode import Episode
-from app.flows.missing_rights import MissingRights
+from app.flows.outage_texts import blocked_message, outage_entity, outage_message, right_entity, throttling_message
+from app.flows.target_health import TargetHealth
 from app.kafka.durable_producer import DurableProducer, Write
 from app.observe.background import BackgroundTask
-from app.observe.metrics import Metrics
-from app.profile.entities import OWN_ACCOUNT
 
 log = structlog.get_logger(__name__)
 
-OK = "ok"
 LOOK_SECONDS = 0.5
 # An account counts as throttled until no call has waited, and none was throttled, for so long at most.
 THROTTLED_SECONDS = 60.0
-
-
-class TargetHealth:
-    """Observer of one account's calls: tells the metrics, and the breaker whether the account lives.
-
-    ``trouble``: what a request was last answered with that says it does not; None: the last answer was a good one.
-    """
-
-    def __init__(self, breaker: Breaker, metrics: Metrics, account: str) -> None:
-        self.breaker = breaker
-        self.trouble: ErrorEntry | None = None
-        self.rights = MissingRights(breaker.now)
-        self.throttled_at: float | None = None  # the last throttled answer, by the breaker's clock
-        self.throttled_by: ErrorEntry | None = None  # what it said
-        # Since when the account is throttled, by the breaker's clock; None: it is not. Its ``OutageWatch`` says so.
-        self.throttled_since: float | None = None
-        self._metrics = metrics
-        self._account = account
-
-    def call(self, operation: str, entity: str, result: str, seconds: float) -> None:
-        """A SOAP call ended; ``result`` is "ok" or a registry code."""
-        self._metrics.call(operation, entity, result, seconds, self._account)
-        if operation == FIELDS:
-            return  # no event needs it, so it says nothing of whether events get through
-        entry = None if result == OK else lookup(result)
-        if entry is not None and entry.error_class is ErrorClass.THROTTLED:
-            # The call waits and is sent again: neither an outage nor the end of one.
-            self.trouble = self.throttled_by = entry
-            self.throttled_at = self.breaker.now()
-        elif entry is not None and entry.transport:
-            self._is_in_trouble(entry)
-            self.breaker.failed()
-        elif entry is not None and entry.doubtful:
-            # Neither a failure of the target nor its success: the engine has the breaker ask.
-            self._is_in_trouble(entry)
-        else:
-            self.trouble = None
-            self.breaker.succeeded()
-
-    def token(self, result: str) -> None:
-        """A token request ended. The breaker hears of those that failed by the events that failed for want of one: a
-        refresh ahead of time may fail without harm."""
-        self._metrics.token(result, self._account)
-        if result == CMT_TOKEN_THROTTLED.code:
-            self.trouble = self.throttled_by = CMT_TOKEN_THROTTLED
-            self.throttled_at = self.breaker.now()
-        elif result != OK:
-            self._is_in_trouble(lookup(result))
-            self.breaker.in_trouble()
-
-    def right(self, right: Right, entity: str, data_extension: str, *, granted: bool) -> None:
-        """A right was missing, or is there again."""
-        if granted:
-            self.rights.granted(right, data_extension)
-        else:
-            self.rights.denied(right, entity, data_extension)
-
-    def _is_in_trouble(self, entry: ErrorEntry) -> None:
-        self.trouble = entry
-        self.breaker.probe_rarely(entry is CMT_BLOCKED)
 
 
 class OutageWatch:
@@ -314,39 +244,3 @@ def _say_opened(account: str, trouble: ErrorEntry | None) -> None:
             account=account,
             reason=trouble.code if trouble else None,
         )
-
-
-def outage_entity(account: str) -> str:
-    """What an outage is about: part of the incident's fingerprint, so that each account has its own."""
-    return EVENT_ENTITY if account == OWN_ACCOUNT else f"account-{account}"
-
-
-def right_entity(account: str, entity: str) -> str:
-    """What the incident of a right is about that only one data extension lacks; each account has its own."""
-    return entity if account == OWN_ACCOUNT else f"account-{account}-{entity}"
-
-
-def outage_message(account: str, trouble: ErrorEntry | None) -> str:
-    """What is wrong with an account, and whether somebody has to do something about it."""
-    said = f"{trouble.code}: {trouble.meaning} {trouble.remedy}" if trouble else "No answers."
-    waits = "Its events wait, no attempt is used up"
-    if trouble is not None and trouble.refuses_us:
-        return f"account {account}: {said} {waits}; work resumes when this is mended."
-    return f"account {account}: {said} {waits}; work resumes by itself."
-
-
-def blocked_message(account: str, missing: str) -> str:
-    """What is missing, and what follows."""
-    return (
-        f"account {account}: {CMT_NOT_ALLOWED.code}: it {missing}. The events that need this wait, no attempt is used "
-        f"up; others go on as long as no more than SYNC_MAX_PARKED events wait. {CMT_NOT_ALLOWED.remedy}"
-    )
-
-
-def throttling_message(account: str, waiting: int) -> str:
-    """What throttling means, and what may be done about it."""
-    said = f"{CMT_RATE_LIMITED.code}: {CMT_RATE_LIMITED.meaning} {waiting} events are waiting to send their calls again"
-    return (
-        f"account {account}: {said}, no attempt is used up. If it stays, lower CMT_RATE_PER_SECOND or "
-        "SYNC_CONCURRENCY, or look who else calls this account."
-    )

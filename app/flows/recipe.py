@@ -10,7 +10,7 @@ from typing import Protocol
 from app.delivery.pipeline import Pipeline
 from app.engine.breaker import Breaker
 from app.engine.flow import Flow
-from app.flows.outage import TargetHealth
+from app.flows.target_health import TargetHealth
 
 
 class TargetAccount(Protocol):

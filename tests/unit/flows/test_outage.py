@@ -16,7 +16,8 @@ from app.delivery.pipeline import Pipeline
 from app.engine.breaker import Breaker
 from app.engine.gates import Gates
 from app.flows import outage
-from app.flows.outage import OutageWatch, TargetHealth
+from app.flows.outage import OutageWatch
+from app.flows.target_health import TargetHealth
 from app.observe.metrics import Metrics
 from tests.unit.engine.fakes import FakeProducer
 
