@@ -38,9 +38,9 @@ class InFlight:
         """Calls that may be under way now; whole ones only."""
         return float(int(self._limit))
 
-    def call(self) -> _Call:
+    def call(self) -> _CallInFlight:
         """Room for one call, held for the length of an ``async with`` block."""
-        return _Call(self)
+        return _CallInFlight(self)
 
     async def _enter(self) -> int:
         if self._waiting or self._running >= int(self._limit):
@@ -82,7 +82,7 @@ class InFlight:
             self._wake()
 
 
-class _Call:
+class _CallInFlight:
     def __init__(self, limit: InFlight) -> None:
         self._limit = limit
         self._sent_after = 0

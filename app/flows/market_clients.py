@@ -23,7 +23,7 @@ class AccountUnavailable(Exception):
 
 
 @dataclass(slots=True)
-class Account:
+class AskedAccount:
     """One account, and whether it answers."""
 
     name: str
@@ -72,10 +72,10 @@ class Account:
 
 
 @dataclass(frozen=True, slots=True)
-class Market:
+class AskedMarket:
     """Where the rows of a market are: the account, its client for these data extensions, the data extensions."""
 
-    account: Account
+    account: AskedAccount
     client: CmtClient
     tables: Catalog
 
@@ -89,7 +89,7 @@ class MarketClients:
 
     def __init__(self, cmt: CmtSettings, catalog: Catalog, *, concurrency: int) -> None:
         self._clients = AccountClients(cmt, catalog, concurrency=concurrency)
-        self._accounts = {name: Account(name, client) for name, client in self._clients.by_account.items()}
+        self._accounts = {name: AskedAccount(name, client) for name, client in self._clients.by_account.items()}
 
     async def __aenter__(self) -> Self:
         await self._clients.__aenter__()
@@ -114,7 +114,7 @@ class MarketClients:
         """Whether there is one account for all markets."""
         return len(self._accounts) == 1
 
-    def of(self, market: str) -> Market | None:
+    def of(self, market: str) -> AskedMarket | None:
         """None: the market is not known here."""
         found = self._clients.of(market)
-        return None if found is None else Market(self._accounts[found.account], found.client, found.tables)
+        return None if found is None else AskedMarket(self._accounts[found.account], found.client, found.tables)

@@ -19,22 +19,22 @@ run without ``repair`` finds what is left.
 from __future__ import annotations
 
 import asyncio
-import time
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from app.cmt.errors import CallFailed
-from app.delivery.consumer_record import ConsumerState
 from app.delivery.errors import CMT_CONSUMER_SPELLING
 from app.delivery.outcome import InvalidEvent
 from app.delivery.pipeline import Pipeline
 from app.delivery.record import SourceRecord
-from app.flows.market_clients import AccountUnavailable, Market, MarketClients
+from app.flows.market_clients import AccountUnavailable, AskedMarket, MarketClients
 from app.flows.repair import repair
+from app.flows.unsettled_events import FAILED, Places, UnsettledEvents
+from app.flows.verified_consumer import VerifiedConsumer, newest_record, settled_ms
 from app.kafka.admin import KafkaAccessError
 from app.kafka.topic_reader import SettledEvents
 from app.profile.entities import Catalog, EntityType, Row
-from app.profile.event import Operation, ProfileEvent
+from app.profile.event import ProfileEvent
 from app.profile.event_reader import read_event, unknown_market
 from app.profile.holdings.drift import Held, RowComparison, compare
 from app.profile.holdings.expected_state import (
@@ -43,7 +43,6 @@ from app.profile.holdings.expected_state import (
     ParentRow,
     expected_after,
     expected_without_event,
-    failed_since,
     only_failed,
 )
 from app.profile.holdings.findings import DriftFinding, Status
@@ -52,7 +51,6 @@ from app.readmodels import ReadModels, ReadModelUnavailable
 from app.settings import CmtSettings, KafkaSettings
 
 ONLY_FAILED = "its events failed, and nothing of it is held: see its dead letters"
-FAILED = "a later event of it failed and may have written a part"
 ONE_FOR_ANOTHER = (
     "Marketing Cloud takes it for the same consumer as {}: the IDs differ in case or trailing blanks alone, so one "
     "overwrites the rows of the other. Have the producer use one spelling, or give one of them another ID."
@@ -63,9 +61,6 @@ CONSUMERS_AT_ONCE = 8
 CALLS_AT_ONCE = 32
 # Their events are read together.
 CHUNK = 200
-# The follower looks at its topics every half second.
-FRESH_WITHIN_SECONDS = 15.0
-LOOK_SECONDS = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,34 +69,6 @@ class Repair:
 
     batch_size: int
     dry_run: bool
-
-
-@dataclass(frozen=True, slots=True)
-class _Subject:
-    """A consumer as its newest record shows it."""
-
-    consumer_id: str
-    partition: int
-    state: ConsumerState
-
-    @property
-    def market(self) -> str:
-        """That of the last full state, as far as it is known."""
-        full = self.state.full
-        return self.state.market if full is None else full.market or self.state.market
-
-    @property
-    def is_gone(self) -> bool:
-        """Whether its last full state is a delete of the profile."""
-        return self.state.full is not None and self.state.full.operation == Operation.DELETE
-
-    @property
-    def offset(self) -> int:
-        return -1 if self.state.full is None else self.state.full.offset
-
-    def found(self, status: Status, note: str | None = None, *, in_part: bool = False) -> DriftFinding:
-        event = None if self.state.full is None else self.state.full.event_id
-        return DriftFinding(self.consumer_id, self.partition, event, status, note, in_part)
 
 
 async def verify(
@@ -163,25 +130,23 @@ class Verifier:
     markets: MarketClients
     repair: Repair | None
     spelled: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    _reading: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _unsettled: UnsettledEvents = field(init=False)
     _slots: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(CONSUMERS_AT_ONCE))
-    # Main topic: everything below has been looked at, and the last offset of each consumer that was found there.
-    _seen: dict[int, int] = field(default_factory=dict)
-    _arrived: dict[tuple[int, bytes], int] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._unsettled = UnsettledEvents(self.models, self.events)
 
     async def look_at_unsettled(self) -> None:
-        """Note whose events stand in the main topic and are not decided."""
-        for partition, state in self.models.partitions().items():
-            self._seen[partition] = state.upto + 1
-            await self._look_at_arrivals(partition, state.decided_above)
+        """Note whose events are not settled."""
+        await self._unsettled.look()
 
     def places(self, consumer_ids: Iterable[str], since_ms: int | None) -> list[tuple[int, int, str]]:
         """(partition, offset of the last full state, consumer ID), in reading order."""
-        subjects = (subject for subject in map(self._subject, consumer_ids) if subject is not None)
+        subjects = (subject for subject in map(self._newest, consumer_ids) if subject is not None)
         return sorted(
             (subject.partition, subject.offset, subject.consumer_id)
             for subject in subjects
-            if since_ms is None or _settled_ms(subject.state) >= since_ms
+            if since_ms is None or settled_ms(subject.state) >= since_ms
         )
 
     async def chunk(
@@ -189,18 +154,17 @@ class Verifier:
     ) -> list[DriftFinding]:
         """Verify some consumers whose events lie near each other."""
         # Again: they may have moved on since the places were listed.
-        subjects = [subject for subject in (self._subject(name) for _, _, name in places) if subject is not None]
+        subjects = [subject for subject in (self._newest(name) for _, _, name in places) if subject is not None]
         offsets: dict[int, list[int]] = {}
         for subject in subjects:
             offsets.setdefault(subject.partition, []).append(subject.offset)
         records: dict[tuple[int, int], SourceRecord] = {}
         for partition, wanted in offsets.items():
-            async with self._reading:
-                found = await asyncio.to_thread(self.events.read, partition, wanted)
+            found = await self._unsettled.records(partition, wanted)
             records |= {(partition, offset): record for offset, record in found.items()}
-        parked = self._parked()
+        parked = self._unsettled.parked()
 
-        async def one(subject: _Subject) -> DriftFinding:
+        async def one(subject: VerifiedConsumer) -> DriftFinding:
             async with self._slots:
                 finding = await self._verify(subject, records.get((subject.partition, subject.offset)), parked)
             on_finding(finding)
@@ -213,10 +177,8 @@ class Verifier:
             raise several.exceptions[0] from None
         return [task.result() for task in tasks]
 
-    async def _verify(
-        self, subject: _Subject, record: SourceRecord | None, parked: Mapping[str, list[tuple[int, int]]]
-    ) -> DriftFinding:
-        if why := self._pending(subject, parked):
+    async def _verify(self, subject: VerifiedConsumer, record: SourceRecord | None, parked: Places) -> DriftFinding:
+        if why := self._unsettled.pending(subject, parked):
             return subject.found(Status.PENDING, why)
         event, problem = self._event(subject, record)
         name = subject.market if event is None else event.market
@@ -242,7 +204,7 @@ class Verifier:
             market.account.answered()
             if not comparison.drift:
                 return subject.found(Status.PARTIAL if in_part else Status.OK, note, in_part=in_part)
-            if moved_on := await self._moved_on(subject):
+            if moved_on := await self._unsettled.moved_on(subject):
                 return moved_on
             finding = replace(subject.found(Status.DRIFTED, note, in_part=in_part), drift=comparison.drift)
             return await self._mended(finding, subject, comparison, expected, market)
@@ -256,7 +218,7 @@ class Verifier:
             market.account.failed(failed)
             return subject.found(Status.ERROR, str(failed))
 
-    async def _after_failures(self, subject: _Subject, market: Market) -> DriftFinding:
+    async def _after_failures(self, subject: VerifiedConsumer, market: AskedMarket) -> DriftFinding:
         """A consumer of whom there are none but failed events: missing, unless a part of it was written."""
         try:
             await market.account.ready()
@@ -271,15 +233,15 @@ class Verifier:
             return subject.found(Status.ERROR, str(failed))
         if not comparison.drift:
             return subject.found(Status.PENDING, FAILED)
-        if moved_on := await self._moved_on(subject):
+        if moved_on := await self._unsettled.moved_on(subject):
             return moved_on
         return replace(subject.found(Status.DRIFTED, ONLY_FAILED), drift=comparison.drift)
 
-    def _taken_for(self, subject: _Subject, market: Market) -> list[str]:
+    def _taken_for(self, subject: VerifiedConsumer, market: AskedMarket) -> list[str]:
         """Other consumers whose rows Marketing Cloud takes for this one's."""
         found = []
         for name in self.spelled.get(folded(subject.consumer_id), ()):
-            other = self._subject(name) if name != subject.consumer_id else None
+            other = self._newest(name) if name != subject.consumer_id else None
             if other is None or subject.is_gone or other.is_gone:
                 continue
             place = self.markets.of(other.market)
@@ -288,7 +250,12 @@ class Verifier:
         return found
 
     async def _mended(
-        self, finding: DriftFinding, subject: _Subject, comparison: RowComparison, expected: Expectation, market: Market
+        self,
+        finding: DriftFinding,
+        subject: VerifiedConsumer,
+        comparison: RowComparison,
+        expected: Expectation,
+        market: AskedMarket,
     ) -> DriftFinding:
         if self.repair is None:
             return finding
@@ -307,7 +274,7 @@ class Verifier:
             return replace(finding, note="still differs after the repair")
         return replace(finding, status=Status.REPAIRED)
 
-    def _event(self, subject: _Subject, record: SourceRecord | None) -> tuple[ProfileEvent | None, str | None]:
+    def _event(self, subject: VerifiedConsumer, record: SourceRecord | None) -> tuple[ProfileEvent | None, str | None]:
         """The event of the last full state; None when it is not there, with a reason when that is another one."""
         full = subject.state.full
         if full is None or record is None or record.key != subject.consumer_id.encode():
@@ -321,11 +288,11 @@ class Verifier:
 
     # Rows
 
-    async def _compare(self, subject: _Subject, expected: Expectation, market: Market) -> RowComparison:
+    async def _compare(self, subject: VerifiedConsumer, expected: Expectation, market: AskedMarket) -> RowComparison:
         held = await self._held(market, subject.consumer_id)
         return compare(held, expected, subject.consumer_id, market.tables)
 
-    async def _held(self, market: Market, consumer_id: str) -> Held:
+    async def _held(self, market: AskedMarket, consumer_id: str) -> Held:
         calls = (market.client.retrieve(entity, consumer_id) for entity in EntityType)
         # All are waited for, so that none is left on the wire.
         answers = await asyncio.gather(*calls, return_exceptions=True)
@@ -336,73 +303,5 @@ class Verifier:
             held[entity] = answer
         return held
 
-    # Whether a consumer may be judged
-
-    def _subject(self, consumer_id: str) -> _Subject | None:
-        """A consumer lives on one partition unless producers disagree about partitioning; the newest record counts."""
-        records = self.models.consumer(consumer_id)
-        if not records:
-            return None
-        partition, state = max(records, key=lambda record: _settled_ms(record[1]))
-        return _Subject(consumer_id, partition, state)
-
-    def _parked(self) -> dict[str, list[tuple[int, int]]]:
-        """(partition, offset) of everything that is parked or about to become a dead letter, by consumer."""
-        found: dict[str, list[tuple[int, int]]] = {}
-        for partition, state in self.models.partitions().items():
-            for offset, event in state.parked.items():
-                found.setdefault(event.consumer, []).append((partition, offset))
-            for offset, verdict in state.verdicts.items():
-                found.setdefault(verdict.settlement.consumer_id or "", []).append((partition, offset))
-        return found
-
-    def _pending(self, subject: _Subject, parked: Mapping[str, list[tuple[int, int]]]) -> str | None:
-        """Why a consumer cannot be judged; None: it can."""
-        for partition, offset in parked.get(subject.consumer_id, ()):
-            if partition != subject.partition or offset > subject.offset:
-                return "an event of it waits for another attempt"
-        for partition in self._seen:
-            offset = self._arrived.get((partition, subject.consumer_id.encode()), -1)
-            if offset > (subject.state.offset if partition == subject.partition else -1):
-                return "an event of it is not settled yet"
-        if failed_since(subject.state) and not only_failed(subject.state):
-            return FAILED
-        return None
-
-    async def _moved_on(self, subject: _Subject) -> DriftFinding | None:
-        """Why a consumer cannot be judged now, after everything has been read once more; None: it can."""
-        try:
-            if not await self._fresh():
-                return subject.found(Status.ERROR, "differs, but its record could not be read once more")
-            await self._look_at_arrivals(subject.partition)
-            if self._subject(subject.consumer_id) != subject:
-                return subject.found(Status.PENDING, "an event of it was settled meanwhile")
-            why = self._pending(subject, self._parked())
-        except (KafkaAccessError, ReadModelUnavailable) as error:
-            return subject.found(Status.ERROR, f"differs, but it could not be looked at once more: {error}")
-        return subject.found(Status.PENDING, why) if why else None
-
-    async def _fresh(self) -> bool:
-        """Return when the read models hold everything that stands in Kafka now."""
-        began = time.monotonic()
-        while self.models.behind_seconds() > (waited := time.monotonic() - began):
-            if waited > FRESH_WITHIN_SECONDS:
-                return False
-            await asyncio.sleep(LOOK_SECONDS)
-        return True
-
-    async def _look_at_arrivals(self, partition: int, decided: Collection[int] = ()) -> None:
-        """Note whose events have come to the main topic since the last look."""
-        async with self._reading:
-            await asyncio.to_thread(self._read_arrivals, partition, decided)
-
-    def _read_arrivals(self, partition: int, decided: Collection[int]) -> None:
-        first, end = self.events.bounds(partition)
-        for offset, key in self.events.keys(partition, max(first, self._seen.get(partition, first)), end):
-            if key is not None and offset not in decided:
-                self._arrived[partition, key] = offset
-        self._seen[partition] = max(end, self._seen.get(partition, end))
-
-
-def _settled_ms(state: ConsumerState) -> int:
-    return max((event.settled_ms for event in state.recent), default=0)
+    def _newest(self, consumer_id: str) -> VerifiedConsumer | None:
+        return newest_record(self.models, consumer_id)

@@ -16,7 +16,7 @@ from app.delivery.consumer_record import ConsumerState, FullState, RecentEvent
 from app.delivery.parked_events import ParkedEvent
 from app.delivery.partition_record import PartitionState
 from app.delivery.record import SourceRecord
-from app.flows.market_clients import Account, AccountUnavailable, Market, MarketClients
+from app.flows.market_clients import AccountUnavailable, AskedAccount, AskedMarket, MarketClients
 from app.flows.verification import BEYOND_REPAIR, Repair, Verifier
 from app.kafka.admin import KafkaAccessError
 from app.kafka.topic_reader import SettledEvents
@@ -115,12 +115,12 @@ class World:
 
     one_account = True
 
-    def of(self, market: str) -> Market | None:
+    def of(self, market: str) -> AskedMarket | None:
         return None if market == "XX" else self.market
 
     def __post_init__(self) -> None:
         client = cast(CmtClient, self.client)
-        self.market = Market(Account("default", client), client, CATALOG)
+        self.market = AskedMarket(AskedAccount("default", client), client, CATALOG)
 
     async def verify(self, repair: Repair | None = None) -> list[DriftFinding]:
         verifier = Verifier(
@@ -251,7 +251,7 @@ async def test_without_the_event_the_market_of_the_full_state_is_looked_at(world
     world.states["c"] = ConsumerState(1, "PL", full=full)
     asked: list[str] = []
 
-    def of(market: str) -> Market:
+    def of(market: str) -> AskedMarket:
         asked.append(market)
         return world.market
 
