@@ -30,50 +30,32 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager
-from dataclasses import replace
 from itertools import groupby
-from typing import Protocol
 
 import structlog
 
-from app.cmt.canary import allows
 from app.cmt.errors import CallError, CallFailed
-from app.cmt.results import RowResult
 from app.cmt.rights import Right
 from app.delivery.counts import RowKey
-from app.delivery.errors import CMT_NOT_ALLOWED, CMT_PERMISSION, CMT_ROW_ERROR, CMT_ROW_KEPT
-from app.delivery.outcome import Attempt, Failure, Phase, RecordCount
-from app.observe.redaction import hash_consumer
+from app.delivery.errors import CMT_PERMISSION, CMT_ROW_ERROR, CMT_ROW_KEPT
+from app.delivery.outcome import Attempt, Phase
 from app.profile.diff import same_row
 from app.profile.entities import Catalog, EntityType, Row
 from app.profile.event import Operation, ProfileEvent
 from app.profile.keys import batches, identity
-from app.profile.outcome_table import stops_attempt
 from app.profile.plan import Action, Step, contradiction, deletes_of, narrow, plan_reconcile, plan_replace
 from app.settings import ConfigurationError, SyncSettings
+from app.sinks.cmt_calls import CmtCalls
+from app.sinks.denials import Denials
+from app.sinks.dry_run import DryRun, named
 from app.sinks.parents import SeenParents
 from app.sinks.sink import Permit
+from app.sinks.tally import Tally
 
 log = structlog.get_logger(__name__)
 
-_ENTITY_TYPES = tuple(EntityType)  # to go through the class itself takes five times as long
-
 # What the retrieves have found; an entity type whose rows could not be had is not in it.
 _Found = dict[EntityType, Sequence[Row]]
-
-
-class CmtCalls(Protocol):
-    """The part of the Marketing Cloud client that the sink uses: one SOAP call each, repeats inside included.
-
-    All raise ``CallFailed`` when the call as a whole failed, and what ``permit`` raises.
-    """
-
-    async def upsert(self, rows: Sequence[tuple[EntityType, Row]], *, permit: Permit) -> Sequence[RowResult]: ...
-
-    async def delete(self, keys: Sequence[tuple[EntityType, Row]], *, permit: Permit) -> Sequence[RowResult]: ...
-
-    async def retrieve(self, entity: EntityType, consumer_id: str, *, permit: Permit) -> Sequence[Row]: ...
 
 
 class CmtSink:
@@ -96,40 +78,39 @@ class CmtSink:
     ) -> None:
         if problem := contradiction(settings.strategy, replace_parent=settings.replace_parent):
             raise ConfigurationError([problem])
-        self._client: CmtCalls = _DryRun(client, catalog) if settings.dry_run else client
+        self._client: CmtCalls = DryRun(client, catalog) if settings.dry_run else client
         self._catalog = catalog
         self._dry_run = settings.dry_run
         self._reconciles = settings.strategy == "reconcile"
         self._replace_parent = settings.replace_parent
         self._batch_size = batch_size
         self._parents = SeenParents()
-        self._clock = clock
-        # Without a breaker nothing waits; else shorter than it takes until the missing right becomes an incident.
-        self._spreads = settings.breaker_alert_seconds / 2 if settings.breaker_failures else 0.0
-        self._denied_since: dict[tuple[Action, EntityType], float] = {}  # children's, nothing allowed in between
+        # Without a breaker nothing waits; otherwise, shorter than it takes until the missing right becomes an incident.
+        spread_seconds = settings.breaker_alert_seconds / 2 if settings.breaker_failures else 0.0
+        self._denials = Denials(self._client, catalog, spread_seconds, clock)
 
     def learned(self, catalog: Catalog) -> None:
         """The same catalog with the types of columns: from now on values are compared by type."""
-        self._catalog = catalog
+        self._catalog = self._denials.catalog = catalog
 
     async def apply(self, event: ProfileEvent, *, last_attempt: bool, permit: Permit) -> Attempt:
         """Run an event once; see ``Sink.apply``."""
-        tally = _Tally(last_attempt)
+        tally = Tally(last_attempt)
         if self._dry_run:
-            with _named(event):
+            with named(event):
                 await self._run(event, permit, tally)
         else:
             await self._run(event, permit, tally)
         return tally.attempt()
 
-    async def _run(self, event: ProfileEvent, permit: Permit, tally: _Tally) -> None:
+    async def _run(self, event: ProfileEvent, permit: Permit, tally: Tally) -> None:
         if self._reconciles:
             steps = plan_reconcile(event, self._catalog)
             found = await self._read_together(event, steps, permit, tally)
         else:
             steps = plan_replace(event, self._catalog, replace_parent=self._replace_parent)
             found = await self._read_in_turn(event, steps, permit, tally)
-        await self._judge(Right.READ, event, permit, tally)
+        await self._denials.judge(Right.READ, event.consumer_id, permit, tally)
         for batch in self._batches(self._writes(event, steps, found)):
             if tally.stopped:
                 break
@@ -138,62 +119,9 @@ class CmtSink:
             await self._write(batch, event.consumer_id, permit, tally)
             if self._reconciles and batch[0].phase is Phase.PARENT and not tally.failures:
                 self._parents.note(event.consumer_id, batch[0].row or {})
-        await self._judge(Right.WRITE, event, permit, tally)
+        await self._denials.judge(Right.WRITE, event.consumer_id, permit, tally)
 
-    async def _judge(self, right: Right, event: ProfileEvent, permit: Permit, tally: _Tally) -> None:
-        """A right was missing at children's data extensions: is it there at all, and is it still missing at theirs?
-
-        Rights are taken and given back while an event is worked on, and a change takes minutes to reach all servers of
-        Marketing Cloud (Accenture/sfmc-devtools 791). Only a child that is refused once more, after something else was
-        allowed, and that has been refused by whatever server was asked for half of ``SYNC_BREAKER_ALERT_SECONDS``, is
-        refused for its own sake; until then the event waits, without using up attempts.
-        """
-        denied = [step for (action, _), step in tally.denied.items() if _right(action) is right]
-        if not denied:
-            return
-        if tally.stopped or tally.is_blocked:
-            tally.forget_denials()  # another attempt will show
-            return
-        try:
-            there = right in tally.shown or await allows(self._client, self._catalog, right, permit)
-            if not there or not await self._all_denied(denied, event.consumer_id, permit) or self._may_spread(denied):
-                tally.block()
-        except CallFailed as failed:
-            tally.give_up(failed.error)
-
-    def _may_spread(self, denied: Sequence[Step]) -> bool:
-        now = self._clock()
-        since = [self._denied_since.setdefault((step.action, step.entity), now) for step in denied]
-        return now - max(since) < self._spreads
-
-    def _allowed(self, action: Action, entity: EntityType) -> None:
-        if self._denied_since:
-            self._denied_since.pop((action, entity), None)
-
-    async def _all_denied(self, steps: Sequence[Step], consumer_id: str, permit: Permit) -> bool:
-        """Make calls once more that were denied; whether all are again. One that is not makes another attempt needed.
-
-        Raises:
-            CallFailed: that could not be found out.
-        """
-        for step in steps:
-            try:
-                if step.action is Action.RETRIEVE:
-                    await self._client.retrieve(step.entity, consumer_id, permit=permit)
-                    self._allowed(step.action, step.entity)
-                    return False
-                call = self._client.upsert if step.action is Action.UPSERT else self._client.delete
-                (result,) = await call([(step.entity, step.row or {})], permit=permit)
-            except CallFailed as failed:
-                if failed.error.code != CMT_PERMISSION.code:
-                    raise
-            else:
-                if result.code != CMT_PERMISSION.code:
-                    self._allowed(step.action, step.entity)
-                    return False
-        return True
-
-    async def _read_in_turn(self, event: ProfileEvent, steps: Sequence[Step], permit: Permit, tally: _Tally) -> _Found:
+    async def _read_in_turn(self, event: ProfileEvent, steps: Sequence[Step], permit: Permit, tally: Tally) -> _Found:
         # A plan has all its retrieves before its first write.
         found: _Found = {}
         for step in _retrieves(steps):
@@ -201,7 +129,7 @@ class CmtSink:
                 found |= await self._read([step], event.consumer_id, permit, tally)
         return found
 
-    async def _read_together(self, event: ProfileEvent, steps: Sequence[Step], permit: Permit, tally: _Tally) -> _Found:
+    async def _read_together(self, event: ProfileEvent, steps: Sequence[Step], permit: Permit, tally: Tally) -> _Found:
         reads = _retrieves(steps)
         parent = [step for step in reads if step.entity.is_parent]
         others = [step for step in reads if not step.entity.is_parent]
@@ -214,7 +142,7 @@ class CmtSink:
         unread = event.operation is Operation.UPDATE and self._parents.changed(event.consumer_id, event.consumer or {})
         return await self._read(others if unread else reads, event.consumer_id, permit, tally)
 
-    async def _read(self, steps: Sequence[Step], consumer_id: str, permit: Permit, tally: _Tally) -> _Found:
+    async def _read(self, steps: Sequence[Step], consumer_id: str, permit: Permit, tally: Tally) -> _Found:
         """Make retrieves at the same time."""
         calls = (self._client.retrieve(step.entity, consumer_id, permit=permit) for step in steps)
         # All are waited for, so that no call is left on the wire when one of them ends with what the permit raises.
@@ -227,11 +155,11 @@ class CmtSink:
                 raise answer
             else:
                 found[step.entity] = answer
-                self._allowed(Action.RETRIEVE, step.entity)
+                self._denials.allowed(Action.RETRIEVE, step.entity)
         tally.show(Action.RETRIEVE, allowed=bool(found))
         return found
 
-    async def _write(self, batch: Sequence[Step], consumer_id: str, permit: Permit, tally: _Tally) -> None:
+    async def _write(self, batch: Sequence[Step], consumer_id: str, permit: Permit, tally: Tally) -> None:
         if batch[0].action is Action.KEEP:
             for step in batch:
                 tally.succeed(step)
@@ -253,7 +181,7 @@ class CmtSink:
             elif result.ok:
                 tally.succeed(step)
                 written = True
-                self._allowed(step.action, step.entity)
+                self._denials.allowed(step.action, step.entity)
             else:
                 code, message = result.code or CMT_ROW_ERROR.code, result.message or CMT_ROW_ERROR.meaning
                 if code == CMT_PERMISSION.code:
@@ -302,10 +230,6 @@ class CmtSink:
             yield from batches(run, self._batch_size, lambda step: _row_of(step, self._catalog))
 
 
-def _right(action: Action) -> Right:
-    return Right.READ if action is Action.RETRIEVE else Right.WRITE
-
-
 def _row_of(step: Step, catalog: Catalog) -> RowKey:
     return identity(step.entity, step.row or {}, catalog[step.entity])
 
@@ -316,120 +240,3 @@ def _retrieves(steps: Iterable[Step]) -> list[Step]:
 
 def _deletes_profile_row(step: Step) -> bool:
     return step.phase is Phase.DELETE and step.entity.is_parent
-
-
-class _Tally:
-    """What an attempt has come to so far."""
-
-    def __init__(self, last_attempt: bool) -> None:
-        self.failures: list[Failure] = []
-        self.stopped = False
-        self.denied: dict[tuple[Action, EntityType], Step] = {}  # at data extensions of children: the last of each
-        self.shown: set[Right] = set()  # anywhere, after the last denial
-        self._just_denied = False
-        self._last_attempt = last_attempt
-        self._counts: dict[EntityType, list[int]] = {}  # records synced, and failed
-
-    def succeed(self, step: Step) -> None:
-        if step.action is not Action.DELETE or step.phase is Phase.DELETE:
-            self._counts.setdefault(step.entity, [0, 0])[0] += 1
-
-    def fail(self, step: Step, error: CallError) -> None:
-        code, phase = error.code, step.phase
-        if code == CMT_PERMISSION.code:
-            if step.entity.is_parent:
-                code = CMT_NOT_ALLOWED.code
-            else:
-                self.denied[step.action, step.entity] = step
-                self._just_denied = True
-                phase = Phase.CHILD if phase is Phase.BEFORE_PARENT else phase
-        failure = Failure(code, error.message, step.entity, phase, error.retry_after)
-        self.failures.append(failure)
-        self._counts.setdefault(step.entity, [0, 0])[1] += 1
-        self.stopped = self.stopped or stops_attempt(failure, last_attempt=self._last_attempt)
-
-    def show(self, action: Action, *, allowed: bool) -> None:
-        """Calls that were made together have ended; ``allowed``: some were. Of a denial among them nothing is shown."""
-        if self._just_denied:
-            self.shown.discard(_right(action))
-        elif allowed:
-            self.shown.add(_right(action))
-        self._just_denied = False
-
-    @property
-    def is_blocked(self) -> bool:
-        """Whether a right is missing that nothing of the event can do without."""
-        return any(failure.code == CMT_NOT_ALLOWED.code for failure in self.failures)
-
-    def forget_denials(self) -> None:
-        """Nobody knows yet whether what children's data extensions refused is their own affair."""
-        self.failures = [failure for failure in self.failures if failure.code != CMT_PERMISSION.code]
-        self.stopped = True
-
-    def block(self) -> None:
-        """What was missing at children's data extensions is missing as a whole."""
-        self.failures = [
-            replace(failure, code=CMT_NOT_ALLOWED.code) if failure.code == CMT_PERMISSION.code else failure
-            for failure in self.failures
-        ]
-        self.stopped = True
-
-    def give_up(self, error: CallError) -> None:
-        """Whether a right is missing could not be found out; another attempt may."""
-        self.failures = [
-            replace(
-                failure,
-                code=error.code,
-                message=error.message,
-                retry_after=error.retry_after,
-            )
-            if failure.code == CMT_PERMISSION.code
-            else failure
-            for failure in self.failures
-        ]
-        self.stopped = True
-
-    def attempt(self) -> Attempt:
-        counts = self._counts
-        records = [RecordCount(entity, *counts[entity]) for entity in _ENTITY_TYPES if entity in counts]
-        return Attempt(tuple(self.failures), tuple(records))
-
-
-def _named(event: ProfileEvent) -> AbstractContextManager[object]:
-    """The lines of a dry run say whose they are."""
-    return structlog.contextvars.bound_contextvars(
-        event_id=event.event_id,
-        consumer=hash_consumer(event.consumer_id),
-        market=event.market,
-        operation=event.operation.value,
-    )
-
-
-class _DryRun:
-    """Reads go through; a write is logged, without values, and reported as done (``SYNC_DRY_RUN``)."""
-
-    def __init__(self, client: CmtCalls, catalog: Catalog) -> None:
-        self._client = client
-        self._catalog = catalog
-
-    async def upsert(self, rows: Sequence[tuple[EntityType, Row]], *, permit: Permit) -> list[RowResult]:
-        return self._noted(Action.UPSERT, rows, permit)
-
-    async def delete(self, keys: Sequence[tuple[EntityType, Row]], *, permit: Permit) -> list[RowResult]:
-        return self._noted(Action.DELETE, keys, permit)
-
-    async def retrieve(self, entity: EntityType, consumer_id: str, *, permit: Permit) -> Sequence[Row]:
-        return await self._client.retrieve(entity, consumer_id, permit=permit)
-
-    def _noted(self, action: Action, rows: Sequence[tuple[EntityType, Row]], permit: Permit) -> list[RowResult]:
-        permit()
-        for entity, row in rows:
-            table = self._catalog[entity]
-            log.info(
-                "dry run: not sent",
-                action=action.value,
-                data_extension=table.customer_key,
-                key_hash=hash_consumer("|".join(str(value) for value in table.key_of(row).values())),
-                columns=sorted(row),
-            )
-        return [RowResult(True, ordinal) for ordinal in range(len(rows))]
