@@ -14,7 +14,8 @@ import uvloop
 from rich.table import Table
 
 from app.bundled import schema_path
-from app.cmt.client import CmtClient, always
+from app.cmt.call import always
+from app.cmt.client import CmtClient
 from app.profile.catalog_file import parse_catalog
 from app.profile.entities import EntityType
 from app.profile.event import ProfileEvent

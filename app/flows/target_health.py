@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from app.cmt.client import FIELDS
+from app.cmt.call import FIELDS, OK
 from app.cmt.rights import Right
 from app.delivery.errors import CMT_BLOCKED, CMT_TOKEN_THROTTLED, ErrorClass, ErrorEntry, lookup
 from app.engine.breaker import Breaker
 from app.flows.missing_rights import MissingRights
 from app.observe.metrics import Metrics
-
-OK = "ok"
 
 
 class TargetHealth:

@@ -16,7 +16,7 @@ import pytest
 from aiohttp import web
 
 from app.bundled import schema_path
-from app.cmt.client import always
+from app.cmt.call import always
 from app.delivery.outcome import UNKNOWN_MARKET, Attempt, Settle
 from app.flows.accounts import Accounts
 from app.observe.metrics import Metrics

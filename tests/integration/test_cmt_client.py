@@ -15,6 +15,7 @@ import pytest
 from app.bundled import schema_path
 from app.cmt import canary
 from app.cmt import client as cmt_client
+from app.cmt.call import always
 from app.cmt.client import CmtClient
 from app.cmt.errors import CallError, CallFailed
 from app.cmt.results import write_results
@@ -575,7 +576,7 @@ async def test_what_an_account_may_do_is_found_out(
     client = await connect()
     how = {"overallStatus": NO_PERMISSION} if denied == "Retrieve" else {"rowCode": 4711, "rowMessage": NO_PERMISSION}
     await target.fault("answer", operation=denied, **how)
-    found = {right: await canary.allows(client, catalog, right, cmt_client.always) for right in Right}
+    found = {right: await canary.allows(client, catalog, right, always) for right in Right}
     assert found == {Right.READ: denied != "Retrieve", Right.WRITE: denied != "Delete"}
 
 

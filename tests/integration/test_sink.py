@@ -12,7 +12,8 @@ import aiohttp
 import pytest
 
 from app.bundled import schema_path
-from app.cmt.client import CmtClient, always
+from app.cmt.call import always
+from app.cmt.client import CmtClient
 from app.delivery.outcome import Attempt, Outcome, Settle, TryAgain
 from app.profile.catalog_file import parse_catalog
 from app.profile.entities import Catalog, EntityType
