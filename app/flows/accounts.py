@@ -1,7 +1,7 @@
 """The accounts of Marketing Cloud that profiles go to, and which of them a market belongs to.
 
-An account (a business unit) has a token, connections, a rate, a limit of calls under way and a circuit breaker of its
-own: what goes wrong with one leaves the others alone. Markets of one account share all that, also when their data
+Each account (a business unit) has its own token, connections, rate, limit of calls in flight and circuit breaker, so
+that trouble with one does not affect the others. Markets of one account share all of these, even if their data
 extensions differ.
 """
 
@@ -36,14 +36,14 @@ from app.sinks.cmt import CmtSink
 
 log = structlog.get_logger(__name__)
 
-# Between two tries to learn the types of columns; doubles up to the longest.
+# Between two tries to learn the types of columns; it doubles up to the maximum.
 LEARN_AGAIN_SECONDS = 30.0
 LEARN_AGAIN_MOST_SECONDS = 600.0
 
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """One account: what it is called, who talks to it, and how it is."""
+    """One account: its name, its client, its breaker and its health."""
 
     name: str
     client: CmtClient
@@ -52,7 +52,7 @@ class Account:
 
     @property
     def is_throttled(self) -> bool:
-        """Whether calls wait because it throttles, or were throttled a moment ago."""
+        """Whether calls wait because of throttling, or were throttled a moment ago."""
         return self.health.throttled_since is not None
 
 
@@ -82,7 +82,7 @@ class Accounts:
             health[name] = TargetHealth(breakers[name], metrics, name)
             return health[name]
 
-        # Without a breaker everything uses up attempts, as in a system that knows neither.
+        # Without a breaker, throttled calls use up attempts too.
         patience = sync.breaker_alert_seconds if sync.breaker_failures else None
         self._clients = AccountClients(cmt, catalog, concurrency=sync.concurrency, observe=observe, patience=patience)
         self._markets = self._clients.by_market
@@ -90,13 +90,13 @@ class Accounts:
             name: Account(name, client, breakers[name], health[name])
             for name, client in self._clients.by_account.items()
         }
-        # One sink for each client: what it remembers of parent rows goes with the data extensions.
+        # One sink for each client: the parent rows that it remembers belong to its data extensions.
         self._sinks = {m.client: CmtSink(m.client, m.tables, sync, cmt.batch_size) for m in self._markets.values()}
         self._destinations = {
             market: Destination(one.account, sink or self._sinks[one.client], one.tables)
             for market, one in self._markets.items()
         }
-        # Nothing is sent for an event of an unknown market, so it does not matter whose breaker it passes.
+        # Nothing is sent for an event of an unknown market, so any breaker will do.
         self._nowhere = Destination(next(iter(self._accounts)), _Nowhere(), catalog)
         self._learning: list[asyncio.Task[None]] = []
         self._warnings: dict[str, tuple[str, ...]] = {}
@@ -121,7 +121,7 @@ class Accounts:
         await self._clients.__aexit__(kind, error, trace)
 
     async def _learn_types(self, account: str) -> None:
-        """Ask once what columns there are, and again until it is known: nothing else waits for it."""
+        """Ask for the columns until they are known. Nothing else waits for this."""
         wait, before = LEARN_AGAIN_SECONDS, ""
         while True:
             try:
@@ -143,7 +143,7 @@ class Accounts:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """Where data extensions are not as they are configured, one line each; empty until that is known."""
+        """Differences between the data extensions and the configuration, one line each; empty until they are known."""
         named = len(self._accounts) > 1
         return tuple(
             f"account {account}: {line}" if named else line
@@ -161,7 +161,7 @@ class Accounts:
 
     @property
     def calls_allowed(self) -> Mapping[str, float]:
-        """How many calls may be under way now in each account."""
+        """How many calls may be in flight in each account at present."""
         return {name: account.client.calls_allowed for name, account in self._accounts.items()}
 
     def of(self, market: str) -> Destination:
@@ -173,7 +173,7 @@ class _Nowhere:
     """The sink of a market that is not known."""
 
     async def apply(self, event: ProfileEvent, *, last_attempt: bool, permit: Permit) -> Attempt:
-        """Nothing can be written."""
+        """Fail: there is no place to write to."""
         failure = Failure(
             EVENT_MARKET_UNKNOWN.code, unknown_market(event.market), EntityType.CONSUMER, Phase.BEFORE_PARENT
         )
@@ -181,7 +181,7 @@ class _Nowhere:
 
 
 def say_not_learned(account: str, error: CallError) -> None:
-    """The first call to an account failed: if it refuses us, that is what somebody must read."""
+    """Log that the first call to an account failed; as an error if the account refuses us."""
     entry = lookup(error.code)
     if entry.error_class is ErrorClass.AUTH:
         log.error(

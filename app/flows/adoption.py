@@ -1,4 +1,4 @@
-"""`topics adopt`: the state is bound to a topic that holds the same records at the same offsets as the one before."""
+"""`topics adopt`: binds the state to a topic that holds the same records at the same offsets as before."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class AdoptionRefused(Exception):
 @dataclass(frozen=True, slots=True)
 class PartitionView:
     """One partition: where the topic begins and ends, and up to where everything is settled or parked. ``other``: an
-    offset at which another record was settled than the one that stands there."""
+    offset where the topic holds another record than the one that was settled."""
 
     partition: int
     begin: int
@@ -39,7 +39,7 @@ class PartitionView:
 
     @property
     def trouble(self) -> str | None:
-        """Why this cannot be, or may not be, the same topic; None: nothing speaks against it."""
+        """Why this is not, or may not be, the same topic; None: it may be."""
         if self.upto >= self.end:
             return "ends before what is settled"
         if self.begin > self.upto + 1:
@@ -51,7 +51,7 @@ class PartitionView:
 
 @dataclass(frozen=True, slots=True)
 class Adoption:
-    """What is to be adopted. ``recorded``: what the state is about now; None: it does not say."""
+    """What would be adopted. ``recorded``: what the state is bound to now; None: it does not say."""
 
     recorded: PipelineIdentity | None
     running: PipelineIdentity
@@ -61,7 +61,7 @@ class Adoption:
 
 
 def look(settings: KafkaSettings, pipeline: Pipeline) -> Adoption:
-    """What would be adopted.
+    """Find out what would be adopted.
 
     Raises:
         AdoptionRefused: workers run, there is no state, or it is another pipeline's.
@@ -102,7 +102,7 @@ def look(settings: KafkaSettings, pipeline: Pipeline) -> Adoption:
 
 
 def adopt(settings: KafkaSettings, pipeline: Pipeline, adoption: Adoption) -> None:
-    """Write every record anew, about this topic, under a higher epoch.
+    """Write every partition record again, bound to this topic, under a higher epoch.
 
     Raises:
         AdoptionRefused: workers run.
@@ -123,13 +123,13 @@ def adopt(settings: KafkaSettings, pipeline: Pipeline, adoption: Adoption) -> No
 
     for number, (epoch, state) in adoption.records.items():
         state.identity = adoption.running
-        # The copies of parked events stand in a topic whose offsets may be others too: it is read from its beginning.
+        # The retry topic may have other offsets too, so it is read from its beginning.
         state.retry_from = 0
-        # Noted again with the next event.
+        # The next event notes them again.
         state.last_digest, state.pinned = None, ()
         write(number, partition_key(number, epoch + 1), state.encode())
     _flush(producer, problems)
-    # Only once the new ones are there.
+    # Only when the new records are there.
     for number, keys in adoption.records.keys_of.items():
         for key in keys:
             write(number, key, None)

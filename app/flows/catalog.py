@@ -12,7 +12,7 @@ from app.settings import ConfigurationError
 
 
 def load_catalog(path: Path | None, time_zone: str = DEFAULT_TIME_ZONE) -> Catalog:
-    """The data extensions of the file that ``CMT_DATA_EXTENSIONS`` names, else the bundled ones.
+    """The data extensions in the file that ``CMT_DATA_EXTENSIONS`` names, or else the bundled ones.
 
     ``time_zone``: of the dates that accounts return, for markets that do not name one.
 

@@ -1,11 +1,11 @@
-"""Profiles to Marketing Cloud: the life of an event, as the engine's flow.
+"""The flow of consumer profiles to Marketing Cloud: the life of an event.
 
 1. ``read``: bytes to a checked event, or ``InvalidEvent`` (dead letter, no incident).
-2. ``run``: the sink runs the event's calls once; ``app/profile/outcome_table.py`` says what follows.
+2. ``run``: the sink makes the event's calls once; ``app/profile/outcome_table.py`` decides what follows.
 3. A transient failure with attempts left: the engine parks the consumer and runs the event again later.
-4. Settled: the counts of the attempt that settled it. ``failed`` goes to the dead-letter topic and, being about the
-   parent, an erasure or the event as a whole, becomes an incident. ``partial`` is logged and counted
-   (``SYNC_CHILD_FAILURE=dlq``: also a dead letter).
+4. The attempt that settles the event is the one that counts. A ``failed`` event concerns the parent, an erasure or the
+   event as a whole; it goes to the dead-letter topic and becomes an incident. A ``partial`` event is logged and counted
+   (with ``SYNC_CHILD_FAILURE=dlq`` it also becomes a dead letter).
 """
 
 from __future__ import annotations
@@ -65,16 +65,16 @@ class ConsumerSync:
         self._failed_calls = FailedCalls()
 
     def read(self, record: SourceRecord) -> Work:
-        """Decode and check; the market of a null value (delete the profile) is filled in when it runs.
+        """Decode and check. A null value deletes the profile; its market is filled in when it runs.
 
         Raises:
-            InvalidEvent: it cannot be worked on.
+            InvalidEvent: the record is not a valid event.
         """
         event = read_event(record, self._catalog, largest=self._largest)
         return Work(record, event.consumer_id, event.event_id, _Located(event, self._destinations.of(event.market)))
 
     def invalid(self, record: SourceRecord, problem: InvalidEvent) -> Settlement:
-        """An invalid event counts under the reason it is invalid for."""
+        """The settlement of an invalid event: it is counted by its reason."""
         log.warning(
             "invalid event",
             event_id=problem.event_id,
@@ -99,7 +99,7 @@ class ConsumerSync:
         return self._located(work, state).destination.account
 
     def kind(self, work: Work, state: ConsumerState | None) -> str:
-        """Events of an operation need the same rights, on the data extensions of their market."""
+        """Events of one kind need the same rights on the same data extensions."""
         return _kind(self._located(work, state))
 
     async def run(self, work: Work, *, attempt: int, last: bool, state: ConsumerState | None, permit: Permit) -> Result:
@@ -130,7 +130,7 @@ class ConsumerSync:
         )
 
     def failed(self, work: Work, result: Result, attempt: int, follows: Follows, state: ConsumerState | None) -> None:
-        """For the log: what failed, and what follows."""
+        """Log what failed, and what follows."""
         located = self._located(work, state)
         account, market = located.destination.account, located.event.market
         self._failed_calls.tell(work, result, attempt, follows, account=account, kind=_kind(located), market=market)
@@ -149,7 +149,7 @@ class ConsumerSync:
         return Result(decision, _settlement(located, work.record, decision, Attempt(), attempt))
 
     def gave_up(self, work: Work, entry: ErrorEntry, message: str, attempt: int) -> Result:
-        """The engine could not work on the event: failed, as a whole, with an incident."""
+        """The engine gave up on the event: it is failed as a whole, with an incident."""
         located = self._located(work)
         failure = Failure(entry.code, message, EntityType.CONSUMER, Phase.BEFORE_PARENT)
         records = (RecordCount(EntityType.CONSUMER, 0, 1),)
@@ -159,7 +159,7 @@ class ConsumerSync:
     def lost(
         self, record: SourceRecord, consumer: str, event_id: str, state: ConsumerState | None, attempt: int
     ) -> Result:
-        """Failed, with an incident; all that is known is whose event it was."""
+        """The event's record is lost: failed, with an incident. Only its consumer is known."""
         message = "its record is gone from the retry topic and from the main topic"
         failure = Failure(SYNC_COPY_LOST.code, message, EntityType.CONSUMER, Phase.BEFORE_PARENT)
         decision = self._alerting(Settle(Outcome.FAILED, failure, dead_letter=True, alert=True))
@@ -177,13 +177,13 @@ class ConsumerSync:
         return Result(decision, settlement)
 
     def _alerting(self, decision: Settle) -> Settle:
-        """With an alert, unless nothing is really done: the topic may be that of a group that does it."""
+        """With an alert, but not in a dry run: another group may do the real work on the same topic."""
         return replace(decision, alert=not self._dry_run)
 
     def after_settling(
         self, before: ConsumerState | None, offset: int, settlement: Settlement, settled_ms: int
     ) -> ConsumerState:
-        """What the event leaves of its consumer: its last events, its rows, and what may not be undone."""
+        """The consumer's record after the event: its last events, its rows, and the deletes that must stay."""
         return after_settling(before, offset, settlement, settled_ms)
 
     def alert(self, record: SourceRecord, verdict: Verdict) -> tuple[bytes, bytes]:
@@ -192,7 +192,7 @@ class ConsumerSync:
         entity = settlement.failures[0].entity if settlement.failures else EVENT_ENTITY
         operation = settlement.operation
         if settlement.reason == CMT_PERMISSION.code:
-            # A missing right is one incident, whatever needed it.
+            # One incident for a missing right, whichever operation needed it.
             entity, operation = right_entity(self._destinations.of(settlement.market).account, entity), "-"
         alert = Alert(
             reason=settlement.reason or "",
@@ -209,7 +209,7 @@ class ConsumerSync:
         return alert.fingerprint.encode(), alert.to_bytes()
 
     def _located(self, work: Work, state: ConsumerState | None = None) -> _Located:
-        """The event and where it goes; a null value's market is the one that its consumer was last written to."""
+        """The event and its destination. A null value goes to the market that its consumer was last written to."""
         located = work.payload
         if not isinstance(located, _Located):
             raise TypeError(f"not a profile event: {type(located).__name__}")
@@ -221,7 +221,7 @@ class ConsumerSync:
 
 @value_class(frozen=True, slots=True)
 class _Located:
-    """An event, and where it goes."""
+    """An event and its destination."""
 
     event: ProfileEvent
     destination: Destination
@@ -249,21 +249,21 @@ def _settlement(
         full_state=event.is_full_state,
         records=attempt.records,
         failures=tuple(_grouped(attempt.failures, first=decision.failure)) if attempt.failures else (),
-        # Only for events that reached the target: otherwise they make the partition's record larger for nothing, and a
-        # key that no target takes makes it unwritable.
+        # Only for events that reached the target; otherwise the list only makes the partition record larger, and a key
+        # that no target accepts could make it unwritable.
         deleted=deleted_rows(event, destination.tables) if reached else (),
         rows=destination.digests.of_event(event) if reached else "",
     )
 
 
 def _is_the_accounts(failure: Failure) -> bool:
-    """Whether it says something of the account rather than of the event."""
+    """Whether it concerns the account, not the event."""
     entry = failure.entry
     return entry.transport or entry.doubtful or failure.code == CMT_NOT_ALLOWED.code
 
 
 def _consumer_of(record: SourceRecord) -> str | None:
-    """The consumer that an invalid event would have been about, if its key says so."""
+    """The consumer of an invalid event, if its key can be read."""
     try:
         return record.key.decode()[:512] if record.key else None
     except UnicodeDecodeError:

@@ -1,4 +1,4 @@
-"""Events that Kafka's retention deleted before they were read: told in the log, as a metric and as an incident."""
+"""Events that Kafka's retention deleted before they were read: a log line, a metric and an incident."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ log = structlog.get_logger(__name__)
 
 
 class CutOffReports:
-    """Where the engine tells of such events.
+    """Reports such events.
 
     Args:
-        producer: None: no incidents.
+        producer: writes the alerts; None: no incidents.
     """
 
     def __init__(self, pipeline: Pipeline, metrics: Metrics, producer: DurableProducer | None) -> None:
@@ -31,7 +31,7 @@ class CutOffReports:
         self._sending: set[asyncio.Task[None]] = set()
 
     def report(self, partition: int, first: int, begin: int, events: int) -> None:
-        """At most so many events, from offset ``first`` on, are gone; the partition begins at ``begin``."""
+        """At most ``events`` events from offset ``first`` on are gone; the partition begins at ``begin``."""
         topic = self._pipeline.topic
         log.warning(
             "events were deleted by Kafka's retention before they were read",
@@ -61,7 +61,7 @@ class CutOffReports:
             severity=Severity.FAILED,
             since_ms=now,
         )
-        # Beside the take-over, which must not wait for an incident.
+        # In a task of its own: the take-over must not wait for an incident.
         task = asyncio.get_running_loop().create_task(self._send(self._producer, alert))
         self._sending.add(task)
         task.add_done_callback(self._sending.discard)
@@ -70,5 +70,5 @@ class CutOffReports:
         write = Write(self._pipeline.alerts_topic, None, alert.fingerprint.encode(), alert.to_bytes())
         try:
             await producer.write_one(write)
-        except Exception as error:  # noqa: BLE001 - log and metric have it
+        except Exception as error:  # noqa: BLE001 - the log and the metric have it
             log.warning("no incident for events that are gone", error=type(error).__name__)

@@ -1,7 +1,7 @@
-"""File descriptors: whether a worker may have as many as it needs.
+"""File descriptors: whether a worker may open as many as it needs.
 
-Too few of them look like a target that cannot be reached, a damaged read model, a broker that is away. So it is said at
-the start, in one line.
+Too few of them look like a target that cannot be reached, a damaged read model or a broker that is away. So the worker
+reports it at the start, in one line.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ OTHERS = 120
 
 
 class TooFewDescriptors(Exception):
-    """The process may not have as many as it needs; the text says how many that is."""
+    """The process may not open as many as it needs; the text says how many that is."""
 
 
 def descriptors_needed(settings: WorkerSettings, accounts: int) -> int:
-    """How many a worker may come to need: a call's connection each, the web server's clients, and what else is open."""
+    """How many a worker may need: one for each call, one for each client of the web server, and others."""
     return settings.sync.concurrency * accounts + CONNECTIONS_MOST + OTHERS
 
 

@@ -35,4 +35,4 @@ class Destinations(Protocol):
     """Knows the destination of every market."""
 
     def of(self, market: str) -> Destination:
-        """That of a market, also of one that is not known: nothing can be written there, and its sink says so."""
+        """The destination of a market. An unknown market has one too; its sink fails every event."""

@@ -1,4 +1,4 @@
-"""When trouble becomes an incident, and when it is over. Pure."""
+"""When trouble becomes an incident, and when it ends. Pure."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ import math
 
 from app.delivery.alert import AlertKind
 
-# Trouble is over when it has been away for this share of the time that makes an incident of it.
+# Trouble is over after a quiet time: this share of the time after which it becomes an incident.
 QUIET_SHARE = 0.5
 
 
 class Episode:
-    """Trouble of one kind, from its first failure until it has been away for a while.
+    """Trouble of one kind, from the first failure until there was none for a while.
 
     Args:
-        alert_seconds: it becomes an incident when it has lasted so long.
-        most_quiet_seconds: it is over when it has been away for so long, however long it takes to become an incident.
+        alert_seconds: trouble that lasts this long becomes an incident.
+        most_quiet_seconds: the longest quiet time that is waited for.
     """
 
     def __init__(self, alert_seconds: float, most_quiet_seconds: float = math.inf) -> None:
@@ -26,7 +26,7 @@ class Episode:
         self.alerted = False
 
     def look(self, now: float, failing_since: float | None) -> AlertKind | None:
-        """What is to be said now; ``failing_since``: since when there is trouble, None: there is none at the moment."""
+        """What to report now. ``failing_since``: since when there is trouble; None: there is none at present."""
         if failing_since is not None:
             self.since = failing_since if self.since is None else min(self.since, failing_since)
             self._last = now

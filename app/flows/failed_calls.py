@@ -1,4 +1,4 @@
-"""What the log says of failed calls: few lines in an outage, and only what the engine has decided by then."""
+"""Logs failed calls after the engine has decided what follows. An outage causes few lines."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ _WAITS = {
 
 
 class FailedCalls:
-    """Writes a line for every failure that is an event's own, and one for each cause that meets many events.
+    """Writes one line for a failure of a single event, and one line for a cause that affects many.
 
-    A cause is told again after the account has answered. Memory: a few registry codes for each account.
+    A cause is logged again after the account has answered. It keeps a few registry codes for each account.
     """
 
     def __init__(self) -> None:
@@ -27,7 +27,7 @@ class FailedCalls:
 
     @property
     def any_told(self) -> bool:
-        """Whether ``answered`` has anything to do: asked for every event."""
+        """Whether ``answered`` has anything to do; a cheap question for every event."""
         return bool(self._told)
 
     def answered(self, account: str, kind: str) -> None:
@@ -41,7 +41,7 @@ class FailedCalls:
         """An attempt ended with failures, and the engine has decided what follows.
 
         Args:
-            kind: of the event (``Flow.kind``): events of one kind need the same rights.
+            kind: of the event (``Flow.kind``). Events of one kind need the same rights.
         """
         again = isinstance(result.decision, TryAgain)
         for failure in result.failures:
@@ -71,7 +71,7 @@ class FailedCalls:
         if follows is Follows.WAITS_FOR_RIGHT:
             place, cause = f"{account} {kind}", (failure.code,)
         elif follows is Follows.WAITS_FOR_TARGET:
-            # The first events that failed for it may have used up an attempt: those lines and this one say the same.
+            # The first events with this cause may have used up an attempt. Their lines and this one agree.
             place, cause = account, (failure.code,)
         elif again and (failure.entry.transport or failure.entry.every_call):
             place, cause = account, (failure.code, attempt)

@@ -1,4 +1,4 @@
-"""Whether the state of the group is about these topics: what `topics check` and a starting worker look at."""
+"""Whether the state of the group is about these topics; `topics check` and a starting worker look at this."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ GONE = "about a topic that is gone"
 
 
 def running_identity(admin: Admin, pipeline: Pipeline) -> PipelineIdentity:
-    """The pipeline as the broker and the settings have it."""
+    """The identity of the pipeline, from the settings and the broker."""
     roles = topics_by_role(pipeline)
     found = admin.topics(list(roles.values()))
     ids = {role: topic_id(found[name]) for role, name in roles.items() if name in found}
@@ -28,7 +28,7 @@ def running_identity(admin: Admin, pipeline: Pipeline) -> PipelineIdentity:
 
 
 def identity_problems(settings: KafkaSettings, pipeline: Pipeline) -> list[Problem]:
-    """What keeps the state from being about these topics, each kind once.
+    """Why the state is not about these topics: each kind of problem once.
 
     Raises:
         KafkaAccessError: the broker cannot be reached, or refused; or a record that counts cannot be read.
@@ -60,8 +60,7 @@ def identity_problems(settings: KafkaSettings, pipeline: Pipeline) -> list[Probl
 
 
 def creation_problems(settings: KafkaSettings, pipeline: Pipeline, admin: Admin) -> list[Problem]:
-    """Why the main topic must not be created: there is none, but a state of the group that is about this or another
-    one.
+    """Why the main topic must not be created: it does not exist, but the group has state about this topic or another.
 
     Raises:
         KafkaAccessError: as ``identity_problems``.

@@ -1,5 +1,5 @@
-"""Says every minute that Kafka is away, and once that it is back. What the Kafka clients log meanwhile
-says neither, and is held down."""
+"""Logs every minute that Kafka is away, and once that it is back. Meanwhile the lines of the Kafka clients, which say
+neither, are suppressed."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from app.observe.reminder import Reminder
 
 log = structlog.get_logger(__name__)
 
-# Heartbeats go out every second: several must have had no answer.
+# Heartbeats are sent every second; several must be without an answer.
 SILENT_SECONDS = 5.0
 
 
 class KafkaAbsence:
-    """Whether Kafka is away, as far as this worker was told.
+    """Whether Kafka is away, as far as this worker knows.
 
     Args:
-        servers: where it should be, for people.
+        servers: the addresses of the brokers, for the log.
         clock: Unix time in seconds.
     """
 
@@ -38,8 +38,8 @@ class KafkaAbsence:
 
         Args:
             trouble: why the state topics cannot be read; None: they can.
-            silent_seconds: since the last heartbeat that was answered. A rebalance alone, or one topic that cannot be
-                read, is no absence.
+            silent_seconds: since the last heartbeat that was answered. Kafka is not away only because of a rebalance,
+                or because one topic cannot be read.
         """
         if trouble is None:
             self.back()
@@ -47,7 +47,7 @@ class KafkaAbsence:
             self.away(trouble, for_seconds=silent_seconds)
 
     def away(self, reason: str, *, for_seconds: float = 0.0, refused: bool = False) -> None:
-        """It does not answer, or (``refused``) does not let us in."""
+        """It does not answer, or (``refused``) denies access."""
         now = self._clock()
         self._since = self._since if self._since is not None else now - for_seconds
         if self._refused is not refused:

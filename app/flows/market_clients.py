@@ -14,7 +14,7 @@ from app.delivery.errors import REGISTRY
 from app.profile.entities import OWN_ACCOUNT, Catalog
 from app.settings import CmtSettings
 
-# An account that fails so many times in a row is left alone from then on.
+# After this many failures in a row, an account gets no more calls.
 FAILURES_MOST = 10
 
 
@@ -24,7 +24,7 @@ class AccountUnavailable(Exception):
 
 @dataclass(slots=True)
 class AskedAccount:
-    """One account, and whether it answers."""
+    """One account as a command uses it, and whether it answers."""
 
     name: str
     client: CmtClient
@@ -39,10 +39,10 @@ class AskedAccount:
         return self._has_token
 
     async def ready(self) -> None:
-        """Return when it has given a token, once and for all.
+        """Return when the account has given a token; it is asked only once.
 
         Raises:
-            AccountUnavailable: it has given none, or has failed too often since.
+            AccountUnavailable: it gave none, or has failed too often since.
         """
         async with self._asking:
             if self._down is None and not self._has_token:
@@ -59,7 +59,7 @@ class AskedAccount:
         self._failures = 0
 
     def failed(self, failure: CallFailed) -> None:
-        """A call failed; those that say nothing about the account as a whole do not count."""
+        """A call failed. It counts only if the failure concerns the account as a whole."""
         entry = REGISTRY[failure.error.code]
         if entry.transport or entry.doubtful:
             self._failures += 1
@@ -73,7 +73,7 @@ class AskedAccount:
 
 @dataclass(frozen=True, slots=True)
 class AskedMarket:
-    """Where the rows of a market are: the account, its client for these data extensions, the data extensions."""
+    """Where the rows of a market are: the account, the client for its data extensions, and these."""
 
     account: AskedAccount
     client: CmtClient
@@ -81,7 +81,7 @@ class AskedMarket:
 
 
 class MarketClients:
-    """Who to ask about a market. Use as a context manager.
+    """The account and the client of each market. Use as a context manager.
 
     Raises:
         ConfigurationError: a client cannot be made of the settings.
@@ -101,13 +101,13 @@ class MarketClients:
         await self._clients.__aexit__(kind, error, trace)
 
     async def learn_types(self) -> None:
-        """Learn the types of columns from every account; without them values are compared as well as can be."""
+        """Learn the types of columns from every account. Without types, values are compared less exactly."""
         for name, account in self._accounts.items():
             try:
                 await account.ready()
                 await self._clients.learn_types(name)
             except (AccountUnavailable, CallFailed):
-                continue  # told when it is needed
+                continue  # reported when the account is needed
 
     @property
     def one_account(self) -> bool:

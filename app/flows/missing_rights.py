@@ -1,4 +1,4 @@
-"""Which rights an account lacks, as far as calls have shown. Pure but for the clock that is handed in."""
+"""Which rights an account lacks, as its calls have shown. Pure except for the clock that is passed in."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ class _Missing:
 
 
 class MissingRights:
-    """Noted when a call is refused, forgotten when one of the same kind gets through.
+    """A right is noted when a call is refused, and forgotten when a call of the same kind gets through.
 
     Args:
-        clock: seconds, as those that it is asked with.
+        clock: seconds, on the same scale as ``before``.
     """
 
     def __init__(self, clock: Callable[[], float]) -> None:
@@ -44,19 +44,19 @@ class MissingRights:
         return {missing.entity for missing in self._missing.values()}
 
     def since(self) -> float | None:
-        """Since when the first of them has been missing; None: none is."""
+        """Since when a right has been missing; None: none is."""
         return min((missing.since for missing in self._missing.values()), default=None)
 
     def text(self) -> str:
-        """What is missing, by right and data extension; the end of a sentence that begins with "it"."""
+        """What is missing, by right and data extension: the end of a sentence that begins with "it"."""
         return _text(self._missing)
 
     def of_children(self, *, before: float, whole_account: bool) -> dict[str, tuple[float, str]]:
         """Entity type -> since when its data extension lacks a right, and which.
 
         Args:
-            before: those that have been missing since then at least.
-            whole_account: events wait for a right; what the parent's data extension lacks too is not the child's.
+            before: only rights that were missing at that time already.
+            whole_account: events wait for a right; then what the parent's data extension lacks too is left out.
         """
         whole = {right for (right, _), found in self._missing.items() if found.entity == EntityType.CONSUMER}
         children: dict[str, tuple[float, str]] = {}

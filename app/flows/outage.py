@@ -1,7 +1,7 @@
-"""What trouble with an account of Marketing Cloud leads to: its breaker hears of every call, one incident says so.
+"""Reports the trouble of an account of Marketing Cloud: in the log at once, and as one incident if it lasts.
 
-Three kinds: an outage (its breaker is open), throttling, and missing rights. Trouble that comes and goes is one
-``Episode``: its incident counts from the first failure, and is over when all has been well for a while.
+There are three kinds: an outage (the breaker is open), throttling, and missing rights. Trouble that comes and goes is
+one ``Episode``: the incident begins with the first failure and ends when there was no failure for a while.
 """
 
 from __future__ import annotations
@@ -33,17 +33,17 @@ from app.observe.background import BackgroundTask
 log = structlog.get_logger(__name__)
 
 LOOK_SECONDS = 0.5
-# An account counts as throttled until no call has waited, and none was throttled, for so long at most.
+# An account counts as throttled until, for this long, no call has waited and none was throttled.
 THROTTLED_SECONDS = 60.0
 
 
 class OutageWatch:
-    """Reports the trouble of an account: an open breaker at once in the log, what lasts as an incident with its end.
+    """Watches one account: an open breaker is logged at once; trouble that lasts becomes an incident with its end.
 
     Args:
-        alert_seconds: what lasts so long becomes an incident.
+        alert_seconds: trouble that lasts this long becomes an incident.
         waiting: how many events wait.
-        blocked_since: since when events of an account are held up for want of a right, by the breaker's clock.
+        blocked_since: since when events of an account wait for a missing right, by the breaker's clock.
     """
 
     def __init__(
@@ -66,15 +66,15 @@ class OutageWatch:
         self._throttling = Episode(alert_seconds, THROTTLED_SECONDS)
         self._blocked_since = blocked_since
         self._blocked = Episode(alert_seconds)
-        self.blocked_since: float | None = None  # since when events wait for a right, by the breaker's clock
+        self.blocked_since: float | None = None  # since when events wait for a missing right, by the breaker's clock
         self._was_missing = ""  # the rights that they wait for
-        # Entities whose data extension alone lacks a right: since when, and which.
+        # Entities for whose data extension alone a right is missing: since when, and which right.
         self._missing: dict[str, tuple[float, str]] = {}
         self._tells = alert_seconds < math.inf
-        self.causes: set[str] = set()  # fingerprints of what was reported and is not over
-        self._throttled_at: float | None = None  # the last throttled answer when it was looked at
+        self.causes: set[str] = set()  # fingerprints of the reported incidents that are not over
+        self._throttled_at: float | None = None  # the last throttled answer that this watch has seen
         self._task = BackgroundTask("outage watch")
-        self._opened_at: float | None = None  # of a breaker whose opening was logged
+        self._opened_at: float | None = None  # when the breaker opened, once that is logged
         self._most_waiting = 0
 
     async def __aenter__(self) -> Self:
@@ -140,7 +140,7 @@ class OutageWatch:
         said = self._throttling.look(now, failing_since)
         self._health.throttled_since = self._throttling.since
         if self._breaker.never_opens:
-            return  # every throttled call uses up an attempt, and what is given up is an incident of its own
+            return  # every throttled call uses up an attempt, and an event that is given up has an incident of its own
         if said is AlertKind.OPEN:
             message = throttling_message(self.account, self._breaker.throttle.waiting)
             log.warning("account is throttled", account=self.account, waiting=self._breaker.throttle.waiting)
@@ -161,7 +161,7 @@ class OutageWatch:
         elif said is AlertKind.RESOLVE:
             message = f"account {self.account}: the right is there, work has resumed"
             await self._report(said, CMT_NOT_ALLOWED, Severity.OUTAGE, message, since)
-        # Younger ones may turn out to be missing as a whole.
+        # A denial that is younger may turn out to concern the account as a whole.
         missing = rights.of_children(before=now - 2 * LOOK_SECONDS, whole_account=blocked_since is not None)
         for entity, (first, text) in missing.items():
             if entity not in self._missing:
@@ -225,7 +225,7 @@ class OutageWatch:
             since_ms=now_ms - ago_ms,
             waiting=self._waiting(),
         )
-        # Before it is written: whoever reads that it is over asks whether somebody still says otherwise.
+        # Before the alert is written: the reader of an end asks whether any worker still reports the cause.
         (self.causes.add if kind is AlertKind.OPEN else self.causes.discard)(alert.fingerprint)
         await self._producer.write_one(Write(self._alerts_topic, None, alert.fingerprint.encode(), alert.to_bytes()))
 

@@ -1,4 +1,4 @@
-"""What incidents about an account say, and what they are called by. Pure."""
+"""The texts and the fingerprints of incidents about an account. Pure."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from app.profile.entities import OWN_ACCOUNT
 
 
 def outage_entity(account: str) -> str:
-    """What an outage is about: part of the incident's fingerprint, so that each account has its own."""
+    """The entity of an outage. It is part of the fingerprint, so that each account has an incident of its own."""
     return EVENT_ENTITY if account == OWN_ACCOUNT else f"account-{account}"
 
 
 def right_entity(account: str, entity: str) -> str:
-    """What the incident of a right is about that only one data extension lacks; each account has its own."""
+    """The entity of an incident about a right that is missing at one data extension; each account has its own."""
     return entity if account == OWN_ACCOUNT else f"account-{account}-{entity}"
 
 
 def outage_message(account: str, trouble: ErrorEntry | None) -> str:
-    """What is wrong with an account, and whether somebody has to do something about it."""
+    """What is wrong with an account, and whether a person has to act."""
     said = f"{trouble.code}: {trouble.meaning} {trouble.remedy}" if trouble else "No answers."
     waits = "Its events wait, no attempt is used up"
     if trouble is not None and trouble.refuses_us:
@@ -35,7 +35,7 @@ def blocked_message(account: str, missing: str) -> str:
 
 
 def throttling_message(account: str, waiting: int) -> str:
-    """What throttling means, and what may be done about it."""
+    """What throttling means, and what can be done about it."""
     said = f"{CMT_RATE_LIMITED.code}: {CMT_RATE_LIMITED.meaning} {waiting} events are waiting to send their calls again"
     return (
         f"account {account}: {said}, no attempt is used up. If it stays, lower CMT_RATE_PER_SECOND or "

@@ -1,4 +1,4 @@
-"""How this worker is: for its record in the status topic, for its page, and for incidents of broken producers."""
+"""The status of this worker: for the status topic, for its page, and for incidents about broken producers."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ from app.settings import WorkerSettings
 log = structlog.get_logger(__name__)
 
 _TEXT_LENGTH = 1000
-# A worker that ends does not wait longer for a broker that takes no record.
+# How long a worker that ends waits for the broker to take its last record.
 TELL_SECONDS = 5.0
 
 
 class OwnStatus:
-    """Gathers what there is to say of this worker."""
+    """Collects the status of this worker from its parts."""
 
     def __init__(self, settings: WorkerSettings, recipe: Recipe, readiness: Callable[[], Readiness]) -> None:
         self._settings = settings
@@ -55,18 +55,18 @@ class OwnStatus:
         self._board: StatusBoard | None = None
         name = settings.kafka.instance_id or socket.gethostname()
         self._end: WorkerEnd | None = None
-        # Two workers of one name, or one that was started again, must not be taken for each other.
+        # Two workers of one name, or one worker before and after a restart, must be told apart.
         self.worker = f"{name[:100]}-{secrets.token_hex(2)}"
 
     def ends(self, reason: str) -> None:
-        """This worker ends; ``reason`` is empty when it was asked to. What is said first counts."""
+        """This worker ends. ``reason``: empty if it was asked to. The first reason counts."""
         dry_run = self._settings.sync.dry_run
         self._end = self._end or WorkerEnd(
             worker=self.worker, at=_now_ms(), reason=reason[:_TEXT_LENGTH], dry_run=dry_run
         )
 
     async def tell_end(self) -> None:
-        """Say why it ends, where that was found before the worker had a share in the status topic."""
+        """Write why the worker ends, if it ends before it has a ``board``."""
         if self._end is None:
             return
         producer = DurableProducer(aiokafka_producer_config(self._settings.kafka), {})
@@ -88,13 +88,13 @@ class OwnStatus:
             self._invalid.saw(settlement.reason or "", _now_ms())
 
     def watch(self, stream: Stream, watches: Sequence[OutageWatch]) -> None:
-        """From now on partitions and lag, and what is reported of the accounts, are asked for here."""
+        """Ask these for partitions, lag and the trouble of accounts from now on."""
         self._stream = stream
         self._watches = watches
 
     @asynccontextmanager
     async def board(self, producer: DurableProducer) -> AsyncIterator[StatusBoard]:
-        """This worker's share in the status topic, while the ``with`` block runs."""
+        """This worker's access to the status topic, for the length of a ``with`` block."""
         tasks = set[asyncio.Task[None]]()
 
         def looked(others: list[WorkerStatus]) -> None:
@@ -117,7 +117,7 @@ class OwnStatus:
             await asyncio.to_thread(follower.stop)
 
     def describe(self) -> WorkerStatus:
-        """How this worker is now."""
+        """The present status of this worker."""
         settings, readiness, stream = self._settings, self._readiness(), self._stream
         pipeline, now = self._pipeline, _now_ms()
         self._unready_since_ms = None if readiness.ready else self._unready_since_ms or now
@@ -151,7 +151,7 @@ class OwnStatus:
         return account_status(account, watch, now_ms)
 
     def judgement(self, complete: bool, dead_letters: Mapping[str, int]) -> Judgement:
-        """Whether all is well with the pipeline, as far as this worker knows."""
+        """The state of the pipeline, as far as this worker knows."""
         board = self._board
         facts = Facts(
             workers=board.workers() if board is not None else [self.describe()],
@@ -165,7 +165,7 @@ class OwnStatus:
         return judge(facts, _now_ms())
 
     def _report_invalid(self, others: list[WorkerStatus], producer: DurableProducer) -> list[asyncio.Task[None]]:
-        # A dry run makes no incidents.
+        # A dry run opens no incidents.
         if self._settings.sync.dry_run:
             return []
         now = _now_ms()
@@ -178,12 +178,12 @@ class OwnStatus:
         topic = self._pipeline.alerts_topic
         try:
             await producer.write_one(Write(topic, None, alert.fingerprint.encode(), alert.to_bytes()))
-        except Exception as error:  # noqa: BLE001 - whatever Kafka says: it is told again in a minute
+        except Exception as error:  # noqa: BLE001 - whatever Kafka says: it is reported again in a minute
             log.error("an alert could not be written", topic=topic, reason=alert.reason, problem=str(error))
 
 
 def invalid_alert(reason: str, count: int, since_ms: int, now_ms: int) -> Alert:
-    """The alert that a producer is broken."""
+    """The alert about a broken producer."""
     remedy = REGISTRY[reason].remedy if reason in REGISTRY else ""
     return Alert(
         reason=reason,
@@ -200,7 +200,7 @@ def invalid_alert(reason: str, count: int, since_ms: int, now_ms: int) -> Alert:
 
 
 def account_status(account: TargetAccount, watch: OutageWatch | None, now_ms: int) -> AccountStatus:
-    """How an account is; without its watch it is not known whether events wait for a right."""
+    """The status of an account. ``watch``: None: it is not known whether events wait for a right."""
     breaker, health = account.breaker, account.health
 
     def moment(seconds: float | None) -> int | None:

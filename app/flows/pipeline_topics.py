@@ -18,12 +18,12 @@ from app.kafka.topic_specs import TopicState, partition_problems, topic_specs
 from app.readmodels import ReadModels, ReadModelUnavailable
 from app.settings import KafkaSettings
 
-# What ``_look`` asks for, one after the other: the topics, where partitions begin, where they end.
+# The questions of ``_look``, one after another: the topics, where partitions begin, and where they end.
 _LOOKS = 3
 
 
 def topics_by_role(pipeline: Pipeline) -> dict[Role, str]:
-    """The topics whose offsets, or whose content, the state is about."""
+    """The topics whose offsets or whose content the state depends on."""
     return {
         Role.SOURCE: pipeline.topic,
         Role.RETRY: pipeline.retry_topic,
@@ -33,7 +33,7 @@ def topics_by_role(pipeline: Pipeline) -> dict[Role, str]:
 
 
 class PipelineTopics:
-    """``Topics`` of the engine. Keeps its connection, since it asks at every claim and every minute."""
+    """``Topics`` of the engine. It keeps its connection, because it asks at every claim and every minute."""
 
     def __init__(self, kafka: KafkaSettings, pipeline: Pipeline, read_models: ReadModels) -> None:
         self._kafka = kafka
@@ -53,7 +53,7 @@ class PipelineTopics:
             try:
                 return await in_daemon_thread("look at the topics", self._look, _LOOKS * patience)
             except KafkaAccessError as error:
-                # Connect anew: this one may go on asking a broker that has fallen silent.
+                # Make a new client: this one may go on asking a broker that has fallen silent.
                 admin, self._admin = self._admin, None
                 if admin is not None and not isinstance(error, CallHangs):
                     with contextlib.suppress(CallHangs):
@@ -61,7 +61,7 @@ class PipelineTopics:
                 raise TopicsUnknown(str(error)) from error
 
     async def record_digests(self, wanted: Mapping[int, Collection[int]]) -> Mapping[int, RecordDigests]:
-        """What stands at these offsets of the source topic's partitions.
+        """The digests of the records at these offsets of the main topic.
 
         Raises:
             TopicsUnknown: no answer.
@@ -78,7 +78,7 @@ class PipelineTopics:
             raise TopicsUnknown(str(error)) from error
 
     def recorded(self) -> Collection[PipelineIdentity | None]:
-        """What the newest record of every partition is about, as far as the follower has read."""
+        """The identity in the newest record of every partition, as far as the follower has read."""
         try:
             return [state.identity for state in self._read_models.partitions().values()]
         except ReadModelUnavailable:

@@ -1,4 +1,4 @@
-"""Events into the main topic, as the ``publish`` command and the demo put them there."""
+"""Publishes events to the main topic, for the ``publish`` command and the demo."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from app.settings import KafkaSettings
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """What came of publishing. ``stopped_after``: the last line that was looked at, when Kafka took no more."""
+    """The result of publishing. ``stopped_after``: the last line that was read, if Kafka took no more."""
 
     published: int
     rejected: tuple[RejectedLine, ...] = ()
@@ -28,7 +28,7 @@ class Published:
 
 
 class _Deliveries:
-    """Counts what Kafka has, and tells of what it has not."""
+    """Counts the records that Kafka has taken, and reports those that it has not."""
 
     def __init__(self, on_rejected: Callable[[RejectedLine], object]) -> None:
         self.published = 0
@@ -60,12 +60,12 @@ def publish_lines(
     on_line: Callable[[int], object] = lambda line: None,
     delivery_seconds: float = DELIVERY_SECONDS,
 ) -> Published:
-    """Publish the JSON lines of a stream, each as it stands and with its consumerId as the key.
+    """Publish the JSON lines of a stream, unchanged and with their consumerId as the key.
 
-    Lines that are no events are rejected, the others are sent. When Kafka fails on one for another reason than its
-    size, no more lines are read: a later event of that consumer must not overtake it. It fails on one that is not
-    acknowledged within ``delivery_seconds``.
-    ``code`` of a rejected line is a registry code, or Kafka's own name of its error.
+    Lines that are not events are rejected; the others are sent. If Kafka fails to take an event for another reason than
+    its size, no more lines are read, so that no later event of its consumer overtakes it. An event that is not
+    acknowledged within ``delivery_seconds`` counts as failed. ``code`` of a rejected line is a registry code, or the
+    name that Kafka gives to its error.
 
     Raises:
         KafkaAccessError: Kafka cannot be reached, or has no such topic.
@@ -93,7 +93,7 @@ def publish_events(
     *,
     on_sent: Callable[[int], object] = lambda number: None,
 ) -> Published:
-    """Publish events, numbered from 1; ``rejected`` has those that Kafka did not take.
+    """Publish events, numbered from 1. ``rejected``: those that Kafka did not take.
 
     Raises:
         KafkaAccessError: Kafka cannot be reached, or has no such topic.

@@ -14,7 +14,7 @@ from app.flows.target_health import TargetHealth
 
 
 class TargetAccount(Protocol):
-    """One account of a target: what fails with it leaves the others alone."""
+    """One account of a target. Its failures do not affect the others."""
 
     @property
     def name(self) -> str: ...
@@ -40,11 +40,11 @@ class TargetAccounts(AbstractAsyncContextManager["TargetAccounts"], Protocol):
 
     @property
     def calls_allowed(self) -> Mapping[str, float]:
-        """How many calls may be under way now in each account."""
+        """How many calls may be in flight in each account at present."""
 
     @property
     def warnings(self) -> Sequence[str]:
-        """What is not as it is configured, one line each."""
+        """Differences from the configuration, one line each."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""The writes that bring the rows of one consumer back to what they should be."""
+"""The writes that restore the rows of one consumer."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ DRY_RUN = "not sent: SYNC_DRY_RUN"
 async def repair(
     needed: RowComparison, client: CmtClient, tables: Catalog, *, batch_size: int, dry_run: bool
 ) -> tuple[RepairWrite, ...]:
-    """Send what a comparison needs, ``batch_size`` rows a call at most; raises nothing that a call may raise.
+    """Send the writes that a comparison calls for, at most ``batch_size`` rows in a call. A failed call is not raised.
 
-    Order as in an UPDATE: rows whose key is spelled otherwise go first, then the parent is posted, then entity rows,
-    then what is too much goes, the parent row last. After a failure nothing of the later kinds is sent.
+    The order is that of an UPDATE: delete rows whose key is spelled differently, post the parent, post entity rows,
+    delete surplus rows, the parent row last. After a failure, none of the later steps is sent.
     """
     done: list[RepairWrite] = []
     for action, rows in _stages(needed):
@@ -37,7 +37,7 @@ async def repair(
 
 
 def _stages(needed: RowComparison) -> Iterator[tuple[Action, Sequence[EntityRow]]]:
-    """Parent and entity rows apart: the one must stand before, and go after, the others."""
+    """Parent and entity rows separately: the parent is written before, and deleted after, the others."""
     yield "delete", needed.delete_first
     yield "upsert", [row for row in needed.upserts if row[0].is_parent]
     yield "upsert", [row for row in needed.upserts if not row[0].is_parent]

@@ -1,4 +1,4 @@
-"""Reads settled records of the main topic again, to see whether they still are the same ones."""
+"""Reads settled records of the main topic again, to check that they are still the same."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from app.kafka.clients import bootstrap_servers, consumer_config
 from app.settings import KafkaSettings
 
 POLL_SECONDS = 0.2
-# One record is wanted of a partition; the broker sends a larger one as a whole.
+# One record of a partition is needed; the broker sends a larger one as a whole.
 _FETCH_BYTES = 16 * 1024
 _AHEAD_KIB = 256
-# The broker moved the partition, or is not there for a moment: the library asks again.
+# The partition has moved, or the broker is away for a moment: the library asks again.
 _PASSING = frozenset({KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN, KafkaError._RESOLVE, KafkaError._TIMED_OUT})
 
-# The record is there and this library cannot read it: nothing is known of it.
+# The record is there, but this library cannot read it: nothing is known about it.
 _UNREADABLE = frozenset(
     {KafkaError._BAD_MSG, KafkaError._BAD_COMPRESSION, KafkaError._NOT_IMPLEMENTED, KafkaError.INVALID_MSG}
 )
@@ -36,8 +36,8 @@ _silent.propagate = False
 def read_digests(
     kafka: KafkaSettings, pipeline: Pipeline, wanted: Mapping[int, Collection[int]], patience_seconds: float
 ) -> dict[int, dict[int, RecordDigest | None]]:
-    """What stands at these offsets of the main topic's partitions; None: the topic goes on behind that offset. Left
-    out: what is not there yet, what cannot be read, and what is out of range at a leader whose log is shorter.
+    """The digests of the records at these offsets of the main topic; None: only later records are there. Left out:
+    offsets that are not written yet, that cannot be read, or that are out of range at a leader with a shorter log.
 
     Raises:
         KafkaAccessError: the topic cannot be read, or no broker answers in time.
@@ -49,17 +49,17 @@ def read_digests(
     config = consumer_config(kafka, pipeline.group) | {
         "queued.max.messages.kbytes": _AHEAD_KIB,
         "max.partition.fetch.bytes": _FETCH_BYTES,
-        # Else a damaged record counts as another one.
+        # Otherwise a damaged record would count as another record.
         "check.crcs": True,
     }
     consumer = Consumer(dict(config), logger=_silent)
     try:
         while left := {number: offsets for number, offsets in left.items() if offsets}:
-            # One offset of every partition at a time: all are asked for in one go.
+            # One offset of every partition at a time, so that one request asks for all of them.
             offsets = {number: offsets.pop(0) for number, offsets in left.items()}
             for one, number in _first_records(kafka, pipeline.topic, consumer, offsets, patience_seconds):
                 wanted_at = offsets[number]
-                # A lower one: the position was out of range, and the library went back to the beginning.
+                # A lower offset: the position was out of range, and the library went back to the beginning.
                 if one.offset >= wanted_at:
                     found.setdefault(number, {})[wanted_at] = one if one.offset == wanted_at else None
     finally:
@@ -93,7 +93,7 @@ def _first_records(
     consumer.assign([KafkaTopicPartition(topic, number, offset) for number, offset in offsets.items()])
     deadline = time.monotonic() + patience_seconds
     while waiting:
-        # One at a time: a batch would be waited for.
+        # One at a time: the library would wait for a batch to fill.
         if (message := consumer.poll(POLL_SECONDS)) is not None:
             error, number, offset = message.error(), message.partition(), message.offset()
             if error is None:

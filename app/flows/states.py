@@ -1,4 +1,4 @@
-"""The per-consumer records as the engine wants them, from the read models."""
+"""The consumer records for the engine, from the read models."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from app.readmodels import ReadModels, ReadModelUnavailable
 
 log = structlog.get_logger(__name__)
 
-# A take-over that waits longer than this for the read model says so in the log.
+# If a take-over waits longer than this for the read model, it is logged.
 PATIENCE_SECONDS = 10.0
-# A read model that cannot be written (its disk is full or read-only) may keep work waiting for so long. Then the worker
-# ends: its partitions go to others, which have a disk of their own.
+# If the read model cannot be written for this long (the disk is full or read-only), the worker ends. Its partitions go
+# to other workers, which have their own disks.
 BROKEN_SECONDS = 30.0
-# Whoever found the file damaged tells the follower's thread, which needs a moment to throw it away.
+# The follower's thread needs this long to notice that its file is damaged, and to delete it.
 NOTICE_SECONDS = 0.5
 
 
@@ -34,7 +34,7 @@ class ReadModelStates:
         """Return when the follower has read everything below ``end`` of the topic's partition.
 
         Raises:
-            EngineStopped: it cannot, for want of a file that can be written.
+            EngineStopped: it cannot, because its file cannot be written.
         """
         topic, waited = self._pipeline.consumers_topic, 0.0
         while not await self._read_models.wait_until(topic, partition, end, PATIENCE_SECONDS):
@@ -50,7 +50,7 @@ class ReadModelStates:
         """(epoch, state) of a consumer.
 
         Raises:
-            StatesUnavailable: the read model is being built anew.
+            StatesUnavailable: the read model is being rebuilt.
         """
         try:
             return self._read_models.consumer_record(partition, consumer_id)
@@ -58,7 +58,7 @@ class ReadModelStates:
             raise StatesUnavailable(str(error)) from error
 
     async def available(self, partition: int) -> None:
-        """Return when the read model can answer again: its file was lost, and is read in from the topic."""
+        """Return when the read model can answer again. Its file was lost and is rebuilt from the topic."""
         log.warning("work waits for the read model, which is built anew", partition=partition)
         await asyncio.sleep(NOTICE_SECONDS)
         await self.catch_up(partition, 0)

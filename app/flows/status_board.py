@@ -1,4 +1,4 @@
-"""``<group>.status`` as a worker uses it: says how it is, hears how the others are, remembers incidents."""
+"""A worker's use of ``<group>.status``: it writes its own status, reads the others', and remembers incidents."""
 
 from __future__ import annotations
 
@@ -24,25 +24,25 @@ from app.readmodels.status_topic import StatusFollower
 
 log = structlog.get_logger(__name__)
 
-# Reasons of incidents whose beginning and end a worker sees itself (app/flows/outage.py).
+# Reasons of incidents that workers open and close themselves (app/flows/outage.py).
 TOLD_BY_WORKERS = {entry.code for entry in (CMT_OUTAGE, CMT_RATE_LIMITED, CMT_NOT_ALLOWED, CMT_PERMISSION)}
-# How often a worker looks whether something about it has changed, and how often it speaks in any case.
+# How often a worker checks whether its status has changed, and how often it writes it in any case.
 LOOK_SECONDS = 1.0
 SPEAK_SECONDS = 10.0
-# What a write gets; in an outage of Kafka the next one is tried then.
+# How long a write may take; in an outage of Kafka the next one follows then.
 WRITE_SECONDS = 10.0
 GOODBYE_SECONDS = 2.0
-# Between two looks for workers that went without a goodbye.
+# Between two searches for workers that ended without deleting their status.
 CLEAN_SECONDS = 600.0
 
 
 class StatusBoard:
-    """One worker's share in the topic. Use as an async context manager; it is also an ``IncidentMemory``.
+    """One worker's access to the topic. Use as an async context manager; it is also an ``IncidentMemory``.
 
     Args:
-        describe: how this worker is, asked once a second.
-        looked: called after each look, with the other live workers.
-        end: why this worker ends; None: it does not (Kafka went away before all was started).
+        describe: the status of this worker, asked for once a second.
+        looked: called every second with the other live workers.
+        end: why this worker ends; None: it does not end (Kafka went away during the start).
     """
 
     def __init__(
@@ -83,17 +83,17 @@ class StatusBoard:
         self._task.check()
 
     def workers(self) -> list[WorkerStatus]:
-        """What all workers said last; of this one, how it is now."""
+        """The last status of every other worker, and the present status of this one."""
         own = self._describe()
         others = read_workers(self._follower.records())
         return [own, *(status for name, status in others.items() if name != own.worker)]
 
     def last_end(self) -> WorkerEnd | None:
-        """Which worker ended last, and why."""
+        """The worker that ended last, and why."""
         return read_last_end(self._follower.records())
 
     def incidents(self) -> list[OpenIncident]:
-        """Incidents that are open, as far as is known."""
+        """The incidents that are known to be open."""
         return open_incidents(self._follower.records())
 
     def all(self) -> Mapping[str, Remembered]:
@@ -106,13 +106,13 @@ class StatusBoard:
         await self._write(INCIDENT_PREFIX + fingerprint, value, WRITE_SECONDS)
 
     def still_on(self, fingerprint: str) -> bool | None:
-        """Whether a live worker says that the cause of an incident is on; None: workers say nothing of such causes."""
+        """Whether a live worker reports that the cause of an incident persists; None: workers report no such causes."""
         if fingerprint.partition(":")[0] not in TOLD_BY_WORKERS:
             return None
         return any(fingerprint in worker.causes for worker in live_workers(self.workers(), _now_ms()))
 
     async def look(self) -> None:
-        """Speak if there is something to say."""
+        """Write the status if it has changed or is due."""
         status, now = self._describe(), time.monotonic()
         changed = self._said is None or status.essence != self._said.essence
         if changed or now - self._said_at >= SPEAK_SECONDS:
@@ -131,7 +131,7 @@ class StatusBoard:
             try:
                 await self.look()
             except Exception as error:
-                # A worker that cannot say how it is must not stop for it.
+                # A worker does not stop because its status cannot be written.
                 log.error("the worker's status could not be told", exc_info=error)
             await asyncio.sleep(LOOK_SECONDS)
 

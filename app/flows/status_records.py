@@ -1,4 +1,4 @@
-"""What stands in ``<group>.status``: workers (``worker|id``), why the last one ended (``end|last``), and remembered
+"""The records of ``<group>.status``: workers (``worker|id``), why the last worker ended (``end|last``), and remembered
 incidents (``incident|fingerprint``)."""
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ INCIDENT_PREFIX = "incident|"
 
 
 def is_ours(key: str, value: bytes) -> bool:
-    """Whether this program could have written a record of the topic, and reads it."""
+    """Whether this program could have written a record of the topic."""
     if len(value) > LARGEST_BYTES:
         return False
     try:
@@ -40,7 +40,7 @@ def is_ours(key: str, value: bytes) -> bool:
 
 
 def read_workers(records: Mapping[str, bytes]) -> dict[str, WorkerStatus]:
-    """The workers among the records of the topic; what is no status of a worker is left out."""
+    """The workers among the records of the topic; records that are not a worker's status are left out."""
     found = {}
     for key, value in records.items():
         if key.startswith(PREFIX):
@@ -52,7 +52,7 @@ def read_workers(records: Mapping[str, bytes]) -> dict[str, WorkerStatus]:
 
 
 def read_last_end(records: Mapping[str, bytes]) -> WorkerEnd | None:
-    """Which worker ended last, and why."""
+    """The worker that ended last, and why."""
     value = records.get(LAST_END_KEY)
     try:
         return None if value is None else read_worker_end(value)

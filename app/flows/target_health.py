@@ -1,4 +1,4 @@
-"""How an account of Marketing Cloud is, as its calls tell: the breaker and the metrics hear of every one."""
+"""The health of an account of Marketing Cloud, as its calls show it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from app.observe.metrics import Metrics
 
 
 class TargetHealth:
-    """Observer of one account's calls: tells the metrics, and the breaker whether the account lives.
+    """Observes the calls of one account, and tells the metrics and the breaker of each.
 
     ``trouble``: what a request was last answered with that says it does not; None: the last answer was a good one.
     """
@@ -21,8 +21,8 @@ class TargetHealth:
         self.trouble: ErrorEntry | None = None
         self.rights = MissingRights(breaker.now)
         self.throttled_at: float | None = None  # the last throttled answer, by the breaker's clock
-        self.throttled_by: ErrorEntry | None = None  # what it said
-        # Since when the account is throttled, by the breaker's clock; None: it is not. Its ``OutageWatch`` says so.
+        self.throttled_by: ErrorEntry | None = None  # the error that it named
+        # Since when the account is throttled, by the breaker's clock; None: it is not. Set by its ``OutageWatch``.
         self.throttled_since: float | None = None
         self._metrics = metrics
         self._account = account
@@ -31,7 +31,7 @@ class TargetHealth:
         """A SOAP call ended; ``result`` is "ok" or a registry code."""
         self._metrics.call(operation, entity, result, seconds, self._account)
         if operation == FIELDS:
-            return  # no event needs it, so it says nothing of whether events get through
+            return  # no event needs this call, so it does not show whether events get through
         entry = None if result == OK else lookup(result)
         if entry is not None and entry.error_class is ErrorClass.THROTTLED:
             # The call waits and is sent again: neither an outage nor the end of one.
@@ -41,15 +41,15 @@ class TargetHealth:
             self._is_in_trouble(entry)
             self.breaker.failed()
         elif entry is not None and entry.doubtful:
-            # Neither a failure of the target nor its success: the engine has the breaker ask.
+            # Neither a failure nor a success of the target: the engine has the breaker check.
             self._is_in_trouble(entry)
         else:
             self.trouble = None
             self.breaker.succeeded()
 
     def token(self, result: str) -> None:
-        """A token request ended. The breaker hears of those that failed by the events that failed for want of one: a
-        refresh ahead of time may fail without harm."""
+        """A token request ended. A failed one does not count as a failure for the breaker: a refresh ahead of time may
+        fail without harm, and an event that fails for lack of a token counts itself."""
         self._metrics.token(result, self._account)
         if result == CMT_TOKEN_THROTTLED.code:
             self.trouble = self.throttled_by = CMT_TOKEN_THROTTLED

@@ -1,17 +1,17 @@
-"""What Marketing Cloud holds, compared with the last settled full state of each consumer, and mended on request.
+"""Compares what Marketing Cloud holds with the last settled full state of each consumer, and repairs it on request.
 
-1. Events that are not settled (in the main topic, parked, about to become dead letters) make a consumer *pending*: it
-   is not judged. So does a later event that failed: it may have written a part. But a consumer of whom there are none
-   but failed events, and whose parent row is not there, is *missing*.
-2. The last full state is read from the main topic by the offset in the consumer's record. When it is not there any more
-   the record's list of keys and digests says what should be held; see ``app/profile/holdings/expected_state.py``.
-3. All rows are retrieved and compared. Where they differ, the record and the end of the main topic are read once more:
-   when an event came meanwhile, the consumer is pending.
-4. Consumers whose IDs Marketing Cloud takes for one (they differ in case or trailing blanks alone) are not compared:
-   whose rows there are cannot be known.
-5. Repairs are sent right after that, and the rows retrieved again.
+1. A consumer with an event that is not settled (in the main topic, parked, about to become a dead letter) is *pending*:
+   it is not judged. The same holds after a later event that failed, because it may have written a part. A consumer that
+   has only failed events and no parent row is *missing*.
+2. The last full state is read from the main topic, at the offset in the consumer record. If it is no longer there, the
+   keys and digests in the record say what should be held; see ``app/profile/holdings/expected_state.py``.
+3. All rows are retrieved and compared. If they differ, the record and the end of the main topic are read once more. If
+   an event has arrived meanwhile, the consumer is pending.
+4. Marketing Cloud takes IDs that differ only in case or trailing blanks for one consumer. Such consumers are not
+   compared, because their rows cannot be told apart.
+5. Repairs are sent right after the comparison, and the rows are retrieved again.
 
-Not excluded: an event that is published between the last look and the writes. Its worker and the repair then write at
+Not guaranteed: an event may be published between the last look and the writes. Its worker and the repair then write at
 the same time, and an older row may remain until the consumer's next event. Repair while little is published; the next
 run without ``repair`` finds what is left.
 """
@@ -59,13 +59,13 @@ BEYOND_REPAIR = "what to write is not known: publish the consumer's UPDATE again
 
 CONSUMERS_AT_ONCE = 8
 CALLS_AT_ONCE = 32
-# Their events are read together.
+# Consumers whose events are read together.
 CHUNK = 200
 
 
 @dataclass(frozen=True, slots=True)
 class Repair:
-    """That drift is to be mended, and how."""
+    """How drift is to be repaired."""
 
     batch_size: int
     dry_run: bool
@@ -111,7 +111,7 @@ async def verify(
                 except (KafkaAccessError, ReadModelUnavailable) as error:
                     if not findings:
                         raise
-                    # What was found, and written, must still be told.
+                    # What was found and written so far must still be reported.
                     rest = [DriftFinding(name, p, None, Status.ERROR, str(error)) for p, _, name in places[start:]]
                     return findings + rest
             return findings
@@ -153,7 +153,7 @@ class Verifier:
         self, places: list[tuple[int, int, str]], on_finding: Callable[[DriftFinding], object]
     ) -> list[DriftFinding]:
         """Verify some consumers whose events lie near each other."""
-        # Again: they may have moved on since the places were listed.
+        # Read again: a consumer may have new events since the places were listed.
         subjects = [subject for subject in (self._newest(name) for _, _, name in places) if subject is not None]
         offsets: dict[int, list[int]] = {}
         for subject in subjects:
@@ -219,7 +219,7 @@ class Verifier:
             return subject.found(Status.ERROR, str(failed))
 
     async def _after_failures(self, subject: VerifiedConsumer, market: AskedMarket) -> DriftFinding:
-        """A consumer of whom there are none but failed events: missing, unless a part of it was written."""
+        """A consumer that has only failed events: missing, unless a part of it was written."""
         try:
             await market.account.ready()
             comparison = await self._compare(subject, Expectation(ParentRow.THERE), market)
@@ -275,7 +275,7 @@ class Verifier:
         return replace(finding, status=Status.REPAIRED)
 
     def _event(self, subject: VerifiedConsumer, record: SourceRecord | None) -> tuple[ProfileEvent | None, str | None]:
-        """The event of the last full state; None when it is not there, with a reason when that is another one."""
+        """The event of the last full state; None with a reason if the record there cannot be used."""
         full = subject.state.full
         if full is None or record is None or record.key != subject.consumer_id.encode():
             return None, None
@@ -283,7 +283,7 @@ class Verifier:
             event = read_event(record, self.catalog, subject.market)
         except InvalidEvent as invalid:
             return None, f"its event is not valid any more ({invalid})"
-        # Another one: the topic was made anew.
+        # Another event: the topic was recreated.
         return (event, None) if event.event_id == full.event_id else (None, None)
 
     # Rows
@@ -294,7 +294,7 @@ class Verifier:
 
     async def _held(self, market: AskedMarket, consumer_id: str) -> Held:
         calls = (market.client.retrieve(entity, consumer_id) for entity in EntityType)
-        # All are waited for, so that none is left on the wire.
+        # Wait for all of them, so that no call is left on the wire.
         answers = await asyncio.gather(*calls, return_exceptions=True)
         held: dict[EntityType, list[Row]] = {}
         for entity, answer in zip(EntityType, answers, strict=True):
