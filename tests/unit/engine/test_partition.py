@@ -333,6 +333,16 @@ async def test_while_a_call_may_still_be_carried_out_its_consumer_waits_and_no_o
     assert_all_is_exact(world)
 
 
+async def test_a_write_that_may_land_late_is_waited_for_after_a_bug_too() -> None:
+    world = World([Event("a", "bug"), Event("a"), Event("b")], concurrency=1)
+    world.flow.late_seconds = 3600.0
+    await world.start()
+    await until(lambda: world.outcomes() == {"synced": 1})
+    await settle_down()
+    assert (world.attempts_of(0), world.attempts_of(1)) == ([1], [])
+    await world.stop()
+
+
 async def test_an_outage_is_not_probed_with_an_event_whose_call_may_still_be_carried_out() -> None:
     world = World([Event("a"), Event("a")], breaker_failures=3)
     world.flow.target_is_up, world.flow.late_seconds = False, 3600.0

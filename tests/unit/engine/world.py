@@ -241,6 +241,7 @@ class ScriptedFlow:
             failure = Failure(CMT_NOT_ALLOWED.code, "no right", EntityType.CONSUMER, Phase.BEFORE_PARENT)
             return Result(TryAgain(failure), blocked=True, failures=(failure,))
         if script == "bug":
+            permit.may_land_late(self.late_seconds)
             raise RuntimeError("a bug of the flow")
         failing = {"once": 1, "twice": 2, "never": MAX_ATTEMPTS}.get(script, 0)
         transient = Failure(CMT_SERVER_FAULT.code, "later", EntityType.CONSUMER, Phase.PARENT, self.retry_after)
