@@ -62,14 +62,14 @@ class Comparison:
     """How a record's identity relates to the identity of the running pipeline.
 
     ``difference``: why the pipeline must not go on with the record; None: it may. ``identity``: the identity to note in
-    the record from now on. ``adopted``: the record did not hold all of it before. ``anew``: our topics that were
+    the record from now on. ``adopted``: the record did not hold all of it before. ``recreated``: our topics that were
     recreated; offsets into them are no longer valid.
     """
 
     identity: PipelineIdentity
     difference: Difference | None = None
     adopted: bool = False
-    anew: frozenset[Role] = frozenset()
+    recreated: frozenset[Role] = frozenset()
 
 
 def compare(recorded: PipelineIdentity | None, running: PipelineIdentity) -> Comparison:

@@ -220,7 +220,7 @@ class Claims:
         await self._end_reached(number, state, end, same=bool(running.ids) and state.identity is not None)
         state.identity = comparison.identity
         claim = Claim(state)
-        if Role.RETRY in comparison.anew and state.parked:
+        if Role.RETRY in comparison.recreated and state.parked:
             claim.wanted = set(state.parked)
             log.warning(
                 "the retry topic was created again: parked events are read from the main topic again",
@@ -229,12 +229,12 @@ class Claims:
                 events=len(claim.wanted),
             )
         self._go_on(number, claim, group, begin)
-        if Role.RETRY in comparison.anew:
+        if Role.RETRY in comparison.recreated:
             claim.starts[retry] = 0
             state.retry_from = None
         elif state.parked and state.retry_from is not None and positions.get(retry, 0) > state.retry_from:
             claim.starts[retry] = state.retry_from
-        if Role.ALERTS in comparison.anew:
+        if Role.ALERTS in comparison.recreated:
             claim.starts[alerts] = 0
         return claim
 
@@ -313,9 +313,9 @@ class Claims:
             comparison = compare(state.identity, running)
             if comparison.difference is not None and state.identity is not None:
                 raise EngineStopped(refusal(comparison.difference, state.identity, running, pipeline.group))
-            if comparison.anew:
+            if comparison.recreated:
                 names = {Role.RETRY: pipeline.retry_topic, Role.ALERTS: pipeline.alerts_topic}
-                topics = ", ".join(sorted(names[role] for role in comparison.anew))
+                topics = ", ".join(sorted(names[role] for role in comparison.recreated))
                 raise EngineStopped(f"{topics}: created again while this worker ran. Nothing is lost; start it again.")
         if self._state_id and seen.state_id and seen.state_id != self._state_id:
             raise EngineStopped(

@@ -96,7 +96,7 @@ def look(settings: KafkaSettings, pipeline: Pipeline) -> Adoption:
         )
         for number, (_, state) in sorted(records.items())
     )
-    differ = [one for one in recorded if (found_now := compare(one, running)).difference or found_now.anew]
+    differ = [one for one in recorded if (found_now := compare(one, running)).difference or found_now.recreated]
     named = differ[0] if differ else recorded[0]
     return Adoption(named, running, views, bool(differ or others) or None in recorded, records)
 

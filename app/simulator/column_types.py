@@ -114,7 +114,7 @@ def column_type(spec: str | Mapping[str, Any], zone: timezone) -> HeldColumnType
         try:
             made.parse(default)
         except ValueRefused as error:
-            raise TypeSpecError(f"the default {default!r} is none: {error}") from None
+            raise TypeSpecError(f"the default {default!r} does not fit the type: {error}") from None
     return replace(made, required=required, default=default)
 
 

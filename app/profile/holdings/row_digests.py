@@ -1,8 +1,8 @@
 """Digests of rows: of the rows that a settled event wants, and of the rows that are held. Pure.
 
 A digest is 6 bytes of BLAKE2b over consumer ID, key and the ``form`` of each value, so equal rows of two consumers have
-different digests. It is not encryption: whoever can read the records can try values. Two different rows have the same
-digest once in 10^14 cases.
+different digests. It is not encryption: anyone who can read the records can try values. Two different rows have the
+same digest once in 10^14 cases.
 """
 
 from __future__ import annotations
@@ -123,18 +123,18 @@ class Digests:
         """The list (``row_list.py``) of the rows that should be held after this event reached Marketing Cloud."""
         if event.operation is Operation.DELETE:
             return (COMPLETE if event.is_full_state else PART) + self.head
-        anew = event.operation is Operation.UPDATE
+        clear_unnamed = event.operation is Operation.UPDATE
         rows: Rows = {}
         if event.consumer is not None:
-            rows[LETTERS[_PARENT], ""] = self._of(_PARENT, event.consumer, event, "", anew=False)
+            rows[LETTERS[_PARENT], ""] = self._of(_PARENT, event.consumer, event, "", clear_unnamed=False)
         for entity in CHILD_TYPES if event.entities else ():
             if not (listed := event.entities.get(entity)):
                 continue
             letter, columns = LETTERS[entity], self._keys[entity]
             for row in listed:  # ``read_event`` leaves one row per key
                 key = key_text([as_text(row[column]) or "" for column in columns])
-                rows[letter, key] = self._of(entity, row, event, key, anew=anew)
-        return written(anew, self.head, rows)
+                rows[letter, key] = self._of(entity, row, event, key, clear_unnamed=clear_unnamed)
+        return written(clear_unnamed, self.head, rows)
 
     def match(self, listed: Iterable[ListedRow], held: Mapping[EntityType, Sequence[Row]], consumer_id: str) -> Matched:
         """Find the listed rows among the held ones."""
@@ -198,13 +198,15 @@ class Digests:
     def _key(self, entity: EntityType, row: Row) -> tuple[str, ...]:
         return tuple(as_text(value) or "" for value in self.catalog[entity].key_of(row).values())
 
-    def _of(self, entity: EntityType, row: Row, event: ProfileEvent, key: str, *, anew: bool) -> tuple[str, str]:
+    def _of(
+        self, entity: EntityType, row: Row, event: ProfileEvent, key: str, *, clear_unnamed: bool
+    ) -> tuple[str, str]:
         kinds: list[ValueKind] = []
         forms: list[str] = []
         zone = self.catalog[entity].zone
         for column, counts, known in self._columns[entity]:
             if column not in row:
-                if not anew:
+                if not clear_unnamed:
                     kinds.append(_UNNAMED)
                     continue
                 kind, text = _TEXT, "="

@@ -16,7 +16,7 @@ How a consumer's events change the list:
 | settled                  | the list                                                                           |
 |--------------------------|------------------------------------------------------------------------------------|
 | UPDATE                   | its rows, complete                                                                 |
-| NEW                      | its rows replace or join the known ones; "~" if nothing was known before           |
+| NEW                      | the known rows with its own, marked as before; "~" if nothing was known            |
 | DELETE of the profile    | no rows, complete                                                                  |
 | DELETE of rows           | the known rows without these                                                       |
 | any that failed          | none: the event may have written some of its rows                                  |

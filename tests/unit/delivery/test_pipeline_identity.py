@@ -17,7 +17,7 @@ def changed(**ids: str) -> PipelineIdentity:
 
 def test_the_same_topics_are_the_same() -> None:
     comparison = compare(RUNNING, RUNNING)
-    assert (comparison.difference, comparison.adopted, comparison.anew) == (None, False, frozenset())
+    assert (comparison.difference, comparison.adopted, comparison.recreated) == (None, False, frozenset())
     assert comparison.identity == RUNNING
 
 
@@ -42,7 +42,7 @@ def test_what_is_another_one_is_refused_with_what_to_do(recorded: PipelineIdenti
 def test_a_retry_topic_that_was_made_anew_is_no_reason_to_stop() -> None:
     comparison = compare(changed(retry="r0"), RUNNING)
     assert comparison.difference is None
-    assert comparison.anew == {Role.RETRY}
+    assert comparison.recreated == {Role.RETRY}
     assert comparison.identity == RUNNING
 
 

@@ -128,7 +128,7 @@ def test_the_server_has_a_zone() -> None:
         (5, "a type is a text"),
         ({"type": "Number", "nullable": True}, "unknown nullable"),
         ({"type": "Number", "required": "yes"}, "required is true or false"),
-        ({"type": "Number", "default": "none"}, "the default 'none' is none"),
+        ({"type": "Number", "default": "none"}, "the default 'none' does not fit the type"),
     ],
 )
 def test_a_type_that_is_none_is_refused_with_a_reason(spec: object, reason: str) -> None:
