@@ -223,7 +223,7 @@ class Claims:
         if Role.RETRY in comparison.recreated and state.parked:
             claim.wanted = set(state.parked)
             log.warning(
-                "the retry topic was created again: parked events are read from the main topic again",
+                "the retry topic was recreated: parked events are read from the main topic again",
                 topic=pipeline.retry_topic,
                 partition=number,
                 events=len(claim.wanted),
@@ -277,7 +277,7 @@ class Claims:
                 settled = f"everything up to {highest}" if highest == state.upto else f"offset {highest}"
                 raise EngineStopped(
                     f"partition {number} of {pipeline.topic} ends at offset {end}, but {settled} "
-                    "counts as settled: new events would be skipped. The topic was created again, or it lost records: "
+                    "counts as settled: new events would be skipped. The topic was recreated, or it lost records: "
                     f"{NEW_GROUP}"
                 )
             await asyncio.sleep(AGAIN_SECONDS)
@@ -316,10 +316,10 @@ class Claims:
             if comparison.recreated:
                 names = {Role.RETRY: pipeline.retry_topic, Role.ALERTS: pipeline.alerts_topic}
                 topics = ", ".join(sorted(names[role] for role in comparison.recreated))
-                raise EngineStopped(f"{topics}: created again while this worker ran. Nothing is lost; start it again.")
+                raise EngineStopped(f"{topics}: recreated while this worker ran. Nothing is lost; start it again.")
         if self._state_id and seen.state_id and seen.state_id != self._state_id:
             raise EngineStopped(
-                f"{pipeline.state_topic}, which holds the state of group {pipeline.group}, was created again while "
+                f"{pipeline.state_topic}, which holds the state of group {pipeline.group}, was recreated while "
                 f"this worker ran. Restore it; or {NEW_GROUP}."
             )
         if seen.uneven:
