@@ -14,15 +14,15 @@ from pydantic_settings import SettingsConfigDict
 from app.settings.group import SettingsGroup
 from app.settings.values import DAY_SECONDS, LARGEST_MESSAGE_BYTES, existing, refuse
 
-# Room for our headers on retry and dead-letter records, on top of the largest record the main topic takes.
+# Room for our headers on retry and dead-letter records, in addition to the largest record of the main topic.
 HEADER_ROOM_BYTES = 64 * 1024
 DEFAULT_KAFKA_PORT = 9092
 
 
 def parse_servers(text: str) -> tuple[tuple[str, ...], list[str]]:
-    """Brokers as ``host:port``, with ``[...]`` around an IPv6 address, and what is wrong with the others.
+    """Brokers as ``host:port``, with ``[...]`` around an IPv6 address, and the problems of the other entries.
 
-    An entry is repeated only when it can hardly be more than an address: people put passwords there.
+    An entry is quoted only if it looks like a plain address: people put passwords there.
     """
     servers, problems = [], []
     for number, entry in enumerate(filter(None, (part.strip() for part in text.split(","))), start=1):
@@ -54,7 +54,7 @@ class KafkaSettings(SettingsGroup):
     """Brokers, `host:port` separated by commas."""
 
     security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
-    """How to talk to the brokers."""
+    """The protocol of the brokers."""
 
     sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] | None = None
     """Required with SASL."""
@@ -66,33 +66,33 @@ class KafkaSettings(SettingsGroup):
     """Required with SASL."""
 
     ssl_cafile: Path | None = None
-    """PEM file of the authorities to trust; without it those of the system."""
+    """PEM file of the authorities to trust; default: those of the system."""
 
     ssl_certfile: Path | None = None
     """PEM client certificate, for mutual TLS."""
 
     ssl_keyfile: Path | None = None
-    """The key of that certificate, PEM."""
+    """PEM key of that certificate."""
 
     topic: Annotated[str | None, Field(pattern=r"^[A-Za-z0-9._-]{1,200}$")] = None
-    """Main topic, which belongs to its producers."""
+    """Main topic; it belongs to its producers."""
 
     group: Annotated[str | None, Field(pattern=r"^[A-Za-z0-9._-]{1,200}$")] = None
-    """Consumer group; all topics of our own are called after it: `.retry`, `.dlq`, `.alerts`, `.status` and the two
+    """Consumer group; the pipeline's own topics are named after it: `.retry`, `.dlq`, `.alerts`, `.status` and the two
     state topics, so that two groups on one main topic share nothing.
     """
 
     partitions: Annotated[int, Field(ge=1, le=10_000)] = 8
-    """Partitions of every topic; all have the same number."""
+    """Number of partitions, the same for every topic."""
 
     replication: Annotated[int, Field(ge=1, le=100)] = 1
-    """Replicas of the topics that `topics create` makes; 3 in production."""
+    """Replicas of the topics that `topics create` creates; use 3 in production."""
 
     session_timeout_seconds: Annotated[float, Field(ge=1.0, le=DAY_SECONDS, allow_inf_nan=False)] = 45.0
-    """After which a silent worker loses its partitions; at least 2 s more than `CMT_TIMEOUT_SECONDS`, 1 day at most."""
+    """After this time a silent worker loses its partitions. At least 2 s more than `CMT_TIMEOUT_SECONDS`."""
 
     instance_id: str | None = None
-    """Static membership: a name of each worker's own that survives its restart, see [Stopping and
+    """Static membership: a name for each worker that stays the same across its restarts, see [Stopping and
     restarting](operations.md#stopping-and-restarting).
     """
 
@@ -104,7 +104,7 @@ class KafkaSettings(SettingsGroup):
 
     @property
     def request_seconds(self) -> float:
-        """What a broker gets for an answer: its silence must be noticed, and another one found, within a session."""
+        """How long to wait for a broker: within a session, its silence must be noticed and another broker found."""
         return min(max(self.session_timeout_seconds / 2, 2.0), 20.0)
 
     @model_validator(mode="after")
