@@ -1,4 +1,4 @@
-"""Calls that have nothing to do with any event: they show whether anything gets through, and what is allowed.
+"""Calls that belong to no event: they show whether anything gets through, and what is allowed.
 
 They are about a parent key that nobody has.
 """

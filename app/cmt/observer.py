@@ -1,4 +1,4 @@
-"""Who is told what became of calls."""
+"""What is told how calls ended."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ class CallObserver(Protocol):
 
 
 class Unobserved:
-    """Nobody."""
+    """An observer that does nothing."""
 
     def call(self, operation: str, entity: str, result: str, seconds: float) -> None:
-        """Nobody is interested."""
+        """Do nothing."""
 
     def token(self, result: str) -> None:
-        """Nobody is interested."""
+        """Do nothing."""
 
     def right(self, right: Right, entity: str, data_extension: str, *, granted: bool) -> None:
-        """Nobody is interested."""
+        """Do nothing."""

@@ -43,14 +43,14 @@ class RateLimit:
 
     @property
     def share(self) -> float:
-        """The share of the rate that is used now."""
+        """The share of the rate that is used at present."""
         return self._share
 
     def throttled(self) -> None:
-        """The account is throttled: half of the rate."""
+        """The account is throttled: halve the rate."""
         self._share = max(LEAST_SHARE, self._share / 2)
 
     def went_well(self) -> None:
-        """A call got through: a little more again."""
+        """A call got through: raise the rate a little."""
         if self._share < 1.0:
             self._share = min(1.0, self._share + self._interval / RECOVERY_SECONDS)

@@ -105,7 +105,7 @@ class TokenClient:
         self._token = None
 
     async def close(self) -> None:
-        """Stop a request that is under way."""
+        """Cancel a request that is in flight."""
         if self._refreshing is not None:
             self._refreshing.cancel()
             await asyncio.wait([self._refreshing])
@@ -135,7 +135,7 @@ class TokenClient:
         return token
 
     def _hold(self, error: CallError) -> None:
-        """How long nobody asks again after a failure."""
+        """How long no request is made after a failure."""
         if error.code in (registry.CMT_TOKEN_REFUSED.code, registry.CMT_BLOCKED.code):
             wait = error.retry_after or _doubling(self._refused)
             self._refused += 1

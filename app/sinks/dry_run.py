@@ -1,4 +1,4 @@
-"""``SYNC_DRY_RUN``: nothing is written to Marketing Cloud; the log says what would be."""
+"""``SYNC_DRY_RUN``: nothing is written to Marketing Cloud; the log says what would be written."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class DryRun:
 
 
 def named(event: ProfileEvent) -> AbstractContextManager[object]:
-    """The lines of a dry run say whose they are."""
+    """Adds the event to the log lines of a dry run."""
     return structlog.contextvars.bound_contextvars(
         event_id=event.event_id,
         consumer=hash_consumer(event.consumer_id),

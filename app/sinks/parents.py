@@ -1,4 +1,4 @@
-"""What the parent rows of consumers were last seen as: a hint that saves strategy ``reconcile`` a call."""
+"""The parent rows as they were last seen: a hint that saves strategy ``reconcile`` a call."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ class SeenParents:
         self._seen: OrderedDict[str, int] = OrderedDict()
 
     def changed(self, consumer_id: str, row: Row) -> bool:
-        """Whether it was another row that was seen; False when none was."""
+        """Whether another row was seen; False if none was."""
         seen = self._seen.get(consumer_id)
         return seen is not None and seen != _fingerprint(row)
 
     def note(self, consumer_id: str, row: Row) -> None:
-        """This is what the parent is now."""
+        """Note the present row of a parent."""
         self._seen[consumer_id] = _fingerprint(row)
         self._seen.move_to_end(consumer_id)
         if len(self._seen) > self._most:

@@ -1,4 +1,4 @@
-"""What every place that profiles go to can do."""
+"""The interface of every place that profiles go to."""
 
 from __future__ import annotations
 

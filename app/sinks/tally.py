@@ -1,4 +1,4 @@
-"""What an attempt has come to so far: records, failures, and rights that were missing."""
+"""The result of an attempt so far: records, failures and missing rights."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _ENTITY_TYPES = tuple(EntityType)  # to go through the class itself takes five t
 
 
 class Tally:
-    """What an attempt has come to so far."""
+    """The result of an attempt so far."""
 
     def __init__(self, last_attempt: bool) -> None:
         self.failures: list[Failure] = []
@@ -46,7 +46,7 @@ class Tally:
         self.stopped = self.stopped or stops_attempt(failure, last_attempt=self._last_attempt)
 
     def show(self, action: Action, *, allowed: bool) -> None:
-        """Calls that were made together have ended; ``allowed``: some were. Of a denial among them nothing is shown."""
+        """Calls that were made together ended; ``allowed``: at least one was. A denial among them shows nothing."""
         if self._just_denied:
             self.shown.discard(right_of(action))
         elif allowed:
@@ -55,16 +55,16 @@ class Tally:
 
     @property
     def is_blocked(self) -> bool:
-        """Whether a right is missing that nothing of the event can do without."""
+        """Whether a right is missing that the whole event needs."""
         return any(failure.code == CMT_NOT_ALLOWED.code for failure in self.failures)
 
     def forget_denials(self) -> None:
-        """Nobody knows yet whether what children's data extensions refused is their own affair."""
+        """It is not known yet whether the denials concern the children's data extensions alone."""
         self.failures = [failure for failure in self.failures if failure.code != CMT_PERMISSION.code]
         self.stopped = True
 
     def block(self) -> None:
-        """What was missing at children's data extensions is missing as a whole."""
+        """The rights that were missing at children's data extensions are missing for the whole account."""
         self.failures = [
             replace(failure, code=CMT_NOT_ALLOWED.code) if failure.code == CMT_PERMISSION.code else failure
             for failure in self.failures
@@ -72,7 +72,7 @@ class Tally:
         self.stopped = True
 
     def give_up(self, error: CallError) -> None:
-        """Whether a right is missing could not be found out; another attempt may."""
+        """It could not be found out whether a right is missing; another attempt may find out."""
         self.failures = [
             replace(
                 failure,
