@@ -38,7 +38,7 @@ always: Permit = _Always()
 
 
 @value_class(frozen=True, slots=True)
-class Call(Generic[Result]):
+class SoapCall(Generic[Result]):
     """One call, ready to be sent as often as needed. ``label`` says how it ended for the observer."""
 
     message: Message

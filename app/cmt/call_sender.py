@@ -7,7 +7,7 @@ import random
 import time
 from collections.abc import Awaitable, Callable
 
-from app.cmt.call import OK, Call, Result
+from app.cmt.call import OK, Result, SoapCall
 from app.cmt.errors import AnswerVerdict, CallError, CallFailed, entry_of, told
 from app.cmt.in_flight import InFlight
 from app.cmt.observer import CallObserver
@@ -73,7 +73,7 @@ class CallSender:
         other._catalog = catalog
         return other
 
-    async def send(self, call: Call[Result]) -> Result:
+    async def send(self, call: SoapCall[Result]) -> Result:
         """Send a call until it has an answer or must be given up."""
         began = time.monotonic()
         repeats, renewed = 0, False
@@ -127,7 +127,7 @@ class CallSender:
             raise CallFailed(error)
         await permit.wait(wait)
 
-    async def _attempt(self, call: Call[Result], token: Token, on_good_answer: Callable[[], None]) -> Result:
+    async def _attempt(self, call: SoapCall[Result], token: Token, on_good_answer: Callable[[], None]) -> Result:
         """One request and its answer; raises ``NoResult``. The observer learns of it, unless it was cancelled."""
         started = time.perf_counter()
         outcome = ""
@@ -160,7 +160,7 @@ class CallSender:
                 if self._denied or outcome == registry.CMT_PERMISSION.code:
                     self._note_rights(call, outcome)
 
-    def _note_rights(self, call: Call[Result], outcome: str) -> None:
+    def _note_rights(self, call: SoapCall[Result], outcome: str) -> None:
         right = Right.READ if call.operation == "retrieve" else Right.WRITE
         for entity in call.entities:
             place = right, self._catalog[entity].customer_key
@@ -171,7 +171,7 @@ class CallSender:
                 self._denied.discard(place)
                 self._observe.right(right, entity.value, place[1], granted=True)
 
-    def _describe(self, call: Call[Result]) -> str:
+    def _describe(self, call: SoapCall[Result]) -> str:
         names = ", ".join(self._catalog[entity].customer_key for entity in call.entities)
         return f"{call.message.action} of {names}"
 

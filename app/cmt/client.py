@@ -19,7 +19,7 @@ from dataclasses import replace
 from types import TracebackType
 from typing import Self
 
-from app.cmt.call import FIELDS, OK, Call, always
+from app.cmt.call import FIELDS, OK, SoapCall, always
 from app.cmt.call_sender import CallSender
 from app.cmt.errors import CallError, CallFailed
 from app.cmt.in_flight import InFlight
@@ -177,7 +177,7 @@ class CmtClient:
         next_id: str | None = None
         for _ in range(PAGES_MOST):
             page = await self._sender.send(
-                Call(
+                SoapCall(
                     self._wire.retrieve(entity, consumer_id, after=next_id),
                     "retrieve",
                     (entity,),
@@ -200,7 +200,7 @@ class CmtClient:
             CallFailed: they could not be had.
         """
         fields, next_id = await self._sender.send(
-            Call(
+            SoapCall(
                 self._wire.fields(entity), FIELDS, (entity,), field_page, lambda page: OK, Mask((), self._names), always
             )
         )
@@ -241,7 +241,7 @@ class CmtClient:
         message = build(rows)
         masked = Mask([row for _, row in rows], self._names)
         results = await self._sender.send(
-            Call(
+            SoapCall(
                 message,
                 label,
                 tuple(dict.fromkeys([entity for entity, _ in rows])),

@@ -1,4 +1,4 @@
-"""The SOAP messages that go out: built by zeep from the WSDL, which is the authority on their form.
+"""SOAP requests, built by zeep from the WSDL, which is the authority on their form.
 
 An upsert is an Update with SaveOption UpdateAdd: primary-key columns in Keys, the others in Properties. A null is a
 NullAPIProperty (vendor page "NullAPIProperty": an empty Value would be stored as an empty text). Source of the shapes:

@@ -1,4 +1,4 @@
-"""A pipeline: a flow that reads a source topic as a consumer group, and the topics that follow from the group."""
+"""A pipeline: a flow that reads a main topic as a consumer group, and the topics that follow from the group."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Pipeline:
-    """The names that make up a pipeline. Two groups share only the source topic, which belongs to its producers.
+    """The names that make up a pipeline. Two groups share only the main topic, which belongs to its producers.
 
-    ``name``: the flow's name. ``topic``: the source topic.
+    ``name``: the flow's name. ``topic``: the main topic.
     """
 
     name: str

@@ -35,7 +35,7 @@ class Difference(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class PipelineIdentity:
-    """A flow, its source topic, and the topic IDs by role, as far as the broker reports them."""
+    """A flow, its main topic, and the topic IDs by role, as far as the broker reports them."""
 
     flow: str
     topic: str

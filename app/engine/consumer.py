@@ -65,7 +65,7 @@ class LedgerConsumer(AiokafkaConsumer):  # type: ignore[misc]
     """The consumer of the worker's Faust app.
 
     Args:
-        inboxes: source topic -> the queue that its agent reads.
+        inboxes: topic -> the queue that its agent reads.
     """
 
     _thread: LedgerConsumerThread

@@ -136,7 +136,7 @@ class TopicsUnknown(Exception):
 class SeenTopics:
     """What the brokers say about the topics.
 
-    ``ids``: topic IDs, where the broker gives them. ``begins``, ``ends``: of each partition of the source topic.
+    ``ids``: topic IDs, where the broker gives them. ``begins``, ``ends``: of each partition of the main topic.
     ``uneven``: a line for each topic with a wrong number of partitions.
     """
 
@@ -162,7 +162,7 @@ class Topics(Protocol):
         """
 
     async def record_digests(self, wanted: Mapping[int, Collection[int]]) -> Mapping[int, RecordDigests]:
-        """The digests of the records at these offsets of the source topic's partitions.
+        """The digests of the records at these offsets of the main topic's partitions.
 
         Raises:
             TopicsUnknown: no answer.

@@ -50,7 +50,7 @@ from app.sinks.denials import Denials
 from app.sinks.dry_run import DryRun, named
 from app.sinks.parents import SeenParents
 from app.sinks.sink import Permit
-from app.sinks.tally import Tally
+from app.sinks.tally import AttemptTally
 
 log = structlog.get_logger(__name__)
 
@@ -95,7 +95,7 @@ class CmtSink:
 
     async def apply(self, event: ProfileEvent, *, last_attempt: bool, permit: Permit) -> Attempt:
         """Run an event once; see ``Sink.apply``."""
-        tally = Tally(last_attempt)
+        tally = AttemptTally(last_attempt)
         if self._dry_run:
             with named(event):
                 await self._run(event, permit, tally)
@@ -103,7 +103,7 @@ class CmtSink:
             await self._run(event, permit, tally)
         return tally.attempt()
 
-    async def _run(self, event: ProfileEvent, permit: Permit, tally: Tally) -> None:
+    async def _run(self, event: ProfileEvent, permit: Permit, tally: AttemptTally) -> None:
         if self._reconciles:
             steps = plan_reconcile(event, self._catalog)
             found = await self._read_together(event, steps, permit, tally)
@@ -121,7 +121,9 @@ class CmtSink:
                 self._parents.note(event.consumer_id, batch[0].row or {})
         await self._denials.judge(Right.WRITE, event.consumer_id, permit, tally)
 
-    async def _read_in_turn(self, event: ProfileEvent, steps: Sequence[Step], permit: Permit, tally: Tally) -> _Found:
+    async def _read_in_turn(
+        self, event: ProfileEvent, steps: Sequence[Step], permit: Permit, tally: AttemptTally
+    ) -> _Found:
         # A plan has all its retrieves before its first write.
         found: _Found = {}
         for step in _retrieves(steps):
@@ -129,7 +131,9 @@ class CmtSink:
                 found |= await self._read([step], event.consumer_id, permit, tally)
         return found
 
-    async def _read_together(self, event: ProfileEvent, steps: Sequence[Step], permit: Permit, tally: Tally) -> _Found:
+    async def _read_together(
+        self, event: ProfileEvent, steps: Sequence[Step], permit: Permit, tally: AttemptTally
+    ) -> _Found:
         reads = _retrieves(steps)
         parent = [step for step in reads if step.entity.is_parent]
         others = [step for step in reads if not step.entity.is_parent]
@@ -142,7 +146,7 @@ class CmtSink:
         unread = event.operation is Operation.UPDATE and self._parents.changed(event.consumer_id, event.consumer or {})
         return await self._read(others if unread else reads, event.consumer_id, permit, tally)
 
-    async def _read(self, steps: Sequence[Step], consumer_id: str, permit: Permit, tally: Tally) -> _Found:
+    async def _read(self, steps: Sequence[Step], consumer_id: str, permit: Permit, tally: AttemptTally) -> _Found:
         """Make retrieves at the same time."""
         calls = (self._client.retrieve(step.entity, consumer_id, permit=permit) for step in steps)
         # All are waited for, so that no call is left on the wire when one of them ends with what the permit raises.
@@ -159,7 +163,7 @@ class CmtSink:
         tally.show(Action.RETRIEVE, allowed=bool(found))
         return found
 
-    async def _write(self, batch: Sequence[Step], consumer_id: str, permit: Permit, tally: Tally) -> None:
+    async def _write(self, batch: Sequence[Step], consumer_id: str, permit: Permit, tally: AttemptTally) -> None:
         if batch[0].action is Action.KEEP:
             for step in batch:
                 tally.succeed(step)

@@ -18,7 +18,7 @@ from app.profile.entities import Catalog, EntityType
 from app.profile.plan import Action, Step
 from app.sinks.cmt_calls import CmtCalls
 from app.sinks.sink import Permit
-from app.sinks.tally import Tally, right_of
+from app.sinks.tally import AttemptTally, right_of
 
 
 class Denials:
@@ -41,7 +41,7 @@ class Denials:
         if self._since:
             self._since.pop((action, entity), None)
 
-    async def judge(self, right: Right, consumer_id: str, permit: Permit, tally: Tally) -> None:
+    async def judge(self, right: Right, consumer_id: str, permit: Permit, tally: AttemptTally) -> None:
         """Note in the tally what the missing right means for the attempt, if one was missing."""
         denied = [step for (action, _), step in tally.denied.items() if right_of(action) is right]
         if not denied:

@@ -15,7 +15,7 @@ from app.profile.plan import Action, Step
 _ENTITY_TYPES = tuple(EntityType)  # to go through the class itself takes five times as long
 
 
-class Tally:
+class AttemptTally:
     """The result of an attempt so far."""
 
     def __init__(self, last_attempt: bool) -> None:
