@@ -1,7 +1,7 @@
 """One client for each account that a catalog names, with the data extensions of each market.
 
-An account (a business unit) has a token, connections, a rate and a limit of calls under way of its own; markets of one
-account share all that, also when their data extensions differ.
+An account (a business unit) has a token, connections, a rate and a limit of calls in flight of its own. Markets of one
+account share all of these, even if their data extensions differ.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from app.settings import CmtSettings
 
 @dataclass(slots=True)
 class MarketClient:
-    """A market's account, the client for its data extensions, and these.
+    """A market's account, its data extensions, and the client that calls them.
 
-    ``tables`` gets the types of columns when they have been learned.
+    ``tables`` gets the types of columns once they are known.
     """
 
     account: str
@@ -36,11 +36,11 @@ class AccountClients:
     """The clients of all accounts. Use as an async context manager.
 
     Args:
-        observe: where the metrics of an account's calls go, by its name.
+        observe: gives the observer of an account's calls, by the account's name.
         patience: see ``CmtClient``.
 
     Raises:
-        ConfigurationError: a client cannot be made of the settings.
+        ConfigurationError: no client can be made from the settings.
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class AccountClients:
         patience: float | None = None,
     ) -> None:
         self._clients: dict[str, CmtClient] = {}
-        self._by_market: dict[str | None, MarketClient] = {}  # None: all that are not listed
+        self._by_market: dict[str | None, MarketClient] = {}  # None: all markets that are not listed
         for market, tables in catalog.by_market():
             name = tables.account_id or cmt.account_id or OWN_ACCOUNT
             known = self._by_market.values()
@@ -86,21 +86,21 @@ class AccountClients:
 
     @property
     def by_market(self) -> Mapping[str | None, MarketClient]:
-        """Of each market that is listed; None: of all others, if they are known here."""
+        """The client of each listed market; under None that of all other markets, if they are configured."""
         return self._by_market
 
     def of(self, market: str) -> MarketClient | None:
-        """None: the market is not known here."""
+        """The client of a market; None: the market is not known here."""
         return self._by_market.get(market) or self._by_market.get(None)
 
     async def learn_types(self, account: str) -> list[str]:
-        """Ask an account for the columns of its data extensions; from then on the types stand in ``tables``.
+        """Ask an account for the columns of its data extensions, and put their types into ``tables``.
 
         Returns:
-            What differs from the configuration, one line each.
+            The differences from the configuration, one line each.
 
         Raises:
-            CallFailed: they could not be had; nothing has changed.
+            CallFailed: the columns could not be read; nothing has changed.
         """
         learned: list[tuple[MarketClient, Catalog]] = []
         warnings: dict[str, None] = {}

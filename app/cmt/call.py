@@ -1,4 +1,4 @@
-"""One call to Marketing Cloud, ready to be sent, and the permit of callers that need none."""
+"""A call to Marketing Cloud that is ready to be sent, and the permit of callers that need none."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from app.delivery.value_class import value_class
 from app.http.answer import Answer
 from app.profile.entities import EntityType
 
-# Labels for the observer: how a good call ended, and the operation that asks for columns.
+# Labels for the observer: the result of a call that succeeded, and the operation that asks for columns.
 OK = "ok"
 FIELDS = "fields"
 
@@ -31,7 +31,7 @@ class _Always:
         await asyncio.sleep(seconds)
 
     def may_land_late(self, seconds: float) -> None:
-        """Nothing follows that it could overwrite."""
+        """Ignore it: no later write follows that it could overwrite."""
 
 
 always: Permit = _Always()
@@ -39,7 +39,7 @@ always: Permit = _Always()
 
 @value_class(frozen=True, slots=True)
 class SoapCall(Generic[Result]):
-    """One call, ready to be sent as often as needed. ``label`` says how it ended for the observer."""
+    """One call, ready to be sent as often as needed. ``label`` names its result for the observer."""
 
     message: Message
     operation: str

@@ -1,4 +1,4 @@
-"""Sends a call until it has an answer or is given up: renewed tokens, immediate repeats, waiting while throttled."""
+"""Sends a call until it is answered or given up: renews tokens, repeats at once, and waits while throttled."""
 
 from __future__ import annotations
 
@@ -24,10 +24,11 @@ from app.http.answer import FailureKind, TransportFailed
 from app.http.transport import HttpTransport
 from app.profile.entities import Catalog
 
-# Immediate repeats of a call, and the longest pause before one (jittered, so that lanes do not come back together).
+# How often a call is repeated at once, and the longest pause before a repeat (random, so that lanes do not all repeat
+# at the same moment).
 REPEATS = 2
 REPEAT_SECONDS = 0.2
-# Not after a timeout: that was long enough, and the next attempt is the caller's.
+# A call that timed out is not repeated: it has taken long enough, and the caller decides about another attempt.
 REPEATED = frozenset({registry.CMT_CONNECTION.code, registry.CMT_UNAVAILABLE.code, registry.CMT_MALFORMED.code})
 
 # The observer's label for a call with rows of several entity types.
@@ -38,7 +39,7 @@ class CallSender:
     """Sends the calls of one account.
 
     Args:
-        catalog: the data extensions that calls are about, for texts and rights.
+        catalog: the data extensions of the calls; texts and metrics about rights name them.
         timeout_seconds: how long one request may take.
         patience: see ``CmtClient``.
     """
@@ -65,16 +66,16 @@ class CallSender:
         self._observe = observe
         self._patience = patience
         self._sleep = sleep
-        self._denied: set[tuple[Right, str]] = set()  # rights that were missing when they were needed last
+        self._denied: set[tuple[Right, str]] = set()  # rights that were missing when a call last needed them
 
     def for_catalog(self, catalog: Catalog) -> CallSender:
-        """Calls about other data extensions of the same account; everything else is shared."""
+        """A sender for other data extensions of the same account; everything else is shared."""
         other = copy.copy(self)
         other._catalog = catalog
         return other
 
     async def send(self, call: SoapCall[Result]) -> Result:
-        """Send a call until it has an answer or must be given up."""
+        """Send a call until it is answered; raises ``CallFailed`` when it is given up."""
         began = time.monotonic()
         repeats, renewed = 0, False
         throttled: Throttled | None = None
@@ -116,7 +117,7 @@ class CallSender:
             await self._sleep(random.uniform(0, REPEAT_SECONDS))  # noqa: S311 - spreads load, guards nothing
 
     async def _until_let(self, throttled: Throttled, error: CallError, permit: Permit) -> None:
-        """Wait as long as a throttled call has to; raises ``CallFailed`` when it is left to its event."""
+        """Wait until a throttled call may be sent again; raises ``CallFailed`` when it is given up instead."""
         wait = throttled.again(
             time.monotonic(),
             self._in_flight.answered,
@@ -128,7 +129,7 @@ class CallSender:
         await permit.wait(wait)
 
     async def _attempt(self, call: SoapCall[Result], token: Token, on_good_answer: Callable[[], None]) -> Result:
-        """One request and its answer; raises ``NoResult``. The observer learns of it, unless it was cancelled."""
+        """Send one request and read its answer; raises ``NoResult``. The observer is told, unless it was cancelled."""
         started = time.perf_counter()
         outcome = ""
         try:
@@ -143,7 +144,7 @@ class CallSender:
         except TransportFailed as failure:
             entry = entry_of(failure)
             outcome = entry.code
-            # A request that was given up may still be carried out: what follows too soon may be overtaken by it.
+            # Marketing Cloud may still carry out a request that timed out, and so overwrite a write that follows soon.
             given_up = failure.sent and failure.kind is FailureKind.TIMEOUT
             wait = self._timeout_seconds if given_up else None
             if given_up and call.operation != "retrieve":

@@ -1,6 +1,6 @@
-"""Calls that belong to no event: they show whether anything gets through, and what is allowed.
+"""Calls that belong to no event. They show whether calls get through, and which rights the account has.
 
-They are about a parent key that nobody has.
+They use the ID of a consumer that does not exist.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from app.delivery.errors import CMT_PERMISSION, lookup
 from app.delivery.permit import Permit
 from app.profile.entities import Catalog, EntityType, Row
 
-# Too long for a consumer's ID, and says what it is to whoever finds it in a log of the other side.
-NOBODY = "profile-sync-asks-whether-anything-gets-through-0f6a7c1e5b9d4e0f"
+# Too long for a real consumer's ID. It explains itself to a person who finds it in Marketing Cloud's logs.
+PROBE_CONSUMER_ID = "profile-sync-asks-whether-anything-gets-through-0f6a7c1e5b9d4e0f"
 
 
 class Calls(Protocol):
-    """The calls that are made."""
+    """The part of the client that is used here."""
 
     async def delete(self, keys: Sequence[tuple[EntityType, Row]], *, permit: Permit) -> Sequence[RowResult]: ...
 
@@ -36,20 +36,20 @@ class _NoWait:
         """Go on."""
 
     async def wait(self, seconds: float) -> None:
-        """Do not."""
+        """Refuse to wait."""
         raise _Throttled
 
     def may_land_late(self, seconds: float) -> None:
-        """Only reads are made."""
+        """Ignore it: only reads are made."""
 
 
 async def gets_through(client: Calls) -> bool:
     """Whether a Retrieve is answered. An error in its OverallStatus counts as an answer, and so does throttling.
 
-    A refusal of the call as a whole does not count: there is no event that it could be the fault of.
+    A refusal of the whole call does not count as an answer, because no event can have caused it.
     """
     try:
-        await client.retrieve(EntityType.CONSUMER, NOBODY, permit=_NoWait())
+        await client.retrieve(EntityType.CONSUMER, PROBE_CONSUMER_ID, permit=_NoWait())
     except CallFailed as failed:
         entry = lookup(failed.error.code)
         return not (entry.transport or entry.doubtful)
@@ -59,17 +59,17 @@ async def gets_through(client: Calls) -> bool:
 
 
 async def allows(client: Calls, catalog: Catalog, right: Right, permit: Permit) -> bool:
-    """Whether the account has a right at all, as shown by the parent's data extension.
+    """Whether the account has a right at all. The call is made on the parent's data extension.
 
     Raises:
-        CallFailed: that could not be found out.
+        CallFailed: the call failed for another reason.
     """
-    nobody: Row = dict.fromkeys(catalog[EntityType.CONSUMER].primary_key, NOBODY)
+    no_row: Row = dict.fromkeys(catalog[EntityType.CONSUMER].primary_key, PROBE_CONSUMER_ID)
     try:
         if right is Right.READ:
-            await client.retrieve(EntityType.CONSUMER, NOBODY, permit=permit)
+            await client.retrieve(EntityType.CONSUMER, PROBE_CONSUMER_ID, permit=permit)
             return True
-        (result,) = await client.delete([(EntityType.CONSUMER, nobody)], permit=permit)
+        (result,) = await client.delete([(EntityType.CONSUMER, no_row)], permit=permit)
     except CallFailed as failed:
         if failed.error.code == CMT_PERMISSION.code:
             return False

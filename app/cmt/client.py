@@ -1,11 +1,14 @@
 """Calls to Marketing Cloud: upsert, delete and retrieve rows.
 
-What happens inside a call, so that callers need not care: tokens are fetched and renewed; a call that was refused
-because of its token is repeated once with a new one; a call whose connection broke or whose answer was no SOAP message
-is repeated at once, at most twice (all three operations may safely be repeated); calls keep to the configured rate,
-and fewer are under way at a time while Marketing Cloud throttles; a throttled call waits and is sent again, if asked
-for (``patience``).
-Everything else is for the caller to decide: a failed call raises ``CallFailed``, a failed row is a ``RowResult``.
+The client does this inside a call:
+
+* It fetches and renews tokens. A call that was refused because of its token is repeated once with a new one.
+* A call whose connection broke, or whose answer was no SOAP message, is repeated at once, at most twice. All three
+  operations may safely be repeated.
+* Calls keep to the configured rate. Fewer are in flight while Marketing Cloud throttles.
+* A throttled call waits and is sent again, if the caller asks for that (``patience``).
+
+The caller decides everything else: a failed call raises ``CallFailed``, a failed row is a ``RowResult``.
 """
 
 from __future__ import annotations
@@ -49,7 +52,7 @@ from app.profile.xml_text import character_named, is_xml_text
 from app.settings import CmtSettings, ConfigurationError
 
 THROTTLED_ROW = registry.CMT_RATE_LIMITED.code
-# 2,500 rows a page: no consumer has as many; a server that always says "more" must not keep us forever.
+# A page has 2,500 rows; no consumer has that many pages. A Retrieve ends even if the server always says "more".
 PAGES_MOST = 100
 
 
@@ -60,9 +63,9 @@ class CmtClient:
         settings: address, credentials, timeout and rate.
         catalog: the data extensions.
         concurrency: how many calls the caller makes at the same time.
-        observe: where metrics go.
-        patience: a throttled call is sent again and again; for so many seconds if others get through meanwhile. None:
-            it fails at once.
+        observe: is told how calls ended.
+        patience: how many seconds a throttled call is sent again while other calls get through; without a limit while
+            none do. None: it fails at once.
 
     Raises:
         ConfigurationError: the WSDL or the CA file cannot be used.
@@ -85,7 +88,7 @@ class CmtClient:
         self._names = names_of(catalog)
         self._wire = PreparedWire(catalog, settings.wsdl)
         self._in_flight = InFlight(concurrency)
-        # One more for the token, so that calls that wait for it do not keep it from being fetched.
+        # One connection more, for the token: calls that wait for a token must not keep it from being fetched.
         try:
             self._transport = HttpTransport(
                 timeout_seconds=settings.timeout_seconds, limit=concurrency + 1, ca_file=settings.ca_file
@@ -117,9 +120,9 @@ class CmtClient:
         await self._open.aclose()
 
     def for_catalog(self, catalog: Catalog) -> CmtClient:
-        """Calls with other data extensions in the same account: token, connections, rate and limit are shared.
+        """A client for other data extensions of the same account: token, connections, rate and limit are shared.
 
-        Good while this client is open; not to be opened itself.
+        It works while this client is open; do not open it itself.
         """
         other = copy.copy(self)
         other._catalog, other._names = catalog, names_of(catalog)
@@ -129,45 +132,45 @@ class CmtClient:
 
     @property
     def calls_allowed(self) -> float:
-        """How many calls may be under way now: ``concurrency``, or fewer when Marketing Cloud throttles."""
+        """How many calls may be in flight now: ``concurrency``, or fewer while Marketing Cloud throttles."""
         return self._in_flight.limit
 
     async def token(self) -> Token:
         """A token, for a check of the configuration.
 
         Raises:
-            CallFailed: none can be had.
+            CallFailed: the request for a token failed.
         """
         return await self._tokens.get()
 
     async def upsert(self, rows: Sequence[tuple[EntityType, Row]], *, permit: Permit = always) -> list[RowResult]:
-        """Write rows in one call, inserting those that are not there.
+        """Write rows in one call, inserting those that do not exist.
 
         Args:
-            rows: all columns to write; None writes a null. May be of several entity types; the vendor advises against
-                more than 50.
+            rows: all columns to write; None writes a null. The rows may be of several entity types. The vendor advises
+                against more than 50.
             permit: called right before every send; what it raises goes to the caller.
 
         Returns:
-            One result for each row, in their order. A row that cannot be sent (no key, not XML text) has its result
-            without having been sent.
+            One result for each row, in the same order. A row that cannot be sent (no key, not XML text) gets a result
+            without being sent.
 
         Raises:
-            CallFailed: there is no result for any row.
+            CallFailed: the call failed as a whole; no row has a result.
         """
         return await self._write("upsert", rows, self._wire.upsert, permit)
 
     async def delete(self, keys: Sequence[tuple[EntityType, Row]], *, permit: Permit = always) -> list[RowResult]:
-        """Delete rows by their primary keys in one call; rows that are gone already are fine. Else as ``upsert``."""
+        """Delete rows by their primary keys in one call. Deleting a row that is gone succeeds. Else as ``upsert``."""
         return await self._write("delete", keys, self._wire.delete, permit)
 
     async def retrieve(self, entity: EntityType, consumer_id: str, *, permit: Permit = always) -> list[Row]:
-        """All rows of a consumer: all columns, values as text, one call for each page of 2,500.
+        """All rows of a consumer, with all columns and values as text. One call for each page of 2,500 rows.
 
-        A null comes back as an empty text or as None, as the server pleases.
+        A null comes back as an empty text or as None, depending on the server.
 
         Raises:
-            CallFailed: not all rows could be had.
+            CallFailed: not all rows could be read.
         """
         if not is_xml_text(consumer_id):
             entry, table = registry.CMT_NOT_XML_TEXT, self._catalog[entity]
@@ -194,10 +197,12 @@ class CmtClient:
         raise CallFailed(CallError(registry.CMT_MALFORMED.code, f"Retrieve: no end after {PAGES_MOST} pages."))
 
     async def fields(self, entity: EntityType) -> list[Field]:
-        """The columns of an entity's data extension as Marketing Cloud describes them; none: it shows no such one.
+        """The columns of an entity's data extension as Marketing Cloud describes them.
+
+        An empty list means that Marketing Cloud shows no such data extension.
 
         Raises:
-            CallFailed: they could not be had.
+            CallFailed: the columns could not be read.
         """
         fields, next_id = await self._sender.send(
             SoapCall(
@@ -237,7 +242,7 @@ class CmtClient:
         build: Callable[[Sequence[tuple[EntityType, Row]]], Message],
         permit: Permit,
     ) -> list[RowResult]:
-        """The results of rows that can be sent. Rows that are throttled alone are sent again without the others."""
+        """The results of rows that can be sent. If only some rows are throttled, these are sent again alone."""
         message = build(rows)
         masked = Mask([row for _, row in rows], self._names)
         results = await self._sender.send(

@@ -1,8 +1,8 @@
-"""From what Marketing Cloud answered to an entry of the error registry. Pure.
+"""Finds the entry of the error registry for what Marketing Cloud answered. Pure.
 
 Sources: the vendor's pages "SOAP Faults", "1-99 General", "310000-310099 DataExtension Object" and "70000-71999 Custom
-Object"; that throttling is a fault (code 17, HTTP 500) and that a deadlock shows in the text only is known from use.
-What the words mean is in ``texts``.
+Object". Two facts are known only from use: throttling is a fault (code 17, HTTP 500), and a deadlock shows only in the
+text. ``texts`` knows what the words mean.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _FAULT_CODES = {
 }
 _BAD_LOGIN = 12
 _NOT_PROCESSED = frozenset({8, 9, 10, 11, 12, 13, 17})
-# WS-Security 1.1, section 12, and WS-Trust: what a fault's code says of the token. A fresh one may help with each.
+# WS-Security 1.1, section 12, and WS-Trust: fault codes about the token. A new token may help with each of them.
 TOKEN_FAULTS = frozenset(
     {
         "Security",
@@ -52,9 +52,9 @@ _FAILURES = {
     FailureKind.ANSWER: registry.CMT_MALFORMED,
 }
 
-# A row with one of these was not worked on to its end, even if it says OK: a batch that times out says so.
+# A row with one of these codes was not finished, even if its status is OK: a batch that timed out answers like that.
 _UNFINISHED = frozenset({71000, 71001, 71006})
-# Permanent and passing errors share this code.
+# Permanent and transient errors share this code.
 _UNEXPECTED = 2
 
 _ROW_CODES = {
@@ -73,12 +73,12 @@ _ROW_CODES = {
 
 
 def entry_of(failure: TransportFailed) -> ErrorEntry:
-    """A request without an answer."""
+    """The entry of a request that got no answer."""
     return _FAILURES[failure.kind]
 
 
 def told(failure: TransportFailed) -> str:
-    """The failure in words, with what helps."""
+    """The failure in words, with advice where there is any."""
     return f"{failure}; CMT_CA_FILE adds a CA" if failure.kind is FailureKind.CERTIFICATE else str(failure)
 
 
@@ -86,8 +86,9 @@ def told(failure: TransportFailed) -> str:
 class CallError:
     """Why a call as a whole failed.
 
-    ``message`` is safe to show: values are masked, secrets never in it. ``outcome_unknown``: the write may have taken
-    effect. ``retry_after``: seconds the other side asks to wait, or may still be busy with it.
+    ``message`` is safe to show: values are masked, and it never holds a secret. ``outcome_unknown``: the write may have
+    taken effect. ``retry_after``: seconds to wait, because Marketing Cloud asks for them or may still be working on the
+    call.
     """
 
     code: str
@@ -108,7 +109,7 @@ class CallFailed(Exception):
 class Fault:
     """A SOAP fault: the local part of its code ("Security", "Server", "Client"), its text, the code of an apifault.
 
-    Of a code with subcodes, ``code`` is the one that is in ``TOKEN_FAULTS``, else the first.
+    If the code has subcodes, ``code`` is the one that is in ``TOKEN_FAULTS``, else the first.
     """
 
     code: str
@@ -118,7 +119,7 @@ class Fault:
 
 @dataclass(frozen=True, slots=True)
 class AnswerVerdict:
-    """What an answer other than results means. ``token_refused``: worth one repeat with a new token."""
+    """What an answer without results means. ``token_refused``: the call is repeated once with a new token."""
 
     entry: ErrorEntry
     outcome_unknown: bool = False
@@ -149,7 +150,7 @@ def of_fault(fault: Fault) -> AnswerVerdict:
 
 
 def _of_refusal(fault: Fault) -> AnswerVerdict:
-    """A fault without detail that says that the caller is to blame: for its token, its rights or its request."""
+    """A fault without detail that blames the caller: its token, its rights or its request."""
     text = fault.text
     if texts.bad_token(text):
         return AnswerVerdict(registry.CMT_AUTH, token_refused=True)
@@ -163,7 +164,7 @@ def _of_refusal(fault: Fault) -> AnswerVerdict:
 
 
 def of_status(status: int, body: bytes = b"") -> AnswerVerdict:
-    """What an HTTP answer means that carries no SOAP message."""
+    """What an HTTP answer without a SOAP message means."""
     if status >= 400 and texts.account_blocked(body):
         return AnswerVerdict(registry.CMT_BLOCKED)
     match status:
@@ -218,14 +219,14 @@ def _of_row_text(text: str) -> ErrorEntry | None:
 
 
 def unfinished(error_code: int | None) -> bool:
-    """Whether a row that says OK may not have been written: nobody knows until it is written again."""
+    """Whether a row that says OK may not have been written. Only another write of the row makes it certain."""
     return error_code in _UNFINISHED
 
 
 def of_retrieve(overall_status: str) -> AnswerVerdict:
-    """What an OverallStatus other than OK and MoreDataAvailable means: a Retrieve puts its error text there.
+    """What an OverallStatus other than OK and MoreDataAvailable means. A Retrieve puts its error text there.
 
-    A read may be repeated without harm, so it is given up for good only where the text says that it can never work.
+    A read may be repeated without harm, so it fails for good only where the text says that it can never work.
     """
     if texts.contention(overall_status):
         return AnswerVerdict(registry.CMT_ROW_CONTENTION)
@@ -243,7 +244,7 @@ def of_retrieve(overall_status: str) -> AnswerVerdict:
 
 
 def of_no_results(overall_status: str) -> AnswerVerdict:
-    """What the answer to a write means that has no result for any row."""
+    """What the answer to a write means if it has no result for any row."""
     if texts.address_refused(overall_status):
         return AnswerVerdict(registry.CMT_ADDRESS_REFUSED)
     if texts.bad_token(overall_status):

@@ -1,4 +1,4 @@
-"""The columns of a data extension, out of the answer to a Retrieve of DataExtensionField. Pure."""
+"""Reads the columns of a data extension from the answer to a Retrieve of DataExtensionField. Pure."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from app.cmt.reader import RetrieveAnswer
 from app.profile.column_types import ColumnType, Field, FieldType
 
 _KNOWN = {kind.value.casefold(): kind for kind in FieldType}
-# Lengths have four digits at most; a number of any length must not become an int.
+# Real lengths have at most four digits. Longer numbers are not converted, because an answer could hold huge ones.
 _DIGITS_MOST = 9
 
 
 def fields_of(answer: RetrieveAnswer) -> list[Field]:
-    """The columns; those without a name, which nobody could use, are left out."""
+    """The columns. A column without a name is left out, because no row can use it."""
     return [field for row in answer.rows if (field := _field(row)).name]
 
 
@@ -29,7 +29,7 @@ def _field(row: Mapping[str, str | None]) -> Field:
 
 
 def _number(text: str | None) -> int | None:
-    """None also for 0: of a text it means that no length is said."""
+    """None also for 0: for a text column, 0 means that no length is stated."""
     if text is None or len(text) > _DIGITS_MOST or not (text.isascii() and text.isdigit()):
         return None
     return int(text) or None

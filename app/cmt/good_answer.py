@@ -1,11 +1,11 @@
-"""The answer that nearly every write gets, "OK" for every row, read without building a tree.
+"""Reads the answer that nearly every write gets, "OK" for every row, without building a tree.
 
-To build and walk a tree took a fifth of a worker's processor time, to learn no more than this. So a body that is,
-element by element, what Marketing Cloud sends when all went well is recognised as it stands; anything else, whatever it
-is, is left to ``reader``. Where both read a body they find the same.
+Building and walking a tree took a fifth of a worker's processor time and found no more than this. A body is recognised
+only if it is, element by element, what Marketing Cloud sends when every row was written. Any other body is left to
+``reader``. Where both read a body, they find the same.
 
-Sound, because without comments, CDATA sections and processing instructions a "<" in XML is markup and nothing else:
-what stands between the elements that are looked at cannot be taken for one of them.
+This is safe, because "<" is always markup in XML without comments, CDATA sections and processing instructions. Text
+between the elements that are matched cannot be mistaken for one of them.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _ENVELOPE = re.compile(
     + _ATTRIBUTES
     + b">"
 )
-# Real ones take some hundred characters.
+# The start tag of the envelope ends within this many bytes. Real ones take a few hundred.
 _START_MOST = 4_000
 _SPACE = re.compile(_S)
 _ROW = re.compile(
@@ -43,13 +43,13 @@ _END = re.compile(
 
 
 def read_good_answer(body: bytes, operation: str) -> list[int] | None:
-    """The ordinals of the rows of a write that went well; None: something else, or not certainly that."""
+    """The ordinals of the rows if all were written; None: the answer says something else, or is not certain."""
     name = body.find(b":Envelope", 0, _START_MOST)
     at = body.find(b">", name, _START_MOST) + 1
     prefix = _prefix(body[:at]) if name >= 0 else None
     if prefix is None or _has(body, b"!", b"<!", at) or _has(body, b"?", b"<?", at):
         return None
-    at = _SPACE.match(body, at).end()  # type: ignore[union-attr]  # it matches nothing, too
+    at = _SPACE.match(body, at).end()  # type: ignore[union-attr]  # it also matches no space
     at = _after_header(body, at, prefix)
     opening = _opening(prefix, operation).match(body, at)
     if opening is None:
@@ -68,15 +68,15 @@ def read_good_answer(body: bytes, operation: str) -> list[int] | None:
     return ordinals or None
 
 
-@lru_cache(maxsize=16)  # a server always begins alike
+@lru_cache(maxsize=16)  # all answers of a server start the same way
 def _prefix(start: bytes) -> bytes | None:
-    """The prefix of an envelope's tag, everything up to its end being ``start``."""
+    """The prefix of the envelope's tag. ``start`` is the body up to the end of that tag."""
     envelope = _ENVELOPE.fullmatch(start)
     return envelope and envelope[1]
 
 
 def _has(body: bytes, mark: bytes, markup: bytes, at: int) -> bool:
-    """Whether ``markup`` stands behind ``at``; its rare character is looked for first, which takes a tenth as long."""
+    """Whether ``markup`` occurs after ``at``. Its rare character is searched first, which takes a tenth of the time."""
     found = body.find(mark, at)
     return found >= 0 and body.find(markup, at) >= 0
 
@@ -85,7 +85,7 @@ def _after_header(body: bytes, at: int, prefix: bytes) -> int:
     opening, closing = _header_tags(prefix)
     if not body.startswith(opening, at):
         return at
-    # "</soap:Header >" closes it too: what follows that one is no header any more.
+    # "</soap:Header >" also closes a header. Such an answer is left to ``reader``.
     end = body.find(closing[:-1], at)
     return end + len(closing) if end >= 0 and body.startswith(closing, end) else at
 
@@ -96,9 +96,9 @@ def _header_tags(prefix: bytes) -> tuple[bytes, bytes]:
 
 
 def _is_one_object(part: bytes) -> bool:
-    """Whether this is nothing, or one Object element. An object within it is left to the reader, as are other rows.
+    """Whether this is empty or one Object element. An object within an object, or another row, is left to ``reader``.
 
-    With two tags of that name in all, the first opens what the last closes: nothing stands beside it.
+    If there are only two tags of that name, the last one closes the first, so nothing stands beside the object.
     """
     if not part:
         return True

@@ -1,8 +1,8 @@
-"""How many calls may be under way: fewer when Marketing Cloud says it is too much, more again while all goes well.
+"""Limits how many calls may be in flight: fewer while Marketing Cloud throttles, more again while calls succeed.
 
-Additive increase, multiplicative decrease, as in TCP's congestion avoidance (RFC 5681, 3.1): every throttled answer
-halves the limit, but those to calls that were sent before the last halving say nothing about it and are not counted;
-every good answer adds a little, so that a limit's worth of good answers adds one.
+Additive increase, multiplicative decrease, as in TCP's congestion avoidance (RFC 5681, 3.1). A throttled answer halves
+the limit, unless its call was sent before the last halving: it says nothing about the new limit. A good answer raises
+the limit a little: as many good answers as the limit add one.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from typing import Self
 
 
 class InFlight:
-    """An adaptive limit, first come first served. ``async with limit.call() as call``; then tell how it went.
+    """An adaptive limit, first come first served. Enter ``async with limit.call() as call``, then say how it went.
 
     Args:
-        most: the limit when nothing is wrong.
+        most: the limit while nothing is throttled.
     """
 
     def __init__(self, most: int) -> None:
@@ -30,12 +30,12 @@ class InFlight:
 
     @property
     def answered(self) -> int:
-        """Calls that went well until now."""
+        """Good answers until now."""
         return self._answered
 
     @property
     def limit(self) -> float:
-        """Calls that may be under way now; whole ones only."""
+        """How many calls may be in flight now, as a whole number."""
         return float(int(self._limit))
 
     def call(self) -> _CallInFlight:
@@ -47,7 +47,7 @@ class InFlight:
             turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             self._waiting.append(turn)
             try:
-                await turn  # whoever wakes us has counted us
+                await turn  # ``_wake`` has counted this call
             except asyncio.CancelledError:
                 if turn.done() and not turn.cancelled():
                     self._leave()
@@ -71,7 +71,7 @@ class InFlight:
         if sent_after != self._halvings:
             return False
         self._halvings += 1
-        # Half of what was really under way: a limit that nobody reaches would shrink without any effect.
+        # Half of the calls that were really in flight: to halve a limit that is not reached would have no effect.
         self._limit = max(1.0, min(self._limit, float(self._running + over)) / 2)
         return True
 
@@ -99,14 +99,14 @@ class _CallInFlight:
             self._limit._leave()
 
     def over(self) -> None:
-        """The call is over, what follows in the block is not part of it: its room is free at once."""
+        """The call is over, although its block goes on: its room is free at once."""
         self._over = True
         self._limit._leave()
 
     def throttled(self) -> bool:
-        """The answer was that there are too many calls. True: that is news, as it was sent after the last halving."""
+        """The call was throttled. True if that lowers the limit: the call was sent after the last halving."""
         return self._limit._throttled(self._sent_after, over=self._over)
 
     def went_well(self) -> None:
-        """It was answered."""
+        """The call got a good answer."""
         self._limit._went_well()

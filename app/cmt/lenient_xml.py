@@ -1,8 +1,8 @@
-"""XML that holds what XML cannot carry: made readable, without anything else being taken for granted. Pure.
+"""Makes XML readable that holds characters which XML cannot carry, and changes nothing else. Pure.
 
-A value that came into a data extension by an import may hold a control character, and Marketing Cloud returns it as
-"&#x1F;", which no XML parser takes. Only that character is replaced: whatever else is wrong with a document stays so.
-The 32 control characters become the 32 noncharacters from U+FDD0 on, which no text holds, so that they can be told.
+An import can put a control character into a value of a data extension. Marketing Cloud returns it as "&#x1F;", which no
+XML parser accepts. Only such characters are replaced; any other error in a document stays. The 32 control characters
+become the 32 noncharacters from U+FDD0 on. No real text holds these, so that a replaced character can be recognised.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _NO_CHARACTER = re.compile(rb"\xef\xbf[\xbe\xbf]|\xed[\xa0-\xbf][\x80-\xbf]")
 
 
 def made_readable(body: bytes) -> bytes:
-    """The document without characters that XML cannot carry; the same object when there are none.
+    """The document without characters that XML cannot carry; the same object if it has none.
 
     >>> stand_in_of(made_readable(b"<a>x&#x1F;y&#65;</a>").decode())
     'U+001F'
@@ -31,7 +31,7 @@ def made_readable(body: bytes) -> bytes:
 
 
 def stand_in_of(text: str) -> str | None:
-    """The first control character that was replaced in a text; None: there was none."""
+    """The first control character that was replaced in a text; None: none was replaced."""
     found = _STAND_INS.search(text)
     return None if found is None else f"U+{ord(found[0]) - _FIRST:04X}"
 

@@ -1,4 +1,4 @@
-"""What is told how calls ended."""
+"""The interface of what is told how calls ended."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""The messages of ``Wire``, fast: zeep builds each form once, afterwards only names and values are filled in.
+"""Builds the messages of ``Wire`` fast: zeep builds each form once, later only names and values are filled in.
 
-At the start zeep builds samples with marked places for what differs from call to call; they are cut at these places,
-and a message is put together from the pieces. zeep and the WSDL stay the authority: the constructor compares what comes
-out with what zeep builds, for every data extension, and a test does so for arbitrary rows.
+At the start zeep builds samples with a marker in each place that differs from call to call. The samples are cut at the
+markers, and a message is joined from the pieces. zeep and the WSDL stay the authority: the constructor compares the
+results with zeep's for every data extension, and a test does so for arbitrary rows.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from app.cmt.wire import Message, Wire
 from app.profile.entities import Catalog, DataExtension, EntityType, Row, as_text
 from app.settings import ConfigurationError
 
-# Marked places; plain words, so that they stand in a message as they are.
+# Markers; plain words, so that nothing in them is escaped in a message.
 _TABLE, _CONSUMER, _AFTER = "place-of-the-table", "place-of-the-consumer", "place-of-the-request-id"
 _KEY, _KEY_VALUE = "place-of-a-key", "place-of-its-value"
 _COLUMN, _VALUE, _NULL = "place-of-a-column", "place-of-a-value", "place-of-a-null"
@@ -29,13 +29,13 @@ _OPEN, _CLOSE = "<[^/<>][^<>]*>", "</[^<>]+>"
 _PROPERTY_FORM = re.compile(f"({_OPEN}{_OPEN}){_COLUMN}({_CLOSE}{_OPEN}){_VALUE}({_CLOSE}{_CLOSE})")
 _NULL_FORM = re.compile(f"({_OPEN}{_OPEN}){_NULL}({_CLOSE}{_CLOSE})")
 _KEY_FORM = re.compile(f"({_OPEN}{_OPEN}){_KEY}({_CLOSE}{_OPEN}){_KEY_VALUE}({_CLOSE}{_CLOSE})")
-# What may stand between: the account that shares the data extension.
+# May stand between an object's tag and its table: the account that shares the data extension.
 _OWNER = f"(?:{_OPEN}{_OPEN}[0-9]+{_CLOSE}{_CLOSE})?"
 _OBJECT_FORM = re.compile(rf"<(?P<name>[^\s<>/]+)(?:\s[^<>]*)?>{_OWNER}{_OPEN}(?P<table>{_TABLE}).*</(?P=name)>")
 
-# A carriage return written as such would be read as a line feed (XML 1.0, 2.11).
+# A literal carriage return would be read as a line feed (XML 1.0, 2.11).
 _REFERENCES = {"\r": "&#13;"}
-# Nothing in it needs a reference: almost every value.
+# A text in which nothing needs escaping; almost every value is one.
 _PLAIN = re.compile("[^&<>\r]*")
 
 # A name and a value between three pieces of text.
@@ -44,8 +44,9 @@ _Pair = tuple[str, str, str]
 
 @dataclass(frozen=True, slots=True)
 class _Form:
-    """A write in pieces: ``lead`` (object...) ``tail``, an object being ``head`` table ``after_table`` properties
-    ``after_properties`` keys ``after_keys``.
+    """A write in pieces: ``lead``, the objects, ``tail``.
+
+    An object is ``head``, table, ``after_table``, properties, ``after_properties``, keys, ``after_keys``.
     """
 
     action: str
@@ -59,12 +60,12 @@ class _Form:
     key: _Pair
 
     def message(self, objects: Sequence[str]) -> Message:
-        """The message of objects that are written out."""
+        """The message with these objects, which are written out already."""
         body = "".join((self.lead, *objects, self.tail))
         return Message(self.action, self.before_token, body.encode())
 
     def shape(self, table: DataExtension) -> _Shape:
-        """Everything of an object of a data extension that is the same for all rows."""
+        """The parts of an object that are the same for all rows of a data extension."""
         before, between, _ = self.key
         return _Shape(
             head=f"{self.head}{_text(table.customer_key)}{self.after_table}",
@@ -80,14 +81,14 @@ class _Form:
 
 @dataclass(frozen=True, slots=True)
 class _Shape:
-    """What stands before the properties of an object, and each key column with what stands before its value."""
+    """The text before an object's properties, and each key column with the text before its value."""
 
     head: str
     keys: tuple[tuple[str, str], ...]
 
 
 class _Columns(dict[str, str]):
-    """What is written for a column between two pieces of text; made when first asked for, as a row may name any."""
+    """A column's name between two pieces of text, by column. Made at first use, because a row may name any column."""
 
     def __init__(self, before: str, after: str) -> None:
         super().__init__()
@@ -130,7 +131,7 @@ class PreparedWire:
         return self._fields[entity]
 
     def upsert(self, rows: Sequence[tuple[EntityType, Row]]) -> Message:
-        """Writes rows, inserting those that are not there; they may be of several data extensions."""
+        """Writes rows, inserting those that do not exist; they may be of several data extensions."""
         return self._upsert.message([self._upserted(entity, row) for entity, row in rows])
 
     def delete(self, keys: Sequence[tuple[EntityType, Row]]) -> Message:
@@ -138,11 +139,11 @@ class PreparedWire:
         return self._delete.message([self._delete.object(self._deletes[entity], row, "") for entity, row in keys])
 
     def retrieve(self, entity: EntityType, consumer_id: str, *, after: str | None = None) -> Message:
-        """Asks for a consumer's rows with all columns; ``after`` is the RequestID of the page before."""
+        """Asks for a consumer's rows with all columns; ``after`` is the RequestID of the previous page."""
         form = self._first_pages[entity] if after is None else self._next_pages[entity]
         body = form.after.replace(_CONSUMER.encode(), _text(consumer_id).encode(), 1)
         if after is not None:
-            # The request ID stands behind the consumer ID, which could hold the same words.
+            # The request ID follows the consumer ID, which could hold the marker's words. So search from the end.
             head, _, tail = body.rpartition(_AFTER.encode())
             body = b"".join((head, _text(after).encode(), tail))
         return Message(form.action, form.before, body)
@@ -151,7 +152,7 @@ class PreparedWire:
         primary_key, after = self._catalog[entity].primary_key, self._after_value
         columns = [column for column in row if column not in primary_key] or primary_key
         texts = [value if type(value := row[column]) is str else as_text(value) for column in columns]
-        # One look at all of them together: almost no row has anything to escape.
+        # One search over all values together, because almost no row has anything to escape.
         if not _PLAIN.fullmatch("".join(filter(None, texts))):
             texts = [text and _text(text) for text in texts]
         nulls, values = self._nulls, self._values
@@ -186,7 +187,7 @@ def _samples(wire: Wire, owner: str | None) -> tuple[Message, Message]:
 
 
 def canonical(message: Message) -> bytes:
-    """What a message means, whatever its spelling (Canonical XML 1.0)."""
+    """A message in canonical form (Canonical XML 1.0), which does not depend on its spelling."""
     document: bytes = etree.tostring(etree.fromstring(message.with_token("token")), method="c14n")
     return document
 

@@ -1,4 +1,4 @@
-"""Keeps calls apart in time, so that no more than ``CMT_RATE_PER_SECOND`` start in a second; fewer while throttled."""
+"""Spaces calls in time: at most ``CMT_RATE_PER_SECOND`` start in a second, and fewer while throttled."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 
-# The share of the rate that is left when an account is throttled again and again.
+# The smallest share of the rate, however often an account is throttled.
 LEAST_SHARE = 0.25
-# So many seconds' worth of good answers at the full rate bring all of it back.
+# Good answers at the full rate raise the share from 0 to 1 in this many seconds.
 RECOVERY_SECONDS = 20.0
 
 

@@ -1,7 +1,7 @@
-"""Reads what Marketing Cloud answers into plain values; lxml, because zeep takes five times as long.
+"""Reads Marketing Cloud's answers into plain values. It uses lxml, because zeep takes five times as long.
 
-Elements are found by local name, so that a gateway that rewrites prefixes or namespaces does no harm. Nothing is judged
-here: ``app.cmt.errors`` does.
+Elements are found by local name, so that a gateway that rewrites prefixes or namespaces does no harm. What an error
+means is decided in ``app.cmt.errors``.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from lxml import etree
 from app.cmt.errors import TOKEN_FAULTS, Fault
 from app.cmt.lenient_xml import made_readable
 
-# What is read of an answer's errors: texts are masked and cut to some hundred characters later.
+# How much is read of an answer's errors. Texts are masked and cut to a few hundred characters later.
 LONGEST_TEXT = 4000
 COLUMN_ERRORS_MOST = 20
 _BLANK = b" \t\r\n"
 _NIL = "{http://www.w3.org/2001/XMLSchema-instance}nil"
 
-# No entities, no network: an answer must not make us read anything else.
+# No entities, no network: an answer must not make the parser read anything else.
 _PARSER = etree.XMLParser(
     resolve_entities=False, no_network=True, load_dtd=False, remove_comments=True, remove_pis=True, huge_tree=False
 )
@@ -77,7 +77,7 @@ def read_write_answer(body: bytes, operation: str) -> WriteAnswer | Fault:
     """Read the answer to ``operation`` ("Create", "Update", "Delete").
 
     Raises:
-        Unreadable: not XML, not SOAP, or another message.
+        UnreadableAnswer: not XML, not SOAP, or another message.
     """
     payload = _payload(body, f"{operation}Response")
     if isinstance(payload, Fault):
@@ -96,7 +96,7 @@ def read_retrieve_answer(body: bytes) -> RetrieveAnswer | Fault:
     """Read the answer to a Retrieve of rows.
 
     Raises:
-        Unreadable: not XML, not SOAP, or another message.
+        UnreadableAnswer: not XML, not SOAP, or another message.
     """
     return _retrieve_answer(body, _row)
 
@@ -118,10 +118,10 @@ def _retrieve_answer(body: bytes, read: Callable[[etree._Element], dict[str, str
 
 
 def read_objects_answer(body: bytes) -> RetrieveAnswer | Fault:
-    """Read the answer to a Retrieve of anything else: the texts of each object's own elements.
+    """Read the answer to a Retrieve of other objects: the texts of each object's own elements.
 
     Raises:
-        Unreadable: not XML, not SOAP, or another message.
+        UnreadableAnswer: not XML, not SOAP, or another message.
     """
     return _retrieve_answer(body, _object)
 
@@ -153,7 +153,7 @@ def _root(body: bytes) -> etree._Element:
             return etree.fromstring(readable, _PARSER)
         except etree.XMLSyntaxError:
             pass
-    # The parser's own words quote the document.
+    # The parser's message is dropped, because it quotes the document.
     raise UnreadableAnswer("the answer is not well-formed XML")
 
 
@@ -180,7 +180,7 @@ def _fault(element: etree._Element) -> Fault:
 
 
 def _fault_code(text: str) -> str:
-    """The local part, of which SOAP 1.1 allows subcodes after dots."""
+    """The local part of a code, or one of its subcodes, which SOAP 1.1 allows after dots."""
     codes = text.rpartition(":")[2].split(".")
     return next((code for code in codes if code in TOKEN_FAULTS), codes[0])
 

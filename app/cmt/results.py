@@ -1,4 +1,4 @@
-"""What an HTTP answer means for the rows of a call. Pure; everything that leaves here has its values masked."""
+"""What an HTTP answer means for the rows of a call. Pure. Messages of errors and results have their values masked."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ from app.profile.entities import CONSUMER_ID_COLUMN, Catalog, DataExtension, Row
 from app.profile.keys import same_key_text
 from app.profile.masking import mask
 
-# Messages stand in Kafka headers, tickets and log lines.
+# Messages are put into Kafka headers, tickets and log lines.
 LONGEST_MESSAGE = 600
 MORE = "MoreDataAvailable"
 
@@ -76,7 +76,7 @@ class NoResult(Exception):
 
 
 def names_of(catalog: Catalog) -> frozenset[str]:
-    """The words of a message that are ours and stay readable: names of data extensions and columns."""
+    """The names of data extensions and columns. They stay readable when a message is masked."""
     tables = catalog.data_extensions.values()
     return frozenset(
         {table.customer_key for table in tables} | {column for table in tables for column in table.columns}
@@ -85,7 +85,7 @@ def names_of(catalog: Catalog) -> frozenset[str]:
 
 @value_class(frozen=True, slots=True)
 class Mask:
-    """Masks the values of the rows of a call. Cheap to make, as most calls have nothing to mask."""
+    """Masks the values of the rows of a call. Cheap to make, because most calls have nothing to mask."""
 
     rows: Sequence[Row]
     names: frozenset[str]
@@ -99,7 +99,7 @@ def call_error(no_result: NoResult, what: str, masked: Mask) -> CallError:
     """The error of a call that failed as a whole; ``what`` names the call."""
     entry = no_result.verdict.entry
     detail = masked(no_result.detail) if no_result.detail else ""
-    # The transport says in its own words that nothing came in time, and from where.
+    # The transport's own text says that no answer came in time, and from where.
     in_time = entry is registry.CMT_TIMEOUT and detail.startswith("no answer ")
     said = detail if in_time else f"{entry.meaning} {detail}".rstrip()
     return CallError(
@@ -113,7 +113,7 @@ def call_error(no_result: NoResult, what: str, masked: Mask) -> CallError:
 def write_results(answer: Answer, operation: str, masked: Mask) -> list[RowResult]:
     """One result for each row of an Update or Delete, in the order of the rows (those of ``masked``).
 
-    A row without a result in an otherwise good answer gets CMT-MALFORMED; a delete of a row that is gone is fine.
+    A row without a result in an otherwise good answer gets CMT-MALFORMED. A delete of a row that is gone succeeds.
 
     Raises:
         NoResult: a fault, not the expected message, or no results at all.
@@ -138,9 +138,9 @@ def retrieve_page(answer: Answer, consumer_id: str, table: DataExtension) -> Pag
     """The rows of one page, columns spelled as in ``table``.
 
     Raises:
-        NoResult: a fault, not the expected message, an error in OverallStatus, or rows of another consumer: rows that
-            are found get deleted, so a filter that was not honoured must stop everything, and so must rows of the
-            consumer's ID in another spelling. Or rows without their key, which can be told apart by nobody.
+        NoResult: a fault, not the expected message, an error in OverallStatus, or a row without its key. Also a row of
+            another consumer, or of this one under another spelling of its ID. Rows that are found get deleted, so the
+            call fails if the filter was not honoured.
     """
     parsed = _retrieved(answer, read_retrieve_answer)
     rows = [row if row.keys() <= table.names else _spelled_as_in(table, row) for row in parsed.rows]
@@ -164,7 +164,7 @@ def retrieve_page(answer: Answer, consumer_id: str, table: DataExtension) -> Pag
 
 
 def field_page(answer: Answer) -> tuple[list[Field], str | None]:
-    """The columns on one page, and what asks for the next one.
+    """The columns on one page, and the RequestID that asks for the next one.
 
     Raises:
         NoResult: a fault, not the expected message, or an error in OverallStatus.

@@ -1,7 +1,7 @@
-"""What the words of an answer mean, wherever they stand: a fault, a row, the OverallStatus of a Retrieve. Pure.
+"""What the words of an answer mean, be it in a fault, a row or the OverallStatus of a Retrieve. Pure.
 
-Marketing Cloud gives one code to errors that pass and to errors that stay, and a Retrieve gives no code at all. Only
-the words tell them apart: those of SQL Server, which are passed on, and a few of Marketing Cloud's own.
+Marketing Cloud gives the same code to transient and to permanent errors, and a Retrieve gives no code at all. Only the
+words tell them apart. Most come from SQL Server, whose errors Marketing Cloud passes on; a few are its own.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import re
 from app.delivery import errors as registry
 from app.delivery.errors import ErrorEntry
 
-# Real texts are short. What is longer than this is not searched.
+# Real texts are short. Only this many characters are searched.
 LONGEST = 4_000
 
 # SQL Server's own words for a conflict of two writers. No value of a row is likely to hold them.
@@ -32,29 +32,29 @@ _LATER = re.compile(
     r"unplanned outage|unexpected error|internal error|connection",
     re.IGNORECASE,
 )
-# A bare number may be the ID of any error.
+# A number alone may be the ID of any error.
 _BLOCKED = re.compile(r"error[ _]?code\W{0,4}50200\b|account (?:is |has been |was )?blocked", re.IGNORECASE)
 _BLOCKED_BODY = re.compile(rb"error[ _]?code\W{0,4}50200\b", re.IGNORECASE)
 
-# The account or its package may not do this. A fresh token changes nothing, another data extension may.
+# The account or its package lacks a right. A new token does not help; another data extension may be allowed.
 _NO_RIGHT = re.compile(
     r"permission|privilege|access (?:is |was )?denied|insufficient (?:rights|access)|not (?:allowed|permitted)|"
     r"not authori[sz]ed|unauthori[sz]ed|authori[sz]ation",
     re.IGNORECASE,
 )
-# The same, in a fault that blames the server: it may be in trouble with its own authorisation.
+# The same, in a fault that blames the server. Its own authorisation may be in trouble, so the words must be plainer.
 _PERMISSION_FAILED = re.compile(
     r"permission (?:failed|denied)|(?:no|insufficient) (?:permission|privilege)", re.IGNORECASE
 )
-# Where a call comes from is what is refused; such a text may also say "unauthorized". Both have to be there, as a text
-# may quote a value.
+# The address that a call comes from is refused. Such a text may also say "unauthorized". Both patterns have to match,
+# because a text may quote a value.
 _ADDRESS = re.compile(r"\bIP(?:v[46])?[ -](?:address|range|restriction)|\b(?:allow|white|safe)[ -]?list", re.IGNORECASE)
 _REFUSED = re.compile(
     r"restrict|denied|reject|block|forbidden|outside|unauthori[sz]ed|not authori[sz]ed|not \w*list|"
     r"not (?:in|on|within|part of|valid|allowed|permitted)\b",
     re.IGNORECASE,
 )
-# A fresh token may help.
+# A new token may help.
 _BAD_TOKEN = re.compile(
     r"token (?:has |is |was )?(?:expired|invalid|revoked)|(?:expired|invalid|missing) (?:\w+ )?token|"
     r"login failed|authentication|not authenticated",
@@ -75,12 +75,12 @@ def contention(text: str) -> bool:
 
 
 def timed_out(text: str) -> bool:
-    """Whether the database was too slow, or not to be reached."""
+    """Whether the database was too slow, or could not be reached."""
     return _TIMED_OUT.search(text, 0, LONGEST) is not None
 
 
 def passing(text: str) -> ErrorEntry | None:
-    """The entry of a text that says "later"; None: it does not say so. For texts that quote no values."""
+    """The entry of a text about a transient error; None: it is about none. Only for texts that quote no values."""
     if contention(text):
         return registry.CMT_ROW_CONTENTION
     if _BLOCKED.search(text, 0, LONGEST):
@@ -100,17 +100,17 @@ def no_right(text: str) -> bool:
 
 
 def address_refused(text: str) -> bool:
-    """Whether the account takes no calls from this IP address."""
+    """Whether the account refuses calls from this IP address."""
     return _ADDRESS.search(text, 0, LONGEST) is not None and _REFUSED.search(text, 0, LONGEST) is not None
 
 
 def permission_failed(text: str) -> bool:
-    """Whether a right is missing, in so many words."""
+    """Whether the text says plainly that a right is missing."""
     return _PERMISSION_FAILED.search(text, 0, LONGEST) is not None
 
 
 def bad_token(text: str) -> bool:
-    """Whether the token is refused, its age for instance."""
+    """Whether the token is refused, for instance because it has expired."""
     return _BAD_TOKEN.search(text, 0, LONGEST) is not None
 
 

@@ -1,23 +1,23 @@
-"""A throttled call: how long it waits before it is sent again, and when it is left to its event. Pure.
+"""A throttled call: how long it waits before it is sent again, and when it is given up. Pure.
 
-Throttling is the account's affair, not the event's: 30 calls of which every other one is throttled would never get
-through as a whole. So a throttled call is repeated where it stands.
+Throttling concerns the account, not the event. If every other call is throttled, an event with 30 calls never gets
+through in one attempt. So the call is repeated within the attempt.
 """
 
 from __future__ import annotations
 
 import math
 
-# The wait grows from the first to the last, and at least half of it is kept. It doubles while nobody gets through;
-# while others do, it takes so many times to double.
+# The wait grows from the first to the longest, and about half of it is random. It doubles each time while no call gets
+# through. While others do, it takes TIMES_TO_DOUBLE times to double.
 FIRST_SECONDS, MOST_SECONDS = 1.0, 60.0
 TIMES_TO_DOUBLE = 3
-# How much longer than asked for a call may wait, so that not all come back at the same moment.
+# A call may wait longer than asked for by this share, so that not all calls are sent again at the same moment.
 SPREAD = 0.1
 
 
 def wait_seconds(doublings: float, retry_after: float | None, fraction: float) -> float:
-    """Seconds to wait; ``doublings`` of the first wait, ``fraction`` in [0, 1) is random.
+    """Seconds to wait: the first wait, doubled ``doublings`` times. ``fraction`` in [0, 1) is random.
 
     >>> [wait_seconds(doublings, None, 0.0) for doublings in (0, 1, 2, 3, 60)]
     [1.0, 1.0, 2.0, 4.0, 30.0]
@@ -36,7 +36,7 @@ class Throttled:
     """One call, from its first throttled answer on.
 
     Args:
-        patience: seconds after which the call is left to its event, if others get through meanwhile.
+        patience: seconds after which the call is given up, if others get through meanwhile.
         now: monotonic seconds.
         answered: good answers to calls of the account until now.
     """
@@ -48,7 +48,7 @@ class Throttled:
         self._doublings: float | None = None
 
     def again(self, now: float, answered: int, retry_after: float | None, fraction: float) -> float | None:
-        """Seconds to wait before the call is sent again; None: it is throttled for too long while others are not."""
+        """Seconds to wait before the call is sent again; None: it was throttled too long while others got through."""
         if now - self._since > self._patience and answered > self._answered:
             return None
         if self._doublings is None:

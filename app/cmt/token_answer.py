@@ -1,6 +1,7 @@
 """Reads the token endpoint's answer (vendor page "Server-to-Server Integrations with Client Credentials Grant Type").
 
-Pure but for the clock of a plain JWT. Nothing of a token or of the credentials gets into a message.
+Pure, except that the expiry of a plain JWT is compared with the clock. No part of a token or of the credentials gets
+into a message.
 """
 
 from __future__ import annotations
@@ -22,14 +23,14 @@ from app.delivery.errors import ErrorEntry
 from app.http.address import is_secure
 from app.http.answer import Answer
 
-# Replace a token when this share of its life is left, but no earlier than five minutes before its end (what the
-# vendor's own clients do, which with a life of under five minutes ask before every call).
+# Replace a token when this share of its life is left, but no earlier than five minutes before its end. The vendor's own
+# clients always use five minutes; if the life is shorter than that, they ask before every call.
 EARLY_SHARE = 0.2
 EARLY_SECONDS_MOST = 300.0
-# For an answer without expires_in and a token that does not say: half of the documented 20 minutes.
+# The life if neither expires_in nor the token says it: half of the documented 20 minutes.
 LIFE_WHEN_UNKNOWN = 600.0
 
-# Real answers have one or two KiB. A longer one would only take memory: JSON unpacks to twenty times its size.
+# Real answers have one or two KiB. A long one would only cost memory: parsed JSON takes up to twenty times its size.
 LONGEST_ANSWER = 64 * 1024
 
 _ERROR_NAME = re.compile(r"[a-z_]{1,40}")
@@ -37,7 +38,7 @@ _ERROR_NAME = re.compile(r"[a-z_]{1,40}")
 
 @dataclass(slots=True, eq=False)
 class Token:
-    """A token and where it is good for. ``accepted``: a call has succeeded with it."""
+    """A token and the address that it is good for. ``accepted``: a call has succeeded with it."""
 
     value: str = field(repr=False)
     soap_url: str
@@ -58,7 +59,7 @@ def token_url(auth_url: str) -> str:
 def service_url(soap_url: str) -> str:
     """The SOAP endpoint of an instance address, which may already be the endpoint.
 
-    What people copy is understood too: the address of the WSDL, a query, a service without a path.
+    Other forms that people copy work too: the address of the WSDL, one with a query, one without a path.
 
     >>> service_url("https://x.soap.example/"), service_url("https://x.soap.example/service.asmx")
     ('https://x.soap.example/Service.asmx', 'https://x.soap.example/service.asmx')
@@ -79,11 +80,11 @@ def read_token(answer: Answer, asked_at: float, soap_url: str | None) -> Token:
 
     Args:
         answer: of the token endpoint.
-        asked_at: monotonic seconds, before the request: the life of the token is counted from there.
-        soap_url: where calls go, whatever the answer says.
+        asked_at: monotonic seconds right before the request; the life of the token is counted from there.
+        soap_url: the address for calls, which overrides the answer's; None: there is none.
 
     Raises:
-        CallFailed: CMT-TOKEN-*, by what the endpoint answered.
+        CallFailed: with a code (most are CMT-TOKEN-*) for what the endpoint answered.
     """
     document = _json_object(answer.body)
     if answer.status != 200:
@@ -111,10 +112,10 @@ def _json_object(body: bytes) -> dict[str, Any]:
 
 
 def _life(expires_in: Any, token: str) -> float:
-    """Seconds a token is good for: the sooner of what the answer and a plain JWT say, a guess when neither does.
+    """Seconds that a token is good for: the shorter of what the answer and a plain JWT say, a guess if neither does.
 
     Raises:
-        CallFailed: the answer says nonsense.
+        CallFailed: ``expires_in`` is no positive number.
     """
     own = _jwt_life(token)
     if expires_in is None:
@@ -129,9 +130,9 @@ def _life(expires_in: Any, token: str) -> float:
 
 
 def _jwt_life(token: str) -> float | None:
-    """None: no plain JWT, without a usable ``exp``, or past it already, which only a clock that is wrong can mean."""
+    """None: no plain JWT, no usable ``exp``, or one that is already past, which means that a clock is wrong."""
     try:
-        # Not ours to verify: the account that issued it will.
+        # The signature is not verified here: the service that issued the token does that.
         claims = jwt.decode(token, options={"verify_signature": False, "verify_exp": False})
         life = float(claims["exp"]) - time.time()
     except (jwt.PyJWTError, KeyError, TypeError, ValueError, OverflowError, RecursionError):
@@ -155,5 +156,5 @@ def _refusal(answer: Answer, document: dict[str, Any]) -> CallFailed:
 
 
 def token_failed(entry: ErrorEntry, what: str, retry_after: float | None = None) -> CallFailed:
-    """The error of a token request."""
+    """The error of a failed token request."""
     return CallFailed(CallError(entry.code, f"{entry.meaning} {what}", retry_after=retry_after))

@@ -1,9 +1,9 @@
 """Access tokens of Marketing Cloud (vendor page "Server-to-Server Integrations with Client Credentials Grant Type").
 
-The life of a token: asked for when first needed; used while it is fresh; replaced in the background some time before
-it expires, so that no caller waits; replaced at once when a call was refused with it. However many callers need a new
-one, one request is made, and a caller that gives up waiting does not stop it. Tokens are opaque: they are never
-required to be JWTs (real ones have four parts and no expiry inside).
+The life of a token: it is requested when it is first needed, and used while it is fresh. It is replaced in the
+background some time before it expires, so that no caller waits, and at once when a call was refused with it. However
+many callers need a new token, only one request is made, and a caller that stops waiting does not cancel it. Tokens are
+opaque: they need not be JWTs (real ones have four parts and no expiry inside).
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ from app.delivery import errors as registry
 from app.http.answer import Answer, FailureKind, TransportFailed
 from app.settings import CmtSettings
 
-# Wrong credentials stay wrong: how long to wait before the endpoint is asked again doubles from the first to the last.
+# Wrong credentials stay wrong, so the wait before the next request doubles, from the first to the longest.
 REFUSED_SECONDS_FIRST, REFUSED_SECONDS_MOST = 1.0, 60.0
-# When the endpoint throttles without saying for how long.
+# The wait if the endpoint throttles without saying for how long.
 THROTTLED_SECONDS = 5.0
-# An early replacement that failed is tried again after this long; nobody waits for it.
+# An early replacement that failed is tried again after this long; no caller waits for it.
 EARLY_AGAIN_SECONDS = 5.0
-# A caller that comes this much too early waits: clocks that are adjusted differ by milliseconds.
+# A caller that is too early by at most this waits instead of failing: adjusted clocks differ by milliseconds.
 TOO_EARLY_SECONDS = 0.05
-# Immediate repeats of a request that got no proper answer: it changes nothing on the other side.
+# How often a request that got no usable answer is repeated at once. That is safe, because it changes nothing.
 REPEATS = 2
 REPEAT_SECONDS = 0.2
 
@@ -66,15 +66,15 @@ class TokenClient:
         self._refused = 0  # refusals of our credentials or our account in a row
         self._held_until = float("-inf")
         self._held_error: CallError | None = None
-        self._early_after = float("-inf")  # the old token still holds: no hurry to ask again after a failure
+        self._early_after = float("-inf")  # no early request before this: the old token is still good
         self._unproven = 0  # tokens in a row that were refused without ever having been accepted
         self._unproven_until = float("-inf")
 
     async def get(self) -> Token:
-        """A token to send now.
+        """A token that is good now.
 
         Raises:
-            CallFailed: none can be had (CMT-TOKEN-*).
+            CallFailed: the request for one failed.
         """
         token, now = self._token, self._clock()
         if token is not None and now < token.expires_at:
@@ -90,10 +90,10 @@ class TokenClient:
             self._unproven = 0
 
     def invalidate(self, token: Token) -> None:
-        """A call with exactly this token was refused: the next ``get`` brings another one.
+        """A call with exactly this token was refused: the next ``get`` returns another one.
 
-        Nothing happens when it has been replaced meanwhile, nor, for a while, when fresh tokens are refused time and
-        again: then it is not their age, and asking for ever more of them mends nothing.
+        This does nothing if the token has been replaced meanwhile. It also does nothing for a while if new tokens are
+        refused again and again: then their age is not the cause, and more requests would not help.
         """
         if token is not self._token:
             return
@@ -113,7 +113,7 @@ class TokenClient:
     def _refresh(self) -> asyncio.Task[Token]:
         if self._refreshing is None or self._refreshing.done():
             self._refreshing = asyncio.create_task(self._request(), name="token refresh")
-            # Whoever waits sees the error; when nobody does (early refresh) the next call asks again.
+            # Mark the error as seen: a waiting caller gets it, and after an early refresh the next call asks again.
             self._refreshing.add_done_callback(lambda task: task.cancelled() or task.exception())
         return self._refreshing
 
@@ -135,7 +135,7 @@ class TokenClient:
         return token
 
     def _hold(self, error: CallError) -> None:
-        """How long no request is made after a failure."""
+        """Set how long no request is made after a failure."""
         if error.code in (registry.CMT_TOKEN_REFUSED.code, registry.CMT_BLOCKED.code):
             wait = error.retry_after or _doubling(self._refused)
             self._refused += 1

@@ -1,4 +1,4 @@
-"""Which rows cannot be sent at all. Pure."""
+"""Finds rows that cannot be sent at all. Pure."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from app.profile.xml_text import character_named, is_xml_text
 
 
 def unsendable(table: DataExtension, row: Row, *, keys_only: bool) -> tuple[ErrorEntry, str] | None:
-    """Why a row must not be sent, and where the reason is; None when it can be.
+    """Why a row must not be sent, and which column is the reason; None: it can be sent.
 
-    Every primary-key column needs a value: a key with a hole could address another row, or all of them.
+    Every primary-key column needs a value: a key with an empty column could address another row, or all rows.
 
     Args:
         table: the row's data extension.
@@ -23,7 +23,7 @@ def unsendable(table: DataExtension, row: Row, *, keys_only: bool) -> tuple[Erro
         if value is None or value == "":
             return registry.CMT_ROW_MISSING_KEY, f"{table.customer_key}, column {column}."
     columns = table.primary_key if keys_only else row
-    # One look at all of them together: almost every row is fine.
+    # One check of all values together, because almost every row is fine.
     if is_xml_text("".join([value for column in columns if isinstance(value := row[column], str)])):
         return None
     for column in columns:

@@ -29,7 +29,7 @@ PARTNER_API = "http://exacttarget.com/wsdl/partnerAPI"
 _TOKEN_ELEMENT = "{http://exacttarget.com}fueloauth"  # noqa: S105 - the name of an element
 _TOKEN_NAMESPACES: Any = {None: "http://exacttarget.com"}  # the type stubs know no default namespace
 _TOKEN_SLOT = "token-goes-here"  # noqa: S105 - a place, not a token
-# What zeep raises on a file that is no WSDL, or not this service's.
+# What zeep raises on a file that is no WSDL, or another service's.
 _UNUSABLE = (OSError, etree.XMLSyntaxError, zeep.exceptions.Error, LookupError, AttributeError, TypeError, ValueError)
 _FAULT_SCHEMA_NAME = "etframeworkfault.xsd"
 _FAULT_SCHEMA = b"""<schema xmlns="http://www.w3.org/2001/XMLSchema" xmlns:own="urn:fault.partner.exacttarget.com"
@@ -42,7 +42,7 @@ _FAULT_SCHEMA = b"""<schema xmlns="http://www.w3.org/2001/XMLSchema" xmlns:own="
     </sequence>
   </complexType>
 </schema>"""
-# What is asked of a column.
+# The properties of a column that are requested.
 FIELD_PROPERTIES = ("Name", "FieldType", "MaxLength", "Scale", "IsRequired", "IsPrimaryKey", "DefaultValue")
 _UPSERT = ("DataExtensionObject", "UpdateAdd")
 
@@ -61,9 +61,9 @@ class Message:
 
 
 class _Offline(Transport):  # type: ignore[misc]  # zeep has no types
-    """Loads the WSDL file and nothing else: what it imports must be a file too.
+    """Loads the WSDL from files only: what it imports must be a file too.
 
-    But for the one import of the vendor's own WSDL, the schema of a fault's detail, which no request needs.
+    The one import of the vendor's own WSDL is replaced: the schema of a fault's detail, which no request needs.
     """
 
     def load(self, url: str) -> bytes:
@@ -80,7 +80,7 @@ def _fail(reason: str) -> NoReturn:
 
 
 def _owner(table: DataExtension, element: str) -> dict[str, Any]:
-    """Names the account that shares a data extension (ClientID, ID); nothing for one of the own account."""
+    """Names the account that shares a data extension (ClientID, ID); empty for the account's own ones."""
     if table.shared_from is None:
         return {}
     owner = {"ID": int(table.shared_from)}
@@ -116,7 +116,7 @@ class Wire:
         return other
 
     def upsert(self, rows: Sequence[tuple[EntityType, Row]]) -> Message:
-        """Writes rows, inserting those that are not there; they may be of several data extensions."""
+        """Writes rows, inserting those that do not exist; they may be of several data extensions."""
         objects = [self._object(self._catalog[entity], row) for entity, row in rows]
         return self._message("Update", Options=self._upsert_options, Objects=objects)
 
@@ -131,12 +131,12 @@ class Wire:
         return self._message("Delete", Options=self._delete_options, Objects=objects)
 
     def retrieve(self, entity: EntityType, consumer_id: str, *, after: str | None = None) -> Message:
-        """Asks for a consumer's rows with all columns by name: "*" is answered with OK and no rows.
+        """Asks for a consumer's rows. It names all columns, because "*" is answered with OK and no rows.
 
         Args:
             entity: whose data extension.
             consumer_id: whose rows.
-            after: RequestID of the page before; the rest is repeated with it.
+            after: RequestID of the previous page; the other arguments are the same for every page.
         """
         table = self._catalog[entity]
         request = self._types.RetrieveRequest(
@@ -166,14 +166,14 @@ class Wire:
         return self._message("Retrieve", RetrieveRequest=request)
 
     def _try_out(self) -> None:
-        """Builds one message of each kind, so that a WSDL that cannot do it is found at the start."""
+        """Builds one message of each kind, so that an unusable WSDL is found at the start."""
         row = (EntityType.CONSUMER, dict.fromkeys(self._catalog[EntityType.CONSUMER].columns, ""))
         self.upsert([row])
         self.delete([row])
         self.retrieve(EntityType.CONSUMER, "")
 
     def _object(self, table: DataExtension, row: Row) -> Any:
-        # A row of nothing but its key still needs a property to write; what an Update without any does is not said.
+        # A row with only its key writes the key as properties: the vendor does not say what an Update without any does.
         columns = [column for column in row if column not in table.primary_key] or table.primary_key
         return self._types.DataExtensionObject(
             CustomerKey=table.customer_key,
@@ -188,7 +188,7 @@ class Wire:
     def _property(self, name: str, value: Scalar) -> Any:
         text = as_text(value)
         if text is None:
-            # By the vendor's WSDL a property has a Value; one without is what its own page shows for a null.
+            # The vendor's WSDL requires a Value in a property, but the vendor's page shows a null without one.
             return self._types.NullAPIProperty(Name=name, Value=zeep.xsd.SkipValue)
         return self._types.APIProperty(Name=name, Value=text)
 
@@ -196,7 +196,7 @@ class Wire:
         token = etree.Element(_TOKEN_ELEMENT, nsmap=_TOKEN_NAMESPACES)
         token.text = _TOKEN_SLOT
         envelope = self._zeep.create_message(self._zeep.service, operation, **parts, _soapheaders=[token])
-        # The header stands before the body, so the first occurrence is the token's place whatever a row holds.
+        # The header precedes the body, so the first occurrence is the token's place, whatever a row holds.
         before, _, after = etree.tostring(envelope, xml_declaration=True, encoding="utf-8").partition(
             _TOKEN_SLOT.encode()
         )

@@ -6,7 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from app.cmt.canary import NOBODY
+from app.cmt.canary import PROBE_CONSUMER_ID
 from app.delivery.outcome import Outcome
 from app.profile.entities import Catalog, EntityType
 from app.profile.holdings.projection import expected_rows
@@ -134,7 +134,7 @@ def together(run: Verdict, last_act: Verdict) -> Verdict:
 
 def _belongs_to_no_event(call: Call) -> bool:
     """Whether a call belongs to no event: workers also read column types and, in an outage, a key that cannot exist."""
-    return call.operation == "Retrieve" and (call.consumer_id is None or call.consumer_id == NOBODY)
+    return call.operation == "Retrieve" and (call.consumer_id is None or call.consumer_id == PROBE_CONSUMER_ID)
 
 
 def _partition_of(sources: Iterable[Source]) -> dict[str, int]:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from app.cmt.canary import NOBODY
+from app.cmt.canary import PROBE_CONSUMER_ID
 from app.cmt.results import RowResult
 from app.delivery.outcome import Attempt, Outcome, Phase, Settle, TryAgain
 from app.profile.entities import Catalog, EntityType, Row
@@ -116,7 +116,7 @@ async def test_without_the_right_to_read_nothing_is_written_and_the_event_waits(
     assert isinstance(decide(attempt, attempts_left=True), TryAgain)
     assert {call.action for call in cmt.calls} == {Action.RETRIEVE}
     parent_was_read = strategy == "reconcile" or what is DELETE
-    assert (f"retrieve consumer {NOBODY}" in cmt.log) is not parent_was_read
+    assert (f"retrieve consumer {PROBE_CONSUMER_ID}" in cmt.log) is not parent_was_read
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
@@ -141,17 +141,19 @@ async def test_whether_a_right_is_missing_as_a_whole_is_asked_only_if_nothing_ha
     held(cmt)
     cmt.fail_call(Action.RETRIEVE, PET, DENIED)
     await run(cmt, catalog, UPDATE, "replace")
-    assert not any(NOBODY in line for line in cmt.log), "other children were read after it"
+    assert not any(PROBE_CONSUMER_ID in line for line in cmt.log), "other children were read after it"
     cmt.heal()
     cmt.fail_call(Action.RETRIEVE, OPT_IN, DENIED)
     await run(cmt, catalog, UPDATE, "replace")
-    assert [line for line in cmt.log if NOBODY in line] == [f"retrieve consumer {NOBODY}"], "what was read before it"
+    assert [line for line in cmt.log if PROBE_CONSUMER_ID in line] == [f"retrieve consumer {PROBE_CONSUMER_ID}"], (
+        "what was read before it"
+    )
     cmt.heal()
     cmt.calls.clear()
     cmt.fail_call(Action.DELETE, PET, DENIED)
     cmt.tables[CONTACT].clear()
     await run(cmt, catalog, DELETE, "replace")
-    assert [line for line in cmt.log if NOBODY in line] == [f"delete consumer {NOBODY}"]
+    assert [line for line in cmt.log if PROBE_CONSUMER_ID in line] == [f"delete consumer {PROBE_CONSUMER_ID}"]
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
