@@ -105,7 +105,7 @@ class AttemptPermit:
         self._release_slot()
 
     def __call__(self) -> None:
-        """Whether a call may go out now.
+        """Check that a call may be sent now.
 
         Raises:
             LeaseLost: the partition may have another owner by now.
@@ -131,7 +131,7 @@ class AttemptPermit:
             await self._tasks.until_lease()
 
     def may_land_late(self, seconds: float) -> None:
-        """A write was given up, and the target may still carry it out for so many seconds."""
+        """A write was given up, and the target may still carry it out within ``seconds``."""
         self._late_seconds = max(self._late_seconds, seconds)
 
     async def until_nothing_lands_late(self) -> None:

@@ -9,7 +9,7 @@ from app.engine.ownership import Ownership
 
 
 class Figures:
-    """Looked up when somebody asks for them."""
+    """The figures of the partitions owned now, computed when they are asked for."""
 
     def __init__(self, ownership: Ownership) -> None:
         self._ownership = ownership
@@ -29,7 +29,7 @@ class Figures:
         return max(0.0, (now_ms() - min(failed)) / 1000) if failed else 0.0
 
     def open_dead_letters(self) -> dict[str, float]:
-        """Dead letters that nobody has dealt with, by reason."""
+        """Dead letters that are neither redriven nor discarded yet, by reason."""
         found: Counter[str] = Counter()
         for partition in self._ownership.partitions.values():
             found.update(partition.journal.state.dead_letters)

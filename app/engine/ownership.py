@@ -141,7 +141,7 @@ class Ownership:
         Raises:
             EngineStopped: the topics cannot be worked with.
         """
-        # A static member that was pushed out and came back is assigned its partitions anew in the same generation.
+        # A static member that was pushed out and came back is assigned its partitions again in the same generation.
         if (generation == self._taken_over and self.session is self._taken_over_in) or not is_current():
             return
         self._taken_over = generation

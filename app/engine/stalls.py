@@ -22,7 +22,7 @@ class Stalls:
     """Remembers since when each offset is suspicious.
 
     Args:
-        patience: after so many seconds a suspect counts as stalled, and again each time they have passed.
+        patience: seconds after which a suspect counts as stalled, and then again after each such time.
         clock: monotonic seconds.
     """
 

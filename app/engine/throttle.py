@@ -32,7 +32,7 @@ class Throttle:
 
     @property
     def is_crowded(self) -> bool:
-        """Whether so many events wait that hardly another one may begin."""
+        """Whether the limit of waiting events is reached: then hardly another event may start."""
         return self.waiting >= self._most
 
     def enter(self) -> None:

@@ -22,7 +22,7 @@ def outage_message(account: str, trouble: ErrorEntry | None) -> str:
     said = f"{trouble.code}: {trouble.meaning} {trouble.remedy}" if trouble else "No answers."
     waits = "Its events wait, no attempt is used up"
     if trouble is not None and trouble.refuses_us:
-        return f"account {account}: {said} {waits}; work resumes when this is mended."
+        return f"account {account}: {said} {waits}; work resumes when this is corrected."
     return f"account {account}: {said} {waits}; work resumes by itself."
 
 

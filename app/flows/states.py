@@ -59,7 +59,7 @@ class ReadModelStates:
 
     async def available(self, partition: int) -> None:
         """Return when the read model can answer again. Its file was lost and is rebuilt from the topic."""
-        log.warning("work waits for the read model, which is built anew", partition=partition)
+        log.warning("work waits for the read model, which is built again", partition=partition)
         await asyncio.sleep(NOTICE_SECONDS)
         await self.catch_up(partition, 0)
 

@@ -268,8 +268,9 @@ class Worker:
 
 
 def run_worker(settings: WorkerSettings, flow: str) -> None:
-    """Run one worker of a pipeline in this process until a signal ends it. Whoever calls it says why it ended, then
-    ``say_stopped``.
+    """Run one worker of a pipeline in this process until a signal ends it.
+
+    The caller reports why it ended, then calls ``say_stopped``.
 
     Raises:
         WorkerFailed, ConfigurationError: see ``Worker``.

@@ -1,4 +1,4 @@
-"""Where profiles go."""
+"""Sinks: where a flow writes profiles."""
 
 from app.sinks.sink import Permit, Sink
 

@@ -1,28 +1,31 @@
 """Marketing Cloud as a sink: runs the plan of an event, call by call.
 
-``stops_attempt`` (``app/profile/outcome_table.py``) decides what follows a failure. The rules kept here are about the
-plan as a whole:
+``stops_attempt`` (``app/profile/outcome_table.py``) decides what follows a failure. These rules concern the plan as a
+whole:
 
-* ``replace``: UPDATE posts nothing until every row that was found is deleted.
-* ``reconcile``: nothing is written until everything that had to be read is read; reads go out together.
-* DELETE PROFILE leaves the parent's row while any entity row could not be found or deleted.
-* A right that only a child's data extension lacks costs the child: the event is ``partial`` (a DELETE fails). A right
-  that the account lacks as a whole keeps the event from being run: nothing of it is written, if that can be helped. A
-  denial that is gone when it is asked for again costs nothing but another attempt.
-* A delete is verified by another retrieve where a key has a Date column, as soon as types are known.
-* A row is deleted by exactly the key that Marketing Cloud returned for it, whatever the event says.
+* ``replace``: an UPDATE posts nothing until every row that was found is deleted.
+* ``reconcile``: nothing is written until all reads are done. Reads are made at the same time.
+* A DELETE PROFILE leaves the parent's row if any entity row could not be found or deleted.
+* If a right is missing only at a child's data extension, only the child is affected: the event is ``partial`` (a DELETE
+  fails). If the account lacks the right as a whole, the event is not run, and if possible nothing of it is written. If
+  a denied call is allowed when it is repeated, the event gets another attempt.
+* If a key has a Date column, deletes are verified by another retrieve, as soon as types are known.
+* A row is deleted by exactly the key that Marketing Cloud returned for it, not by the event's spelling of it.
 
-How records are counted: a record is one row that an event wants written (NEW, UPDATE) or gone (DELETE), and it counts
-once a call for it was made, also on the last attempt; a row whose call was left out is neither synced nor failed. A
-delete counts as synced when the row was gone already, and a row that ``reconcile`` finds to be right already counts as
-synced without a call, once its turn has come (so no entity row does when the parent fails). Retrieves, and the deletes
-that are part of an UPDATE, are not records; one that fails counts as one failed record of its entity, so that every
-failure shows up. Only the attempt that settles the event is counted: of a DELETE PROFILE that needed several, the rows
-that the last one still found.
+How records are counted:
 
-``reconcile`` reads as little as it can without trusting its memory: an UPDATE posts the parent unread when it is not
-what was last seen (``SeenParents``), because reading it first would most likely be one call more; a NEW reads the
-entity rows only when the parent is there.
+* A record is one row that an event wants written (NEW, UPDATE) or gone (DELETE). It counts once a call for it was made,
+  on the last attempt too. A row whose call was left out is neither synced nor failed.
+* A delete counts as synced if the row was already gone. A row that ``reconcile`` finds to be right counts as synced
+  without a call, once its turn has come (so no entity row does if the parent fails).
+* Retrieves, and the deletes that are part of an UPDATE, are not records. If one fails, it counts as one failed record
+  of its entity, so that every failure shows up.
+* Only the attempt that settles the event is counted. If a DELETE PROFILE needed several attempts, its records are the
+  rows that the last one still found.
+
+``reconcile`` reads as little as it can without trusting its memory. An UPDATE whose parent differs from the row that
+was last seen (``SeenParents``) posts the parent unread, because a read would most likely be one call more. A NEW reads
+the entity rows only if the parent exists.
 """
 
 from __future__ import annotations
@@ -54,15 +57,15 @@ from app.sinks.tally import AttemptTally
 
 log = structlog.get_logger(__name__)
 
-# What the retrieves have found; an entity type whose rows could not be had is not in it.
+# The rows that the retrieves found. An entity type whose rows could not be read is not in it.
 _Found = dict[EntityType, Sequence[Row]]
 
 
 class CmtSink:
     """The sink that writes to Marketing Cloud, with strategy ``replace`` or ``reconcile``.
 
-    ``batch_size`` rows at most go into one call: consecutive ones of the same action and phase, no two of one key. The
-    parent's row always has a call of its own, so that it is written before, and deleted after, all others.
+    A call holds at most ``batch_size`` rows: consecutive ones of the same action and phase, no two with the same key.
+    The parent's row always has a call of its own, so that it is written before all others, and deleted after them.
 
     Raises:
         ConfigurationError: the settings contradict each other.
@@ -85,12 +88,12 @@ class CmtSink:
         self._replace_parent = settings.replace_parent
         self._batch_size = batch_size
         self._parents = SeenParents()
-        # Without a breaker nothing waits; otherwise, shorter than it takes until the missing right becomes an incident.
+        # Without a breaker no event waits. With one, the wait ends before the missing right becomes an incident.
         spread_seconds = settings.breaker_alert_seconds / 2 if settings.breaker_failures else 0.0
         self._denials = Denials(self._client, catalog, spread_seconds, clock)
 
     def learned(self, catalog: Catalog) -> None:
-        """The same catalog with the types of columns: from now on values are compared by type."""
+        """Take the same catalog with the types of columns: from now on values are compared by type."""
         self._catalog = self._denials.catalog = catalog
 
     async def apply(self, event: ProfileEvent, *, last_attempt: bool, permit: Permit) -> Attempt:
@@ -142,14 +145,14 @@ class CmtSink:
             if found.get(EntityType.CONSUMER):
                 found |= await self._read(others, event.consumer_id, permit, tally)
             return found
-        # A DELETE reads the parent always: it may be held under another spelling of the ID.
+        # A DELETE always reads the parent, because it may be held under another spelling of the ID.
         unread = event.operation is Operation.UPDATE and self._parents.changed(event.consumer_id, event.consumer or {})
         return await self._read(others if unread else reads, event.consumer_id, permit, tally)
 
     async def _read(self, steps: Sequence[Step], consumer_id: str, permit: Permit, tally: AttemptTally) -> _Found:
         """Make retrieves at the same time."""
         calls = (self._client.retrieve(step.entity, consumer_id, permit=permit) for step in steps)
-        # All are waited for, so that no call is left on the wire when one of them ends with what the permit raises.
+        # Wait for all of them, so that no call is still in flight when the permit has ended another one.
         answers = await asyncio.gather(*calls, return_exceptions=True)
         found: _Found = {}
         for step, answer in zip(steps, answers, strict=True):
@@ -194,8 +197,11 @@ class CmtSink:
         tally.show(batch[0].action, allowed=written)
 
     async def _kept(self, batch: Sequence[Step], consumer_id: str, permit: Permit) -> dict[int, CallError]:
-        """The rows of a batch that may be there after all, by their places: a delete of a key that is not found is
-        answered as if the row had been gone already, and a key with a Date may not be found."""
+        """The rows of a batch that may still exist, by their positions.
+
+        Marketing Cloud may not find a key with a Date, and it answers a delete of a key that it does not find as if the
+        row had been gone already.
+        """
         if self._dry_run:
             return {}
         doubtful = {step.entity for step in batch if self._catalog[step.entity].has_date_in_key}
@@ -220,7 +226,7 @@ class CmtSink:
             return
         for step in steps:
             rows = found.get(step.entity, ())
-            # A parent that was not found is deleted all the same: a call that was given up may still write it.
+            # A parent that was not found is deleted too: a call that was given up may still write it.
             if step.action is Action.DELETE and (step.row is None or rows):
                 yield from deletes_of(step.entity, step.phase, rows, self._catalog)
             elif step.action is not Action.RETRIEVE:

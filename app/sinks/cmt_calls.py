@@ -1,4 +1,4 @@
-"""What the sink needs of the client of Marketing Cloud."""
+"""What the sink needs from the client of Marketing Cloud."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from app.sinks.sink import Permit
 
 
 class CmtCalls(Protocol):
-    """The part of the Marketing Cloud client that the sink uses: one SOAP call each, repeats inside included.
+    """The part of the Marketing Cloud client that the sink uses. Each method makes one SOAP call, with its repeats.
 
-    All raise ``CallFailed`` when the call as a whole failed, and what ``permit`` raises.
+    All raise ``CallFailed`` if the call failed as a whole, and what ``permit`` raises.
     """
 
     async def upsert(self, rows: Sequence[tuple[EntityType, Row]], *, permit: Permit) -> Sequence[RowResult]: ...

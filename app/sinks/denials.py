@@ -1,8 +1,8 @@
-"""Rights that are missing at a data extension of children: is the child refused alone, or the account as a whole?
+"""Rights that are missing at a data extension of children: is only the child refused, or the whole account?
 
 Rights are granted and revoked while an event is in progress, and a change takes minutes to reach all servers of
-Marketing Cloud (Accenture/sfmc-devtools 791). A child alone counts as refused when it is refused once more after
-something else was allowed, and when every server that was asked has refused it for half of
+Marketing Cloud (Accenture/sfmc-devtools 791). Only the child counts as refused if two things are true: it is refused
+once more after something else was allowed, and every server that was asked has refused it for half of
 ``SYNC_BREAKER_ALERT_SECONDS``. Until then the event waits and uses up no attempt.
 """
 
@@ -25,7 +25,7 @@ class Denials:
     """Judges the denials of an attempt.
 
     Args:
-        spread_seconds: for how long a change of rights may still be on its way to all servers.
+        spread_seconds: how long a change of rights may take to reach all servers.
         clock: monotonic seconds.
     """
 
@@ -34,7 +34,7 @@ class Denials:
         self._client = client
         self._spread_seconds = spread_seconds
         self._clock = clock
-        self._since: dict[tuple[Action, EntityType], float] = {}  # children's, with nothing allowed in between
+        self._since: dict[tuple[Action, EntityType], float] = {}  # first denial since a call was last allowed
 
     def allowed(self, action: Action, entity: EntityType) -> None:
         """A call was allowed."""
@@ -42,7 +42,7 @@ class Denials:
             self._since.pop((action, entity), None)
 
     async def judge(self, right: Right, consumer_id: str, permit: Permit, tally: AttemptTally) -> None:
-        """Note in the tally what the missing right means for the attempt, if one was missing."""
+        """Note in the tally what a missing right means for the attempt, if one was missing."""
         denied = [step for (action, _), step in tally.denied.items() if right_of(action) is right]
         if not denied:
             return
@@ -62,7 +62,7 @@ class Denials:
         return now - max(since) < self._spread_seconds
 
     async def _all_denied(self, steps: Sequence[Step], consumer_id: str, permit: Permit) -> bool:
-        """Repeat the calls that were denied; false as soon as one is allowed: then another attempt is needed.
+        """Repeat the calls that were denied. False as soon as one is allowed: then another attempt is needed.
 
         Raises:
             CallFailed: a call failed for another reason.

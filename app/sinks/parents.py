@@ -1,4 +1,4 @@
-"""The parent rows as they were last seen: a hint that saves strategy ``reconcile`` a call."""
+"""The parent rows as last seen: a hint that saves strategy ``reconcile`` a call."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ CONSUMERS_MOST = 50_000
 
 
 class SeenParents:
-    """Digests of the parent rows that were last written or found to be right, of so many consumers at most.
+    """Digests of the parent rows that were last written or found to be right, for at most ``most`` consumers.
 
-    Never the truth: another worker or program may have written since. So it may only choose between two ways that both
-    end right, reading the parent before it is posted or posting it at once.
+    They may be out of date, because another worker or program may have written since. So they may only decide whether
+    the parent is read before it is posted, or posted at once. Both end with the right row.
     """
 
     def __init__(self, most: int = CONSUMERS_MOST) -> None:

@@ -1,4 +1,4 @@
-"""The interface of every place that profiles go to."""
+"""The interface of every sink."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ __all__ = ["Permit", "Sink"]
 
 
 class Sink(Protocol):
-    """A place that profiles go to."""
+    """Where a flow writes profiles."""
 
     async def apply(self, event: ProfileEvent, *, last_attempt: bool, permit: Permit) -> Attempt:
-        """Run an event once and say what came of it; running it again does no harm.
+        """Run an event once and return what came of it; running it again does no harm.
 
-        ``last_attempt``: it will not be tried again, so as much of it as possible is done.
-        Raises only what ``permit`` raises; what goes wrong with the target stands in the attempt. The permit learns of
-        every write that was given up without an answer.
+        ``last_attempt``: the event is not tried again, so as much of it as possible is done.
+        Raises only what ``permit`` raises; failures of the target are in the attempt. The permit is told of every write
+        that was given up without an answer.
         """

@@ -12,7 +12,7 @@ from app.profile.entities import EntityType
 from app.profile.outcome_table import stops_attempt
 from app.profile.plan import Action, Step
 
-_ENTITY_TYPES = tuple(EntityType)  # to go through the class itself takes five times as long
+_ENTITY_TYPES = tuple(EntityType)  # iterating over the class takes five times as long
 
 
 class AttemptTally:
@@ -46,7 +46,7 @@ class AttemptTally:
         self.stopped = self.stopped or stops_attempt(failure, last_attempt=self._last_attempt)
 
     def show(self, action: Action, *, allowed: bool) -> None:
-        """Calls that were made together ended; ``allowed``: at least one was. A denial among them shows nothing."""
+        """Calls that were made together have ended. A right is shown if one was ``allowed`` and none was denied."""
         if self._just_denied:
             self.shown.discard(right_of(action))
         elif allowed:

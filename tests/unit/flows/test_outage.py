@@ -93,7 +93,7 @@ def test_a_refusal_is_neither_a_failure_of_the_target_nor_its_success(result: st
 def test_an_outage_of_refusals_says_what_to_do() -> None:
     message = outage.outage_message("default", lookup("CMT-CLIENT-FAULT"))
     assert "API user is active" in message
-    assert message.endswith("when this is mended.")
+    assert message.endswith("when this is corrected.")
 
 
 def test_calls_and_tokens_are_counted_in_the_metrics() -> None:
@@ -283,7 +283,7 @@ async def test_each_account_has_an_incident_of_its_own_that_says_what_is_wrong(
     assert "by itself" in down
     assert "CMT-TOKEN-REFUSED" in refused
     assert "CMT_CLIENT_SECRET" in refused
-    assert "when this is mended" in refused
+    assert "when this is corrected" in refused
 
 
 def test_trouble_is_what_was_said_last() -> None:
