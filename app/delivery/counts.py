@@ -16,6 +16,9 @@ from app.delivery.outcome import Outcome, RecordCount
 from app.delivery.state_fields import MalformedPart, members
 from app.delivery.value_class import value_class
 
+# Between the parts of a key in the counts.
+SEPARATOR = "|"
+
 # The "entity" of a failure that concerns the event as a whole (not decodable, no key ...).
 EVENT_ENTITY = "event"
 
@@ -43,7 +46,12 @@ class FailureCount:
 
 @value_class(frozen=True, slots=True)
 class Settlement:
-    """What the counts and the consumer record need to know about a settled event."""
+    """What the counts and the consumer record need to know about a settled event.
+
+    Raises:
+        ValueError: an operation, entity or reason holds the separator of the counts' keys. The record could be written,
+            but not be read again.
+    """
 
     consumer_id: str | None
     event_id: str
@@ -58,6 +66,16 @@ class Settlement:
     failures: tuple[FailureCount, ...] = ()
     deleted: tuple[RowKey, ...] = ()  # rows that a DELETE of single rows removed
     rows: str = ""  # the rows that should be held if the event reached Marketing Cloud (row_list.py)
+
+    def __post_init__(self) -> None:
+        if SEPARATOR in self.operation:
+            raise ValueError(f"an operation must not hold {SEPARATOR!r}: {self.operation!r}")
+        for record in self.records:
+            if SEPARATOR in record.entity:
+                raise ValueError(f"an entity must not hold {SEPARATOR!r}: {record.entity!r}")
+        for failure in self.failures:
+            if SEPARATOR in failure.entity or SEPARATOR in failure.reason:
+                raise ValueError(f"an entity or reason must not hold {SEPARATOR!r}: {failure}")
 
 
 def read_settlement(document: Any) -> Settlement:

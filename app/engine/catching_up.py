@@ -1,7 +1,10 @@
-"""How far a new owner must see the main topic before every parked event may run. No I/O.
+"""How far a new owner must see the main topic before it works as usual. No I/O.
 
 A parked event runs only when every event before it was seen. After a crash, the events that the last owner had in lanes
 come again from the main topic, perhaps after the copies of younger ones.
+
+A given-up event that has a durable verdict must be seen too. Its verdict takes room in the record until its dead letter
+is written, which needs the event. Other events that are given up meanwhile wait for that room.
 """
 
 from __future__ import annotations
@@ -13,14 +16,14 @@ class CatchingUp:
     """How far the main topic was seen by this owner, and how far it must be.
 
     ``seen``: every event up to this offset was handed over, or had been decided before. ``until``: the highest offset
-    that was parked when this owner began.
+    that was parked, or had a verdict, when this owner began.
     """
 
     __slots__ = ("seen", "until")
 
     def __init__(self, state: PartitionState) -> None:
         self.seen = state.decided_upto
-        self.until = max(state.parked, default=-1)
+        self.until = max((*state.parked, *state.verdicts), default=-1)
 
     @property
     def goes_on(self) -> bool:

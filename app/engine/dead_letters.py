@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from app.delivery.errors import lookup
+from app.delivery.errors import REGISTRY, ErrorClass
 from app.delivery.headers import SPRING_PREFIX, VALUE_OMITTED, Failing, dead_letter_headers, original
 from app.delivery.record import SourceRecord
 from app.delivery.verdict import Verdict
@@ -26,7 +26,8 @@ def dead_letters(record: SourceRecord, verdict: Verdict, topic: str, group: str)
     )
     if record.counted_day:
         record = record.counted_on(settlement.day)
-    error_class = lookup(failing.reason).error_class if failing.reason else "permanent"
+    entry = REGISTRY.get(failing.reason)  # None: a flow, or a newer version before a rollback, has other codes
+    error_class = entry.error_class if entry else ErrorClass.PERMANENT
     ours = dead_letter_headers(record, failing, group, f"profile_sync.{error_class}.{failing.reason}")
     theirs = tuple(h for h in original(record.headers) if not h[0].startswith(SPRING_PREFIX))
     less = (*ours, (VALUE_OMITTED, b"true"))

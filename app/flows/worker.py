@@ -43,6 +43,7 @@ from app.observe.logging import configure_logging
 from app.observe.metrics import Metrics
 from app.readmodels import ReadModels
 from app.settings import WorkerSettings, warnings
+from app.settings.loading import ConfigurationError, session_problems
 from app.web.server import WebServer
 from app.web.state import WebState
 
@@ -59,7 +60,8 @@ class Worker:
         recipe: makes the pipeline that it runs.
 
     Raises:
-        ConfigurationError: the settings of Kafka or of the target cannot be used.
+        ConfigurationError: the settings of Kafka or of the target cannot be used, or a call may take longer than the
+            group's session.
     """
 
     def __init__(self, settings: WorkerSettings, recipe: Callable[[WorkerSettings, Metrics], Recipe]) -> None:
@@ -69,6 +71,9 @@ class Worker:
         self._connection = faust_connection(settings.kafka)
         self._recipe = recipe(settings, self._metrics)
         self._pipeline = self._recipe.pipeline
+        longest = f"the longest call of the pipeline {self._pipeline.name}"
+        if problems := session_problems(settings.kafka, longest, self._recipe.call_seconds):
+            raise ConfigurationError(problems)
         self._read_models = ReadModels(
             settings.kafka,
             self._pipeline,

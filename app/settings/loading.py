@@ -23,6 +23,17 @@ from app.settings.web import WebSettings
 SESSION_MARGIN_SECONDS = 2.0
 
 
+def session_problems(kafka: KafkaSettings, longest_call: str, call_seconds: float) -> list[str]:
+    """Whether the group's session outlasts the longest call. ``longest_call``: what to call it in the message."""
+    if kafka.session_timeout_seconds >= call_seconds + SESSION_MARGIN_SECONDS:
+        return []
+    return [
+        f"KAFKA_SESSION_TIMEOUT_SECONDS ({kafka.session_timeout_seconds:g}) must exceed "
+        f"{longest_call} ({call_seconds:g}) by at least {SESSION_MARGIN_SECONDS:g} s, "
+        "otherwise a call of a worker that lost its partition could land after a call of the next owner"
+    ]
+
+
 class ConfigurationError(Exception):
     """The environment holds no usable configuration; ``problems`` has one line for each problem."""
 
@@ -103,12 +114,7 @@ class WorkerSettings:
         self.servicenow = _collect(ServiceNowSettings, problems)
         self.web = _collect(WebSettings, problems)
         self.general = _collect(GeneralSettings, problems)
-        if self.kafka.session_timeout_seconds < self.cmt.timeout_seconds + SESSION_MARGIN_SECONDS:
-            problems.append(
-                f"KAFKA_SESSION_TIMEOUT_SECONDS ({self.kafka.session_timeout_seconds:g}) must exceed "
-                f"CMT_TIMEOUT_SECONDS ({self.cmt.timeout_seconds:g}) by at least {SESSION_MARGIN_SECONDS:g} s, "
-                "otherwise a call of a worker that lost its partition could land after a call of the next owner"
-            )
+        problems += session_problems(self.kafka, "CMT_TIMEOUT_SECONDS", self.cmt.timeout_seconds)
         for check in also:
             try:
                 check(self)

@@ -24,6 +24,7 @@ from app.flows.worker import Worker
 from app.observe.metrics import Metrics
 from app.readmodels.kpi import totals
 from app.settings import WorkerSettings
+from app.settings.loading import ConfigurationError
 from app.settings.pipelines import pipeline_of
 from tests.support.in_process_worker import in_process_settings
 from tests.support.kafka_probe import KafkaProbe, MakeKafkaSettings
@@ -119,3 +120,12 @@ async def test_another_pipeline_runs_without_a_change_in_the_engine(
     assert by_consumer == [[f"{at}".encode() for at in range(number, 50, 5)] for number in range(5)]
     letters = await asyncio.to_thread(kafka.read_all, pipeline.dlq_topic)
     assert [letter.value for letter in letters] == [b"no key"]
+
+
+def test_a_session_that_a_call_outlasts_is_refused(
+    make_kafka_settings: MakeKafkaSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = in_process_settings(make_kafka_settings(partitions=1), tmp_path, monkeypatch)
+    pipeline = replace(pipeline_of(settings.kafka), name="trial")
+    with pytest.raises(ConfigurationError, match=r"the longest call of the pipeline trial \(10\) by at least 2 s"):
+        Worker(settings, lambda *_: Recipe(pipeline, "a list", ListFlow(), OneAccount(), call_seconds=10.0))

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
+from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -112,3 +114,18 @@ def test_a_changed_outcome_moves_the_event_and_keeps_their_number(events: list[S
 def test_cells_of_several_partitions_stand_side_by_side(one: list[Settlement], other: list[Settlement]) -> None:
     both = list(cells([folded(one), folded(other)]))
     assert both == [*cells([folded(one)]), *cells([folded(other)])]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"operation": "merge|split"},
+        {"records": (RecordCount("a|b", 1, 0),)},
+        {"failures": (FailureCount("a|b", "CMT-TIMEOUT"),)},
+        {"failures": (FailureCount("event", "A|B"),)},
+    ],
+)
+def test_what_could_not_be_read_again_is_never_counted(changes: dict[str, Any]) -> None:
+    given = {"operation": "NEW", "market": "DE", "day": "2026-01-01", "outcome": Outcome.SYNCED} | changes
+    with pytest.raises(ValueError, match="must not hold '\\|'"):
+        Settlement("c1", "e1", **given)

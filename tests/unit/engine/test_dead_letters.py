@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from app.delivery.counts import Settlement
@@ -82,3 +84,11 @@ async def test_the_smallest_one_is_written_when_it_fits() -> None:
 async def test_what_another_dead_letter_said_is_replaced() -> None:
     names = [name for name, _ in (await sent(100_000)).headers]
     assert names.count("kafka_dlt-exception-message") == 1
+
+
+async def test_a_code_that_this_version_does_not_know_stops_no_dead_letter() -> None:
+    unknown = replace(VERDICT, settlement=replace(VERDICT.settlement, reason="CRM-REFUSED"))
+    producer = FakeProducer()
+    await send_dead_letter(producer, RECORD, unknown, "dlq", "group")  # type: ignore[arg-type]
+    [letter] = producer.written
+    assert dict(letter.headers)["kafka_dlt-exception-fqcn"] == b"profile_sync.permanent.CRM-REFUSED"

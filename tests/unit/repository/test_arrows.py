@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import shutil
 import subprocess
@@ -63,6 +64,55 @@ def test_a_forbidden_import_breaks_its_contract(report: str, contract: str) -> N
     assert f"{contract_names()[contract]} BROKEN" in report
     number = list(VIOLATIONS).index(contract)
     assert f"app.{VIOLATIONS[contract][0]}.trespasser_{number}" in report
+
+
+# Ways to import or to do I/O that the linter does not see.
+UNSEEN_IMPORTS = {"importlib.import_module", "__import__", "sys.modules"}
+UNSEEN_EFFECTS = {"open", "print", "input", "datetime.now", "date.today", "datetime.utcnow"}
+
+
+def named(source: str) -> set[str]:
+    """The plain and dotted names that a file uses, as ``name`` or ``last.name``."""
+    found = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Name):
+            found.add(node.id)
+        elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+            found.add(f"{node.value.id}.{node.attr}")
+        elif isinstance(node, ast.ImportFrom) and node.module in ("importlib", "sys"):
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+def users_of(names: set[str], *rooms: str) -> list[str]:
+    files = [path for room in rooms for path in sorted((ROOT / "app" / room).rglob("*.py"))]
+    return [str(path.relative_to(ROOT)) for path in files if named(path.read_text()) & names]
+
+
+def test_nothing_is_imported_behind_the_linters_back() -> None:
+    assert users_of(UNSEEN_IMPORTS, ".") == []
+
+
+def test_the_pure_rooms_read_no_clock_and_no_file() -> None:
+    assert users_of(UNSEEN_EFFECTS, "delivery", "profile") == []
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "import importlib; importlib.import_module('app.profile')",
+        "from importlib import import_module",
+        "__import__('app.profile')",
+        "def f():\n    import sys\n    return sys.modules['app.profile']",
+    ],
+)
+def test_a_hidden_import_is_seen(source: str) -> None:
+    assert named(source) & UNSEEN_IMPORTS
+
+
+@pytest.mark.parametrize("source", ["open('f')", "from datetime import datetime\ndatetime.now()", "print('x')"])
+def test_a_hidden_effect_is_seen(source: str) -> None:
+    assert named(source) & UNSEEN_EFFECTS
 
 
 def test_every_room_stands_in_the_architecture() -> None:
