@@ -68,7 +68,7 @@ def look(settings: KafkaSettings, pipeline: Pipeline) -> Adoption:
         KafkaAccessError: the broker cannot be reached, or refused; or a record that counts cannot be read.
     """
     admin = Admin(settings)
-    _nobody_works(admin, settings, pipeline.group)
+    _check_no_members(admin, settings, pipeline.group)
     if pipeline.topic not in (found := admin.topics([pipeline.topic])):
         raise AdoptionRefused(f"The topic {pipeline.topic} does not exist.")
     records = read_partition_records(settings, pipeline, admin)
@@ -108,7 +108,7 @@ def adopt(settings: KafkaSettings, pipeline: Pipeline, adoption: Adoption) -> No
         AdoptionRefused: workers run.
         KafkaAccessError: the broker cannot be reached, or refused.
     """
-    _nobody_works(Admin(settings), settings, pipeline.group)
+    _check_no_members(Admin(settings), settings, pipeline.group)
     problems: list[KafkaError] = []
     producer = Producer(dict(producer_config(settings) | {"message.max.bytes": STATE_RECORD_BYTES}))
 
@@ -143,7 +143,7 @@ def _flush(producer: Producer, problems: list[KafkaError]) -> None:
         raise KafkaAccessError(f"the state could not be written: {why}. Run it again.")
 
 
-def _nobody_works(admin: Admin, settings: KafkaSettings, group: str) -> None:
+def _check_no_members(admin: Admin, settings: KafkaSettings, group: str) -> None:
     if found := members(admin, group):
         raise AdoptionRefused(
             f"Group {group} has members: {', '.join(found)}. Stop its workers first; one that was killed "

@@ -21,8 +21,8 @@ class AttemptTally:
     def __init__(self, last_attempt: bool) -> None:
         self.failures: list[Failure] = []
         self.stopped = False
-        self.denied: dict[tuple[Action, EntityType], Step] = {}  # at data extensions of children: the last of each
-        self.shown: set[Right] = set()  # anywhere, after the last denial
+        self.denied: dict[tuple[Action, EntityType], Step] = {}  # at data extensions of children; the last step of each
+        self.shown: set[Right] = set()  # at any data extension, since the last denial
         self._just_denied = False
         self._last_attempt = last_attempt
         self._counts: dict[EntityType, list[int]] = {}  # records synced, and failed
