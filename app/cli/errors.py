@@ -45,7 +45,9 @@ def errors(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False,
     as_markdown: Annotated[bool, typer.Option("--markdown", help="Print the page docs/errors.md.")] = False,
 ) -> None:
-    """Explain an error code: what it means, whether it is retried, and what to do."""
+    """Explain an error code: what it means, and what to do."""
+    if as_markdown and (as_json or code is not None):
+        raise typer.BadParameter("--markdown prints the whole page; it takes no code and no --json")
     with report_failures():
         if code is not None and code.upper() not in REGISTRY:
             raise CommandError(no_such_code(code))
@@ -106,13 +108,14 @@ def _page_lines(entries: list[ErrorEntry]) -> Iterator[str]:
     yield ""
     yield "Dead letters, KPI rows, tickets and logs give one of these codes as the reason. A code never changes its"
     yield "meaning."
-    yield "`profile-sync errors CODE` prints the same text."
+    yield "`profile-sync errors CODE` prints the meaning and what to do."
     yield ""
     yield "Some codes are marked:"
     yield ""
     yield "- † The connection or the whole service failed, not one row. The remaining calls of the attempt are not"
     yield "  made, and the circuit breaker counts the failure: `SYNC_BREAKER_FAILURES` of them in a row open it."
-    yield "- ‡ Every call fails in the same way, so the breaker opens at once."
+    yield "- ‡ Every call fails in the same way, so the breaker opens without counting. If the failures belong to one"
+    yield "  or two consumers, a Retrieve is tried first; if it gets through, the breaker stays closed."
     yield "- § Either the event is at fault or every call fails. A Retrieve of a key that does not exist shows which:"
     yield "  if it gets through, the event fails; if not, the breaker opens and the event waits. A refusal that affects"
     yield "  only writes lets the Retrieve through, so it makes each event fail."

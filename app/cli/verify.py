@@ -18,6 +18,7 @@ from app.cli.verify_report import document, show
 from app.flows.catalog import load_catalog
 from app.profile.holdings.findings import Status
 from app.readmodels import ReadModelUnavailable
+from app.readmodels.kpi import dry_run as did_dry_run
 from app.settings import CmtSettings, KafkaSettings, SyncSettings, load
 from app.settings.pipelines import pipeline_of
 
@@ -60,13 +61,19 @@ def verify(
         from app.flows.verification import Repair
         from app.flows.verification import verify as run_verification
 
+        pipeline = pipeline_of(kafka)
         with caught_up_read_models() as models, progress_of(Console(stderr=True)) as progress:
+            if repair and not dry_run and did_dry_run(models.partitions()):
+                raise CommandError(
+                    f"group {pipeline.group} does a dry run, so --repair does not write what its events say; "
+                    "name the group of the real run (KAFKA_GROUP), or set SYNC_DRY_RUN=true to see what it would write"
+                )
             task = progress.add_task("verifying", total=None)  # known when the consumers are listed
             try:
                 findings = asyncio.run(
                     run_verification(
                         kafka,
-                        pipeline_of(kafka),
+                        pipeline,
                         cmt,
                         catalog,
                         models,

@@ -7,6 +7,7 @@ import json
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -286,3 +287,18 @@ def test_a_consumer_never_seen_ends_with_1_and_says_so(site: Site) -> None:
     done = site.run("--consumer", "nobody")
     assert (done.exit_code, done.stdout) == (1, "")
     assert "nobody" in done.stderr
+
+
+def test_a_dry_run_group_repairs_nothing_in_a_real_run(broker: sources.Broker, site: Site, tmp_path: Path) -> None:
+    simulator = site.deployment.simulator
+    with deployed(broker.bootstrap_servers, simulator, CATALOG, tmp_path, SYNC_DRY_RUN="true") as deployment:
+        dry = Site(deployment, deployment.worker().ready())
+        consumer = fresh_consumer()
+        dry.settle(new(consumer))
+        done = dry.run("--all", "--repair")
+        assert (done.exit_code, done.stdout) == (1, "")
+        assert f"group {pipeline_of(deployment.kafka).group} does a dry run" in " ".join(done.stderr.split())
+        assert not any(simulator.rows(CATALOG, consumer).values())
+        code, document = dry.verify("--all", "--repair", SYNC_DRY_RUN="true")
+        assert (code, status_of(document, consumer)) == (1, "drifted")
+        assert not any(simulator.rows(CATALOG, consumer).values())
