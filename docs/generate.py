@@ -175,7 +175,7 @@ def _option(option: TyperOption) -> str:
 
 
 def _with_default(option: TyperOption) -> str:
-    text = " ".join((option.help or "").split())
+    text = " ".join((option.help or "").split()) + (" Required." if option.required else "")
     value = option.default
     if option.is_flag or value is None or callable(value) or value == ():
         return text

@@ -47,6 +47,8 @@ def verify(
 ) -> None:
     """Compare the rows in Marketing Cloud with the last full state of each consumer that was settled.
 
+    Takes exactly one of --consumer, --since and --all.
+
     Exits 1 if there is drift (with --repair: drift that could not be repaired) or a consumer could not be checked.
     Makes seven calls per consumer. Needs KAFKA_* and CMT_*. With SYNC_DRY_RUN it writes nothing.
     """

@@ -37,7 +37,7 @@ class Rights:
         name = f"the right {right} on {on} is missing"
         if self._is_new(name):
             remedy = "give this worker's user the ACL; work goes on by itself"
-            log.error("a right is missing; waiting for it", right=f"{right} on {on}", remedy=remedy)
+            log.error("a right on Kafka is missing; waiting for it", right=f"{right} on {on}", remedy=remedy)
 
     def note(self, error: KafkaError) -> None:
         """One of ``REFUSALS`` was raised."""

@@ -184,7 +184,11 @@ class OutageWatch:
         if blocked_since is not None:
             self._was_missing = self._health.rights.text() or self._was_missing
             if before is None:
-                log.error("a right is missing, events wait for it", account=self.account, missing=self._was_missing)
+                log.error(
+                    "a right in Marketing Cloud is missing; events wait for it",
+                    account=self.account,
+                    missing=self._was_missing,
+                )
         elif before is not None:
             log.info(
                 "the right is there again, work goes on",

@@ -325,7 +325,7 @@ def _unreadable(topic: str, found: str, unreadable: Sequence[str], readable: Col
 
 def _partitions_problem(spec: TopicSpec, state: TopicState) -> Problem:
     if spec.partitions == ONE_PARTITION:
-        remedy = "Delete it, then run profile-sync topics create: it holds nothing that is not told anew."
+        remedy = "Delete it, then run profile-sync topics create: workers write its records again."
         return Problem(spec.name, "partitions", str(state.partitions), str(spec.partitions), remedy)
     remedy = (
         f"Set KAFKA_PARTITIONS={state.partitions} if the other topics have that many too. Adding partitions to a topic "

@@ -12,7 +12,7 @@ from app.readmodels.kpi import OUTCOMES
 _COUNT = {"type": "integer", "minimum": 0}
 _TEXT = {"type": "string"}
 _OPTIONAL = {"type": ["string", "null"]}
-_TIME = {"type": ["string", "null"], "format": "date-time"}
+_TIME_OR_NULL = {"type": ["string", "null"], "format": "date-time"}
 _DAY = {"type": "string", "format": "date"}
 _FLAG = {"type": "boolean"}
 
@@ -60,9 +60,16 @@ _SCHEMAS: dict[str, Any] = {
     "Totals": _qualified(
         _object(complete=_ref("Complete"), **dict.fromkeys(OUTCOMES, _COUNT), events=_COUNT, parked=_COUNT)
     ),
-    "Parked": _object(id=_TEXT, eventId=_TEXT, attempts=_COUNT, dueAt=_TIME, reason=_OPTIONAL, firstFailedAt=_TIME),
+    "Parked": _object(
+        id=_TEXT, eventId=_TEXT, attempts=_COUNT, dueAt=_TIME_OR_NULL, reason=_OPTIONAL, firstFailedAt=_TIME_OR_NULL
+    ),
     "Recent": _object(
-        eventId=_TEXT, operation=_TEXT, outcome=_ref("Outcome"), reason=_OPTIONAL, attempts=_COUNT, settledAt=_TIME
+        eventId=_TEXT,
+        operation=_TEXT,
+        outcome=_ref("Outcome"),
+        reason=_OPTIONAL,
+        attempts=_COUNT,
+        settledAt=_TIME_OR_NULL,
     ),
     "Consumer": _object(
         consumerId=_TEXT,
@@ -70,7 +77,7 @@ _SCHEMAS: dict[str, Any] = {
         lastEventId=_OPTIONAL,
         lastOutcome={"anyOf": [_ref("Outcome"), {"type": "null"}]},
         lastReason=_OPTIONAL,
-        lastSyncedAt=_TIME,
+        lastSyncedAt=_TIME_OR_NULL,
         parked={"type": "array", "items": _ref("Parked")},
         recent={"type": "array", "items": _ref("Recent")},
         complete=_ref("Complete"),

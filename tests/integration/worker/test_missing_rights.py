@@ -60,7 +60,11 @@ def test_without_the_right_to_read_updates_wait_and_new_consumers_are_written(
         assert "a right is missing" in page_text(worker)
         assert "may not read CMT_" in page_text(worker)
         assert worker.status("/readyz")[0] == 200, "other events go on"
-        [said] = [entry for entry in worker.log_entries() if entry["event"] == "a right is missing, events wait for it"]
+        [said] = [
+            entry
+            for entry in worker.log_entries()
+            if entry["event"] == "a right in Marketing Cloud is missing; events wait for it"
+        ]
         assert "may not read CMT_" in said["missing"]
         assert worker.metric("profile_sync_breaker_open", account="default") == 0
     totals = installation.settled(worker, len(waiting) + len(passing))

@@ -85,5 +85,5 @@ def test_work_goes_on_when_a_right_is_given_back(guarded: GuardedBroker, deploym
         guarded.permit(name, kind=taken.kind)
     deployment.settled(worker, 6, within=NOTICED_SECONDS)
     worker.ready()
-    lost = [entry for entry in worker.log_entries() if entry["event"] == "a right is missing; waiting for it"]
+    lost = [entry for entry in worker.log_entries() if entry["event"] == "a right on Kafka is missing; waiting for it"]
     assert any(name in str(entry) for entry in lost), worker.log_tail()

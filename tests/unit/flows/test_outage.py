@@ -414,7 +414,7 @@ async def test_the_log_says_that_a_right_is_missing_and_that_it_is_there_again(m
             await until(lambda: len(logged) == 2)
             await asyncio.sleep(0.02)
     missing, back = logged
-    assert missing["event"] == "a right is missing, events wait for it"
+    assert missing["event"] == "a right in Marketing Cloud is missing; events wait for it"
     assert (missing["log_level"], missing["missing"]) == ("error", "may not read CMT_Pet")
     assert back["event"] == "the right is there again, work goes on"
     assert (back["was"], back["missing_seconds"]) == ("may not read CMT_Pet", 42)
