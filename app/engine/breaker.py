@@ -1,10 +1,10 @@
 """The circuit breaker of one target: an outage is not a flood of failures. Each target has a breaker of its own.
 
-Closed: everything runs. After ``threshold`` transport failures in a row the breaker opens. While it is open, no event
-of the target starts, the main topic is not fetched (unless another target takes events), and a failure of the target
-does not count as an attempt. Every ``probe_seconds`` one event is let through as a probe. If the target answers, the
-breaker closes. A row error is an answer. A target that has blocked its caller is probed more and more rarely: the wait
-doubles, up to ``RARE_PROBE_SECONDS``.
+Closed: everything runs. After ``threshold`` transport failures in a row the breaker opens. While it is open, events of
+the target do not start, and a failure of the target does not count as an attempt. The main topic is read on only while
+another target takes events, or until ``WAITING_TO_PROBE`` events are there. Every ``probe_seconds`` one event is let
+through as a probe. If the target answers, the breaker closes. A row error is an answer. A target that has blocked its
+caller is probed more and more rarely: the wait doubles, up to ``RARE_PROBE_SECONDS``.
 
 Few events make few failures. Therefore an event that is about to be given up opens the breaker too, unless the target
 answered something while that event was being tried.
@@ -13,15 +13,15 @@ Failures of one or two consumers' events may be the events' own fault. Before th
 whether something else gets through. A refusal that may be the event's own fault, or may meet every call, always has
 that check made (``refused``), however many consumers' events were refused.
 
-While the breaker is open, a few events are still taken, and they probe in turns: an event that the target can never
-answer must not keep the breaker open for all others.
+The events that are there probe in turns: an event that the target can never answer must not keep the breaker open for
+all others.
 
 Throttling does not open the breaker: a throttled call waits where it is (``throttle.py``) and is sent again.
 
 States and what changes them:
 
-    closed --threshold failures in a row--> open --probe_seconds--> probing --success--> closed
-             and nothing else gets through    ^-------------failure----------'
+    closed --threshold failures in a row, and nothing else gets through--> open
+    open   --an event is let through after probe_seconds, and the target answers--> closed
 
 Used from the event loop's thread only.
 """
@@ -56,6 +56,7 @@ class Breaker:
 
     Args:
         threshold: transport failures in a row that open it; 0: it never opens.
+        probe_seconds: between two probes.
         most_throttled: while this many events wait because the target throttles them, hardly another one begins.
         check: asked before the failures of fewer than ``SEVERAL`` consumers open it; None: they open it.
         clock: monotonic seconds.
