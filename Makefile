@@ -18,6 +18,8 @@ EVENTS := 10000
 SEED :=
 # For `soak`: its length.
 MINUTES := 60
+# Tests start many processes. Where the environment forbids Python to keep compiled files, each would compile everything.
+export PYTHONDONTWRITEBYTECODE :=
 COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-emit-find-links --no-header
 

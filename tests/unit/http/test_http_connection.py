@@ -389,7 +389,7 @@ PIECES = [
 ]  # fmt: skip
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(st.lists(st.sampled_from(PIECES) | st.binary(max_size=8), max_size=12))
 def test_whatever_comes_ends_in_an_answer_or_one_of_two_errors(pieces: list[bytes]) -> None:
     async def received() -> None:

@@ -500,7 +500,7 @@ async def _stream(cmt: FakeCmt, events: Sequence[ProfileEvent], **options: Any) 
         assert (await one.apply(what, last_attempt=False, permit=allowed)).failures == ()
 
 
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=80)
 @given(events=_streams(), typed=st.booleans(), batch_size=st.sampled_from([1, 2, 50]))
 async def test_after_any_stream_both_strategies_leave_the_same_rows_those_that_are_expected(
     catalog: Catalog, events: list[ProfileEvent], typed: bool, batch_size: int
@@ -511,7 +511,7 @@ async def test_after_any_stream_both_strategies_leave_the_same_rows_those_that_a
     assert without_nulls(cmt.tables) == without_nulls(replaced.tables) == without_nulls(expected_rows(events, catalog))
 
 
-@settings(deadline=None, max_examples=100)
+@settings(deadline=None, max_examples=60)
 @given(events=_streams().filter(bool), typed=st.booleans(), same_sink=st.booleans())
 async def test_the_last_event_once_more_writes_nothing(
     catalog: Catalog, events: list[ProfileEvent], typed: bool, same_sink: bool
