@@ -121,6 +121,7 @@ def test_every_room_stands_in_the_architecture() -> None:
     rooms = {path.name for path in (ROOT / "app").iterdir() if (path / "__init__.py").is_file()}
     described = re.findall(r"^\| `(\w+)/` \|", ARCHITECTURE.read_text(), re.MULTILINE)
     assert set(described) == rooms
+    assert {room for room, _ in DESCRIBED} == rooms, "a row of the table has another form"
 
 
 def imported_rooms(room: str) -> set[str]:
