@@ -7,7 +7,6 @@ workers never open two incidents for the same thing.
 from __future__ import annotations
 
 import hashlib
-import re
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -15,10 +14,8 @@ from typing import Any
 import orjson
 
 from app.delivery.errors import CMT_OUTAGE
+from app.delivery.fingerprint import Fingerprint
 
-# The fingerprint becomes part of a ServiceNow query, in which "^" and "," have a meaning.
-_NOT_PLAIN = re.compile(r"[^A-Za-z0-9_.-]")
-_NAME_LENGTH = 28
 # The length limit of ServiceNow's correlation_id.
 CORRELATION_LENGTH = 100
 _DIGEST_LENGTH = 8
@@ -104,7 +101,7 @@ class Alert:
         >>> Alert("CMT-TIMEOUT", "pet", "UPDATE", "DE", "3-17", "1f0a", "late", 0).fingerprint
         'CMT-TIMEOUT:pet:UPDATE'
         """
-        return ":".join(map(_plain, (self.reason, self.entity, self.operation)))
+        return str(Fingerprint(self.reason, self.entity, self.operation))
 
     def to_bytes(self) -> bytes:
         """The value of the record in the alerts topic."""
@@ -187,7 +184,3 @@ def _number(document: dict[str, Any], name: str, most: int) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= most:
         raise UnreadableAlert(f"no number from 0 to {most} in {name}")
     return value
-
-
-def _plain(name: str) -> str:
-    return _NOT_PLAIN.sub("_", name[:_NAME_LENGTH]) or "-"

@@ -58,7 +58,8 @@ class ConsumerState:
 
     ``deleted``: rows that were deleted after ``full``, as many as are remembered. ``deleted_forgotten``: the offset of
     the last DELETE whose rows are not all remembered; -1: all are. ``rows``: the list of the rows that should be held
-    (``row_list.py``); empty: not known.
+    (``row_list.py``); empty: not known. ``erased``: the offset of the last settled DELETE of the profile; values of
+    older dead letters are not shown.
     """
 
     offset: int
@@ -69,10 +70,11 @@ class ConsumerState:
     deleted: tuple[DeletedRow, ...] = ()
     deleted_forgotten: int = -1
     rows: str = ""
+    erased: int = -1
 
     def encode(self) -> bytes:
         """JSON; orjson writes the dataclasses inside as objects."""
-        document = {
+        document: dict[str, Any] = {
             "v": FORMAT,
             "offset": self.offset,
             "market": self.market,
@@ -82,7 +84,11 @@ class ConsumerState:
             "deleted": self.deleted,
             "deleted_forgotten": self.deleted_forgotten,
         }
-        return orjson.dumps({**document, "rows": self.rows} if self.rows else document)
+        if self.rows:
+            document["rows"] = self.rows
+        if self.erased >= 0:
+            document["erased"] = self.erased
+        return orjson.dumps(document)
 
     @classmethod
     def decode(cls, value: bytes) -> ConsumerState:
@@ -109,6 +115,7 @@ class ConsumerState:
             deleted=tuple(fields.entries(deleted, _deleted_row)) if deleted else (),
             deleted_forgotten=number(document.get("deleted_forgotten", -1), -1),
             rows=text(document.get("rows", "")),
+            erased=number(document.get("erased", -1), -1),
         )
 
 

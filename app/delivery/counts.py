@@ -8,7 +8,7 @@ The counts of a partition stand in one Kafka record, nested by day and market:
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from app.delivery import state_fields as fields
@@ -66,6 +66,7 @@ class Settlement:
     failures: tuple[FailureCount, ...] = ()
     deleted: tuple[RowKey, ...] = ()  # rows that a DELETE of single rows removed
     rows: str = ""  # the rows that should be held if the event reached Marketing Cloud (row_list.py)
+    erases: bool = False  # the consumer's whole profile was deleted: its older dead letters must be closed
 
     def __post_init__(self) -> None:
         if SEPARATOR in self.operation:
@@ -92,6 +93,7 @@ def read_settlement(document: Any) -> Settlement:
     fields.day(given["day"])
     fields.number(given["attempts"])
     fields.flag(given["full_state"])
+    fields.flag(given.get("erases", False))
     given["outcome"] = Outcome(fields.text(given["outcome"]))
     given["records"] = tuple(fields.entries(given["records"], _record_count))
     given["failures"] = tuple(fields.entries(given["failures"], _failure_count))
@@ -115,19 +117,30 @@ def _deleted_row(pair: Any) -> RowKey:
 
 
 def fold(counts: Counts, settled: Settlement, sign: int = 1) -> None:
-    """Add a settled event to ``counts`` in place; ``sign=-1`` removes it again (a redrive)."""
+    """Add a settled event to ``counts`` in place; ``sign=-1`` removes it again (a redrive).
+
+    A number may become negative: the event was counted in the document of a closed day.
+    """
     day = counts.setdefault(settled.day, {})
     market = day.setdefault(_counted_as(settled.market, day), {})
     _add(market.setdefault("events", {}), settled.outcome.value, sign)
     records = market.setdefault("records", {})
     for record in settled.records:
-        pair = records.setdefault(f"{record.entity}|{settled.operation}", [0, 0])
+        key = f"{record.entity}|{settled.operation}"
+        pair = records.setdefault(key, [0, 0])
         assert isinstance(pair, list)
         pair[0] += sign * record.synced
         pair[1] += sign * record.failed
+        if pair == [0, 0]:
+            del records[key]
     failures = market.setdefault("failures", {})
     for failure in settled.failures:
         _add(failures, f"{failure.entity}|{settled.operation}|{failure.reason}", sign * failure.count)
+
+
+def counted_as_before(settlement: Settlement, before: Settlement) -> Settlement:
+    """How an event counts when it is settled again: under the day and the market of the first time."""
+    return replace(settlement, day=before.day, market=before.market)
 
 
 def _counted_as(market: str, day: DayCounts) -> str:
@@ -163,10 +176,15 @@ def read_counts(document: Any) -> Counts:
 
 def _check_number(kind: str, key: str, value: Any) -> None:
     if kind == "records":
-        if len(fields.numbers(value)) != 2 or key.count("|") != 1:
+        if len(fields.entries(value, _count)) != 2 or key.count("|") != 1:
             raise MalformedPart("expected counts of records")
-    elif fields.number(value) and kind == "failures" and key.count("|") != 2:
+    elif _count(value) and kind == "failures" and key.count("|") != 2:
         raise MalformedPart("expected counts of failures")
+
+
+def _count(value: Any) -> int:
+    """A count in a record. It is negative if a redrive takes an event out of the document of a closed day."""
+    return fields.number(value, -fields.LARGEST)
 
 
 def within_limits(counts: Counts) -> Counts:
@@ -180,7 +198,10 @@ def within_limits(counts: Counts) -> Counts:
 def _add(numbers: dict[str, int | list[int]], key: str, n: int) -> None:
     before = numbers.get(key, 0)
     assert isinstance(before, int)
-    numbers[key] = before + n
+    if before + n:
+        numbers[key] = before + n
+    else:
+        numbers.pop(key, None)
 
 
 def copied(day: DayCounts) -> DayCounts:
@@ -208,8 +229,10 @@ def added(one: Counts, other: Counts) -> Counts:
                     if isinstance(value, list):
                         pair = before if isinstance(before, list) else [0, 0]
                         sums[key] = [pair[0] + value[0], pair[1] + value[1]]
+                        if sums[key] == [0, 0]:
+                            del sums[key]
                     else:
-                        sums[key] = (before if isinstance(before, int) else 0) + value
+                        _add(sums, key, value)
     return total
 
 

@@ -23,6 +23,10 @@ PARKED_BY = "x-sync-parked-by"  # the mark of the partition record
 DAY = "x-sync-day"  # the day that the event counts under, if its timestamp does not say it
 REDRIVE_COUNT = "x-sync-redrive-count"
 VALUE_OMITTED = "x-sync-value-omitted"
+TASK_ID = "x-sync-task-id"
+ENTITY = "x-sync-entity"
+OPERATION = "x-sync-operation"
+MARKET = "x-sync-market"
 
 # The headers of a dead letter that Spring Kafka's tools read.
 SPRING_PREFIX = "kafka_dlt-"

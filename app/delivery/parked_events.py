@@ -10,6 +10,7 @@ from typing import Any
 import orjson
 
 from app.delivery import state_fields as fields
+from app.delivery.failed_attempt import ATTEMPT_BYTES, ATTEMPTS_KEPT, FailedAttempt, attempts_json, read_attempts
 from app.delivery.headers import cut
 from app.delivery.state_fields import MalformedPart
 
@@ -18,8 +19,8 @@ from app.delivery.state_fields import MalformedPart
 EVENT_ID_BYTES = 256
 # JSON writes one byte of UTF-8 in at most this many: a control character becomes ``\u0001``.
 ESCAPED_BYTES = 6
-# The numbers and the reason of a parked event that failed; the offset of one that waits.
-_FAILING_BYTES, OFFSET_BYTES = 200, 20
+# The numbers, the reason and the attempts of a parked event that failed; the offset of one that waits.
+_FAILING_BYTES, OFFSET_BYTES = 200 + ATTEMPTS_KEPT * ATTEMPT_BYTES, 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +28,8 @@ class ParkedEvent:
     """One parked event. Times in ms.
 
     ``attempts``: failed attempts so far; 0: the event waits behind an earlier one of its consumer.
+
+    ``tries``: the newest failed attempts.
 
     ``day``: the day that the event counts under. It is set only if the event's timestamp cannot be right: then it is
     the day on which the event was first parked.
@@ -43,6 +46,7 @@ class ParkedEvent:
     last_failed_ms: int = 0
     reason: str = ""
     day: str = ""
+    tries: tuple[FailedAttempt, ...] = ()
 
     @property
     def only_waits(self) -> bool:
@@ -133,11 +137,18 @@ class ParkedGroups:
 
     def failing_json(self) -> list[list[Any]]:
         """The record's field ``failing``."""
-        entries = []
-        for o, e in self.failing.items():
-            times = (e.due_ms, e.first_failed_ms, e.last_failed_ms)
-            entries.append([o, e.consumer, e.event_id, e.attempts, *times, e.reason, *((e.day,) if e.day else ())])
-        return entries
+        return [failing_entry(offset, event) for offset, event in self.failing.items()]
+
+
+def failing_entry(offset: int, event: ParkedEvent) -> list[Any]:
+    """An event with all that the record keeps of it."""
+    times = (event.due_ms, event.first_failed_ms, event.last_failed_ms)
+    entry = [offset, event.consumer, event.event_id, event.attempts, *times, event.reason]
+    if event.day or event.tries:
+        entry.append(event.day)
+    if event.tries:
+        entry.append(attempts_json(event.tries))
+    return entry
 
 
 def read_parked(failing: Any, waiting: Any) -> dict[int, ParkedEvent]:
@@ -149,14 +160,19 @@ def read_parked(failing: Any, waiting: Any) -> dict[int, ParkedEvent]:
 
 
 def _failing(entry: Any) -> tuple[int, ParkedEvent]:
+    offset, parked = read_failing(entry)
+    return offset, ParkedEvent(parked.consumer) if parked.only_waits else parked
+
+
+def read_failing(entry: Any) -> tuple[int, ParkedEvent]:
+    """Read what ``failing_entry`` wrote."""
     offset, consumer, *more = entry
     times = fields.moment, fields.moment, fields.moment
-    kinds: list[Callable[[Any], Any]] = [fields.text, fields.number, *times, fields.text, _day_or_none]
-    read = [kind(value) for kind, value in zip(kinds, more, strict=False)]
+    kinds: list[Callable[[Any], Any]] = [fields.text, fields.number, *times, fields.text, _day_or_none, read_attempts]
     if len(more) > len(kinds):
         raise MalformedPart("the entry of a parked event has too many parts")
-    parked = ParkedEvent(fields.text(consumer), *read)
-    return fields.number(offset), ParkedEvent(parked.consumer) if parked.only_waits else parked
+    read = [kind(value) for kind, value in zip(kinds, more, strict=False)]
+    return fields.number(offset), ParkedEvent(fields.text(consumer), *read)
 
 
 def _day_or_none(value: Any) -> str:

@@ -8,6 +8,9 @@ topic. Invariants:
 * ``parked`` holds every event that stands in the retry topic and is not settled yet.
 * ``verdicts`` holds every event that was given up and whose dead letter is on its way. The verdict is durable before
   the dead letter is sent, so a crash in between repeats the dead letter but never the decision.
+* ``readmitted`` holds every settled event whose dead letter is being redriven, discarded or erased (``readmitted.py``).
+  Its entry says how the event counted, so settling it again moves the count in the same change.
+* ``erasing`` holds the consumers whose profile was deleted and whose older dead letters must still be closed.
 * An offset is *decided* when it is settled or parked. All offsets up to and including ``upto`` are decided;
   ``decided_above`` holds the decided offsets above it.
 
@@ -19,17 +22,18 @@ arrive. The same holds for consumer records (``consumer_record.py``) and the doc
 from __future__ import annotations
 
 import secrets
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import orjson
 
 from app.delivery import state_fields as fields
-from app.delivery.counts import Counts, Settlement, copied, fold, read_counts
+from app.delivery.counts import Counts, Settlement, copied, counted_as_before, fold, read_counts
 from app.delivery.parked_events import ParkedEvent, ParkedGroups, read_parked
 from app.delivery.pipeline_identity import PipelineIdentity
+from app.delivery.readmitted import Readmitted, read_readmitted
 from app.delivery.record_digest import RecordDigest
-from app.delivery.record_format import FORMAT, MALFORMED, malformed, state_document
+from app.delivery.record_format import MALFORMED, PARTITION_FORMAT, malformed, state_document
 from app.delivery.state_fields import members
 from app.delivery.verdict import Verdict, read_verdict
 
@@ -58,6 +62,10 @@ class PartitionState:
     # Digests of records that were read before the topic's leader changed, kept until the topic is found to still hold
     # those records.
     pinned: tuple[RecordDigest, ...] = ()
+    readmitted: dict[int, Readmitted] = field(default_factory=dict)
+    erasing: dict[str, int] = field(default_factory=dict)  # consumer -> offset of the DELETE of its profile
+    # The dead-letter topic was read up to this offset, for records of other programs; None: not yet.
+    letters_read: int | None = None
     # Days of ``counts`` that this object may change. It shares the others with the object that it was copied from.
     _own_days: set[str] = field(default_factory=set, repr=False, compare=False)
     _groups_cache: ParkedGroups | None = field(default=None, repr=False, compare=False)
@@ -78,6 +86,9 @@ class PartitionState:
             self.mark,
             self.last_digest,
             self.pinned,
+            dict(self.readmitted),
+            dict(self.erasing),
+            self.letters_read,
         )
         copy._groups_cache = self._groups().copy(copy.parked)
         return copy
@@ -117,23 +128,58 @@ class PartitionState:
         return list(dict.fromkeys((*self.pinned, *(() if self.last_digest is None else (self.last_digest,)))))
 
     # The changes
-    def settle(self, offset: int, settlement: Settlement, *, dead_letter: bool = False) -> None:
-        """Settle and count an event, and remove it from ``parked`` and ``verdicts``.
+    def settle(self, offset: int, settlement: Settlement, *, dead_letter: bool = False, counted_from: str = "") -> None:
+        """Settle and count an event, and remove it from ``parked``, ``verdicts`` and ``readmitted``.
 
-        ``dead_letter``: its dead letter stands in the dead-letter topic.
+        A readmitted event was counted before: its count moves to the new outcome, under the day and the market of the
+        first one.
+
+        Args:
+            dead_letter: its dead letter stands in the dead-letter topic.
+            counted_from: the first day (ISO 8601) whose counts are kept. The count of an earlier day does not move.
         """
         if offset > self.upto:  # a parked event's offset is already at or below ``upto``, or in ``decided_above``
             self.decided_above.add(offset)
         if offset in self.parked:
             self._set_parked(offset, None)
         self.verdicts.pop(offset, None)
+        if (again := self.readmitted.pop(offset, None)) is not None:
+            reverse = again.reverse
+            settlement = counted_as_before(settlement, reverse)
+            self._open_letters(reverse.reason, -1)
+            if reverse.day >= counted_from:
+                self._fold(reverse, -1)
+        if again is None or settlement.day >= counted_from:
+            self._fold(settlement, 1)
+        if dead_letter:
+            self._open_letters(settlement.reason, 1)
+
+    def _fold(self, settlement: Settlement, sign: int) -> None:
         if settlement.day not in self._own_days:
             self._own_days.add(settlement.day)
             self.counts[settlement.day] = copied(self.counts.get(settlement.day, {}))
-        fold(self.counts, settlement)
-        if dead_letter:
-            reason = settlement.reason or ""
-            self.dead_letters[reason] = self.dead_letters.get(reason, 0) + 1
+        fold(self.counts, settlement, sign)
+
+    def _open_letters(self, reason: str | None, by: int) -> None:
+        reason = reason or ""
+        now = self.dead_letters.get(reason, 0) + by
+        if now > 0:
+            self.dead_letters[reason] = now
+        else:
+            self.dead_letters.pop(reason, None)
+
+    def readmit(self, offset: int, entry: Readmitted) -> None:
+        """A dead letter begins to be handled. Its offset stays decided, its count stays as it is."""
+        self.readmitted[offset] = entry
+
+    def erase(self, consumer: str, offset: int) -> None:
+        """The consumer's profile was deleted by the event at ``offset``: its older dead letters are to be closed."""
+        self.erasing[consumer] = max(offset, self.erasing.get(consumer, -1))
+
+    def erased(self, consumer: str, offset: int) -> None:
+        """The consumer's dead letters before ``offset`` are closed."""
+        if self.erasing.get(consumer, -1) <= offset:
+            self.erasing.pop(consumer, None)
 
     def park(self, offset: int, entry: ParkedEvent) -> None:
         """Park an event whose copy is acknowledged in the retry topic."""
@@ -141,9 +187,11 @@ class PartitionState:
         self._set_parked(offset, entry)
 
     def note_attempt(self, offset: int, entry: ParkedEvent) -> None:
-        """Note another failed attempt of a parked event."""
+        """Note another failed attempt of a parked or readmitted event."""
         if offset in self.parked:
             self._set_parked(offset, entry)
+        elif (again := self.readmitted.get(offset)) is not None:
+            self.readmitted[offset] = replace(again, event=entry)
 
     def give_up(self, offset: int, verdict: Verdict) -> None:
         """Note that an event was given up; its dead letter can be sent."""
@@ -160,7 +208,7 @@ class PartitionState:
         groups = self._groups()
         return orjson.dumps(
             {
-                "v": FORMAT,
+                "v": PARTITION_FORMAT,
                 "upto": self.upto,
                 "done": list(self.decided_above),
                 "failing": groups.failing_json(),
@@ -175,6 +223,9 @@ class PartitionState:
                 "mark": self.mark,
                 "fingerprint": self.last_digest.to_json() if self.last_digest else None,
                 "pinned": [one.to_json() for one in self.pinned],
+                "readmitted": [entry.to_json(offset) for offset, entry in self.readmitted.items()],
+                "erasing": self.erasing,
+                "lettersRead": self.letters_read,
             }
         )
 
@@ -207,6 +258,9 @@ class PartitionState:
             mark=fields.optional(document.get("mark"), fields.text),
             last_digest=fields.optional(document.get("fingerprint"), RecordDigest.from_json),
             pinned=tuple(fields.entries(document.get("pinned", []), RecordDigest.from_json)),
+            readmitted=dict(fields.entries(document.get("readmitted", []), read_readmitted)),
+            erasing={consumer: fields.number(o) for consumer, o in members(document.get("erasing", {})).items()},
+            letters_read=fields.optional(document.get("lettersRead"), fields.number),
         )
 
 

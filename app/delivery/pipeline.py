@@ -47,6 +47,16 @@ class Pipeline:
         return f"{self.group}-consumers-changelog"
 
     @property
+    def letters_topic(self) -> str:
+        """Changelog of the dead-letter records."""
+        return f"{self.group}-dead-letters-changelog"
+
+    @property
+    def tasks_topic(self) -> str:
+        """What operators wish; one partition."""
+        return f"{self.group}.tasks"
+
+    @property
     def own_topics(self) -> tuple[str, ...]:
         """The topics that only this pipeline writes."""
         return (
@@ -54,6 +64,8 @@ class Pipeline:
             self.dlq_topic,
             self.alerts_topic,
             self.status_topic,
+            self.tasks_topic,
             self.state_topic,
             self.consumers_topic,
+            self.letters_topic,
         )

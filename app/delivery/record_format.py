@@ -10,6 +10,9 @@ from app.delivery.pipeline_identity import NEW_GROUP
 from app.delivery.state_fields import MalformedPart, key_number
 
 FORMAT = 1
+# The partition record has a format of its own. Format 2 brought readmitted dead letters; format 1 is read too.
+PARTITION_FORMAT = 2
+_READ = {"partition": (FORMAT, PARTITION_FORMAT)}
 
 # What the code that takes a JSON object apart raises when the object has another shape.
 MALFORMED = (KeyError, TypeError, ValueError, AttributeError, IndexError, OverflowError)
@@ -64,6 +67,7 @@ def state_document(value: bytes, kind: str) -> dict[str, Any]:
         document = orjson.loads(value)
     except orjson.JSONDecodeError as error:
         raise StateError(f"not a {kind} record: {error}") from None
-    if not isinstance(document, dict) or document.get("v") != FORMAT:
-        raise StateError(f"not a {kind} record of format {FORMAT}; was it written by a newer program?")
+    formats = _READ.get(kind, (FORMAT,))
+    if not isinstance(document, dict) or document.get("v") not in formats:
+        raise StateError(f"not a {kind} record of format {formats[-1]}; was it written by a newer program?")
     return document

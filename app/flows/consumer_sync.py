@@ -31,7 +31,7 @@ from app.flows.outage_texts import right_entity
 from app.observe.redaction import hash_consumer
 from app.profile.consumer_history import after_settling
 from app.profile.entities import Catalog, EntityType
-from app.profile.event import ProfileEvent
+from app.profile.event import Operation, ProfileEvent
 from app.profile.event_reader import read_event
 from app.profile.outcome_table import decide
 from app.profile.supersedes import Superseded, deleted_rows, what_is_left
@@ -253,6 +253,7 @@ def _settlement(
         # that no target accepts could make it unwritable.
         deleted=deleted_rows(event, destination.tables) if reached else (),
         rows=destination.digests.of_event(event) if reached else "",
+        erases=decision.outcome is Outcome.SYNCED and event.operation is Operation.DELETE and event.is_full_state,
     )
 
 

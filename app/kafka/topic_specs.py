@@ -14,7 +14,7 @@ _HOUR = 3_600_000
 _DAY = 24 * _HOUR
 _FOREVER = 2**63 - 1
 UNLIMITED = -1
-# The status topic has one partition, because every worker reads all of it.
+# The topics of the workers' status and of operators' tasks have one partition, because every worker reads all of them.
 ONE_PARTITION = 1
 
 # A week: Marketing Cloud or this program may be away over a holiday weekend and the days until an operator looks.
@@ -94,7 +94,7 @@ def min_insync_replicas(replication: int) -> int:
 
 
 def topic_specs(settings: KafkaSettings, pipeline: Pipeline, main: TopicState | None = None) -> tuple[TopicSpec, ...]:
-    """All topics of this program, the main topic first; all but the status have the same number of partitions.
+    """All topics of this program, the main topic first; all but status and tasks have the same number of partitions.
 
     ``main``: what the main topic is like where it exists already (often somebody else's): copies must be taken and
     kept by the other topics whatever it lets in and however long it keeps it.
@@ -137,7 +137,9 @@ def topic_specs(settings: KafkaSettings, pipeline: Pipeline, main: TopicState | 
         ),
         _state(settings, pipeline.state_topic),
         _state(settings, pipeline.consumers_topic),
+        _state(settings, pipeline.letters_topic),
         replace(_state(settings, pipeline.status_topic), partitions=ONE_PARTITION),
+        replace(_state(settings, pipeline.tasks_topic), partitions=ONE_PARTITION),
     )
 
 

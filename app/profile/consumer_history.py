@@ -36,6 +36,8 @@ def after_settling(before: ConsumerState | None, offset: int, settlement: Settle
     moved = reached and settlement.market != "-"
     full, rows = state.full, state.rows
     current = full is None or offset >= full.offset
+    if reached and not current:  # an older state was written on an operator's demand
+        rows = ""
     if reached and settlement.full_state and current:
         full = FullState(offset, settlement.operation, settlement.event_id, settlement.market)
     if reached and current:
@@ -54,6 +56,7 @@ def after_settling(before: ConsumerState | None, offset: int, settlement: Settle
         deleted=deleted,
         deleted_forgotten=forgotten,
         rows=rows,
+        erased=max(state.erased, offset) if settlement.erases else state.erased,
     )
 
 

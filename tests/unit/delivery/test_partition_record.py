@@ -11,14 +11,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.delivery.consumer_record import ConsumerState, FullState, RecentEvent, consumer_key, parse_consumer_key
-from app.delivery.counts import Counts, FailureCount, Settlement, fold
+from app.delivery.counts import Counts, FailureCount, Settlement, added, fold
+from app.delivery.dead_letter_record import Holder, ValuePlace
+from app.delivery.failed_attempt import FailedAttempt
+from app.delivery.fingerprint import Fingerprint
 from app.delivery.outcome import Outcome, RecordCount
 from app.delivery.parked_events import OFFSET_BYTES, ParkedEvent, consumer_bytes, dated_bytes, kept_event_id
 from app.delivery.partition_record import PartitionState
 from app.delivery.pipeline_identity import PipelineIdentity, Role
+from app.delivery.readmitted import Handling, Readmitted, readmitted_bytes
 from app.delivery.record import LATEST_MS
 from app.delivery.record_digest import RecordDigest
-from app.delivery.record_format import FORMAT, StateError, parse_partition_key, partition_key
+from app.delivery.record_format import FORMAT, PARTITION_FORMAT, StateError, parse_partition_key, partition_key
 from app.delivery.state_fields import LARGEST
 from app.delivery.verdict import Verdict, verdict_bytes
 from app.profile.consumer_history import RECENT_KEPT, after_settling
@@ -44,9 +48,25 @@ settlements = st.builds(
     failures=st.lists(st.builds(FailureCount, st.just("pet"), _codes, _small), max_size=2).map(tuple),
     rows=_ids,
 )
-failing = st.builds(ParkedEvent, _ids, _ids, st.integers(1, 9), _times, _times, _times, _codes)
+tries = st.lists(st.builds(FailedAttempt, _times, _codes), max_size=3).map(tuple)
+failing = st.builds(ParkedEvent, _ids, _ids, st.integers(1, 9), _times, _times, _times, _codes, tries=tries)
 waiting = st.builds(ParkedEvent, _ids)
-verdicts = st.builds(Verdict, settlements, _ids, _times, _times, st.booleans())
+fingerprints = st.builds(Fingerprint, _codes, _ids, _ids)
+verdicts = st.builds(Verdict, settlements, _ids, _times, _times, st.booleans(), _ids, tries, st.none() | fingerprints)
+places = st.builds(ValuePlace, st.sampled_from(Holder), _offsets)
+readmitted = st.builds(
+    Readmitted,
+    st.sampled_from(Handling),
+    _small,
+    _ids,
+    _ids,
+    st.none() | places,
+    settlements,
+    failing | waiting,
+    st.lists(_ids, max_size=2).map(tuple),
+    st.none() | places,
+    st.booleans(),
+)
 
 
 @st.composite
@@ -67,6 +87,9 @@ partitions = st.builds(
     identity=st.none()
     | st.builds(PipelineIdentity, _codes, _codes, st.dictionaries(st.sampled_from(Role), _codes, max_size=4)),
     retry_from=st.none() | _offsets,
+    readmitted=st.dictionaries(_offsets, readmitted, max_size=3),
+    erasing=st.dictionaries(_ids, _offsets, max_size=2),
+    letters_read=st.none() | _offsets,
 )
 recents = st.builds(RecentEvent, _ids, _codes, _codes, st.none() | _codes, st.integers(1, 9), _times)
 consumers = st.builds(
@@ -77,6 +100,7 @@ consumers = st.builds(
     st.none() | _times,
     st.none() | st.builds(FullState, _offsets, _codes, _ids),
     rows=st.just("") | _ids,
+    erased=st.just(-1) | _offsets,
 )
 
 
@@ -227,13 +251,13 @@ def test_a_part_of_another_type_makes_a_consumer_record_unreadable(path: list[An
 
 
 def test_the_format_is_stated_in_every_record() -> None:
-    assert orjson.loads(PartitionState().encode())["v"] == FORMAT
+    assert orjson.loads(PartitionState().encode())["v"] == PARTITION_FORMAT == 2
     assert orjson.loads(ConsumerState(0, "DE").encode())["v"] == FORMAT
 
 
 def test_a_record_of_a_version_that_named_no_pipeline_is_read() -> None:
-    document = orjson.loads(PartitionState(upto=4).encode())
-    for name in ("pipeline", "retryFrom", "archive", "fingerprint", "pinned"):
+    document = orjson.loads(PartitionState(upto=4).encode()) | {"v": FORMAT}
+    for name in ("pipeline", "retryFrom", "archive", "fingerprint", "pinned", "readmitted", "erasing", "lettersRead"):
         del document[name]
     state = PartitionState.decode(orjson.dumps(document))
     assert (state.upto, state.identity, state.retry_from, state.last_digest) == (4, None, None, None)
@@ -329,6 +353,7 @@ def test_changing_a_copy_leaves_the_original_as_it_was(
 @given(partitions, st.lists(settlements, max_size=4))
 def test_settling_adds_to_the_counts_what_fold_adds(state: PartitionState, events: list[Settlement]) -> None:
     expected: Counts = json.loads(json.dumps(state.counts))
+    state.readmitted.clear()  # these were counted before
     for offset, event in enumerate(events):
         state.settle(offset, event)
         fold(expected, event)
@@ -468,3 +493,84 @@ def test_an_event_that_waits_is_read_as_one_wherever_the_record_lists_it() -> No
     state = PartitionState.decode(orjson.dumps(document))
     assert state.parked == {3: ParkedEvent("C-1")}
     assert PartitionState.decode(state.encode()) == state
+
+
+# Dead letters that are handled again
+
+
+def dead(offset: int = 7, **reverse: Any) -> tuple[PartitionState, Readmitted]:
+    """A state in which the event at an offset has failed, and the entry that readmits it."""
+    failed = settled(outcome=Outcome.FAILED, reason="CMT-TIMEOUT", failures=(FailureCount("pet", "CMT-TIMEOUT"),))
+    state = PartitionState(upto=9)
+    state.settle(offset, failed, dead_letter=True)
+    return state, Readmitted(Handling.REDRIVE, 1, "t", "me", None, failed, ParkedEvent("c"))
+
+
+def test_a_redrive_moves_the_count_and_closes_the_dead_letter_in_one_change() -> None:
+    state, entry = dead()
+    before = PartitionState.decode(state.encode())
+    state.readmit(7, entry)
+    assert (state.counts, state.dead_letters) == (before.counts, {"CMT-TIMEOUT": 1})
+    state.settle(7, settled(day="2026-02-02", market="FR"))
+    assert state.counts == {"2026-01-01": {"DE": {"events": {"synced": 1}, "records": {}, "failures": {}}}}
+    assert (state.readmitted, state.dead_letters, state.upto) == ({}, {}, 9)
+
+
+def test_a_redrive_that_fails_again_moves_the_reason_only() -> None:
+    state, entry = dead()
+    state.readmit(7, entry)
+    state.give_up(7, Verdict(settled(), "m", 1, 2, alert=True))
+    again = settled(
+        outcome=Outcome.FAILED, reason="CMT-ROW-INVALID", failures=(FailureCount("pet", "CMT-ROW-INVALID"),)
+    )
+    state.settle(7, again, dead_letter=True)
+    day = state.counts["2026-01-01"]["DE"]
+    assert (day["events"], day["failures"]) == ({"failed": 1}, {"pet|NEW|CMT-ROW-INVALID": 1})
+    assert (state.verdicts, state.dead_letters) == ({}, {"CMT-ROW-INVALID": 1})
+
+
+def test_the_count_of_a_day_that_is_not_kept_any_more_does_not_move() -> None:
+    state, entry = dead()
+    state.counts.clear()
+    state.readmit(7, entry)
+    state.settle(7, settled(), counted_from="2026-01-02")
+    assert (state.counts, state.readmitted, state.dead_letters) == ({}, {}, {})
+
+
+def test_a_count_that_stands_in_a_closed_day_is_taken_out_by_a_negative_number() -> None:
+    state, entry = dead()
+    closed, state.counts = state.counts, {}
+    state.readmit(7, entry)
+    state.settle(7, settled())
+    assert state.counts["2026-01-01"]["DE"]["events"] == {"failed": -1, "synced": 1}
+    assert PartitionState.decode(state.encode()) == state
+    total = added(closed, state.counts)["2026-01-01"]["DE"]
+    assert (total["events"], total["failures"]) == ({"synced": 1}, {})
+
+
+def test_an_attempt_of_a_readmitted_event_is_noted() -> None:
+    state, entry = dead()
+    state.readmit(7, entry)
+    copy = state.copy()
+    copy.note_attempt(7, ParkedEvent("c", attempts=2))
+    assert (copy.readmitted[7].event.attempts, state.readmitted[7].event.attempts) == (2, 0)
+    assert copy.readmitted[7].reverse == entry.reverse
+
+
+def test_erasing_ends_only_if_no_later_delete_asked_for_it() -> None:
+    state = PartitionState()
+    state.erase("c", 5)
+    state.erase("c", 3)
+    state.erased("c", 4)
+    assert state.erasing == {"c": 5}
+    state.erased("c", 5)
+    assert state.erasing == {}
+
+
+@given(readmitted, _offsets)
+def test_the_bytes_of_a_readmitted_event_are_what_the_record_grows_by(entry: Readmitted, offset: int) -> None:
+    state = PartitionState(readmitted={offset: entry})
+    assert len(state.encode()) - len(PartitionState().encode()) in (
+        readmitted_bytes(offset, entry),
+        readmitted_bytes(offset, entry) - 1,
+    )

@@ -18,6 +18,8 @@ def test_topics_are_called_as_the_manual_says() -> None:
         "sync.dlq",
         "sync.alerts",
         "sync.status",
+        "sync.tasks",
         "sync-partitions-changelog",
         "sync-consumers-changelog",
+        "sync-dead-letters-changelog",
     )

@@ -29,7 +29,7 @@ from app.settings import HEADER_ROOM_BYTES, KafkaSettings
 
 PIPELINE = Pipeline("consumers", "t", "g")
 SETTINGS = KafkaSettings(bootstrap_servers="one:9092", partitions=8, replication=3)
-MAIN, RETRY, DLQ, ALERTS, STATE, CONSUMERS, STATUS = topic_specs(SETTINGS, PIPELINE)
+MAIN, RETRY, DLQ, ALERTS, STATE, CONSUMERS, LETTERS, STATUS, TASKS = topic_specs(SETTINGS, PIPELINE)
 
 
 def _as_specified(spec: TopicSpec) -> TopicState:
@@ -41,7 +41,7 @@ def _with(spec: TopicSpec, **config: str) -> TopicState:
     return replace(state, config=dict(state.config) | {name.replace("_", "."): value for name, value in config.items()})
 
 
-def test_seven_topics_all_but_one_with_equal_partitions() -> None:
+def test_nine_topics_all_but_two_with_equal_partitions() -> None:
     specs = topic_specs(SETTINGS, PIPELINE)
 
     assert [spec.name for spec in specs] == [
@@ -51,11 +51,14 @@ def test_seven_topics_all_but_one_with_equal_partitions() -> None:
         "g.alerts",
         "g-partitions-changelog",
         "g-consumers-changelog",
+        "g-dead-letters-changelog",
         "g.status",
+        "g.tasks",
     ]
-    assert {spec.partitions for spec in specs[:-1]} == {8}
-    assert STATUS.partitions == 1
-    assert STATUS.exact["cleanup.policy"] == "compact"
+    assert {spec.partitions for spec in specs[:-2]} == {8}
+    for spec in (STATUS, TASKS):
+        assert spec.partitions == 1
+        assert spec.exact["cleanup.policy"] == "compact"
     assert {spec.replication for spec in specs} == {3}
 
 
@@ -108,7 +111,7 @@ def test_a_copy_of_the_largest_event_has_room_for_its_headers() -> None:
 
 
 def test_state_is_compacted_only_and_takes_large_records() -> None:
-    for spec in (STATE, CONSUMERS):
+    for spec in (STATE, CONSUMERS, LETTERS):
         assert spec.created_with["cleanup.policy"] == "compact"
         assert int(spec.created_with["max.message.bytes"]) == STATE_RECORD_BYTES
         assert "retention.ms" not in spec.created_with

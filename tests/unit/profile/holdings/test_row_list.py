@@ -143,10 +143,11 @@ def test_a_failure_before_the_last_full_state_changes_nothing() -> None:
     assert after_settling(before, 0, settlement(event("UPDATE", TOM), Outcome.FAILED), 0).rows == before.rows
 
 
-def test_an_event_before_the_last_full_state_changes_nothing_whatever_came_of_it() -> None:
-    """It is superseded, and never gets so far."""
+def test_after_an_older_state_that_an_operator_forced_the_rows_are_not_known() -> None:
     before = settled(event("DELETE"), event("UPDATE", REX))
-    assert after_settling(before, 0, settlement(event("NEW", TOM)), 0).rows == before.rows
+    assert before.rows
+    assert after_settling(before, 0, settlement(event("NEW", TOM)), 0).rows == ""
+    assert after_settling(before, 0, settlement(event("NEW", TOM)), 0).full == before.full
 
 
 # Catalogs
