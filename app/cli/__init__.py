@@ -8,6 +8,7 @@ import typer
 
 from app import __version__
 from app.cli.broker import broker
+from app.cli.check import check
 from app.cli.consumer import consumer
 from app.cli.demo import demo
 from app.cli.errors import errors
@@ -25,7 +26,7 @@ from app.observe.logging import configure_command_logging
 from app.settings import warnings
 
 # These commands read no settings, or warn about unknown variables themselves.
-_WITHOUT_SETTINGS = frozenset({"worker", "demo", "broker", "simulator", "sample", "errors"})
+_WITHOUT_SETTINGS = frozenset({"worker", "demo", "broker", "simulator", "sample", "errors", "check"})
 
 cli = typer.Typer(
     name="profile-sync",
@@ -62,6 +63,7 @@ cli.command()(worker)
 cli.command()(broker)
 cli.command()(simulator)
 cli.add_typer(topics, name="topics")
+cli.command()(check)
 cli.command()(publish)
 cli.command()(sample)
 cli.command()(plan)

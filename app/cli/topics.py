@@ -14,7 +14,8 @@ from app.cli.output import show_table, waiting
 from app.delivery.pipeline_identity import NEW_GROUP, PipelineIdentity, Role
 from app.flows.adoption import Adoption, AdoptionRefused, look
 from app.flows.adoption import adopt as write_adoption
-from app.flows.identity import creation_problems, identity_problems
+from app.flows.identity import creation_problems
+from app.flows.topic_problems import topic_and_state_problems
 from app.kafka import topics as kafka_topics
 from app.kafka.admin import Admin
 from app.kafka.topic_specs import Problem
@@ -68,9 +69,7 @@ def check(as_json: AsJson = False) -> None:
     with report_failures(), waiting("Asking Kafka"):
         settings = load(KafkaSettings)
         pipeline = pipeline_of(settings)
-        problems = _together(
-            pipeline.topic, kafka_topics.check(settings, pipeline), identity_problems(settings, pipeline)
-        )
+        problems = topic_and_state_problems(settings, pipeline)
     if as_json:
         typer.echo(json.dumps({"problems": [asdict(problem) for problem in problems]}, indent=2))
     elif problems:
@@ -112,14 +111,6 @@ def adopt(
         except AdoptionRefused as error:
             raise CommandError(str(error)) from None
     typer.echo(f"The state of group {pipeline.group} is now bound to {pipeline.topic}; start its workers.", err=as_json)
-
-
-def _together(main: str, topic: list[Problem], state: list[Problem]) -> list[Problem]:
-    """Both lists of problems. A missing main topic is listed once, with the remedy that the state demands."""
-    missing = any(problem.topic == main and problem.setting == "topic" for problem in topic)
-    if state and missing:
-        topic = [problem for problem in topic if problem.topic != main]
-    return topic + state
 
 
 def _document(group: str, adoption: Adoption) -> dict[str, Any]:

@@ -6,15 +6,16 @@ account share all of these, even if their data extensions differ.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from contextlib import AsyncExitStack
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack, aclosing
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
 from app.cmt.client import CmtClient
+from app.cmt.errors import CallFailed
 from app.cmt.observer import CallObserver
-from app.profile.catalog_check import learned_types, mismatches
+from app.profile.catalog_check import Difference, differences, learned_types
 from app.profile.column_types import ColumnTypes, Field
 from app.profile.entities import CONSUMER_ID_COLUMN, OWN_ACCOUNT, Catalog, EntityType
 from app.settings import CmtSettings
@@ -24,12 +25,28 @@ from app.settings import CmtSettings
 class MarketClient:
     """A market's account, its data extensions, and the client that calls them.
 
-    ``tables`` gets the types of columns once they are known.
+    ``name``: the market; None: all markets that are not listed. ``tables`` gets the types of columns once they are
+    known.
     """
 
+    name: str | None
     account: str
     client: CmtClient
     tables: Catalog
+
+
+@dataclass(frozen=True, slots=True)
+class DescribedTable:
+    """A data extension of a market as Marketing Cloud describes it.
+
+    ``failed``: why its columns could not be read; then ``fields`` and ``differences`` say nothing.
+    """
+
+    market: MarketClient
+    entity: EntityType
+    fields: Sequence[Field] = ()
+    differences: Sequence[Difference] = ()
+    failed: CallFailed | None = None
 
 
 class AccountClients:
@@ -66,7 +83,7 @@ class AccountClients:
                 settings = cmt if tables.account_id is None else cmt.for_account(tables.account_id)
                 client = CmtClient(settings, tables, concurrency=concurrency, observe=observe(name), patience=patience)
                 self._clients[name] = client
-            self._by_market[market] = MarketClient(name, client, tables)
+            self._by_market[market] = MarketClient(market, name, client, tables)
         self._open = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
@@ -93,6 +110,29 @@ class AccountClients:
         """The client of a market; None: the market is not known here."""
         return self._by_market.get(market) or self._by_market.get(None)
 
+    async def described(self, account: str) -> AsyncGenerator[DescribedTable]:
+        """Ask an account for the columns of all its data extensions, market by market; each is asked about once."""
+        asked: dict[tuple[str, str | None], Sequence[Field] | CallFailed] = {}
+        for market in self._by_market.values():
+            if market.account != account:
+                continue
+            consumer_id_length: int | None = None
+            for entity in EntityType:
+                table = market.tables[entity]
+                where = (table.customer_key, table.shared_from)
+                if where not in asked:
+                    try:
+                        asked[where] = await market.client.fields(entity)
+                    except CallFailed as failed:
+                        asked[where] = failed
+                found = asked[where]
+                if isinstance(found, CallFailed):
+                    yield DescribedTable(market, entity, failed=found)
+                    continue
+                yield DescribedTable(market, entity, found, tuple(differences(table, found, consumer_id_length)))
+                if entity.is_parent and (kind := learned_types(table, found).get(CONSUMER_ID_COLUMN)) is not None:
+                    consumer_id_length = kind.length
+
     async def learn_types(self, account: str) -> list[str]:
         """Ask an account for the columns of its data extensions, and put their types into ``tables``.
 
@@ -102,26 +142,18 @@ class AccountClients:
         Raises:
             CallFailed: the columns could not be read; nothing has changed.
         """
-        learned: list[tuple[MarketClient, Catalog]] = []
+        learned: dict[str | None, dict[EntityType, ColumnTypes]] = {}
         warnings: dict[str, None] = {}
-        asked: dict[tuple[str, str | None], list[Field]] = {}
-        for market in self._by_market.values():
-            if market.account != account:
-                continue
-            types: dict[EntityType, ColumnTypes] = {}
-            consumer_id_length: int | None = None
-            for entity in EntityType:
-                table = market.tables[entity]
-                where = (table.customer_key, table.shared_from)
-                if where not in asked:
-                    asked[where] = await market.client.fields(entity)
-                types[entity] = learned_types(table, asked[where])
-                warnings |= dict.fromkeys(mismatches(table, asked[where], consumer_id_length))
-                if entity.is_parent and (kind := types[entity].get(CONSUMER_ID_COLUMN)) is not None:
-                    consumer_id_length = kind.length
-            learned.append((market, market.tables.typed(types)))
-        for market, tables in learned:
-            market.tables = tables
+        async with aclosing(self.described(account)) as described:
+            async for one in described:
+                if one.failed is not None:
+                    raise one.failed
+                types = learned.setdefault(one.market.name, {})
+                types[one.entity] = learned_types(one.market.tables[one.entity], one.fields)
+                warnings |= dict.fromkeys(map(str, one.differences))
+        for name, types in learned.items():
+            market = self._by_market[name]
+            market.tables = market.tables.typed(types)
         return list(warnings)
 
 

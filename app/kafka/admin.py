@@ -113,6 +113,16 @@ class Admin:
             except TimeoutError:
                 raise KafkaException(KafkaError(KafkaError._TIMED_OUT)) from None
 
+    def brokers(self) -> list[str]:
+        """The addresses of all brokers, as they name themselves.
+
+        Raises:
+            KafkaAccessError: no broker can be reached, or it refuses.
+        """
+        with self.named_errors("list the brokers"):
+            answer = self.client.describe_cluster(request_timeout=self.timeout_seconds)
+        return sorted(f"{node.host}:{node.port}" for node in self.result(answer, "list the brokers").nodes)
+
     def topics(self, names: Sequence[str]) -> dict[str, TopicDescription]:
         """The broker's description of these topics, without those that do not exist.
 

@@ -77,11 +77,16 @@ class Problem:
     remedy: str
 
     @property
-    def message(self) -> str:
-        """The problem in one line, for people."""
+    def what(self) -> str:
+        """What is wrong, in a sentence for people."""
         if self.setting == "topic":
-            return f"{self.topic} is {self.found}. {self.remedy}"
-        return f"{self.topic}: {self.setting} is {self.found}, must be {self.wanted}. {self.remedy}"
+            return f"{self.topic} {'are' if ', ' in self.topic else 'is'} {self.found}."
+        return f"{self.topic}: {self.setting} is {self.found}, must be {self.wanted}."
+
+    @property
+    def message(self) -> str:
+        """The problem and its remedy in one line, for people."""
+        return f"{self.what} {self.remedy}"
 
 
 def min_insync_replicas(replication: int) -> int:
@@ -201,12 +206,17 @@ def compare_all(
     ]
 
 
-def in_words(problems: Sequence[Problem]) -> list[str]:
-    """One line, for people, for each kind of problem. Topics with the same problem are named together."""
+def joined(problems: Sequence[Problem]) -> list[Problem]:
+    """One problem of each kind. Topics with the same problem are named together."""
     alike: dict[tuple[str, str, str, str], list[Problem]] = {}
     for problem in problems:
         alike.setdefault((problem.setting, problem.found, problem.wanted, problem.remedy), []).append(problem)
-    return [replace(same[0], topic=", ".join(one.topic for one in same)).message for same in alike.values()]
+    return [replace(same[0], topic=", ".join(one.topic for one in same)) for same in alike.values()]
+
+
+def in_words(problems: Sequence[Problem]) -> list[str]:
+    """One line, for people, for each kind of problem."""
+    return [problem.message for problem in joined(problems)]
 
 
 def partition_problems(specs: Sequence[TopicSpec], states: Mapping[str, TopicState]) -> list[Problem]:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from app.profile.catalog_check import learned_types, mismatches
+from app.profile.catalog_check import differences, learned_types
 from app.profile.catalog_file import CatalogError, parse_catalog
 from app.profile.column_types import ColumnType, Field, FieldType, column_type, time_zone
 from app.profile.consumer_history import after_settling
@@ -183,7 +183,7 @@ def fields(**types: str) -> list[Field]:
 
 
 def lines(catalog: Catalog, found: list[Field], length: int | None = None) -> list[str]:
-    return list(mismatches(replace(catalog[PET], declared={}), found, length))
+    return [str(one) for one in differences(replace(catalog[PET], declared={}), found, length)]
 
 
 def test_a_data_extension_as_configured_has_no_mismatch(catalog: Catalog) -> None:
@@ -198,7 +198,10 @@ def test_every_mismatch_is_a_line(catalog: Catalog) -> None:
     (missing,) = lines(catalog, [])
     assert "no such data extension" in missing
     (line,) = lines(catalog, [field for field in fields(**TYPES) if field.name != "Breed"])
-    assert line == "CMT_Pet has no column Breed: rows that name it are refused."
+    assert line == (
+        "CMT_Pet has no column Breed: rows that name it are refused. Add it in Marketing Cloud, or remove it from "
+        "CMT_DATA_EXTENSIONS."
+    )
     (line,) = lines(catalog, [*fields(**TYPES), Field("Extra", None)])
     assert "also has column Extra" in line
     (line,) = lines(catalog, [*fields(**TYPES), Field("Extra", None, required=True)])
@@ -208,18 +211,29 @@ def test_every_mismatch_is_a_line(catalog: Catalog) -> None:
     (line,) = lines(catalog, [replace(field, primary_key=field.name == "PetId") for field in fields(**TYPES)])
     assert "the primary key is PetId, not ConsumerId, PetId" in line
     (line,) = lines(catalog, fields(**TYPES), length=300)
-    assert line == "CMT_Pet: column ConsumerId is too short: Text(254), 300 characters are needed."
+    assert line.startswith("CMT_Pet: column ConsumerId is too short: Text(254), 300 characters are needed. ")
     (line,) = lines(catalog, fields(**TYPES | {"PetId": "Date"}))
     assert "key column PetId is a Date" in line
 
 
 def test_declared_types_are_compared_with_the_real_ones(catalog: Catalog) -> None:
     declared = replace(catalog[PET], declared={"Name": column_type("Text(200)"), "Breed": column_type("Boolean")})
-    found = list(mismatches(declared, fields(**TYPES | {"Name": "Text(50)", "Breed": "Text(10)"})))
-    assert found == [
+    found = differences(declared, fields(**TYPES | {"Name": "Text(50)", "Breed": "Text(10)"}))
+    assert [one.text for one in found] == [
         "CMT_Pet: column Name is too short: Text(50), 200 characters are needed.",
         "CMT_Pet: column Breed is Text(10), not Boolean as configured.",
     ]
+
+
+def test_a_difference_that_the_program_can_work_with_is_harmless(catalog: Catalog) -> None:
+    def harmless(*found: Field) -> list[bool]:
+        return [one.harmless for one in differences(replace(catalog[PET], declared={}), found)]
+
+    assert harmless(*fields(**TYPES), Field("Extra", None)) == [True]
+    assert harmless(*fields(**TYPES | {"PetId": "Date"})) == [True]
+    assert harmless(*fields(**TYPES), Field("Extra", None, required=True)) == [False]
+    assert harmless(*[replace(field, primary_key=False) for field in fields(**TYPES)]) == [False]
+    assert harmless() == [False]
 
 
 # Configuration
