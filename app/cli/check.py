@@ -22,10 +22,9 @@ def check(
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False,
 ) -> None:
-    """Check what a worker needs: configuration, broker, topics, rights, tokens, data extensions, ServiceNow, clock.
+    """Check all that a worker needs: configuration, Kafka, Marketing Cloud, ServiceNow and this machine's clock.
 
-    Says of each whether it is as it must be, and if not, what is wrong and how to correct it. Only reads, apart from
-    --test-incident, and may run beside workers.
+    Says what is wrong and how to correct it. Only reads, apart from --test-incident, and may run beside workers.
 
     Exits 1 if anything is wrong. Uses the same variables as the worker.
     """

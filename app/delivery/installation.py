@@ -14,6 +14,7 @@ class Part(StrEnum):
     BROKER = "broker"
     TOPICS = "topics"
     RIGHTS = "rights"
+    GROUP = "group"
     TOKEN = "token"  # noqa: S105 - a part, not a token
     DATA_EXTENSION = "data extension"
     SERVICENOW = "ServiceNow"

@@ -20,7 +20,15 @@ from app.flows.configuration import worker_settings
 from app.flows.incident_check import incident_line
 from app.flows.kafka_check import kafka_lines
 from app.flows.target_check import target_lines
-from app.settings import CmtSettings, ConfigurationError, KafkaSettings, ServiceNowSettings, load, warnings
+from app.settings import (
+    CmtSettings,
+    ConfigurationError,
+    KafkaSettings,
+    ServiceNowSettings,
+    SyncSettings,
+    load,
+    warnings,
+)
 from app.settings.pipelines import pipeline_of
 
 _BROKEN = "its configuration is wrong"
@@ -41,9 +49,13 @@ async def check_installation(flow: str, *, test_incident: bool) -> Installation:
     kafka = _usable(lambda: load(KafkaSettings))
     pipeline = None if kafka is None else _usable(lambda: pipeline_of(kafka, flow))
     cmt = _usable(lambda: load(CmtSettings))
+    sync = _usable(lambda: load(SyncSettings))
     servicenow = _usable(lambda: load(ServiceNowSettings))
     parts = await asyncio.gather(
-        _kafka(kafka, pipeline), _target(cmt), _incidents(servicenow, pipeline, test_incident), _clock(cmt, servicenow)
+        _kafka(kafka, pipeline, sync),
+        _target(cmt),
+        _incidents(servicenow, pipeline, test_incident),
+        _clock(cmt, servicenow),
     )
     found = [line for lines in parts for line in lines]
     # A client may refuse settings that look right, so these lines are collected from all parts.
@@ -76,10 +88,13 @@ def _wrong_setting(problem: str) -> CheckLine:
     return CheckLine(Part.CONFIGURATION, PartState.WRONG, problem)
 
 
-async def _kafka(kafka: KafkaSettings | None, pipeline: Pipeline | None) -> list[CheckLine]:
+async def _kafka(kafka: KafkaSettings | None, pipeline: Pipeline | None, sync: SyncSettings | None) -> list[CheckLine]:
     if kafka is None or pipeline is None:
-        return [not_checked(part, _BROKEN) for part in (Part.BROKER, Part.TOPICS, Part.RIGHTS)]
-    return await kafka_lines(kafka, pipeline)
+        return [not_checked(part, _BROKEN) for part in (Part.BROKER, Part.TOPICS, Part.RIGHTS, Part.GROUP)]
+    lines = await kafka_lines(kafka, pipeline, dry_run=sync is not None and sync.dry_run)
+    if sync is not None:
+        return lines
+    return [not_checked(Part.GROUP, _BROKEN) if line.part is Part.GROUP else line for line in lines]
 
 
 async def _target(cmt: CmtSettings | None) -> list[CheckLine]:

@@ -20,10 +20,12 @@ from app.broker.free_port import free_port
 from app.bundled import schema_path
 from app.cli import cli
 from app.cmt.canary import PROBE_CONSUMER_ID
+from app.delivery.partition_record import PartitionState
+from app.delivery.record_format import partition_key
 from app.flows import clock_check, incident_check, kafka_check, target_check
 from app.settings import KafkaSettings
 from app.settings.pipelines import pipeline_of
-from tests.support.kafka_probe import Eventually, MakeKafkaSettings
+from tests.support.kafka_probe import Eventually, KafkaProbe, MakeKafkaSettings
 from tests.support.simulator_probe import SimulatorProbe, running_simulator
 from tests.support.worker_process import plain_environment
 
@@ -115,6 +117,7 @@ def test_a_good_installation_is_well_and_only_read(site: Site) -> None:
             ("broker", None),
             ("topics", None),
             ("rights", None),
+            ("group", None),
             ("token", None),
             *(("dataExtension", key) for key in KEYS),
             ("serviceNow", None),
@@ -234,7 +237,7 @@ def test_wrong_settings_are_listed_and_the_rest_is_checked(site: Site) -> None:
         "SYNC_MAX_ATTEMPTS",
     ]
     assert [message.split()[0] for _, _, message in short(checks, "note")] == ["KAFKA_TOPC"]
-    ours = ("broker", "topics", "rights", "serviceNow")
+    ours = ("broker", "topics", "rights", "group", "serviceNow")
     assert short(checks, "notChecked") == [(part, None, "its configuration is wrong") for part in ours]
     assert states(checks)["dataExtension"] == {"ok"}
 
@@ -247,6 +250,16 @@ def test_wrong_settings_are_listed_and_the_rest_is_checked(site: Site) -> None:
 
     unknown = site.run("--flow", "suppliers")
     assert unknown.exit_code == 2
+
+
+def test_a_group_of_another_kind_of_run_is_wrong(site: Site, kafka: KafkaProbe) -> None:
+    record = PartitionState(dry_run=True, decided_above={1}).encode()
+    kafka.produce(pipeline_of(site.kafka).state_topic, [(partition_key(0, 1), record)], partition=0)
+    code, checks = site.check()
+    assert code == 1
+    ((part, _, message),) = short(checks, "wrong")
+    assert (part, "set SYNC_DRY_RUN=true" in message) == ("group", True)
+    assert site.changed(SYNC_DRY_RUN="true").check()[0] == 0
 
 
 def test_silent_servers_are_named_and_hold_nothing_up(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -282,7 +295,7 @@ def test_a_broker_that_is_not_there(site: Site, monkeypatch: pytest.MonkeyPatch)
     assert code == 1
     ((part, _, message),) = short(checks, "wrong")
     assert (part, "KAFKA_BOOTSTRAP_SERVERS" in message) == ("broker", True)
-    assert short(checks, "notChecked") == [("topics", None, "no broker"), ("rights", None, "no broker")]
+    assert short(checks, "notChecked") == [(part, None, "no broker") for part in ("topics", "rights", "group")]
 
 
 async def test_a_clock_that_is_wrong_is_reported_from_a_servers_answer() -> None:
