@@ -14,11 +14,14 @@ from typing import Any
 import orjson
 
 from app.delivery.errors import CMT_OUTAGE
-from app.delivery.fingerprint import Fingerprint
+from app.delivery.fingerprint import SEPARATOR, Fingerprint
 
+# Begins the entity of an alert about an account that is not the only one.
+ACCOUNT_ENTITY = "account-"
 # The length limit of ServiceNow's correlation_id.
 CORRELATION_LENGTH = 100
 _DIGEST_LENGTH = 8
+_FINGERPRINT_PARTS = 3
 
 # Other programs may write into the topic. Longer texts and impossible times are not from this program.
 LONGEST_TEXT = 20_000
@@ -172,7 +175,16 @@ def correlation_id(group: str, fingerprint: str) -> str:
     if len(group) > room:
         digest = hashlib.sha256(group.encode()).hexdigest()[:_DIGEST_LENGTH]
         group = f"{group[: room - _DIGEST_LENGTH - 1]}~{digest}"
-    return f"{group}:{fingerprint}"
+    return f"{group}{SEPARATOR}{fingerprint}"
+
+
+def without_group(text: str) -> str:
+    """The fingerprint in a ``correlation_id``. A fingerprint stays as it is.
+
+    >>> without_group("profile-sync:CMT-OUTAGE:event:-"), without_group("CMT-OUTAGE:event:-")
+    ('CMT-OUTAGE:event:-', 'CMT-OUTAGE:event:-')
+    """
+    return SEPARATOR.join(text.split(SEPARATOR)[-_FINGERPRINT_PARTS:])
 
 
 def _is_text(value: Any) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from app.delivery.alert import ACCOUNT_ENTITY
 from app.delivery.counts import EVENT_ENTITY
 from app.delivery.errors import CMT_NOT_ALLOWED, CMT_RATE_LIMITED, ErrorEntry
 from app.profile.entities import OWN_ACCOUNT
@@ -9,12 +10,12 @@ from app.profile.entities import OWN_ACCOUNT
 
 def outage_entity(account: str) -> str:
     """The entity of an outage. It is part of the fingerprint, so that each account has an incident of its own."""
-    return EVENT_ENTITY if account == OWN_ACCOUNT else f"account-{account}"
+    return EVENT_ENTITY if account == OWN_ACCOUNT else f"{ACCOUNT_ENTITY}{account}"
 
 
 def right_entity(account: str, entity: str) -> str:
     """The entity of an incident about a right that is missing at one data extension; each account has its own."""
-    return entity if account == OWN_ACCOUNT else f"account-{account}-{entity}"
+    return entity if account == OWN_ACCOUNT else f"{ACCOUNT_ENTITY}{account}-{entity}"
 
 
 def outage_message(account: str, trouble: ErrorEntry | None) -> str:

@@ -31,7 +31,7 @@ from app.flows.recipes import RECIPES
 from app.flows.topic_preparation import prepare_topics
 from app.flows.worker_end import WorkerFailed, say_cannot_go_on
 from app.flows.worker_readiness import WorkerReadiness
-from app.incidents.desk import open_desk
+from app.incidents.open_desk import open_desk
 from app.kafka.admin import KafkaAccessError
 from app.kafka.clients import aiokafka_producer_config, bootstrap_servers, faust_connection
 from app.kafka.durable_producer import DurableProducer
@@ -172,6 +172,7 @@ class Worker:
                 settings.servicenow,
                 pipeline.group,
                 where=f"group {pipeline.group}, main topic {pipeline.topic}, dead letters in {pipeline.dlq_topic}",
+                page=settings.web.public_url,
                 memory=board,
                 owns=self._owns_alerts,
                 still_on=board.still_on,

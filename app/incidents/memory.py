@@ -12,6 +12,7 @@ from typing import Any, Protocol
 import orjson
 
 from app.delivery.alert import LAST_MOMENT_MS, Alert, Severity
+from app.incidents.open_letters import Told
 from app.incidents.tickets import Incident
 
 FORMAT = 1
@@ -26,8 +27,8 @@ class Remembered:
     """An incident that this program opened and that was not over when last checked.
 
     ``partition``: of the alerts topic; its owner looks after the incident. ``since_ms``: the first failure of the
-    cause. ``seen_ms``: its last alert. ``over_ms``: when one worker reported the end while others did not. ``waiting``:
-    the number of waiting events.
+    cause. ``seen_ms``: its last alert. ``over_ms``: when the end of the cause was reported, while something else kept
+    the incident open. ``waiting``: the number of waiting events. ``told``: None: nothing is known of dead letters.
     """
 
     incident: Incident
@@ -38,6 +39,7 @@ class Remembered:
     seen_ms: int
     waiting: int = 0
     over_ms: int | None = None
+    told: Told | None = None
 
     def to_bytes(self) -> bytes:
         """The value of the incident's record."""
@@ -53,6 +55,7 @@ class Remembered:
                 "seen": self.seen_ms,
                 "waiting": self.waiting,
                 "over": self.over_ms,
+                "told": None if self.told is None else [self.told.at_ms, self.told.open, self.told.newest_ms],
             }
         )
 
@@ -76,11 +79,24 @@ class Remembered:
                 raise UnreadableMemory("no moments in time")
             partition, opened, since, seen, waiting = times
             severity = Severity(document["severity"])
+            told = document.get("told")
+            if told is not None and not (isinstance(told, list) and len(told) == 3 and all(map(_is_moment, told))):
+                raise UnreadableMemory("no count of dead letters")
         except UnreadableMemory:
             raise
         except (ValueError, KeyError, TypeError) as error:
             raise UnreadableMemory(type(error).__name__) from None
-        return cls(Incident(sys_id, number), severity, partition, opened, since, seen, waiting, over)
+        return cls(
+            Incident(sys_id, number),
+            severity,
+            partition,
+            opened,
+            since,
+            seen,
+            waiting,
+            over,
+            None if told is None else Told(*told),
+        )
 
 
 def _is_moment(value: Any) -> bool:
@@ -126,4 +142,5 @@ def remember(incident: Incident, alert: Alert, partition: int, before: Remembere
         since_ms=min(known.since_ms, alert.began_ms) if known else alert.began_ms,
         seen_ms=now_ms,
         waiting=alert.waiting,
+        told=known.told if known else None,
     )

@@ -74,8 +74,9 @@ class ServiceNowSettings(SettingsGroup):
     """
 
     resolve_minutes: Annotated[float, Field(ge=0.0, le=525_600.0, allow_inf_nan=False)] = 30.0
-    """An incident is resolved when its cause has not appeared for this long, or earlier if the cause is reported as
-    over; 0 = never. Incidents of failed events stay open, because their dead letters need a person.
+    """An incident about dead letters is resolved when none of them is open any more and no such event failed for this
+    long. Another incident is resolved when its cause has not appeared for this long, or earlier if the cause is
+    reported as over. 0 = incidents are only resolved when their cause is reported as over.
     """
 
     @model_validator(mode="after")

@@ -47,8 +47,8 @@ class WebSettings(SettingsGroup):
     """PEM key of that certificate."""
 
     public_url: OptionalUrl = None
-    """Address at which people reach the page, for example behind a proxy. With `https://`, cookies are only sent over
-    TLS.
+    """Address at which people reach the page, for example behind a proxy. Tickets link to it. With `https://`, cookies
+    are only sent over TLS.
     """
 
     @model_validator(mode="after")

@@ -16,8 +16,12 @@ from aiohttp import web
 from structlog.testing import capture_logs
 
 from app.delivery.alert import Alert, AlertKind, correlation_id
-from app.incidents.desk import IncidentDesk, open_desk
+from app.incidents.desk import IncidentDesk
+from app.incidents.memory import ProcessMemory
+from app.incidents.open_desk import open_desk
+from app.incidents.open_letters import OpenCount
 from app.incidents.servicenow import ServiceNow
+from app.incidents.ticket_text import TicketOrigin
 from app.incidents.tickets import Incident, TicketError
 from app.settings import ConfigurationError, ServiceNowSettings, load
 from app.simulator.server import Simulator
@@ -43,12 +47,18 @@ async def incidents(simulator: Simulator) -> list[dict[str, Any]]:
         return found
 
 
-async def fault(simulator: Simulator, kind: str, **rule: Any) -> None:
+async def fault(simulator: Simulator, kind: str, **rule: Any) -> str:
     async with (
         aiohttp.ClientSession() as http,
         http.post(f"{simulator.url}/_sim/faults", json={"kind": kind, **rule}) as response,
     ):
         assert response.status == 200, await response.text()
+        return str((await response.json())["id"])
+
+
+async def lift(simulator: Simulator, rule: str) -> None:
+    async with aiohttp.ClientSession() as http, http.delete(f"{simulator.url}/_sim/faults/{rule}") as response:
+        assert response.status == 200
 
 
 async def close(simulator: Simulator, incident: dict[str, Any], state: str) -> None:
@@ -145,6 +155,116 @@ async def test_refused_credentials_are_named_without_being_shown(simulator: Simu
 def test_a_user_name_that_cannot_be_sent_is_refused_at_the_start() -> None:
     with pytest.raises(ConfigurationError, match="SERVICENOW_USERNAME"):
         ServiceNow(settings("https://x.example", username="a:b"))
+
+
+class Counted(ServiceNow):
+    """ServiceNow, with the number of requests that were sent to it."""
+
+    requests = 0
+
+    async def _request(self, method: str, path: str, **arguments: Any) -> tuple[int, Any]:
+        self.requests += 1
+        return await super()._request(method, path, **arguments)
+
+
+class Index:
+    """What the index of dead letters knows, by fingerprint."""
+
+    def __init__(self) -> None:
+        self.open: dict[str, OpenCount] = {}
+
+    async def of(self, fingerprint: str) -> OpenCount | None:
+        return self.open.get(fingerprint)
+
+
+class Timed(IncidentDesk):
+    """A desk whose clock the test moves and that does not really sleep."""
+
+    def __init__(self, tickets: ServiceNow, index: Index, memory: ProcessMemory, now: float) -> None:
+        self.now = now
+        super().__init__(
+            tickets,
+            GROUP,
+            note_every_seconds=NOTE_EVERY,
+            origin=TicketOrigin(resolve_minutes=30, page="https://sync.example.com"),
+            letters=index,
+            memory=memory,
+            clock=lambda: self.now,
+            now_ms=lambda: int(self.now * 1000),
+            sleep=self._pass_time,
+        )
+
+    async def _pass_time(self, seconds: float) -> None:
+        self.now += seconds
+
+    async def live(self, seconds: float) -> None:
+        """Time passes, and the desk looks around as it does in the background."""
+        end = self.now + seconds
+        while self.now < end:
+            self.now += 10
+            await self.flush_due()
+            await self.look_after()
+
+
+NOTE_EVERY = 300.0
+BEGAN = ALERT.at_ms
+
+
+async def test_an_hour_without_servicenow_and_a_crash_then_two_incidents_with_the_true_counts(
+    simulator: Simulator,
+) -> None:
+    """10,000 failures of one kind and 10 of another arrive while ServiceNow is down, and a worker is killed."""
+    many = replace(ALERT, reason="CMT-ROW-INVALID", message="column EmailAddress: '***' is too long")
+    few = replace(many, operation="NEW")
+    index, memory = Index(), ProcessMemory()
+    rule = await fault(simulator, "incident_500")
+    async with Counted(settings(simulator.url)) as tickets:
+        desk = Timed(tickets, index, memory, BEGAN / 1000)
+        waiting = asyncio.create_task(desk.handle_record(None, many.to_bytes()))
+        while desk.now < BEGAN / 1000 + 3600:
+            await asyncio.sleep(0)
+        assert tickets.requests <= 3600 / 30 + 10, "a minute apart, at least half of it"
+        index.open[many.fingerprint] = OpenCount(10_000, 9_812, BEGAN, BEGAN + 600_000)
+        index.open[few.fingerprint] = OpenCount(10, 10, BEGAN, BEGAN + 600_000)
+        await lift(simulator, rule)
+        await waiting
+        before = tickets.requests
+        for number in range(9_999):
+            await desk.handle_record(None, replace(many, event_id=f"0-{number}").to_bytes())
+        for number in range(9):
+            await desk.handle_record(None, replace(few, event_id=f"1-{number}").to_bytes())
+        assert tickets.requests - before == 2, "a search and a creation; all others are counted"
+
+        # Killed: what it counted is lost. Its last alert comes again, as one whose offset was not committed.
+        restarted = Timed(tickets, index, memory, desk.now)
+        index.open[many.fingerprint] = OpenCount(10_005, 9_817, BEGAN, BEGAN + 601_000)
+        before = tickets.requests
+        await restarted.handle_record(None, few.to_bytes())
+        await restarted.live(2 * NOTE_EVERY)
+        assert tickets.requests - before <= 2 + 2 + 2 * 2, "two notes, and whether both are open"
+
+        first, second = await incidents(simulator)
+        assert first["description"].startswith(
+            "UPDATE failed at entity consumer: 10,000 dead letters are open, on 9,812 consumers, from "
+        )
+        assert second["description"].startswith("NEW failed at entity consumer: 10 dead letters are open, on 10 ")
+        (note,) = first["work_notes"]
+        assert note.startswith("Now: 10,005 dead letters of this kind are open, on 9,817 consumers, from ")
+        assert "Now: 10 dead letters of this kind are open" in second["work_notes"][-1]
+        page = f"https://sync.example.com/dead-letters?fingerprint={many.fingerprint}"
+        typed = ["profile-sync dlq stats", f"profile-sync dlq list --fingerprint {many.fingerprint}", page]
+        assert set(typed) <= set(first["description"].splitlines())
+
+        # Repaired: one kind first.
+        index.open[few.fingerprint] = OpenCount(0, 0)
+        await restarted.live(3600)
+        assert [one["state"] for one in await incidents(simulator)] == ["1", "6"]
+        index.open[many.fingerprint] = OpenCount(0, 0)
+        await restarted.live(10)
+        first, second = await incidents(simulator)
+        assert (first["state"], second["state"]) == ("6", "6")
+        assert first["work_notes"][1].startswith("Over: the last alert came at ")
+        assert len(first["work_notes"]) == 2
 
 
 Handler = Callable[[web.Request], Awaitable[web.Response]]

@@ -9,16 +9,21 @@ from dataclasses import dataclass, field, replace
 import pytest
 
 from app.delivery.alert import Alert, AlertKind, Severity
-from app.incidents.desk import BACKOFF_MOST, CHECK_SECONDS, IncidentDesk
+from app.delivery.errors import SYNC_CUT_OFF
+from app.incidents.desk import CHECK_SECONDS, IncidentDesk
 from app.incidents.ending import UNREADABLE_MS
 from app.incidents.log_only import LogOnly
 from app.incidents.memory import ProcessMemory
+from app.incidents.open_letters import INDEX_LAG_MS, OpenCount
 from app.incidents.pacing import AlertAction, HeldAlerts, decide
+from app.incidents.rest import BACKOFF_MOST
+from app.incidents.ticket_text import TicketOrigin
 from app.incidents.tickets import Incident, TicketError
 
 EVERY = 300.0
 GROUP = "profile-sync"
 ALERT = Alert("CMT-TIMEOUT", "consumer", "UPDATE", "DE", "3-17", "1f0a2b", "no answer for '***'", 1_763_000_000_000)
+NOW = ALERT.at_ms / 1000
 RESOLVE = replace(ALERT, kind=AlertKind.RESOLVE, event_id="", message="answers again")
 
 
@@ -33,6 +38,7 @@ class Tickets:
     resolved: list[str] = field(default_factory=list)
     readable: bool = True
     refusing_notes: bool = False
+    requests: int = 0
 
     async def find_open(self, correlation_id: str) -> Incident | None:
         self._stumble()
@@ -62,17 +68,35 @@ class Tickets:
         return True
 
     def _stumble(self) -> None:
+        self.requests += 1
         if self.troubles:
             raise self.troubles.pop(0)
+
+
+@dataclass
+class Index:
+    """The index of dead letters: what it knows of each fingerprint; ``otherwise``: of all others."""
+
+    counts: dict[str, OpenCount | None] = field(default_factory=dict)
+    otherwise: OpenCount | None = None
+
+    async def of(self, fingerprint: str) -> OpenCount | None:
+        return self.counts.get(fingerprint, self.otherwise)
 
 
 class Desk(IncidentDesk):
     """A desk whose clock the test moves and that does not really sleep."""
 
     def __init__(
-        self, tickets: Tickets, note_every: float = EVERY, memory: ProcessMemory | None = None, now: float = 1000.0
+        self,
+        tickets: Tickets,
+        note_every: float = EVERY,
+        memory: ProcessMemory | None = None,
+        now: float = NOW,
+        index: Index | None = None,
     ) -> None:
         self.now = now
+        self.index = index or Index()
         self.on: bool | None = None
         self.slept: list[float] = []
         self.results: list[str] = []
@@ -80,8 +104,8 @@ class Desk(IncidentDesk):
             tickets,
             GROUP,
             note_every_seconds=note_every,
-            assignment_group="Campaign Support",
-            resolve_minutes=30,
+            origin=TicketOrigin("Campaign Support", "here", "https://sync.example.com", 30),
+            letters=self.index,
             memory=memory,
             still_on=lambda fingerprint: self.on,
             now_ms=lambda: int(self.now * 1000),
@@ -157,7 +181,7 @@ async def test_counted_alerts_are_reported_when_their_time_has_come(desk: Desk, 
     desk.now += EVERY
     await desk.flush_due()
     await desk.flush_due()
-    assert [note.splitlines()[0] for note in tickets.notes] == ["1 more alert of CMT-TIMEOUT."]
+    assert [note.splitlines()[0] for note in tickets.notes] == ["1 more alert of CMT-TIMEOUT since the last note."]
 
 
 async def test_what_is_counted_is_reported_when_the_desk_closes(desk: Desk, tickets: Tickets) -> None:
@@ -191,7 +215,7 @@ async def test_an_incident_that_was_closed_is_followed_by_a_new_one(desk: Desk, 
     desk.now += EVERY
     await desk.handle(ALERT)
     assert len(tickets.created) == 2
-    assert "Alerts so far: 2" in tickets.created[1]["description"]
+    assert "; 2 alerts so far" in tickets.created[1]["description"]
 
 
 async def test_each_fingerprint_has_its_own_incident(desk: Desk, tickets: Tickets) -> None:
@@ -268,6 +292,7 @@ async def test_a_note_that_cannot_be_written_stays_counted(desk: Desk, tickets: 
     desk.now += EVERY
     tickets.troubles = [TicketError("down")]
     await desk.flush_due()
+    desk.now += BACKOFF_MOST
     await desk.flush_due()
     assert len(tickets.notes) == 1
     assert desk.results == ["created", "held", "failed", "noted"]
@@ -304,12 +329,12 @@ async def test_without_a_ticket_system_the_log_is_told_as_rarely(capsys: pytest.
 async def test_it_says_since_when_and_how_many_events_wait(desk: Desk, tickets: Tickets) -> None:
     outage = replace(ALERT, severity=Severity.OUTAGE, since_ms=ALERT.at_ms - 90_000, waiting=41)
     await desk.handle(outage)
-    assert "Since: 2025-11-13T02:11:50" in tickets.created[0]["description"]
-    assert "Waiting events: 41" in tickets.created[0]["description"]
+    first = tickets.created[0]["description"].splitlines()[0]
+    assert first == "CMT-TIMEOUT, since 2025-11-13T02:11:50Z; 41 events waiting."
     desk.now += EVERY
     await desk.handle(replace(outage, since_ms=ALERT.at_ms, waiting=1234))
     assert "Since: 2025-11-13T02:11:50" in tickets.notes[0], "the first failure, not the latest flicker"
-    assert "Waiting events: 1234" in tickets.notes[0]
+    assert "Waiting events: 1,234" in tickets.notes[0]
 
 
 async def test_searches_that_come_back_empty_open_no_second_incident(tickets: Tickets) -> None:
@@ -384,20 +409,29 @@ async def test_an_outage_that_is_over_for_one_worker_only_is_not_over(desk: Desk
     assert tickets.notes[0].startswith("Over since ")
 
 
+NONE = OpenCount(0, 0)
+
+
 @pytest.mark.parametrize(
-    ("severity", "on", "resolved"),
+    ("severity", "on", "letters", "resolved"),
     [
-        (Severity.OUTAGE, False, True),  # the worker that could have said so was killed
-        (Severity.OUTAGE, True, False),
-        (Severity.OUTAGE, None, False),
-        (Severity.THROTTLING, False, True),
-        (Severity.INVALID, None, True),
-        (Severity.FAILED, False, False),  # its dead letters need a person
+        (Severity.OUTAGE, False, None, True),  # the worker that could have said so was killed
+        (Severity.OUTAGE, True, None, False),
+        (Severity.OUTAGE, None, None, False),
+        (Severity.OUTAGE, False, OpenCount(5, 5, 1, 2), True),  # an outage has no dead letters
+        (Severity.THROTTLING, False, None, True),
+        (Severity.INVALID, None, NONE, True),
+        (Severity.INVALID, None, OpenCount(1, 1, 1, 2), False),
+        (Severity.FAILED, None, NONE, True),
+        (Severity.FAILED, None, OpenCount(1, 1, 1, 2), False),  # its dead letters need a person
+        (Severity.FAILED, None, None, False),  # not known
+        (Severity.FAILED, True, NONE, False),  # a right is still missing
     ],
 )
 async def test_what_half_an_hour_without_a_sign_of_the_cause_ends(
-    desk: Desk, tickets: Tickets, severity: Severity, on: bool | None, resolved: bool
+    desk: Desk, tickets: Tickets, severity: Severity, on: bool | None, letters: OpenCount | None, resolved: bool
 ) -> None:
+    desk.index.otherwise = letters
     await desk.handle(replace(ALERT, severity=severity))
     desk.on = on
     desk.now += 29 * 60
@@ -410,6 +444,186 @@ async def test_what_half_an_hour_without_a_sign_of_the_cause_ends(
     desk.now += 60
     await desk.look_after()
     assert bool(tickets.resolved) is resolved
+
+
+async def test_an_incident_about_failed_events_ends_when_the_last_dead_letter_is_closed(
+    desk: Desk, tickets: Tickets
+) -> None:
+    desk.index.otherwise = OpenCount(2, 1, ALERT.at_ms, ALERT.at_ms)
+    await desk.handle(ALERT)
+    desk.now += 3 * 3600
+    await desk.look_after()
+    assert tickets.resolved == []
+    desk.index.otherwise = NONE
+    await desk.look_after()
+    assert tickets.resolved == ["INC1"]
+    assert tickets.notes[-1] == (
+        "Over: the last alert came at 2025-11-13T02:13:20Z, and no dead letter of this kind is open. "
+        "It began 2025-11-13T02:13:20Z."
+    )
+    await desk.handle(ALERT)
+    assert len(tickets.created) == 2, "what fails later is a new incident"
+
+
+async def test_events_that_retention_deleted_have_no_dead_letters_and_need_a_person(
+    desk: Desk, tickets: Tickets
+) -> None:
+    desk.index.otherwise = NONE
+    await desk.handle(replace(ALERT, reason=SYNC_CUT_OFF.code, entity="event", operation="-"))
+    desk.now += 24 * 3600
+    await desk.look_after()
+    assert tickets.resolved == []
+    text = tickets.created[0]["description"]
+    assert "The program does not resolve this incident" in text
+    assert "profile-sync dlq" not in text
+
+
+async def test_a_cause_that_is_over_while_its_dead_letters_are_open_is_noted_and_resolved_with_the_last_of_them(
+    desk: Desk, tickets: Tickets
+) -> None:
+    right = replace(ALERT, reason="CMT-PERMISSION", entity="pet", operation="-")
+    desk.index.otherwise = OpenCount(3, 2, ALERT.at_ms, ALERT.at_ms)
+    await desk.handle(right)
+    desk.on = False
+    for _ in range(2):  # each worker says so
+        await desk.handle(replace(right, kind=AlertKind.RESOLVE, message="the right is there again"))
+    (note,) = tickets.notes
+    assert "the right is there again" in note
+    assert "Now: 3 dead letters of this kind are open, on 2 consumers" in note
+    assert "profile-sync dlq list --reason CMT-PERMISSION --entity pet" in note.splitlines()
+    await desk.look_after()
+    assert tickets.resolved == []
+    desk.index.otherwise = NONE
+    await desk.look_after()
+    assert tickets.resolved == ["INC1"]
+
+
+async def test_tickets_give_the_numbers_of_the_index(desk: Desk, tickets: Tickets) -> None:
+    began = ALERT.at_ms
+    desk.index.otherwise = OpenCount(1, 1, began, began)
+    await desk.handle(ALERT)
+    assert tickets.created[0]["description"].splitlines()[0] == (
+        "UPDATE failed at entity consumer: 1 dead letter is open, on 1 consumer, "
+        "from 2025-11-13T02:13:20Z to 2025-11-13T02:13:20Z."
+    )
+    await desk.handle(ALERT)
+    desk.index.otherwise = OpenCount(10_000, 9_812, began, began + 60_000)
+    desk.now += EVERY
+    await desk.flush_due()
+    assert tickets.notes[0].splitlines()[:2] == [
+        "Now: 10,000 dead letters of this kind are open, on 9,812 consumers, "
+        "from 2025-11-13T02:13:20Z to 2025-11-13T02:14:20Z.",
+        "1 more alert of CMT-TIMEOUT since the last note.",
+    ]
+
+
+async def test_a_crash_loses_no_count_for_good(tickets: Tickets) -> None:
+    memory, began = ProcessMemory(), ALERT.at_ms
+    index = Index(otherwise=OpenCount(1, 1, began, began))
+    crashed = Desk(tickets, memory=memory, index=index)
+    for _ in range(10_000):
+        await crashed.handle(ALERT)
+    index.otherwise = OpenCount(10_000, 10_000, began, began)
+    restarted = Desk(tickets, memory=memory, index=index, now=crashed.now + EVERY - 1)
+    await restarted.look_after()
+    assert tickets.notes == [], "notes are paced over a restart"
+    restarted.now += 1
+    for _ in range(5):
+        await restarted.look_after()
+    (note,) = tickets.notes
+    assert note.startswith("Now: 10,000 dead letters of this kind are open, on 10,000 consumers")
+    restarted.now += EVERY
+    index.otherwise = OpenCount(9_000, 9_000, began, began)
+    await restarted.look_after()
+    assert len(tickets.notes) == 1, "fewer are no news"
+    index.otherwise = OpenCount(9_000, 9_000, began, began + 1)
+    await restarted.look_after()
+    assert len(tickets.notes) == 2, "some were closed, others failed"
+
+
+async def test_an_index_that_is_behind_the_alerts_is_not_quoted(desk: Desk, tickets: Tickets) -> None:
+    desk.index.otherwise = NONE
+    await desk.handle(ALERT)
+    assert tickets.created[0]["description"].startswith("UPDATE failed at entity consumer, since 2025-11-13T02:13:20Z.")
+    desk.now += EVERY
+    desk.index.otherwise = None
+    await desk.handle(ALERT)
+    assert tickets.notes[0].startswith("1 more alert of CMT-TIMEOUT")
+    desk.now += EVERY
+    desk.index.otherwise = OpenCount(2, 1, ALERT.at_ms, ALERT.at_ms)
+    await desk.look_after()
+    assert len(tickets.notes) == 1, "the ticket knows both"
+    desk.index.otherwise = NONE
+    desk.now += INDEX_LAG_MS
+    await desk.handle(ALERT)
+    assert tickets.notes[1].splitlines()[0] == "Now: no dead letter of this kind is open."
+
+
+async def test_what_was_not_told_because_the_index_was_not_known_is_told_later(desk: Desk, tickets: Tickets) -> None:
+    await desk.handle(ALERT)
+    desk.now += EVERY
+    await desk.look_after()
+    assert tickets.notes == []
+    desk.index.otherwise = OpenCount(7, 6, ALERT.at_ms, ALERT.at_ms)
+    await desk.look_after()
+    await desk.look_after()
+    (note,) = tickets.notes
+    assert note.startswith("Now: 7 dead letters of this kind are open, on 6 consumers")
+
+
+async def test_dead_letters_of_a_ticket_that_a_person_closed_open_no_other_one(tickets: Tickets) -> None:
+    memory, index = ProcessMemory(), Index(otherwise=OpenCount(7, 6, 1, 2))
+    await Desk(tickets, memory=memory).handle(ALERT)
+    tickets.open.clear()
+    desk = Desk(tickets, memory=memory, index=index, now=NOW + EVERY)
+    await desk.look_after()
+    assert (len(tickets.created), tickets.notes, dict(memory.all())) == (1, [], {})
+
+
+async def test_while_the_ticket_system_is_down_it_is_asked_ever_more_rarely(desk: Desk, tickets: Tickets) -> None:
+    for entity in ("consumer", "pet", "child"):
+        for _ in range(2):
+            await desk.handle(replace(ALERT, entity=entity))
+    desk.now += EVERY
+    before, end = tickets.requests, desk.now + 3600
+    tickets.troubles = [TicketError("down") for _ in range(10_000)]
+    while desk.now < end:
+        await desk.flush_due()
+        await desk.look_after()
+        desk.now += 10
+    assert tickets.requests - before <= 3600 / (BACKOFF_MOST / 2) + 10
+    tickets.troubles.clear()
+    desk.now += BACKOFF_MOST
+    before = tickets.requests
+    await desk.flush_due()
+    await desk.look_after()
+    assert len(tickets.notes) == 3
+    assert tickets.requests - before == 2 * 3, "a search and a note for each"
+
+
+async def test_a_new_owner_of_many_incidents_asks_once_while_the_ticket_system_is_down(tickets: Tickets) -> None:
+    memory = ProcessMemory()
+    before = Desk(tickets, memory=memory)
+    for number in range(20):
+        await before.handle(replace(ALERT, entity=f"e{number}"))
+    tickets.troubles = [TicketError("down") for _ in range(100)]
+    asked = tickets.requests
+    await Desk(tickets, memory=memory).look_after()
+    assert tickets.requests - asked == 1
+
+
+async def test_an_hour_without_the_ticket_system_is_no_storm_afterwards(desk: Desk, tickets: Tickets) -> None:
+    tickets.troubles = [TicketError("down") for _ in range(80)]
+    kinds = [replace(ALERT, entity=entity) for entity in ("consumer", "pet")]
+    for alert in kinds * 5_000:
+        await desk.handle(alert)
+    assert desk.now - NOW >= 3600 / 2
+    assert len(tickets.created) == 2
+    assert tickets.requests == 80 + 2 * 2, "a search and a creation for each"
+    desk.now += EVERY
+    await desk.flush_due()
+    assert [note.split()[0] for note in tickets.notes] == ["4,999", "4,999"]
+    assert tickets.requests == 80 + 4 * 2
 
 
 async def test_what_a_person_closed_is_forgotten(tickets: Tickets) -> None:
