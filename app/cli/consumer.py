@@ -10,6 +10,7 @@ import typer
 from app.cli.command_errors import CommandError, report_failures
 from app.cli.output import printable, show_facts
 from app.cli.read_once import caught_up_read_models
+from app.readmodels import Followed
 from app.readmodels.consumers import ConsumerView, consumer_view
 
 
@@ -21,7 +22,7 @@ def consumer(
 
     Exits 1 if no event of the consumer was settled or parked.
     """
-    with report_failures(), caught_up_read_models() as models:
+    with report_failures(), caught_up_read_models(topics=(Followed.STATE, Followed.CONSUMERS)) as models:
         view = consumer_view(consumer_id, models.consumer(consumer_id), models.partitions())
         if view is None:
             raise CommandError(f"no event of consumer {printable(consumer_id)} was settled or parked; is the ID right?")

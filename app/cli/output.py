@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import unicodedata
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from textwrap import wrap
 
@@ -90,11 +90,14 @@ def show_facts(title: str | None, entries: Iterable[Sequence[tuple[str, object]]
 
 
 @contextmanager
-def waiting(what: str) -> Iterator[None]:
-    """Show on standard error what the command waits for; nothing when standard error is not a terminal."""
+def waiting(what: str) -> Iterator[Callable[[str], None]]:
+    """Show on standard error what the command waits for; nothing when standard error is not a terminal.
+
+    The block gets a function that shows another text.
+    """
     err = Console(stderr=True)
     if not err.is_terminal:
-        yield
+        yield lambda _: None
         return
-    with err.status(what):
-        yield
+    with err.status(what) as shown:
+        yield lambda text: shown.update(text)

@@ -17,7 +17,7 @@ from app.cli.read_once import caught_up_read_models
 from app.cli.verify_report import document, show
 from app.flows.catalog import load_catalog
 from app.profile.holdings.findings import Status
-from app.readmodels import ReadModelUnavailable
+from app.readmodels import Followed, ReadModelUnavailable
 from app.readmodels.kpi import dry_run as did_dry_run
 from app.settings import CmtSettings, KafkaSettings, SyncSettings, load
 from app.settings.pipelines import pipeline_of
@@ -64,7 +64,8 @@ def verify(
         from app.flows.verification import verify as run_verification
 
         pipeline = pipeline_of(kafka)
-        with caught_up_read_models() as models, progress_of(Console(stderr=True)) as progress:
+        topics = (Followed.STATE, Followed.CONSUMERS)
+        with caught_up_read_models(topics=topics) as models, progress_of(Console(stderr=True)) as progress:
             if repair and not dry_run and did_dry_run(models.partitions()):
                 raise CommandError(
                     f"group {pipeline.group} does a dry run, so --repair does not write what its events say; "

@@ -12,7 +12,7 @@ from app.profile.entities import Catalog
 from app.profile.event import ProfileEvent
 from app.profile.event_reader import check_document, decode_document
 from app.profile.samples.samples import sample_events, to_json
-from app.readmodels import ReadModels, ReadModelUnavailable, wait_until_caught_up
+from app.readmodels import Followed, ReadModels, ReadModelUnavailable, wait_until_caught_up
 from app.settings import KafkaSettings
 
 
@@ -39,7 +39,7 @@ def read_outcomes(
     """
     if totals.synced == totals.events == published:
         return lambda event_id: Outcome.SYNCED
-    models = ReadModels(kafka, pipeline, None)
+    models = ReadModels(kafka, pipeline, None, topics=(Followed.STATE, Followed.CONSUMERS))
     models.start()
     try:
         wait_until_caught_up(models)

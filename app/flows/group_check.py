@@ -10,7 +10,7 @@ from app.delivery.pipeline import Pipeline
 from app.delivery.pipeline_identity import Difference, PipelineIdentity, compare
 from app.engine.flow import Topics, TopicsUnknown
 from app.flows.worker_end import WorkerFailed
-from app.readmodels import ReadModels, ReadModelUnavailable
+from app.readmodels import Followed, ReadModels, ReadModelUnavailable
 
 # For reading the group's records. If they take longer, only the claim looks at them.
 READ_SECONDS = 5.0
@@ -34,7 +34,7 @@ async def check_group(
         WorkerFailed: the group works on another topic, or one of the two is a dry run and the other is not.
     """
     deadline = time.monotonic() + READ_SECONDS
-    while not read_models.caught_up() and time.monotonic() < deadline:
+    while not read_models.caught_up(Followed.STATE) and time.monotonic() < deadline:
         if await stopped_within(LOOK_AGAIN_SECONDS):
             return
     try:

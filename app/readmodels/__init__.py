@@ -1,7 +1,9 @@
-"""The read models: followers of the state topics, for the pages, the commands and the engine."""
+"""The read models: followers of the pipeline's topics, for the pages, the commands and the engine."""
 
-from app.readmodels.models import ReadModels, ReadModelUnavailable
+from app.readmodels.followed import Followed
+from app.readmodels.models import ReadModels
 from app.readmodels.reading_once import wait_until_caught_up
 from app.readmodels.slot import SlotError
+from app.readmodels.unavailable import ReadModelUnavailable
 
-__all__ = ["ReadModelUnavailable", "ReadModels", "SlotError", "wait_until_caught_up"]
+__all__ = ["Followed", "ReadModelUnavailable", "ReadModels", "SlotError", "wait_until_caught_up"]

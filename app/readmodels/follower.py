@@ -1,10 +1,10 @@
-"""One session of following the state topics, from the stored positions until a new session is needed."""
+"""One session of following the topics, from the stored positions until a new session is needed."""
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from concurrent.futures import Future
 from functools import partial
 from typing import Any
@@ -21,6 +21,7 @@ from app.kafka.clients import consumer_config
 from app.kafka.daemon_threads import in_background
 from app.kafka.partition_offsets import PartitionOffsets
 from app.readmodels.batch import ReadBatch
+from app.readmodels.followed import ALL, LATER, Followed, topic_of
 from app.readmodels.progress import Progress
 from app.readmodels.state_topics import REQUEST_SECONDS, TopicFacts, identities, inspect
 from app.readmodels.store import Store
@@ -71,7 +72,7 @@ class EndBehind(Exception):
 
 
 class Follower:
-    """Reads both state topics into a store. Used by one thread, which returns when ``stopped`` says so.
+    """Reads the chosen topics into a store. Used by one thread, which returns when ``stopped`` says so.
 
     It joins no consumer group: all partitions are assigned, and the positions are in the store. The configuration names
     the group because librdkafka demands a name, and because this is the name that access rules allow.
@@ -85,10 +86,15 @@ class Follower:
         stopped: Callable[[], bool],
         unreadable: Callable[[str], None],
         clock: Callable[[], float] = time.monotonic,
+        topics: Collection[Followed] = ALL,
+        optional: Collection[Followed] = (),
     ) -> None:
+        """``optional``: topics that need not exist; a session goes on without them."""
         self._kafka = kafka
         self._pipeline = pipeline
-        self._topics = (pipeline.state_topic, pipeline.consumers_topic)
+        self._topics = [topic_of(pipeline, one) for one in Followed if one in topics]
+        self._optional = {topic_of(pipeline, one) for one in optional}
+        self._later = {topic_of(pipeline, one) for one in LATER}
         self._progress = progress
         self._stopped = stopped
         self._unreadable = unreadable
@@ -99,7 +105,7 @@ class Follower:
         """Follow until stopped. ``started`` is called once the broker has answered.
 
         Raises:
-            TopicMissing: a state topic does not exist.
+            TopicMissing: a topic does not exist.
             KafkaAccessError: the broker cannot be reached, or refuses.
             SessionOver: call again at once.
             EndBehind: call again after a pause; the stored data stays valid.
@@ -117,9 +123,12 @@ class Follower:
     def _session(
         self, admin: AdminClient, offsets: PartitionOffsets, store: Store, started: Callable[[], None]
     ) -> None:
-        facts = inspect(admin, offsets, self._topics, self._stopped)
+        looked = time.monotonic()
+        facts = inspect(admin, offsets, self._topics, self._stopped, self._optional)
+        self._without(store, set(self._topics) - facts.keys())
         positions = self._positions(store, facts)
-        self._progress.looked(_ends(facts), time.monotonic())
+        self._progress.begin(positions, _ends(facts))
+        self._progress.looked(_ends(facts), looked)
         self._progress.moved(positions)
         consumer = Consumer(
             dict(
@@ -134,13 +143,23 @@ class Follower:
             logger=_silent,
         )
         try:
-            consumer.assign([KafkaTopicPartition(t, p, position) for (t, p), position in positions.items()])
+            assigned = [KafkaTopicPartition(t, p, position) for (t, p), position in positions.items()]
+            consumer.assign(assigned)
+            waiting = [one for one in assigned if one.topic in self._later]
+            if waiting:
+                consumer.pause(waiting)
             started()
             watch = _TopicWatch(admin, offsets, facts, self._progress)
+            fresh = _FreshTopics(facts, self._progress)
             while not self._stopped():
                 self._apply(store, self._gather(consumer))
+                if waiting and not self._progress.open_looks - self._later:
+                    consumer.resume(waiting)
+                    waiting = []
                 if watch.look():
-                    store.followed(self._topics, time.time())
+                    fresh.confirmed()
+                for topic, since in fresh.newly().items():
+                    store.followed([topic], since)
         finally:
             consumer.close()
 
@@ -159,6 +178,13 @@ class Follower:
                 self._progress.build([topic], _ends({topic: fact}))
             positions |= {(topic, p): stored.get(p, begin) for p, begin in fact.begin.items()}
         return positions
+
+    def _without(self, store: Store, missing: set[str]) -> None:
+        """Forget what was read of topics that do not exist (any more)."""
+        for topic in missing:
+            if store.known_topic(topic) is not None:
+                store.reset(topic, "", 0.0)
+        self._progress.absent(missing)
 
     def _wait_for_ends(self, store: Store, facts: Mapping[str, TopicFacts]) -> None:
         """Raise ``EndBehind`` while a topic ends below a stored position, for at most ``LOWER_END_SECONDS``."""
@@ -182,7 +208,7 @@ class Follower:
             )
 
     def _gather(self, consumer: Consumer) -> ReadBatch:
-        batch = ReadBatch(self._pipeline.state_topic)
+        batch = ReadBatch(self._pipeline)
         first = consumer.poll(POLL_SECONDS)
         if first is None:
             return batch
@@ -213,6 +239,28 @@ class Follower:
         self._progress.moved(batch.positions)
 
 
+class _FreshTopics:
+    """Until when each topic was followed, for the next run to judge whether its data is still of use."""
+
+    def __init__(self, topics: Iterable[str], progress: Progress) -> None:
+        self._progress = progress
+        self._noted: dict[str, float | None] = dict.fromkeys(topics)
+
+    def confirmed(self) -> None:
+        """Note all topics again: they are still the same ones."""
+        self._noted = dict.fromkeys(self._noted)
+
+    def newly(self) -> dict[str, float]:
+        """Topic -> Unix time, for every topic of which everything was applied for the first time since."""
+        found: dict[str, float] = {}
+        for topic, noted in self._noted.items():
+            fresh = self._progress.fresh_as_of(topic)
+            if noted is None and fresh is not None:
+                found[topic] = time.time() - (time.monotonic() - fresh)
+                self._noted[topic] = fresh
+        return found
+
+
 class _TopicWatch:
     """Asks for the topics' ends and, less often, for their IDs. It never blocks."""
 
@@ -232,9 +280,11 @@ class _TopicWatch:
     def look(self) -> bool:
         """Send requests that are due and process answers. True if the topics were just confirmed to be the same."""
         now = time.monotonic()
-        if self._look is None and not self._progress.look_open and now - self._looked >= LOOK_SECONDS:
+        if self._look is None and now - self._looked >= LOOK_SECONDS:
             self._looked = now
-            self._look = in_background("ask where topics end", partial(self._offsets.ends, self._partitions))
+            reading = self._progress.open_looks  # a topic that is still being read is not looked at again
+            if partitions := [one for one in self._partitions if one[0] not in reading]:
+                self._look = in_background("ask where topics end", partial(self._offsets.ends, partitions))
         if self._look is not None and self._look.done():
             ends, self._look = self._look.result(), None
             self._progress.looked(ends, self._looked)

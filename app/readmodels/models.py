@@ -1,7 +1,7 @@
 """What pages, commands and the engine may ask about the whole cluster.
 
-Every worker follows the two compacted state topics into a SQLite file of its own, so no worker asks another one. The
-topics are the truth: the file may be deleted at any time and is then rebuilt from them.
+Every worker follows the compacted topics of its pipeline into a SQLite file of its own, so no worker asks another one.
+The topics are the truth: the file may be deleted at any time and is then rebuilt from them.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import sqlite3
 import tempfile
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import TypeVar
 
@@ -19,13 +19,17 @@ from app.delivery.consumer_record import ConsumerState
 from app.delivery.partition_record import PartitionState
 from app.delivery.pipeline import Pipeline
 from app.kafka.admin import KafkaAccessError
+from app.readmodels.followed import ALL, Followed, topic_of
 from app.readmodels.follower import EndBehind, Follower, SessionOver
+from app.readmodels.letters import LetterIndex
 from app.readmodels.partition_cache import PartitionCache
 from app.readmodels.progress import Progress
 from app.readmodels.slot import Slot, SlotError, take_slot
 from app.readmodels.state_topics import Stopped, TopicMissing
 from app.readmodels.store import Store, is_damage, remove
+from app.readmodels.tasks import TaskIndex
 from app.readmodels.trouble import FollowerTrouble
+from app.readmodels.unavailable import ReadModelUnavailable
 from app.settings import ConfigurationError, KafkaSettings
 
 log = structlog.stdlib.get_logger(__name__)
@@ -40,15 +44,17 @@ _STOP_SECONDS = 15.0
 T = TypeVar("T")
 
 
-class ReadModelUnavailable(Exception):
-    """The read models cannot answer now: they are being built, or the file is damaged. They recover by themselves."""
-
-
 class ReadModels:
-    """Follows the state topics in a thread of its own, and answers from any thread.
+    """Follows the topics in a thread of its own, and answers from any thread.
 
-    ``data_dir``: None keeps the data in a temporary folder, for commands that read once. ``unreadable``: called with
-    the topic of every state record that was skipped.
+    Args:
+        data_dir: None keeps the data in a temporary folder.
+        unreadable: called with the topic of every record that was skipped.
+        topics: what is followed; questions about other topics are answered from what an earlier run has left in the
+            file, so do not ask them.
+        optional: topics that need not exist; they count as empty.
+
+    ``letters``: the dead letters. ``tasks``: operators' tasks.
     """
 
     def __init__(
@@ -58,8 +64,11 @@ class ReadModels:
         data_dir: Path | None,
         *,
         unreadable: Callable[[str], None] | None = None,
+        topics: Collection[Followed] = ALL,
+        optional: Collection[Followed] = (),
     ) -> None:
         self._pipeline = pipeline
+        self._followed = frozenset(topics)
         self._data_dir = data_dir
         count_unreadable = unreadable or (lambda _topic: None)
         self._progress = Progress()
@@ -67,7 +76,11 @@ class ReadModels:
         self._partitions = PartitionCache(self._ask, lambda: count_unreadable(pipeline.state_topic))
         self._stop = threading.Event()
         self._damaged = threading.Event()
-        self._follower = Follower(kafka, pipeline, self._progress, self._interrupted, count_unreadable)
+        self._follower = Follower(
+            kafka, pipeline, self._progress, self._interrupted, count_unreadable, topics=topics, optional=optional
+        )
+        self.letters = LetterIndex(pipeline.letters_topic, self._progress, self._query, self._known_partitions)
+        self.tasks = TaskIndex(pipeline.tasks_topic, self._progress, self._query)
         self._thread: threading.Thread | None = None
         self._temporary: tempfile.TemporaryDirectory[str] | None = None
         self._slot: Slot | None = None
@@ -110,9 +123,17 @@ class ReadModels:
             self._temporary = None
 
     # How fresh the answers are.
-    def caught_up(self) -> bool:
-        """Whether the answers hold everything that the topics held a moment ago."""
-        return self._progress.caught_up(FRESH_SECONDS) and self._partitions.all_readable()
+    def caught_up(self, *about: Followed) -> bool:
+        """Whether the answers hold everything that the topics held a moment ago.
+
+        ``about``: the topics that are meant; none: all that are followed.
+        """
+        topics = [topic_of(self._pipeline, one) for one in about] or None
+        return self._progress.caught_up(FRESH_SECONDS, topics) and self._partitions.all_readable()
+
+    def reading(self) -> tuple[int, int]:
+        """How many records were read of those that had to be read in, and how many they are."""
+        return self._progress.reading()
 
     def behind_seconds(self) -> float:
         """How old the answers are."""
@@ -194,8 +215,16 @@ class ReadModels:
         return (found[0], ConsumerState.decode(found[1])) if found else None
 
     @property
-    def _topics(self) -> tuple[str, str]:
-        return self._pipeline.state_topic, self._pipeline.consumers_topic
+    def _topics(self) -> list[str]:
+        return [topic_of(self._pipeline, one) for one in Followed if one in self._followed]
+
+    def _known_partitions(self) -> Mapping[int, PartitionState]:
+        """The partition records, if they are followed."""
+        return self.partitions() if Followed.STATE in self._followed else {}
+
+    def _query(self, query: Callable[[Store], T], /) -> T:
+        store = self._opened()
+        return self._ask(store, lambda: query(store))
 
     def _opened(self) -> Store:
         if self._store is None:
@@ -246,13 +275,13 @@ class ReadModels:
         assert self._slot is not None
         path = self._slot.path
         try:
-            self._store = Store(path, *self._topics)
+            self._store = Store(path, self._pipeline)
         except sqlite3.Error as error:
             if not is_damage(error, path):
                 raise
             log.warning("the read model's file cannot be used, it is rebuilt", file=path.name, reason=str(error))
             remove(path)
-            self._store = Store(path, *self._topics)
+            self._store = Store(path, self._pipeline)
         self._damaged.clear()
 
     def _replace_file(self) -> None:

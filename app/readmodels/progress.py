@@ -23,16 +23,19 @@ class _Waiter:
 class Progress:
     """The positions (next offset to apply), the last look at the topics' ends, and the waiting callers.
 
-    Freshness: the follower looks at the ends of the topics at intervals. Once everything below those ends is applied,
-    the read models are as fresh as that look, no matter what was written after it.
+    Freshness: the follower looks at the ends of the topics at intervals. Once everything below a topic's ends is
+    applied, its data is as fresh as that look, no matter what was written after it.
     """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._positions: dict[TopicPartition, int] = {}
         self._waiters: list[_Waiter] = []
-        self._look: tuple[float, dict[TopicPartition, int]] | None = None
-        self._fresh_as_of: float | None = None
+        # Topic -> when it was looked at, and the ends that are not reached yet.
+        self._looks: dict[str, tuple[float, dict[int, int]]] = {}
+        self._fresh_as_of: dict[str, float | None] = {}
+        # What this session has to read: where it began, and where it ended when the session began.
+        self._to_read: dict[TopicPartition, tuple[int, int]] = {}
         self._began = time.monotonic()
         # The topics that are being built: an answer is valid only from these offsets on (None: end not known yet).
         self._building: dict[str, dict[int, int] | None] = {}
@@ -44,7 +47,12 @@ class Progress:
             for topic in topics:
                 self._positions = {key: n for key, n in self._positions.items() if key[0] != topic}
                 self._building[topic] = None if ends is None else {p: n for (t, p), n in ends.items() if t == topic}
-            self._fresh_as_of = None
+                self._fresh_as_of[topic] = None
+
+    def begin(self, positions: Mapping[TopicPartition, int], ends: Mapping[TopicPartition, int]) -> None:
+        """Note where a session begins to read, and the ends that it has to reach."""
+        with self._lock:
+            self._to_read = {key: (position, ends[key]) for key, position in positions.items() if key in ends}
 
     def moved(self, positions: Mapping[TopicPartition, int]) -> None:
         """Note that everything below these positions is applied."""
@@ -57,7 +65,7 @@ class Progress:
                         self._building[topic] = left
                     else:
                         del self._building[topic]
-            self._settle_look()
+            self._settle_looks()
             ready = [w for w in self._waiters if self._there(w)]
             self._waiters = [w for w in self._waiters if w not in ready] if ready else self._waiters
         for waiter in ready:
@@ -66,24 +74,39 @@ class Progress:
     def looked(self, ends: Mapping[TopicPartition, int], at: float) -> None:
         """Note that the topics had these ends at monotonic time ``at``."""
         with self._lock:
-            self._look = (at, dict(ends))
-            self._settle_look()
+            for topic in {topic for topic, _ in ends}:
+                self._looks[topic] = at, {p: end for (t, p), end in ends.items() if t == topic}
+                self._fresh_as_of.setdefault(topic, None)
+            self._settle_looks()
+
+    def absent(self, topics: Iterable[str]) -> None:
+        """Note that these topics do not exist, so that no answer waits for them."""
+        with self._lock:
+            for topic in topics:
+                for known in (self._building, self._looks, self._fresh_as_of):
+                    known.pop(topic, None)
 
     def ends_unknown(self) -> None:
         """Note that the topics' ends are unknown, so nothing counts as fresh."""
         with self._lock:
-            self._fresh_as_of = self._look = None
+            self._fresh_as_of = dict.fromkeys(self._fresh_as_of)
+            self._looks.clear()
 
-    def _settle_look(self) -> None:
-        if self._look is not None:
-            at, ends = self._look
-            if all(self._positions.get(key, 0) >= end for key, end in ends.items()):
-                self._fresh_as_of, self._look = at, None
+    def _settle_looks(self) -> None:
+        for topic, (at, ends) in list(self._looks.items()):
+            if all(self._positions.get((topic, partition), 0) >= end for partition, end in ends.items()):
+                self._fresh_as_of[topic] = at
+                del self._looks[topic]
 
     @property
-    def look_open(self) -> bool:
-        """Whether the ends of the last look are not reached yet."""
-        return self._look is not None
+    def open_looks(self) -> set[str]:
+        """The topics of which the ends of the last look are not reached yet."""
+        with self._lock:
+            return set(self._looks)
+
+    def fresh_as_of(self, topic: str) -> float | None:
+        """The monotonic time at which the topic held nothing that is not applied; None: not known."""
+        return self._fresh_as_of.get(topic)
 
     @property
     def has_waiters(self) -> bool:
@@ -97,13 +120,32 @@ class Progress:
     # For other threads.
     def behind_seconds(self) -> float:
         """The age of the read models: how long ago they held everything."""
-        fresh = self._fresh_as_of
-        return time.monotonic() - (self._began if fresh is None else fresh)
+        with self._lock:
+            times = list(self._fresh_as_of.values()) or [None]
+        return time.monotonic() - min(self._began if fresh is None else fresh for fresh in times)
 
-    def caught_up(self, tolerance: float) -> bool:
-        """Whether the read models held everything at some time within the last ``tolerance`` seconds."""
-        fresh = self._fresh_as_of
-        return fresh is not None and time.monotonic() - fresh < tolerance and not self._building
+    def caught_up(self, tolerance: float, topics: Iterable[str] | None = None) -> bool:
+        """Whether the data of ``topics`` (None: of all) was complete at some time within ``tolerance`` seconds."""
+        with self._lock:
+            names = list(self._fresh_as_of if topics is None else topics)
+            now = time.monotonic()
+            return bool(names) and all(
+                (fresh := self._fresh_as_of.get(name)) is not None
+                and now - fresh < tolerance
+                and name not in self._building
+                for name in names
+            )
+
+    def reading(self) -> tuple[int, int]:
+        """How many records this session has read of those that the topics held when it began, and how many they are.
+
+        Compaction leaves gaps, so both numbers are upper limits.
+        """
+        with self._lock:
+            read = sum(
+                min(max(self._positions.get(key, 0), begin), end) - begin for key, (begin, end) in self._to_read.items()
+            )
+            return read, sum(end - begin for begin, end in self._to_read.values())
 
     def building(self, topic: str, partition: int) -> bool:
         """Whether the data about this partition is still being read in."""

@@ -1,31 +1,43 @@
-"""For a command: wait until the read models have read everything."""
+"""For a command: wait until the read models have read everything, as long as they come further."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
-from app.readmodels.models import ReadModels, ReadModelUnavailable
+from app.readmodels.models import ReadModels
+from app.readmodels.unavailable import ReadModelUnavailable
 
-# Some ten thousand consumers are read per second. What takes longer than a minute is a fault, not a large topic.
-PATIENCE_SECONDS = 60.0
-# A fault that lasts this long is reported at once: a broker that is away, a topic that does not exist.
+# A million records take minutes. But when none comes for this long, something is wrong.
+STALL_SECONDS = 60.0
+# A fault that lasts this long is reported: a broker that is away, a topic that does not exist.
 TROUBLE_SECONDS = 8.0
 _LOOK_SECONDS = 0.02
 
 
-def wait_until_caught_up(models: ReadModels) -> None:
+def wait_until_caught_up(models: ReadModels, on_progress: Callable[[int, int], None] | None = None) -> None:
     """Return when the answers hold everything that stands in the topics now.
+
+    Args:
+        on_progress: called with the number of records read, and of those to read.
 
     Raises:
         ReadModelUnavailable: the topics cannot be read; says why.
     """
-    started = time.monotonic()
+    seen, since = (-1, -1), time.monotonic()
     while not models.caught_up():
-        waited, trouble = time.monotonic() - started, models.trouble()
+        now = time.monotonic()
+        if (reading := models.reading()) != seen:
+            seen, since = reading, now
+            if on_progress is not None:
+                on_progress(*seen)
+        waited, trouble = now - since, models.trouble()
         if trouble is not None and waited > TROUBLE_SECONDS:
             raise ReadModelUnavailable(trouble)
-        if waited > PATIENCE_SECONDS:
+        if waited > STALL_SECONDS:
             raise ReadModelUnavailable(
-                trouble or f"the state topics could not be read within {PATIENCE_SECONDS:g} s; try again"
+                trouble
+                or f"no record of the state topics arrived for {STALL_SECONDS:g} s, after {seen[0]:,} of {seen[1]:,}; "
+                "try again"
             )
         time.sleep(_LOOK_SECONDS)

@@ -28,7 +28,7 @@ class Slot:
 
 
 def take_slot(folder: Path) -> Slot:
-    """Lock the first free ``readmodel-<n>.sqlite`` of a folder. A missing folder is created for this user only.
+    """Lock the first free ``readmodel-<n>.sqlite`` of a folder. Missing folders are created for this user only.
 
     The lock is a separate file (``readmodel-<n>.lock``), so that a damaged file can be deleted while the lock is held.
 
@@ -36,7 +36,8 @@ def take_slot(folder: Path) -> Slot:
         SlotError: the folder cannot be written, or all slots are taken.
     """
     try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for missing in reversed([one for one in (folder, *folder.parents) if not one.exists()]):
+            missing.mkdir(mode=0o700, exist_ok=True)
         for number in range(MOST_SLOTS):
             lock = os.open(folder / f"readmodel-{number}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             try:

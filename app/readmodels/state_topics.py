@@ -1,8 +1,8 @@
-"""What the broker says about the state topics: their IDs, beginnings and ends."""
+"""What the broker says about the followed topics: their IDs, beginnings and ends."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from concurrent.futures import Future, wait
 from dataclasses import dataclass
 from functools import partial
@@ -24,7 +24,7 @@ _MISSING = frozenset({KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPI
 
 
 class TopicMissing(Exception):
-    """A state topic does not exist, or not yet."""
+    """A topic does not exist, or not yet."""
 
 
 class Stopped(Exception):
@@ -62,17 +62,28 @@ class TopicFacts:
 
 
 def inspect(
-    admin: AdminClient, offsets: PartitionOffsets, topics: Iterable[str], stopped: Callable[[], bool]
+    admin: AdminClient,
+    offsets: PartitionOffsets,
+    topics: Iterable[str],
+    stopped: Callable[[], bool],
+    optional: Collection[str] = (),
 ) -> dict[str, TopicFacts]:
-    """The facts about every topic.
+    """The facts about every topic; a topic of ``optional`` that does not exist is left out.
 
     Raises:
-        TopicMissing: one of the topics does not exist.
+        TopicMissing: one of the other topics does not exist.
         KafkaException: the broker cannot be reached, or refuses.
         Stopped: ``stopped`` became true while waiting.
     """
     names = list(topics)
-    described = {name: _answer(future, name, stopped) for name, future in identities(admin, names).items()}
+    described: dict[str, Any] = {}
+    for name, future in identities(admin, names).items():
+        try:
+            described[name] = _answer(future, name, stopped)
+        except TopicMissing:
+            if name not in optional:
+                raise
+            names.remove(name)
     partitions = [(name, p.id) for name, d in described.items() for p in d.partitions]
     label = " and ".join(names)
     begin = _answer(in_background("ask where topics begin", partial(offsets.begins, partitions)), label, stopped)

@@ -1,4 +1,4 @@
-"""The read models in SQLite: the two state topics as tables, and the position in each partition.
+"""The read models in SQLite: the followed topics as tables, and the position in each partition.
 
 The file holds nothing that Kafka does not hold. It is therefore written without waiting for the disk, and deleted
 whenever it is in doubt. Invariant: data and positions change in one transaction, so that after a restart reading goes
@@ -10,16 +10,19 @@ from __future__ import annotations
 import os
 import sqlite3
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from app.delivery.pipeline import Pipeline
 from app.readmodels.batch import ReadBatch
+from app.readmodels.letter_table import LETTER_SCHEMA, LETTER_TABLES, apply_letters
+from app.readmodels.task_table import TASK_SCHEMA, TASK_TABLES, apply_tasks
 
 # A file with another number was written by another version of the program and is rebuilt.
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 
-_SCHEMA = """
+_SCHEMA = f"""
 CREATE TABLE topics (topic TEXT PRIMARY KEY, id TEXT NOT NULL, followed_at REAL NOT NULL) WITHOUT ROWID;
 CREATE TABLE positions (
     topic TEXT, partition INTEGER, position INTEGER NOT NULL, PRIMARY KEY (topic, partition)
@@ -32,6 +35,8 @@ CREATE TABLE consumers (
     consumer_id TEXT, partition INTEGER, epoch INTEGER, version INTEGER NOT NULL, value BLOB NOT NULL,
     PRIMARY KEY (consumer_id, partition, epoch)
 ) WITHOUT ROWID;
+{LETTER_SCHEMA}
+{TASK_SCHEMA}
 """
 
 # Errors that say that the file is gone, is no database, or is not ours. All others, such as a full disk, may pass.
@@ -63,14 +68,22 @@ def is_damage(error: sqlite3.Error, path: Path) -> bool:
 class Store:
     """One open file. Only the follower's thread writes. Any thread may read; each has a connection of its own."""
 
-    def __init__(self, path: Path, state_topic: str, consumers_topic: str) -> None:
+    def __init__(self, path: Path, pipeline: Pipeline) -> None:
         """Open the file, or create it.
 
         Raises:
             sqlite3.Error: the file cannot be opened, is damaged, or has another schema (see ``is_damage``).
         """
         self.path = path
-        self._tables = {state_topic: ("partitions", "documents"), consumers_topic: ("consumers",)}
+        # Raised whenever the tasks may have changed, so that their readers can keep what they have decoded.
+        self.tasks_version = 0
+        self._tasks_topic = pipeline.tasks_topic
+        self._tables: dict[str, tuple[str, ...]] = {
+            pipeline.state_topic: ("partitions", "documents"),
+            pipeline.consumers_topic: ("consumers",),
+            pipeline.letters_topic: LETTER_TABLES,
+            pipeline.tasks_topic: TASK_TABLES,
+        }
         self._readers: list[_Reader] = []
         self._own = threading.local()
         self._guard = threading.Lock()
@@ -120,9 +133,11 @@ class Store:
         """Delete the data of a topic and store its new ID."""
         with _Transaction(self._writer):
             for table in self._tables[topic]:
-                self._writer.execute(f"DELETE FROM {table}")  # noqa: S608 - one of three names of ours
+                self._writer.execute(f"DELETE FROM {table}")  # noqa: S608 - a name of ours
             self._writer.execute("DELETE FROM positions WHERE topic = ?", (topic,))
             self._writer.execute("INSERT OR REPLACE INTO topics VALUES (?, ?, ?)", (topic, topic_id, now))
+        if topic == self._tasks_topic:
+            self.tasks_version += 1
 
     def followed(self, topics: Iterable[str], now: float) -> None:
         """Note that the topics were followed until ``now``."""
@@ -159,7 +174,11 @@ class Store:
                 " SET version = excluded.version, value = excluded.value WHERE excluded.version >= version",
                 kept,
             )
+            apply_letters(self._writer, batch.letters)
+            apply_tasks(self._writer, batch.tasks)
             self._store_positions(batch.positions)
+        if batch.tasks:
+            self.tasks_version += 1
 
     def _store_positions(self, positions: Mapping[tuple[str, int], int]) -> None:
         self._writer.executemany(
@@ -200,6 +219,10 @@ class Store:
             (consumer_id, partition),
         )
         return rows[0] if rows else None
+
+    def rows(self, statement: str, values: Sequence[Any] = ()) -> list[Any]:
+        """The rows of a query."""
+        return self._read(statement, tuple(values))
 
     def _read(self, statement: str, values: tuple[Any, ...] = ()) -> list[Any]:
         reader: _Reader | None = getattr(self._own, "reader", None)

@@ -78,12 +78,12 @@ class KafkaSettings(SettingsGroup):
     """Main topic; it belongs to its producers."""
 
     group: Annotated[str | None, Field(pattern=r"^[A-Za-z0-9._-]{1,200}$")] = None
-    """Consumer group; the pipeline's own topics are named after it: `.retry`, `.dlq`, `.alerts`, `.status` and the two
-    state topics, so that two groups share nothing in Kafka but the main topic.
+    """Consumer group; the pipeline's own topics are named after it: `.retry`, `.dlq`, `.alerts`, `.status`,
+    `.tasks` and the three state topics, so that two groups share nothing in Kafka but the main topic.
     """
 
     partitions: Annotated[int, Field(ge=1, le=10_000)] = 8
-    """Partitions of the main topic, and of every topic of our own but the status topic, which has one."""
+    """Partitions of the main topic, and of every topic of our own but `.status` and `.tasks`, which have one."""
 
     replication: Annotated[int, Field(ge=1, le=100)] = 1
     """Replicas of the topics that `topics create` creates; use 3 in production."""

@@ -12,7 +12,7 @@ from app.delivery.cluster_facts import CATCHING_UP, Judgement
 from app.delivery.partition_record import PartitionState
 from app.observe.health import Readiness
 from app.observe.metrics import Metrics
-from app.readmodels import ReadModels
+from app.readmodels import Followed, ReadModels
 from app.settings import WebSettings
 from app.web.auth import TokenVerifier
 
@@ -56,8 +56,8 @@ async def take_snapshot(request: web.Request) -> Snapshot:
     def read() -> Snapshot:
         # Asked before and after: records that are read while catching up are not complete, even if the read models
         # reach the end in the meantime.
-        before = models.caught_up()
+        before = models.caught_up(Followed.STATE, Followed.CONSUMERS)
         partitions = models.partitions()
-        return Snapshot(partitions, before and models.caught_up())
+        return Snapshot(partitions, before and models.caught_up(Followed.STATE, Followed.CONSUMERS))
 
     return await asyncio.to_thread(read)

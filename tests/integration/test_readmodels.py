@@ -22,6 +22,7 @@ from app.delivery.partition_record import PartitionState
 from app.delivery.record_format import partition_key
 from app.readmodels import ReadModels, ReadModelUnavailable
 from app.readmodels.batch import ReadBatch
+from app.readmodels.followed import Followed, topic_of
 from app.readmodels.kpi import Filter, daily
 from app.readmodels.store import Store
 from app.settings import KafkaSettings
@@ -385,7 +386,7 @@ def test_topics_that_come_later_are_found(
     eventually(lambda: "does not exist" in (models.trouble() or ""), "told what is missing")
     assert not models.caught_up()
     admin = AdminClient({"bootstrap.servers": settings.bootstrap_servers})
-    topics = [NewTopic(name, 2, 1) for name in (pipeline.state_topic, pipeline.consumers_topic)]
+    topics = [NewTopic(topic_of(pipeline, one), 2, 1) for one in Followed]
     for future in admin.create_topics(topics).values():
         future.result(30)
     States(kafka, settings).partition(1, 1, _numbered(1))
@@ -403,10 +404,7 @@ def test_a_broker_that_goes_and_comes_back_is_followed_again(
         settings = KafkaSettings(bootstrap_servers=broker.bootstrap_servers, topic="t", group="g", partitions=1)
         admin = AdminClient({"bootstrap.servers": broker.bootstrap_servers})
         for future in admin.create_topics(
-            [
-                NewTopic(name, 1, 1)
-                for name in (pipeline_of(settings).state_topic, pipeline_of(settings).consumers_topic)
-            ]
+            [NewTopic(topic_of(pipeline_of(settings), one), 1, 1) for one in Followed]
         ).values():
             future.result(30)
         probe = KafkaProbe(broker.bootstrap_servers)

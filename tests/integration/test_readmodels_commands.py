@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -46,13 +47,14 @@ def told(broker: sources.Broker, kafka: KafkaProbe) -> Iterator[KafkaSettings]:
 
 
 @pytest.fixture(scope="module")
-def run(told: KafkaSettings) -> Run:
-    """Runs a command with ``KAFKA_*`` and nothing else."""
+def run(told: KafkaSettings, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """Runs a command with ``KAFKA_*`` and a folder, and nothing else."""
     pipeline = pipeline_of(told)
     environment = {
         "KAFKA_BOOTSTRAP_SERVERS": told.bootstrap_servers,
         "KAFKA_TOPIC": pipeline.topic,
         "KAFKA_GROUP": pipeline.group,
+        "DATA_DIR": str(tmp_path_factory.mktemp("data")),
     }
     return lambda *arguments: _run(*arguments, **environment)
 
@@ -122,9 +124,9 @@ def test_a_consumer_never_seen_ends_with_1_and_says_so(run: Run) -> None:
     assert "Traceback" not in done.stderr
 
 
-def test_a_broker_that_is_away_is_named_in_good_time() -> None:
+def test_a_broker_that_is_away_is_named_in_good_time(tmp_path: Path) -> None:
     began = time.monotonic()
-    done = _run("kpi", KAFKA_BOOTSTRAP_SERVERS="127.0.0.1:1")
+    done = _run("kpi", KAFKA_BOOTSTRAP_SERVERS="127.0.0.1:1", DATA_DIR=str(tmp_path))
     assert done.returncode == 1
     assert "127.0.0.1:1" in done.stderr
     assert "Traceback" not in done.stderr

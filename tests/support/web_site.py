@@ -25,6 +25,7 @@ from app.observe.health import Readiness, Reason
 from app.observe.metrics import Metrics
 from app.profile.entities import EntityType
 from app.readmodels import ReadModels
+from app.readmodels.followed import Followed, topic_of
 from app.settings import KafkaSettings, WebSettings
 from app.settings.pipelines import pipeline_of
 from app.web import WebServer, WebState
@@ -42,13 +43,15 @@ def token(secret: str = SECRET, algorithm: str = "HS256", **claims: Any) -> str:
 
 @contextmanager
 def own_state_topics(bootstrap_servers: str) -> Iterator[KafkaSettings]:
-    """The two state topics of a new group, for the length of a ``with`` block."""
+    """The topics of a new group that the read models follow, for the length of a ``with`` block."""
     name = uuid.uuid4().hex[:10]
     settings = KafkaSettings(bootstrap_servers=bootstrap_servers, topic=f"p-{name}", group=f"g-{name}", partitions=4)
     pipeline = pipeline_of(settings)
     admin = AdminClient({"bootstrap.servers": bootstrap_servers})
-    names = [pipeline.state_topic, pipeline.consumers_topic]
-    new = [NewTopic(one, settings.partitions, 1, config={"cleanup.policy": "compact"}) for one in names]
+    names = [topic_of(pipeline, one) for one in Followed]
+    sizes = {pipeline.tasks_topic: 1}
+    compact = {"cleanup.policy": "compact"}
+    new = [NewTopic(one, sizes.get(one, settings.partitions), 1, config=compact) for one in names]
     for answer in admin.create_topics(new).values():
         answer.result(30)
     try:

@@ -28,11 +28,11 @@ class Case:
     def __init__(self, folder: Path) -> None:
         self.now = 0.0
         self.progress = Progress()
-        self.store = Store(folder / "store.sqlite", STATE, CONSUMERS)
+        self.store = Store(folder / "store.sqlite", PIPELINE)
         self.follower = Follower(KAFKA, PIPELINE, self.progress, lambda: False, lambda _: None, lambda: self.now)
         for topic in (STATE, CONSUMERS):
             self.store.reset(topic, f"id of {topic}", time.time())
-        batch = ReadBatch(STATE)
+        batch = ReadBatch(PIPELINE)
         for number in (0, 1):
             batch.add(STATE, number, 9, partition_key(number, 1), partition_state(settlement()).encode())
         self.store.apply(batch)

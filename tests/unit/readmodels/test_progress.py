@@ -28,7 +28,7 @@ def test_what_is_written_after_the_look_does_not_make_it_incomplete() -> None:
     progress.moved({(T, 0): 3})
     progress.looked({(T, 0): 1000}, time.monotonic())
     assert progress.caught_up(5)
-    assert progress.look_open
+    assert progress.open_looks == {T}
 
 
 def test_an_old_look_is_not_fresh() -> None:

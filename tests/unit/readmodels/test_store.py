@@ -14,23 +14,25 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.delivery.consumer_record import consumer_key
+from app.delivery.pipeline import Pipeline
 from app.delivery.record_format import partition_key
 from app.readmodels.batch import ReadBatch
 from app.readmodels.store import Store, is_damage, remove
 from tests.support.records import consumer_state, partition_state
 
-STATE, CONSUMERS = "group-partitions-changelog", "group-consumers-changelog"
+PIPELINE = Pipeline("consumers", "main", "group")
+STATE, CONSUMERS = PIPELINE.state_topic, PIPELINE.consumers_topic
 
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[Store]:
-    opened = Store(tmp_path / "r.sqlite", STATE, CONSUMERS)
+    opened = Store(tmp_path / "r.sqlite", PIPELINE)
     yield opened
     opened.close()
 
 
 def _batch(*records: tuple[str, int, int, bytes | None, bytes | None]) -> ReadBatch:
-    batch = ReadBatch(STATE)
+    batch = ReadBatch(PIPELINE)
     for record in records:
         batch.add(*record)
     return batch
@@ -110,11 +112,11 @@ def test_data_and_positions_change_together_or_not_at_all(store: Store) -> None:
 
 def test_the_file_is_found_again_as_it_was_left(tmp_path: Path) -> None:
     path = tmp_path / "r.sqlite"
-    first = Store(path, STATE, CONSUMERS)
+    first = Store(path, PIPELINE)
     first.reset(STATE, "topic-id", 5.0)
     first.apply(_batch((STATE, 1, 10, partition_key(1, 5), b"a")))
     first.close()
-    second = Store(path, STATE, CONSUMERS)
+    second = Store(path, PIPELINE)
     assert second.known_topic(STATE) == ("topic-id", 5.0)
     assert second.known_topic(CONSUMERS) is None
     assert second.positions(STATE) == {1: 11}
@@ -147,17 +149,17 @@ def test_a_reset_forgets_one_topic_and_keeps_the_other(store: Store) -> None:
 )
 def test_a_file_that_is_of_no_use_is_refused(tmp_path: Path, spoil) -> None:  # type: ignore[no-untyped-def]
     path = tmp_path / "r.sqlite"
-    store = Store(path, STATE, CONSUMERS)
+    store = Store(path, PIPELINE)
     for offset in range(200):
         value = consumer_state(offset).encode()
         store.apply(_batch((CONSUMERS, 1, offset, consumer_key(1, 1, f"C-{offset}"), value)))
     store.close()
     spoil(path)
     with pytest.raises(sqlite3.DatabaseError) as refused:
-        Store(path, STATE, CONSUMERS).close()
+        Store(path, PIPELINE).close()
     assert is_damage(refused.value, path)
     remove(path)
-    Store(path, STATE, CONSUMERS).close()
+    Store(path, PIPELINE).close()
 
 
 def _execute(path: Path, statement: str) -> None:
@@ -168,7 +170,7 @@ def _execute(path: Path, statement: str) -> None:
 
 
 def test_a_reader_never_takes_an_empty_file_for_an_empty_cluster(tmp_path: Path) -> None:
-    store = Store(tmp_path / "r.sqlite", STATE, CONSUMERS)
+    store = Store(tmp_path / "r.sqlite", PIPELINE)
     remove(store.path)
     with pytest.raises(sqlite3.OperationalError) as missing:
         store.consumer_value(1, "C-1")
@@ -227,8 +229,8 @@ def test_however_records_are_batched_the_highest_living_epoch_counts(
     tmp_path_factory: pytest.TempPathFactory, records: list[tuple[tuple[int, int], bytes | None]], data: st.DataObject
 ) -> None:
     table: dict[tuple[int, int], bytes] = {}
-    store = Store(tmp_path_factory.mktemp("store") / "r.sqlite", STATE, CONSUMERS)
-    batch = ReadBatch(STATE)
+    store = Store(tmp_path_factory.mktemp("store") / "r.sqlite", PIPELINE)
+    batch = ReadBatch(PIPELINE)
     for offset, ((partition, epoch), value) in enumerate(records):
         batch.add(STATE, partition, offset, partition_key(partition, epoch), value)
         if value is None:
@@ -237,7 +239,7 @@ def test_however_records_are_batched_the_highest_living_epoch_counts(
             table[partition, epoch] = value
         if data.draw(st.booleans()):
             store.apply(batch)
-            batch = ReadBatch(STATE)
+            batch = ReadBatch(PIPELINE)
     store.apply(batch)
     expected = {p: max(e for q, e in table if q == p) for p, _ in table}
     assert {p: e for p, e, _ in store.partition_versions()} == expected

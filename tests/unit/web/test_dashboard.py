@@ -38,7 +38,7 @@ def judged(**fields: Any) -> Judge:
 
 def counted(*given: Settlement) -> ReadModels:
     states: dict[int, PartitionState] = {0: partition_state(*given)}
-    return cast(ReadModels, SimpleNamespace(caught_up=lambda: True, partitions=lambda: states))
+    return cast(ReadModels, SimpleNamespace(caught_up=lambda *_: True, partitions=lambda: states))
 
 
 async def page(models: ReadModels, judge_by: Judge) -> str:
@@ -66,7 +66,7 @@ async def test_the_page_has_the_headline_the_workers_and_the_lag_of_status() -> 
 async def test_the_badge_does_not_say_complete_beside_something_that_needs_a_person() -> None:
     dead = partition_state(settlement(outcome=Outcome.FAILED))
     dead.dead_letters["CMT-ROW-INVALID"] = 1
-    models = cast(ReadModels, SimpleNamespace(caught_up=lambda: True, partitions=lambda: {0: dead}))
+    models = cast(ReadModels, SimpleNamespace(caught_up=lambda *_: True, partitions=lambda: {0: dead}))
     html = await page(models, judged())
     assert '<span class="badge good person">needs a person</span>' in html
     assert "works, NEEDS A PERSON · 1 worker" in words(html)
