@@ -12,6 +12,7 @@ from app.cmt.errors import AnswerVerdict, CallError, CallFailed, entry_of, told
 from app.cmt.in_flight import InFlight
 from app.cmt.observer import CallObserver
 from app.cmt.rate import RateLimit
+from app.cmt.request_id import request_id_of
 from app.cmt.results import NoResult, call_error
 from app.cmt.rights import Right
 from app.cmt.throttled import Throttled
@@ -20,7 +21,7 @@ from app.cmt.tokens import TokenClient
 from app.delivery import errors as registry
 from app.delivery.errors import ErrorClass
 from app.delivery.permit import Permit
-from app.http.answer import FailureKind, TransportFailed
+from app.http.answer import Answer, FailureKind, TransportFailed
 from app.http.transport import HttpTransport
 from app.profile.entities import Catalog
 
@@ -138,7 +139,7 @@ class CallSender:
             answer = await self._transport.post(
                 token.soap_url, body, headers, permit=call.permit, on_good_answer=on_good_answer
             )
-            result = call.read(answer)
+            result = _read(call, answer)
             outcome = call.label(result)
             return result
         except TransportFailed as failure:
@@ -175,6 +176,14 @@ class CallSender:
     def _describe(self, call: SoapCall[Result]) -> str:
         names = ", ".join(self._catalog[entity].customer_key for entity in call.entities)
         return f"{call.message.action} of {names}"
+
+
+def _read(call: SoapCall[Result], answer: Answer) -> Result:
+    try:
+        return call.read(answer)
+    except NoResult as problem:
+        problem.request_id = request_id_of(answer.body)
+        raise
 
 
 def _effect(failure: TransportFailed, operation: str) -> str:

@@ -88,13 +88,14 @@ class CallError:
 
     ``message`` is safe to show: values are masked, and it never holds a secret. ``outcome_unknown``: the write may have
     taken effect. ``retry_after``: seconds to wait, because Marketing Cloud asks for them or may still be working on the
-    call.
+    call. ``request_id``: of the answer; empty if there was none.
     """
 
     code: str
     message: str
     outcome_unknown: bool = False
     retry_after: float | None = None
+    request_id: str = ""
 
 
 class CallFailed(Exception):

@@ -30,6 +30,7 @@ from app.cmt.reader import (
     read_retrieve_answer,
     read_write_answer,
 )
+from app.cmt.request_id import request_id_of
 from app.delivery import errors as registry
 from app.delivery.errors import ErrorEntry
 from app.delivery.value_class import value_class
@@ -48,13 +49,17 @@ _Parsed = TypeVar("_Parsed")
 
 @dataclass(frozen=True, slots=True)
 class RowResult:
-    """What became of one row; ``ordinal`` is its position in the call. Failed: a registry code and a masked message."""
+    """What became of one row; ``ordinal`` is its position in the call.
+
+    Failed: a registry code, a masked message and the request ID of the answer.
+    """
 
     ok: bool
     ordinal: int
     code: str | None = None
     message: str | None = None
     column_errors: tuple[ColumnError, ...] = ()
+    request_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,13 +71,17 @@ class Page:
 
 
 class NoResult(Exception):
-    """An answer without results. ``detail`` is not masked yet, so this must not leave the client."""
+    """An answer without results. ``detail`` is not masked yet, so this must not leave the client.
+
+    ``request_id``: of the answer; the sender of the call fills it in.
+    """
 
     def __init__(self, verdict: AnswerVerdict, detail: str, retry_after: float | None = None) -> None:
         super().__init__(verdict.entry.code)
         self.verdict = verdict
         self.detail = detail
         self.retry_after = retry_after
+        self.request_id = ""
 
 
 def names_of(catalog: Catalog) -> frozenset[str]:
@@ -107,6 +116,7 @@ def call_error(no_result: NoResult, what: str, masked: Mask) -> CallError:
         f"{what}: {said}",
         no_result.verdict.outcome_unknown,
         no_result.retry_after,
+        no_result.request_id,
     )
 
 
@@ -131,7 +141,10 @@ def write_results(answer: Answer, operation: str, masked: Mask) -> list[RowResul
     results = [_result(ordinal, found.get(ordinal), operation, masked) for ordinal in ordinals]
     if all(result.code == registry.CMT_RATE_LIMITED.code for result in results):
         raise NoResult(AnswerVerdict(registry.CMT_RATE_LIMITED), parsed.rows[0].message, answer.retry_after)
-    return results
+    if all(result.ok for result in results):
+        return results
+    request_id = request_id_of(answer.body)
+    return [result if result.ok else replace(result, request_id=request_id) for result in results]
 
 
 def retrieve_page(answer: Answer, consumer_id: str, table: DataExtension) -> Page:

@@ -38,7 +38,7 @@ class Failure:
     """One thing that went wrong. ``message`` is safe to show: values are masked.
 
     ``retry_after``: seconds to wait before the next attempt, because the target asks for it or may still be busy with a
-    call that was given up.
+    call that was given up. ``request_id``: of the target's answer; empty if there was none.
     """
 
     code: str
@@ -46,6 +46,7 @@ class Failure:
     entity: str
     phase: Phase
     retry_after: float | None = None
+    request_id: str = ""
 
     @property
     def entry(self) -> ErrorEntry:

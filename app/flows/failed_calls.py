@@ -47,7 +47,9 @@ class FailedCalls:
         for failure in result.failures:
             if self._is_told(failure, attempt, follows, account=account, kind=kind, again=again):
                 continue
-            fields = {} if follows in _WAITS else {"attempt": attempt}
+            fields: dict[str, int | str] = {} if follows in _WAITS else {"attempt": attempt}
+            if failure.request_id:
+                fields["request_id"] = failure.request_id
             log.warning(
                 "a call failed",
                 event_id=work.event_id,

@@ -193,7 +193,7 @@ class CmtSink:
                 code, message = result.code or CMT_ROW_ERROR.code, result.message or CMT_ROW_ERROR.meaning
                 if code == CMT_PERMISSION.code:
                     message = f"{step.action} in {self._catalog[step.entity].customer_key}: {message}"
-                tally.fail(step, CallError(code, message))
+                tally.fail(step, CallError(code, message, request_id=result.request_id))
         tally.show(batch[0].action, allowed=written)
 
     async def _kept(self, batch: Sequence[Step], consumer_id: str, permit: Permit) -> dict[int, CallError]:

@@ -40,7 +40,7 @@ class AttemptTally:
                 self.denied[step.action, step.entity] = step
                 self._just_denied = True
                 phase = Phase.CHILD if phase is Phase.BEFORE_PARENT else phase
-        failure = Failure(code, error.message, step.entity, phase, error.retry_after)
+        failure = Failure(code, error.message, step.entity, phase, error.retry_after, error.request_id)
         self.failures.append(failure)
         self._counts.setdefault(step.entity, [0, 0])[1] += 1
         self.stopped = self.stopped or stops_attempt(failure, last_attempt=self._last_attempt)
@@ -79,6 +79,7 @@ class AttemptTally:
                 code=error.code,
                 message=error.message,
                 retry_after=error.retry_after,
+                request_id=error.request_id,
             )
             if failure.code == CMT_PERMISSION.code
             else failure

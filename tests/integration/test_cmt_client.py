@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from decimal import Decimal
@@ -170,6 +171,29 @@ async def test_a_row_error_names_the_column_and_hides_the_value(target: Target, 
     assert [error.column for error in result.column_errors] == ["EmailAddress"]
     assert "ann" not in repr(result).casefold()
     assert target.seen == [("upsert", "consumer", "CMT-ROW-INVALID")]
+
+
+UUID = re.compile(r"[0-9a-f-]{36}")
+
+
+async def test_a_failure_names_the_request_of_its_answer_and_nothing_else_does(
+    target: Target, connect: Connect
+) -> None:
+    client = await connect(timeout_seconds=0.5)
+    (result,) = await client.upsert([(CONSUMER, ANN)])
+    assert result.request_id == ""
+    await target.fault("row_error", times=1)
+    (result,) = await client.upsert([(CONSUMER, ANN)])
+    assert UUID.fullmatch(result.request_id)
+    status = {"overallStatus": "Error: no such column", "operation": "Retrieve", "times": 1}
+    await target.fault("answer", **status)
+    error = await error_of(client.retrieve(CONSUMER, "c-1"))
+    assert UUID.fullmatch(error.request_id)
+    await target.fault("timeout", times=1)
+    assert (await error_of(client.upsert([(CONSUMER, ANN)]))).request_id == ""
+    await target.fault("token_500")
+    await target.fault("expire_tokens", times=1)
+    assert (await error_of((await connect()).upsert([(CONSUMER, ANN)]))).request_id == ""
 
 
 async def test_a_deadlock_is_told_from_a_permanent_row_error(target: Target, connect: Connect) -> None:

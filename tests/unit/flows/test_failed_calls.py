@@ -34,6 +34,7 @@ class Desk:
         self.sink = ScriptedSink()
         self.flow = ConsumerSync(to(self.sink, catalog, lambda market: f"account of {market}"), catalog, SyncSettings())
         self.lines: list[Any] = []
+        self.request_id = ""
         self._offset = 0
 
     async def event(
@@ -49,7 +50,8 @@ class Desk:
             "consumer": {"ConsumerId": "ann"},
         }
         value = json.dumps(document).encode()
-        failures = (Failure(code, "masked", EntityType.CONSUMER, Phase.PARENT),) if code else ()
+        failure = Failure(code or "", "masked", EntityType.CONSUMER, Phase.PARENT, request_id=self.request_id)
+        failures = (failure,) if code else ()
         self.sink.attempt = Attempt(failures)
         work = self.flow.read(SourceRecord("main", 3, self._offset, 1_795_000_000_000, b"ann", value))
         with capture_logs() as logged:
@@ -79,6 +81,13 @@ async def test_a_line_names_event_and_record_and_not_the_consumer(desk: Desk) ->
     assert (line["consumer"], line["market"], line["attempt"]) == (hash_consumer("ann"), "DE", 1)
     assert line["next"] == "failed"
     assert "id" not in line
+
+
+async def test_a_line_names_the_request_of_the_answer_if_there_was_one(desk: Desk) -> None:
+    await desk.event("CMT-ROW-INVALID")
+    desk.request_id = "7c7d"
+    await desk.event("CMT-ROW-INVALID")
+    assert [line.get("request_id") for line in desk.lines] == [None, "7c7d"]
 
 
 async def test_an_outage_is_one_line_for_each_cause_and_none_promises_an_attempt(desk: Desk) -> None:

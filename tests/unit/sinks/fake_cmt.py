@@ -18,6 +18,9 @@ from app.profile.plan import Action
 
 Key = tuple[str, ...]
 
+# The request IDs of answers about which a row or a call failed.
+ROW_REQUEST, CALL_REQUEST = "request-of-a-row", "request-of-a-call"
+
 
 @dataclass(frozen=True, slots=True)
 class Call:
@@ -38,6 +41,7 @@ class _Fault:
     key: Key | None
     whole_call: bool
     times: int
+    request_id: str = ROW_REQUEST
 
 
 class NotingPermit:
@@ -86,8 +90,11 @@ class FakeCmt:
     ) -> None:
         self._faults.append(_Fault(action, entity, code, key, whole_call=False, times=times))
 
-    def fail_call(self, action: Action, entity: EntityType, code: str, times: int = 10**6) -> None:
-        self._faults.append(_Fault(action, entity, code, None, whole_call=True, times=times))
+    def fail_call(
+        self, action: Action, entity: EntityType, code: str, times: int = 10**6, request_id: str = CALL_REQUEST
+    ) -> None:
+        fault = _Fault(action, entity, code, None, whole_call=True, times=times, request_id=request_id)
+        self._faults.append(fault)
 
     def heal(self) -> None:
         self._faults.clear()
@@ -153,14 +160,18 @@ class FakeCmt:
                 write(entity, self._as_held(entity, key), row)
                 results.append(RowResult(True, ordinal))
             else:
-                results.append(RowResult(False, ordinal, fault.code, f"row refused: {fault.code}"))
+                results.append(
+                    RowResult(False, ordinal, fault.code, f"row refused: {fault.code}", request_id=fault.request_id)
+                )
         return results
 
     def _break_call(self, action: Action, entity: EntityType, permit: Permit) -> None:
         if fault := self._fault(action, entity, whole_call=True):
             if self.late_seconds and action is not Action.RETRIEVE:
                 permit.may_land_late(self.late_seconds)
-            raise CallFailed(CallError(fault.code, f"call failed: {fault.code}", False, self.retry_after))
+            raise CallFailed(
+                CallError(fault.code, f"call failed: {fault.code}", False, self.retry_after, fault.request_id)
+            )
 
     def _fault(self, action: Action, entity: EntityType, *, whole_call: bool, key: Key = ()) -> _Fault | None:
         for fault in self._faults:

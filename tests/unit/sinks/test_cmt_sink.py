@@ -22,7 +22,7 @@ from app.profile.samples.samples import sample_events
 from app.settings import ConfigurationError, SyncSettings
 from app.sinks.cmt import CmtSink
 from app.sinks.sink import Permit
-from tests.unit.sinks.fake_cmt import FakeCmt, NotingPermit
+from tests.unit.sinks.fake_cmt import CALL_REQUEST, ROW_REQUEST, FakeCmt, NotingPermit
 
 CONSUMER, CONTACT, CHILD, PET, ASSET, INTEREST, OPT_IN = EntityType
 TRANSIENT_ROW, TRANSIENT_CALL, PERMANENT = "CMT-ROW-CONTENTION", "CMT-TIMEOUT", "CMT-ROW-INVALID"
@@ -272,6 +272,15 @@ async def test_what_a_call_asks_to_wait_stands_in_its_failure_and_what_may_land_
     failures = (await run(cmt, NEW, permit=permit)).failures
     assert [failure.retry_after for failure in failures] == [7.0]
     assert permit.late_seconds == 5.0
+
+
+@pytest.mark.parametrize("whole_call", [False, True])
+@pytest.mark.parametrize("batch_size", [1, 10])
+async def test_a_failure_names_the_request_of_its_answer(cmt: FakeCmt, whole_call: bool, batch_size: int) -> None:
+    fail = cmt.fail_call if whole_call else cmt.fail_row
+    fail(Action.UPSERT, PET, PERMANENT)
+    failures = (await run(cmt, NEW, batch_size=batch_size)).failures
+    assert {failure.request_id for failure in failures} == {CALL_REQUEST if whole_call else ROW_REQUEST}
 
 
 async def test_a_permit_that_ends_an_attempt_knows_what_may_still_be_carried_out(cmt: FakeCmt) -> None:

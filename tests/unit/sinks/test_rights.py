@@ -245,7 +245,8 @@ async def test_when_that_cannot_be_found_out_the_event_is_tried_again(
     held(cmt)
     for entity in CHILDREN:
         cmt.fail_call(Action.RETRIEVE, entity, DENIED)
-    cmt.fail_call(Action.RETRIEVE, CONSUMER, "CMT-UNAVAILABLE")
+    cmt.fail_call(Action.RETRIEVE, CONSUMER, "CMT-UNAVAILABLE", request_id="asked-last")
     attempt = await run(cmt, catalog, what, "replace")
     assert {code for code, _ in codes(attempt)} == {"CMT-UNAVAILABLE"}
+    assert {failure.request_id for failure in attempt.failures} == {"asked-last"}
     assert isinstance(decide(attempt, attempts_left=True), TryAgain)
