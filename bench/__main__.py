@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import sys
+import tempfile
 import time
 from dataclasses import asdict
 from pathlib import Path
@@ -18,6 +19,7 @@ from rich.table import Table
 from app.broker.distribution import BrokerStartError
 from app.kafka.admin import KafkaAccessError
 from bench import client_calls, hot_paths, profiling, report, rows, side_by_side, soap_clients, update_calls
+from bench import letters as dead_letters
 from bench import memory as memory_use
 from bench.measured import NotDone
 from bench.site import IN_FLIGHT, site
@@ -40,6 +42,7 @@ def everything(context: typer.Context) -> None:
         engines()
         clients()
         updates()
+        letters()
         memory()
 
 
@@ -131,6 +134,18 @@ def memory(
                     _console.print(f"{start.what}: {escape(line)}")
             found["recovery"] = [asdict(start) for start in starts]
     _finish({"memory": found}, output)
+
+
+@program.command()
+def letters(
+    count: Annotated[int, typer.Option(min=1, help="Dead letters.")] = 1_000_000,
+    output: Json = None,
+) -> None:
+    """Measure the index of dead letters: reading it in, and the first page and the groups of it."""
+    with tempfile.TemporaryDirectory(prefix="profile-sync-bench-") as folder:
+        filled = dead_letters.run(Path(folder), count)
+    _console.print(dead_letters.table(filled))
+    _finish({"letters": asdict(filled)}, output)
 
 
 @program.command()

@@ -41,3 +41,5 @@ def wait_until_caught_up(models: ReadModels, on_progress: Callable[[int, int], N
                 "try again"
             )
         time.sleep(_LOOK_SECONDS)
+    if on_progress is not None:
+        on_progress(*models.reading())

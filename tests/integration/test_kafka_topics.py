@@ -80,7 +80,9 @@ def test_all_topics_are_created_with_the_same_partitions_and_nothing_is_wrong_wi
         pipeline.alerts_topic,
         pipeline.state_topic,
         pipeline.consumers_topic,
+        pipeline.letters_topic,
         pipeline.status_topic,
+        pipeline.tasks_topic,
     )
 
     report = topics.create(settings, pipeline)
@@ -89,7 +91,9 @@ def test_all_topics_are_created_with_the_same_partitions_and_nothing_is_wrong_wi
     assert report.existing == ()
     assert report.problems == ()
     found = admin.partitions()
-    assert {name: found.get(name) for name in names} == dict.fromkeys(names, 3) | {pipeline.status_topic: 1}
+    assert {name: found.get(name) for name in names} == dict.fromkeys(names, 3) | dict.fromkeys(
+        (pipeline.status_topic, pipeline.tasks_topic), 1
+    )
     assert topics.check(settings, pipeline) == []
 
 
@@ -112,7 +116,7 @@ def test_creating_again_changes_nothing(kafka_settings: KafkaSettings) -> None:
     report = topics.create(kafka_settings, pipeline_of(kafka_settings))
 
     assert report.created == ()
-    assert len(report.existing) == 7
+    assert len(report.existing) == 9
     assert report.problems == ()
 
 
@@ -175,7 +179,7 @@ def test_too_few_replicas_are_named_for_every_topic(kafka_settings: KafkaSetting
     wanted = kafka_settings.model_copy(update={"replication": 2})
 
     assert {setting for _, setting in _found(wanted)} == {"replication"}
-    assert len(_found(wanted)) == 7
+    assert len(_found(wanted)) == 9
 
 
 def test_more_replicas_than_brokers_is_a_clear_error(make_kafka_settings: MakeKafkaSettings) -> None:

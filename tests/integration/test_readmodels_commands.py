@@ -131,3 +131,24 @@ def test_a_broker_that_is_away_is_named_in_good_time(tmp_path: Path) -> None:
     assert "127.0.0.1:1" in done.stderr
     assert "Traceback" not in done.stderr
     assert time.monotonic() - began < 60
+
+
+def test_a_command_keeps_what_it_has_read_for_this_user_only(told: KafkaSettings, tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    environment = {"KAFKA_BOOTSTRAP_SERVERS": told.bootstrap_servers, "KAFKA_GROUP": pipeline_of(told).group}
+    for _ in range(2):
+        done = _run("kpi", DATA_DIR=str(data), **environment)
+        assert (done.returncode, done.stderr) == (0, "")
+    kept = data / "commands" / pipeline_of(told).group
+    assert sorted(path.name for path in kept.iterdir()) == ["readmodel-0.lock", "readmodel-0.sqlite"]
+    assert {oct(path.stat().st_mode & 0o777) for path in kept.iterdir()} == {"0o600"}
+    assert {oct(path.stat().st_mode & 0o777) for path in (data, kept.parent, kept)} == {"0o700"}
+
+
+def test_a_folder_that_cannot_be_written_costs_a_warning_only(told: KafkaSettings, tmp_path: Path) -> None:
+    (tmp_path / "data").write_text("not a folder")
+    environment = {"KAFKA_BOOTSTRAP_SERVERS": told.bootstrap_servers, "KAFKA_GROUP": pipeline_of(told).group}
+    done = _run("kpi", "--json", DATA_DIR=str(tmp_path / "data"), **environment)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["totals"]["events"] == 4
+    assert done.stderr.startswith("Nothing is kept for the next command: DATA_DIR ")
