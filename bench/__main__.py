@@ -145,7 +145,11 @@ def letters(
     with tempfile.TemporaryDirectory(prefix="profile-sync-bench-") as folder:
         filled = dead_letters.run(Path(folder), count)
     _console.print(dead_letters.table(filled))
-    _finish({"letters": asdict(filled)}, output)
+    with site() as where:
+        _say(f"a worker before {count:,} dead letters")
+        found = dead_letters.followed(where, count)
+    _console.print(dead_letters.followed_table(found))
+    _finish({"letters": asdict(filled), "worker": [asdict(one) for one in found]}, output)
 
 
 @program.command()

@@ -1,14 +1,17 @@
 """Measures the index of dead letters when there are very many: reading them in, and what an operator asks first.
 
-The records go through the follower's own batches into SQLite. Kafka is left out; reading from it costs far less.
+First the records go through the follower's own batches into SQLite, without Kafka. Then they are written into Kafka,
+and a worker reads them in.
 """
 
 from __future__ import annotations
 
 import itertools
 import os
+import sys
 import time
-from collections.abc import Callable, Iterator
+import urllib.request
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,14 +26,21 @@ from app.delivery.letter_id import LetterId, letter_key
 from app.delivery.operator_task import LetterFilter
 from app.delivery.outcome import Outcome, RecordCount
 from app.delivery.pipeline import Pipeline
+from app.kafka import topics
 from app.readmodels.batch import ReadBatch
 from app.readmodels.follower import BATCH_RECORDS
 from app.readmodels.letters import LetterIndex
 from app.readmodels.progress import Progress
 from app.readmodels.store import Store
-from bench.measured import resident_mb
+from app.settings import KafkaSettings
+from app.settings.pipelines import pipeline_of
+from bench.measured import cpu_seconds, resident_mb
+from bench.memory import write_records
+from bench.site import PARTITIONS, Running, Site, until
 
-PARTITIONS = 8
+# A worker whose answers are younger has read everything: until then their age is that of the worker.
+FRESH_SECONDS = 1.5
+READ_SECONDS = 1_200.0
 EPOCH = 1
 _PIPELINE = Pipeline("consumers", "consumer-profiles", "bench")
 _NOW_MS = 1_795_000_000_000
@@ -92,6 +102,73 @@ def run(folder: Path, letters: int) -> Filled:
     finally:
         again.close()
     return Filled(letters, seconds, used, bytes_read / max(letters, 1), file_mb, peak, asked)
+
+
+@dataclass(frozen=True, slots=True)
+class Followed:
+    """A worker before many dead letters: when it was ready and when it had read them in, after its start."""
+
+    what: str
+    ready_seconds: float
+    read_seconds: float
+    cpu_seconds: float
+    peak_mb: float
+    resident_mb: float
+    file_mb: float
+
+
+def followed(site: Site, letters: int) -> list[Followed]:
+    """Write dead letters into Kafka, then start a worker that reads them in, and once more with its file.
+
+    Raises:
+        NotDone: a worker ended, or had not read them within minutes.
+    """
+    kafka = site.kafka("letters")
+    pipeline = pipeline_of(kafka)
+    topics.create(kafka, pipeline)
+    write_records(
+        kafka, ((pipeline.letters_topic, one.partition, key, value) for one, _, key, value in _encoded(letters))
+    )
+    data = site.folder / "letters"
+    return [_followed(site, kafka, data, what) for what in ("first start, nothing on disk", "started again")]
+
+
+def _followed(site: Site, kafka: KafkaSettings, data: Path, what: str) -> Followed:
+    began = time.monotonic()
+    with site.running([sys.executable, "-P", "-m", "app", "worker"], kafka, {}, data) as running:
+        until(lambda: running.get("/readyz"), READ_SECONDS, f"the worker is not ready, see {running.log}")
+        ready = time.monotonic() - began
+        until(lambda: _behind(running) < FRESH_SECONDS, READ_SECONDS, f"the worker still reads, see {running.log}")
+        took, pid = time.monotonic() - began, running.process.pid
+        size = sum(file.stat().st_size for file in data.rglob("*") if file.is_file())
+        return Followed(what, ready, took, cpu_seconds(pid), resident_mb(pid, "VmHWM"), resident_mb(pid), size / 1e6)
+
+
+def _behind(running: Running) -> float:
+    """How old the worker's answers are."""
+    with urllib.request.urlopen(f"{running.url}/metrics", timeout=10) as answer:
+        for line in answer.read().decode().splitlines():
+            if line.startswith("profile_sync_readmodel_behind_seconds "):
+                return float(line.split()[1])
+    return float("inf")
+
+
+def followed_table(found: Sequence[Followed]) -> Table:
+    """The table: one line for each start."""
+    shown = Table(
+        "a worker before them", "ready after, s", "all read after, s", "CPU, s", "peak, MB", "then, MB", "disk, MB"
+    )
+    for each in found:
+        figures = (
+            each.ready_seconds,
+            each.read_seconds,
+            each.cpu_seconds,
+            each.peak_mb,
+            each.resident_mb,
+            each.file_mb,
+        )
+        shown.add_row(each.what, *(f"{figure:,.1f}" for figure in figures))
+    return shown
 
 
 def table(filled: Filled) -> Table:

@@ -6,7 +6,7 @@ import logging
 import re
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -123,19 +123,11 @@ def recoveries(site: Site, consumers: int) -> list[Recovery]:
 
 def write_consumers(kafka: KafkaSettings, consumers: int) -> None:
     """Write the state of a group that has settled events of this many consumers directly into its topics."""
+    write_records(kafka, _consumer_records(kafka, consumers))
+
+
+def _consumer_records(kafka: KafkaSettings, consumers: int) -> Iterator[tuple[str, int, bytes, bytes]]:
     pipeline = pipeline_of(kafka)
-    # Otherwise the library reports on stderr whenever a broker that has just started is not ready.
-    producer = Producer(dict(producer_config(kafka)), logger=_silent)
-
-    def write(topic: str, partition: int, key: bytes, value: bytes) -> None:
-        while True:
-            try:
-                producer.produce(topic, value, key, partition)
-                break
-            except BufferError:
-                producer.poll(0.1)
-        producer.poll(0)
-
     now_ms = int(time.time() * 1000)
     for number in range(consumers):
         consumer, partition = f"{number:08x}-0000-4000-8000-{number:012x}", number % kafka.partitions
@@ -147,9 +139,27 @@ def write_consumers(kafka: KafkaSettings, consumers: int) -> None:
             synced_ms=now_ms,
             full=FullState(number, "UPDATE", events[0]),
         )
-        write(pipeline.consumers_topic, partition, consumer_key(partition, _EPOCH, consumer), state.encode())
+        yield pipeline.consumers_topic, partition, consumer_key(partition, _EPOCH, consumer), state.encode()
     for partition in range(kafka.partitions):
-        write(pipeline.state_topic, partition, partition_key(partition, _EPOCH), PartitionState().encode())
+        yield pipeline.state_topic, partition, partition_key(partition, _EPOCH), PartitionState().encode()
+
+
+def write_records(kafka: KafkaSettings, records: Iterable[tuple[str, int, bytes, bytes]]) -> None:
+    """Write records (topic, partition, key, value) straight into Kafka.
+
+    Raises:
+        NotDone: some could not be written.
+    """
+    # Otherwise the library reports on stderr whenever a broker that has just started is not ready.
+    producer = Producer(dict(producer_config(kafka)), logger=_silent)
+    for topic, partition, key, value in records:
+        while True:
+            try:
+                producer.produce(topic, value, key, partition)
+                break
+            except BufferError:
+                producer.poll(0.1)
+        producer.poll(0)
     if left := producer.flush(60):
         raise NotDone(f"{left} state records could not be written")
 

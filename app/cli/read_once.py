@@ -67,7 +67,7 @@ def _started(
 ) -> ReadModels:
     folder = command_folder(load(GeneralSettings).data_dir, pipeline.group)
     try:
-        models = ReadModels(kafka, pipeline, folder, topics=topics, optional=optional)
+        models = ReadModels(kafka, pipeline, folder, topics=topics, optional=optional, check=False)
         models.start()
     except SlotError as error:
         print(f"Nothing is kept for the next command: {error}", file=sys.stderr)

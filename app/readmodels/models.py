@@ -53,6 +53,7 @@ class ReadModels:
         topics: what is followed; questions about other topics are answered from what an earlier run has left in the
             file, so do not ask them.
         optional: topics that need not exist; they count as empty.
+        check: see ``Store``.
 
     ``letters``: the dead letters. ``tasks``: operators' tasks.
     """
@@ -66,8 +67,10 @@ class ReadModels:
         unreadable: Callable[[str], None] | None = None,
         topics: Collection[Followed] = ALL,
         optional: Collection[Followed] = (),
+        check: bool = True,
     ) -> None:
         self._pipeline = pipeline
+        self._check_file = check
         self._followed = frozenset(topics)
         self._data_dir = data_dir
         count_unreadable = unreadable or (lambda _topic: None)
@@ -116,6 +119,8 @@ class ReadModels:
             self._store.close()
             self._store = None
         if self._slot is not None:
+            if self._damaged.is_set():  # found by the last question; the next run must not find it again
+                remove(self._slot.path)
             self._slot.release()
             self._slot = None
         if self._temporary is not None:
@@ -275,13 +280,13 @@ class ReadModels:
         assert self._slot is not None
         path = self._slot.path
         try:
-            self._store = Store(path, self._pipeline)
+            self._store = Store(path, self._pipeline, check=self._check_file)
         except sqlite3.Error as error:
             if not is_damage(error, path):
                 raise
             log.warning("the read model's file cannot be used, it is rebuilt", file=path.name, reason=str(error))
             remove(path)
-            self._store = Store(path, self._pipeline)
+            self._store = Store(path, self._pipeline, check=self._check_file)
         self._damaged.clear()
 
     def _replace_file(self) -> None:

@@ -20,9 +20,10 @@ from app.readmodels.letter_table import LETTER_SCHEMA, LETTER_TABLES, apply_lett
 from app.readmodels.task_table import TASK_SCHEMA, TASK_TABLES, apply_tasks
 
 # A file with another number was written by another version of the program and is rebuilt.
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 
 _SCHEMA = f"""
+CREATE TABLE boots (id TEXT NOT NULL);
 CREATE TABLE topics (topic TEXT PRIMARY KEY, id TEXT NOT NULL, followed_at REAL NOT NULL) WITHOUT ROWID;
 CREATE TABLE positions (
     topic TEXT, partition INTEGER, position INTEGER NOT NULL, PRIMARY KEY (topic, partition)
@@ -68,8 +69,13 @@ def is_damage(error: sqlite3.Error, path: Path) -> bool:
 class Store:
     """One open file. Only the follower's thread writes. Any thread may read; each has a connection of its own."""
 
-    def __init__(self, path: Path, pipeline: Pipeline) -> None:
+    def __init__(self, path: Path, pipeline: Pipeline, *, check: bool = True) -> None:
         """Open the file, or create it.
+
+        Args:
+            check: whether the whole file is checked, which takes a second or more per gigabyte. Without it, the file is
+                checked only if the machine was started again since it was opened last: only then may pages be missing
+                that were written without waiting for the disk.
 
         Raises:
             sqlite3.Error: the file cannot be opened, is damaged, or has another schema (see ``is_damage``).
@@ -89,12 +95,12 @@ class Store:
         self._guard = threading.Lock()
         self._writer = _connect(path)
         try:
-            self._prepare()
+            self._prepare(check)
         except BaseException:
             self._writer.close()
             raise
 
-    def _prepare(self) -> None:
+    def _prepare(self, check: bool) -> None:
         self._writer.execute("PRAGMA journal_mode = WAL")
         self._writer.execute("PRAGMA synchronous = OFF")
         version = self._writer.execute("PRAGMA user_version").fetchone()[0]
@@ -103,12 +109,21 @@ class Store:
             self._writer.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
         elif version != SCHEMA_VERSION:
             raise sqlite3.DatabaseError(f"schema version {version}, this program has {SCHEMA_VERSION}")
-        elif (verdict := self._writer.execute("PRAGMA quick_check(1)").fetchone()[0]) != "ok":
+        elif (check or not self._same_boot()) and (
+            verdict := self._writer.execute("PRAGMA quick_check(1)").fetchone()[0]
+        ) != "ok":
             raise sqlite3.DatabaseError(verdict)
         # The file may hold the data of another group or topic that used the same folder.
         for (topic,) in self._writer.execute("SELECT topic FROM topics").fetchall():
             if topic not in self._tables:
                 raise sqlite3.DatabaseError(f"holds the read model of topic {topic}")
+        with _Transaction(self._writer):
+            self._writer.execute("DELETE FROM boots")
+            self._writer.execute("INSERT INTO boots VALUES (?)", (_boot_id(),))
+
+    def _same_boot(self) -> bool:
+        """Whether the machine has run since the file was opened last; False if that is not known."""
+        return _boot_id() != "" and self._writer.execute("SELECT id FROM boots").fetchall() == [(_boot_id(),)]
 
     def close(self) -> None:
         """Close all connections, those of other threads too."""
@@ -263,6 +278,14 @@ class _Transaction:
             self._connection.execute("COMMIT")
         elif self._connection.in_transaction:
             self._connection.execute("ROLLBACK")
+
+
+def _boot_id() -> str:
+    """Which start of the machine this is (random(4)); "" if the system does not say."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return ""
 
 
 def _connect(path: Path, *, create: bool = True) -> sqlite3.Connection:

@@ -162,6 +162,26 @@ def test_a_file_that_is_of_no_use_is_refused(tmp_path: Path, spoil) -> None:  # 
     Store(path, PIPELINE).close()
 
 
+def test_a_command_checks_the_whole_file_only_after_the_machine_was_started_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "r.sqlite"
+    store = Store(path, PIPELINE)
+    for offset in range(200):
+        value = consumer_state(offset).encode()
+        store.apply(_batch((CONSUMERS, 1, offset, consumer_key(1, 1, f"C-{offset}"), value)))
+    store.close()
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) // 2] + b"\0" * 4096 + content[len(content) // 2 + 4096 :])
+    Store(path, PIPELINE, check=False).close()
+    monkeypatch.setattr("app.readmodels.store._boot_id", lambda: "another start")
+    with pytest.raises(sqlite3.DatabaseError):
+        Store(path, PIPELINE, check=False)
+    monkeypatch.setattr("app.readmodels.store._boot_id", lambda: "")
+    with pytest.raises(sqlite3.DatabaseError):
+        Store(path, PIPELINE, check=False)
+
+
 def _execute(path: Path, statement: str) -> None:
     connection = sqlite3.connect(path)
     connection.execute(statement)
