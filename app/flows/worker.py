@@ -25,6 +25,7 @@ from app.flows.descriptors import TooFewDescriptors, allow_descriptors, descript
 from app.flows.engine_parts import engine_context, engine_stream, measure, outage_watches
 from app.flows.group_check import check_group
 from app.flows.kafka_absence import KafkaAbsence
+from app.flows.open_letters import IndexedLetters
 from app.flows.own_status import OwnStatus
 from app.flows.recipe import Recipe
 from app.flows.recipes import RECIPES
@@ -173,6 +174,7 @@ class Worker:
                 pipeline.group,
                 where=f"group {pipeline.group}, main topic {pipeline.topic}, dead letters in {pipeline.dlq_topic}",
                 page=settings.web.public_url,
+                letters=IndexedLetters(self._read_models),
                 memory=board,
                 owns=self._owns_alerts,
                 still_on=board.still_on,

@@ -13,6 +13,7 @@ from app.delivery.alert import ACCOUNT_ENTITY, Severity
 from app.delivery.counts import EVENT_ENTITY
 from app.delivery.errors import SYNC_CUT_OFF
 from app.delivery.fingerprint import SEPARATOR
+from app.delivery.operator_task import LetterFilter
 
 # The index may be this much behind the alerts.
 INDEX_LAG_MS = 60_000
@@ -20,12 +21,16 @@ INDEX_LAG_MS = 60_000
 
 @dataclass(frozen=True, slots=True)
 class OpenCount:
-    """The open dead letters of one kind. ``oldest_ms`` and ``newest_ms``: their last failures; None: none is open."""
+    """The open dead letters of one kind. ``oldest_ms`` and ``newest_ms``: their last failures; None: none is open.
+
+    ``consumers_exact``: False: there may be fewer consumers, because some of them have dead letters of several kinds.
+    """
 
     open: int
     consumers: int
     oldest_ms: int | None = None
     newest_ms: int | None = None
+    consumers_exact: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,42 +69,46 @@ class UncountedLetters:
         return None
 
 
-@dataclass(frozen=True, slots=True)
-class LetterFilter:
-    """Which dead letters an incident is about, by the filters that commands and pages know."""
-
-    fields: tuple[tuple[str, str], ...]
-
-    @property
-    def options(self) -> str:
-        """As options of a command.
-
-        >>> letter_filter("CMT-TIMEOUT:pet:UPDATE").options, letter_filter("EVENT-SCHEMA:event:-").options
-        ('--fingerprint CMT-TIMEOUT:pet:UPDATE', '--reason EVENT-SCHEMA')
-        """
-        return " ".join(f"--{name} {value}" for name, value in self.fields)
-
-    @property
-    def query(self) -> str:
-        """As the query of an address. The values need no encoding.
-
-        >>> letter_filter("CMT-PERMISSION:pet:-").query
-        'reason=CMT-PERMISSION&entity=pet'
-        """
-        return "&".join(f"{name}={value}" for name, value in self.fields)
-
-
 def letter_filter(fingerprint: str) -> LetterFilter:
     """The dead letters that an incident with this fingerprint is about.
 
-    An incident without an operation is about the dead letters of all operations. One about the event as a whole, or
-    about an account, is about all entities.
+    An incident without an operation is about all operations. One about the event as a whole is about all entities; so
+    is one about an account, whose entity may be cut.
     """
     reason, entity, operation = (*fingerprint.split(SEPARATOR), "-", "-")[:3]
     if operation != "-":
-        return LetterFilter((("fingerprint", fingerprint),))
-    whole = entity in ("-", EVENT_ENTITY) or entity.startswith(ACCOUNT_ENTITY)
-    return LetterFilter((("reason", reason),) if whole else (("reason", reason), ("entity", entity)))
+        return LetterFilter(fingerprint=fingerprint)
+    if entity in ("-", EVENT_ENTITY) or is_about_account(fingerprint):
+        return LetterFilter(reason=reason)
+    return LetterFilter(reason=reason, entity=entity)
+
+
+def is_about_account(fingerprint: str) -> bool:
+    """Whether an incident is about one of several accounts. Dead letters do not name their account."""
+    return fingerprint.partition(SEPARATOR)[2].startswith(ACCOUNT_ENTITY)
+
+
+def options_of(chosen: LetterFilter) -> str:
+    """A filter as options of a command.
+
+    >>> [options_of(letter_filter(of)) for of in ("CMT-TIMEOUT:pet:UPDATE", "EVENT-SCHEMA:event:-")]
+    ['--fingerprint CMT-TIMEOUT:pet:UPDATE', '--reason EVENT-SCHEMA']
+    """
+    return " ".join(f"--{name} {value}" for name, value in _given(chosen))
+
+
+def query_of(chosen: LetterFilter) -> str:
+    """A filter as the query of an address; its values need no encoding.
+
+    >>> query_of(letter_filter("CMT-PERMISSION:pet:-"))
+    'reason=CMT-PERMISSION&entity=pet'
+    """
+    return "&".join(f"{name}={value}" for name, value in _given(chosen))
+
+
+def _given(chosen: LetterFilter) -> list[tuple[str, str]]:
+    named = {"fingerprint": chosen.fingerprint, "reason": chosen.reason, "entity": chosen.entity}
+    return [(name, value) for name, value in named.items() if value]
 
 
 def has_letters(severity: Severity, fingerprint: str) -> bool:

@@ -13,7 +13,7 @@ from app.delivery.counts import EVENT_ENTITY
 from app.delivery.errors import REGISTRY
 from app.incidents.ending import moment
 from app.incidents.memory import Remembered
-from app.incidents.open_letters import OpenCount, has_letters, letter_filter
+from app.incidents.open_letters import OpenCount, has_letters, letter_filter, options_of, query_of
 from app.profile.masking import mask
 
 _SUMMARY_LENGTH = 160
@@ -174,7 +174,8 @@ def _letters(letters: OpenCount) -> str:
 def _span(letters: OpenCount) -> str:
     times = [moment(ms) for ms in (letters.oldest_ms, letters.newest_ms) if ms is not None]
     when = f", from {times[0]} to {times[-1]}" if times else ""
-    return f"on {letters.consumers:,} {_noun(letters.consumers, 'consumer')}{when}."
+    at_most = "" if letters.consumers_exact else "at most "
+    return f"on {at_most}{letters.consumers:,} {_noun(letters.consumers, 'consumer')}{when}."
 
 
 def _noun(number: int, noun: str) -> str:
@@ -193,9 +194,9 @@ def _commands(alert: Alert, origin: TicketOrigin) -> list[str]:
     chosen = letter_filter(alert.fingerprint)
     return [
         "profile-sync dlq stats",
-        f"profile-sync dlq list {chosen.options}",
+        f"profile-sync dlq list {options_of(chosen)}",
         *known,
-        *([f"{origin.page}/dead-letters?{chosen.query}"] if origin.page else []),
+        *([f"{origin.page}/dead-letters?{query_of(chosen)}"] if origin.page else []),
     ]
 
 
