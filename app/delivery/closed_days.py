@@ -63,7 +63,7 @@ def plan_move(
         today: the UTC day. Today and yesterday stay in the record. Days older than ``keep_days`` are dropped.
     """
     open_days = {(today - timedelta(days=age)).isoformat() for age in (0, 1)}
-    first_kept = (today - min(timedelta(days=keep_days - 1), today - date.min)).isoformat()
+    first_kept = first_kept_day(today, keep_days)
     closed = {day for day in state.counts if day not in open_days or day < first_kept}
     expiring = {month for month in state.closed_months if f"{month}-01" < first_kept}
     documents: dict[bytes, bytes] = {}
@@ -95,6 +95,15 @@ def plan_move(
     if not moved and not outdated:
         return None
     return Move(documents, tuple(outdated), closed_months, frozenset(moved))
+
+
+def first_kept_day(today: date, keep_days: int) -> str:
+    """The first day (ISO 8601) whose counts are kept.
+
+    >>> first_kept_day(date(2026, 3, 1), 1), first_kept_day(date(2026, 3, 1), 2)
+    ('2026-03-01', '2026-02-28')
+    """
+    return (today - min(timedelta(days=keep_days - 1), today - date.min)).isoformat()
 
 
 def document_keys(partition: int, state: PartitionState) -> set[bytes]:

@@ -83,3 +83,10 @@ EVENT_TOO_LARGE = register(
     "record was not parsed. A dead letter that does not fit holds headers and the source position only.",
     "Read the record at its source position; raise KAFKA_MAX_MESSAGE_BYTES and run `topics create`.",
 )
+EVENT_VALUE_OMITTED = register(
+    "EVENT-VALUE-OMITTED",
+    _I,
+    "The record has the header x-sync-value-omitted: it is a dead letter that had lost its value, published again. Run "
+    "as a null value, it would delete the consumer.",
+    "Redrive the original dead letter, or have the producer send the consumer's current state.",
+)

@@ -40,7 +40,8 @@ MESSAGE_BYTES = 2048
 
 @dataclass(frozen=True, slots=True)
 class Failing:
-    """What the headers say about a failing event. Times in ms since the epoch."""
+    """What the headers say about a failing event. Times in ms since the epoch. ``redrives``: how often it was handled
+    as a dead letter."""
 
     event_id: str
     attempts: int
@@ -49,6 +50,7 @@ class Failing:
     last_failed_ms: int = 0
     reason: str = ""
     message: str = ""
+    redrives: int = 0
 
 
 def _text(value: str | int) -> bytes:
@@ -82,7 +84,7 @@ def our_headers(record: SourceRecord, failing: Failing) -> Headers:
         (SOURCE_PARTITION, _text(record.partition)),
         (SOURCE_OFFSET, _text(record.offset)),
         (SOURCE_TIMESTAMP, _text(record.timestamp_ms)),
-        (REDRIVE_COUNT, record_redrives(record.headers)),
+        (REDRIVE_COUNT, _text(failing.redrives) if failing.redrives else record_redrives(record.headers)),
     ]
     if record.counted_day:
         ours.append((DAY, _text(record.counted_day)))
@@ -112,6 +114,14 @@ def dead_letter_headers(record: SourceRecord, failing: Failing, group: str, exce
         ("kafka_dlt-exception-fqcn", _text(exception)),
         ("kafka_dlt-exception-message", _text(cut(failing.message))),
     )
+
+
+def kind_headers(entity: str, operation: str, market: str, task: str, mark: str | None) -> Headers:
+    """Headers of a dead letter that say what failed where, and who wrote it."""
+    headers: Headers = ((ENTITY, _text(entity)), (OPERATION, _text(operation)), (MARKET, _text(market)))
+    if task:
+        headers += ((TASK_ID, _text(task)),)
+    return (*headers, (PARKED_BY, _text(mark))) if mark else headers
 
 
 def record_redrives(headers: Headers) -> bytes:

@@ -168,6 +168,15 @@ class PartitionState:
         else:
             self.dead_letters.pop(reason, None)
 
+    def pass_over(self, offset: int) -> None:
+        """Settle a record of the main topic that is no event; it is not counted."""
+        if offset > self.upto:
+            self.decided_above.add(offset)
+
+    def note_letters_read(self, upto: int) -> None:
+        """The dead-letter topic was read up to an offset."""
+        self.letters_read = max(upto, -1 if self.letters_read is None else self.letters_read)
+
     def readmit(self, offset: int, entry: Readmitted) -> None:
         """A dead letter begins to be handled. Its offset stays decided, its count stays as it is."""
         self.readmitted[offset] = entry

@@ -87,3 +87,11 @@ class SourceRecord:
 def day_of(moment_ms: int) -> str:
     """The UTC day (ISO 8601) of a time in ms since 1970."""
     return _day(moment_ms // DAY_MS)
+
+
+def is_text(key: bytes | None) -> bool:
+    """Whether a key names a consumer: it is there, and it is UTF-8."""
+    try:
+        return bool(key) and key is not None and bool(key.decode())
+    except UnicodeDecodeError:
+        return False

@@ -32,3 +32,16 @@ SYNC_CUT_OFF = register(
     "Publish their consumers' state again from the database, and raise retention.ms of the main topic.",
 )
 SYNC_OPERATOR = register("SYNC-OPERATOR", _P, "An operator discarded the event.", "Nothing to do.")
+SYNC_ERASED = register(
+    "SYNC-ERASED",
+    _P,
+    "The consumer's profile was deleted after this event failed, so its dead letter was closed.",
+    "Nothing to do.",
+)
+SYNC_VALUE_GONE = register(
+    "SYNC-VALUE-GONE",
+    _P,
+    "The dead letter cannot be redriven: Kafka's retention deleted its bytes.",
+    "Have the producer send the consumer's current state, then discard the dead letter. Raise retention.ms of the "
+    "dead-letter topic if people need more time.",
+)

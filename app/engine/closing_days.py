@@ -6,13 +6,17 @@ import time
 from collections.abc import Callable
 from datetime import date
 
-from app.delivery.closed_days import Move, plan_move
+from app.delivery.closed_days import Move, first_kept_day, plan_move
 from app.delivery.partition_record import PartitionState
 from app.engine.state_log import StateLog
 
+# A redrive of old dead letters changes the counts of many days. When the record holds more of them, they leave it at
+# once: the record is rewritten with every group commit.
+MOST_DAYS = 10
+
 
 class Closing:
-    """Decides when closed days leave the record: not more often than every ``every_seconds``.
+    """Decides when closed days leave the record: not more often than every ``every_seconds``, unless there are many.
 
     Args:
         today: UTC.
@@ -33,9 +37,13 @@ class Closing:
         self._next = float("-inf")
         self._number = 0
 
+    def first_kept(self) -> str:
+        """The first day (ISO 8601) whose counts are kept."""
+        return first_kept_day(self._today(), self._keep_days)
+
     def due(self, state: PartitionState, log: StateLog) -> Move | None:
         """What is to be moved out of a partition's record now, if anything."""
-        if self._clock() < self._next:
+        if self._clock() < self._next and len(state.counts) <= MOST_DAYS:
             return None
         self._next = self._clock() + self._every_seconds
         self._number += 1

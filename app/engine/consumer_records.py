@@ -80,10 +80,10 @@ class ConsumerRecords:
         """A record was acknowledged at ``offset`` of its topic."""
         self._keep(consumer_id, _Held((self._epoch, state), offset))
 
-    async def settle(self, settled: Iterable[tuple[int, Settlement]]) -> None:
+    async def settle(self, settled: Iterable[tuple[int, Settlement]]) -> dict[str, ConsumerState]:
         """Write the records of the consumers whose events are settled: (offset, settlement), in order.
 
-        Returns when they are acknowledged.
+        Returns the records when they are acknowledged.
         """
         now_ms = int(time.time() * 1000)
         fresh: dict[str, ConsumerState] = {}
@@ -98,7 +98,7 @@ class ConsumerRecords:
                     outranked.append(consumer_key(self._partition, epoch, consumer))
             fresh[consumer] = self._after_settling(before, offset, settlement, now_ms)
         if not fresh:
-            return
+            return fresh
         writes = [
             Write(self._topic, self._partition, consumer_key(self._partition, self._epoch, c), s.encode())
             for c, s in fresh.items()
@@ -107,6 +107,7 @@ class ConsumerRecords:
         offsets = await self._producer.write((*writes, *tombstones))
         for (consumer, state), written_at in zip(fresh.items(), offsets, strict=False):
             self.remember(consumer, state, written_at)
+        return fresh
 
     async def _make_room(self) -> None:
         """Return when the follower has read the older half of what was written."""

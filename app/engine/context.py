@@ -19,6 +19,7 @@ from app.engine.flow import ConsumerStates, Flow, NoTopics, Observer, Topics
 from app.engine.gates import Gates
 from app.engine.lease import Lease
 from app.engine.ledger import Ledger
+from app.engine.letter_sources import Letters, LetterValues, NoLetters, NoTasks, NoValues, Tasks
 from app.engine.rights import Rights
 from app.engine.unreadable import Unreadable
 from app.kafka.durable_producer import DurableProducer
@@ -65,6 +66,9 @@ class EngineContext:
     unreadable: Unreadable = field(default_factory=Unreadable)  # partitions whose next batch is damaged
     gates: Gates = field(default_factory=lambda: Gates(5.0))
     turns: Turns = field(default_factory=Turns)  # which partition may write its group commit
+    letters: Letters = field(default_factory=NoLetters)
+    operator_tasks: Tasks = field(default_factory=NoTasks)
+    letter_values: LetterValues = field(default_factory=NoValues)
     in_flight: int = 0  # attempts under way
 
     def others_are_up(self, breaker: Breaker) -> bool:

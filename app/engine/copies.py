@@ -39,7 +39,7 @@ class Copy:
 
 
 class Copies:
-    """The copies of one partition by main offset.
+    """The copies of one partition by main offset; also the bytes of dead letters that are run again.
 
     ``forwarding``: the events whose copies are being written: main offset -> consumer. ``wanted``: the parked events
     that are to be read again from the main topic.
@@ -106,6 +106,13 @@ class Copies:
         self._copies[offset] = Copy(source, retry_offset)
         self._parked.wake(consumer)
         return True
+
+    def put(self, offset: int, consumer: str, source: SourceRecord | None) -> None:
+        """The bytes of a dead letter that is run again; None: they are gone."""
+        lost = source is None
+        source = source or SourceRecord(self._main_topic, self._number, offset, now_ms(), consumer.encode(), None)
+        self._copies[offset] = Copy(source, None, lost=lost)
+        self._parked.wake(consumer)
 
     def discard(self, offset: int) -> None:
         """Drop the copy of an event that has its outcome, if there is one, without closing anything."""

@@ -12,9 +12,11 @@ from typing import Any, Protocol
 from app.delivery.consumer_record import ConsumerState
 from app.delivery.counts import Settlement
 from app.delivery.errors import ErrorEntry
+from app.delivery.fingerprint import Fingerprint
 from app.delivery.outcome import Failure, InvalidEvent, Settle, TryAgain
 from app.delivery.permit import Permit
 from app.delivery.pipeline_identity import PipelineIdentity, Role
+from app.delivery.readmitted import Readmitted
 from app.delivery.record import SourceRecord
 from app.delivery.record_digest import RecordDigest
 from app.delivery.value_class import value_class
@@ -25,12 +27,13 @@ __all__ = ["ConsumerStates", "Flow", "Follows", "Observer", "Permit", "Result", 
 
 @value_class(frozen=True, slots=True)
 class Work:
-    """One valid event. ``payload`` belongs to the flow."""
+    """One valid event. ``payload`` belongs to the flow. ``forced``: it runs even if a later state was written."""
 
     record: SourceRecord
     consumer: str
     event_id: str
     payload: Any
+    forced: bool = False
 
 
 @value_class(frozen=True, slots=True)
@@ -96,6 +99,9 @@ class Flow(Protocol):
         self, before: ConsumerState | None, offset: int, settlement: Settlement, settled_ms: int
     ) -> ConsumerState:
         """The consumer record after one more of its events was settled. Applying it twice changes nothing more."""
+
+    def fingerprint(self, settlement: Settlement) -> Fingerprint:
+        """What failed, of an event that was given up."""
 
     def alert(self, record: SourceRecord, verdict: Verdict) -> tuple[bytes, bytes]:
         """Key and value of the alert that makes an incident of a verdict."""
@@ -193,6 +199,9 @@ class Observer(Protocol):
 
     def settled(self, settlement: Settlement, record: SourceRecord) -> None:
         """An event has its final, durable outcome."""
+
+    def handled(self, settlement: Settlement, again: Readmitted) -> None:
+        """An event that was a dead letter has another outcome, or failed again."""
 
     def cut_off(self, partition: int, first: int, begin: int, events: int) -> None:
         """Retention deleted events of the main topic before they were read.

@@ -2,19 +2,27 @@
 
 One write is under way at a time. Every change that comes up meanwhile shares the next write, which waits for its turn
 among those of other partitions when it is small (``commit_turns.py``). A change is durable, and its caller goes on,
-when the broker has acknowledged the record that holds it. Consumer records that belong to a change are acknowledged
-before the partition record is sent, so a counted event is never missing from its consumer's record.
+when the broker has acknowledged the record that holds it. Consumer records and dead-letter records that belong to a
+change are acknowledged before the partition record is sent, so a counted event is never missing from its consumer's
+record, nor an open dead letter from its own.
+
+Such records rely on what an earlier commit made durable. Whether that commit counts is known only while this worker is
+still the owner, so a commit with such records begins when the lease holds.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Coroutine
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable, Mapping
 from typing import Protocol
 
+from app.delivery.consumer_record import ConsumerState
 from app.delivery.counts import Settlement
+from app.delivery.dead_letter_record import DeadLetter
+from app.delivery.letter_id import LetterId
 from app.delivery.parked_events import ParkedEvent
 from app.delivery.partition_record import PartitionState
+from app.delivery.readmitted import Readmitted
 from app.delivery.record import SourceRecord
 from app.delivery.record_digest import RecordDigest
 from app.delivery.value_class import value_class
@@ -22,6 +30,7 @@ from app.delivery.verdict import Verdict
 from app.engine.closing_days import Closing
 from app.engine.commit_turns import Turn
 from app.engine.consumer_records import ConsumerRecords
+from app.engine.letter_records import LetterRecords
 from app.engine.settled_digests import Pinned
 from app.engine.state_log import StateLog
 
@@ -49,6 +58,8 @@ class _Staged:
     offset: int
     settlement: Settlement | None
     record: SourceRecord | None
+    letter: tuple[LetterId, DeadLetter] | None = None
+    is_open: bool = False
 
 
 class Journal:
@@ -58,6 +69,8 @@ class Journal:
         state: the record as it will be claimed.
         log: where it is written.
         consumers: the records of the partition's consumers.
+        letters: the records of its dead letters.
+        until_lease: returns when this worker is known to be the owner.
         closing: decides when the counts of closed days leave the record.
         turn: this partition's place among the commits of the worker.
         spawn: starts the writer as one of the partition's tasks.
@@ -68,7 +81,9 @@ class Journal:
         state: PartitionState,
         log: StateLog,
         consumers: ConsumerRecords,
+        letters: LetterRecords,
         *,
+        until_lease: Callable[[], Awaitable[None]],
         progress: OffsetProgress,
         closing: Closing,
         turn: Turn,
@@ -76,8 +91,10 @@ class Journal:
     ) -> None:
         self.state = state  # what is durable; never ahead of the log
         self.consumers = consumers
+        self.letters = letters
         self.pinned = Pinned(state.pinned)  # durable with the next commit
         self._log = log
+        self._until_lease = until_lease
         self._progress = progress
         self._closing = closing
         self._turn = turn
@@ -99,12 +116,54 @@ class Journal:
         return list(dict.fromkeys((*self.pinned.all, *self.state.to_compare())))
 
     async def settle(
-        self, offset: int, settlement: Settlement, *, dead_letter: bool, record: SourceRecord | None = None
+        self,
+        offset: int,
+        settlement: Settlement,
+        *,
+        dead_letter: bool,
+        record: SourceRecord | None = None,
+        letter: DeadLetter | None = None,
     ) -> None:
-        """Settle and count an event, durably; ``dead_letter``: it has one in the dead-letter topic."""
+        """Settle and count an event, durably.
+
+        Args:
+            dead_letter: it has one in the dead-letter topic.
+            record: of the main topic.
+            letter: the dead-letter record, if it changes.
+        """
+        counted_from = self._closing.first_kept()
         await self._write(
-            lambda state: state.settle(offset, settlement, dead_letter=dead_letter), offset, settlement, record
+            lambda state: state.settle(offset, settlement, dead_letter=dead_letter, counted_from=counted_from),
+            offset,
+            settlement,
+            record,
+            None if letter is None else (LetterId(self._log.partition, offset), letter),
+            is_open=dead_letter,
         )
+
+    async def pass_over(self, offset: int) -> None:
+        """Settle a record of the main topic that is no event, durably and without counting it."""
+        await self._write(lambda state: state.pass_over(offset), offset)
+
+    async def readmit(self, offset: int, entry: Readmitted) -> None:
+        """Begin to handle a dead letter, durably. The change is staged before this waits for anything."""
+        await self._write(lambda state: state.readmit(offset, entry), offset)
+
+    async def erased(self, consumers: Mapping[str, int]) -> None:
+        """The dead letters of these consumers before an offset are closed, durably."""
+
+        def change(state: PartitionState) -> None:
+            for consumer, offset in consumers.items():
+                state.erased(consumer, offset)
+
+        await self._write(change, -1)
+
+    async def note_letters_read(self, upto: int, foreign: Mapping[LetterId, DeadLetter]) -> None:
+        """The dead-letter topic was read up to an offset, and holds these records of other programs; durably."""
+        if foreign:
+            await self._until_lease()
+            await self.letters.write(foreign)
+        await self._write(lambda state: state.note_letters_read(upto), -1)
 
     async def park(self, offset: int, entry: ParkedEvent, record: SourceRecord | None = None) -> None:
         """Park an event, durably; its copy is already in the retry topic."""
@@ -124,9 +183,12 @@ class Journal:
         offset: int,
         settlement: Settlement | None = None,
         record: SourceRecord | None = None,
+        letter: tuple[LetterId, DeadLetter] | None = None,
+        *,
+        is_open: bool = False,
     ) -> None:
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._staged.append(_Staged(change, done, offset, settlement, record))
+        self._staged.append(_Staged(change, done, offset, settlement, record, letter, is_open))
         if not self._writing:
             self._writing = True
             self._spawn(self._write_staged())
@@ -163,6 +225,8 @@ class Journal:
 
     async def _commit(self, batch: list[_Staged]) -> Collection[bytes]:
         """Make changes durable. Returns the keys of the state topic that are no longer needed."""
+        if any(one.settlement is not None or one.letter is not None for one in batch):
+            await self._until_lease()
         state = self.state.copy()
         # These events were handed over before, so what had to be pinned first is pinned by now.
         state.pinned = self.pinned.all
@@ -175,7 +239,11 @@ class Journal:
             staged.change(state)
         if newest is not None and (state.last_digest is None or newest.offset > state.last_digest.offset):
             state.last_digest = RecordDigest.of(newest.offset, newest.key, newest.value)
-        await self.consumers.settle((one.offset, one.settlement) for one in batch if one.settlement is not None)
+        settled = [one for one in batch if one.settlement is not None]
+        consumers = await self.consumers.settle((one.offset, one.settlement) for one in settled if one.settlement)
+        _ask_for_erasing(state, settled, consumers)
+        if letters := dict(one.letter for one in batch if one.letter is not None):
+            await self.letters.write(letters)
         if (upto := self._progress.decided_upto(state.decided_above)) is not None:
             state.advance(upto)
         if (retry_from := self._progress.retry_from()) is not None:
@@ -187,3 +255,15 @@ class Journal:
         await self._log.write_state(state)
         self.state = state
         return () if move is None else move.outdated
+
+
+def _ask_for_erasing(state: PartitionState, settled: Iterable[_Staged], consumers: Mapping[str, ConsumerState]) -> None:
+    """Note whose older dead letters must be closed: the profile was deleted just now, or had been deleted already when
+    an older event became a dead letter."""
+    for one in settled:
+        consumer = None if one.settlement is None else one.settlement.consumer_id
+        if consumer is None or consumer not in consumers:
+            continue
+        erased = consumers[consumer].erased
+        if one.offset == erased or (one.is_open and one.offset < erased):
+            state.erase(consumer, erased)

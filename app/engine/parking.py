@@ -5,6 +5,9 @@ copied to the retry topic (same partition number), noted in the partition record
 
 Parked events of a consumer run lowest offset first. An event runs when it is due, its copy was read back, its consumer
 has no lane, and every event before it was seen. When no event is left, the consumer is no longer parked.
+
+A dead letter that is redriven runs in the same way. It is readmitted when its consumer has no lane; from the decision
+on, later events of the consumer are parked behind it. Its bytes come from the dead-letter topic, not from a copy.
 """
 
 from __future__ import annotations
@@ -12,23 +15,26 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 
-from app.delivery.errors import EVENT_TOO_LARGE
+from app.delivery.errors import EVENT_KEY_MISMATCH, EVENT_TOO_LARGE
+from app.delivery.failed_attempt import with_attempt
 from app.delivery.headers import Failing, cut, retry_headers
 from app.delivery.outcome import Failure, InvalidEvent, TryAgain
 from app.delivery.parked_events import ParkedEvent, kept_event_id
+from app.delivery.readmitted import Readmitted
 from app.delivery.record import SourceRecord
 from app.delivery.verdict import Verdict
 from app.engine.attempts import Attempts
 from app.engine.catching_up import CatchingUp
 from app.engine.context import EngineContext, now_ms
-from app.engine.copies import Copies
+from app.engine.copies import Copies, Copy
 from app.engine.flow import Work
 from app.engine.journal import Journal
 from app.engine.parked import ParkedConsumer, ParkedConsumers
 from app.engine.partition_tasks import PartitionTasks
+from app.engine.record_room import RecordRoom
 from app.engine.settling import Settling
 from app.kafka.durable_producer import TooLarge, Write
 
@@ -51,6 +57,7 @@ class Parking:
         catching_up: CatchingUp,
         attempts: Attempts,
         settling: Settling,
+        record_room: RecordRoom,
         has_lane: Callable[[str], bool],
     ) -> None:
         self._context = context
@@ -61,7 +68,9 @@ class Parking:
         self._catching_up = catching_up
         self._attempts = attempts
         self._settling = settling
+        self._record_room = record_room
         self._has_lane = has_lane
+        self._admitting: dict[int, Readmitted] = {}  # dead letters that are not durably readmitted yet
 
     def restore(self) -> None:
         """Go on with the events that the partition record lists as parked. Their copies come from the retry topic."""
@@ -69,6 +78,24 @@ class Parking:
         failing = {entry.consumer for entry in parked.values() if entry.attempts}
         for offset, entry in parked.items():
             self._add(offset, entry, failing=entry.consumer in failing)
+        for offset, again in self._journal.state.readmitted.items():
+            if again.parks:
+                self._add(offset, again.event, failing=False)
+
+    def redrive(self, offset: int, entry: Readmitted, source: SourceRecord | None) -> None:
+        """Run a dead letter again as soon as its consumer has no lane. There is no await in here.
+
+        Args:
+            source: the record that became a dead letter; None: its bytes are gone.
+        """
+        self._admitting[offset] = entry
+        self._add(offset, entry.event, failing=False)
+        self._copies.put(offset, entry.event.consumer, source)
+
+    @property
+    def admitting(self) -> Mapping[int, Readmitted]:
+        """Dead letters that will be readmitted: main offset -> entry."""
+        return self._admitting
 
     def can_go_on(self) -> bool:
         """Whether the next event of some parked consumer is in memory, so that parked events will be settled."""
@@ -103,6 +130,7 @@ class Parking:
             first_failed_ms=entry.first_failed_ms or now,
             last_failed_ms=now,
             reason=failure.code,
+            tries=with_attempt(entry.tries, now, failure.code),
         )
 
     async def _forward(self, work: Work, entry: ParkedEvent, message: str) -> None:
@@ -144,7 +172,11 @@ class Parking:
         while parked.offsets and not self._tasks.draining:
             offset = parked.lowest
             parked.wake.clear()
-            entry, copy = self._journal.state.parked.get(offset), self._copies.get(offset)
+            if (again := self._admitting.get(offset)) is not None and not self._has_lane(consumer):
+                await self._journal.readmit(offset, again)  # staged before anything can happen
+                del self._admitting[offset]
+                self._record_room.readmit(offset, again)
+            entry, copy = self._entry(offset), self._copies.get(offset)
             if entry is None or copy is None or self._has_lane(consumer) or not self._may_run(offset):
                 await parked.wake.wait()
                 continue
@@ -153,11 +185,35 @@ class Parking:
                     await asyncio.wait_for(parked.wake.wait(), wait)
                 continue
             source = copy.source.counted_on(entry.day)
-            if await (self._run_lost if copy.lost else self._run_copy)(offset, entry, source):
+            run = (
+                (self._run_gone if offset in self._journal.state.readmitted else self._run_lost) if copy.lost else None
+            )
+            if await (run or self._run_copy)(offset, entry, source):
                 self._copies.close(offset)  # where the copy stands may have changed meanwhile
                 self._consumers.remove(consumer, offset)
         if not parked.offsets:
             self._consumers.unpark(consumer)
+
+    def _runner(self, offset: int, copy: Copy) -> Callable[[int, ParkedEvent, SourceRecord], Awaitable[bool]]:
+        if not copy.lost:
+            return self._run_copy
+        return self._run_gone if offset in self._journal.state.readmitted else self._run_lost
+
+    def _entry(self, offset: int) -> ParkedEvent | None:
+        """What is durably known of an event that waits to run."""
+        state = self._journal.state
+        if (parked := state.parked.get(offset)) is not None:
+            return parked
+        again = state.readmitted.get(offset)
+        return None if again is None else again.event
+
+    async def _run_gone(self, offset: int, entry: ParkedEvent, source: SourceRecord) -> bool:
+        if (verdict := self._journal.state.verdicts.get(offset)) is not None:
+            await self._settling.bury(source, verdict, omit_value=True)
+        else:
+            await self._tasks.until_lease()
+            await self._settling.say_value_gone(offset)
+        return True
 
     async def _run_copy(self, offset: int, entry: ParkedEvent, source: SourceRecord) -> bool:
         """One attempt of a parked event, or its burial. True: it has its outcome."""
@@ -169,8 +225,14 @@ class Parking:
                 verdict = await self._give_up_invalid(source, problem, entry)
             else:
                 if work.consumer != entry.consumer:
+                    if offset in self._journal.state.readmitted:
+                        verdict = await self._give_up_invalid(source, another_consumer(source), entry)
+                        await self._settling.bury(source, verdict)
+                        return True
                     self._copies.put_back(offset)
                     return False
+                again = self._journal.state.readmitted.get(offset)
+                work = replace(work, forced=again is not None and again.force)
                 attempt = entry.attempts + 1
                 result = await self._attempts.run(work, attempt, entry.first_failed_ms)
                 assert result is not None  # only events in lanes step aside
@@ -180,7 +242,8 @@ class Parking:
                     await self._journal.note_attempt(offset, failed)
                     self._consumers.fails(entry.consumer)
                     return False
-                verdict = await self._settling.settle_or_give_up(source, result, entry.first_failed_ms or now)
+                first = entry.first_failed_ms or now
+                verdict = await self._settling.settle_or_give_up(source, result, first, entry.tries)
         if verdict is not None:
             await self._settling.bury(source, verdict)
         return True
@@ -188,7 +251,15 @@ class Parking:
     async def _give_up_invalid(self, source: SourceRecord, problem: InvalidEvent, entry: ParkedEvent) -> Verdict:
         now = now_ms()
         settlement = self._context.flow.invalid(source, problem)
-        verdict = Verdict(settlement, cut(problem.message), entry.first_failed_ms or now, now, alert=False)
+        verdict = Verdict(
+            settlement,
+            cut(problem.message),
+            entry.first_failed_ms or now,
+            now,
+            alert=False,
+            attempts=with_attempt(entry.tries, now, problem.entry.code),
+            fingerprint=self._context.flow.fingerprint(settlement),
+        )
         await self._settling.give_up(source.offset, verdict)
         return verdict
 
@@ -203,3 +274,10 @@ class Parking:
         if verdict is not None:
             await self._settling.bury(source, verdict, omit_value=True)
         return True
+
+
+def another_consumer(source: SourceRecord) -> InvalidEvent:
+    """A dead letter that was edited so that it is about another consumer."""
+    return InvalidEvent(
+        EVENT_KEY_MISMATCH, "the event is about another consumer than the dead letter", event_id=source.id
+    )

@@ -45,6 +45,7 @@ from app.engine.parked import ParkedConsumers
 from app.engine.parking import Parking
 from app.engine.partition_tasks import PartitionTasks
 from app.engine.record_room import RecordRoom
+from app.engine.redrive import Redrive
 from app.engine.settling import Settling
 from app.observe.redaction import hash_consumer
 
@@ -58,11 +59,13 @@ class Partition:
     """One owned partition in one generation.
 
     ``journal``: writes its durable record. ``tasks``: what runs for it. ``lanes``: events of the main topic that run or
-    wait to. ``parked``: its parked consumers. ``copies``: their events in memory. ``record_room``: what parked and
-    given-up events may take in the record.
+    wait to. ``parked``: its parked consumers. ``copies``: their events in memory. ``redrive``: handles its dead
+    letters. ``record_room``: what parked and given-up events may take in the record.
     """
 
-    def __init__(self, number: int, context: EngineContext, tasks: PartitionTasks, journal: Journal) -> None:
+    def __init__(
+        self, number: int, context: EngineContext, tasks: PartitionTasks, journal: Journal, *, tasks_end: int = 0
+    ) -> None:
         self.number = number
         self.generation = tasks.generation
         self.tasks = tasks
@@ -85,15 +88,27 @@ class Partition:
             catching_up=self._catching_up,
             attempts=attempts,
             settling=self._settling,
+            record_room=self.record_room,
             has_lane=lambda consumer: consumer in self.lanes,
+        )
+        self.redrive = Redrive(
+            number,
+            context,
+            tasks,
+            journal,
+            parking=self._parking,
+            copies=self.copies,
+            settling=self._settling,
+            tasks_end=tasks_end,
         )
         self.lanes = Lanes(
             tasks, journal, attempts=attempts, settling=self._settling, parking=self._parking, parked=self.parked
         )
 
     def start(self) -> None:
-        """Go on with what the durable record says is parked."""
+        """Go on with what the durable record says is parked, and carry out what operators wish."""
         self._parking.restore()
+        self.tasks.spawn(self.redrive.run())
 
     # What the last owner left
 
@@ -171,10 +186,16 @@ class Partition:
         return record.counted_on(day_of(now))
 
     async def _reject(self, record: SourceRecord, problem: InvalidEvent) -> None:
-        now = now_ms()
+        """Bury an invalid event. Its verdict is durable first, as for every event that is given up."""
         self._rejecting.add(record.offset)
-        settlement = self._context.flow.invalid(record, problem)
-        await self._settling.bury(record, Verdict(settlement, problem.message, now, now, alert=False))
+        verdict = self.journal.state.verdicts.get(record.offset)
+        if verdict is None:
+            now = now_ms()
+            settlement = self._context.flow.invalid(record, problem)
+            kind = self._context.flow.fingerprint(settlement)
+            verdict = Verdict(settlement, problem.message, now, now, alert=False, fingerprint=kind)
+            await self._settling.give_up(record.offset, verdict)
+        await self._settling.bury(record, verdict)
         self._rejecting.discard(record.offset)
         self._settling.close_main(record.offset)
 

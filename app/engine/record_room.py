@@ -7,6 +7,7 @@ with the most bytes that it may come to take.
 from __future__ import annotations
 
 from app.delivery.parked_events import OFFSET_BYTES, ParkedEvent, consumer_bytes, dated_bytes
+from app.delivery.readmitted import Readmitted, readmitted_bytes
 from app.delivery.verdict import Verdict, verdict_bytes
 
 # What given-up events may take while the dead-letter topic takes no writes: a quarter of the largest record. The next
@@ -22,6 +23,7 @@ class RecordRoom:
         self._dated: dict[int, int] = {}  # parked events that keep their day -> bytes of each
         self._given_up: dict[int, int] = {}  # events that were given up -> bytes of each
         self._given_up_bytes = 0
+        self._readmitted: dict[int, int] = {}  # dead letters that are handled -> bytes of each
 
     def park(self, offset: int, entry: ParkedEvent, *, first: bool) -> None:
         """An event is parked; ``first``: its consumer had none that was."""
@@ -47,8 +49,14 @@ class RecordRoom:
         self._given_up_bytes += size
         self.bytes += size
 
+    def readmit(self, offset: int, entry: Readmitted) -> None:
+        """A dead letter begins to be handled."""
+        size = readmitted_bytes(offset, entry)
+        self.bytes += size - self._readmitted.get(offset, 0)
+        self._readmitted[offset] = size
+
     def settle(self, offset: int) -> None:
-        """An event is settled; most were never given up."""
+        """An event is settled; most were never given up, nor readmitted."""
         size = self._given_up.pop(offset, 0)
         self._given_up_bytes -= size
-        self.bytes -= size
+        self.bytes -= size + self._readmitted.pop(offset, 0)

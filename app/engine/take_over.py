@@ -3,7 +3,8 @@
 1. Faust's recovery has read the state table to its end.
 2. A heartbeat *sent* after that is acknowledged: no other worker has taken over meanwhile. The partition records are
    about the topics that there are (``claims.py``).
-3. The follower has read the consumer records to their end.
+3. The follower has read the consumer records to their end. Where dead-letter records and tasks end is looked up too,
+   but not waited for: only redrives need them (``redrive.py``).
 4. The partition record is written under a higher epoch, and acknowledged. From then on no write of an earlier owner
    counts, however late it arrives.
 5. The gate opens (``ownership.py``).
@@ -29,6 +30,8 @@ from app.engine.context import EngineContext, EngineStopped
 from app.engine.flow import TopicsUnknown
 from app.engine.journal import Journal
 from app.engine.ledger import Ledger
+from app.engine.letter_records import LetterRecords
+from app.engine.letter_sources import TopicEnds
 from app.engine.partition import Partition
 from app.engine.partition_tasks import PartitionTasks
 from app.engine.state_log import StateLog
@@ -107,7 +110,8 @@ class TakeOver:
         if seen is None:
             return None
         consumers, source = pipeline.consumers_topic, pipeline.topic
-        found = await ends([(topic, number) for number in numbers for topic in (consumers, source)])
+        asked = [(topic, number) for number in numbers for topic in (consumers, source, pipeline.letters_topic)]
+        found = await ends([*asked, (pipeline.tasks_topic, 0)])
         self._records.tell_others()
         fresh = [(source, number) for number in numbers if not self._records.of(number)[0]]
         positions = await self._claims.positions(
@@ -132,7 +136,14 @@ class TakeOver:
             epoch = max(generation, newest + 1)
             outdated = [partition_key(number, old) for old in records]
             outdated += documents - document_keys(number, claim.state)
-            partition = taken.partitions[number] = await self._claim(number, generation, epoch, claim.state, outdated)
+            partition = taken.partitions[number] = await self._claim(
+                number,
+                generation,
+                epoch,
+                claim.state,
+                outdated,
+                TopicEnds(found.get((pipeline.letters_topic, number), 0), found.get((pipeline.tasks_topic, 0), 0)),
+            )
             for offset in claim.wanted:
                 partition.copies.wanted.add(offset)
             taken.starts |= claim.starts
@@ -181,7 +192,13 @@ class TakeOver:
         return True
 
     async def _claim(
-        self, number: int, generation: int, epoch: int, state: PartitionState, outdated: Sequence[bytes]
+        self,
+        number: int,
+        generation: int,
+        epoch: int,
+        state: PartitionState,
+        outdated: Sequence[bytes],
+        letter_ends: TopicEnds,
     ) -> Partition:
         """Write the record under its new epoch, then remove what it replaces."""
         context, pipeline = self._context, self._context.pipeline
@@ -199,6 +216,15 @@ class TakeOver:
             state,
             state_log,
             consumers,
+            LetterRecords(
+                number,
+                epoch,
+                context.letters,
+                producer=context.producer,
+                topic=pipeline.letters_topic,
+                end=letter_ends.letters,
+            ),
+            until_lease=tasks.until_lease,
             progress=LedgerProgress(context.ledger, (pipeline.topic, number), (pipeline.retry_topic, number)),
             closing=Closing(context.kpi_keep_days, context.archive_seconds, context.today),
             turn=Turn(context.turns),
@@ -206,4 +232,4 @@ class TakeOver:
         )
         await journal.claim()
         await state_log.write(dict.fromkeys(outdated))
-        return Partition(number, context, tasks, journal)
+        return Partition(number, context, tasks, journal, tasks_end=letter_ends.tasks)

@@ -20,10 +20,11 @@ from app.delivery.alert import Alert, Severity
 from app.delivery.consumer_record import ConsumerState
 from app.delivery.counts import EVENT_ENTITY, FailureCount, Settlement
 from app.delivery.errors import CMT_NOT_ALLOWED, CMT_PERMISSION, SYNC_COPY_LOST, SYNC_SUPERSEDED, ErrorEntry
+from app.delivery.fingerprint import Fingerprint
 from app.delivery.outcome import UNKNOWN_MARKET, Attempt, Failure, InvalidEvent, Outcome, Phase, RecordCount, Settle
 from app.delivery.record import SourceRecord
 from app.delivery.value_class import value_class
-from app.delivery.verdict import Verdict
+from app.delivery.verdict import Verdict, fingerprint_of
 from app.engine.flow import Follows, Permit, Result, Work
 from app.flows.destination import Destination, Destinations
 from app.flows.failed_calls import FailedCalls
@@ -106,7 +107,9 @@ class ConsumerSync:
         """Run the event's calls once and decide what follows. Raises only what ``permit`` raises."""
         located = self._located(work, state)
         destination = located.destination
-        left = what_is_left(located.event, work.record.offset, state, destination.tables)
+        left: ProfileEvent | Superseded = located.event
+        if not work.forced:
+            left = what_is_left(located.event, work.record.offset, state, destination.tables)
         if isinstance(left, Superseded):
             return self._superseded(work, located, left, attempt)
         outcome = await destination.sink.apply(left, last_attempt=last, permit=permit)
@@ -186,18 +189,22 @@ class ConsumerSync:
         """The consumer's record after the event: its last events, its rows, and the deletes that must stay."""
         return after_settling(before, offset, settlement, settled_ms)
 
-    def alert(self, record: SourceRecord, verdict: Verdict) -> tuple[bytes, bytes]:
-        """The alert of a failed event; its key keeps all alerts of one incident in one partition."""
-        settlement = verdict.settlement
-        entity = settlement.failures[0].entity if settlement.failures else EVENT_ENTITY
-        operation = settlement.operation
+    def fingerprint(self, settlement: Settlement) -> Fingerprint:
+        """What failed; dead letters and incidents of one kind have the same."""
+        kind = fingerprint_of(settlement)
         if settlement.reason == CMT_PERMISSION.code:
             # One incident for a missing right, whichever operation needed it.
-            entity, operation = right_entity(self._destinations.of(settlement.market).account, entity), "-"
+            account = self._destinations.of(settlement.market).account
+            kind = Fingerprint(kind.reason, right_entity(account, kind.entity), "-")
+        return kind
+
+    def alert(self, record: SourceRecord, verdict: Verdict) -> tuple[bytes, bytes]:
+        """The alert of a failed event; its key keeps all alerts of one incident in one partition."""
+        settlement, kind = verdict.settlement, verdict.kind
         alert = Alert(
-            reason=settlement.reason or "",
-            entity=entity,
-            operation=operation,
+            reason=kind.reason,
+            entity=kind.entity,
+            operation=kind.operation,
             market=settlement.market,
             event_id=record.id,
             consumer=hash_consumer(settlement.consumer_id or ""),

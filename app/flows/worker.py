@@ -16,6 +16,7 @@ from aiokafka.errors import KafkaError
 
 from app import __version__
 from app.delivery.counts import Settlement
+from app.delivery.readmitted import Readmitted
 from app.delivery.record import SourceRecord
 from app.engine.context import EngineStopped
 from app.engine.lease import Lease
@@ -243,6 +244,10 @@ class Worker:
         # A timestamp that cannot be right says nothing of how long it took.
         seconds = None if record.counted_day else time.time() - record.timestamp_ms / 1000
         self._metrics.event_settled(settlement.outcome.value, settlement.market, seconds)
+
+    def handled(self, settlement: Settlement, again: Readmitted) -> None:
+        """The engine's observer."""
+        self._metrics.letter_handled(again.handling.value, settlement.outcome.value)
 
     def cut_off(self, partition: int, first: int, begin: int, events: int) -> None:
         """The engine's observer."""

@@ -84,6 +84,9 @@ class Metrics:
         self._account_calls = tally("account_calls", "SOAP calls, by account.", "account", "result")
         self._account_tokens = counter("account_token_refreshes", "Token requests, by account.", "account", "result")
         self._incidents = counter("incidents", "Requests to the ticket system.", "result")
+        self._handled = counter(
+            "dead_letters_handled", "Dead letters redriven, discarded or erased.", "handling", "outcome"
+        )
         self._unreadable = counter("state_records_unreadable", "Skipped records of the state topics.", "topic")
         self._cut_off = counter("events_cut_off", "Events that retention deleted before they were read.", "partition")
         Gauge(PREFIX + "dry_run", "1 while nothing is written to Marketing Cloud.", registry=self.registry).set(dry_run)
@@ -126,6 +129,10 @@ class Metrics:
     def incident(self, result: str) -> None:
         """Count a request to the ticket system."""
         self._incidents.labels(result).inc()
+
+    def letter_handled(self, handling: str, outcome: str) -> None:
+        """Count a dead letter that was redriven, discarded or erased, by the outcome that its event has now."""
+        self._handled.labels(handling, outcome).inc()
 
     def unreadable_state_record(self, topic: str) -> None:
         """Count a record of a state topic that could not be read and was skipped."""

@@ -6,6 +6,10 @@ import asyncio
 from collections.abc import Iterable
 
 from app.delivery.consumer_record import ConsumerState
+from app.delivery.dead_letter_record import DeadLetter, LetterStatus
+from app.delivery.letter_id import LetterId, parse_letter_key
+from app.delivery.operator_task import LetterFilter
+from app.engine.letter_sources import KnownLetter
 from app.kafka.durable_producer import TooLarge, Write
 
 
@@ -64,3 +68,51 @@ class MemoryStates:
 
     def applied(self, partition: int) -> int:
         return self.applied_upto
+
+
+class MemoryLetters:
+    """``Letters`` that knows what it was told."""
+
+    def __init__(self) -> None:
+        self.known: dict[LetterId, KnownLetter] = {}
+        self.applied_upto = 0
+
+    async def catch_up(self, partition: int, end: int) -> None:
+        """Nothing to wait for."""
+
+    async def available(self, partition: int) -> None:
+        """Always."""
+
+    def applied(self, partition: int) -> int:
+        return self.applied_upto
+
+    def apply(self, record: Write) -> None:
+        """A record of the topic: the one with the highest epoch counts."""
+        letter, epoch = parse_letter_key(record.key or b"")
+        before = self.known.get(letter)
+        if before is not None and before.epoch > epoch:
+            return
+        if record.value is None:
+            if before is not None and before.epoch == epoch:
+                del self.known[letter]
+        else:
+            self.known[letter] = KnownLetter(letter, epoch, DeadLetter.decode(record.value))
+
+    def record(self, letter: LetterId) -> KnownLetter | None:
+        return self.known.get(letter)
+
+    def open_after(
+        self, partition: int, after: int, chosen: LetterFilter, limit: int, *, foreign: bool = False
+    ) -> list[KnownLetter]:
+        return [
+            known
+            for letter, known in sorted(self.known.items())
+            if (letter.partition, letter.foreign) == (partition, foreign)
+            and letter.offset > after
+            and known.record.status is LetterStatus.OPEN
+            and chosen.matches(known.record)
+        ][:limit]
+
+    def open_of(self, partition: int, consumer: str, below: int, limit: int) -> list[KnownLetter]:
+        chosen = LetterFilter(consumer=consumer)
+        return [known for known in self.open_after(partition, -1, chosen, 2**31) if known.id.offset < below][:limit]

@@ -314,7 +314,7 @@ async def test_a_stop_does_not_wait_for_what_is_to_be_given_up(monkeypatch: pyte
     await until(lambda: world.state().verdicts)
     await settle_down()
     assert len(world.state().verdicts) == 1
-    assert len(world.partition.stop_taking()) == 2
+    assert len(world.partition.stop_taking()) == 3, "both events, and what looks after dead letters"
     await settle_down()
     assert len(world.partition.tasks.running) == 1, "only the dead letter is under way"
     await world.die()

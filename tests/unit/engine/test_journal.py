@@ -24,12 +24,13 @@ from app.engine.commit_turns import AT_A_TIME, ENOUGH, Turn, Turns
 from app.engine.consumer_records import ConsumerRecords
 from app.engine.flow import StatesUnavailable
 from app.engine.journal import Journal
+from app.engine.letter_records import LetterRecords
 from app.engine.settled_digests import Pinned
 from app.engine.state_log import StateLog
 from app.profile.consumer_history import after_settling
-from tests.unit.engine.fakes import FakeProducer, MemoryStates
+from tests.unit.engine.fakes import FakeProducer, MemoryLetters, MemoryStates
 
-STATE, CONSUMERS = "state", "consumers"
+STATE, CONSUMERS, LETTERS = "state", "consumers", "letters"
 
 
 def settlement(number: int, consumer: str | None = None, outcome: Outcome = Outcome.SYNCED) -> Settlement:
@@ -61,15 +62,22 @@ class Setup:
         self.upto: int | None = None
         self.today = date(2026, 11, 21)
         self.asked: list[set[int]] = []
+        self.lease = asyncio.Event()
+        self.lease.set()
         self.journal = Journal(
             state or PartitionState(),
             StateLog(2, 7, self.producer, STATE, self.table),  # type: ignore[arg-type]
             consumer_records_of(states or MemoryStates(), self.producer),
+            LetterRecords(2, 7, MemoryLetters(), producer=self.producer, topic=LETTERS),  # type: ignore[arg-type]
+            until_lease=self.until_lease,
             progress=self,
             closing=Closing(400, 0.0, lambda: self.today),
             turn=Turn(turns or Turns()),
             spawn=lambda coroutine: self.tasks.append(asyncio.create_task(coroutine)),
         )
+
+    async def until_lease(self) -> None:
+        await self.lease.wait()
 
     def decided_upto(self, decided: Collection[int]) -> int | None:
         self.asked.append(set(decided))

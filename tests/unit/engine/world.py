@@ -12,10 +12,12 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
 from enum import Enum
+from typing import Any
 
 from app.delivery.closed_days import decode_document, document_keys, parse_document_key
 from app.delivery.consumer_record import ConsumerState, parse_consumer_key
 from app.delivery.counts import Counts, FailureCount, Settlement, added, cells
+from app.delivery.dead_letter_record import DeadLetter, Holder, ValuePlace
 from app.delivery.errors import (
     CMT_CLIENT_FAULT,
     CMT_NOT_ALLOWED,
@@ -23,18 +25,32 @@ from app.delivery.errors import (
     CMT_SERVER_FAULT,
     EVENT_NOT_JSON,
     SYNC_COPY_LOST,
+    SYNC_SUPERSEDED,
     ErrorEntry,
+)
+from app.delivery.fingerprint import Fingerprint
+from app.delivery.letter_id import LetterId
+from app.delivery.operator_task import (
+    Action,
+    EditKey,
+    Note,
+    OperatorTask,
+    Selection,
+    TaskKey,
+    decode_task,
+    parse_tasks_key,
 )
 from app.delivery.outcome import Failure, InvalidEvent, NotPermitted, Outcome, Phase, Settle, TryAgain
 from app.delivery.partition_record import PartitionState
 from app.delivery.pipeline import Pipeline
+from app.delivery.readmitted import Readmitted
 from app.delivery.record import SourceRecord
 from app.delivery.record_format import parse_partition_key
-from app.delivery.verdict import Verdict
+from app.delivery.verdict import Verdict, fingerprint_of
 from app.engine.arrivals import Arrival, handle_arrivals
 from app.engine.backpressure import Room
 from app.engine.breaker import Breaker, Check
-from app.engine.context import EngineContext
+from app.engine.context import EngineContext, now_ms
 from app.engine.flow import Follows, Permit, RecordDigests, Result, SeenTopics, Work
 from app.engine.gates import Gates
 from app.engine.intake import MainTopic, RetryTopic
@@ -46,7 +62,7 @@ from app.kafka.durable_producer import TooLarge, Write
 from app.profile.consumer_history import after_settling
 from app.profile.entities import EntityType
 from app.settings import KafkaSettings, SyncSettings
-from tests.unit.engine.fakes import FakeProducer, MemoryStates
+from tests.unit.engine.fakes import FakeProducer, MemoryLetters, MemoryStates
 
 PIPELINE = Pipeline("consumers", "main", "group")
 KAFKA = KafkaSettings(bootstrap_servers="127.0.0.1:9", partitions=1)
@@ -69,7 +85,8 @@ class Event:
     """``script``: what becomes of it: ``ok``, ``once`` and ``twice`` (failing attempts), ``never`` (gets through),
     ``unanswered`` (the target fails on it), ``unwelcome`` (its calls are refused, as all are when nobody is let in),
     ``refused``, ``refused once`` (a second run would succeed), ``partial``, ``stopped`` (by the permit, the first
-    time), ``needs`` (a right that may be missing), ``throttled`` (its call waits), ``bug``, ``invalid``.
+    time), ``needs`` (a right that may be missing), ``throttled`` (its call waits), ``bug``, ``invalid``,
+    ``delete`` (of the profile).
     """
 
     consumer: str
@@ -87,6 +104,11 @@ class Event:
             "partial": Outcome.PARTIAL,
             "invalid": Outcome.INVALID,
         }.get(self.script, Outcome.SYNCED)
+
+    @property
+    def value(self) -> bytes:
+        """What stands in the main topic."""
+        return f"{self.consumer}|{self.script}".encode()
 
     @property
     def dead_letter(self) -> bool:
@@ -165,6 +187,54 @@ class _Brokers:
         return ()
 
 
+class WorldTasks:
+    """The topic of tasks, read to its end at every question."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+
+    async def catch_up(self, end: int) -> None:
+        """Nothing to wait for."""
+
+    def running(self, partition: int) -> list[OperatorTask]:
+        tasks, over = [], set()
+        for record in self._world.topics.get(PIPELINE.tasks_topic, []):
+            key = parse_tasks_key(record.key or b"")
+            if isinstance(key, EditKey):
+                continue
+            if not key.part:
+                tasks.append(decode_task(key.task, record.value or b""))
+            elif key.part == "cancel" or (key.part, key.partition) == ("end", partition):
+                over.add(key.task)
+        return [task for task in tasks if task.id not in over]
+
+    def note(self, task: str) -> str:
+        return f"note of {task}"
+
+    def edit(self, letter: LetterId) -> int | None:
+        keys = [parse_tasks_key(record.key or b"") for record in self._world.topics.get(PIPELINE.tasks_topic, [])]
+        offsets = [key.offset for key in keys if isinstance(key, EditKey) and key.letter == letter]
+        return max(offsets, default=None)
+
+
+class WorldValues:
+    """Reads dead letters by position."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+
+    async def read(self, partition: int, places: Mapping[int, ValuePlace]) -> dict[int, SourceRecord]:
+        await asyncio.sleep(0)
+        found = {}
+        for offset, place in places.items():
+            topic = PIPELINE.dlq_topic if place.holder is Holder.DLQ else PIPELINE.topic
+            if (topic, place.offset) in self._world.gone:
+                continue
+            record = self._world.topics[topic][place.offset]
+            found[offset] = SourceRecord(PIPELINE.topic, 0, offset, TIME_MS, record.key, record.value)
+        return found
+
+
 @dataclass
 class ScriptedFlow:
     """Does what an event's script says, and notes every effect: (consumer, offset, attempt) in order."""
@@ -182,16 +252,19 @@ class ScriptedFlow:
     nobody_is_let_in: bool = False  # every call is refused, in a way that may be the event's own fault
     down: set[str] = field(default_factory=set)  # some of them
     told: list[tuple[int, int, Follows]] = field(default_factory=list)  # (offset, attempt, what follows)
+    mended: bool = False  # what failed before succeeds now
+    older_after_newer: list[int] = field(default_factory=list)  # effects that should have been superseded
 
     def read(self, record: SourceRecord) -> Work:
         consumer, script = (record.value or b"").decode().split("|")
-        if script == "invalid":
+        if script == "invalid" and not self.mended:
             raise InvalidEvent(EVENT_NOT_JSON, "not JSON", event_id=record.id)
         return Work(record, consumer, f"event-{record.offset}", Event(consumer, script))
 
     def invalid(self, record: SourceRecord, problem: InvalidEvent) -> Settlement:
+        consumer = (record.key or b"").decode() or None
         return Settlement(
-            None, problem.event_id, "-", "-", record.counted_day or DAY, Outcome.INVALID, reason=problem.entry.code
+            consumer, problem.event_id, "-", "-", record.counted_day or DAY, Outcome.INVALID, reason=problem.entry.code
         )
 
     def target(self, work: Work, state: ConsumerState | None) -> str:
@@ -204,6 +277,9 @@ class ScriptedFlow:
 
     async def run(self, work: Work, *, attempt: int, last: bool, state: ConsumerState | None, permit: Permit) -> Result:
         permit()
+        if state is not None and state.full is not None and state.full.offset > work.record.offset and not work.forced:
+            decision = Settle(Outcome.SUPERSEDED)
+            return Result(decision, self._settlement(work, attempt, Outcome.SUPERSEDED, SYNC_SUPERSEDED.code))
         self.under_way[work.consumer] += 1
         assert self.under_way[work.consumer] == 1, f"two events of {work.consumer} at a time"
         try:
@@ -223,7 +299,7 @@ class ScriptedFlow:
             self.under_way[work.consumer] -= 1
 
     def _result(self, work: Work, attempt: int, last: bool, permit: Permit) -> Result:
-        script = work.payload.script
+        script = "ok" if self.mended else work.payload.script
         breaker, target = self.breakers.get(target_of(work.consumer)), target_of(work.consumer)
         if breaker is not None:
             if not self.target_is_up or target in self.down or script == "unanswered":
@@ -272,6 +348,9 @@ class ScriptedFlow:
     ) -> ConsumerState:
         return after_settling(before, offset, settlement, settled_ms)
 
+    def fingerprint(self, settlement: Settlement) -> Fingerprint:
+        return fingerprint_of(settlement)
+
     def alert(self, record: SourceRecord, verdict: Verdict) -> tuple[bytes, bytes]:
         return b"fingerprint", record.id.encode()
 
@@ -280,10 +359,20 @@ class ScriptedFlow:
         return Result(decision, self._settlement(work, attempt, Outcome.FAILED, failure.code))
 
     def _settlement(self, work: Work, attempt: int, outcome: Outcome, reason: str | None) -> Settlement:
-        failures = (FailureCount("consumer", reason),) if reason else ()
-        day = work.record.counted_day or DAY
+        failures = (FailureCount("consumer", reason),) if reason and outcome is Outcome.FAILED else ()
+        erases = work.payload.script == "delete" and outcome is Outcome.SYNCED
         return Settlement(
-            work.consumer, work.event_id, "NEW", "DE", day, outcome, reason, attempt, full_state=True, failures=failures
+            work.consumer,
+            work.event_id,
+            "NEW",
+            "DE",
+            work.record.counted_day or DAY,
+            outcome,
+            reason,
+            attempt,
+            full_state=True,
+            failures=failures,
+            erases=erases,
         )
 
 
@@ -325,6 +414,8 @@ class World:
         self.bugs: list[BaseException] = []
         self.observed: list[Outcome] = []
         self.lost_logs: set[str] = set()  # topics whose log was lost, until the client notices
+        self.gone: set[tuple[str, int]] = set()  # bytes of dead letters that retention deleted: (topic, offset)
+        self.handled_outcomes: list[Outcome] = []
         self.begin = 0  # of the main topic: retention may have deleted what stood before
 
     # An owner's life
@@ -370,6 +461,9 @@ class World:
             today=lambda: self.today,
             archive_seconds=0.0,
             gates=Gates(self.probe_seconds),
+            letters=self.letters(),
+            operator_tasks=WorldTasks(self),
+            letter_values=WorldValues(self),
         )
         self.ownership = Ownership(self.context, self._table(), drain_seconds=5.0, stall_seconds=1e-9)
         self.tasks = [asyncio.create_task(self._take_over_and_read())]
@@ -399,9 +493,7 @@ class World:
     def publish(self, *events: Event) -> None:
         """More of them."""
         self.events += events
-        self.topics[PIPELINE.topic] += [
-            Write(PIPELINE.topic, 0, e.consumer.encode(), f"{e.consumer}|{e.script}".encode()) for e in events
-        ]
+        self.topics[PIPELINE.topic] += [Write(PIPELINE.topic, 0, e.consumer.encode(), e.value) for e in events]
 
     def commit(self) -> None:
         """As Faust does once a second."""
@@ -550,6 +642,10 @@ class World:
         """The engine's observer."""
         self.observed.append(settlement.outcome)
 
+    def handled(self, settlement: Settlement, again: Readmitted) -> None:
+        """The engine's observer."""
+        self.handled_outcomes.append(settlement.outcome)
+
     def cut_off(self, partition: int, first: int, begin: int, events: int) -> None:
         """The engine's observer."""
 
@@ -578,6 +674,45 @@ class World:
             if cell.kind == "events":
                 sums[cell.key[0]] += cell.numbers[0]
         return dict(sums)
+
+    def letters(self) -> MemoryLetters:
+        """The dead-letter records, as a follower knows them."""
+        letters = MemoryLetters()
+        for record in self.topics.get(PIPELINE.letters_topic, []):
+            letters.apply(record)
+        return letters
+
+    def letter(self, offset: int) -> DeadLetter:
+        """The record of one dead letter."""
+        return self.letters().known[LetterId(0, offset)].record
+
+    def wish(self, task_id: str, action: Action = Action.REDRIVE, *offsets: int, **more: Any) -> None:
+        """An operator makes a task, for some dead letters or for all."""
+        selection = Selection(tuple(LetterId(0, offset) for offset in offsets))
+        task = OperatorTask(task_id, action, selection, now_ms(), "me", **more)
+        self._tell(TaskKey(task_id).encode(), task.encode())
+
+    def cancel(self, task_id: str) -> None:
+        """An operator cancels a task."""
+        self._tell(TaskKey(task_id, "cancel").encode(), Note("me", now_ms()).encode())
+
+    def edit(self, offset: int, event: Event) -> None:
+        """An operator gives a dead letter other bytes."""
+        dlq = self.topics.setdefault(PIPELINE.dlq_topic, [])
+        dlq.append(
+            Write(
+                PIPELINE.dlq_topic, 0, event.consumer.encode(), event.value, (("x-sync-source-offset", b"%d" % offset),)
+            )
+        )
+        self._tell(EditKey(LetterId(0, offset), len(dlq) - 1).encode(), Note("me", now_ms()).encode())
+
+    def _tell(self, key: bytes, value: bytes) -> None:
+        self.topics.setdefault(PIPELINE.tasks_topic, []).append(Write(PIPELINE.tasks_topic, 0, key, value))
+
+    def tasks_are_over(self) -> bool:
+        """Whether nothing is being handled any more, and every task has ended."""
+        state = self.state()
+        return not (state.readmitted or state.erasing or WorldTasks(self).running(0))
 
     def dead_letters(self) -> list[int]:
         """Source offsets of the dead letters, in the order in which they were written."""

@@ -1,0 +1,370 @@
+"""Redrive, discard, edit and erasure of dead letters: order, counts, and what a crash at any write leaves behind."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from app.delivery.counts import cells
+from app.delivery.dead_letter_record import Holder, LetterStatus, ValuePlace
+from app.delivery.operator_task import Action
+from app.delivery.outcome import Outcome
+from app.kafka.durable_producer import Write
+from tests.unit.engine.world import MAX_ATTEMPTS, PIPELINE, Event, Lost, World
+
+DEAD = {Outcome.FAILED.value, Outcome.INVALID.value}
+
+
+@pytest.fixture(autouse=True)
+def looking_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("app.engine.redrive.LOOK_SECONDS", 0.0)
+
+
+async def until(condition: Callable[[], object], steps: int = 20_000) -> None:
+    """Let the loop run until the condition holds."""
+    for step in range(steps):
+        if condition():
+            return
+        await asyncio.sleep(0 if step % 50 else 0.0001)
+    raise AssertionError("the condition never held")
+
+
+async def dead_letters_of(*events: Event, **more: object) -> World:
+    """A world in which these events have ended; what failed would succeed now."""
+    world = World(list(events), **more)  # type: ignore[arg-type]
+    await world.start()
+    assert await world.run()
+    world.flow.mended = True
+    return world
+
+
+def assert_everything_adds_up(world: World) -> None:
+    """What holds at rest, whatever happened."""
+    state, letters = world.state(), world.letters().known
+    assert (state.readmitted, state.erasing, state.verdicts, state.parked) == ({}, {}, {}, {})
+    of_letters = {letter.offset: known.record.settlement.outcome.value for letter, known in letters.items()}
+    counted = Counter(world.outcomes())
+    assert sum(counted.values()) == len(world.events), "each event counts once"
+    others = counted - Counter(of_letters.values())
+    assert set(others) <= {"synced", "partial", "superseded"}, "every failed event has a dead letter"
+    is_open = [known.record for known in letters.values() if known.record.status is LetterStatus.OPEN]
+    assert Counter(record.settlement.reason for record in is_open) == Counter(state.dead_letters)
+    assert all(record.settlement.outcome.value in DEAD for record in is_open)
+    failures = Counter[str]()
+    for cell in cells([world.counts()]):
+        if cell.kind == "failures":
+            failures[cell.key[2]] += cell.numbers[0]
+    reasons = Counter(failure.reason for record in is_open for failure in record.settlement.failures)
+    assert Counter({reason: n for reason, n in failures.items() if n}) == reasons
+    for known in letters.values():
+        tasks = [line.task for line in known.record.history if line.task]
+        assert len(tasks) == len(set(tasks)), "a task handled a dead letter twice"
+        assert set(tasks) <= set(known.record.tasks)
+        if known.record.status is LetterStatus.OPEN and known.record.place is not None:
+            assert known.record.place.offset < len(world.topics[PIPELINE.dlq_topic])
+
+
+# One at a time
+
+
+async def test_a_redrive_runs_the_event_again_and_moves_its_count() -> None:
+    world = await dead_letters_of(Event("a", "never"), Event("b"))
+    assert world.outcomes() == {"failed": 1, "synced": 1}
+    assert world.letter(0).place == ValuePlace(Holder.DLQ, 0)
+    world.wish("t")
+    await until(world.tasks_are_over)
+    letter = world.letter(0)
+    assert (world.outcomes(), world.state().dead_letters) == ({"synced": 2}, {})
+    assert (letter.status, letter.redrives, letter.tasks) == (LetterStatus.SETTLED, 1, ("t",))
+    assert [(line.action, line.outcome, line.by, line.note) for line in letter.history] == [
+        ("failed", "failed", "", ""),
+        ("redrive", "synced", "me", "note of t"),
+    ]
+    assert world.attempts_of(0) == [1, 2, 3, 1], "a redrive has all its attempts"
+    assert_everything_adds_up(world)
+    await world.stop()
+
+
+async def test_what_fails_again_is_the_same_dead_letter_with_a_longer_history() -> None:
+    world = await dead_letters_of(Event("a", "never"))
+    world.flow.mended = False
+    world.wish("t")
+    await until(world.tasks_are_over)
+    letter = world.letter(0)
+    assert (letter.status, letter.redrives, letter.tasks) == (LetterStatus.OPEN, 1, ("t",))
+    assert letter.place == ValuePlace(Holder.DLQ, 1), "the newest copy"
+    assert [line.action for line in letter.history] == ["failed", "redrive"]
+    assert len(letter.attempts) == MAX_ATTEMPTS
+    assert (world.outcomes(), world.dead_letters()) == ({"failed": 1}, [0, 0])
+    assert sum(world.state().dead_letters.values()) == 1
+    assert_everything_adds_up(world)
+    headers = dict(world.topics[PIPELINE.dlq_topic][1].headers)
+    assert (headers["x-sync-redrive-count"], headers["x-sync-task-id"]) == (b"1", b"t")
+    await world.stop()
+
+
+async def test_a_discard_runs_nothing_and_moves_the_count() -> None:
+    world = await dead_letters_of(Event("a", "never"), Event("b", "refused"))
+    world.wish("t", Action.DISCARD, 1)
+    await until(world.tasks_are_over)
+    assert world.outcomes() == {"failed": 1, "discarded": 1}
+    assert world.letter(1).status is LetterStatus.DISCARDED
+    assert world.attempts_of(1) == [1]
+    assert world.handled_outcomes == [Outcome.DISCARDED]
+    assert_everything_adds_up(world)
+    await world.stop()
+
+
+async def test_what_a_later_state_has_superseded_is_not_sent_unless_forced() -> None:
+    world = await dead_letters_of(Event("a", "never"), Event("a"), Event("a", "refused"))
+    world.wish("t", Action.REDRIVE, 0)
+    await until(world.tasks_are_over)
+    assert world.outcomes() == {"superseded": 1, "synced": 1, "failed": 1}
+    assert world.order_of("a") == [0, 1, 2]
+    assert_everything_adds_up(world)
+    forced = await dead_letters_of(Event("a", "never"), Event("a"))
+    forced.wish("t", Action.REDRIVE, 0, force=True)
+    await until(forced.tasks_are_over)
+    assert forced.outcomes() == {"synced": 2}
+    assert forced.order_of("a") == [0, 1, 0]
+    await world.stop()
+    await forced.stop()
+
+
+async def test_an_edit_changes_what_runs_and_keeps_the_original() -> None:
+    world = await dead_letters_of(Event("a", "never"))
+    world.flow.mended = False
+    world.edit(0, Event("a", "ok"))
+    world.wish("t", Action.REDRIVE, 0)
+    await until(world.tasks_are_over)
+    letter = world.letter(0)
+    assert (world.outcomes(), letter.status) == ({"synced": 1}, LetterStatus.SETTLED)
+    assert letter.original == ValuePlace(Holder.DLQ, 0)
+    assert_everything_adds_up(world)
+    await world.stop()
+
+
+async def test_an_edit_cannot_make_it_another_consumers_event() -> None:
+    world = await dead_letters_of(Event("a", "never"), Event("b"))
+    world.edit(0, Event("b", "ok"))
+    world.wish("t")
+    await until(world.tasks_are_over)
+    assert (world.outcomes(), world.letter(0).settlement.reason) == ({"invalid": 1, "synced": 1}, "EVENT-KEY-MISMATCH")
+    assert world.order_of("b") == [1]
+    assert_everything_adds_up(world)
+    await world.stop()
+
+
+async def test_an_invalid_event_can_be_redriven_when_it_is_valid_now() -> None:
+    world = await dead_letters_of(Event("a", "invalid"))
+    assert world.outcomes() == {"invalid": 1}
+    world.wish("t")
+    await until(world.tasks_are_over)
+    assert world.outcomes() == {"synced": 1}
+    assert_everything_adds_up(world)
+    await world.stop()
+
+
+async def test_bytes_that_are_gone_leave_the_dead_letter_open_and_only_discard_helps() -> None:
+    world = await dead_letters_of(Event("a", "never"), Event("a"))
+    world.gone.add((PIPELINE.dlq_topic, 0))
+    world.wish("t")
+    await until(world.tasks_are_over)
+    letter = world.letter(0)
+    assert (letter.status, letter.place, letter.history[-1].reason) == (LetterStatus.OPEN, None, "SYNC-VALUE-GONE")
+    assert (world.outcomes(), world.dead_letters()) == ({"failed": 1, "synced": 1}, [0])
+    assert world.order_of("a") == [0, 1], "it never ran as a null value"
+    assert_everything_adds_up(world)
+    world.wish("d", Action.DISCARD)
+    await until(world.tasks_are_over)
+    assert world.outcomes() == {"discarded": 1, "synced": 1}
+    await world.stop()
+
+
+async def test_a_deleted_profile_closes_the_dead_letters_before_it() -> None:
+    world = await dead_letters_of(
+        Event("a", "never"), Event("a", "invalid"), Event("b", "never"), Event("a", "delete"), Event("a", "refused")
+    )
+    await until(world.tasks_are_over)
+    reasons = {offset: world.letter(offset).settlement.reason for offset in (0, 1)}
+    assert reasons == {0: "SYNC-ERASED", 1: "SYNC-ERASED"}
+    assert world.outcomes() == {"superseded": 2, "failed": 2, "synced": 1}
+    assert [world.letter(offset).status for offset in (2, 4)] == [LetterStatus.OPEN] * 2
+    assert_everything_adds_up(world)
+    await world.stop()
+
+
+async def test_an_event_that_fails_after_a_later_delete_of_the_profile_is_closed_too() -> None:
+    """Invalid events are buried beside the lanes, so a DELETE may be settled before."""
+    world = World([Event("a", "invalid"), Event("a", "delete")])
+    await world.start()
+    world.producer.closed_topics.add(PIPELINE.dlq_topic)
+    await until(lambda: world.outcomes() == {"synced": 1} and not world.state().erasing)
+    world.producer.closed_topics.clear()
+    assert await world.run()
+    await until(world.tasks_are_over)
+    assert world.outcomes() == {"superseded": 1, "synced": 1}
+    assert_everything_adds_up(world)
+    await world.stop()
+
+
+# Beside new events
+
+
+async def test_later_events_of_the_consumer_wait_behind_a_redrive_and_others_do_not() -> None:
+    world = await dead_letters_of(Event("a", "never"))
+    world.flow.gate = asyncio.Event()
+    world.wish("t")
+    await until(lambda: world.flow.under_way["a"])
+    world.flow.gate, gate = None, world.flow.gate
+    world.publish(Event("a"), Event("b"))
+    await until(lambda: world.outcomes().get("synced") == 1)
+    assert world.order_of("b") == [2]
+    assert world.order_of("a") == [0]
+    gate.set()
+    assert await world.run()
+    assert world.order_of("a") == [0, 1]
+    assert_everything_adds_up(world)
+    await world.stop()
+
+
+async def test_a_busy_lane_ends_before_the_redrive_and_what_follows_waits() -> None:
+    world = await dead_letters_of(Event("a", "never"))
+    world.flow.gate = asyncio.Event()
+    world.publish(Event("a", "partial"))
+    await until(lambda: world.flow.under_way["a"])
+    world.wish("t")
+    await until(lambda: "a" in world.partition.parked)
+    world.publish(Event("a"))
+    await until(lambda: len(world.topics[PIPELINE.retry_topic]) == MAX_ATTEMPTS - 1 or 2 in world.state().parked)
+    world.flow.gate.set()
+    assert await world.run()
+    await until(world.tasks_are_over)
+    assert world.order_of("a") == [0, 1, 2]
+    assert world.outcomes() == {"superseded": 1, "synced": 2}
+    assert_everything_adds_up(world)
+    await world.stop()
+
+
+async def test_nothing_is_begun_while_the_target_is_down_and_nothing_is_used_up() -> None:
+    world = await dead_letters_of(Event("a", "refused"), breaker_failures=3)
+    world.flow.target_is_up = False
+    world.publish(*(Event(f"c{number}") for number in range(5)))
+    await until(lambda: world.breaker.is_open)
+    world.wish("t")
+    for _ in range(500):
+        await asyncio.sleep(0)
+    assert world.state().readmitted == {}
+    world.flow.target_is_up = True
+    assert await world.run()
+    await until(world.tasks_are_over)
+    assert (world.outcomes(), world.letter(0).redrives) == ({"synced": 6}, 1)
+    await world.stop()
+
+
+async def test_what_was_begun_is_finished_after_a_cancel_and_nothing_more_is_begun() -> None:
+    world = await dead_letters_of(*(Event(f"c{number}", "refused") for number in range(5)))
+    world.flow.gate = asyncio.Event()
+    world.wish("t", rate=1e-9)
+    await until(lambda: world.state().readmitted)
+    world.cancel("t")
+    world.flow.gate.set()
+    await until(world.tasks_are_over)
+    assert world.outcomes() == {"synced": 1, "failed": 4}
+    assert_everything_adds_up(world)
+    await world.stop()
+
+
+async def test_a_task_takes_what_was_open_when_it_was_made() -> None:
+    world = await dead_letters_of(Event("a", "refused"))
+    world.flow.mended = False
+    world.wish("t")
+    await until(world.tasks_are_over)
+    world.publish(Event("b", "refused"))
+    assert await world.run()
+    assert world.letter(1).tasks == ()
+    await world.stop()
+
+
+# Crashes
+
+SCRIPTS = ["ok", "once", "never", "refused", "invalid", "delete", "partial"]
+events = st.lists(st.builds(Event, st.sampled_from("ab"), st.sampled_from(SCRIPTS)), min_size=1, max_size=6)
+actions = st.sampled_from(["redrive", "discard", "edit", "redrive mended", "cancel"])
+
+
+@given(
+    events,
+    events,
+    st.lists(st.tuples(actions, st.integers(0, 5)), min_size=1, max_size=4),
+    st.lists(st.tuples(st.integers(0, 30), st.sampled_from(Lost), st.booleans()), min_size=1, max_size=4),
+)
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+def test_a_crash_at_any_write_loses_nothing_and_repeats_no_decision(
+    before: list[Event], after: list[Event], wishes: list[tuple[str, int]], crashes: list[tuple[int, Lost, bool]]
+) -> None:
+    async def history() -> None:
+        world = World(before)
+        late: list[Write] = []  # of the last owner
+        made = 0
+        for dies_at, lost, at_once in crashes:
+            await world.start(dies_at=dies_at, lost=lost)
+            if at_once:
+                world.arrive_late(late)
+            if made == 0:
+                world.publish(*after)
+            if made < len(wishes):
+                wish(world, made, *wishes[made])
+                made += 1
+            await until(lambda: world.producer.dead.is_set() or (world.is_done() and world.tasks_are_over()))
+            if not at_once:
+                world.arrive_late(late)
+            late = world.producer.late
+            await world.die()
+        await world.start()
+        for number in range(made, len(wishes)):
+            wish(world, number, *wishes[number])
+        assert await world.run()
+        await until(world.tasks_are_over)
+        world.arrive_late(late)
+        assert_everything_adds_up(world)
+        assert_no_older_state_came_last(world)
+        await world.stop()
+
+    asyncio.run(history())
+
+
+def wish(world: World, number: int, what: str, offset: int) -> None:
+    """What an operator does."""
+    if what == "edit":
+        letter = world.letters().known
+        known = next((one for one in letter if one.offset == offset), None)
+        if known is not None:
+            consumer = letter[known].record.settlement.consumer_id or "a"
+            world.edit(offset, Event(consumer, "ok"))
+        world.wish(f"t{number}", Action.REDRIVE, offset)
+    elif what == "cancel":
+        world.cancel(f"t{number - 1}")
+    else:
+        world.flow.mended = world.flow.mended or what == "redrive mended"
+        world.wish(f"t{number}", Action.DISCARD if what == "discard" else Action.REDRIVE)
+
+
+def assert_no_older_state_came_last(world: World) -> None:
+    """The last effect of a consumer is that of its newest synced event, if an event of it was synced at all."""
+    letters = {letter.offset: known.record.settlement for letter, known in world.letters().known.items()}
+    for consumer in "ab":
+        of_consumer = [offset for name, offset, _ in world.flow.effects if name == consumer]
+        reached = [
+            offset
+            for offset in set(of_consumer)
+            if letters.get(offset) is None or letters[offset].outcome in (Outcome.SYNCED, Outcome.PARTIAL)
+        ]
+        if reached:
+            last = [offset for offset in of_consumer if offset in reached][-1]
+            assert last == max(reached), f"{consumer}: {of_consumer}"
