@@ -157,3 +157,26 @@ def source_of(copy: SourceRecord, topic: str, mark: str | None) -> SourceRecord:
     if mark is not None and copy.header(PARKED_BY) != mark:
         raise NotOurCopy("another group wrote it, or it was written before the topic was recreated")
     return SourceRecord(topic, partition, offset, timestamp, copy.key, copy.value, original(copy.headers))
+
+
+def buried_event(letter: SourceRecord, topic: str, offset: int) -> SourceRecord | None:
+    """The event that a dead letter was made of: key, value, its producer's headers, source position and time.
+
+    Args:
+        letter: the record of the dead-letter topic; it stands in the partition number of its event.
+        topic: the main topic.
+        offset: of the event.
+
+    Returns None if the record has no value of its own, or is another event's dead letter: the topic was recreated.
+    """
+    if letter.header(SOURCE_PARTITION) != str(letter.partition) or letter.header(SOURCE_OFFSET) != str(offset):
+        return None
+    if any(name == VALUE_OMITTED for name, _ in letter.headers):
+        return None
+    try:
+        timestamp = int(letter.header(SOURCE_TIMESTAMP) or "")
+    except ValueError:
+        timestamp = letter.timestamp_ms
+    theirs = tuple(header for header in original(letter.headers) if not header[0].startswith(SPRING_PREFIX))
+    timestamp = min(max(timestamp, -(2**63)), 2**63 - 1)
+    return SourceRecord(topic, letter.partition, offset, timestamp, letter.key, letter.value, theirs)

@@ -314,7 +314,10 @@ def decode_note(value: bytes) -> Note:
 
 @dataclass(frozen=True, slots=True)
 class TaskEnd:
-    """The owner of a partition has handled everything of a task. ``done``: dead letters or consumers by outcome."""
+    """The owner of a partition has handled everything of a task.
+
+    ``done``: consumers by what became of them. It is empty for dead letters, whose records say so themselves.
+    """
 
     at_ms: int
     done: Mapping[str, int] = field(default_factory=dict)

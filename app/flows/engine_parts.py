@@ -14,7 +14,9 @@ from app.engine.gates import Gates
 from app.engine.intake import AlertHandler
 from app.engine.lease import Lease
 from app.engine.ledger import Ledger
+from app.engine.letter_sources import LetterValues
 from app.engine.stream import Stream
+from app.flows.letter_sources import FollowedLetters, FollowedTasks
 from app.flows.outage import OutageWatch
 from app.flows.pipeline_topics import PipelineTopics
 from app.flows.recipe import Recipe, TargetAccounts
@@ -42,6 +44,7 @@ def engine_context(
     recipe: Recipe,
     read_models: ReadModels,
     producer: DurableProducer,
+    letter_values: LetterValues,
     observer: Observer,
     crash: Callable[[BaseException], None],
 ) -> EngineContext:
@@ -64,6 +67,9 @@ def engine_context(
         crash=crash,
         kpi_keep_days=settings.general.kpi_keep_days,
         gates=Gates(sync.breaker_probe_seconds),
+        letters=FollowedLetters(recipe.pipeline, read_models),
+        operator_tasks=FollowedTasks(recipe.pipeline, read_models),
+        letter_values=letter_values,
     )
 
 

@@ -23,6 +23,23 @@ BROKEN_SECONDS = 30.0
 NOTICE_SECONDS = 0.5
 
 
+async def followed(read_models: ReadModels, topic: str, partition: int, end: int) -> None:
+    """Return when the follower has read everything below ``end`` of a topic's partition.
+
+    Raises:
+        EngineStopped: it cannot, because its file cannot be written.
+    """
+    waited = 0.0
+    while not await read_models.wait_until(topic, partition, end, PATIENCE_SECONDS):
+        waited += PATIENCE_SECONDS
+        log.warning("waiting for the read model", topic=topic, partition=partition, reason=read_models.trouble())
+        if waited >= BROKEN_SECONDS and (why := read_models.broken()) is not None:
+            raise EngineStopped(
+                f"the read model in DATA_DIR cannot be kept: {why}. Give DATA_DIR space, or another folder; it is "
+                "built again from Kafka"
+            )
+
+
 class ReadModelStates:
     """``ConsumerStates`` of the engine, answered by the follower of the consumers' topic."""
 
@@ -36,15 +53,7 @@ class ReadModelStates:
         Raises:
             EngineStopped: it cannot, because its file cannot be written.
         """
-        topic, waited = self._pipeline.consumers_topic, 0.0
-        while not await self._read_models.wait_until(topic, partition, end, PATIENCE_SECONDS):
-            waited += PATIENCE_SECONDS
-            log.warning("waiting for the read model", partition=partition, reason=self._read_models.trouble())
-            if waited >= BROKEN_SECONDS and (why := self._read_models.broken()) is not None:
-                raise EngineStopped(
-                    f"the read model in DATA_DIR cannot be kept: {why}. Give DATA_DIR space, or another folder; it is "
-                    "built again from Kafka"
-                )
+        await followed(self._read_models, self._pipeline.consumers_topic, partition, end)
 
     def get(self, partition: int, consumer_id: str) -> tuple[int, ConsumerState] | None:
         """(epoch, state) of a consumer.

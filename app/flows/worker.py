@@ -26,6 +26,7 @@ from app.flows.descriptors import TooFewDescriptors, allow_descriptors, descript
 from app.flows.engine_parts import engine_context, engine_stream, measure, outage_watches
 from app.flows.group_check import check_group
 from app.flows.kafka_absence import KafkaAbsence
+from app.flows.letter_sources import ValuesByPosition
 from app.flows.open_letters import IndexedLetters
 from app.flows.own_status import OwnStatus
 from app.flows.recipe import Recipe
@@ -182,7 +183,9 @@ class Worker:
                 on_result=self._metrics.incident,
             )
         )
-        context = engine_context(settings, recipe, self._read_models, producer, self, self._crash)
+        values = ValuesByPosition(settings.kafka, pipeline)
+        stack.push_async_callback(values.close)
+        context = engine_context(settings, recipe, self._read_models, producer, values, self, self._crash)
         watches = outage_watches(settings, recipe, context)
         checks = [self._read_models.check, board.check, desk.check, lambda: self._look_for_kafka(context.lease)]
         checks += [watch.check for watch in watches]

@@ -1,4 +1,4 @@
-"""Reads single records of the main topic again, long after they were settled."""
+"""Reads single records of a topic again, long after they were written."""
 
 from __future__ import annotations
 
@@ -33,14 +33,24 @@ _silent.propagate = False
 
 
 class SettledEvents:
-    """Reads the main topic by position. Joins no group and commits nothing. A context manager; one call at a time.
+    """Reads a topic by position. Joins no group and commits nothing. A context manager; one call at a time.
 
     All methods raise ``KafkaAccessError`` if the topic cannot be read.
+
+    Args:
+        topic: the one to read; None: the main topic.
     """
 
-    def __init__(self, kafka: KafkaSettings, pipeline: Pipeline, *, patience_seconds: float = PATIENCE_SECONDS) -> None:
+    def __init__(
+        self,
+        kafka: KafkaSettings,
+        pipeline: Pipeline,
+        *,
+        topic: str | None = None,
+        patience_seconds: float = PATIENCE_SECONDS,
+    ) -> None:
         self._kafka = kafka
-        self._topic = pipeline.topic
+        self._topic = topic or pipeline.topic
         self._patience = patience_seconds
         config = consumer_config(kafka, pipeline.group) | {"queued.max.messages.kbytes": _AHEAD_KIB}
         self._consumer = Consumer(dict(config), logger=_silent)
@@ -51,6 +61,10 @@ class SettledEvents:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Leave the brokers."""
         self._consumer.close()
 
     def bounds(self, partition: int) -> tuple[int, int]:

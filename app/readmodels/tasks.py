@@ -183,9 +183,10 @@ class TaskIndex:
         outcomes: Counter[str] = Counter()
         by_partition: Counter[int] = Counter()
         still_open = 0
+        told = {partition for partition, end in known.ends.items() if end.done}
         for partition, outcome, is_open, number in self._handled(task_id):
             still_open += number if is_open else 0
-            if partition not in known.ends:
+            if partition not in told:
                 outcomes[outcome] += number
                 by_partition[partition] += number
         for end in known.ends.values():
