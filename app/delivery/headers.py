@@ -159,6 +159,11 @@ def source_of(copy: SourceRecord, topic: str, mark: str | None) -> SourceRecord:
     return SourceRecord(topic, partition, offset, timestamp, copy.key, copy.value, original(copy.headers))
 
 
+def lost_its_value(record: SourceRecord) -> bool:
+    """Whether a record is a dead letter that did not fit with its value: its value is not what the producer sent."""
+    return any(name == VALUE_OMITTED for name, _ in record.headers)
+
+
 def buried_event(letter: SourceRecord, topic: str, offset: int) -> SourceRecord | None:
     """The event that a dead letter was made of: key, value, its producer's headers, source position and time.
 
@@ -171,7 +176,7 @@ def buried_event(letter: SourceRecord, topic: str, offset: int) -> SourceRecord 
     """
     if letter.header(SOURCE_PARTITION) != str(letter.partition) or letter.header(SOURCE_OFFSET) != str(offset):
         return None
-    if any(name == VALUE_OMITTED for name, _ in letter.headers):
+    if lost_its_value(letter):
         return None
     try:
         timestamp = int(letter.header(SOURCE_TIMESTAMP) or "")

@@ -11,6 +11,7 @@ from app.delivery import state_fields as fields
 from app.delivery.counts import EVENT_ENTITY, Settlement, read_settlement
 from app.delivery.failed_attempt import FailedAttempt
 from app.delivery.fingerprint import Fingerprint
+from app.delivery.outcome import Outcome
 from app.delivery.parked_events import OFFSET_BYTES
 
 
@@ -69,6 +70,10 @@ def _fingerprint(given: Any) -> Fingerprint:
 
 
 def fingerprint_of(settlement: Settlement) -> Fingerprint:
-    """What failed, as the settlement of an event says: its first failure is the one that decided."""
+    """What failed, as the settlement of an event says: its first failure is the one that decided.
+
+    Invalid events of one reason are one kind, whatever they were meant to do.
+    """
     entity = settlement.failures[0].entity if settlement.failures else EVENT_ENTITY
-    return Fingerprint(settlement.reason or "", entity, settlement.operation)
+    operation = "-" if settlement.outcome is Outcome.INVALID else settlement.operation
+    return Fingerprint(settlement.reason or "", entity, operation)

@@ -32,6 +32,8 @@ import asyncio
 
 import structlog
 
+from app.delivery.errors import EVENT_VALUE_OMITTED
+from app.delivery.headers import lost_its_value
 from app.delivery.outcome import InvalidEvent
 from app.delivery.record import SourceRecord, day_of
 from app.delivery.verdict import Verdict
@@ -156,6 +158,8 @@ class Partition:
         if not record.has_possible_time(now := now_ms()):
             record = self._dated(record, now)
         try:
+            if record.headers and lost_its_value(record):
+                raise InvalidEvent(EVENT_VALUE_OMITTED, "a dead letter without its value", event_id=record.id)
             work = self._context.flow.read(record)
         except InvalidEvent as problem:
             self.tasks.spawn(self._reject(record, problem))

@@ -40,8 +40,12 @@ def test_dead_letter_is_the_record_itself_with_what_is_known_of_it(shared: Deplo
     assert "CMT_Consumer" in message
     assert headers.pop("kafka_dlt-exception-message") == message.encode()
     assert headers.pop("x-sync-due-at") is not None
+    assert headers.pop("x-sync-parked-by") is not None
     assert headers == {
         "x-sync-event-id": event["eventId"].encode(),
+        "x-sync-entity": b"consumer",
+        "x-sync-operation": b"NEW",
+        "x-sync-market": market.encode(),
         "x-sync-attempt": b"3",
         "x-sync-reason": b"CMT-SERVER-FAULT",
         "x-sync-source-topic": shared.pipeline.topic.encode(),

@@ -213,6 +213,18 @@ async def test_an_event_that_fails_after_a_later_delete_of_the_profile_is_closed
     await world.stop()
 
 
+async def test_a_dead_letter_that_lost_its_value_never_runs_as_a_null_value() -> None:
+    world = World([])
+    write = Write(PIPELINE.topic, 0, b"a", b"a|delete", (("x-sync-value-omitted", b"true"),))
+    world.events.append(Event("a", "invalid"))
+    world.topics[PIPELINE.topic].append(write)
+    await world.start()
+    assert await world.run()
+    assert (world.outcomes(), world.letter(0).settlement.reason) == ({"invalid": 1}, "EVENT-VALUE-OMITTED")
+    assert world.flow.effects == []
+    await world.stop()
+
+
 # Beside new events
 
 

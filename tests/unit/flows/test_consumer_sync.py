@@ -393,5 +393,7 @@ async def test_a_right_that_one_data_extension_lacks_is_one_incident_for_each_ac
     flow = ConsumerSync(to(ScriptedSink(), catalog, lambda market: account), catalog, SyncSettings())
     result = await run(catalog, Attempt((failure("CMT-PERMISSION", PET, Phase.DELETE),)), of=record(value=None))
     assert result.settlement is not None
-    key, _ = flow.alert(record(), Verdict(result.settlement, "masked", 10, 20, alert=True))
+    kind = flow.fingerprint(result.settlement)
+    assert str(kind) == fingerprint, "dead letters and incidents of one kind have the same"
+    key, _ = flow.alert(record(), Verdict(result.settlement, "masked", 10, 20, alert=True, fingerprint=kind))
     assert key.decode() == fingerprint
