@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from itertools import accumulate, islice
 
 from app.delivery.consumer_record import ConsumerState, DeletedRow, FullState, RecentEvent
 from app.delivery.counts import RowKey, Settlement
+from app.delivery.errors import SYNC_ERASED, SYNC_OPERATOR
 from app.delivery.outcome import Outcome
 from app.profile.holdings import row_list
 from app.profile.keys import folded_key
@@ -29,7 +31,7 @@ def after_settling(before: ConsumerState | None, offset: int, settlement: Settle
         settled_ms,
     )
     state = before or ConsumerState(offset, settlement.market)
-    older = [recent for recent in state.recent if recent.event_id != settlement.event_id]
+    recent = _with(state.recent, event)
     reached = settlement.outcome in (Outcome.SYNCED, Outcome.PARTIAL)
     # A null value deletes in the market where rows were last written, so an event that failed does not move the
     # consumer.
@@ -50,7 +52,7 @@ def after_settling(before: ConsumerState | None, offset: int, settlement: Settle
     return ConsumerState(
         offset=max(offset, state.offset),
         market=settlement.market if moved or state.market == "-" else state.market,
-        recent=(event, *older)[:RECENT_KEPT],
+        recent=recent[:RECENT_KEPT],
         synced_ms=settled_ms if reached else state.synced_ms,
         full=full,
         deleted=deleted,
@@ -58,6 +60,14 @@ def after_settling(before: ConsumerState | None, offset: int, settlement: Settle
         rows=rows,
         erased=max(state.erased, offset) if settlement.erases else state.erased,
     )
+
+
+def _with(recent: tuple[RecentEvent, ...], event: RecentEvent) -> tuple[RecentEvent, ...]:
+    """The consumer's last events with one more, newest first. A dead letter that was closed without running stays where
+    it was, because it says nothing new about the consumer."""
+    if event.reason not in (SYNC_ERASED.code, SYNC_OPERATOR.code):
+        return event, *(one for one in recent if one.event_id != event.event_id)
+    return tuple(replace(event, settled_ms=one.settled_ms) if one.event_id == event.event_id else one for one in recent)
 
 
 def _deleted(

@@ -12,6 +12,7 @@ from app.profile.entities import Catalog, EntityType
 from app.profile.holdings.projection import expected_rows
 from tests.chaos.blows import Done
 from tests.chaos.counts import Violation, wrong_counts
+from tests.chaos.erased import erased
 from tests.chaos.evidence import Evidence, Source, events_of, seconds, valid
 from tests.chaos.held import Content, Held, Place, content_of
 from tests.chaos.order import Explanation, Stamped, explain
@@ -264,6 +265,7 @@ def _offsets(evidence: Evidence) -> list[Violation]:
 def _consumers(evidence: Evidence, by_consumer: Mapping[str, Sequence[Source]]) -> list[Violation]:
     """Check that no consumer is parked, and that the recent events are the last ones, newest first, with outcomes."""
     dead = {letter.source for letter in evidence.dead_letters}
+    closed = erased(evidence.sources, dead)
     found = []
     for consumer, sources in by_consumer.items():
         view = evidence.consumers.get(consumer)
@@ -282,7 +284,10 @@ def _consumers(evidence: Evidence, by_consumer: Mapping[str, Sequence[Source]]) 
             found.append(Violation("consumer", f"{text}, its events end with {[s.event_id for s in sources[-5:]]}"))
         for entry in view["recent"]:
             source = by_id.get(entry["eventId"])
-            if source is not None and not _agrees(entry["outcome"], source, source.position in dead, evidence):
+            if source is None:
+                continue
+            wanted = "superseded" if source.position in closed else None
+            if entry["outcome"] != wanted and not _agrees(entry["outcome"], source, source.position in dead, evidence):
                 found.append(Violation("consumer", f"{consumer}: {entry['eventId']} is said to be {entry['outcome']}"))
     return found
 

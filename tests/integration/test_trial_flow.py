@@ -14,6 +14,7 @@ import pytest
 from app.delivery.consumer_record import ConsumerState
 from app.delivery.counts import Settlement
 from app.delivery.errors import EVENT_NO_KEY, ErrorEntry
+from app.delivery.fingerprint import Fingerprint
 from app.delivery.outcome import InvalidEvent, Outcome, Settle
 from app.delivery.record import SourceRecord
 from app.delivery.verdict import Verdict
@@ -69,6 +70,9 @@ class ListFlow:
         self, before: ConsumerState | None, offset: int, settlement: Settlement, settled_ms: int
     ) -> ConsumerState:
         return ConsumerState(offset, settlement.market)
+
+    def fingerprint(self, settlement: Settlement) -> Fingerprint:
+        return Fingerprint(settlement.reason or "", "event", settlement.operation)
 
     def alert(self, record: SourceRecord, verdict: Verdict) -> tuple[bytes, bytes]:
         return b"list", b"{}"

@@ -33,7 +33,10 @@ def test_when_everything_adds_up_nothing_is_said() -> None:
         (replace(GOOD, published=9), "9 events were published, but 10 were counted"),
         (replace(GOOD, totals=replace(GOOD.totals, parked=3)), "3 events are still parked"),
         (replace(GOOD, totals=replace(GOOD.totals, complete=False)), "the counts are not complete"),
-        (replace(GOOD, dead_letters=1), "2 events failed or are invalid, but 1 are in the dead-letter topic"),
+        (
+            replace(GOOD, dead_letters=1),
+            "2 events failed, are invalid or were superseded, but 1 are in the dead-letter topic",
+        ),
         (
             replace(GOOD, rows=RowCheck(30, 1, ("CMT_Pet c/2: is missing",))),
             "1 of 30 rows differ from what the events say",

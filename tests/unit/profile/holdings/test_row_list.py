@@ -150,6 +150,18 @@ def test_after_an_older_state_that_an_operator_forced_the_rows_are_not_known() -
     assert after_settling(before, 0, settlement(event("NEW", TOM)), 0).full == before.full
 
 
+def test_a_dead_letter_that_was_closed_without_running_stays_where_it_was_in_the_history() -> None:
+    state = after_settling(None, 0, settlement(event("NEW", TOM), Outcome.FAILED), 10)
+    failed = state.recent[0]
+    state = after_settling(state, 1, replace(settlement(event("DELETE")), erases=True), 20)
+    assert (state.recent[0].operation, state.erased) == ("DELETE", 1)
+    closed = replace(settlement(event("NEW", TOM), Outcome.SUPERSEDED), event_id=failed.event_id, reason="SYNC-ERASED")
+    state = after_settling(state, 0, closed, 30)
+    assert [(one.outcome, one.settled_ms) for one in state.recent] == [("synced", 20), ("superseded", 10)]
+    other = replace(closed, event_id="forgotten long ago")
+    assert after_settling(state, 0, other, 40).recent == state.recent
+
+
 # Catalogs
 
 
