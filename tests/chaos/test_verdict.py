@@ -353,14 +353,15 @@ def failing_evidence(mark: int, statuses: list[str], *, dead: bool) -> Evidence:
     letters = list(GOOD.dead_letters)
     answers = GOOD.answers[0]
     consumers = dict(GOOD.consumers)
-    if dead:
+    if dead:  # his profile was deleted later, so it counts as superseded
         letters.append(replace(letters[0], source=source.position, key=source.key, value=source.value))
-        counts = {"synced": 6, "failed": 1}
+        counts = {"synced": 6, "superseded": 1}
         daily = [{**row, **counts} for row in answers.daily]
         answers = replace(answers, totals={**answers.totals, **counts}, daily=daily)
         view = dict(consumers["bob"] or {})
         view["recent"] = [
-            entry | {"outcome": "failed"} if entry["eventId"] == f"bob-{mark}" else entry for entry in view["recent"]
+            entry | {"outcome": "superseded"} if entry["eventId"] == f"bob-{mark}" else entry
+            for entry in view["recent"]
         ]
         consumers["bob"] = view
     return replace(
@@ -385,3 +386,12 @@ def test_an_event_that_failed_for_good_lets_the_next_one_run_and_its_consumers_r
 
 def test_an_event_that_was_given_up_before_any_call_is_not_lost() -> None:
     assert failing(2, [], dead=True).violations == ()
+
+
+def test_a_dead_letter_that_was_not_closed_when_the_profile_was_deleted_is_noticed() -> None:
+    evidence = failing_evidence(2, ["fault"] * 3, dead=True)
+    answers = evidence.answers[0]
+    still_failed = {"failed": 1, "superseded": 0}
+    daily = [{**row, **still_failed} for row in answers.daily]
+    wrong = replace(answers, totals={**answers.totals, **still_failed}, daily=daily)
+    assert kinds(replace(evidence, answers={0: wrong})) == {"count"}

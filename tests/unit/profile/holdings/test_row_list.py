@@ -151,11 +151,10 @@ def test_after_an_older_state_that_an_operator_forced_the_rows_are_not_known() -
 
 
 def test_a_dead_letter_that_was_closed_without_running_stays_where_it_was_in_the_history() -> None:
-    state = after_settling(None, 0, settlement(event("NEW", TOM), Outcome.FAILED), 10)
-    failed = state.recent[0]
+    state = after_settling(None, 0, settlement(event("NEW", TOM), Outcome.FAILED, event_id="first"), 10)
     state = after_settling(state, 1, replace(settlement(event("DELETE")), erases=True), 20)
     assert (state.recent[0].operation, state.erased) == ("DELETE", 1)
-    closed = replace(settlement(event("NEW", TOM), Outcome.SUPERSEDED), event_id=failed.event_id, reason="SYNC-ERASED")
+    closed = replace(settlement(event("NEW", TOM), Outcome.SUPERSEDED), event_id="first", reason="SYNC-ERASED")
     state = after_settling(state, 0, closed, 30)
     assert [(one.outcome, one.settled_ms) for one in state.recent] == [("synced", 20), ("superseded", 10)]
     other = replace(closed, event_id="forgotten long ago")
