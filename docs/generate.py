@@ -44,8 +44,8 @@ variable with a similar but unknown name causes a warning that names the nearest
 Kubernetes sets for a service called `kafka` or `web` do not. Words may be in upper or lower case, and an empty value
 counts as none.
 
-Commands ask only for what they use: `status`, `kpi`, `consumer` and `topics` need `KAFKA_*`, `verify` needs `KAFKA_*`
-and `CMT_*`, `token` needs `WEB_JWT_SECRET`. `check` looks at everything that a worker needs.
+Commands ask only for what they use: `status`, `kpi`, `consumer`, `dlq` and `topics` need `KAFKA_*`, `verify` needs
+`KAFKA_*` and `CMT_*`, `token` needs `WEB_JWT_SECRET`. `check` looks at everything that a worker needs.
 
 Plain `http://` is refused for Marketing Cloud and ServiceNow except on loopback; `HTTPS_PROXY` and `NO_PROXY` are
 honoured.

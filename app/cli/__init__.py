@@ -11,6 +11,7 @@ from app.cli.broker import broker
 from app.cli.check import check
 from app.cli.consumer import consumer
 from app.cli.demo import demo
+from app.cli.dlq import dlq
 from app.cli.errors import errors
 from app.cli.kpi import kpi
 from app.cli.plan import plan
@@ -70,6 +71,7 @@ cli.command()(plan)
 cli.command()(status)
 cli.command()(kpi)
 cli.command()(consumer)
+cli.add_typer(dlq, name="dlq")
 cli.command()(verify)
 cli.command()(token)
 cli.command()(errors)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-import re
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
@@ -13,6 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from app.cli.command_errors import EXIT_FAILURE, CommandError, report_failures
+from app.cli.moments import moment_ms
 from app.cli.read_once import caught_up_read_models
 from app.cli.verify_report import document, show
 from app.flows.catalog import load_catalog
@@ -21,9 +21,6 @@ from app.readmodels import Followed, ReadModelUnavailable
 from app.readmodels.kpi import dry_run as did_dry_run
 from app.settings import CmtSettings, KafkaSettings, SyncSettings, load
 from app.settings.pipelines import pipeline_of
-
-_AGE = re.compile(r"([0-9]{1,5})([mhd])")
-_UNITS = {"m": "minutes", "h": "hours", "d": "days"}
 
 
 def verify(
@@ -108,18 +105,7 @@ def since_time(text: str, now: datetime) -> int:
     >>> since_time("1970-01-02", datetime.now(UTC)), since_time("2h", datetime(1970, 1, 1, 3, tzinfo=UTC))
     (86400000, 3600000)
     """
-    try:
-        if (age := _AGE.fullmatch(text)) is not None:
-            moment = now - timedelta(**{_UNITS[age[2]]: int(age[1])})
-        elif re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", text):
-            moment = datetime.fromisoformat(text).replace(tzinfo=UTC)
-        else:
-            raise ValueError
-    except (ValueError, OverflowError):
-        raise typer.BadParameter(
-            f"--since takes a day such as 2026-01-31, or an age such as 5m, 24h or 7d; not {text}"
-        ) from None
-    return int(moment.timestamp() * 1000)
+    return moment_ms(text, now, "--since")
 
 
 def progress_of(console: Console) -> Progress:

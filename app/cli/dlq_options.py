@@ -1,0 +1,80 @@
+"""The options that the `dlq` commands share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Annotated
+
+import typer
+
+from app.cli.command_errors import CommandError
+from app.cli.moments import moment_ms
+from app.delivery.letter_selection import SelectionError, as_filter
+from app.delivery.operator_task import LetterFilter
+from app.readmodels import ReadModelUnavailable
+from app.readmodels.letter_page import CursorError
+
+_TIMES = "a day such as 2026-01-31, a time such as 2026-01-31T02:30Z, or an age such as 5m, 24h or 7d."
+
+AsJson = Annotated[bool, typer.Option("--json", help="One JSON document.")]
+Fingerprint = Annotated[
+    str,
+    typer.Option(metavar="KIND", help="Of this kind: REASON:entity:operation, or the correlation ID of an incident."),
+]
+Reason = Annotated[str, typer.Option(metavar="CODE", help="With this error code.")]
+Market = Annotated[str, typer.Option(metavar="MARKET", help="Of this market.")]
+Operation = Annotated[str, typer.Option(metavar="OPERATION", help="NEW, UPDATE or DELETE.")]
+Entity = Annotated[str, typer.Option(metavar="ENTITY", help="The entity that failed, such as consumer or pet.")]
+Consumer = Annotated[str, typer.Option(metavar="ID", help="Of this consumer.")]
+Since = Annotated[str, typer.Option(metavar="TIME", help=f"Last failed at this time or later: {_TIMES}")]
+Until = Annotated[str, typer.Option(metavar="TIME", help="Last failed before this time; as --since.")]
+Ids = Annotated[
+    list[str] | None, typer.Argument(metavar="ID", help="A dead letter's ID, such as 5-26, or its event ID.")
+]
+Everything = Annotated[bool, typer.Option("--all", help="All open dead letters.")]
+Note = Annotated[str, typer.Option(metavar="TEXT", help="Why. It stands in the history of each dead letter.")]
+Yes = Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")]
+Wait = Annotated[bool, typer.Option("--wait", help="Return when the task is done.")]
+
+
+def letter_filter(
+    fingerprint: str, reason: str, market: str, operation: str, entity: str, consumer: str, since: str, until: str
+) -> LetterFilter:
+    """The filter that the options describe.
+
+    Raises:
+        BadParameter: a time is not one.
+    """
+    now = datetime.now(UTC)
+    return as_filter(
+        LetterFilter(
+            fingerprint=fingerprint,
+            reason=reason,
+            market=market,
+            operation=operation,
+            entity=entity,
+            consumer=consumer,
+            since_ms=moment_ms(since, now, "--since") if since else None,
+            until_ms=moment_ms(until, now, "--until") if until else None,
+        )
+    )
+
+
+@contextmanager
+def report_refusals() -> Iterator[None]:
+    """Turn what the rooms below refuse into the error of a command."""
+    try:
+        yield
+    except (SelectionError, CursorError, ReadModelUnavailable) as error:
+        raise CommandError(str(error)) from None
+
+
+@contextmanager
+def report_wrong_use() -> Iterator[None]:
+    """Turn a selection that cannot be meant into an error of usage."""
+    try:
+        yield
+    except SelectionError as error:
+        raise typer.BadParameter(str(error)) from None

@@ -1,0 +1,95 @@
+"""``profile-sync dlq tasks``, ``pause``, ``resume`` and ``cancel``: operators' tasks."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import Annotated
+
+import typer
+
+from app.cli import dlq_options as options
+from app.cli.command_errors import CommandError, report_failures
+from app.cli.output import printable
+from app.cli.read_once import caught_up_read_models
+from app.delivery.operator_task import Note, TaskKey
+from app.flows.task_writing import this_user, write_note
+from app.readmodels import Followed, ReadModels
+from app.readmodels.letter_texts import task_lines
+from app.readmodels.letter_views import task_view
+from app.readmodels.tasks import KnownTask, TaskState
+from app.settings import KafkaSettings, load
+from app.settings.pipelines import pipeline_of
+
+# The numbers of a task come from the dead-letter records.
+TOPICS = (Followed.TASKS, Followed.LETTERS, Followed.STATE)
+LISTED = 20
+
+TaskId = Annotated[str, typer.Argument(metavar="TASK", help="The ID of a task; profile-sync dlq tasks lists them.")]
+
+
+def tasks(
+    task: Annotated[str | None, typer.Argument(metavar="TASK", help="Only this task.")] = None,
+    limit: Annotated[int, typer.Option(metavar="N", min=1, max=1000, help="The most to show.")] = LISTED,
+    as_json: options.AsJson = False,
+) -> None:
+    """List operators' tasks, newest first, and how far each has come.
+
+    Needs KAFKA_* only.
+    """
+    with report_failures(), options.report_refusals(), caught_up_read_models(topics=TOPICS) as models:
+        known = models.tasks.all(limit) if task is None else [_known(models, task)]
+        found = [
+            (one, state, progress)
+            for one in known
+            if (state := models.tasks.state(one.task.id)) is not None
+            and (progress := models.tasks.progress(one.task.id)) is not None
+        ]
+    if as_json:
+        typer.echo(json.dumps({"items": [task_view(*one) for one in found]}))
+        return
+    if not found:
+        typer.echo("There are no tasks.")
+    for number, one in enumerate(found):
+        if number:
+            typer.echo()
+        for line in task_lines(*one, int(time.time() * 1000)):
+            typer.echo(printable(line))
+
+
+def pause(task: TaskId, note: options.Note = "") -> None:
+    """Pause a task. What has begun is finished."""
+    _say(task, "pause", note, on=True)
+
+
+def resume(task: TaskId, note: options.Note = "") -> None:
+    """Let a paused task go on."""
+    _say(task, "pause", note, on=False)
+
+
+def cancel(task: TaskId, note: options.Note = "") -> None:
+    """Cancel a task for good. What has begun is finished."""
+    _say(task, "cancel", note, on=True)
+
+
+def _say(task: str, part: str, note: str, *, on: bool) -> None:
+    with report_failures(), options.report_refusals():
+        kafka = load(KafkaSettings)
+        with caught_up_read_models(topics=TOPICS) as models:
+            known = _known(models, task)
+            state = models.tasks.state(task)
+            if state in (TaskState.DONE, TaskState.CANCELLED):
+                raise CommandError(f"task {task} is already {state}; nothing was changed")
+        said = "cancelled" if part == "cancel" else "paused" if on else "resumed"
+        if part == "pause" and known.paused == on:
+            typer.echo(f"{task} is {'already' if on else 'not'} paused; nothing was changed")
+            return
+        write_note(kafka, pipeline_of(kafka), TaskKey(task, part), Note(this_user(), int(time.time() * 1000), note, on))
+    typer.echo(f"{said} {task}")
+
+
+def _known(models: ReadModels, task: str) -> KnownTask:
+    known = models.tasks.known(task)
+    if known is None:
+        raise CommandError(f"there is no task {task}; profile-sync dlq tasks lists them")
+    return known

@@ -1,0 +1,140 @@
+"""The `dlq` commands through a night: find, look closer, redrive, discard, cancel; on a real broker with a worker."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.integration.worker.test_redrive import held, refusing, until_counted
+from tests.support.deployment import Deploy, Deployment
+from tests.support.profiles import fresh_consumer, fresh_market, new, update
+from tests.support.worker_process import WorkerProcess
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+SECONDS = 120
+
+
+def runner(deployment: Deployment, folder: Path) -> Run:
+    """Runs a command with ``KAFKA_*`` and a folder, and nothing else; without a terminal."""
+    kept = {name: value for name, value in deployment.settings.items() if name.startswith("KAFKA_")}
+    own = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
+
+    def run(*arguments: str, code: int | None = 0, given: str = "") -> subprocess.CompletedProcess[str]:
+        done = subprocess.run(
+            [sys.executable, "-m", "app", *arguments],
+            env=own | kept | {"DATA_DIR": str(folder), "COLUMNS": "80"},
+            input=given,
+            capture_output=True,
+            text=True,
+            timeout=SECONDS,
+            check=False,
+        )
+        assert code is None or done.returncode == code, (arguments, done.returncode, done.stdout, done.stderr)
+        assert all(len(line) <= 80 for line in done.stdout.splitlines() if not line.startswith("{")), done.stdout
+        return done
+
+    return run
+
+
+def document(done: subprocess.CompletedProcess[str]) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
+@pytest.fixture
+def run(shared: Deployment, tmp_path: Path) -> Run:
+    """Runs a command about the shared installation."""
+    return runner(shared, tmp_path)
+
+
+def test_a_night(shared: Deployment, worker: WorkerProcess, run: Run) -> None:
+    market, consumers = fresh_market(), [fresh_consumer() for _ in range(5)]
+    with refusing(shared, consumers[4:]):
+        with refusing(shared, consumers[:4]):
+            published = shared.publish(*(new(consumer, market) for consumer in consumers))
+            assert shared.market_counts(worker, market, 5) == {"failed": 5}
+
+            # What is wrong, and with what?
+            group = document(run("dlq", "stats", "--market", market, "--json"))["items"][0]
+            kind = "CMT-ROW-INVALID:consumer:NEW"
+            assert (group["fingerprint"], group["open"], group["consumers"]) == (kind, 5, 5)
+            text = run("dlq", "stats").stdout
+            assert f"{kind}\n" in text
+            assert "  means    " in text
+            first = document(run("dlq", "list", "--market", market, "--limit", "3", "--json"))
+            rest = document(run("dlq", "list", "--market", market, "--cursor", first["next"], "--json"))
+            assert {one["id"] for one in [*first["items"], *rest["items"]]} == {one.id for one in published}
+            assert rest["next"] is None
+            assert len(run("dlq", "list", "--market", market).stdout.splitlines()) == 6
+            shown = run("dlq", "show", published[0].id).stdout
+            assert consumers[0] in shown.replace("\n", "")
+            assert "failed, CMT-ROW-INVALID" in shown
+            event_id = first["items"][0]["eventId"]
+            assert document(run("dlq", "show", event_id, "--json"))["eventId"] == event_id
+            assert "no dead letter has the ID or event ID" in run("dlq", "show", "9999-9", code=1).stderr
+
+        # Nothing happens by accident.
+        assert "give --all" in run("dlq", "redrive", "--yes", code=2).stderr.replace("\n", " ")
+        assert run("dlq", "redrive", "--market", market, code=2).stdout == ""
+        assert run("dlq", "redrive", "--market", "NONE", "--yes", code=1).stdout == ""
+        assert run("dlq", "redrive", "--market", market, "--force", "--yes", code=2).stdout == ""
+        assert run("dlq", "discard", "--market", market, "--yes", code=2).stdout == ""
+
+        # A later state supersedes the first one; the last one fails again.
+        shared.publish(update(consumers[0], market))
+        until_counted(shared, worker, market, failed=5, synced=1)
+        made = run("dlq", "redrive", "--fingerprint", kind, "--market", market, "--rate", "50", "--yes", "--json")
+        task = document(made)
+        assert (task["matched"], task["superseded"]) == (5, 1)
+        until_counted(shared, worker, market, synced=4, superseded=1, failed=1)
+        again = run("dlq", "redrive", published[4].id, "--yes", "--wait", code=1)
+        assert "1 dead letter of task" in again.stderr
+
+    [known] = document(run("dlq", "tasks", task["taskId"], "--json"))["items"]
+    assert (known["state"], known["matched"], known["open"]) == ("done", 5, 1)
+    assert known["outcomes"] == {"synced": 3, "superseded": 1, "failed": 1}
+    assert "already settled: synced" in run("dlq", "redrive", published[1].id, "--yes", code=1).stderr
+    assert "already done" in run("dlq", "cancel", task["taskId"], code=1).stderr
+
+    run("dlq", "discard", published[4].id, "--note", "known test consumer", "--yes", "--wait")
+    until_counted(shared, worker, market, synced=4, superseded=1, discarded=1)
+    lines = document(run("dlq", "show", published[4].id, "--json"))["history"]
+    assert [(line["action"], line["outcome"], line["note"]) for line in lines] == [
+        ("failed", "failed", None),
+        ("redrive", "failed", None),
+        ("redrive", "failed", None),
+        ("discard", "discarded", "known test consumer"),
+    ]
+    assert run("dlq", "list", "--market", market).stdout == "No dead letter matches.\n"
+    assert held(shared, consumers) == set(consumers[:4])
+
+
+def test_a_task_waits_for_a_worker_and_can_be_paused_and_cancelled(deploy: Deploy, tmp_path: Path) -> None:
+    deployment = deploy()
+    run = runner(deployment, tmp_path / "commands")
+    assert run("dlq", "list").stdout == "No dead letter is open.\n"
+    worker = deployment.worker().ready()
+    market, consumers = fresh_market(), [fresh_consumer() for _ in range(3)]
+    with refusing(deployment, consumers):
+        published = deployment.publish(*(new(consumer, market) for consumer in consumers))
+        assert deployment.market_counts(worker, market, 3) == {"failed": 3}
+    assert worker.terminate() == 0
+    made = run("dlq", "redrive", "--all", "--yes", "--json")
+    assert "No worker is running" in made.stderr
+    task = document(made)["taskId"]
+    run("dlq", "pause", task, "--note", "wait for the release")
+    assert "wait for the release" in run("dlq", "tasks").stdout
+    run("dlq", "resume", task)
+    run("dlq", "cancel", task)
+    assert document(run("dlq", "tasks", "--json"))["items"][0]["state"] == "cancelled"
+    one = document(run("dlq", "redrive", published[0].id, "--yes", "--json"))["taskId"]
+    successor = deployment.worker().ready()
+    until_counted(deployment, successor, market, synced=1, failed=2)
+    assert document(run("dlq", "tasks", one, "--json"))["items"][0]["outcomes"] == {"synced": 1}
