@@ -23,6 +23,7 @@ PARKED_BY = "x-sync-parked-by"  # the mark of the partition record
 DAY = "x-sync-day"  # the day that the event counts under, if its timestamp does not say it
 REDRIVE_COUNT = "x-sync-redrive-count"
 VALUE_OMITTED = "x-sync-value-omitted"
+FOREIGN = "x-sync-foreign"  # a record of the main topic that claimed to be a dead letter and fits none: its position
 TASK_ID = "x-sync-task-id"
 ENTITY = "x-sync-entity"
 OPERATION = "x-sync-operation"
@@ -157,6 +158,21 @@ def source_of(copy: SourceRecord, topic: str, mark: str | None) -> SourceRecord:
     if mark is not None and copy.header(PARKED_BY) != mark:
         raise NotOurCopy("another group wrote it, or it was written before the topic was recreated")
     return SourceRecord(topic, partition, offset, timestamp, copy.key, copy.value, original(copy.headers))
+
+
+def edited_headers(event: SourceRecord) -> Headers:
+    """Headers of a dead letter's other bytes in the dead-letter topic: those of the producer, and the source position.
+
+    Args:
+        event: of the main topic, with the new value.
+    """
+    return (
+        *(header for header in original(event.headers) if not header[0].startswith(SPRING_PREFIX)),
+        (SOURCE_TOPIC, _text(event.topic)),
+        (SOURCE_PARTITION, _text(event.partition)),
+        (SOURCE_OFFSET, _text(event.offset)),
+        (SOURCE_TIMESTAMP, _text(event.timestamp_ms)),
+    )
 
 
 def lost_its_value(record: SourceRecord) -> bool:

@@ -45,3 +45,11 @@ SYNC_VALUE_GONE = register(
     "Have the producer send the consumer's current state, then discard the dead letter. Raise retention.ms of the "
     "dead-letter topic if people need more time.",
 )
+SYNC_FOREIGN = register(
+    "SYNC-FOREIGN",
+    _P,
+    "Another program put this record into the dead-letter topic, or published a dead letter again that is not one of "
+    "this group's.",
+    "Look at its headers. If it is an event for this program, redrive it: it is published as a new event. If not, "
+    "discard it.",
+)

@@ -203,6 +203,9 @@ class Observer(Protocol):
     def handled(self, settlement: Settlement, again: Readmitted) -> None:
         """An event that was a dead letter has another outcome, or failed again."""
 
+    def foreign(self, letter: str) -> None:
+        """A record of another program was found in the dead-letter topic; ``letter``: its ID."""
+
     def cut_off(self, partition: int, first: int, begin: int, events: int) -> None:
         """Retention deleted events of the main topic before they were read.
 

@@ -89,6 +89,21 @@ class LetterValues(Protocol):
             ValuesUnavailable: no answer from the brokers.
         """
 
+    async def read_foreign(self, partition: int, offsets: Sequence[int]) -> Mapping[int, SourceRecord]:
+        """Records of the dead-letter topic as they stand there, by their offset. Left out: those that are gone.
+
+        Raises:
+            ValuesUnavailable: no answer from the brokers.
+        """
+
+    async def read_on(self, partition: int, start: int) -> tuple[Sequence[SourceRecord], int]:
+        """Records of the dead-letter topic from offset ``start`` on, as many as are read in one go, and the offset at
+        which to go on.
+
+        Raises:
+            ValuesUnavailable: no answer from the brokers.
+        """
+
 
 class NoLetters:
     """No dead letters, no tasks: for a worker without an index."""
@@ -143,3 +158,11 @@ class NoValues:
     async def read(self, partition: int, places: Mapping[int, ValuePlace]) -> Mapping[int, SourceRecord]:
         """All are gone."""
         return {}
+
+    async def read_foreign(self, partition: int, offsets: Sequence[int]) -> Mapping[int, SourceRecord]:
+        """All are gone."""
+        return {}
+
+    async def read_on(self, partition: int, start: int) -> tuple[Sequence[SourceRecord], int]:
+        """Nothing."""
+        return (), start

@@ -33,7 +33,9 @@ import asyncio
 import structlog
 
 from app.delivery.errors import EVENT_VALUE_OMITTED
+from app.delivery.foreign_letter import claimed_letter
 from app.delivery.headers import lost_its_value
+from app.delivery.letter_id import LetterId
 from app.delivery.outcome import InvalidEvent
 from app.delivery.record import SourceRecord, day_of
 from app.delivery.verdict import Verdict
@@ -48,6 +50,7 @@ from app.engine.parking import Parking
 from app.engine.partition_tasks import PartitionTasks
 from app.engine.record_room import RecordRoom
 from app.engine.redrive import Redrive
+from app.engine.republished import Republished
 from app.engine.settling import Settling
 from app.observe.redaction import hash_consumer
 
@@ -93,6 +96,7 @@ class Partition:
             record_room=self.record_room,
             has_lane=lambda consumer: consumer in self.lanes,
         )
+        self._republished = Republished(context, tasks, journal)
         self.redrive = Redrive(
             number,
             context,
@@ -157,6 +161,10 @@ class Partition:
         room.enter()
         if not record.has_possible_time(now := now_ms()):
             record = self._dated(record, now)
+        claimed = claimed_letter(record, record.topic) if record.headers else None
+        if claimed is not None and not lost_its_value(record):
+            self.tasks.spawn(self._settle_republished(record, claimed))
+            return
         try:
             if record.headers and lost_its_value(record):
                 raise InvalidEvent(EVENT_VALUE_OMITTED, "a dead letter without its value", event_id=record.id)
@@ -200,6 +208,12 @@ class Partition:
             verdict = Verdict(settlement, problem.message, now, now, alert=False, fingerprint=kind)
             await self._settling.give_up(record.offset, verdict)
         await self._settling.bury(record, verdict)
+        self._rejecting.discard(record.offset)
+        self._settling.close_main(record.offset)
+
+    async def _settle_republished(self, record: SourceRecord, claimed: LetterId) -> None:
+        self._rejecting.add(record.offset)
+        await self._republished.settle(record, claimed)
         self._rejecting.discard(record.offset)
         self._settling.close_main(record.offset)
 

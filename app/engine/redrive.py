@@ -32,6 +32,7 @@ from app.engine.context import EngineContext, now_ms
 from app.engine.copies import Copies
 from app.engine.erasures import Erasures
 from app.engine.flow import StatesUnavailable
+from app.engine.foreign_letters import ForeignLetters
 from app.engine.handled_letters import HandledLetters, entry_of
 from app.engine.journal import Journal
 from app.engine.letter_sources import KnownLetter, ValuesUnavailable
@@ -84,6 +85,7 @@ class Redrive:
         self._tasks_end = tasks_end
         self._handled = HandledLetters(number, context, tasks, journal, parking=parking, settling=settling)
         self._erasures = Erasures(journal, self._handled)
+        self._foreign = ForeignLetters(number, context, tasks, journal)
         self._pace = TaskPace(context.kafka.partitions)
         self._cursors: dict[str, _Cursor] = {}
         self._ended: set[str] = set()
@@ -106,6 +108,7 @@ class Redrive:
         try:
             more = await self._read_missing_values()
             more |= await self._erasures.step()
+            more |= await self._foreign.step()
             for task in self._context.operator_tasks.running(self._number):
                 if task.action in _OF_LETTERS and task.id not in self._ended:
                     more |= await self._advance(task)
@@ -138,9 +141,16 @@ class Redrive:
             return False
         cursor = self._cursors.setdefault(task.id, _Cursor())
         page = await self._select(task, cursor, room)
+        if not page and not cursor.foreign:
+            cursor.foreign, cursor.after = True, -1
+            page = await self._select(task, cursor, room)
         if not page:
             await self._end_round(task, cursor)
             return False
+        if cursor.foreign:
+            cursor.after = page[-1].id.offset
+            self._pace.took(task, await self._foreign.handle(page, task))
+            return True
         chosen = [known for known in page if self._handled.may_begin(known)]
         cursor.after = page[-1].id.offset
         begun = await self._redrive(chosen, task) if task.action is Action.REDRIVE else self._discard(chosen, task)
@@ -156,7 +166,8 @@ class Redrive:
         if task.selection.ids:
             return self._named(task, cursor, limit)
         while True:
-            page = self._letters.open_after(cursor.after, task.selection.filter, LOOKED_AT)
+            chosen = task.selection.filter
+            page = self._letters.open_after(cursor.after, chosen, LOOKED_AT, foreign=cursor.foreign)
             found = [known for known in page if task.selects(known.id, known.record)][:limit]
             if found or len(page) < LOOKED_AT:
                 return found
@@ -166,7 +177,7 @@ class Redrive:
     def _named(self, task: OperatorTask, cursor: _Cursor, limit: int) -> Sequence[KnownLetter]:
         found: list[KnownLetter] = []
         for letter in sorted(task.selection.ids):
-            if letter.partition != self._number or letter.foreign or letter.offset <= cursor.after:
+            if (letter.partition, letter.foreign) != (self._number, cursor.foreign) or letter.offset <= cursor.after:
                 continue
             known = self._letters.get(letter)
             if known is not None and task.selects(letter, known.record):
@@ -254,8 +265,12 @@ class Redrive:
 
 
 class _Cursor:
-    """How far a task has come on the partition. ``skipped``: something must be looked at again."""
+    """How far a task has come on the partition: first with our dead letters, then with foreign ones.
+
+    ``skipped``: something must be looked at again.
+    """
 
     def __init__(self) -> None:
         self.after = -1
+        self.foreign = False
         self.skipped = False

@@ -25,6 +25,9 @@ from app.settings import KafkaSettings
 
 T = TypeVar("T")
 
+# Records of the dead-letter topic that are read in one go.
+READ_ON = 500
+
 
 class FollowedLetters:
     """``Letters`` of the engine."""
@@ -124,10 +127,19 @@ class ValuesByPosition:
                 found[event.offset] = event
         return found | await self._at(topic, partition, in_main)
 
+    async def read_foreign(self, partition: int, offsets: Sequence[int]) -> Mapping[int, SourceRecord]:
+        """Records of the dead-letter topic as they stand there."""
+        return await self._at(self._pipeline.dlq_topic, partition, offsets)
+
+    async def read_on(self, partition: int, start: int) -> tuple[Sequence[SourceRecord], int]:
+        """Records of the dead-letter topic from an offset on, and the offset at which to go on."""
+        return await self._ask(self._pipeline.dlq_topic, lambda reader: reader.read_on(partition, start, READ_ON))
+
     async def _at(self, topic: str, partition: int, offsets: Iterable[int]) -> dict[int, SourceRecord]:
         wanted = sorted(offsets)
-        if not wanted:
-            return {}
+        return await self._ask(topic, lambda reader: reader.read(partition, wanted)) if wanted else {}
+
+    async def _ask(self, topic: str, question: Callable[[SettledEvents], T]) -> T:
         patience = self._kafka.request_seconds
         async with self._one_at_a_time:
             reader = self._readers.get(topic)
@@ -136,9 +148,7 @@ class ValuesByPosition:
                 self._readers[topic] = reader
             try:
                 # Up to two answers are waited for: the bounds of the partition, and its records.
-                return await in_daemon_thread(
-                    f"read {topic} by position", lambda: reader.read(partition, wanted), 2 * patience
-                )
+                return await in_daemon_thread(f"read {topic} by position", lambda: question(reader), 2 * patience)
             except KafkaAccessError as error:
                 self._readers.pop(topic, None)
                 if not isinstance(error, CallHangs):

@@ -252,6 +252,10 @@ class Worker:
         """The engine's observer."""
         self._metrics.letter_handled(again.handling.value, settlement.outcome.value)
 
+    def foreign(self, letter: str) -> None:
+        """The engine's observer."""
+        self._metrics.foreign_letter()
+
     def cut_off(self, partition: int, first: int, begin: int, events: int) -> None:
         """The engine's observer."""
         if self._cut_off is not None:

@@ -95,6 +95,17 @@ class SettledEvents:
                 wanted.clear()
         return found
 
+    def read_on(self, partition: int, start: int, limit: int) -> tuple[list[SourceRecord], int]:
+        """Records from ``start`` on, at most ``limit``, and the offset at which to go on. Offsets that hold no record
+        any more are passed over."""
+        first, end = self.bounds(partition)
+        found: list[SourceRecord] = []
+        for record in self._records(partition, max(start, first), end):
+            found.append(record)
+            if len(found) == limit:
+                return found, record.offset + 1
+        return found, max(start, end)
+
     def keys(self, partition: int, start: int, end: int) -> Iterator[tuple[int, bytes | None]]:
         """Offset and key of each record from ``start`` on, below ``end``."""
         for record in self._records(partition, start, end):

@@ -87,6 +87,7 @@ class Metrics:
         self._handled = counter(
             "dead_letters_handled", "Dead letters redriven, discarded or erased.", "handling", "outcome"
         )
+        self._foreign = counter("foreign_dead_letters", "Records of other programs in the dead-letter topic.")
         self._unreadable = counter("state_records_unreadable", "Skipped records of the state topics.", "topic")
         self._cut_off = counter("events_cut_off", "Events that retention deleted before they were read.", "partition")
         Gauge(PREFIX + "dry_run", "1 while nothing is written to Marketing Cloud.", registry=self.registry).set(dry_run)
@@ -133,6 +134,10 @@ class Metrics:
     def letter_handled(self, handling: str, outcome: str) -> None:
         """Count a dead letter that was redriven, discarded or erased, by the outcome that its event has now."""
         self._handled.labels(handling, outcome).inc()
+
+    def foreign_letter(self) -> None:
+        """Count a record of another program in the dead-letter topic."""
+        self._foreign.inc()
 
     def unreadable_state_record(self, topic: str) -> None:
         """Count a record of a state topic that could not be read and was skipped."""

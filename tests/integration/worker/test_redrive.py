@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -13,6 +14,7 @@ from app.delivery.letter_id import LetterId
 from app.delivery.operator_task import Action, OperatorTask, Selection, TaskKey, new_task_id
 from app.delivery.outcome import Outcome
 from app.readmodels import Followed, ReadModels, wait_until_caught_up
+from app.readmodels.letters import ListedLetter
 from app.readmodels.tasks import TaskState
 from tests.support.deployment import Deploy, Deployment, Published
 from tests.support.profiles import delete_profile, fresh_consumer, fresh_market, new, update
@@ -118,6 +120,44 @@ def test_an_older_state_is_skipped_and_a_deleted_profile_closes_its_dead_letters
     listed = models.letters.get(LetterId(gone.partition, gone.offset))
     assert listed is not None
     assert (listed.letter.settlement.outcome, listed.letter.settlement.reason) == (Outcome.SUPERSEDED, "SYNC-ERASED")
+
+
+def test_records_of_other_tools_are_redrives_or_listed(
+    shared: Deployment, worker: WorkerProcess, models: ReadModels
+) -> None:
+    market, one, other = fresh_market(), fresh_consumer(), fresh_consumer()
+    with refusing(shared, (one,)):
+        [published] = shared.publish(new(one, market))
+        assert shared.market_counts(worker, market) == {"failed": 1}
+    [letter] = shared.dead_letters(published)
+    # Another tool puts the dead letter into the main topic, on whatever partition.
+    elsewhere = (published.partition + 1) % shared.kafka.partitions
+    shared.publish_raw([(letter.key, letter.value, letter.headers)], partition=elsewhere)
+    until_counted(shared, worker, market, synced=1)
+    assert held(shared, [one]) == {one}
+    # Another tool puts a record of its own into the dead-letter topic.
+    producer = Producer({"bootstrap.servers": shared.kafka.bootstrap_servers})
+    said = [("__connect.errors.exception.class.name", b"org.example.Broken")]
+    event = json.dumps(new(other, market)).encode()
+    producer.produce(shared.pipeline.dlq_topic, event, other.encode(), partition=2, headers=said)
+    assert producer.flush(30) == 0
+    wait_for(lambda: foreign(models, other), lambda: worker.log_tail(20), 40)
+    [listed] = foreign(models, other)
+    assert (listed.id.foreign, listed.letter.fingerprint.entity) == (True, "kafka-connect")
+    now_ms = int(time.time() * 1000)
+    wanted = OperatorTask(
+        new_task_id(Action.REDRIVE, now_ms), Action.REDRIVE, Selection((listed.id,)), now_ms, "me", matched={2: 1}
+    )
+    producer.produce(shared.pipeline.tasks_topic, wanted.encode(), TaskKey(wanted.id).encode(), partition=0)
+    assert producer.flush(30) == 0
+    assert until_done(models, wanted.id) == {"published": 1}
+    until_counted(shared, worker, market, synced=2)
+    assert held(shared, [other]) == {other}
+
+
+def foreign(models: ReadModels, consumer: str) -> list[ListedLetter]:
+    """The dead letters of a consumer."""
+    return models.letters.of_consumer(consumer)
 
 
 def test_a_worker_that_is_killed_in_a_redrive_loses_and_repeats_nothing(deploy: Deploy) -> None:

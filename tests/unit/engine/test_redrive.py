@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from app.delivery.counts import cells
 from app.delivery.dead_letter_record import Holder, LetterStatus, ValuePlace
+from app.delivery.letter_id import LetterId
 from app.delivery.operator_task import Action
 from app.delivery.outcome import Outcome
 from app.kafka.durable_producer import Write
@@ -23,6 +24,9 @@ DEAD = {Outcome.FAILED.value, Outcome.INVALID.value}
 @pytest.fixture(autouse=True)
 def looking_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("app.engine.redrive.LOOK_SECONDS", 0.0)
+    monkeypatch.setattr("app.engine.foreign_letters.READ_SECONDS", 0.0)
+    monkeypatch.setattr("app.engine.republished.PATIENCE_SECONDS", 0.0)
+    monkeypatch.setattr("app.engine.republished.LOOK_SECONDS", 0.0)
 
 
 async def until(condition: Callable[[], object], steps: int = 20_000) -> None:
@@ -222,6 +226,78 @@ async def test_a_dead_letter_that_lost_its_value_never_runs_as_a_null_value() ->
     assert await world.run()
     assert (world.outcomes(), world.letter(0).settlement.reason) == ({"invalid": 1}, "EVENT-VALUE-OMITTED")
     assert world.flow.effects == []
+    await world.stop()
+
+
+# Records of other programs
+
+SPRING = (
+    ("kafka_dlt-original-topic", b"elsewhere"),
+    ("kafka_dlt-exception-fqcn", b"org.example.Broken"),
+    ("kafka_dlt-exception-message", b"Ann's pet"),
+)
+
+
+def put(world: World, topic: str, *writes: tuple[bytes | None, bytes | None, tuple[tuple[str, bytes], ...]]) -> None:
+    """Another program writes into a topic."""
+    log = world.topics.setdefault(topic, [])
+    log.extend(Write(topic, 0, key, value, headers) for key, value, headers in writes)
+
+
+async def test_a_foreign_record_is_listed_and_redriven_as_a_new_event() -> None:
+    world = await dead_letters_of(Event("a", "never"))
+    put(world, PIPELINE.dlq_topic, (b"b", b"b|ok", (*SPRING, ("theirs", b"1"))), (b"c", None, ()))
+    await until(lambda: len(world.letters().known) == 3)
+    foreign = world.letters().known[LetterId(0, 1, foreign=True)].record
+    assert foreign.message == "spring-kafka: org.example.Broken, from elsewhere", "no message: it may quote values"
+    assert foreign.fingerprint.entity == "spring-kafka"
+    world.events.append(Event("b"))
+    world.wish("t")
+    await until(world.tasks_are_over)
+    assert world.topics[PIPELINE.topic][1].headers == (("theirs", b"1"),)
+    assert await world.run()
+    assert world.order_of("b") == [1]
+    null = world.letters().known[LetterId(0, 2, foreign=True)].record
+    assert (null.status, null.tasks) == (LetterStatus.OPEN, ("t",)), "a null value runs only as a single one, forced"
+    assert world.outcomes() == {"synced": 2}
+    world.wish("d", Action.DISCARD)
+    await until(world.tasks_are_over)
+    statuses = [known.record.status.value for _, known in sorted(world.letters().known.items())]
+    assert statuses == ["settled", "settled", "discarded"]
+    await world.stop()
+
+
+async def test_a_dead_letter_that_is_published_again_is_a_redrive_and_counts_once() -> None:
+    world = await dead_letters_of(Event("a", "never"))
+    letter = world.topics[PIPELINE.dlq_topic][0]
+    world.events.append(Event("a", "invalid"))  # it has an offset, and is no event
+    put(world, PIPELINE.topic, (letter.key, letter.value, letter.headers))  # type: ignore[arg-type]
+    await until(lambda: world.outcomes() == {"synced": 1})
+    await until(world.tasks_are_over)
+    record = world.letter(0)
+    assert (record.status, record.history[-1].by) == (LetterStatus.SETTLED, "published again")
+    assert world.state().upto == 1
+    assert world.order_of("a") == [0]
+    await world.stop()
+
+
+@pytest.mark.parametrize("change", ["key", "group", "offset"])
+async def test_what_claims_to_be_a_dead_letter_and_fits_none_is_listed_and_never_run(change: str) -> None:
+    world = await dead_letters_of(Event("a", "never"))
+    letter = world.topics[PIPELINE.dlq_topic][0]
+    headers = dict(letter.headers)
+    if change == "group":
+        headers["kafka_dlt-original-consumer-group"] = b"other"
+    if change == "offset":
+        headers["x-sync-source-offset"] = b"7"
+    put(world, PIPELINE.topic, (b"b" if change == "key" else letter.key, letter.value, tuple(headers.items())))  # type: ignore[arg-type]
+    await until(lambda: any(one.foreign for one in world.letters().known))
+    await until(lambda: world.state().upto == 1)
+    assert world.outcomes() == {"failed": 1}
+    assert world.order_of("a") == [0]
+    assert world.order_of("b") == []
+    [foreign] = [known.record for one, known in world.letters().known.items() if one.foreign]
+    assert foreign.status is LetterStatus.OPEN
     await world.stop()
 
 

@@ -29,6 +29,7 @@ from app.delivery.errors import (
     ErrorEntry,
 )
 from app.delivery.fingerprint import Fingerprint
+from app.delivery.headers import edited_headers
 from app.delivery.letter_id import LetterId
 from app.delivery.operator_task import (
     Action,
@@ -233,6 +234,20 @@ class WorldValues:
             record = self._world.topics[topic][place.offset]
             found[offset] = SourceRecord(PIPELINE.topic, 0, offset, TIME_MS, record.key, record.value)
         return found
+
+    async def read_foreign(self, partition: int, offsets: Sequence[int]) -> dict[int, SourceRecord]:
+        await asyncio.sleep(0)
+        return {offset: record for offset, record in enumerate(self._dlq()) if offset in offsets}
+
+    async def read_on(self, partition: int, start: int) -> tuple[list[SourceRecord], int]:
+        await asyncio.sleep(0)
+        records = self._dlq()[start : start + 3]
+        return records, start + len(records)
+
+    def _dlq(self) -> list[SourceRecord]:
+        topic = PIPELINE.dlq_topic
+        records = self._world.topics.get(topic, [])
+        return [SourceRecord(topic, 0, at, TIME_MS, r.key, r.value, r.headers) for at, r in enumerate(records)]
 
 
 @dataclass
@@ -646,6 +661,9 @@ class World:
         """The engine's observer."""
         self.handled_outcomes.append(settlement.outcome)
 
+    def foreign(self, letter: str) -> None:
+        """The engine's observer."""
+
     def cut_off(self, partition: int, first: int, begin: int, events: int) -> None:
         """The engine's observer."""
 
@@ -699,11 +717,9 @@ class World:
     def edit(self, offset: int, event: Event) -> None:
         """An operator gives a dead letter other bytes."""
         dlq = self.topics.setdefault(PIPELINE.dlq_topic, [])
-        dlq.append(
-            Write(
-                PIPELINE.dlq_topic, 0, event.consumer.encode(), event.value, (("x-sync-source-offset", b"%d" % offset),)
-            )
-        )
+        key = self.topics[PIPELINE.topic][offset].key  # it never changes
+        record = SourceRecord(PIPELINE.topic, 0, offset, TIME_MS, key, event.value)
+        dlq.append(Write(PIPELINE.dlq_topic, 0, record.key, record.value, edited_headers(record)))
         self._tell(EditKey(LetterId(0, offset), len(dlq) - 1).encode(), Note("me", now_ms()).encode())
 
     def _tell(self, key: bytes, value: bytes) -> None:

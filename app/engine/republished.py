@@ -1,0 +1,107 @@
+"""Records of the main topic that some other tool took out of our dead-letter topic and published again.
+
+Such a record is no new event. If it fits an open dead letter, it is a redrive of that event: its bytes go to the
+dead-letter topic as an edit, and a task asks for the redrive. If it fits none, it becomes a foreign dead letter. Either
+way its own offset is settled without being counted, after all of that is acknowledged. A crash repeats it: the task has
+the same ID, and handles the dead letter once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+import structlog
+
+from app.delivery.dead_letter_record import LetterStatus
+from app.delivery.foreign_letter import fits
+from app.delivery.headers import FOREIGN, edited_headers
+from app.delivery.letter_id import LetterId
+from app.delivery.operator_task import Action, EditKey, Note, OperatorTask, Selection, TaskKey
+from app.delivery.record import SourceRecord
+from app.engine.context import EngineContext, now_ms
+from app.engine.flow import StatesUnavailable
+from app.engine.journal import Journal
+from app.engine.letter_sources import KnownLetter
+from app.engine.partition_tasks import PartitionTasks
+from app.kafka.durable_producer import Write
+
+log = structlog.get_logger(__name__)
+
+# A tool may publish a dead letter before the index knows it.
+PATIENCE_SECONDS = 10.0
+LOOK_SECONDS = 0.25
+# A tool in a loop must not redrive for ever: a dead letter that was handled so often is only listed.
+MOST_TIMES = 50
+
+BY = "published again"
+
+
+class Republished:
+    """What becomes of republished dead letters in one partition of the main topic."""
+
+    def __init__(self, context: EngineContext, tasks: PartitionTasks, journal: Journal) -> None:
+        self._context = context
+        self._tasks = tasks
+        self._journal = journal
+
+    async def settle(self, record: SourceRecord, claimed: LetterId) -> None:
+        """Make a redrive or a foreign dead letter of a record, then settle it without counting it."""
+        with self._tasks.not_started():
+            known = await self._find(claimed, record)
+            await self._tasks.until_lease()
+        told = {"partition": record.partition, "offset": record.offset, "dead_letter": str(claimed)}
+        if known is None or known.record.redrives >= MOST_TIMES:
+            await self._list(record)
+            log.warning("a published dead letter is not one of ours, or was redriven too often; it is listed", **told)
+        elif known.record.status is not LetterStatus.OPEN:
+            log.info("a dead letter was published again after it was settled; nothing is done", **told)
+        else:
+            await self._redrive(record, claimed)
+            log.info("a dead letter was published again; it is redriven", **told)
+        await self._journal.pass_over(record.offset)
+
+    async def _find(self, claimed: LetterId, record: SourceRecord) -> KnownLetter | None:
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while True:
+            try:
+                known = self._journal.letters.get(claimed)
+            except StatesUnavailable:
+                await self._context.letters.available(claimed.partition)
+                continue
+            if known is not None:
+                return known if fits(record, known.record, self._context.pipeline.group) else None
+            if time.monotonic() >= deadline:
+                return None
+            await asyncio.sleep(LOOK_SECONDS)
+
+    async def _redrive(self, record: SourceRecord, claimed: LetterId) -> None:
+        """Bytes first, then the edit that names them, then the task."""
+        pipeline, producer = self._context.pipeline, self._context.producer
+        partition, offset = claimed.partition, claimed.offset
+        event = SourceRecord(
+            pipeline.topic, partition, offset, record.timestamp_ms, record.key, record.value, record.headers
+        )
+        written_at = await producer.write_one(
+            Write(pipeline.dlq_topic, partition, record.key, record.value, edited_headers(event))
+        )
+        now = now_ms()
+        note = f"by another program, at {record.id} of the main topic"
+        task = OperatorTask(
+            id=f"m-{record.id}",
+            action=Action.REDRIVE,
+            selection=Selection((claimed,)),
+            created_ms=now,
+            by=BY,
+            note=note,
+            matched={partition: 1},
+        )
+        edit = EditKey(claimed, max(written_at, 0)).encode()
+        wishes = ((edit, Note(BY, now, note).encode()), (TaskKey(task.id).encode(), task.encode()))
+        await producer.write(Write(pipeline.tasks_topic, 0, key, value) for key, value in wishes)
+
+    async def _list(self, record: SourceRecord) -> None:
+        """Put a record into the dead-letter topic as it is, marked as foreign."""
+        headers = (*record.headers, (FOREIGN, record.id.encode()))
+        write = Write(self._context.pipeline.dlq_topic, record.partition, record.key, record.value, headers)
+        await self._context.producer.write_one(write)
