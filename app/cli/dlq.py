@@ -11,16 +11,24 @@ from typing import Annotated
 import typer
 
 from app.cli import dlq_options as options
-from app.cli.command_errors import CommandError, report_failures
+from app.cli.command_errors import EXIT_FAILURE, CommandError, report_failures
+from app.cli.dlq_edit import edit
 from app.cli.dlq_tasks import cancel, pause, resume, tasks
 from app.cli.dlq_write import discard, redrive
 from app.cli.output import printable
 from app.cli.read_once import caught_up_read_models
+from app.delivery.letter_id import LetterId
+from app.delivery.letter_selection import check_kinds
+from app.delivery.operator_task import Selection
+from app.flows.letter_export import export_letters, read_shown_values
+from app.flows.task_writing import resolve
 from app.readmodels import Followed
 from app.readmodels.letter_page import ShownStatus
 from app.readmodels.letter_texts import NO_DEAD_LETTERS, dead_letters, detail_lines, list_lines, stats_lines
+from app.readmodels.letter_value_texts import value_lines, value_view
 from app.readmodels.letter_views import detail_view, group_view, letter_view, page_view
 from app.readmodels.letters import ANY_STATUS, MOST_LISTED, OPEN_ONES, PAGE
+from app.settings import KafkaSettings, load
 
 dlq = typer.Typer(help="Look at dead letters; redrive, discard or edit them.", no_args_is_help=True)
 
@@ -109,13 +117,15 @@ def list_letters(
 @dlq.command()
 def show(
     letter: Annotated[str, typer.Argument(metavar="ID", help="A dead letter's ID, such as 5-26, or its event ID.")],
+    show_values: options.ShowValues = False,
     as_json: options.AsJson = False,
 ) -> None:
     """Show everything that is known of one dead letter.
 
-    If an event ID has several dead letters, they are listed. Needs KAFKA_* only.
+    If an event ID has several dead letters, they are listed. Values are masked. Needs KAFKA_* only.
     """
-    topics = (*LETTERS, Followed.TASKS)
+    # A value is shown only after the consumer's record was asked whether the profile was deleted since.
+    topics = (*LETTERS, Followed.TASKS, *([Followed.CONSUMERS] if show_values else []))
     with report_failures(), options.report_refusals(), caught_up_read_models(topics=topics) as models:
         found = models.letters.find(letter)
         if not found:
@@ -123,21 +133,65 @@ def show(
                 f"no dead letter has the ID or event ID {letter}. profile-sync dlq list shows the open ones; settled "
                 "ones are forgotten after DLQ_KEEP_DAYS."
             )
-        edit = models.tasks.edit(found[0].id)
+        if len(found) == 1:
+            [one] = found
+            edited = models.tasks.edit(one.id)
+            shown = read_shown_values(load(KafkaSettings), models, one, show_values=show_values)
     if len(found) > 1:
         if as_json:
-            typer.echo(json.dumps({"items": [letter_view(one) for one in found], "next": None}))
+            typer.echo(json.dumps({"items": [letter_view(each) for each in found], "next": None}))
         else:
             typer.echo(f"{dead_letters(len(found))} of event {printable(letter)}:")
             _print(list_lines(found))
-    elif as_json:
-        typer.echo(json.dumps(detail_view(found[0], edit)))
+        return
+    if as_json:
+        typer.echo(json.dumps(detail_view(one, edited) | value_view(shown)))
     else:
-        _print(detail_lines(found[0], edit))
+        _print(detail_lines(one, edited))
+        _print(value_lines(shown))
+
+
+@dlq.command()
+def export(
+    ids: options.Ids = None,
+    fingerprint: options.Fingerprint = "",
+    reason: options.Reason = "",
+    market: options.Market = "",
+    operation: options.Operation = "",
+    entity: options.Entity = "",
+    consumer: options.Consumer = "",
+    since: options.Since = "",
+    until: options.Until = "",
+    everything: options.Everything = False,
+    show_values: options.ShowValues = False,
+) -> None:
+    """Print open dead letters as JSON lines, with their key, value, headers and source position.
+
+    Values are masked, and publish refuses masked lines. With --show-values, publish takes the lines and sends each
+    event again as a redrive. Exits 1 if the bytes of one are gone. Needs KAFKA_* only.
+    """
+    chosen = options.letter_filter(fingerprint, reason, market, operation, entity, consumer, since, until)
+    with options.report_wrong_use():
+        check_kinds(ids or [], chosen, everything=everything)
+    topics = (*LETTERS, Followed.TASKS, *([Followed.CONSUMERS] if show_values else []))
+    left_out: list[LetterId] = []
+    with report_failures(), options.report_refusals(), caught_up_read_models(topics=topics) as models:
+        selection = resolve(models, ids) if ids else Selection(filter=chosen)
+        kafka = load(KafkaSettings)
+        for letter, line in export_letters(kafka, models, selection, show_values=show_values):
+            if line is None:
+                left_out.append(letter)
+                continue
+            typer.echo(line)
+    if left_out:
+        some = ", ".join(map(str, left_out[:10]))
+        typer.echo(f"Left out, because their bytes are gone or not shown: {len(left_out):,} ({some})", err=True)
+        raise typer.Exit(EXIT_FAILURE)
 
 
 dlq.command()(redrive)
 dlq.command()(discard)
+dlq.command()(edit)
 dlq.command()(tasks)
 dlq.command()(pause)
 dlq.command()(resume)

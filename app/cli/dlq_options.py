@@ -35,6 +35,9 @@ Ids = Annotated[
 ]
 Everything = Annotated[bool, typer.Option("--all", help="All open dead letters.")]
 Note = Annotated[str, typer.Option(metavar="TEXT", help="Why. It stands in the history of each dead letter.")]
+ShowValues = Annotated[
+    bool, typer.Option("--show-values", help="Show values. They are personal data; that they were shown is logged.")
+]
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")]
 Wait = Annotated[bool, typer.Option("--wait", help="Return when the task is done.")]
 

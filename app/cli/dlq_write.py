@@ -18,13 +18,17 @@ from app.cli.read_once import caught_up_read_models
 from app.delivery.letter_id import LetterId
 from app.delivery.letter_selection import check_kinds, check_task
 from app.delivery.operator_task import MOST_PER_SECOND, Action, LetterFilter, OperatorTask, Selection
+from app.flows.catalog import load_catalog
+from app.flows.letter_values import LetterValues, edits_of
+from app.flows.redrive_dry_run import dry_run as run_dry
 from app.flows.redrive_preview import count_superseded
 from app.flows.task_waiting import NO_WORKER, a_worker_is_running, wait_for_task
 from app.flows.task_writing import Preview, make_task, preview, resolve, this_user, write_task
 from app.readmodels import Followed, ReadModels
+from app.readmodels.forecast_texts import dry_run_lines, dry_run_view
 from app.readmodels.letter_texts import dead_letters, list_lines, still_open_text
 from app.readmodels.tasks import TaskProgress, TaskState
-from app.settings import KafkaSettings, load
+from app.settings import DataExtensionSettings, KafkaSettings, load
 from app.settings.pipelines import pipeline_of
 
 _TOPICS = (Followed.LETTERS, Followed.TASKS, Followed.STATE)
@@ -50,6 +54,9 @@ def redrive(
     force: Annotated[
         bool, typer.Option("--force", help="Also run what a later state has superseded. Single IDs only.")
     ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say for each consumer what would happen, and write nothing.")
+    ] = False,
     note: options.Note = "",
     yes: options.Yes = False,
     wait: options.Wait = False,
@@ -58,9 +65,13 @@ def redrive(
     """Run dead letters again: name them by ID, give a filter, or give --all.
 
     Workers do it, in order per consumer, oldest first. What a later state has superseded is skipped. Exits 1 if, with
-    --wait, some are still open at the end. Needs KAFKA_* only.
+    --wait, some are still open at the end. Needs KAFKA_*; --dry-run also needs CMT_DATA_EXTENSIONS if the data
+    extensions are not the bundled ones.
     """
     chosen = options.letter_filter(fingerprint, reason, market, operation, entity, consumer, since, until)
+    if dry_run:
+        _dry_run(ids or [], chosen, everything, as_json, force=force)
+        return
     _run(Action.REDRIVE, ids or [], chosen, everything, note, yes, wait, as_json, rate=rate, force=force)
 
 
@@ -133,6 +144,36 @@ def _run(
                 _wait(kafka, models, task, seen.total)
             elif not as_json:
                 typer.echo(f"See how far it is: profile-sync dlq tasks {task.id}")
+
+
+def redrive_now(kafka: KafkaSettings, models: ReadModels, letter: LetterId) -> None:
+    """Make a task that redrives one dead letter."""
+    seen = preview(models, Selection((letter,)))
+    task = make_task(Action.REDRIVE, seen, by=this_user(), now_ms=int(time.time() * 1000))
+    write_task(kafka, pipeline_of(kafka), task)
+    typer.echo(f"task {task.id}")
+
+
+def _dry_run(ids: list[str], chosen: LetterFilter, everything: bool, as_json: bool, *, force: bool) -> None:
+    with options.report_wrong_use():
+        check_kinds(ids, chosen, everything=everything)
+        check_task(Action.REDRIVE, Selection(() if not ids else (_SOME_ID,)), note="", force=force)
+    with report_failures(), options.report_refusals():
+        kafka = load(KafkaSettings)
+        catalog = load_catalog(load(DataExtensionSettings).data_extensions)
+        with (
+            caught_up_read_models(topics=(*_TOPICS, Followed.CONSUMERS)) as models,
+            LetterValues(kafka, pipeline_of(kafka), edits_of(models)) as values,
+        ):
+            seen = preview(models, resolve(models, ids) if ids else Selection(filter=chosen))
+            would = run_dry(models, values, catalog, seen, force=force)
+    if as_json:
+        typer.echo(json.dumps(dry_run_view(would.matched, would.superseded, would.items, would.estimate)))
+    elif not would.matched:
+        typer.echo("No open dead letter matches.")
+    else:
+        for line in dry_run_lines(would.matched, would.items, would.estimate):
+            typer.echo(printable(line))
 
 
 def _show(action: Action, seen: Preview, superseded: int | None) -> None:

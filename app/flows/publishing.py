@@ -10,12 +10,17 @@ from typing import BinaryIO
 from confluent_kafka import KafkaError
 
 from app.delivery.errors import EVENT_TOO_LARGE
+from app.delivery.headers import edited_headers
 from app.kafka.publisher import DELIVERY_SECONDS, Publisher, is_too_large
 from app.profile.entities import Catalog
 from app.profile.event import ProfileEvent
-from app.profile.event_lines import RejectedLine, read_event_lines
+from app.profile.event_lines import ExportedLine, RejectedLine, read_lines_to_publish
+from app.profile.exported_letter import NotAnExport, read_export
 from app.profile.samples.samples import to_json
 from app.settings import KafkaSettings
+
+# ``code`` of a line of ``dlq export`` that is rejected.
+EXPORT = "EXPORT"
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,12 +65,13 @@ def publish_lines(
     on_line: Callable[[int], object] = lambda line: None,
     delivery_seconds: float = DELIVERY_SECONDS,
 ) -> Published:
-    """Publish the JSON lines of a stream, unchanged and with their consumerId as the key.
+    """Publish the JSON lines of a stream, unchanged and with their consumerId as the key; lines of ``dlq export`` as
+    redrives of their events.
 
     Lines that are not events are rejected; the others are sent. If Kafka fails to take an event for another reason than
     its size, no more lines are read, so that no later event of its consumer overtakes it. An event that is not
-    acknowledged within ``delivery_seconds`` counts as failed. ``code`` of a rejected line is a registry code, or the
-    name that Kafka gives to its error.
+    acknowledged within ``delivery_seconds`` counts as failed. ``code`` of a rejected line is a registry code,
+    ``EXPORT``, or the name that Kafka gives to its error.
 
     Raises:
         KafkaAccessError: Kafka cannot be reached, or has no such topic.
@@ -73,10 +79,12 @@ def publish_lines(
     deliveries = _Deliveries(on_rejected)
     last: int | None = None
     with Publisher(kafka, topic, deliveries.delivered, delivery_seconds=delivery_seconds) as publisher:
-        for entry in read_event_lines(stream, catalog, publisher.largest):
+        for entry in read_lines_to_publish(stream, catalog, publisher.largest):
             last = entry.line
             if isinstance(entry, RejectedLine):
                 deliveries.reject(entry)
+            elif isinstance(entry, ExportedLine):
+                _send_again(publisher, deliveries, entry, topic)
             else:
                 publisher.send(entry.event.consumer_id.encode(), entry.value, entry.line)
             on_line(entry.line)
@@ -84,6 +92,17 @@ def publish_lines(
                 break
     rejected = tuple(sorted(deliveries.rejected, key=lambda line: line.line))
     return Published(deliveries.published, rejected, last if deliveries.broken else None)
+
+
+def _send_again(publisher: Publisher, deliveries: _Deliveries, line: ExportedLine, topic: str) -> None:
+    """Send an exported dead letter with its bytes and its source headers, to the partition of its event: the workers
+    then know that it is no new event."""
+    try:
+        event = read_export(line.document, topic).record
+    except NotAnExport as problem:
+        deliveries.reject(RejectedLine(line.line, EXPORT, str(problem)))
+        return
+    publisher.send(event.key or b"", event.value, line.line, headers=edited_headers(event), partition=event.partition)
 
 
 def publish_events(

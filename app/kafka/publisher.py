@@ -10,6 +10,7 @@ from typing import Any, Self
 from confluent_kafka import KafkaError, KafkaException, Producer
 from confluent_kafka.admin import ConfigResource, ResourceType
 
+from app.delivery.record import Headers
 from app.kafka.admin import Admin, KafkaAccessError
 from app.kafka.clients import producer_config
 from app.settings import KafkaSettings
@@ -18,6 +19,9 @@ from app.settings import KafkaSettings
 DELIVERY_SECONDS = 60.0
 # Limit for records that wait to be acknowledged. It bounds the memory, and is far more than keeps a broker busy.
 QUEUE_KIBIBYTES = 64 * 1024
+
+# librdkafka's RD_KAFKA_PARTITION_UA: the partitioner decides.
+PARTITION_UA = -1
 
 # What the library would print on stderr is reported with each record.
 _silent = logging.getLogger(__name__)
@@ -73,8 +77,10 @@ class Publisher:
         # Every record is acknowledged or given up within the delivery time; 5 s more allow for scheduling.
         self._producer.flush(self._delivery_seconds + 5)
 
-    def send(self, key: bytes, value: bytes, tag: int) -> None:
-        """Queue a record. Waits while the queue is full."""
+    def send(
+        self, key: bytes, value: bytes | None, tag: int, *, headers: Headers = (), partition: int | None = None
+    ) -> None:
+        """Queue a record. Waits while the queue is full. ``partition``: None: as the key says."""
         assert self._producer is not None
         while True:
             try:
@@ -82,6 +88,8 @@ class Publisher:
                     self._topic,
                     key=key,
                     value=value,
+                    partition=PARTITION_UA if partition is None else partition,
+                    headers=list(headers),
                     on_delivery=lambda refused, _: self._delivered(tag, refused),
                 )
             except BufferError:

@@ -6,17 +6,20 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from io import BytesIO
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from app.delivery.errors import EVENT_NOT_JSON, EVENT_TOO_LARGE
 from app.delivery.outcome import InvalidEvent
 from app.profile.entities import Catalog
 from app.profile.event import ProfileEvent
-from app.profile.event_reader import check_document, decode_document, decode_json
+from app.profile.event_reader import check_document, decode_json, event_document
 from app.profile.event_value import BYTE_ORDER_MARK, UnreadableValue, split_array
+from app.profile.exported_letter import is_export
 
 # Anything but JSON lines is read at once; this limits the memory.
 LONGEST_DOCUMENT = 64 * 1024 * 1024
+# JSON within JSON has a backslash before each quote, and the line has headers too.
+EXPORT_GROWTH = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +40,14 @@ class RejectedLine:
     reason: str
 
 
+@dataclass(frozen=True, slots=True)
+class ExportedLine:
+    """A dead letter that ``dlq export`` wrote; ``exported_letter.py`` reads it."""
+
+    line: int
+    document: dict[str, Any]
+
+
 def read_event_lines(stream: BinaryIO, catalog: Catalog, longest: int) -> Iterator[EventLine | RejectedLine]:
     """The events of a stream: JSON lines, one JSON document, or a JSON array; CloudEvents in structured mode too.
 
@@ -44,7 +55,24 @@ def read_event_lines(stream: BinaryIO, catalog: Catalog, longest: int) -> Iterat
     skipped. A stream that begins with an array, or whose first object spans several lines, is read as a whole, up to
     ``LONGEST_DOCUMENT`` bytes; the entries of an array are numbered from 1.
     """
-    number, head = _first_line(stream, longest)
+    for one in _entries(stream, catalog, longest, exports=False):
+        assert not isinstance(one, ExportedLine)
+        yield one
+
+
+def read_lines_to_publish(
+    stream: BinaryIO, catalog: Catalog, longest: int
+) -> Iterator[EventLine | ExportedLine | RejectedLine]:
+    """Like ``read_event_lines``, but lines of ``dlq export`` are returned as they are. Such a line may be longer,
+    because it holds a value as text within JSON."""
+    return _entries(stream, catalog, longest, exports=True)
+
+
+def _entries(
+    stream: BinaryIO, catalog: Catalog, longest: int, *, exports: bool
+) -> Iterator[EventLine | ExportedLine | RejectedLine]:
+    most = longest * EXPORT_GROWTH if exports else longest
+    number, head = _first_line(stream, most)
     if head.lstrip().startswith(b"[") or (head.endswith(b"\n") and _goes_on(head.strip())):
         rest = stream.read(LONGEST_DOCUMENT + 1)
         if len(rest) > LONGEST_DOCUMENT:
@@ -53,9 +81,9 @@ def read_event_lines(stream: BinaryIO, catalog: Catalog, longest: int) -> Iterat
         else:
             yield from _document(head + rest, number, catalog, longest)
         return
-    for line_number, line in _lines(stream, longest, number, head):
+    for line_number, line in _lines(stream, most, number, head):
         if line is None or line:
-            yield _read(line_number, line, catalog, longest)
+            yield _read(line_number, line, catalog, longest, exports=exports)
 
 
 def read_event_document(content: bytes, catalog: Catalog) -> Iterator[EventLine | RejectedLine]:
@@ -78,7 +106,9 @@ def _goes_on(line: bytes) -> bool:
     return False
 
 
-def _document(content: bytes, number: int, catalog: Catalog, longest: int) -> Iterator[EventLine | RejectedLine]:
+def _document(
+    content: bytes, number: int, catalog: Catalog, longest: int
+) -> Iterator[EventLine | ExportedLine | RejectedLine]:
     try:
         entries = split_array(content) if content.lstrip().startswith(b"[") else [content.strip()]
         if len(entries) == 1:
@@ -99,12 +129,20 @@ def _document(content: bytes, number: int, catalog: Catalog, longest: int) -> It
         yield _read(position, value, catalog, longest)
 
 
-def _read(number: int, value: bytes | None, catalog: Catalog, longest: int) -> EventLine | RejectedLine:
-    if value is None or len(value) > longest:
-        return RejectedLine(number, EVENT_TOO_LARGE.code, f"more than {longest} bytes, the most the topic takes")
+def _read(
+    number: int, value: bytes | None, catalog: Catalog, longest: int, *, exports: bool = False
+) -> EventLine | ExportedLine | RejectedLine:
+    too_large = RejectedLine(number, EVENT_TOO_LARGE.code, f"more than {longest} bytes, the most the topic takes")
+    if value is None or (len(value) > longest and not exports):
+        return too_large
     name = f"line {number}"
     try:
-        return EventLine(number, value, check_document(decode_document(value, name), catalog, name))
+        decoded = decode_json(value, name)
+        if exports and is_export(decoded):
+            return ExportedLine(number, decoded)
+        if len(value) > longest:
+            return too_large
+        return EventLine(number, value, check_document(event_document(decoded, name), catalog, name))
     except InvalidEvent as invalid:
         return RejectedLine(number, invalid.entry.code, invalid.message)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable
@@ -12,10 +13,11 @@ from typing import Any
 
 import pytest
 
+from tests.integration.test_readme_commands import blocks_of
 from tests.integration.worker.test_redrive import held, refusing, until_counted
 from tests.support.deployment import Deploy, Deployment
 from tests.support.profiles import fresh_consumer, fresh_market, new, update
-from tests.support.worker_process import WorkerProcess
+from tests.support.worker_process import WorkerProcess, wait_for
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 SECONDS = 120
@@ -78,6 +80,21 @@ def test_a_night(shared: Deployment, worker: WorkerProcess, run: Run) -> None:
             assert "failed, CMT-ROW-INVALID" in shown
             event_id = first["items"][0]["eventId"]
             assert document(run("dlq", "show", event_id, "--json"))["eventId"] == event_id
+            # Values are masked unless asked for, and that they were shown is logged.
+            value = published[0].value.decode()
+            shown_event = document(run("dlq", "show", published[0].id, "--json"))
+            assert shown_event["masked"] is True
+            assert consumers[0] in shown_event["value"]
+            assert "Ann" not in shown_event["value"]
+            open_one = run("dlq", "show", published[0].id, "--show-values", "--json")
+            assert document(open_one)["value"] == value
+            assert "values were shown" in open_one.stderr
+            line = document(run("dlq", "export", published[0].id, "--show-values"))
+            assert (line["id"], line["key"], line["value"]) == (published[0].id, consumers[0], value)
+            masked = run("dlq", "export", "--market", market).stdout
+            assert len(masked.splitlines()) == 5
+            refused = run("publish", "--json", code=1, given=masked)
+            assert [one["code"] for one in document(refused)["rejected"]] == ["EXPORT"] * 5
             assert "no dead letter has the ID or event ID" in run("dlq", "show", "9999-9", code=1).stderr
 
         # Nothing happens by accident.
@@ -90,6 +107,12 @@ def test_a_night(shared: Deployment, worker: WorkerProcess, run: Run) -> None:
         # A later state supersedes the first one; the last one fails again.
         shared.publish(update(consumers[0], market))
         until_counted(shared, worker, market, failed=5, synced=1)
+        would = document(run("dlq", "redrive", "--market", market, "--dry-run", "--json"))
+        assert (would["matched"], would["superseded"]) == (5, 1)
+        assert {one["id"]: one["would"] for one in would["items"]}[published[0].id] == "superseded"
+        said = run("dlq", "redrive", published[1].id, "--dry-run").stdout
+        assert f"  {published[1].id}  send: NEW\n" in said
+        assert run("dlq", "tasks").stdout.count(said) == 0  # nothing was written
         made = run("dlq", "redrive", "--fingerprint", kind, "--market", market, "--rate", "50", "--yes", "--json")
         task = document(made)
         assert (task["matched"], task["superseded"]) == (5, 1)
@@ -138,3 +161,52 @@ def test_a_task_waits_for_a_worker_and_can_be_paused_and_cancelled(deploy: Deplo
     successor = deployment.worker().ready()
     until_counted(deployment, successor, market, synced=1, failed=2)
     assert document(run("dlq", "tasks", one, "--json"))["items"][0]["outcomes"] == {"synced": 1}
+
+
+def test_an_event_that_is_no_json_is_edited_and_redriven(
+    shared: Deployment, worker: WorkerProcess, run: Run, tmp_path: Path
+) -> None:
+    market, consumer = fresh_market(), fresh_consumer()
+    [broken] = shared.publish_raw([(consumer.encode(), b'{"eventId": ', None)])
+    wait_for(
+        lambda: run("dlq", "show", broken.id, "--json", code=None).returncode == 0,
+        lambda: f"no dead letter\n{worker.log_tail(15)}",
+        SECONDS,
+    )
+    file = tmp_path / "event.json"
+    file.write_text(json.dumps(new(fresh_consumer(), market)))
+    refused = run("dlq", "edit", broken.id, "--file", str(file), "--yes", code=1).stderr
+    assert "EVENT-KEY-MISMATCH" in refused
+    file.write_text(json.dumps(new(consumer, market)))
+    said = run("dlq", "edit", broken.id, "--file", str(file), "--note", "cut off by the producer", "--yes").stdout
+    assert '-{"eventId": \n' in said
+    assert f"profile-sync dlq redrive {broken.id}" in said
+    shown = document(run("dlq", "show", broken.id, "--show-values", "--json"))
+    assert (shown["originalValue"], shown["edit"]["note"]) == ('{"eventId": ', "cut off by the producer")
+    assert json.loads(shown["value"])["consumerId"] == consumer
+    run("dlq", "redrive", broken.id, "--yes", "--wait")
+    assert held(shared, [consumer]) == {consumer}
+    assert "already settled: synced" in run("dlq", "edit", broken.id, "--file", str(file), "--yes", code=1).stderr
+
+
+def test_the_commands_of_the_runbook(deploy: Deploy, tmp_path: Path) -> None:
+    deployment = deploy()
+    worker = deployment.worker().ready()
+    market, one, other = fresh_market(), fresh_consumer(), fresh_consumer()
+    with refusing(deployment, [one]):
+        [failed] = deployment.publish(update(one, market))
+        [broken, unwanted] = deployment.publish_raw([(other.encode(), b"{", None), (other.encode(), b"[", None)])
+        deployment.settled(worker, 3)
+    run = runner(deployment, tmp_path / "commands")
+    (tmp_path / "event.json").write_text(json.dumps(new(other, market)))
+    (shown, again, poison, discarded, exported) = blocks_of("Redrive dead letters", page="docs/operations.md")
+    names = {"5-26": failed.id, "5-31": broken.id, "5-40": unwanted.id, "event.json": str(tmp_path / "event.json")}
+    said = {}
+    for line in "".join((shown, exported, again, poison, discarded)).splitlines():
+        program, *arguments = shlex.split(line)
+        assert program == "profile-sync"
+        said[line] = run(*(names.get(argument, argument) for argument in arguments)).stdout
+    assert "CMT-ROW-INVALID:consumer:UPDATE\n" in said["profile-sync dlq stats"]
+    assert "1 dead letter: 1 send" in said[again.splitlines()[0]]
+    assert deployment.settled(worker, 3) | {"synced": 2, "discarded": 1} == deployment.settled(worker, 3)
+    assert run("dlq", "list").stdout == "No dead letter is open.\n"

@@ -25,6 +25,7 @@ class Models:
 
     def __init__(self, case: Case) -> None:
         self.letters = case.index
+        self.tasks = case.tasks
         self.records: dict[tuple[int, str], ConsumerState] = {}
 
     def consumer_record(self, partition: int, consumer: str) -> tuple[int, ConsumerState] | None:
