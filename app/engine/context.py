@@ -60,6 +60,7 @@ class EngineContext:
     topics: Topics = field(default_factory=NoTopics)
     random: Callable[[], float] = field(default=random.random)
     kpi_keep_days: int = 400
+    dlq_keep_days: int = 90
     today: Callable[[], date] = field(default=utc_today)
     archive_seconds: float = 60.0  # between two moves of closed days out of a partition's record
     rights: Rights = field(default_factory=Rights)  # which are missing now

@@ -59,6 +59,10 @@ class Letters(Protocol):
     def open_of(self, partition: int, consumer: str, below: int, limit: int) -> Sequence[KnownLetter]:
         """Open dead letters of a consumer with a lower offset, lowest first; no foreign ones."""
 
+    def forgettable(self, partition: int, before_ms: int, limit: int) -> Sequence[tuple[LetterId, Sequence[bytes]]]:
+        """Closed dead letters whose record was written before a time, oldest first, each with the keys of all its
+        records in the order in which they must be removed."""
+
 
 class Tasks(Protocol):
     """Operators' tasks, as a follower of their topic has read them."""
@@ -74,6 +78,13 @@ class Tasks(Protocol):
 
     def edit(self, letter: LetterId) -> int | None:
         """The offset of the dead-letter topic at which a dead letter's newest edited bytes stand; None: not edited."""
+
+    def edit_keys(self, letter: LetterId) -> Sequence[bytes]:
+        """The keys of all edits of a dead letter."""
+
+    def forgettable(self, before_ms: int) -> Sequence[Sequence[bytes]]:
+        """Tasks that have ended, and of which nothing was said since a time: the keys of all records of each, in the
+        order in which they must be removed."""
 
 
 class LetterValues(Protocol):
@@ -132,6 +143,10 @@ class NoLetters:
         """None."""
         return ()
 
+    def forgettable(self, partition: int, before_ms: int, limit: int) -> Sequence[tuple[LetterId, Sequence[bytes]]]:
+        """None."""
+        return ()
+
 
 class NoTasks:
     """No tasks."""
@@ -150,6 +165,14 @@ class NoTasks:
     def edit(self, letter: LetterId) -> int | None:
         """None."""
         return None
+
+    def edit_keys(self, letter: LetterId) -> Sequence[bytes]:
+        """None."""
+        return ()
+
+    def forgettable(self, before_ms: int) -> Sequence[Sequence[bytes]]:
+        """None."""
+        return ()
 
 
 class NoValues:

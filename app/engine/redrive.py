@@ -33,6 +33,7 @@ from app.engine.copies import Copies
 from app.engine.erasures import Erasures
 from app.engine.flow import StatesUnavailable
 from app.engine.foreign_letters import ForeignLetters
+from app.engine.forgetting import Forgetting
 from app.engine.handled_letters import HandledLetters, entry_of
 from app.engine.journal import Journal
 from app.engine.letter_sources import KnownLetter, ValuesUnavailable
@@ -86,6 +87,7 @@ class Redrive:
         self._handled = HandledLetters(number, context, tasks, journal, parking=parking, settling=settling)
         self._erasures = Erasures(journal, self._handled)
         self._foreign = ForeignLetters(number, context, tasks, journal)
+        self._forgetting = Forgetting(number, context, tasks)
         self._pace = TaskPace(context.kafka.partitions)
         self._cursors: dict[str, _Cursor] = {}
         self._ended: set[str] = set()
@@ -109,6 +111,7 @@ class Redrive:
             more = await self._read_missing_values()
             more |= await self._erasures.step()
             more |= await self._foreign.step()
+            await self._forgetting.step()
             for task in self._context.operator_tasks.running(self._number):
                 if task.action in _OF_LETTERS and task.id not in self._ended:
                     more |= await self._advance(task)

@@ -66,6 +66,7 @@ def engine_context(
         room=Room(READ_PER_SLOT * sync.concurrency, sync.max_parked),
         crash=crash,
         kpi_keep_days=settings.general.kpi_keep_days,
+        dlq_keep_days=settings.general.dlq_keep_days,
         gates=Gates(sync.breaker_probe_seconds),
         letters=FollowedLetters(recipe.pipeline, read_models),
         operator_tasks=FollowedTasks(recipe.pipeline, read_models),

@@ -65,6 +65,11 @@ class FollowedLetters:
         """Open dead letters of a consumer with a lower offset, lowest first."""
         return _known(_asked(lambda: self._read_models.letters.open_of(partition, consumer, below, limit)))
 
+    def forgettable(self, partition: int, before_ms: int, limit: int) -> Sequence[tuple[LetterId, Sequence[bytes]]]:
+        """Closed dead letters whose record was written before a time, with the keys of their records."""
+        found = _asked(lambda: self._read_models.letters.forgettable(partition, before_ms, limit))
+        return [(one.id, one.keys) for one in found]
+
 
 class FollowedTasks:
     """``Tasks`` of the engine."""
@@ -93,6 +98,14 @@ class FollowedTasks:
         """Where a dead letter's newest edited bytes stand."""
         found = _asked(lambda: self._read_models.tasks.edit(letter))
         return None if found is None else found.offset
+
+    def edit_keys(self, letter: LetterId) -> Sequence[bytes]:
+        """The keys of all edits of a dead letter."""
+        return _asked(lambda: self._read_models.tasks.edit_keys(letter))
+
+    def forgettable(self, before_ms: int) -> Sequence[Sequence[bytes]]:
+        """The keys of tasks that have ended before a time."""
+        return [known.keys() for known in _asked(lambda: self._read_models.tasks.ended_before(before_ms))]
 
 
 class ValuesByPosition:

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from app.delivery.consumer_record import ConsumerState
 from app.delivery.dead_letter_record import DeadLetter, LetterStatus
-from app.delivery.letter_id import LetterId, parse_letter_key
+from app.delivery.letter_id import LetterId, letter_key, parse_letter_key
 from app.delivery.operator_task import LetterFilter
 from app.engine.letter_sources import KnownLetter
 from app.kafka.durable_producer import TooLarge, Write
@@ -116,3 +116,10 @@ class MemoryLetters:
     def open_of(self, partition: int, consumer: str, below: int, limit: int) -> list[KnownLetter]:
         chosen = LetterFilter(consumer=consumer)
         return [known for known in self.open_after(partition, -1, chosen, 2**31) if known.id.offset < below][:limit]
+
+    def forgettable(self, partition: int, before_ms: int, limit: int) -> list[tuple[LetterId, list[bytes]]]:
+        return [
+            (letter, [letter_key(letter, known.epoch)])
+            for letter, known in sorted(self.known.items())
+            if known.record.status is not LetterStatus.OPEN and known.record.changed_ms < before_ms
+        ][:limit]

@@ -379,6 +379,30 @@ async def test_a_task_takes_what_was_open_when_it_was_made() -> None:
     await world.stop()
 
 
+# Forgetting
+
+
+async def test_what_was_closed_long_ago_is_forgotten_and_what_is_open_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = await dead_letters_of(Event("a", "never"), Event("b", "never"))
+    world.edit(0, Event("a"))
+    world.wish("t", Action.REDRIVE, 0)
+    await until(world.tasks_are_over)
+    monkeypatch.setattr("app.engine.forgetting.LOOK_SECONDS", 0.0)
+    await world.stop()
+    await world.start()
+    await until(lambda: 0 in world.ownership.partitions)
+    for _ in range(300):
+        await asyncio.sleep(0)
+    assert {letter.offset for letter in world.letters().known} == {0, 1}, "kept for 90 days"
+    await world.stop()
+    world.dlq_keep_days = -1
+    await world.start()
+    await until(lambda: {letter.offset for letter in world.letters().known} == {1})
+    tombstones = [write.key for write in world.topics[PIPELINE.tasks_topic] if write.value is None]
+    assert {b"edit|0-0|2", b"t"} <= set(tombstones)
+    await world.stop()
+
+
 # Crashes
 
 SCRIPTS = ["ok", "once", "never", "refused", "invalid", "delete", "partial"]

@@ -203,8 +203,8 @@ class WorldTasks:
             key = parse_tasks_key(record.key or b"")
             if isinstance(key, EditKey):
                 continue
-            if not key.part:
-                tasks.append(decode_task(key.task, record.value or b""))
+            if not key.part and record.value is not None:
+                tasks.append(decode_task(key.task, record.value))
             elif key.part == "cancel" or (key.part, key.partition) == ("end", partition):
                 over.add(key.task)
         return [task for task in tasks if task.id not in over]
@@ -216,6 +216,18 @@ class WorldTasks:
         keys = [parse_tasks_key(record.key or b"") for record in self._world.topics.get(PIPELINE.tasks_topic, [])]
         offsets = [key.offset for key in keys if isinstance(key, EditKey) and key.letter == letter]
         return max(offsets, default=None)
+
+    def edit_keys(self, letter: LetterId) -> list[bytes]:
+        keys = [record.key or b"" for record in self._world.topics.get(PIPELINE.tasks_topic, []) if record.value]
+        edits = [parse_tasks_key(key) for key in keys]
+        return [one.encode() for one in edits if isinstance(one, EditKey) and one.letter == letter]
+
+    def forgettable(self, before_ms: int) -> list[tuple[bytes, ...]]:
+        running = {task.id for task in self.running(0)}
+        known = [parse_tasks_key(record.key or b"") for record in self._world.topics.get(PIPELINE.tasks_topic, [])]
+        return [
+            (one.encode(),) for one in known if isinstance(one, TaskKey) and not one.part and one.task not in running
+        ]
 
 
 class WorldValues:
@@ -430,6 +442,7 @@ class World:
         self.observed: list[Outcome] = []
         self.lost_logs: set[str] = set()  # topics whose log was lost, until the client notices
         self.gone: set[tuple[str, int]] = set()  # bytes of dead letters that retention deleted: (topic, offset)
+        self.dlq_keep_days = 90
         self.handled_outcomes: list[Outcome] = []
         self.begin = 0  # of the main topic: retention may have deleted what stood before
 
@@ -474,6 +487,7 @@ class World:
             room=Room(4 * self.concurrency, self.max_parked),
             crash=self.bugs.append,
             today=lambda: self.today,
+            dlq_keep_days=self.dlq_keep_days,
             archive_seconds=0.0,
             gates=Gates(self.probe_seconds),
             letters=self.letters(),
