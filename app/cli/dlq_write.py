@@ -126,7 +126,7 @@ def _run(
             seen = preview(models, resolve(models, ids) if ids else Selection(filter=chosen))
             if not seen.total:
                 raise CommandError("No open dead letter matches; no task was made.")
-            superseded = count_superseded(models, seen) if action is Action.REDRIVE else None
+            superseded = count_superseded(models, seen, force=force) if action is Action.REDRIVE else None
             if not as_json:
                 _show(action, seen, superseded)
             if not yes and not typer.confirm(f"{action.value.capitalize()} {dead_letters(seen.total)}?"):

@@ -15,8 +15,11 @@ from app.readmodels.letters import ListedLetter
 MOST_COUNTED = 10_000
 
 
-def count_superseded(models: ReadModels, seen: Preview) -> int | None:
-    """About how many dead letters of a selection a later state has superseded; None: too many to look at."""
+def count_superseded(models: ReadModels, seen: Preview, *, force: bool = False) -> int | None:
+    """About how many dead letters of a selection are skipped, because a later state has superseded them; None: too many
+    to look at. ``force``: none is skipped."""
+    if force:
+        return 0
     if seen.total > MOST_COUNTED:
         return None
     return sum(is_superseded(one, state_of(models, one)) for one in open_letters(models, seen.selection))

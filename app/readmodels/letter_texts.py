@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from textwrap import wrap
 
+from app.delivery.dead_letter_record import Holder
 from app.delivery.errors import REGISTRY
 from app.delivery.wording import ago, clock
 from app.readmodels.letter_groups import LetterGroup
@@ -17,9 +18,11 @@ from app.readmodels.tasks import KnownTask, LetterEdit, TaskProgress, TaskState
 
 COLUMNS = 80
 _LABEL = 9
-# The widest that a column of a list gets; the last one gets what is left.
-_WIDEST = {"what": 34, "market": 6}
-_SHORTEST_LAST = 8
+# The widest that a column of a list gets.
+_WIDEST = {"market": 6}
+# The last column gets this much before the kind is cut; a kind keeps at least as much as the second.
+_ROOM_FOR_LAST, _SHORTEST_KIND = 20, 8
+_CLOSED = frozenset({ShownStatus.SETTLED, ShownStatus.DISCARDED})
 NO_DEAD_LETTERS = "No dead letter is open."
 
 
@@ -52,8 +55,9 @@ def stats_lines(groups: Sequence[LetterGroup], now_ms: int) -> Iterator[str]:
     for group in groups:
         yield from _group_lines(group, now_ms)
     yield ""
-    yield "Look closer:   profile-sync dlq list --fingerprint KIND"
-    yield "Run them again: profile-sync dlq redrive --fingerprint KIND --dry-run"
+    yield "look closer    profile-sync dlq list --fingerprint KIND"
+    yield "try a redrive  profile-sync dlq redrive --fingerprint KIND --dry-run"
+    yield "correct one    profile-sync dlq edit ID"
 
 
 def _group_lines(group: LetterGroup, now_ms: int) -> Iterator[str]:
@@ -111,9 +115,9 @@ def _table(names: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]
         for name, column in zip(names, zip(names, *rows, strict=True), strict=True)
     ]
     # The kind makes room for the last column; an ID is never cut, because it is copied.
-    lacking = sum(width + 2 for width in widths[:-1]) + min(widths[-1], _SHORTEST_LAST) - COLUMNS
+    lacking = sum(width + 2 for width in widths[:-1]) + min(widths[-1], _ROOM_FOR_LAST) - COLUMNS
     what = names.index("what")
-    widths[what] = min(widths[what], max(_SHORTEST_LAST, widths[what] - lacking))
+    widths[what] = min(widths[what], max(_SHORTEST_KIND, widths[what] - lacking))
     widths[-1] = min(widths[-1], COLUMNS - sum(width + 2 for width in widths[:-1]))
     for row in (names, *rows):
         cells = [f"{cut(cell, width):<{width}}" for cell, width in zip(row, widths, strict=True)]
@@ -147,7 +151,11 @@ def detail_lines(listed: ListedLetter, edit: LetterEdit | None) -> Iterator[str]
             if line.note:
                 yield from _indented(f"note: {line.note}")
     if edit is not None:
-        yield from _fact("edited", f"{clock(edit.note.at_ms)} by {edit.note.by}; a redrive runs the edited event")
+        ran = letter.place is not None and letter.place.holder is Holder.DLQ and letter.place.offset >= edit.offset
+        waits = "" if ran or listed.status in _CLOSED else "; a redrive runs the edited event"
+        yield from _fact("edited", f"{clock(edit.note.at_ms)} by {edit.note.by}{waits}")
+        if edit.note.note:
+            yield from _indented(f"note: {edit.note.note}")
     entry = REGISTRY.get(letter.fingerprint.reason)
     if entry is not None:
         yield from _fact("means", entry.meaning)
@@ -198,7 +206,10 @@ def already_text(listed: ListedLetter) -> str:
         return f"{listed.id} is already discarded"
     if listed.status is ShownStatus.REDRIVING:
         return f"{listed.id} is already being handled"
-    return f"{listed.id} is already settled: {listed.letter.settlement.outcome.value}"
+    outcome = listed.letter.settlement.outcome.value
+    if listed.id.foreign and listed.letter.history:  # it counts nowhere; its history says what was done
+        outcome = listed.letter.history[-1].outcome
+    return f"{listed.id} is already settled: {outcome}"
 
 
 def ids_text(letters: Iterable[ListedLetter]) -> str:

@@ -161,6 +161,13 @@ def test_a_task_waits_for_a_worker_and_can_be_paused_and_cancelled(deploy: Deplo
     successor = deployment.worker().ready()
     until_counted(deployment, successor, market, synced=1, failed=2)
     assert document(run("dlq", "tasks", one, "--json"))["items"][0]["outcomes"] == {"synced": 1}
+    # An export that is published again is a redrive of these events: none is counted twice.
+    lines = run("dlq", "export", "--all", "--show-values").stdout
+    assert len(lines.splitlines()) == 2
+    run("publish", given=lines)
+    until_counted(deployment, successor, market, synced=3)
+    assert deployment.settled(successor, 3)["events"] == 3
+    assert held(deployment, consumers) == set(consumers)
 
 
 def test_an_event_that_is_no_json_is_edited_and_redriven(

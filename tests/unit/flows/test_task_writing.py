@@ -94,5 +94,6 @@ def test_superseded_ones_are_counted_from_the_consumer_records(case: Case, model
     known[1, "C-1"] = ConsumerState(8, "DE", deleted_forgotten=5)
     seen = preview(models, Selection())
     assert count_superseded(models, seen) == 1
+    assert count_superseded(models, seen, force=True) == 0
     assert count_superseded(models, replace(seen, matched={0: MOST_COUNTED + 1})) is None
     assert count_superseded(models, preview(models, Selection((LetterId(0, 9),)))) == 0

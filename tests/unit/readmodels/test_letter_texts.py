@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from app.delivery.dead_letter_record import HistoryLine, LetterStatus
+from app.delivery.dead_letter_record import HistoryLine, Holder, LetterStatus, ValuePlace
 from app.delivery.failed_attempt import FailedAttempt
 from app.delivery.fingerprint import Fingerprint
 from app.delivery.letter_id import LetterId
@@ -109,6 +109,32 @@ def test_a_detail_has_attempts_history_edits_and_what_to_do() -> None:
         "do ",
     ):
         assert part in text
+
+
+@pytest.mark.parametrize(
+    ("place", "status", "waits"),
+    [(6, ShownStatus.OPEN, True), (7, ShownStatus.OPEN, False), (6, ShownStatus.SETTLED, False)],
+)
+def test_an_edit_that_has_run_is_not_announced(place: int, status: ShownStatus, waits: bool) -> None:
+    one = listed(status, place=ValuePlace(Holder.DLQ, place))
+    text = "\n".join(detail_lines(one, LetterEdit(7, Note("bob@host", NOW, "shorter name"))))
+    assert ("a redrive runs the edited event" in text) is waits
+    assert "note: shorter name" in text
+
+
+def test_a_long_kind_leaves_room_for_the_consumer() -> None:
+    settled = replace(listed().letter.settlement, consumer_id="C-" + "7" * 60)
+    kind = Fingerprint("CMT-CONSUMER-SPELLING", "digitalAsset", "UPDATE")
+    _, line = list_lines([listed(fingerprint=kind, settlement=settled)])
+    assert len(line) == COLUMNS
+    assert line.startswith("5-26  11-13 02:12:20  CMT-CONSUMER-SPELLING:digi")
+    assert line.endswith("  C-77777777777777777…")
+
+
+def test_a_foreign_record_that_was_published_says_so() -> None:
+    line = HistoryLine(NOW, "redrive", "published")
+    one = replace(listed(ShownStatus.SETTLED, history=(line,)), id=LetterId(5, 26, foreign=True))
+    assert already_text(one) == "dlq-5-26 is already settled: published"
 
 
 @pytest.mark.parametrize(
