@@ -16,6 +16,8 @@ JOBS := 3
 RUNS := 5
 EVENTS := 10000
 SEED :=
+# Of each run with dead letters.
+LETTER_EVENTS := 5000
 # For `soak`: its length.
 MINUTES := 60
 # Tests start many processes. Where the environment forbids Python to keep compiled files, each would compile everything.
@@ -89,9 +91,10 @@ docs: setup ## Generate docs/errors.md, configuration.md and commands.md
 bench: setup ## Measure speed and memory in 15 minutes; for one part: ARGS=paths, engines, clients, updates, memory, profile
 	$(BIN)/python -m bench $(ARGS)
 
-torture: setup ## Kill, stop and freeze programs, then disturb network and disks (root): RUNS (5) runs of EVENTS (10000) each
+torture: setup ## Kill, stop and freeze programs, disturb network and disks (root), redrive: RUNS (5) of EVENTS (10000)
 	$(BIN)/python -m tests.chaos --runs $(RUNS) --events $(EVENTS) $(if $(SEED),--seed $(SEED)) $(ARGS)
 	$(BIN)/python -m tests.chaos --deck surroundings --runs $(RUNS) --events $(EVENTS) $(if $(SEED),--seed $(SEED)) $(ARGS)
+	$(BIN)/python -m tests.chaos.letters --runs $(RUNS) --events $(LETTER_EVENTS) --brokers both $(if $(SEED),--seed $(SEED))
 
 soak: setup ## All kinds of trouble at random over a steady stream, for MINUTES (60), as root
 	$(BIN)/python -m tests.chaos.soak --minutes $(MINUTES) $(if $(SEED),--seed $(SEED)) $(ARGS)
