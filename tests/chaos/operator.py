@@ -51,12 +51,12 @@ class Operator(threading.Thread):
 
     def command(self, words: list[str], patience: float) -> int | None:
         """Run ``dlq`` with these words. Returns its exit code; None: it was killed."""
-        if words[0] in ("cancel", "pause", "resume"):
+        if words in (["cancel"], ["pause"], ["resume"]):
             task = self._a_task()
             if task is None:
                 return 0
             words = [*words, task]
-        else:
+        elif words[0] in ("redrive", "discard"):
             words = [*words, "--yes"]
         self.commands.append(" ".join(words))
         with self._log.open("ab") as log:
