@@ -1,41 +1,21 @@
-"""Times that a person types: a day, a time, or an age."""
+"""Times in options."""
 
 from __future__ import annotations
 
-import re
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 
 import typer
 
-_AGE = re.compile(r"([0-9]{1,5})([mhd])")
-_UNITS = {"m": "minutes", "h": "hours", "d": "days"}
-_TIME = re.compile(
-    r"[0-9]{4}-[0-9]{2}-[0-9]{2}(?:[T ][0-9]{2}:[0-9]{2}(?::[0-9]{2}(?:\.[0-9]{1,6})?)?(?:Z|[+-][0-9:]{5})?)?"
-)
+from app.delivery.moments import MomentError, read_moment
 
 
 def moment_ms(text: str, now: datetime, option: str) -> int:
-    """A time in ms since 1970. Without a zone it is UTC.
+    """A time in ms since 1970; see ``read_moment``.
 
     Raises:
-        BadParameter: the text is none of the three.
-
-    >>> moment_ms("1970-01-02", datetime.now(UTC), "--since"), moment_ms("1970-01-01T01:00Z", datetime.now(UTC), "-")
-    (86400000, 3600000)
-    >>> moment_ms("2h", datetime(1970, 1, 1, 3, tzinfo=UTC), "--since")
-    3600000
+        BadParameter: the text is not a time.
     """
     try:
-        if (age := _AGE.fullmatch(text)) is not None:
-            moment = now - timedelta(**{_UNITS[age[2]]: int(age[1])})
-        elif _TIME.fullmatch(text):
-            moment = datetime.fromisoformat(text)
-            moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-        else:
-            raise ValueError
-    except (ValueError, OverflowError):
-        raise typer.BadParameter(
-            f"{option} takes a day such as 2026-01-31, a time such as 2026-01-31T02:30Z, or an age such as 5m, 24h or "
-            f"7d; not {text}"
-        ) from None
-    return int(moment.timestamp() * 1000)
+        return read_moment(text, now)
+    except MomentError as error:
+        raise typer.BadParameter(f"{option} takes {error}; not {text}") from None

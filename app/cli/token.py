@@ -25,6 +25,9 @@ def token(
         ),
     ],
     ttl: Annotated[int, typer.Option(min=1, help="Lifetime of the token, in seconds.")] = DEFAULT_TTL_SECONDS,
+    subject: Annotated[
+        str, typer.Option(metavar="NAME", help="Who will use it. What is done with it is recorded under this name.")
+    ] = "",
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document instead of the bare token.")] = False,
 ) -> None:
     """Print a token for the web API and the pages, signed with WEB_JWT_SECRET."""
@@ -33,10 +36,12 @@ def token(
         raise typer.BadParameter(f"unknown scope {', '.join(unknown)}; choose among {', '.join(Scope)}")
     if not scopes:
         raise typer.BadParameter(f"--scope names no scope; choose among {', '.join(Scope)}")
+    if not subject.isprintable():
+        raise typer.BadParameter("--subject holds a character that cannot be printed")
     with report_failures():
         settings = load(TokenSettings)
     expires = int(time.time()) + ttl
-    signed = sign(settings.jwt_secret.get_secret_value(), settings.jwt_audience, scopes, expires)
+    signed = sign(settings.jwt_secret.get_secret_value(), settings.jwt_audience, scopes, expires, subject.strip())
     if as_json:
         expires_at = datetime.fromtimestamp(expires, UTC).isoformat().replace("+00:00", "Z")
         typer.echo(json.dumps({"token": signed, "expiresAt": expires_at, "scope": " ".join(scopes)}))

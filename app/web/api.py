@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from http import HTTPStatus
 from typing import Any
 
@@ -13,12 +12,9 @@ from app.readmodels.consumers import consumer_view
 from app.web.auth import Scope
 from app.web.guard import requires
 from app.web.json_answers import json_answer
+from app.web.parameters import refuse_unknown
 from app.web.problems import HttpProblem
-from app.web.state import STATE, Snapshot, take_snapshot
-
-# A refusal names at most this many unknown parameters, and none that is longer than this.
-MOST_NAMED = 5
-LONGEST_NAME = 40
+from app.web.state import Snapshot, ask, take_snapshot
 
 
 @requires(Scope.KPI_READ)
@@ -45,7 +41,7 @@ async def kpi_failures(request: web.Request) -> web.Response:
 @requires(Scope.KPI_READ)
 async def kpi_totals(request: web.Request) -> web.Response:
     """All events by outcome."""
-    _refuse_unknown(request)
+    refuse_unknown(request)
     snapshot = await take_snapshot(request)
     return json_answer(
         {"complete": snapshot.complete, **kpi.notes(snapshot.partitions), **kpi.totals(snapshot.partitions)}
@@ -55,12 +51,12 @@ async def kpi_totals(request: web.Request) -> web.Response:
 @requires(Scope.KPI_READ)
 async def consumer(request: web.Request) -> web.Response:
     """Last outcome, parked events and recent outcomes of one consumer."""
-    _refuse_unknown(request)
+    refuse_unknown(request)
     consumer_id = request.match_info["id"]
     snapshot = await take_snapshot(request)
     view = None
     if _is_text(consumer_id):
-        known = await asyncio.to_thread(request.app[STATE].read_models.consumer, consumer_id)
+        known = await ask(request, lambda models: models.consumer(consumer_id))
         view = consumer_view(consumer_id, known, snapshot.partitions)
     if view is None:
         detail = "no event of this consumer was settled or parked"
@@ -70,21 +66,8 @@ async def consumer(request: web.Request) -> web.Response:
     return json_answer({**view, "complete": snapshot.complete})
 
 
-def _refuse_unknown(request: web.Request, *known: str) -> None:
-    """Refuse parameters that would be ignored: with ``market`` misspelt, the answer would cover all markets."""
-    if unknown := sorted(set(request.query) - set(known)):
-        shown = ", ".join(plain_name(name) for name in unknown[:MOST_NAMED])
-        accepted = f"known are {', '.join(known)}" if known else "this address takes none"
-        raise HttpProblem(HTTPStatus.BAD_REQUEST, f"unknown parameter {shown}; {accepted}")
-
-
-def plain_name(name: str) -> str:
-    """A parameter's name if it is safe to repeat in the answer, else a placeholder."""
-    return name if name.isascii() and name.isidentifier() and len(name) <= LONGEST_NAME else "(unusual name)"
-
-
 def _filter(request: web.Request) -> kpi.Filter:
-    _refuse_unknown(request, "from", "to", "market")
+    refuse_unknown(request, "from", "to", "market")
     query = request.query
     try:
         return kpi.Filter.parse(query.get("from"), query.get("to"), query.get("market"))

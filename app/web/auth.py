@@ -36,6 +36,7 @@ class Scope(StrEnum):
     KPI_READ = "kpi:read"
     DLQ_READ = "dlq:read"
     DLQ_WRITE = "dlq:write"
+    DLQ_VALUES = "dlq:values"
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,15 +136,20 @@ def _claims(payload: dict[str, Any]) -> TokenClaims:
     granted = scope.split() if isinstance(scope, str) else scope if isinstance(scope, list) else []
     return TokenClaims(
         frozenset(one for one in granted if isinstance(one, str)),
-        subject if isinstance(subject, str) else None,
+        subject if isinstance(subject, str) and _is_plain(subject) else None,
         int(payload["exp"]),
     )
 
 
-def sign(secret: str, audience: str, scopes: Iterable[str], expires: int) -> str:
-    """A token signed with ``secret``. ``expires`` is a Unix time."""
+def _is_plain(subject: str) -> bool:
+    """Whether a name can be shown and stored: no lone surrogates, no control characters."""
+    return bool(subject.strip()) and subject.isprintable()
+
+
+def sign(secret: str, audience: str, scopes: Iterable[str], expires: int, subject: str = "") -> str:
+    """A token signed with ``secret``. ``expires`` is a Unix time; ``subject``: who will use it."""
     payload = {"aud": audience, "scope": " ".join(scopes), "iat": int(time.time()), "exp": expires}
-    return jwt.encode(payload, secret, algorithm="HS256")
+    return jwt.encode(payload | ({"sub": subject} if subject else {}), secret, algorithm="HS256")
 
 
 def unauthorized(reason: str | None) -> HttpProblem:

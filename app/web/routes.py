@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from app.web import api, pages, probes, sessions
+from app.web import api, dead_letters, pages, probes, sessions
 from app.web.guard import Handler
 from app.web.openapi_view import openapi_json
 
@@ -28,6 +28,11 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", "/api/kpi/failures", api.kpi_failures),
     Route("GET", "/api/kpi/totals", api.kpi_totals),
     Route("GET", "/api/consumers/{id}", api.consumer),
+    Route("GET", "/api/dead-letters", dead_letters.dead_letters),
+    Route("GET", "/api/dead-letters/groups", dead_letters.groups),
+    Route("GET", "/api/dead-letters/{id}", dead_letters.dead_letter),
+    Route("GET", "/api/tasks", dead_letters.tasks),
+    Route("GET", "/api/tasks/{id}", dead_letters.task),
     Route("GET", "/", pages.dashboard),
     Route("GET", "/login", sessions.login_form),
     Route("POST", "/login", sessions.login),

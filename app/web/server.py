@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import ssl
+from concurrent.futures import ThreadPoolExecutor
 
 import structlog
 from aiohttp import web
@@ -14,7 +15,7 @@ from app.web.auth import TokenVerifier
 from app.web.connections import HEAD_SECONDS, LINGER_SECONDS, TLS_SECONDS, Runner
 from app.web.middleware import add_headers, answer_errors, log_requests
 from app.web.routes import ROUTES
-from app.web.state import SETTINGS, STATE, VERIFIER, WebState
+from app.web.state import QUESTION_THREADS, QUESTIONS, SETTINGS, STATE, VERIFIER, WebState
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -34,6 +35,8 @@ def make_app(state: WebState, settings: WebSettings) -> web.Application:
     app[STATE] = state
     app[SETTINGS] = settings
     app[VERIFIER] = TokenVerifier(settings)
+    app[QUESTIONS] = ThreadPoolExecutor(QUESTION_THREADS, thread_name_prefix="web-question")
+    app.on_cleanup.append(_end_questions)
     app.on_response_prepare.append(add_headers)
     for route in ROUTES:
         if route.method == "GET":
@@ -41,6 +44,10 @@ def make_app(state: WebState, settings: WebSettings) -> web.Application:
         else:
             app.router.add_route(route.method, route.path, route.handler)
     return app
+
+
+async def _end_questions(app: web.Application) -> None:
+    app[QUESTIONS].shutdown(wait=False, cancel_futures=True)
 
 
 class WebServer:

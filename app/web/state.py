@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import TypeVar
 
 from aiohttp import web
 
@@ -47,17 +49,28 @@ class Snapshot:
 STATE = web.AppKey("state", WebState)
 SETTINGS = web.AppKey("settings", WebSettings)
 VERIFIER = web.AppKey("verifier", TokenVerifier)
+# Threads of their own, few: the engine's questions do not wait behind those of the web, and a flood of slow ones does
+# not take the processors from the events.
+QUESTIONS = web.AppKey("questions", ThreadPoolExecutor)
+QUESTION_THREADS = 3
+
+T = TypeVar("T")
+
+
+async def ask(request: web.Request, question: Callable[[ReadModels], T]) -> T:
+    """The answer of the read models to a question, which may take a second, without blocking the event loop."""
+    app = request.app
+    return await asyncio.get_running_loop().run_in_executor(app[QUESTIONS], question, app[STATE].read_models)
 
 
 async def take_snapshot(request: web.Request) -> Snapshot:
     """Read the partition records without blocking the event loop."""
-    models = request.app[STATE].read_models
 
-    def read() -> Snapshot:
+    def read(models: ReadModels) -> Snapshot:
         # Asked before and after: records that are read while catching up are not complete, even if the read models
         # reach the end in the meantime.
         before = models.caught_up(Followed.STATE, Followed.CONSUMERS)
         partitions = models.partitions()
         return Snapshot(partitions, before and models.caught_up(Followed.STATE, Followed.CONSUMERS))
 
-    return await asyncio.to_thread(read)
+    return await ask(request, read)

@@ -82,3 +82,12 @@ def test_a_reading_command_names_the_variable_it_lacks_and_no_other(command: tup
     assert done.exit_code == 2
     assert "KAFKA_BOOTSTRAP_SERVERS" in done.stderr
     assert "WEB_" not in done.stderr
+
+
+def test_a_token_names_who_uses_it() -> None:
+    done = _run("token", "--scope", "dlq:write dlq:values", "--subject", "Ann Lee", WEB_JWT_SECRET=SECRET)
+    claims = jwt.decode(done.stdout.strip(), SECRET, algorithms=["HS256"], audience="profile-sync")
+    assert claims["sub"] == "Ann Lee"
+    without = _run("token", "--scope", "kpi:read", WEB_JWT_SECRET=SECRET)
+    assert "sub" not in jwt.decode(without.stdout.strip(), SECRET, algorithms=["HS256"], audience="profile-sync")
+    assert _run("token", "--scope", "kpi:read", "--subject", "a\nb", WEB_JWT_SECRET=SECRET).exit_code == 2

@@ -1,0 +1,121 @@
+"""Dead letters and operators' tasks in the HTTP API: what the read models know of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from http import HTTPStatus
+from typing import Any, TypeVar
+
+from aiohttp import web
+
+from app.readmodels import Followed
+from app.readmodels.letter_page import CursorError
+from app.readmodels.letter_texts import ids_text
+from app.readmodels.letter_views import detail_view, group_view, page_view, task_view
+from app.readmodels.letters import MOST_LISTED, PAGE
+from app.readmodels.models import ReadModels
+from app.web.auth import Scope
+from app.web.guard import requires
+from app.web.json_answers import json_answer
+from app.web.letter_parameters import FILTERS, letter_filter, letter_statuses
+from app.web.parameters import read_number, refuse_unknown
+from app.web.problems import HttpProblem
+from app.web.state import ask
+
+T = TypeVar("T")
+
+# What must be read in before an answer about dead letters, or about tasks, is complete.
+LETTERS = (Followed.LETTERS, Followed.STATE)
+TASKS = (Followed.TASKS, Followed.LETTERS, Followed.STATE)
+MOST_TASKS = 1_000
+TASKS_LISTED = 50
+
+
+@requires(Scope.DLQ_READ)
+async def dead_letters(request: web.Request) -> web.Response:
+    """A page of dead letters, the newest failure first."""
+    refuse_unknown(request, "status", *FILTERS, "limit", "cursor")
+    chosen, statuses = letter_filter(request), letter_statuses(request)
+    limit = read_number(request, "limit", default=PAGE, most=MOST_LISTED)
+    cursor = request.query.get("cursor")
+    try:
+        complete, page = await _ask(
+            request, LETTERS, lambda models: models.letters.page(chosen, statuses, limit=limit, cursor=cursor)
+        )
+    except CursorError as error:
+        raise HttpProblem(HTTPStatus.BAD_REQUEST, str(error)) from None
+    return json_answer({"complete": complete, **page_view(page)})
+
+
+@requires(Scope.DLQ_READ)
+async def groups(request: web.Request) -> web.Response:
+    """Open dead letters by fingerprint, the largest group first."""
+    refuse_unknown(request, *FILTERS)
+    chosen = letter_filter(request)
+    complete, found = await _ask(request, LETTERS, lambda models: models.letters.groups(chosen))
+    return json_answer({"complete": complete, "items": [group_view(group) for group in found]})
+
+
+@requires(Scope.DLQ_READ)
+async def dead_letter(request: web.Request) -> web.Response:
+    """Everything that is known of one dead letter, by its ID or its event ID."""
+    refuse_unknown(request)
+    text = request.match_info["id"]
+    complete, found = await _ask(request, TASKS, lambda models: models.letters.find(text))
+    if not found:
+        raise HttpProblem(HTTPStatus.NOT_FOUND, _not_known("no dead letter has this ID or event ID", complete=complete))
+    if len(found) > 1:
+        raise HttpProblem(HTTPStatus.CONFLICT, f"several dead letters have this event ID: {ids_text(found)}")
+    [one] = found
+    _, edit = await _ask(request, TASKS, lambda models: models.tasks.edit(one.id))
+    return json_answer({**detail_view(one, edit), "complete": complete})
+
+
+@requires(Scope.DLQ_READ)
+async def tasks(request: web.Request) -> web.Response:
+    """Operators' tasks, newest first."""
+    refuse_unknown(request, "limit")
+    limit = read_number(request, "limit", default=TASKS_LISTED, most=MOST_TASKS)
+
+    def look(models: ReadModels) -> list[Any]:
+        views = (_task(models, known.task.id) for known in models.tasks.all(limit))
+        return [view for view in views if view is not None]
+
+    complete, found = await _ask(request, TASKS, look)
+    return json_answer({"complete": complete, "items": found})
+
+
+@requires(Scope.DLQ_READ)
+async def task(request: web.Request) -> web.Response:
+    """One task and how far it has come."""
+    refuse_unknown(request)
+    task_id = request.match_info["id"]
+    complete, view = await _ask(request, TASKS, lambda models: _task(models, task_id))
+    if view is None:
+        raise HttpProblem(HTTPStatus.NOT_FOUND, _not_known("there is no task with this ID", complete=complete))
+    return json_answer({**view, "complete": complete})
+
+
+def _task(models: ReadModels, task_id: str) -> dict[str, Any] | None:
+    known, state, progress = models.tasks.known(task_id), models.tasks.state(task_id), models.tasks.progress(task_id)
+    if known is None or state is None or progress is None:
+        return None
+    return {**task_view(known, state, progress)}
+
+
+def _not_known(text: str, *, complete: bool) -> str:
+    return text if complete else f"{text}, as far as this worker knows; it is still catching up, so try again"
+
+
+async def _ask(
+    request: web.Request, about: tuple[Followed, ...], question: Callable[[ReadModels], T]
+) -> tuple[bool, T]:
+    """(complete, answer): whether nothing is missing that was written before, and the answer."""
+
+    def read(models: ReadModels) -> tuple[bool, T]:
+        # Asked before and after, as in ``take_snapshot``.
+        before = models.caught_up(*about)
+        found = question(models)
+        return before and models.caught_up(*about), found
+
+    return await ask(request, read)

@@ -1,0 +1,170 @@
+"""The part of the API's description about dead letters and operators' tasks."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from app.delivery.operator_task import Action
+from app.delivery.outcome import Outcome
+from app.readmodels.letter_page import ShownStatus
+from app.readmodels.letters import MOST_LISTED, PAGE
+from app.readmodels.tasks import TaskState
+from app.web.dead_letters import MOST_TASKS, TASKS_LISTED
+from app.web.letter_parameters import ALL
+from app.web.openapi_parts import (
+    COUNT,
+    FLAG,
+    OPTIONAL,
+    TEXT,
+    TIME_OR_NULL,
+    guarded,
+    in_path,
+    list_of,
+    object_of,
+    query,
+    ref,
+)
+
+_TIME = {
+    "type": "string",
+    "description": "A day such as 2026-01-31, a time such as 2026-01-31T02:30Z, or an age such as 5m, 24h or 7d.",
+}
+_PLACE = {"anyOf": [ref("Place"), {"type": "null"}]}
+_OUTCOME = {"type": "string", "enum": list(Outcome)}
+# A list gives the number of attempts, a single dead letter their list.
+_LETTER = {
+    "id": TEXT,
+    "consumerId": OPTIONAL,
+    "eventId": TEXT,
+    "market": TEXT,
+    "operation": TEXT,
+    "entity": TEXT,
+    "reason": TEXT,
+    "fingerprint": TEXT,
+    "message": TEXT,
+    "attempts": COUNT,
+    "firstFailedAt": TIME_OR_NULL,
+    "failedAt": TIME_OR_NULL,
+    "status": {"type": "string", "enum": list(ShownStatus)},
+    "redrives": COUNT,
+}
+_TASK = {
+    "id": TEXT,
+    "action": {"type": "string", "enum": list(Action)},
+    "state": {"type": "string", "enum": list(TaskState)},
+    "matched": COUNT,
+    "done": COUNT,
+    "outcomes": {"type": "object", "additionalProperties": COUNT},
+    "open": COUNT,
+    "by": TEXT,
+    "note": TEXT,
+    "createdAt": TIME_OR_NULL,
+}
+_COMPLETE = ref("Complete")
+
+LETTER_SCHEMAS: dict[str, Any] = {
+    "DeadLetter": object_of(**_LETTER),
+    "DeadLetters": object_of(complete=_COMPLETE, items=list_of(ref("DeadLetter")), next=OPTIONAL),
+    "DeadLetterGroup": object_of(
+        fingerprint=TEXT,
+        reason=TEXT,
+        entity=TEXT,
+        operation=TEXT,
+        open=COUNT,
+        consumers=COUNT,
+        oldest=TIME_OR_NULL,
+        newest=TIME_OR_NULL,
+        example=TEXT,
+    ),
+    "DeadLetterGroups": object_of(complete=_COMPLETE, items=list_of(ref("DeadLetterGroup"))),
+    "Place": object_of(topic={"type": "string", "enum": ["dlq", "main"]}, offset=COUNT),
+    "Attempt": object_of(at=TIME_OR_NULL, code=TEXT),
+    "HistoryLine": object_of(
+        at=TIME_OR_NULL,
+        action=TEXT,
+        outcome=OPTIONAL,
+        reason=OPTIONAL,
+        by=OPTIONAL,
+        task=OPTIONAL,
+        note=OPTIONAL,
+    ),
+    "Edit": object_of(offset=COUNT, at=TIME_OR_NULL, by=TEXT, note=TEXT),
+    "DeadLetterDetail": object_of(
+        **(_LETTER | {"attempts": list_of(ref("Attempt"))}),
+        requestId=OPTIONAL,
+        outcome=_OUTCOME,
+        outcomeReason=OPTIONAL,
+        openedAt=TIME_OR_NULL,
+        hasKey=FLAG,
+        size=COUNT,
+        tasks=list_of(TEXT),
+        history=list_of(ref("HistoryLine")),
+        place=_PLACE,
+        original=_PLACE,
+        edit={"anyOf": [ref("Edit"), {"type": "null"}]},
+        complete=_COMPLETE,
+    ),
+    "Task": object_of(**_TASK),
+    "TaskDetail": object_of(**_TASK, complete=_COMPLETE),
+    "Tasks": object_of(complete=_COMPLETE, items=list_of(ref("Task"))),
+}
+
+_FILTERS = [
+    query("fingerprint", "REASON:entity:operation, or the correlation ID of an incident.", TEXT),
+    query("reason", "An error code.", TEXT),
+    query("market", "One market.", TEXT),
+    query("operation", "NEW, UPDATE or DELETE.", TEXT),
+    query("entity", "The entity that failed.", TEXT),
+    query("consumer", "A consumerId.", TEXT),
+    query("since", "Last failed at this time or later.", _TIME),
+    query("until", "Last failed before this time.", _TIME),
+]
+_STATUS = query("status", f"{', '.join(ShownStatus)} or {ALL}, with commas. Without it: open and redriving.", TEXT)
+
+
+def _limit(default: int, most: int) -> dict[str, Any]:
+    schema = {"type": "integer", "minimum": 1, "maximum": most, "default": default}
+    return query("limit", "The most items of an answer.", schema)
+
+
+_CURSOR = query("cursor", "`next` of the page before.", TEXT)
+_LETTER_ID = in_path("id", "The ID of a dead letter, such as 5-26, or its event ID.")
+_TASK_ID = in_path("id", "The ID of a task.")
+
+LETTER_PATHS: dict[str, Any] = {
+    "/api/dead-letters": {
+        "get": guarded(
+            "deadLetters",
+            "Dead letters, the newest failure first",
+            "DeadLetters",
+            "dlq:read",
+            [_STATUS, *_FILTERS, _limit(PAGE, MOST_LISTED), _CURSOR],
+            400,
+        )
+    },
+    "/api/dead-letters/groups": {
+        "get": guarded(
+            "deadLetterGroups", "Open dead letters by fingerprint", "DeadLetterGroups", "dlq:read", _FILTERS, 400
+        )
+    },
+    "/api/dead-letters/{id}": {
+        "get": guarded(
+            "deadLetter",
+            "Everything that is known of one dead letter",
+            "DeadLetterDetail",
+            "dlq:read",
+            [_LETTER_ID],
+            400,
+            404,
+            409,
+        )
+    },
+    "/api/tasks": {
+        "get": guarded(
+            "tasks", "Operators' tasks, newest first", "Tasks", "dlq:read", [_limit(TASKS_LISTED, MOST_TASKS)], 400
+        )
+    },
+    "/api/tasks/{id}": {
+        "get": guarded("task", "A task and how far it has come", "TaskDetail", "dlq:read", [_TASK_ID], 400, 404)
+    },
+}
