@@ -34,7 +34,7 @@ MANY = OpenCount(10_000, 9_812, ALERT.at_ms, ALERT.at_ms + 60_000)
 
 
 def test_no_text_names_a_command_that_does_not_exist() -> None:
-    commands = {*typer.main.get_command(cli).commands, "dlq"}  # type: ignore[attr-defined]
+    commands = set(typer.main.get_command(cli).commands)  # type: ignore[attr-defined]
     before = Remembered(Incident("a", "INC1"), Severity.FAILED, 0, 0, 0, 0)
     named = set()
     for reason in (*REGISTRY, "NOT-KNOWN"):
@@ -172,5 +172,12 @@ def test_where_it_happened_is_named_and_moments_are_written_as_in_the_status() -
     assert text.splitlines()[0] == "UPDATE failed at entity consumer, since 2025-11-13T02:13:20Z."
 
 
-def test_no_remedy_advises_what_this_version_cannot_do() -> None:
-    assert [entry.code for entry in REGISTRY.values() if "redriv" in entry.remedy] == []
+def test_a_remedy_names_only_commands_that_there_are() -> None:
+    commands = typer.main.get_command(cli).commands  # type: ignore[attr-defined]
+    named = {code for entry in REGISTRY.values() for code in re.findall(r"`([a-z]+(?: [a-z-]+)*)`", entry.remedy)}
+
+    assert "topics create" in named
+    for command, _, rest in (text.partition(" ") for text in named):
+        assert command in commands
+        group = getattr(commands[command], "commands", {})
+        assert not group or rest.split(" ")[0] in group
