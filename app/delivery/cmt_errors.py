@@ -52,14 +52,15 @@ CMT_TIMEOUT = register(
     "CMT-TIMEOUT",
     _T,
     "No answer in time.",
-    "Wait; the call is repeated.",
+    "Wait; the call is repeated. Dead letters: `dlq redrive --reason CMT-TIMEOUT`.",
     transport=True,
 )
 CMT_CONNECTION = register(
     "CMT-CONNECTION",
     _T,
     "No connection could be made, or it broke.",
-    "If it goes on, check the network, the proxy and CMT_SOAP_URL.",
+    "If it goes on, check the network, the proxy and CMT_SOAP_URL. Dead letters: `dlq redrive --reason "
+    "CMT-CONNECTION`.",
     transport=True,
 )
 CMT_CERTIFICATE = register(
@@ -77,8 +78,8 @@ CMT_HTTP_REFUSED = register(
     "CMT-HTTP-REFUSED",
     _P,
     "HTTP 400, 413 or the like without a SOAP answer: something on the way refuses this request, or every request.",
-    "In an outage: check CMT_SOAP_URL and the proxy. In a dead letter: check whether a firewall or proxy rejects the "
-    "event's values; then publish the consumer's event again.",
+    "In an outage: check CMT_SOAP_URL and the proxy. In a dead letter: check whether a firewall or proxy rejects "
+    "the event's values. Then `dlq redrive --reason CMT-HTTP-REFUSED`, or change the value with `dlq edit ID`.",
     doubtful=True,
 )
 CMT_ENDPOINT = register(
@@ -106,8 +107,8 @@ CMT_PERMISSION = register(
     "CMT-PERMISSION",
     _P,
     "The account may not read or write this data extension.",
-    "Give the installed package the right on the data extension that the message names; then publish the "
-    "consumer's event again, or run `verify --repair` for events that ended as partial.",
+    "Give the installed package the right on the data extension that the message names. Then `dlq redrive "
+    "--reason CMT-PERMISSION`, and `verify --repair` for events that ended as partial.",
 )
 CMT_NOT_ALLOWED = register(
     "CMT-NOT-ALLOWED",
@@ -137,8 +138,8 @@ CMT_CLIENT_FAULT = register(
     "CMT-CLIENT-FAULT",
     _P,
     "Marketing Cloud refuses the request with a client fault: this request, or every request.",
-    "In an outage: check CMT_SOAP_URL, and that the API user is active. In a dead letter: check CMT_WSDL; report it "
-    "with the masked message.",
+    "In an outage: check CMT_SOAP_URL, and that the API user is active. In a dead letter: check CMT_WSDL, and "
+    "report it with the masked message. Then `dlq redrive --reason CMT-CLIENT-FAULT`.",
     doubtful=True,
 )
 CMT_MALFORMED = register(
@@ -152,46 +153,48 @@ CMT_BUSY = register(
     "CMT-BUSY",
     _T,
     "Marketing Cloud was too busy: its database was too slow, or it asks to try again later.",
-    "Wait; if it goes on, lower SYNC_CONCURRENCY.",
+    "Wait; if it goes on, lower SYNC_CONCURRENCY. Dead letters: `dlq redrive --reason CMT-BUSY`.",
 )
 CMT_RETRIEVE_FAILED = register(
     "CMT-RETRIEVE-FAILED",
     _T,
     "A Retrieve ended with an OverallStatus error that is not known here and may pass.",
-    "Wait; if it goes on, read the message.",
+    "Wait; if it goes on, read the message. Dead letters: `dlq redrive --reason CMT-RETRIEVE-FAILED`.",
 )
 CMT_RETRIEVE_ERROR = register(
     "CMT-RETRIEVE-ERROR",
     _P,
     "A Retrieve ended with an OverallStatus error that will not pass.",
-    "Check the data extension's key and columns in CMT_DATA_EXTENSIONS.",
+    "Check the data extension's key and columns in CMT_DATA_EXTENSIONS. Then `dlq redrive --reason "
+    "CMT-RETRIEVE-ERROR`.",
 )
 CMT_RETRIEVE_EXPIRED = register(
     "CMT-RETRIEVE-EXPIRED",
     _T,
     "The next page of a Retrieve was requested too late (unknown RequestID in ContinueRequest).",
-    "Wait; the Retrieve starts over.",
+    "Wait; the Retrieve starts over. Dead letters: `dlq redrive --reason CMT-RETRIEVE-EXPIRED`.",
 )
 CMT_FOREIGN_ROWS = register(
     "CMT-FOREIGN-ROWS",
     _P,
     "A Retrieve returned rows of other consumers. None of them was changed.",
-    "Check that ConsumerId is a text column of the data extension and can be filtered; report the error.",
+    "Check that ConsumerId is a text column of the data extension and can be filtered; report the error. Then "
+    "`dlq redrive --reason CMT-FOREIGN-ROWS`.",
 )
 CMT_CONSUMER_SPELLING = register(
     "CMT-CONSUMER-SPELLING",
     _P,
     "Rows are held under another spelling of the consumer's ID (upper or lower case, trailing blanks). Marketing Cloud "
     "treats both spellings as one consumer, so none of these rows was changed.",
-    "Find out whose rows they are. One person: have the producer use one spelling, publish a DELETE of scope PROFILE "
-    "under the other spelling, then publish the event again. Two persons: Marketing Cloud cannot hold both; give one "
-    "of them another ID.",
+    "Find out whose rows they are. One person: have the producer use one spelling, publish a DELETE of scope "
+    "PROFILE under the other spelling, then `dlq redrive ID`. Two persons: Marketing Cloud cannot hold both; give "
+    "one of them another ID, then `dlq discard ID`.",
 )
 CMT_NOT_XML_TEXT = register(
     "CMT-NOT-XML-TEXT",
     _P,
     "A value contains a character that XML cannot carry (control character, lone surrogate).",
-    "Correct the value at its source; publish the consumer's corrected event again.",
+    "Remove the character with `dlq edit ID`, then `dlq redrive ID`. Correct the value at its source too.",
 )
 
 # One row of a call
@@ -199,19 +202,21 @@ CMT_ROW_INVALID = register(
     "CMT-ROW-INVALID",
     _P,
     "Marketing Cloud refused the row's values.",
-    "The message names the column; publish the consumer's corrected event again.",
+    "The message names the column. If the column is wrong: correct it in Marketing Cloud, then `dlq redrive "
+    "--reason CMT-ROW-INVALID`. If the value is wrong: `dlq edit ID`, then `dlq redrive ID`.",
 )
 CMT_ROW_MISSING_KEY = register(
     "CMT-ROW-MISSING-KEY",
     _P,
     "The row has no primary key, or a wrong one.",
-    "Check the primary key in CMT_DATA_EXTENSIONS.",
+    "Check the primary key in CMT_DATA_EXTENSIONS. Then `dlq redrive --reason CMT-ROW-MISSING-KEY`.",
 )
 CMT_DATA_EXTENSION = register(
     "CMT-DATA-EXTENSION",
     _P,
     "Marketing Cloud does not know the data extension (70003), or the data extension has no primary key.",
-    "Check customerKey in CMT_DATA_EXTENSIONS, and that the account (CMT_ACCOUNT_ID) sees the data extension.",
+    "Check customerKey in CMT_DATA_EXTENSIONS, and that the account (CMT_ACCOUNT_ID) sees the data extension. "
+    "Then `dlq redrive --reason CMT-DATA-EXTENSION`.",
 )
 CMT_ROW_EXISTS = register("CMT-ROW-EXISTS", _P, "The row already exists.", "Upserts never cause this; report it.")
 CMT_ROW_NOT_FOUND = register("CMT-ROW-NOT-FOUND", _P, "The row does not exist.", "Deletes accept this; nothing to do.")
@@ -220,19 +225,25 @@ CMT_ROW_KEPT = register(
     _P,
     "A row is still there after its delete. Its key has a Date column. Marketing Cloud returns dates without fractions "
     "of a second, so the key that it returned is not the row's key.",
-    "Delete the row in Marketing Cloud, then publish the consumer's event again. Better: use a text column as the key.",
+    "Delete the row in Marketing Cloud, then `dlq redrive ID`. Better: use a text column as the key.",
 )
 CMT_ROW_CONTENTION = register(
-    "CMT-ROW-CONTENTION", _T, "The row was locked or in a deadlock.", "Wait; if it goes on, lower SYNC_CONCURRENCY."
+    "CMT-ROW-CONTENTION",
+    _T,
+    "The row was locked or in a deadlock.",
+    "Wait; if it goes on, lower SYNC_CONCURRENCY. Dead letters: `dlq redrive --reason CMT-ROW-CONTENTION`.",
 )
 CMT_ROW_ABORTED = register(
     "CMT-ROW-ABORTED",
     _T,
     "Marketing Cloud did not finish the row (2, 13, 71000, 71001, 71006).",
-    "Wait; if it goes on, lower CMT_BATCH_SIZE.",
+    "Wait; if it goes on, lower CMT_BATCH_SIZE. Dead letters: `dlq redrive --reason CMT-ROW-ABORTED`.",
 )
 CMT_ROW_ERROR = register(
-    "CMT-ROW-ERROR", _P, "The row failed with a code that is not known here.", "Read the message and the code."
+    "CMT-ROW-ERROR",
+    _P,
+    "The row failed with a code that is not known here.",
+    "Read the message and the code with `dlq show ID`. When the cause is gone: `dlq redrive --reason CMT-ROW-ERROR`.",
 )
 
 CMT_OUTAGE = register(

@@ -10,14 +10,15 @@ SYNC_BUG = register(
     "SYNC-BUG",
     _P,
     "This program failed on the event because of an error of its own.",
-    "Report it with the worker's log; then publish the consumer's event again.",
+    "Report it with the worker's log. After an update of this program: `dlq redrive --reason SYNC-BUG`.",
 )
 SYNC_COPY_LOST = register(
     "SYNC-COPY-LOST",
     _P,
     "The event was parked, but its record is gone from both the retry topic and the main topic: it was deleted, by "
     "retention or by hand, before the event was settled. The dead letter has no value.",
-    "Have the producer send the consumer's current state; run `topics check`, which compares retention times.",
+    "Have the producer send the consumer's current state, then `dlq discard ID`. Run `topics check`, which "
+    "compares retention times.",
 )
 SYNC_SUPERSEDED = register(
     "SYNC-SUPERSEDED",
@@ -42,7 +43,7 @@ SYNC_VALUE_GONE = register(
     "SYNC-VALUE-GONE",
     _P,
     "The dead letter cannot be redriven: Kafka's retention deleted its bytes.",
-    "Have the producer send the consumer's current state, then discard the dead letter. Raise retention.ms of the "
+    "Have the producer send the consumer's current state, then `dlq discard ID`. Raise retention.ms of the "
     "dead-letter topic if people need more time.",
 )
 SYNC_FOREIGN = register(
@@ -50,6 +51,6 @@ SYNC_FOREIGN = register(
     _P,
     "Another program put this record into the dead-letter topic, or published a dead letter again that is not one of "
     "this group's.",
-    "Look at its headers. If it is an event for this program, redrive it: it is published as a new event. If not, "
-    "discard it.",
+    "Look at its headers with `dlq show ID`. If it is an event for this program: `dlq redrive ID` publishes it as "
+    "a new event. If not: `dlq discard ID`.",
 )
