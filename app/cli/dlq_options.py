@@ -11,7 +11,7 @@ import typer
 
 from app.cli.command_errors import CommandError
 from app.cli.moments import moment_ms
-from app.delivery.letter_selection import SelectionError, as_filter
+from app.delivery.letter_selection import NotOneWay, SelectionError, as_filter
 from app.delivery.operator_task import LetterFilter
 from app.readmodels import ReadModelUnavailable
 from app.readmodels.letter_page import CursorError
@@ -79,5 +79,7 @@ def report_wrong_use() -> Iterator[None]:
     """Turn a selection that cannot be meant into an error of usage."""
     try:
         yield
+    except NotOneWay as error:
+        raise typer.BadParameter(f"{error}: give IDs, filter options or --all") from None
     except SelectionError as error:
         raise typer.BadParameter(str(error)) from None

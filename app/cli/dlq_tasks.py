@@ -12,12 +12,13 @@ from app.cli import dlq_options as options
 from app.cli.command_errors import CommandError, report_failures
 from app.cli.output import printable
 from app.cli.read_once import caught_up_read_models
-from app.delivery.operator_task import Note, TaskKey
-from app.flows.task_writing import this_user, write_note
+from app.delivery.operator_task import TaskChange
+from app.flows.task_changes import change_task
+from app.flows.task_writing import this_user
 from app.readmodels import Followed, ReadModels
 from app.readmodels.letter_texts import task_lines
 from app.readmodels.letter_views import task_view
-from app.readmodels.tasks import KnownTask, TaskState
+from app.readmodels.tasks import KnownTask
 from app.settings import KafkaSettings, load
 from app.settings.pipelines import pipeline_of
 
@@ -59,33 +60,34 @@ def tasks(
 
 def pause(task: TaskId, note: options.Note = "") -> None:
     """Pause a task. What has begun is finished."""
-    _say(task, "pause", note, on=True)
+    _change(task, TaskChange.PAUSE, note)
 
 
 def resume(task: TaskId, note: options.Note = "") -> None:
     """Let a paused task go on."""
-    _say(task, "pause", note, on=False)
+    _change(task, TaskChange.RESUME, note)
 
 
 def cancel(task: TaskId, note: options.Note = "") -> None:
     """Cancel a task for good. What has begun is finished."""
-    _say(task, "cancel", note, on=True)
+    _change(task, TaskChange.CANCEL, note)
 
 
-def _say(task: str, part: str, note: str, *, on: bool) -> None:
+def _change(task: str, change: TaskChange, note: str) -> None:
     with report_failures(), options.report_refusals():
         kafka = load(KafkaSettings)
         with caught_up_read_models(topics=TOPICS) as models:
-            known = _known(models, task)
-            state = models.tasks.state(task)
-            if state in (TaskState.DONE, TaskState.CANCELLED):
-                raise CommandError(f"task {task} is already {state}; nothing was changed")
-        said = "cancelled" if part == "cancel" else "paused" if on else "resumed"
-        if part == "pause" and known.paused == on:
-            typer.echo(f"{task} is {'already' if on else 'not'} paused; nothing was changed")
-            return
-        write_note(kafka, pipeline_of(kafka), TaskKey(task, part), Note(this_user(), int(time.time() * 1000), note, on))
-    typer.echo(f"{said} {task}")
+            _known(models, task)
+            now_ms = int(time.time() * 1000)
+            by = this_user()
+            changed = change_task(kafka, pipeline_of(kafka), models, task, change, by=by, now_ms=now_ms, note=note)
+    if changed is None:
+        typer.echo(f"{task} is {'already' if change is TaskChange.PAUSE else 'not'} paused; nothing was changed")
+    else:
+        typer.echo(f"{_SAID[change]} {task}")
+
+
+_SAID = {TaskChange.PAUSE: "paused", TaskChange.RESUME: "resumed", TaskChange.CANCEL: "cancelled"}
 
 
 def _known(models: ReadModels, task: str) -> KnownTask:

@@ -16,24 +16,20 @@ from app.cli.command_errors import EXIT_FAILURE, CommandError, report_failures
 from app.cli.output import printable
 from app.cli.read_once import caught_up_read_models
 from app.delivery.letter_id import LetterId
-from app.delivery.letter_selection import check_kinds, check_task
-from app.delivery.operator_task import MOST_PER_SECOND, Action, LetterFilter, OperatorTask, Selection
+from app.delivery.letter_selection import TaskRequest
+from app.delivery.operator_task import LEAST_PER_SECOND, MOST_PER_SECOND, Action, OperatorTask
 from app.flows.catalog import load_catalog
 from app.flows.letter_values import LetterValues, edits_of
 from app.flows.redrive_dry_run import dry_run as run_dry
-from app.flows.redrive_preview import count_superseded
+from app.flows.task_requests import carry_out, foresee, look, topics_of
 from app.flows.task_waiting import NO_WORKER, a_worker_is_running, wait_for_task
-from app.flows.task_writing import Preview, make_task, preview, resolve, this_user, write_task
-from app.readmodels import Followed, ReadModels
+from app.flows.task_writing import Preview, this_user
+from app.readmodels import ReadModels
 from app.readmodels.forecast_texts import dry_run_lines, dry_run_view
 from app.readmodels.letter_texts import dead_letters, list_lines, still_open_text
 from app.readmodels.tasks import TaskProgress, TaskState
 from app.settings import DataExtensionSettings, KafkaSettings, load
 from app.settings.pipelines import pipeline_of
-
-_TOPICS = (Followed.LETTERS, Followed.TASKS, Followed.STATE)
-# Stands for the IDs that were typed, until they are looked up.
-_SOME_ID = LetterId(0, 0)
 
 
 def redrive(
@@ -49,7 +45,9 @@ def redrive(
     everything: options.Everything = False,
     rate: Annotated[
         float | None,
-        typer.Option(metavar="N", min=0.01, max=MOST_PER_SECOND, help="Begin at most N a second, over all workers."),
+        typer.Option(
+            metavar="N", min=LEAST_PER_SECOND, max=MOST_PER_SECOND, help="Begin at most N a second, over all workers."
+        ),
     ] = None,
     force: Annotated[
         bool, typer.Option("--force", help="Also run what a later state has superseded. Single IDs only.")
@@ -69,10 +67,13 @@ def redrive(
     extensions are not the bundled ones.
     """
     chosen = options.letter_filter(fingerprint, reason, market, operation, entity, consumer, since, until)
+    request = TaskRequest(Action.REDRIVE, tuple(ids or ()), chosen, everything, note, rate, force)
+    with options.report_wrong_use():
+        request.check(dry_run=dry_run)
     if dry_run:
-        _dry_run(ids or [], chosen, everything, as_json, force=force)
-        return
-    _run(Action.REDRIVE, ids or [], chosen, everything, note, yes, wait, as_json, rate=rate, force=force)
+        _dry_run(request, as_json)
+    else:
+        _run(request, yes, wait, as_json)
 
 
 def discard(
@@ -96,44 +97,30 @@ def discard(
     Name them by ID, give a filter, or give --all. Their events count as discarded from then on. Needs KAFKA_* only.
     """
     chosen = options.letter_filter(fingerprint, reason, market, operation, entity, consumer, since, until)
-    _run(Action.DISCARD, ids or [], chosen, everything, note, yes, wait, as_json)
-
-
-def _run(
-    action: Action,
-    ids: list[str],
-    chosen: LetterFilter,
-    everything: bool,
-    note: str,
-    yes: bool,
-    wait: bool,
-    as_json: bool,
-    *,
-    rate: float | None = None,
-    force: bool = False,
-) -> None:
+    request = TaskRequest(Action.DISCARD, tuple(ids or ()), chosen, everything, note)
     with options.report_wrong_use():
-        check_kinds(ids, chosen, everything=everything)
-        check_task(action, Selection(() if not ids else (_SOME_ID,)), note=note, force=force)
+        request.check()
+    _run(request, yes, wait, as_json)
+
+
+def _run(request: TaskRequest, yes: bool, wait: bool, as_json: bool) -> None:
     may_ask = sys.stdin.isatty() and not as_json
     if not yes and not may_ask:
         raise typer.BadParameter("give --yes: without a terminal, and with --json, there is no question")
-    topics = (*_TOPICS, Followed.CONSUMERS) if action is Action.REDRIVE else _TOPICS
     with report_failures(), options.report_refusals():
         kafka = load(KafkaSettings)
         pipeline = pipeline_of(kafka)
-        with caught_up_read_models(topics=topics) as models:
-            seen = preview(models, resolve(models, ids) if ids else Selection(filter=chosen))
+        with caught_up_read_models(topics=topics_of(request.action)) as models:
+            found = foresee(models, request)
+            seen, superseded = found.seen, found.superseded
             if not seen.total:
                 raise CommandError("No open dead letter matches; no task was made.")
-            superseded = count_superseded(models, seen, force=force) if action is Action.REDRIVE else None
             if not as_json:
-                _show(action, seen, superseded)
-            if not yes and not typer.confirm(f"{action.value.capitalize()} {dead_letters(seen.total)}?"):
+                _show(request.action, seen, superseded)
+            if not yes and not typer.confirm(f"{request.action.value.capitalize()} {dead_letters(seen.total)}?"):
                 raise CommandError("No task was made.")
             now_ms = int(time.time() * 1000)
-            task = make_task(action, seen, by=this_user(), now_ms=now_ms, note=note, rate=rate, force=force)
-            write_task(kafka, pipeline, task)
+            task = carry_out(kafka, pipeline, request, seen, by=this_user(), now_ms=now_ms).task
             if as_json:
                 typer.echo(json.dumps({"taskId": task.id, "matched": seen.total, "superseded": superseded}))
             else:
@@ -148,25 +135,21 @@ def _run(
 
 def redrive_now(kafka: KafkaSettings, models: ReadModels, letter: LetterId) -> None:
     """Make a task that redrives one dead letter."""
-    seen = preview(models, Selection((letter,)))
-    task = make_task(Action.REDRIVE, seen, by=this_user(), now_ms=int(time.time() * 1000))
-    write_task(kafka, pipeline_of(kafka), task)
-    typer.echo(f"task {task.id}")
+    request = TaskRequest(Action.REDRIVE, (str(letter),))
+    now_ms = int(time.time() * 1000)
+    made = carry_out(kafka, pipeline_of(kafka), request, look(models, request), by=this_user(), now_ms=now_ms)
+    typer.echo(f"task {made.task.id}")
 
 
-def _dry_run(ids: list[str], chosen: LetterFilter, everything: bool, as_json: bool, *, force: bool) -> None:
-    with options.report_wrong_use():
-        check_kinds(ids, chosen, everything=everything)
-        check_task(Action.REDRIVE, Selection(() if not ids else (_SOME_ID,)), note="", force=force)
+def _dry_run(request: TaskRequest, as_json: bool) -> None:
     with report_failures(), options.report_refusals():
         kafka = load(KafkaSettings)
         catalog = load_catalog(load(DataExtensionSettings).data_extensions)
         with (
-            caught_up_read_models(topics=(*_TOPICS, Followed.CONSUMERS)) as models,
+            caught_up_read_models(topics=topics_of(request.action)) as models,
             LetterValues(kafka, pipeline_of(kafka), edits_of(models)) as values,
         ):
-            seen = preview(models, resolve(models, ids) if ids else Selection(filter=chosen))
-            would = run_dry(models, values, catalog, seen, force=force)
+            would = run_dry(models, values, catalog, look(models, request), force=request.force)
     if as_json:
         typer.echo(json.dumps(dry_run_view(would.matched, would.superseded, would.items, would.estimate)))
     elif not would.matched:

@@ -1,52 +1,126 @@
-"""Which dead letters an operator means: exactly one of single IDs, a filter and all. Pure."""
+"""What an operator asks for, from the command line or over HTTP: an action, and the dead letters that are meant, by
+exactly one of single IDs, a filter and all. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from app.delivery.alert import without_group
 from app.delivery.letter_id import LetterId
-from app.delivery.operator_task import MOST_IDS, Action, LetterFilter, Selection
+from app.delivery.operator_task import (
+    LEAST_PER_SECOND,
+    MOST_IDS,
+    MOST_PER_SECOND,
+    NOTE_BYTES,
+    Action,
+    LetterFilter,
+    Selection,
+)
+
+EVERY = LetterFilter()
 
 
 class SelectionError(ValueError):
-    """The selection is not allowed; the text says what is."""
+    """The request is not allowed; the text says what is. Subclasses: what was named is not there, or not open."""
+
+
+class NotOneWay(SelectionError):
+    """Dead letters were chosen in no way, or in several."""
+
+
+class NotFound(SelectionError):
+    """There is no such dead letter or task."""
+
+
+class NotPossible(SelectionError):
+    """It is there, but not in a state in which this can be done."""
+
+
+@dataclass(frozen=True, slots=True)
+class TaskRequest:
+    """What an operator wants done. ``ids``: texts that name dead letters. ``everything``: all open ones are meant."""
+
+    action: Action
+    ids: tuple[str, ...] = ()
+    chosen: LetterFilter = EVERY
+    everything: bool = False
+    note: str = ""
+    rate: float | None = None
+    force: bool = False
+
+    def check(self, *, dry_run: bool = False) -> None:
+        """Check it, before anything is looked up.
+
+        Args:
+            dry_run: nothing will be written, so that no note is needed.
+
+        Raises:
+            SelectionError: it is not allowed.
+        """
+        check_kinds(self.ids, self.chosen, everything=self.everything)
+        check_task(
+            self.action,
+            by_id=bool(self.ids),
+            note=self.note or ("-" if dry_run else ""),
+            force=self.force,
+            rate=self.rate,
+        )
 
 
 def check_kinds(ids: Sequence[str], chosen: LetterFilter, *, everything: bool) -> None:
     """Check that exactly one kind of selection was given, so that no option is left out without a word.
 
     Raises:
-        SelectionError: none or several kinds, or too many IDs.
+        NotOneWay: none or several kinds.
+        SelectionError: too many IDs.
 
     >>> check_kinds(["5-26"], LetterFilter(), everything=False)
     >>> check_kinds([], LetterFilter(), everything=False)
     Traceback (most recent call last):
         ...
-    app.delivery.letter_selection.SelectionError: name dead letters by ID, give a filter, or give --all
+    app.delivery.letter_selection.NotOneWay: choose dead letters by ID, by a filter, or all of them
     """
     kinds = [bool(ids), not chosen.is_empty, everything]
     if not any(kinds):
-        raise SelectionError("name dead letters by ID, give a filter, or give --all")
+        raise NotOneWay("choose dead letters by ID, by a filter, or all of them")
     if kinds.count(True) > 1:
-        raise SelectionError("give only one of: IDs, a filter, --all")
+        raise NotOneWay("choose in only one way: by ID, by a filter, or all")
     if len(ids) > MOST_IDS:
         raise SelectionError(f"at most {MOST_IDS:,} IDs; select more dead letters with a filter")
 
 
-def check_task(action: Action, selection: Selection, *, note: str, force: bool) -> None:
+def check_task(action: Action, *, by_id: bool, note: str, force: bool, rate: float | None = None) -> None:
     """Check what a task needs besides its selection.
 
     Raises:
-        SelectionError: ``force`` without IDs, or a discard without a note.
+        SelectionError: ``force`` without IDs, a discard without a note, a note that is too long, or an impossible rate.
     """
-    if force and not selection.ids:
-        raise SelectionError("--force takes single IDs only, because it may overwrite a newer state")
+    if force and not by_id:
+        raise SelectionError("force takes single IDs only, because it may overwrite a newer state")
     if force and action is not Action.REDRIVE:
-        raise SelectionError("--force is for redrive only")
+        raise SelectionError("force is for redrive only")
+    if rate is not None and action is not Action.REDRIVE:
+        raise SelectionError("a rate is for redrive only")
+    if rate is not None and not LEAST_PER_SECOND <= rate <= MOST_PER_SECOND:
+        raise SelectionError(f"the rate is from {LEAST_PER_SECOND:g} to {MOST_PER_SECOND:,.0f} a second")
     if action is Action.DISCARD and not note.strip():
-        raise SelectionError("discard needs a note that says why: --note TEXT")
+        raise SelectionError("a discard needs a note that says why")
+    check_note(note)
+
+
+def check_note(note: str) -> None:
+    """Check the length of a note, so that none is cut without a word.
+
+    Raises:
+        SelectionError: it is too long, or it is not text.
+    """
+    try:
+        size = len(note.strip().encode())
+    except UnicodeEncodeError:
+        raise SelectionError("the note is not valid UTF-8") from None
+    if size > NOTE_BYTES:
+        raise SelectionError(f"the note has {size:,} bytes; at most {NOTE_BYTES} are kept")
 
 
 def named(ids: Sequence[LetterId]) -> Selection:

@@ -36,6 +36,8 @@ NOTE_BYTES = 500
 BY_BYTES = 200
 # More single dead letters are selected by a filter.
 MOST_IDS = 10_000
+# One in 100 seconds: a slower task would look as if it stood still.
+LEAST_PER_SECOND = 0.01
 MOST_PER_SECOND = 100_000.0
 
 _EDIT = "edit"
@@ -48,6 +50,14 @@ class Action(StrEnum):
     DISCARD = "discard"
     REPAIR = "repair"
     DISTRUST = "distrust"
+
+
+class TaskChange(StrEnum):
+    """What a person may do to a task. What has begun is finished in any case."""
+
+    PAUSE = "pause"
+    RESUME = "resume"
+    CANCEL = "cancel"
 
 
 @dataclass(frozen=True, slots=True)

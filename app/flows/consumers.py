@@ -29,4 +29,4 @@ def consumers(settings: WorkerSettings, metrics: Metrics, sink: Sink | None = No
     flow = ConsumerSync(accounts, catalog, settings.sync, largest=settings.kafka.max_message_bytes)
     # The address that comes with the token is of the same tenant.
     target = urlsplit(cmt.soap_url or cmt.auth_url).hostname or ""
-    return Recipe(pipeline_of(settings.kafka, CONSUMERS), target, flow, accounts, cmt.timeout_seconds)
+    return Recipe(pipeline_of(settings.kafka, CONSUMERS), target, flow, accounts, cmt.timeout_seconds, catalog)

@@ -14,7 +14,7 @@ from app.delivery.letter_id import LetterId
 from app.delivery.pipeline import Pipeline
 from app.delivery.record import SourceRecord
 from app.flows.redrive_preview import state_of
-from app.kafka.topic_reader import SettledEvents
+from app.kafka.topic_reader import PATIENCE_SECONDS, SettledEvents
 from app.readmodels import ReadModels
 from app.readmodels.letters import ListedLetter
 from app.settings import KafkaSettings
@@ -27,12 +27,16 @@ class LetterValues:
 
     Args:
         edit: where the newest edited bytes of a dead letter stand in the dead-letter topic; None: it was not edited.
+        patience_seconds: for each answer of Kafka.
     """
 
-    def __init__(self, kafka: KafkaSettings, pipeline: Pipeline, edit: Edited) -> None:
+    def __init__(
+        self, kafka: KafkaSettings, pipeline: Pipeline, edit: Edited, *, patience_seconds: float = PATIENCE_SECONDS
+    ) -> None:
         self._kafka = kafka
         self._pipeline = pipeline
         self._edit = edit
+        self._patience = patience_seconds
         self._stack = ExitStack()
         self._readers: dict[str, SettledEvents] = {}
 
@@ -91,7 +95,9 @@ class LetterValues:
             return {}
         reader = self._readers.get(topic)
         if reader is None:
-            reader = self._stack.enter_context(SettledEvents(self._kafka, self._pipeline, topic=topic))
+            reader = self._stack.enter_context(
+                SettledEvents(self._kafka, self._pipeline, topic=topic, patience_seconds=self._patience)
+            )
             self._readers[topic] = reader
         return reader.read(partition, offsets)
 

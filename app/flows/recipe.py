@@ -11,6 +11,7 @@ from app.delivery.pipeline import Pipeline
 from app.engine.breaker import Breaker
 from app.engine.flow import Flow
 from app.flows.target_health import TargetHealth
+from app.profile.entities import Catalog
 
 
 class TargetAccount(Protocol):
@@ -52,7 +53,8 @@ class Recipe:
     """A pipeline as a worker runs it.
 
     ``target``: where events go, for log and status. ``call_seconds``: the longest that a call may take; the group's
-    session must outlast it.
+    session must outlast it. ``catalog``: the data extensions of all markets, if its
+    events are about such.
     """
 
     pipeline: Pipeline
@@ -60,3 +62,4 @@ class Recipe:
     flow: Flow
     accounts: TargetAccounts
     call_seconds: float
+    catalog: Catalog | None = None

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from app.delivery.headers import cut
 from app.delivery.letter_id import LetterId
-from app.delivery.letter_selection import SelectionError, check_task, named
+from app.delivery.letter_selection import NotFound, NotPossible, SelectionError, check_task, named
 from app.delivery.operator_task import (
     BY_BYTES,
     NOTE_BYTES,
@@ -24,7 +24,7 @@ from app.delivery.operator_task import (
     new_task_id,
 )
 from app.delivery.pipeline import Pipeline
-from app.kafka.acknowledged import write_acknowledged
+from app.kafka.acknowledged import WRITE_SECONDS, write_acknowledged
 from app.readmodels import ReadModels
 from app.readmodels.letter_page import ShownStatus
 from app.readmodels.letter_texts import already_text, ids_text
@@ -34,6 +34,8 @@ from app.settings import KafkaSettings
 # Dead letters that a preview looks at: those that failed last, so that the newest of the selection is among them.
 PREVIEWED = 1_000
 SAMPLE = 5
+# An error names at most this many of the dead letters that it is about.
+MOST_NAMED = 20
 
 _OPEN = frozenset({ShownStatus.OPEN})
 
@@ -57,13 +59,16 @@ def resolve(models: ReadModels, texts: Sequence[str]) -> Selection:
     """The open dead letters that texts name: IDs such as ``5-26``, or event IDs that have one dead letter.
 
     Raises:
-        SelectionError: a text names no dead letter, several, or one that is not open.
+        NotFound: a text names no dead letter.
+        NotPossible: a text names several, or one that is not open.
     """
     found: list[LetterId] = []
     problems: list[str] = []
+    kind: type[SelectionError] = NotPossible
     for text in dict.fromkeys(texts):
         letters = models.letters.find(text, 10)
         if not letters:
+            kind = NotFound
             problems.append(f"{text}: no dead letter has this ID or event ID")
         elif len(letters) > 1:
             problems.append(f"{text}: several dead letters have this event ID: {ids_text(letters)}")
@@ -71,8 +76,10 @@ def resolve(models: ReadModels, texts: Sequence[str]) -> Selection:
             problems.append(already_text(letters[0]))
         else:
             found.append(letters[0].id)
+    if len(problems) > MOST_NAMED:
+        problems[MOST_NAMED:] = [f"and {len(problems) - MOST_NAMED:,} more"]
     if problems:
-        raise SelectionError("\n".join(problems))
+        raise kind("\n".join(problems))
     return named(found)
 
 
@@ -102,7 +109,7 @@ def make_task(
     Raises:
         SelectionError: see ``check_task``.
     """
-    check_task(action, seen.selection, note=note, force=force)
+    check_task(action, by_id=bool(seen.selection.ids), note=note, force=force, rate=rate)
     return OperatorTask(
         id=new_task_id(action, now_ms),
         action=action,
@@ -116,22 +123,24 @@ def make_task(
     )
 
 
-def write_task(kafka: KafkaSettings, pipeline: Pipeline, task: OperatorTask) -> int:
+def write_task(kafka: KafkaSettings, pipeline: Pipeline, task: OperatorTask, *, seconds: float = WRITE_SECONDS) -> int:
     """Write a task; Kafka has acknowledged it. Returns its offset.
 
     Raises:
         KafkaAccessError: it was not acknowledged.
     """
-    return write_acknowledged(kafka, pipeline.tasks_topic, 0, TaskKey(task.id).encode(), task.encode())
+    return write_acknowledged(kafka, pipeline.tasks_topic, 0, TaskKey(task.id).encode(), task.encode(), seconds=seconds)
 
 
-def write_note(kafka: KafkaSettings, pipeline: Pipeline, key: TaskKey, note: Note) -> int:
+def write_note(
+    kafka: KafkaSettings, pipeline: Pipeline, key: TaskKey, note: Note, *, seconds: float = WRITE_SECONDS
+) -> int:
     """Write that a task is paused, resumed or cancelled.
 
     Raises:
         KafkaAccessError: it was not acknowledged.
     """
-    return write_acknowledged(kafka, pipeline.tasks_topic, 0, key.encode(), note.encode())
+    return write_acknowledged(kafka, pipeline.tasks_topic, 0, key.encode(), note.encode(), seconds=seconds)
 
 
 def this_user() -> str:

@@ -32,6 +32,7 @@ from app.flows.own_status import OwnStatus
 from app.flows.recipe import Recipe
 from app.flows.recipes import RECIPES
 from app.flows.topic_preparation import prepare_topics
+from app.flows.web_operations import WebOperations
 from app.flows.worker_end import WorkerFailed, say_cannot_go_on
 from app.flows.worker_readiness import WorkerReadiness
 from app.incidents.open_desk import open_desk
@@ -110,7 +111,14 @@ class Worker:
             self._read_models.start()
             stack.callback(self._read_models.stop)
             dry_run = self._settings.sync.dry_run
-            state = WebState(self._read_models, self._metrics, self._readiness.now, self._status.judgement, dry_run)
+            state = WebState(
+                self._read_models,
+                self._metrics,
+                self._readiness.now,
+                self._status.judgement,
+                dry_run,
+                WebOperations(self._settings.kafka, self._pipeline, self._read_models, self._recipe.catalog),
+            )
             web = WebServer(state, self._settings.web)
             await web.start()
             stack.push_async_callback(web.stop)

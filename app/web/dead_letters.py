@@ -89,6 +89,15 @@ async def tasks(request: web.Request) -> web.Response:
 async def task(request: web.Request) -> web.Response:
     """One task and how far it has come."""
     refuse_unknown(request)
+    return await task_answer(request)
+
+
+async def task_answer(request: web.Request) -> web.Response:
+    """The task that the address names.
+
+    Raises:
+        HttpProblem: 404, there is none.
+    """
     task_id = request.match_info["id"]
     complete, view = await _ask(request, TASKS, lambda models: _task(models, task_id))
     if view is None:

@@ -8,7 +8,6 @@ separate cookie (double submit).
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import hmac
 import secrets
@@ -16,8 +15,9 @@ from base64 import urlsafe_b64encode
 from http import HTTPStatus
 from urllib.parse import parse_qs, urlsplit
 
-from aiohttp import ClientPayloadError, web
+from aiohttp import web
 
+from app.web.bodies import read_body
 from app.web.cookies import CSRF, TOKEN, get_cookie, set_cookie
 from app.web.problems import HttpProblem
 from app.web.state import SETTINGS
@@ -45,7 +45,8 @@ async def checked_form(request: web.Request) -> dict[str, str]:
         raise HttpProblem(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, f"a form is expected ({_FORM})")
     refuse_other_sites(request)
     try:
-        parsed = parse_qs((await _body(request)).decode(), max_num_fields=_MOST_FIELDS)
+        body = await read_body(request, LARGEST_FORM_BYTES, FORM_SECONDS, "the form")
+        parsed = parse_qs(body.decode(), max_num_fields=_MOST_FIELDS)
     except ValueError:
         raise HttpProblem(HTTPStatus.BAD_REQUEST, "the form cannot be read") from None
     fields = {name: values[0] for name, values in parsed.items()}
@@ -98,20 +99,3 @@ def _is_ours(request: web.Request, origin: str) -> bool:
     if public is not None and (parts.scheme, parts.netloc) == (public.scheme, public.netloc):
         return True
     return bool(parts.netloc) and parts.netloc.lower() == request.headers.get("Host", "").lower()
-
-
-async def _body(request: web.Request) -> bytes:
-    if (request.content_length or 0) > LARGEST_FORM_BYTES:
-        raise HttpProblem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "the form is too large")
-    body = b""
-    try:
-        async with asyncio.timeout(FORM_SECONDS):
-            async for chunk in request.content.iter_any():
-                body += chunk
-                if len(body) > LARGEST_FORM_BYTES:
-                    raise HttpProblem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "the form is too large")
-    except TimeoutError:
-        raise HttpProblem(HTTPStatus.REQUEST_TIMEOUT, f"the form did not arrive within {FORM_SECONDS:g} s") from None
-    except (ConnectionError, ClientPayloadError, web.RequestPayloadError):
-        raise HttpProblem(HTTPStatus.BAD_REQUEST, "the form did not arrive completely") from None
-    return body

@@ -25,6 +25,9 @@ from app.web.state import SETTINGS, VERIFIER
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
+# What the token of an API request says.
+CLAIMS = web.RequestKey("claims", TokenClaims)
+
 
 def requires(scope: Scope) -> Callable[[Handler], Handler]:
     """Decorate an API handler so that it needs a bearer token with ``scope``. Cookies are not accepted."""
@@ -36,11 +39,19 @@ def requires(scope: Scope) -> Callable[[Handler], Handler]:
                 raise unauthorized(None)
             if scope not in claims.scopes:
                 raise forbidden(scope)
+            request[CLAIMS] = claims
             return await handler(request)
 
         return guarded
 
     return guard
+
+
+def person(request: web.Request) -> str:
+    """Under which name a request is recorded: the ``sub`` of its token."""
+    if request.app[SETTINGS].auth == "off":
+        return "web, WEB_AUTH=off"
+    return request[CLAIMS].subject or "web, token without sub"
 
 
 async def bearer_claims(request: web.Request) -> TokenClaims | None:

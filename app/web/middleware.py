@@ -8,9 +8,11 @@ from http import HTTPStatus
 import structlog
 from aiohttp import web
 
+from app.delivery.letter_selection import NotFound, NotPossible, SelectionError
 from app.readmodels import ReadModelUnavailable
 from app.web.guard import Handler, refuse_foreign_host
 from app.web.headers import add_security_headers
+from app.web.operations import OperationsUnavailable
 from app.web.problems import HttpProblem, problem_answer
 from app.web.rendering import error_page
 from app.web.state import SETTINGS
@@ -60,6 +62,10 @@ async def answer_errors(request: web.Request, handler: Handler) -> web.StreamRes
         return await handler(request)
     except HttpProblem as problem:
         return _answer(request, problem.status, problem.detail, problem.headers)
+    except SelectionError as refused:
+        return _answer(request, _status(refused), "; ".join(str(refused).splitlines()), {})
+    except OperationsUnavailable as error:
+        return _answer(request, HTTPStatus.SERVICE_UNAVAILABLE, str(error), {"Retry-After": "5"})
     except ReadModelUnavailable:
         return _answer(
             request, HTTPStatus.SERVICE_UNAVAILABLE, "the read models are being built; try again", {"Retry-After": "1"}
@@ -72,6 +78,16 @@ async def answer_errors(request: web.Request, handler: Handler) -> web.StreamRes
     except Exception:  # the caller gets a plain 500, the log gets the traceback
         log.exception("request failed", route=path_template(request))
         return _answer(request, HTTPStatus.INTERNAL_SERVER_ERROR, "an internal error; see the worker's log", {})
+
+
+def _status(refused: SelectionError) -> HTTPStatus:
+    match refused:
+        case NotFound():
+            return HTTPStatus.NOT_FOUND
+        case NotPossible():
+            return HTTPStatus.CONFLICT
+        case _:
+            return HTTPStatus.BAD_REQUEST
 
 
 _DETAILS: dict[int, str] = {

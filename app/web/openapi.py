@@ -25,6 +25,7 @@ from app.web.openapi_parts import (
     query,
     ref,
 )
+from app.web.openapi_writes import WRITE_PATHS, WRITE_SCHEMAS
 
 
 def _rows(row: str) -> dict[str, Any]:
@@ -151,9 +152,10 @@ def document() -> dict[str, Any]:
                 404,
             ),
             **LETTER_PATHS,
+            **WRITE_PATHS,
         },
         "components": {
-            "schemas": _SCHEMAS | LETTER_SCHEMAS,
+            "schemas": _SCHEMAS | LETTER_SCHEMAS | WRITE_SCHEMAS,
             "securitySchemes": {
                 "bearer": {
                     "type": "http",

@@ -77,7 +77,7 @@ def guarded(
         "summary": summary,
         "security": [{"bearer": [scope]}],
         "parameters": parameters,
-        **({"requestBody": {"required": True, **body}} if body is not None else {}),
+        **({"requestBody": body} if body is not None else {}),
         "responses": {
             str(status): json_content(schema, summary),
             **(further or {}),

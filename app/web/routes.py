@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from app.web import api, dead_letters, pages, probes, sessions
+from app.web import api, dead_letters, letter_writes, pages, probes, sessions
 from app.web.guard import Handler
 from app.web.openapi_view import openapi_json
 
@@ -30,9 +30,14 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", "/api/consumers/{id}", api.consumer),
     Route("GET", "/api/dead-letters", dead_letters.dead_letters),
     Route("GET", "/api/dead-letters/groups", dead_letters.groups),
+    Route("POST", "/api/dead-letters/redrive", letter_writes.redrive),
+    Route("POST", "/api/dead-letters/discard", letter_writes.discard),
     Route("GET", "/api/dead-letters/{id}", dead_letters.dead_letter),
     Route("GET", "/api/tasks", dead_letters.tasks),
     Route("GET", "/api/tasks/{id}", dead_letters.task),
+    Route("POST", "/api/tasks/{id}/pause", letter_writes.pause),
+    Route("POST", "/api/tasks/{id}/resume", letter_writes.resume),
+    Route("POST", "/api/tasks/{id}/cancel", letter_writes.cancel),
     Route("GET", "/", pages.dashboard),
     Route("GET", "/login", sessions.login_form),
     Route("POST", "/login", sessions.login),

@@ -17,6 +17,7 @@ from app.observe.metrics import Metrics
 from app.readmodels import Followed, ReadModels
 from app.settings import WebSettings
 from app.web.auth import TokenVerifier
+from app.web.operations import Operations, OperationsUnavailable
 
 # Judges the pipeline, given whether the counts are complete and the open dead letters by reason.
 Judge = Callable[[bool, Mapping[str, int]], Judgement]
@@ -29,13 +30,17 @@ def judge_counts_only(complete: bool, dead_letters: Mapping[str, int]) -> Judgem
 
 @dataclass(frozen=True, slots=True)
 class WebState:
-    """``readiness`` is called for every ``/readyz`` request and ``judge`` for every page, so neither may block."""
+    """``readiness`` is called for every ``/readyz`` request and ``judge`` for every page, so neither may block.
+
+    ``operations``: what persons may have done; None: nothing but reading.
+    """
 
     read_models: ReadModels
     metrics: Metrics
     readiness: Callable[[], Readiness]
     judge: Judge = judge_counts_only
     dry_run: bool = False
+    operations: Operations | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +66,18 @@ async def ask(request: web.Request, question: Callable[[ReadModels], T]) -> T:
     """The answer of the read models to a question, which may take a second, without blocking the event loop."""
     app = request.app
     return await asyncio.get_running_loop().run_in_executor(app[QUESTIONS], question, app[STATE].read_models)
+
+
+def operations(request: web.Request) -> Operations:
+    """What persons may have done.
+
+    Raises:
+        OperationsUnavailable: this server only reads.
+    """
+    found = request.app[STATE].operations
+    if found is None:
+        raise OperationsUnavailable("this server takes no changes")
+    return found
 
 
 async def take_snapshot(request: web.Request) -> Snapshot:

@@ -21,6 +21,8 @@ from app.delivery.counts import FailureCount
 from app.delivery.outcome import Outcome, RecordCount
 from app.delivery.parked_events import ParkedEvent
 from app.delivery.record_format import partition_key
+from app.flows.catalog import load_catalog
+from app.flows.web_operations import WebOperations
 from app.observe.health import Readiness, Reason
 from app.observe.metrics import Metrics
 from app.profile.entities import EntityType
@@ -32,6 +34,7 @@ from app.web import WebServer, WebState
 from tests.support.kafka_probe import KafkaProbe
 from tests.support.records import consumer_state, partition_state, settlement
 
+JSON = {"Content-Type": "application/json"}
 SECRET = "a secret of thirty-two bytes or more"
 
 
@@ -71,6 +74,10 @@ class Site:
     metrics: Metrics
     missing: list[Reason] = field(default_factory=list)
 
+    async def post(self, path: str, document: Any = None, bearer: str | None = None, **options: Any) -> Answer:
+        body = {} if document is None else {"data": orjson.dumps(document), "headers": JSON}
+        return await self.get(path, bearer, "POST", **(body | options))
+
     async def get(self, path: str, bearer: str | None = None, method: str = "GET", **options: Any) -> Answer:
         headers = options.pop("headers", {}) | ({"Authorization": f"Bearer {bearer}"} if bearer else {})
         async with self.client.request(
@@ -99,7 +106,8 @@ async def running_site(
     models, metrics, missing = ReadModels(kafka, pipeline_of(kafka), folder), Metrics(), list[Reason]()
     models.start()
     given = {"port": 0, "jwt_secret": SECRET} | settings
-    state = WebState(models, metrics, lambda: Readiness.of(*missing))
+    operations = WebOperations(kafka, pipeline_of(kafka), models, load_catalog(None))
+    state = WebState(models, metrics, lambda: Readiness.of(*missing), operations=operations)
     server = WebServer(state, WebSettings.model_validate(given))
     try:
         await server.start()

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from app.delivery.letter_id import LetterId
-from app.delivery.letter_selection import SelectionError, check_kinds, check_task, named
-from app.delivery.operator_task import MOST_IDS, Action, LetterFilter, Selection
+from app.delivery.letter_selection import SelectionError, TaskRequest, check_kinds, named
+from app.delivery.operator_task import MOST_IDS, NOTE_BYTES, Action, LetterFilter, Selection
 
 FILTER = LetterFilter(market="DE")
 ONE = Selection((LetterId(5, 26),))
@@ -15,10 +15,10 @@ ONE = Selection((LetterId(5, 26),))
 @pytest.mark.parametrize(
     ("ids", "chosen", "everything", "problem"),
     [
-        ([], LetterFilter(), False, "name dead letters by ID"),
-        (["5-26"], FILTER, False, "only one of"),
-        (["5-26"], LetterFilter(), True, "only one of"),
-        ([], FILTER, True, "only one of"),
+        ([], LetterFilter(), False, "choose dead letters by ID"),
+        (["5-26"], FILTER, False, "only one way"),
+        (["5-26"], LetterFilter(), True, "only one way"),
+        ([], FILTER, True, "only one way"),
         (["5-26"] * (MOST_IDS + 1), LetterFilter(), False, "at most 10,000 IDs"),
     ],
 )
@@ -36,20 +36,29 @@ def test_one_kind_is_enough() -> None:
 
 
 @pytest.mark.parametrize(
-    ("action", "selection", "note", "force", "problem"),
+    ("request_", "problem"),
     [
-        (Action.REDRIVE, Selection(filter=FILTER), "", True, "single IDs"),
-        (Action.DISCARD, ONE, "why", True, "redrive only"),
-        (Action.DISCARD, ONE, " ", False, "needs a note"),
+        (TaskRequest(Action.REDRIVE, chosen=FILTER, force=True), "single IDs"),
+        (TaskRequest(Action.REDRIVE, everything=True, force=True), "single IDs"),
+        (TaskRequest(Action.DISCARD, ("5-26",), note="why", force=True), "redrive only"),
+        (TaskRequest(Action.DISCARD, ("5-26",), note=" "), "needs a note"),
+        (TaskRequest(Action.DISCARD, ("5-26",), note="why", rate=5), "redrive only"),
+        (TaskRequest(Action.REDRIVE, ("5-26",), note="é" * (NOTE_BYTES // 2 + 1)), "has 502 bytes; at most 500"),
+        (TaskRequest(Action.REDRIVE, ("5-26",), note="\ud800"), "not valid UTF-8"),
+        *((TaskRequest(Action.REDRIVE, everything=True, rate=rate), "from 0.01") for rate in (0, -1, 1e-9, 1e9)),
+        (TaskRequest(Action.REDRIVE, everything=True, rate=float("nan")), "from 0.01"),
+        (TaskRequest(Action.REDRIVE), "choose dead letters by ID"),
     ],
 )
-def test_force_is_for_single_redrives_and_a_discard_needs_a_note(
-    action: Action, selection: Selection, note: str, force: bool, problem: str
-) -> None:
+def test_what_a_task_may_not_ask_for(request_: TaskRequest, problem: str) -> None:
     with pytest.raises(SelectionError, match=problem):
-        check_task(action, selection, note=note, force=force)
-    check_task(Action.REDRIVE, ONE, note="", force=True)
-    check_task(Action.DISCARD, Selection(), note="why", force=False)
+        request_.check()
+
+
+def test_what_a_task_may_ask_for() -> None:
+    TaskRequest(Action.REDRIVE, ("5-26",), force=True, rate=0.01).check()
+    TaskRequest(Action.DISCARD, everything=True, note="why").check()
+    TaskRequest(Action.DISCARD, everything=True).check(dry_run=True)
 
 
 def test_a_dead_letter_that_is_named_twice_is_one() -> None:

@@ -1,0 +1,134 @@
+"""What persons have done over the API of a worker: the functions that the commands use, with the worker's read models.
+
+Kafka's client blocks, so each operation runs in a thread of its own. Few run side by side, and each has a time limit
+that is shorter than that of the request.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import structlog
+
+from app.delivery.letter_selection import TaskRequest
+from app.delivery.operator_task import Action, TaskChange
+from app.delivery.pipeline import Pipeline
+from app.flows.letter_values import LetterValues, edits_of
+from app.flows.redrive_dry_run import dry_run
+from app.flows.task_changes import change_task
+from app.flows.task_requests import WrittenTask, carry_out, foresee, look, topics_of
+from app.kafka.admin import KafkaAccessError
+from app.kafka.daemon_threads import in_daemon_thread
+from app.profile.entities import Catalog
+from app.readmodels import Followed, ReadModels
+from app.readmodels.forecast_texts import dry_run_view
+from app.settings import KafkaSettings
+from app.web.operations import MadeTask, OperationsUnavailable
+
+log = structlog.stdlib.get_logger(__name__)
+
+# Operations that run side by side. Another one waits this long for its turn.
+AT_ONCE = 4
+TURN_SECONDS = 5.0
+# One answer of Kafka. An operation needs up to four of them; a request has 60 s.
+ANSWER_SECONDS = 8.0
+OPERATION_SECONDS = 4 * ANSWER_SECONDS
+# Until this worker has read back what it wrote. Later is no error: the answer is only not seen yet.
+READ_BACK_SECONDS = 5.0
+
+T = TypeVar("T")
+
+
+class WebOperations:
+    """``Operations`` of the web server."""
+
+    def __init__(self, kafka: KafkaSettings, pipeline: Pipeline, models: ReadModels, catalog: Catalog | None) -> None:
+        self._kafka = kafka
+        self._pipeline = pipeline
+        self._models = models
+        self._catalog = catalog
+        self._turns = asyncio.Semaphore(AT_ONCE)
+
+    async def make_task(self, request: TaskRequest, by: str) -> MadeTask:
+        """Have dead letters redriven or discarded."""
+
+        def make() -> tuple[MadeTask, WrittenTask | None]:
+            found = foresee(self._models, request)
+            if not found.seen.total:
+                return MadeTask(None, 0, found.superseded), None
+            written = carry_out(
+                self._kafka, self._pipeline, request, found.seen, by=by, now_ms=_now_ms(), seconds=ANSWER_SECONDS
+            )
+            return MadeTask(written.task.id, found.seen.total, found.superseded), written
+
+        made, written = await self._run("make a task", topics_of(request.action), make)
+        if written is not None:
+            log.info("a task was made over the API", task=written.task.id, by=by, matched=made.matched)
+            await self._read_back(written.offset)
+        return made
+
+    async def dry_run(self, request: TaskRequest) -> dict[str, Any]:
+        """What a task would do."""
+
+        def try_it() -> dict[str, Any]:
+            catalog = self._catalog
+            if request.action is not Action.REDRIVE or catalog is None:
+                return {"matched": look(self._models, request).total, "superseded": None}
+            with LetterValues(
+                self._kafka, self._pipeline, edits_of(self._models), patience_seconds=ANSWER_SECONDS
+            ) as values:
+                seen = look(self._models, request)
+                would = dry_run(self._models, values, catalog, seen, force=request.force)
+            return dry_run_view(would.matched, would.superseded, would.items, would.estimate)
+
+        return await self._run("try a task", topics_of(request.action), try_it)
+
+    async def change_task(self, task: str, change: TaskChange, by: str, note: str) -> None:
+        """Pause, resume or cancel a task."""
+
+        def tell() -> int | None:
+            return change_task(
+                self._kafka,
+                self._pipeline,
+                self._models,
+                task,
+                change,
+                by=by,
+                now_ms=_now_ms(),
+                note=note,
+                seconds=ANSWER_SECONDS,
+            )
+
+        offset = await self._run("change a task", (Followed.TASKS, Followed.LETTERS, Followed.STATE), tell)
+        if offset is not None:
+            log.info("a task was changed over the API", task=task, change=change.value, by=by)
+            await self._read_back(offset)
+
+    async def _run(self, what: str, about: tuple[Followed, ...], work: Callable[[], T]) -> T:
+        """Do it, when everything that was written before has been read."""
+        if not self._models.caught_up(*about):
+            why = self._models.trouble() or "this worker is still catching up with the cluster's state"
+            raise OperationsUnavailable(f"{why}; nothing was done, try again")
+        try:
+            async with asyncio.timeout(TURN_SECONDS):
+                await self._turns.acquire()
+        except TimeoutError:
+            raise OperationsUnavailable("too many operations are under way; nothing was done, try again") from None
+        try:
+            return await in_daemon_thread(what, work, OPERATION_SECONDS)
+        except KafkaAccessError as error:
+            raise OperationsUnavailable(
+                f"{error} It may have been written all the same: see /api/tasks before you try again."
+            ) from error
+        finally:
+            self._turns.release()
+
+    async def _read_back(self, offset: int) -> None:
+        await self._models.tasks.wait_until(offset + 1, READ_BACK_SECONDS)
+
+
+def _now_ms() -> int:
+    return int(time.time() * 1000)
