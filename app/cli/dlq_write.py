@@ -8,13 +8,12 @@ import time
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from app.cli import dlq_options as options
 from app.cli.command_errors import EXIT_FAILURE, CommandError, report_failures
 from app.cli.output import printable
 from app.cli.read_once import caught_up_read_models
+from app.cli.task_bar import wait_with_bar
 from app.delivery.letter_id import LetterId
 from app.delivery.letter_selection import TaskRequest
 from app.delivery.operator_task import LEAST_PER_SECOND, MOST_PER_SECOND, Action, OperatorTask
@@ -22,12 +21,12 @@ from app.flows.catalog import load_catalog
 from app.flows.letter_values import LetterValues, edits_of
 from app.flows.redrive_dry_run import dry_run as run_dry
 from app.flows.task_requests import carry_out, foresee, look, topics_of
-from app.flows.task_waiting import NO_WORKER, a_worker_is_running, wait_for_task
+from app.flows.task_waiting import NO_WORKER, a_worker_is_running
 from app.flows.task_writing import Preview, this_user
 from app.readmodels import ReadModels
 from app.readmodels.forecast_texts import dry_run_lines, dry_run_view
 from app.readmodels.letter_texts import dead_letters, list_lines, still_open_text
-from app.readmodels.tasks import TaskProgress, TaskState
+from app.readmodels.tasks import TaskState
 from app.settings import DataExtensionSettings, KafkaSettings, load
 from app.settings.pipelines import pipeline_of
 
@@ -170,29 +169,7 @@ def _show(action: Action, seen: Preview, superseded: int | None) -> None:
 
 
 def _wait(kafka: KafkaSettings, models: ReadModels, task: OperatorTask, total: int) -> None:
-    console = Console(stderr=True)
-    with Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        console=console,
-        transient=True,
-        disable=not console.is_terminal,
-    ) as bar:
-        line = bar.add_task(task.action.value, total=total)
-
-        def show(state: TaskState, progress: TaskProgress) -> None:
-            bar.update(line, completed=progress.done, total=max(total, progress.matched), description=state.value)
-
-        def tell(trouble: str) -> None:
-            if trouble:
-                bar.console.print(printable(trouble), markup=False, highlight=False)
-
-        try:
-            ended = wait_for_task(kafka, pipeline_of(kafka), models, task.id, on_progress=show, on_trouble=tell)
-        except KeyboardInterrupt:
-            raise CommandError(f"The task goes on. To stop it: profile-sync dlq cancel {task.id}") from None
+    ended = wait_with_bar(kafka, models, task, total)
     outcomes = ", ".join(f"{number:,} {name}" for name, number in sorted(ended.progress.outcomes.items()))
     typer.echo(f"{ended.state.value}: {outcomes or 'nothing was handled'}", err=True)
     if ended.state is TaskState.CANCELLED:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
+from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -14,10 +16,13 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 from app.cli.command_errors import EXIT_FAILURE, CommandError, report_failures
 from app.cli.moments import moment_ms
 from app.cli.read_once import caught_up_read_models
+from app.cli.task_bar import wait_with_bar
 from app.cli.verify_report import document, show
 from app.flows.catalog import load_catalog
-from app.profile.holdings.findings import Status
-from app.readmodels import Followed, ReadModelUnavailable
+from app.flows.repair_task import after_repair, repair_tasks
+from app.flows.task_writing import this_user, write_task
+from app.profile.holdings.findings import DriftFinding, Status
+from app.readmodels import Followed, ReadModels, ReadModelUnavailable
 from app.readmodels.kpi import dry_run as did_dry_run
 from app.settings import CmtSettings, KafkaSettings, SyncSettings, load
 from app.settings.pipelines import pipeline_of
@@ -35,7 +40,11 @@ def verify(
     ] = None,
     everything: Annotated[bool, typer.Option("--all", help="Check all consumers.")] = False,
     repair: Annotated[
-        bool, typer.Option("--repair", help="Write rows that are missing or differ, delete rows that should not exist.")
+        bool,
+        typer.Option(
+            "--repair",
+            help="Have the workers write rows that are missing or differ, and delete rows that should not exist.",
+        ),
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False,
     show_values: Annotated[
@@ -56,34 +65,41 @@ def verify(
         kafka, cmt, dry_run = load(KafkaSettings), load(CmtSettings), load(SyncSettings).dry_run
         catalog = load_catalog(cmt.data_extensions, cmt.time_zone)
         # Imported here, because the import takes longer than most commands take to run.
+        from app.flows.consumer_verification import Repair
         from app.flows.market_clients import AccountUnavailable
-        from app.flows.verification import Repair
         from app.flows.verification import verify as run_verification
 
         pipeline = pipeline_of(kafka)
-        topics = (Followed.STATE, Followed.CONSUMERS)
+        topics = (Followed.STATE, Followed.CONSUMERS, *((Followed.TASKS,) if repair else ()))
         with caught_up_read_models(topics=topics) as models, progress_of(Console(stderr=True)) as progress:
             if repair and not dry_run and did_dry_run(models.partitions()):
                 raise CommandError(
                     f"group {pipeline.group} does a dry run, so --repair does not write what its events say; "
                     "name the group of the real run (KAFKA_GROUP), or set SYNC_DRY_RUN=true to see what it would write"
                 )
-            task = progress.add_task("verifying", total=None)  # known when the consumers are listed
-            try:
-                findings = asyncio.run(
+            line = progress.add_task("verifying", total=None)  # known when the consumers are listed
+
+            def look(**chosen: Any) -> list[DriftFinding]:
+                return asyncio.run(
                     run_verification(
                         kafka,
                         pipeline,
                         cmt,
                         catalog,
                         models,
-                        consumer_id=consumer,
-                        since_ms=since_ms,
-                        repair=Repair(cmt.batch_size, dry_run) if repair else None,
-                        on_total=lambda number: progress.update(task, total=number),
-                        on_finding=lambda _: progress.advance(task),
+                        on_total=lambda number: progress.update(line, total=number, completed=0),
+                        on_finding=lambda _: progress.advance(line),
+                        **chosen,
                     )
                 )
+
+            try:
+                shown = Repair(cmt.batch_size, dry_run=True) if repair else None
+                findings = look(consumer_id=consumer, since_ms=since_ms, repair=shown)
+                if repair and not dry_run and carry_out(kafka, models, findings):
+                    progress.update(line, description="verifying again")
+                    again = [one.consumer_id for one in findings if one.status is Status.DRIFTED and one.writes]
+                    findings = after_repair(findings, look(only=again))
             except (AccountUnavailable, ReadModelUnavailable) as error:
                 raise CommandError(str(error)) from None
         if consumer is not None and not findings:
@@ -94,6 +110,16 @@ def verify(
         show(findings, show_values=show_values)
     if any(finding.status in (Status.DRIFTED, Status.ERROR, Status.NO_HOME) for finding in findings):
         raise typer.Exit(EXIT_FAILURE)
+
+
+def carry_out(kafka: KafkaSettings, models: ReadModels, findings: Sequence[DriftFinding]) -> bool:
+    """Have the workers repair what differs; returns when they have. False: nothing differs."""
+    made = list(repair_tasks(findings, by=this_user(), now_ms=int(time.time() * 1000)))
+    for task in made:
+        write_task(kafka, pipeline_of(kafka), task)
+        typer.echo(f"task {task.id}: the workers repair what differs", err=True)
+        wait_with_bar(kafka, models, task, sum(map(len, task.consumers.values())))
+    return bool(made)
 
 
 def since_time(text: str, now: datetime) -> int:

@@ -51,6 +51,11 @@ class Action(StrEnum):
     REPAIR = "repair"
     DISTRUST = "distrust"
 
+    @property
+    def is_about_letters(self) -> bool:
+        """Whether it is about dead letters; otherwise it is about consumers."""
+        return self in (Action.REDRIVE, Action.DISCARD)
+
 
 class TaskChange(StrEnum):
     """What a person may do to a task. What has begun is finished in any case."""

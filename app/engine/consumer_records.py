@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections import OrderedDict
 from collections.abc import Iterable
+from dataclasses import replace
 
 from app.delivery.consumer_record import ConsumerState, consumer_key
 from app.delivery.counts import Settlement
@@ -80,8 +81,11 @@ class ConsumerRecords:
         """A record was acknowledged at ``offset`` of its topic."""
         self._keep(consumer_id, _Held((self._epoch, state), offset))
 
-    async def settle(self, settled: Iterable[tuple[int, Settlement]]) -> dict[str, ConsumerState]:
-        """Write the records of the consumers whose events are settled: (offset, settlement), in order.
+    async def settle(
+        self, settled: Iterable[tuple[int, Settlement]], doubted: Iterable[str] = ()
+    ) -> dict[str, ConsumerState]:
+        """Write the records of the consumers whose events are settled: (offset, settlement), in order; and of those
+        whose rows are not to be believed any more.
 
         Returns the records when they are acknowledged.
         """
@@ -97,6 +101,14 @@ class ConsumerRecords:
                 if epoch != self._epoch:
                     outranked.append(consumer_key(self._partition, epoch, consumer))
             fresh[consumer] = self._after_settling(before, offset, settlement, now_ms)
+        for consumer in doubted:
+            known = (self._epoch, fresh[consumer]) if consumer in fresh else await self.find(consumer)
+            if known is None:
+                continue
+            epoch, state = known
+            if epoch != self._epoch:
+                outranked.append(consumer_key(self._partition, epoch, consumer))
+            fresh[consumer] = replace(state, rows="")
         if not fresh:
             return fresh
         writes = [

@@ -95,6 +95,21 @@ class Flow(Protocol):
     ) -> Result:
         """How a parked event counts whose record is gone. ``record`` has no value; ``state`` is the consumer record."""
 
+    def home(self, state: ConsumerState | None) -> str:
+        """The name of the target that holds a consumer; ``state``: its record."""
+
+    async def mend(
+        self, consumer: str, partition: int, state: ConsumerState | None, record: SourceRecord | None, permit: Permit
+    ) -> str:
+        """Compare what the target holds of a consumer with its record, and write what differs. No event of the consumer
+        runs meanwhile.
+
+        Args:
+            record: of the main topic, at the offset of the last full state; None: there is none, or it is gone.
+
+        Returns what came of it, in one word for the counts of the task. Raises only what ``permit`` raises.
+        """
+
     def after_settling(
         self, before: ConsumerState | None, offset: int, settlement: Settlement, settled_ms: int
     ) -> ConsumerState:

@@ -60,6 +60,7 @@ class _Staged:
     record: SourceRecord | None
     letter: tuple[LetterId, DeadLetter] | None = None
     is_open: bool = False
+    doubted: str | None = None
 
 
 class Journal:
@@ -158,6 +159,10 @@ class Journal:
 
         await self._write(change, -1)
 
+    async def distrust(self, consumer: str) -> None:
+        """The list of a consumer's rows is not to be believed any more, durably."""
+        await self._write(lambda state: None, -1, doubted=consumer)
+
     async def note_letters_read(self, upto: int, foreign: Mapping[LetterId, DeadLetter]) -> None:
         """The dead-letter topic was read up to an offset, and holds these records of other programs; durably."""
         if foreign:
@@ -186,9 +191,10 @@ class Journal:
         letter: tuple[LetterId, DeadLetter] | None = None,
         *,
         is_open: bool = False,
+        doubted: str | None = None,
     ) -> None:
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._staged.append(_Staged(change, done, offset, settlement, record, letter, is_open))
+        self._staged.append(_Staged(change, done, offset, settlement, record, letter, is_open, doubted))
         if not self._writing:
             self._writing = True
             self._spawn(self._write_staged())
@@ -225,7 +231,7 @@ class Journal:
 
     async def _commit(self, batch: list[_Staged]) -> Collection[bytes]:
         """Make changes durable. Returns the keys of the state topic that are no longer needed."""
-        if any(one.settlement is not None or one.letter is not None for one in batch):
+        if any(one.settlement or one.letter or one.doubted is not None for one in batch):
             await self._until_lease()
         state = self.state.copy()
         # These events were handed over before, so what had to be pinned first is pinned by now.
@@ -240,7 +246,10 @@ class Journal:
         if newest is not None and (state.last_digest is None or newest.offset > state.last_digest.offset):
             state.last_digest = RecordDigest.of(newest.offset, newest.key, newest.value)
         settled = [one for one in batch if one.settlement is not None]
-        consumers = await self.consumers.settle((one.offset, one.settlement) for one in settled if one.settlement)
+        doubted = [one.doubted for one in batch if one.doubted is not None]
+        consumers = await self.consumers.settle(
+            ((one.offset, one.settlement) for one in settled if one.settlement), doubted
+        )
         _ask_for_erasing(state, settled, consumers)
         if letters := dict(one.letter for one in batch if one.letter is not None):
             await self.letters.write(letters)

@@ -4,26 +4,33 @@ from __future__ import annotations
 
 import asyncio
 import heapq
-from collections.abc import Iterable, Iterator
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 
 from app.delivery.parked_events import ParkedEvent
 from app.engine.backpressure import Room
 from app.engine.record_room import RecordRoom
 
+# Something that is done for a consumer while none of its events runs.
+Job = Callable[[], Awaitable[None]]
+
 
 class ParkedConsumer:
     """The main offsets of a consumer's parked events, lowest first.
+
+    ``jobs``: what is done for the consumer before the next of them.
 
     ``failing``: an attempt failed, or the target cannot be used. If not, the consumer only has more events than its
     share of the room; such events do not count towards ``SYNC_MAX_PARKED``.
     ``wake``: set when something may have changed that the consumer's task waits for.
     """
 
-    __slots__ = ("_heap", "_turn", "failing", "offsets", "wake")
+    __slots__ = ("_heap", "_turn", "failing", "jobs", "offsets", "wake")
 
     def __init__(self, offsets: Iterable[int] = (), *, failing: bool = False) -> None:
         self.offsets = set(offsets)
         self.failing = failing
+        self.jobs: deque[Job] = deque()
         self.wake = asyncio.Event()
         self._heap = sorted(self.offsets)
         self._turn: tuple[int, int, float] = (-1, -1, 0.0)  # offset, attempts, when it may run (monotonic)
@@ -102,6 +109,20 @@ class ParkedConsumers:
         parked.add(offset)
         self._count(parked, 1)
         return new
+
+    def hold(self, consumer: str, job: Job) -> ParkedConsumer | None:
+        """Do something for a consumer; its events wait meanwhile. Returns the consumer if it was not parked before."""
+        parked, new = self._by_id.get(consumer), None
+        if parked is None:
+            parked = new = self._by_id[consumer] = ParkedConsumer()
+        parked.jobs.append(job)
+        parked.wake.set()
+        return new
+
+    def has_events(self, consumer: str) -> bool:
+        """Whether events of a consumer are parked."""
+        parked = self._by_id.get(consumer)
+        return parked is not None and bool(parked.offsets)
 
     def remove(self, consumer: str, offset: int) -> None:
         """An event has its outcome."""

@@ -32,7 +32,7 @@ from app.engine.context import EngineContext, now_ms
 from app.engine.copies import Copies, Copy
 from app.engine.flow import Work
 from app.engine.journal import Journal
-from app.engine.parked import ParkedConsumer, ParkedConsumers
+from app.engine.parked import Job, ParkedConsumer, ParkedConsumers
 from app.engine.partition_tasks import PartitionTasks
 from app.engine.record_room import RecordRoom
 from app.engine.settling import Settling
@@ -91,6 +91,11 @@ class Parking:
         self._admitting[offset] = entry
         self._add(offset, entry.event, failing=False)
         self._copies.put(offset, entry.event.consumer, source)
+
+    def run_alone(self, consumer: str, job: Job) -> None:
+        """Do something for a consumer when its lane has ended. Later events of it wait behind that."""
+        if (new := self._consumers.hold(consumer, job)) is not None:
+            self._tasks.spawn(self._run(consumer, new))
 
     @property
     def admitting(self) -> Mapping[int, Readmitted]:
@@ -169,9 +174,15 @@ class Parking:
         return offset <= self._journal.state.upto or self._catching_up.may_run(offset)
 
     async def _run(self, consumer: str, parked: ParkedConsumer) -> None:
-        while parked.offsets and not self._tasks.draining:
-            offset = parked.lowest
+        while (parked.offsets or parked.jobs) and not self._tasks.draining:
             parked.wake.clear()
+            if parked.jobs:
+                if self._has_lane(consumer):
+                    await parked.wake.wait()
+                else:
+                    await parked.jobs.popleft()()
+                continue
+            offset = parked.lowest
             if (again := self._admitting.get(offset)) is not None and not self._has_lane(consumer):
                 await self._journal.readmit(offset, again)  # staged before anything can happen
                 del self._admitting[offset]
@@ -191,7 +202,7 @@ class Parking:
             if await (run or self._run_copy)(offset, entry, source):
                 self._copies.close(offset)  # where the copy stands may have changed meanwhile
                 self._consumers.remove(consumer, offset)
-        if not parked.offsets:
+        if not parked.offsets and not parked.jobs:
             self._consumers.unpark(consumer)
 
     def _runner(self, offset: int, copy: Copy) -> Callable[[int, ParkedEvent, SourceRecord], Awaitable[bool]]:

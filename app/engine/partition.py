@@ -103,6 +103,7 @@ class Partition:
             tasks,
             journal,
             parking=self._parking,
+            parked=self.parked,
             copies=self.copies,
             settling=self._settling,
             tasks_end=tasks_end,

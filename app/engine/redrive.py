@@ -28,6 +28,7 @@ from app.delivery.operator_task import Action, OperatorTask, TaskEnd, TaskKey
 from app.delivery.outcome import InvalidEvent
 from app.delivery.readmitted import Handling
 from app.delivery.record import SourceRecord
+from app.engine.consumer_jobs import ConsumerJobs
 from app.engine.context import EngineContext, now_ms
 from app.engine.copies import Copies
 from app.engine.erasures import Erasures
@@ -37,6 +38,7 @@ from app.engine.forgetting import Forgetting
 from app.engine.handled_letters import HandledLetters, entry_of
 from app.engine.journal import Journal
 from app.engine.letter_sources import KnownLetter, ValuesUnavailable
+from app.engine.parked import ParkedConsumers
 from app.engine.parking import Parking
 from app.engine.partition_tasks import PartitionTasks
 from app.engine.settling import Settling
@@ -72,6 +74,7 @@ class Redrive:
         journal: Journal,
         *,
         parking: Parking,
+        parked: ParkedConsumers,
         copies: Copies,
         settling: Settling,
         tasks_end: int = 0,
@@ -89,6 +92,7 @@ class Redrive:
         self._foreign = ForeignLetters(number, context, tasks, journal)
         self._forgetting = Forgetting(number, context, tasks)
         self._pace = TaskPace(context.kafka.partitions)
+        self._jobs = ConsumerJobs(number, context, tasks, journal, parking=parking, parked=parked, pace=self._pace)
         self._cursors: dict[str, _Cursor] = {}
         self._ended: set[str] = set()
 
@@ -113,8 +117,12 @@ class Redrive:
             more |= await self._foreign.step()
             await self._forgetting.step()
             for task in self._context.operator_tasks.running(self._number):
-                if task.action in _OF_LETTERS and task.id not in self._ended:
+                if task.id in self._ended:
+                    continue
+                if task.action in _OF_LETTERS:
                     more |= await self._advance(task)
+                elif await self._jobs.advance(task):
+                    self._ended.add(task.id)
         except (StatesUnavailable, ValuesUnavailable):
             return False
         return more

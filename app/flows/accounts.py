@@ -17,7 +17,7 @@ from typing import Self
 
 import structlog
 
-from app.cmt.accounts import AccountClients
+from app.cmt.accounts import AccountClients, MarketClient
 from app.cmt.canary import gets_through
 from app.cmt.client import CmtClient
 from app.cmt.errors import CallError, CallFailed
@@ -100,6 +100,10 @@ class Accounts:
         self._nowhere = Destination(next(iter(self._accounts)), _Nowhere(), catalog)
         self._learning: list[asyncio.Task[None]] = []
         self._warnings: dict[str, tuple[str, ...]] = {}
+
+    def home(self, market: str) -> MarketClient | None:
+        """The client and the data extensions of a market; None: the market is not known."""
+        return self._clients.of(market)
 
     async def _gets_through(self, account: str) -> bool:
         return await gets_through(self._accounts[account].client)

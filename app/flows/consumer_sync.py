@@ -28,12 +28,14 @@ from app.delivery.verdict import Verdict, fingerprint_of
 from app.engine.flow import Follows, Permit, Result, Work
 from app.flows.destination import Destination, Destinations
 from app.flows.failed_calls import FailedCalls
+from app.flows.mending import Mending
 from app.flows.outage_texts import right_entity
 from app.observe.redaction import hash_consumer
 from app.profile.consumer_history import after_settling
 from app.profile.entities import Catalog, EntityType
 from app.profile.event import Operation, ProfileEvent
 from app.profile.event_reader import read_event
+from app.profile.holdings.findings import Status
 from app.profile.outcome_table import decide
 from app.profile.supersedes import Superseded, deleted_rows, what_is_left
 from app.settings import SyncSettings
@@ -47,6 +49,7 @@ class ConsumerSync:
     Args:
         destinations: where the events of a market go; the breaker of the account is asked before an event runs.
         largest: bytes of the largest record that is parsed (``KAFKA_MAX_MESSAGE_BYTES``).
+        mending: repairs consumers; None: this flow cannot.
     """
 
     def __init__(
@@ -56,7 +59,9 @@ class ConsumerSync:
         settings: SyncSettings,
         *,
         largest: int | None = None,
+        mending: Mending | None = None,
     ) -> None:
+        self._mending = mending
         self._largest = largest
         self._destinations = destinations
         self._catalog = catalog
@@ -182,6 +187,19 @@ class ConsumerSync:
     def _alerting(self, decision: Settle) -> Settle:
         """With an alert, but not in a dry run: another group may do the real work on the same topic."""
         return replace(decision, alert=not self._dry_run)
+
+    def home(self, state: ConsumerState | None) -> str:
+        """The account that a consumer was last written to."""
+        return self._destinations.of(UNKNOWN_MARKET if state is None else state.market).account
+
+    async def mend(
+        self, consumer: str, partition: int, state: ConsumerState | None, record: SourceRecord | None, permit: Permit
+    ) -> str:
+        """Compare what Marketing Cloud holds of a consumer, and write what differs. Raises only what ``permit``
+        raises."""
+        if self._mending is None:
+            return Status.NO_HOME.value
+        return await self._mending.mend(consumer, partition, state, record, permit)
 
     def after_settling(
         self, before: ConsumerState | None, offset: int, settlement: Settlement, settled_ms: int

@@ -7,6 +7,8 @@ from urllib.parse import urlsplit
 from app.flows.accounts import Accounts
 from app.flows.catalog import load_catalog
 from app.flows.consumer_sync import ConsumerSync
+from app.flows.consumer_verification import Repair
+from app.flows.mending import Mending
 from app.flows.recipe import Recipe
 from app.observe.metrics import Metrics
 from app.settings import WorkerSettings
@@ -26,7 +28,8 @@ def consumers(settings: WorkerSettings, metrics: Metrics, sink: Sink | None = No
     cmt = settings.cmt
     catalog = load_catalog(cmt.data_extensions, cmt.time_zone)
     accounts = Accounts(cmt, settings.sync, catalog, metrics, sink)
-    flow = ConsumerSync(accounts, catalog, settings.sync, largest=settings.kafka.max_message_bytes)
+    mending = None if sink else Mending(catalog, accounts.home, Repair(cmt.batch_size, settings.sync.dry_run))
+    flow = ConsumerSync(accounts, catalog, settings.sync, largest=settings.kafka.max_message_bytes, mending=mending)
     # The address that comes with the token is of the same tenant.
     target = urlsplit(cmt.soap_url or cmt.auth_url).hostname or ""
     return Recipe(pipeline_of(settings.kafka, CONSUMERS), target, flow, accounts, cmt.timeout_seconds, catalog)

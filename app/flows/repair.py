@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
+from app.cmt.call import always
 from app.cmt.client import CmtClient
 from app.cmt.errors import CallFailed
 from app.delivery.errors import CMT_ROW_ERROR
+from app.delivery.permit import Permit
 from app.profile.diff import EntityRow
 from app.profile.entities import Catalog
 from app.profile.holdings.drift import RowComparison
@@ -19,7 +21,13 @@ DRY_RUN = "not sent: SYNC_DRY_RUN"
 
 
 async def repair(
-    needed: RowComparison, client: CmtClient, tables: Catalog, *, batch_size: int, dry_run: bool
+    needed: RowComparison,
+    client: CmtClient,
+    tables: Catalog,
+    *,
+    batch_size: int,
+    dry_run: bool,
+    permit: Permit = always,
 ) -> tuple[RepairWrite, ...]:
     """Send the writes that a comparison calls for, at most ``batch_size`` rows in a call. A failed call is not raised.
 
@@ -32,7 +40,7 @@ async def repair(
             done += [_write(action, row, tables, DRY_RUN if dry_run else NOT_SENT) for row in rows]
             continue
         for batch in batches(rows, batch_size, lambda row: identity(row[0], row[1], tables[row[0]])):
-            done += await _send(action, batch, client, tables)
+            done += await _send(action, batch, client, tables, permit)
     return tuple(done)
 
 
@@ -45,11 +53,13 @@ def _stages(needed: RowComparison) -> Iterator[tuple[Action, Sequence[EntityRow]
     yield "delete", [row for row in needed.delete_last if row[0].is_parent]
 
 
-async def _send(action: Action, rows: Sequence[EntityRow], client: CmtClient, tables: Catalog) -> list[RepairWrite]:
+async def _send(
+    action: Action, rows: Sequence[EntityRow], client: CmtClient, tables: Catalog, permit: Permit
+) -> list[RepairWrite]:
     call = client.upsert if action == "upsert" else client.delete
     writes = [_write(action, row, tables) for row in rows]
     try:
-        results = await call(rows)
+        results = await call(rows, permit=permit)
     except CallFailed as failed:
         return [replace(write, problem=str(failed)) for write in writes]
     return [

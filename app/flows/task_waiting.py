@@ -47,16 +47,18 @@ def wait_for_task(
     models: ReadModels,
     task: str,
     *,
+    wrote: str,
     on_progress: Callable[[TaskState, TaskProgress], None],
     on_trouble: Callable[[str], None],
 ) -> TaskEnded:
     """Return when a task is done or cancelled. It waits as long as that takes.
 
     Args:
+        wrote: the topic that the task writes its results to; ``models`` follows it.
         on_trouble: called with what holds the task up, once for each new text; "" when that is over.
 
     Raises:
-        KafkaAccessError: where the dead-letter records end could not be asked for.
+        KafkaAccessError: where that topic ends could not be asked for.
         ReadModelUnavailable: the file of the read models is being replaced.
     """
     told, looked = "", time.monotonic()
@@ -76,8 +78,8 @@ def wait_for_task(
             told = trouble
             on_trouble(told)
         time.sleep(LOOK_SECONDS)
-    # A task's end may be read before the records of its dead letters, which were written earlier.
-    _wait_for(models, _ends(kafka, pipeline.letters_topic))
+    # A task's end may be read before its results, which were written earlier.
+    _wait_for(models, _ends(kafka, wrote))
     progress = models.tasks.progress(task)
     assert progress is not None
     return TaskEnded(state, progress)

@@ -9,66 +9,41 @@
    an event has arrived meanwhile, the consumer is pending.
 4. Marketing Cloud takes IDs that differ only in case or trailing blanks for one consumer. Such consumers are not
    compared, because their rows cannot be told apart.
-5. Repairs are sent right after the comparison, and the rows are retrieved again.
-
-Not guaranteed: an event may be published between the last look and the writes. Its worker and the repair then write at
-the same time, and an older row may remain until the consumer's next event. Repair while little is published; the next
-run without ``repair`` finds what is left.
+5. A repair is a task: the owner of the consumer's partition compares again in the consumer's lane, where no event of it
+   runs, and writes what differs (``consumer_verification.py``). Here it is only shown what would be written.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, field
 
 from app.cmt.errors import CallFailed
-from app.delivery.errors import CMT_CONSUMER_SPELLING
-from app.delivery.outcome import InvalidEvent
 from app.delivery.pipeline import Pipeline
 from app.delivery.record import SourceRecord
+from app.flows.consumer_verification import ConsumerVerification, Repair
 from app.flows.market_clients import AccountUnavailable, AskedMarket, MarketClients
-from app.flows.repair import repair
-from app.flows.unsettled_events import FAILED, Places, UnsettledEvents
+from app.flows.unsettled_events import Places, UnsettledEvents
 from app.flows.verified_consumer import VerifiedConsumer, newest_record, settled_ms
 from app.kafka.admin import KafkaAccessError
 from app.kafka.topic_reader import SettledEvents
-from app.profile.entities import Catalog, EntityType, Row
-from app.profile.event import ProfileEvent
-from app.profile.event_reader import read_event, unknown_market
-from app.profile.holdings.drift import Held, RowComparison, compare
-from app.profile.holdings.expected_state import (
-    NOT_IN_KAFKA,
-    Expectation,
-    ParentRow,
-    expected_after,
-    expected_without_event,
-    only_failed,
-)
+from app.profile.entities import Catalog
+from app.profile.event_reader import unknown_market
 from app.profile.holdings.findings import DriftFinding, Status
 from app.profile.keys import folded, same_key_text, spellings
 from app.readmodels import ReadModels, ReadModelUnavailable
 from app.settings import CmtSettings, KafkaSettings
 
-ONLY_FAILED = "its events failed, and nothing of it is held: see its dead letters"
 ONE_FOR_ANOTHER = (
     "Marketing Cloud takes it for the same consumer as {}: the IDs differ in case or trailing blanks alone, so one "
     "overwrites the rows of the other. Have the producer use one spelling, or give one of them another ID."
 )
-BEYOND_REPAIR = "what to write is not known: publish the consumer's UPDATE again"
 
 CONSUMERS_AT_ONCE = 8
 CALLS_AT_ONCE = 32
 # Consumers whose events are read together.
 CHUNK = 200
-
-
-@dataclass(frozen=True, slots=True)
-class Repair:
-    """How drift is to be repaired."""
-
-    batch_size: int
-    dry_run: bool
 
 
 async def verify(
@@ -79,12 +54,14 @@ async def verify(
     models: ReadModels,
     *,
     consumer_id: str | None = None,
+    only: Collection[str] | None = None,
     since_ms: int | None = None,
     repair: Repair | None = None,
     on_total: Callable[[int], object] = lambda number: None,
     on_finding: Callable[[DriftFinding], object] = lambda finding: None,
 ) -> list[DriftFinding]:
-    """Verify one consumer, or all, or those with an event settled since a time (ms since 1970); repair with ``repair``.
+    """Verify one consumer, or some (``only``), or all, or those with an event settled since a time (ms since 1970);
+    repair with ``repair``.
 
     Consumers that were never seen have no finding.
 
@@ -102,7 +79,8 @@ async def verify(
             run = Verifier(catalog, models, events, markets, repair, spellings(known))
             await run.look_at_unsettled()
             await markets.learn_types()
-            places = run.places([consumer_id] if consumer_id is not None else known, since_ms)
+            wanted = [consumer_id] if consumer_id is not None else known if only is None else only
+            places = run.places(wanted, since_ms)
             on_total(len(places))
             findings: list[DriftFinding] = []
             for start in range(0, len(places), CHUNK):
@@ -131,10 +109,12 @@ class Verifier:
     repair: Repair | None
     spelled: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     _unsettled: UnsettledEvents = field(init=False)
+    _one: ConsumerVerification = field(init=False)
     _slots: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(CONSUMERS_AT_ONCE))
 
     def __post_init__(self) -> None:
         self._unsettled = UnsettledEvents(self.models, self.events)
+        self._one = ConsumerVerification(self.catalog, self.repair, self._unsettled.moved_on)
 
     async def look_at_unsettled(self) -> None:
         """Note whose events are not settled."""
@@ -180,49 +160,16 @@ class Verifier:
     async def _verify(self, subject: VerifiedConsumer, record: SourceRecord | None, parked: Places) -> DriftFinding:
         if why := self._unsettled.pending(subject, parked):
             return subject.found(Status.PENDING, why)
-        event, problem = self._event(subject, record)
+        event, _ = self._one.event(subject, record)
         name = subject.market if event is None else event.market
         market = self.markets.of(name)
         if market is None:
             return subject.found(Status.NO_HOME, unknown_market(name))
         if others := self._taken_for(subject, market):
             return subject.found(Status.ERROR, ONE_FOR_ANOTHER.format(", ".join(others)))
-        if only_failed(subject.state):
-            return await self._after_failures(subject, market)
-        if event is None:
-            expected = expected_without_event(subject.state, market.tables, problem or NOT_IN_KAFKA)
-        else:
-            expected = expected_after(event, subject.state, market.tables)
-        said = (problem if problem and problem not in (expected.in_part or "") else None, expected.in_part)
-        note = "; ".join(part for part in said if part) or None
-        in_part = expected.in_part is not None
-        if expected.parent is ParentRow.UNKNOWN and not expected.gone:
-            return subject.found(Status.PARTIAL, note, in_part=True)
         try:
             await market.account.ready()
-            comparison = await self._compare(subject, expected, market)
-            market.account.answered()
-            if not comparison.drift:
-                return subject.found(Status.PARTIAL if in_part else Status.OK, note, in_part=in_part)
-            if moved_on := await self._unsettled.moved_on(subject):
-                return moved_on
-            finding = replace(subject.found(Status.DRIFTED, note, in_part=in_part), drift=comparison.drift)
-            return await self._mended(finding, subject, comparison, expected, market)
-        except AccountUnavailable as unavailable:
-            if self.markets.one_account and not market.account.reached:
-                raise
-            return subject.found(Status.ERROR, str(unavailable))
-        except CallFailed as failed:
-            if failed.error.code == CMT_CONSUMER_SPELLING.code and expected.parent is ParentRow.GONE:
-                return subject.found(Status.OK, "what is held belongs to another spelling of its ID")
-            market.account.failed(failed)
-            return subject.found(Status.ERROR, str(failed))
-
-    async def _after_failures(self, subject: VerifiedConsumer, market: AskedMarket) -> DriftFinding:
-        """A consumer that has only failed events: missing, unless a part of it was written."""
-        try:
-            await market.account.ready()
-            comparison = await self._compare(subject, Expectation(ParentRow.THERE), market)
+            finding = await self._one.verify(subject, record, market)
             market.account.answered()
         except AccountUnavailable as unavailable:
             if self.markets.one_account and not market.account.reached:
@@ -231,11 +178,7 @@ class Verifier:
         except CallFailed as failed:
             market.account.failed(failed)
             return subject.found(Status.ERROR, str(failed))
-        if not comparison.drift:
-            return subject.found(Status.PENDING, FAILED)
-        if moved_on := await self._unsettled.moved_on(subject):
-            return moved_on
-        return replace(subject.found(Status.DRIFTED, ONLY_FAILED), drift=comparison.drift)
+        return finding
 
     def _taken_for(self, subject: VerifiedConsumer, market: AskedMarket) -> list[str]:
         """Other consumers whose rows Marketing Cloud takes for this one's."""
@@ -248,60 +191,6 @@ class Verifier:
             if place is not None and place.client is market.client:
                 found.append(name)
         return found
-
-    async def _mended(
-        self,
-        finding: DriftFinding,
-        subject: VerifiedConsumer,
-        comparison: RowComparison,
-        expected: Expectation,
-        market: AskedMarket,
-    ) -> DriftFinding:
-        if self.repair is None:
-            return finding
-        size, dry_run = self.repair.batch_size, self.repair.dry_run
-        writes = await repair(comparison, market.client, market.tables, batch_size=size, dry_run=dry_run)
-        finding = replace(finding, writes=writes)
-        if comparison.beyond_repair:
-            return replace(finding, note="; ".join(part for part in (finding.note, BEYOND_REPAIR) if part))
-        if any(write.problem for write in writes):
-            return finding
-        try:
-            left = await self._compare(subject, expected, market)
-        except CallFailed as failed:
-            return replace(finding, note=f"written, but not read again: {failed}")
-        if left.drift:
-            return replace(finding, note="still differs after the repair")
-        return replace(finding, status=Status.REPAIRED)
-
-    def _event(self, subject: VerifiedConsumer, record: SourceRecord | None) -> tuple[ProfileEvent | None, str | None]:
-        """The event of the last full state; None with a reason if the record there cannot be used."""
-        full = subject.state.full
-        if full is None or record is None or record.key != subject.consumer_id.encode():
-            return None, None
-        try:
-            event = read_event(record, self.catalog, subject.market)
-        except InvalidEvent as invalid:
-            return None, f"its event is not valid any more ({invalid})"
-        # Another event: the topic was recreated.
-        return (event, None) if event.event_id == full.event_id else (None, None)
-
-    # Rows
-
-    async def _compare(self, subject: VerifiedConsumer, expected: Expectation, market: AskedMarket) -> RowComparison:
-        held = await self._held(market, subject.consumer_id)
-        return compare(held, expected, subject.consumer_id, market.tables)
-
-    async def _held(self, market: AskedMarket, consumer_id: str) -> Held:
-        calls = (market.client.retrieve(entity, consumer_id) for entity in EntityType)
-        # Wait for all of them, so that no call is left on the wire.
-        answers = await asyncio.gather(*calls, return_exceptions=True)
-        held: dict[EntityType, list[Row]] = {}
-        for entity, answer in zip(EntityType, answers, strict=True):
-            if isinstance(answer, BaseException):
-                raise answer
-            held[entity] = answer
-        return held
 
     def _newest(self, consumer_id: str) -> VerifiedConsumer | None:
         return newest_record(self.models, consumer_id)

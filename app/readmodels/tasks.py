@@ -15,7 +15,6 @@ from typing import Any
 
 from app.delivery.letter_id import LetterId
 from app.delivery.operator_task import (
-    Action,
     EditKey,
     Note,
     OperatorTask,
@@ -67,7 +66,7 @@ class KnownTask:
 
     def concerns(self, partition: int) -> bool:
         """Whether a partition may have something to do for it. A filter is asked everywhere."""
-        if self.task.action in (Action.REPAIR, Action.DISTRUST):
+        if not self.task.action.is_about_letters:
             return partition in self.task.consumers
         ids = self.task.selection.ids
         return not ids or any(one.partition == partition for one in ids)

@@ -66,6 +66,12 @@ class ListFlow:
     def lost(self, record: SourceRecord, consumer: str, event_id: str, state: object, attempt: int) -> Result:
         return Result(Settle(Outcome.FAILED), self._settlement(record, consumer, Outcome.FAILED))
 
+    def home(self, state: ConsumerState | None) -> str:
+        return "list"
+
+    async def mend(self, consumer: str, partition: int, state: object, record: object, permit: Permit) -> str:
+        return "ok"
+
     def after_settling(
         self, before: ConsumerState | None, offset: int, settlement: Settlement, settled_ms: int
     ) -> ConsumerState:

@@ -279,6 +279,8 @@ class ScriptedFlow:
     nobody_is_let_in: bool = False  # every call is refused, in a way that may be the event's own fault
     down: set[str] = field(default_factory=set)  # some of them
     told: list[tuple[int, int, Follows]] = field(default_factory=list)  # (offset, attempt, what follows)
+    mended_consumers: list[str] = field(default_factory=list)
+    mend_gate: asyncio.Event | None = None
     mended: bool = False  # what failed before succeeds now
     older_after_newer: list[int] = field(default_factory=list)  # effects that should have been superseded
 
@@ -369,6 +371,24 @@ class ScriptedFlow:
     ) -> Result:
         work = Work(record, consumer, event_id, Event(consumer))
         return self.gave_up(work, SYNC_COPY_LOST, "gone", attempt)
+
+    def home(self, state: ConsumerState | None) -> str:
+        return "target"
+
+    async def mend(
+        self, consumer: str, partition: int, state: ConsumerState | None, record: SourceRecord | None, permit: Permit
+    ) -> str:
+        permit()
+        self.under_way[consumer] += 1
+        assert self.under_way[consumer] == 1, f"an event of {consumer} runs beside a repair"
+        try:
+            self.mended_consumers.append(consumer)
+            await asyncio.sleep(0)
+            if self.mend_gate is not None:
+                await self.mend_gate.wait()
+            return "unknown" if state is None else "ok" if record is None else "repaired"
+        finally:
+            self.under_way[consumer] -= 1
 
     def after_settling(
         self, before: ConsumerState | None, offset: int, settlement: Settlement, settled_ms: int

@@ -58,6 +58,7 @@ def waited(models: Models) -> tuple[TaskEnded, list[str], list[TaskState]]:
         PIPELINE,
         cast(ReadModels, models),
         "t",
+        wrote="letters",
         on_progress=lambda state, _: states.append(state),
         on_trouble=told.append,
     )

@@ -10,14 +10,17 @@ from typing import Any, cast
 import pytest
 
 from app.bundled import schema_path
+from app.cmt.call import always
 from app.cmt.client import CmtClient
 from app.cmt.errors import CallError, CallFailed
 from app.delivery.consumer_record import ConsumerState, FullState, RecentEvent
 from app.delivery.parked_events import ParkedEvent
 from app.delivery.partition_record import PartitionState
+from app.delivery.permit import Permit
 from app.delivery.record import SourceRecord
+from app.flows.consumer_verification import BEYOND_REPAIR, Repair
 from app.flows.market_clients import AccountUnavailable, AskedAccount, AskedMarket, MarketClients
-from app.flows.verification import BEYOND_REPAIR, Repair, Verifier
+from app.flows.verification import Verifier
 from app.kafka.admin import KafkaAccessError
 from app.kafka.topic_reader import SettledEvents
 from app.profile.catalog_file import parse_catalog
@@ -55,15 +58,15 @@ class Client:
     async def token(self) -> str:
         return "token"
 
-    async def upsert(self, rows: Sequence[tuple[EntityType, Row]]) -> Any:
-        return await self.cmt.upsert(rows, permit=lambda: None)
+    async def upsert(self, rows: Sequence[tuple[EntityType, Row]], *, permit: Permit = always) -> Any:
+        return await self.cmt.upsert(rows, permit=permit)
 
-    async def delete(self, keys: Sequence[tuple[EntityType, Row]]) -> Any:
-        return await self.cmt.delete(keys, permit=lambda: None)
+    async def delete(self, keys: Sequence[tuple[EntityType, Row]], *, permit: Permit = always) -> Any:
+        return await self.cmt.delete(keys, permit=permit)
 
-    async def retrieve(self, entity: EntityType, consumer_id: str) -> Any:
+    async def retrieve(self, entity: EntityType, consumer_id: str, *, permit: Permit = always) -> Any:
         self.before_retrieve()
-        return await self.cmt.retrieve(entity, consumer_id, permit=lambda: None)
+        return await self.cmt.retrieve(entity, consumer_id, permit=permit)
 
     @property
     def writes(self) -> list[str]:
