@@ -26,6 +26,9 @@ POLL_SECONDS = 0.2
 PATIENCE_SECONDS = 30.0
 # How much librdkafka fetches ahead: little, because the next position may be far away.
 _AHEAD_KIB = 8_192
+# How long the broker may hold a fetch at the end of a partition. The broker answers the requests of a connection in
+# their order, so the next read waits for as long.
+_HELD_MS = 10
 
 _silent = logging.getLogger(f"{__name__}.librdkafka")
 _silent.addHandler(logging.NullHandler())
@@ -52,7 +55,10 @@ class SettledEvents:
         self._kafka = kafka
         self._topic = topic or pipeline.topic
         self._patience = patience_seconds
-        config = consumer_config(kafka, pipeline.group) | {"queued.max.messages.kbytes": _AHEAD_KIB}
+        config = consumer_config(kafka, pipeline.group) | {
+            "queued.max.messages.kbytes": _AHEAD_KIB,
+            "fetch.wait.max.ms": _HELD_MS,
+        }
         self._consumer = Consumer(dict(config), logger=_silent)
 
     def __enter__(self) -> Self:
@@ -115,9 +121,16 @@ class SettledEvents:
         if start >= end:
             return
         self._consumer.assign([TopicPartition(self._topic, partition, start)])
+        try:
+            yield from self._assigned(partition, start, end)
+        finally:
+            self._consumer.unassign()  # nothing is fetched between two reads
+
+    def _assigned(self, partition: int, start: int, end: int) -> Iterator[SourceRecord]:
         heard = time.monotonic()
         while True:
-            for message in self._consumer.consume(BATCH, POLL_SECONDS):
+            # No more than there can be: ``consume`` returns early only with as many as it was asked for.
+            for message in self._consumer.consume(min(BATCH, end - start), POLL_SECONDS):
                 heard = time.monotonic()
                 error = message.error()
                 if error is None:
@@ -126,6 +139,7 @@ class SettledEvents:
                         yield record
                     if record.offset >= end - 1:
                         return
+                    start = record.offset + 1
                 elif error.code() == KafkaError._PARTITION_EOF:
                     return
                 elif not error.retriable() and error.code() not in (

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
-from confluent_kafka import Producer, TopicPartition
+from confluent_kafka import Message, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from app.broker.free_port import free_port
@@ -42,6 +43,24 @@ def test_records_near_and_far_are_found_by_their_offsets(events: SettledEvents) 
     assert {offset: (record.key, record.header("ce_id")) for offset, record in found.items()} == {
         offset: (str(offset).encode(), str(offset)) for offset in wanted
     }
+
+
+def test_no_more_is_waited_for_than_can_be_there(events: SettledEvents, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+    consumer = events._consumer
+
+    class Watched:
+        def __getattr__(self, name: str) -> Any:
+            return getattr(consumer, name)
+
+        def consume(self, number: int, timeout: float) -> list[Message]:
+            asked.append(number)
+            return consumer.consume(number, timeout)
+
+    monkeypatch.setattr(events, "_consumer", Watched())
+    assert sorted(events.read(0, [3, 4, 5])) == [3, 4, 5]
+    assert max(asked) == 3
+    assert consumer.assignment() == []
 
 
 def test_what_is_not_there_is_left_out(events: SettledEvents, filled: KafkaSettings) -> None:
