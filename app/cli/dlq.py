@@ -21,7 +21,7 @@ from app.delivery.letter_id import LetterId
 from app.delivery.letter_selection import check_kinds
 from app.delivery.operator_task import Selection
 from app.flows.letter_export import export_letters, read_shown_values
-from app.flows.task_writing import resolve
+from app.flows.task_writing import resolve, this_user
 from app.readmodels import Followed
 from app.readmodels.letter_page import ShownStatus
 from app.readmodels.letter_texts import NO_DEAD_LETTERS, dead_letters, detail_lines, list_lines, stats_lines
@@ -29,6 +29,7 @@ from app.readmodels.letter_value_texts import value_lines, value_view
 from app.readmodels.letter_views import detail_view, group_view, letter_view, page_view
 from app.readmodels.letters import ANY_STATUS, MOST_LISTED, OPEN_ONES, PAGE
 from app.settings import KafkaSettings, load
+from app.settings.pipelines import pipeline_of
 
 dlq = typer.Typer(help="Look at dead letters; redrive, discard or edit them.", no_args_is_help=True)
 
@@ -136,7 +137,11 @@ def show(
         if len(found) == 1:
             [one] = found
             edited = models.tasks.edit(one.id)
-            shown = read_shown_values(load(KafkaSettings), models, one, show_values=show_values)
+            kafka = load(KafkaSettings)
+            seen_by = this_user() if show_values else None
+            shown = read_shown_values(kafka, pipeline_of(kafka), models, one, seen_by=seen_by)
+            if seen_by is not None and shown.event is not None:
+                options.log_shown(seen_by, [one.id])
     if len(found) > 1:
         if as_json:
             typer.echo(json.dumps({"items": [letter_view(each) for each in found], "next": None}))
@@ -174,15 +179,19 @@ def export(
     with options.report_wrong_use():
         check_kinds(ids or [], chosen, everything=everything)
     topics = (*LETTERS, Followed.TASKS, *([Followed.CONSUMERS] if show_values else []))
-    left_out: list[LetterId] = []
+    left_out, shown = list[LetterId](), list[LetterId]()
+    seen_by = this_user() if show_values else None
     with report_failures(), options.report_refusals(), caught_up_read_models(topics=topics) as models:
         selection = resolve(models, ids) if ids else Selection(filter=chosen)
         kafka = load(KafkaSettings)
-        for letter, line in export_letters(kafka, models, selection, show_values=show_values):
+        for letter, line in export_letters(kafka, pipeline_of(kafka), models, selection, seen_by=seen_by):
             if line is None:
                 left_out.append(letter)
                 continue
+            shown.append(letter)
             typer.echo(line)
+    if seen_by is not None and shown:
+        options.log_shown(seen_by, shown)
     if left_out:
         some = ", ".join(map(str, left_out[:10]))
         typer.echo(f"Left out, because their bytes are gone or not shown: {len(left_out):,} ({some})", err=True)

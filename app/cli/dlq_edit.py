@@ -17,11 +17,13 @@ from app.cli.editor import edited
 from app.cli.input_file import open_input
 from app.cli.output import printable
 from app.cli.read_once import caught_up_read_models
+from app.delivery.letter_selection import check_note
 from app.delivery.operator_task import Note
 from app.flows.catalog import load_catalog
 from app.flows.letter_editing import Editable, open_for_edit, write_edit
-from app.flows.letter_export import log_shown
+from app.flows.letter_export import record_shown
 from app.flows.task_writing import this_user
+from app.kafka.acknowledged import AcknowledgedWriter
 from app.profile.edited_value import EditRefused, checked_edit, difference, editable_text
 from app.profile.entities import Catalog
 from app.readmodels import Followed
@@ -51,6 +53,8 @@ def edit(
         raise typer.BadParameter("give --file FILE: without a terminal, and with --json, no editor opens")
     if not yes and not may_ask:
         raise typer.BadParameter("give --yes: without a terminal, and with --json, there is no question")
+    with options.report_wrong_use():
+        check_note(note)
     with report_failures(), options.report_refusals():
         kafka = load(KafkaSettings)
         pipeline = pipeline_of(kafka)
@@ -58,6 +62,9 @@ def edit(
         with caught_up_read_models(topics=_TOPICS) as models:
             try:
                 opened = open_for_edit(kafka, pipeline, models, letter)
+                if not as_json:  # the editor and the difference show what is there now
+                    record_shown(AcknowledgedWriter(kafka), pipeline, this_user(), [opened.listed.id])
+                    options.log_shown(this_user(), [opened.listed.id])
                 if file is None:
                     value = _from_editor(opened, catalog, kafka.max_message_bytes)
                 else:
@@ -67,13 +74,12 @@ def edit(
             except EditRefused as refused:
                 raise CommandError(f"{refused}. Nothing was written.") from None
             if not as_json:
-                log_shown([opened.listed.id])
                 for line in difference(opened.event.value, value):
                     typer.echo(printable(line))
             if not yes and not typer.confirm("Write this edit?"):
                 raise CommandError("Nothing was written.")
             said = Note(this_user(), int(time.time() * 1000), note)
-            offset = write_edit(kafka, pipeline, opened, value, said)
+            offset = write_edit(kafka, pipeline, opened, value, said).offset
             name = str(opened.listed.id)
             if as_json:
                 typer.echo(json.dumps({"id": name, "topic": pipeline.dlq_topic, "offset": offset}))

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Annotated
 
+import structlog
 import typer
 
 from app.cli.command_errors import CommandError
 from app.cli.moments import moment_ms
+from app.delivery.letter_id import LetterId
 from app.delivery.letter_selection import NotOneWay, SelectionError, as_filter
 from app.delivery.operator_task import LetterFilter
+from app.flows.task_writing import MOST_NAMED
 from app.readmodels import ReadModelUnavailable
 from app.readmodels.letter_page import CursorError
+
+log = structlog.stdlib.get_logger(__name__)
 
 _TIMES = "a day such as 2026-01-31, a time such as 2026-01-31T02:30Z, or an age such as 5m, 24h or 7d."
 
@@ -36,7 +41,7 @@ Ids = Annotated[
 Everything = Annotated[bool, typer.Option("--all", help="All open dead letters.")]
 Note = Annotated[str, typer.Option(metavar="TEXT", help="Why. It stands in the history of each dead letter.")]
 ShowValues = Annotated[
-    bool, typer.Option("--show-values", help="Show values. They are personal data; that they were shown is logged.")
+    bool, typer.Option("--show-values", help="Show values. They are personal data; that they were shown is recorded.")
 ]
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")]
 Wait = Annotated[bool, typer.Option("--wait", help="Return when the task is done.")]
@@ -63,6 +68,12 @@ def letter_filter(
             until_ms=moment_ms(until, now, "--until") if until else None,
         )
     )
+
+
+def log_shown(by: str, letters: Sequence[LetterId]) -> None:
+    """Log that a person saw the values of dead letters. An error level, because commands log nothing below it."""
+    some = [str(one) for one in letters[:MOST_NAMED]]
+    log.error("values were shown", by=by, number=len(letters), dead_letters=some)
 
 
 @contextmanager

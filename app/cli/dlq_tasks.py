@@ -12,7 +12,7 @@ from app.cli import dlq_options as options
 from app.cli.command_errors import CommandError, report_failures
 from app.cli.output import printable
 from app.cli.read_once import caught_up_read_models
-from app.delivery.operator_task import TaskChange
+from app.delivery.letter_selection import TaskChange
 from app.flows.task_changes import change_task
 from app.flows.task_writing import this_user
 from app.readmodels import Followed, ReadModels

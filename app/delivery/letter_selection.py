@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from enum import StrEnum
 
 from app.delivery.alert import without_group
 from app.delivery.letter_id import LetterId
@@ -35,6 +36,14 @@ class NotFound(SelectionError):
 
 class NotPossible(SelectionError):
     """It is there, but not in a state in which this can be done."""
+
+
+class TaskChange(StrEnum):
+    """What a person may do to a task. What has begun is finished in any case."""
+
+    PAUSE = "pause"
+    RESUME = "resume"
+    CANCEL = "cancel"
 
 
 @dataclass(frozen=True, slots=True)

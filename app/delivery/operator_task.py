@@ -10,6 +10,7 @@ The topic is compacted and has one partition. Its keys:
 | ``<task>|cancel``            | it is cancelled; final                                               |
 | ``<task>|end|<partition>``   | the owner of the partition has handled all that belongs to the task  |
 | ``edit|<dead letter>|<o>``   | the dead letter's new bytes stand at offset o of the dead-letter topic |
+| ``shown|<name>``             | a person saw values (``values_shown.py``)                            |
 
 Separate keys, because a late write of one must not undo another.
 """
@@ -55,14 +56,6 @@ class Action(StrEnum):
     def is_about_letters(self) -> bool:
         """Whether it is about dead letters; otherwise it is about consumers."""
         return self in (Action.REDRIVE, Action.DISCARD)
-
-
-class TaskChange(StrEnum):
-    """What a person may do to a task. What has begun is finished in any case."""
-
-    PAUSE = "pause"
-    RESUME = "resume"
-    CANCEL = "cancel"
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,78 +1,97 @@
-"""Dead letters with their bytes, for ``dlq show`` and ``dlq export``. Values of deleted profiles are never shown."""
+"""Dead letters with their bytes, for ``dlq show``, ``dlq export`` and the API.
+
+Values of deleted profiles are never shown. Before a person sees values, a record that says so is written to the tasks
+topic and acknowledged; if that fails, nothing is shown.
+"""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 from itertools import islice
-
-import structlog
 
 from app.delivery.errors import SYNC_ERASED
 from app.delivery.letter_id import LetterId
 from app.delivery.operator_task import Selection
+from app.delivery.pipeline import Pipeline
+from app.delivery.values_shown import MOST_SHOWN, ValuesShown, new_shown_key
 from app.flows.letter_values import LetterValues, edits_of, is_erased
 from app.flows.redrive_preview import open_letters
-from app.flows.task_writing import this_user
+from app.kafka.acknowledged import WRITE_SECONDS, AcknowledgedWriter
+from app.kafka.topic_reader import PATIENCE_SECONDS
 from app.profile.exported_letter import export_line, export_text
 from app.readmodels import ReadModels
 from app.readmodels.letter_value_texts import ShownValue
 from app.readmodels.letters import ListedLetter
 from app.settings import KafkaSettings
-from app.settings.pipelines import pipeline_of
 
-log = structlog.stdlib.get_logger(__name__)
-
-_TOGETHER = 200
 GONE = "gone: Kafka does not hold the bytes any more. The dead letter can only be discarded"
 ERASED = "not shown: the consumer's profile was deleted after this event"
 
 
 def read_shown_values(
-    kafka: KafkaSettings, models: ReadModels, listed: ListedLetter, *, show_values: bool
+    kafka: KafkaSettings,
+    pipeline: Pipeline,
+    models: ReadModels,
+    listed: ListedLetter,
+    *,
+    seen_by: str | None,
+    patience_seconds: float = PATIENCE_SECONDS,
+    write_seconds: float = WRITE_SECONDS,
 ) -> ShownValue:
     """The bytes of one dead letter.
 
+    Args:
+        seen_by: who will see the values; None: they are masked.
+
     Raises:
-        KafkaAccessError: the topics could not be read.
+        KafkaAccessError: the topics could not be read, or the record that values are shown was not acknowledged.
     """
-    if _is_erased(models, listed, show_values=show_values):
-        return ShownValue(None, ERASED, masked=not show_values)
-    with LetterValues(kafka, pipeline_of(kafka), edits_of(models)) as values:
+    masked = seen_by is None
+    if _is_erased(models, listed, masked=masked):
+        return ShownValue(None, ERASED, masked=masked)
+    with LetterValues(kafka, pipeline, edits_of(models), patience_seconds=patience_seconds) as values:
         event = values.read([listed]).get(listed.id)
         original = values.original(listed)
-    if show_values and event is not None:
-        log_shown([listed.id])
-    return ShownValue(event, "" if event is not None else GONE, original, masked=not show_values)
+    if seen_by is not None and (event is not None or original is not None):
+        record_shown(AcknowledgedWriter(kafka, seconds=write_seconds), pipeline, seen_by, [listed.id])
+    return ShownValue(event, "" if event is not None else GONE, original, masked=masked)
 
 
 def export_letters(
-    kafka: KafkaSettings, models: ReadModels, selection: Selection, *, show_values: bool
+    kafka: KafkaSettings, pipeline: Pipeline, models: ReadModels, selection: Selection, *, seen_by: str | None
 ) -> Iterator[tuple[LetterId, str | None]]:
     """The line of each open dead letter of a selection; None: its bytes are gone or not shown.
 
+    Args:
+        seen_by: who will see the values; None: they are masked.
+
     Raises:
-        KafkaAccessError: the topics could not be read.
+        KafkaAccessError: see ``read_shown_values``.
     """
-    letters = open_letters(models, selection)
-    with LetterValues(kafka, pipeline_of(kafka), edits_of(models)) as values:
-        while page := list(islice(letters, _TOGETHER)):
-            shown = [one for one in page if not _is_erased(models, one, show_values=show_values)]
-            records = values.read(shown)
-            if show_values:
-                log_shown(sorted(records))
+    letters, masked, writer = open_letters(models, selection), seen_by is None, AcknowledgedWriter(kafka)
+    with LetterValues(kafka, pipeline, edits_of(models)) as values:
+        while page := list(islice(letters, MOST_SHOWN)):
+            records = values.read([one for one in page if not _is_erased(models, one, masked=masked)])
+            if seen_by is not None and records:
+                record_shown(writer, pipeline, seen_by, sorted(records))
             for one in page:
                 record = records.get(one.id)
-                line = None if record is None else export_text(export_line(one.id, record, masked=not show_values))
-                yield one.id, line
+                yield one.id, None if record is None else export_text(export_line(one.id, record, masked=masked))
 
 
-def log_shown(letters: Sequence[LetterId]) -> None:
-    """Log that a person saw the values of dead letters. An error level, because commands log nothing below it."""
-    log.error("values were shown", by=this_user(), dead_letters=[str(one) for one in letters])
+def record_shown(writer: AcknowledgedWriter, pipeline: Pipeline, by: str, letters: Sequence[LetterId]) -> None:
+    """Write who sees the values of dead letters, before they are shown; at most ``MOST_SHOWN`` of them.
+
+    Raises:
+        KafkaAccessError: it was not acknowledged.
+    """
+    shown = ValuesShown(by, int(time.time() * 1000), tuple(letters))
+    writer.write(pipeline.tasks_topic, 0, new_shown_key(shown.at_ms).encode(), shown.encode())
 
 
-def _is_erased(models: ReadModels, listed: ListedLetter, *, show_values: bool) -> bool:
+def _is_erased(models: ReadModels, listed: ListedLetter, *, masked: bool) -> bool:
     """Masked values need no look at the consumer's record, which a command would have to read in first."""
-    if not show_values:
+    if masked:
         return listed.letter.settlement.reason == SYNC_ERASED.code
     return is_erased(models, listed)

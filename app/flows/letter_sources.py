@@ -27,6 +27,8 @@ T = TypeVar("T")
 
 # Records of the dead-letter topic that are read in one go.
 READ_ON = 500
+# Records of shown values that are removed in one go.
+SHOWN_AT_ONCE = 500
 
 
 class FollowedLetters:
@@ -104,8 +106,10 @@ class FollowedTasks:
         return _asked(lambda: self._read_models.tasks.edit_keys(letter))
 
     def forgettable(self, before_ms: int) -> Sequence[Sequence[bytes]]:
-        """The keys of tasks that have ended before a time."""
-        return [known.keys() for known in _asked(lambda: self._read_models.tasks.ended_before(before_ms))]
+        """The keys of tasks that have ended, and of the records that values were shown, before a time."""
+        ended = _asked(lambda: self._read_models.tasks.ended_before(before_ms))
+        shown = _asked(lambda: self._read_models.audit.shown_before(before_ms, SHOWN_AT_ONCE))
+        return [*(known.keys() for known in ended), *([key] for key in shown)]
 
 
 class ValuesByPosition:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from app.delivery.headers import cut
-from app.delivery.letter_selection import NotFound, NotPossible, check_note
-from app.delivery.operator_task import BY_BYTES, Note, TaskChange, TaskKey
+from app.delivery.letter_selection import NotFound, NotPossible, TaskChange, check_note
+from app.delivery.operator_task import BY_BYTES, Note, TaskKey
 from app.delivery.pipeline import Pipeline
 from app.flows.task_writing import write_note
 from app.kafka.acknowledged import WRITE_SECONDS

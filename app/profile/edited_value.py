@@ -22,6 +22,10 @@ class EditRefused(ValueError):
     """The new value may not be written; the text says why and quotes no value."""
 
 
+class NotEditable(EditRefused):
+    """This dead letter cannot be edited, whatever the new value is."""
+
+
 class _Inexact(Exception):
     """Python would write a part of the document in another way."""
 

@@ -12,6 +12,7 @@ from app.delivery.operator_task import EditKey, TaskKey, decode_end, decode_note
 from app.delivery.pipeline import Pipeline
 from app.delivery.record import TopicPartition
 from app.delivery.record_format import StateError, parse_partition_key
+from app.delivery.values_shown import ShownKey, decode_shown, read_shown_key
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +57,7 @@ class ReadBatch:
     documents: dict[bytes, Change] = field(default_factory=dict)
     consumers: dict[tuple[int, int, str], Change] = field(default_factory=dict)
     letters: dict[tuple[LetterId, int], LetterChange | None] = field(default_factory=dict)
-    tasks: dict[TaskKey | EditKey, Change] = field(default_factory=dict)
+    tasks: dict[TaskKey | EditKey | ShownKey, Change] = field(default_factory=dict)
     unreadable: list[UnreadableRecord] = field(default_factory=list)
     records: int = 0
 
@@ -99,7 +100,7 @@ class ReadBatch:
         self.letters[letter_id, epoch] = change
 
     def _add_task(self, partition: int, offset: int, key: bytes, value: bytes | None) -> None:
-        about = parse_tasks_key(key)
+        about = read_shown_key(key) or parse_tasks_key(key)
         _check_place(0, partition)
         if value is not None:
             _check_task(about, value)
@@ -116,8 +117,10 @@ def _check_place(number: int, partition: int) -> None:
         raise StateError("the key is that of another partition")
 
 
-def _check_task(about: TaskKey | EditKey, value: bytes) -> None:
-    if isinstance(about, EditKey) or about.part in ("pause", "cancel"):
+def _check_task(about: TaskKey | EditKey | ShownKey, value: bytes) -> None:
+    if isinstance(about, ShownKey):
+        decode_shown(value)
+    elif isinstance(about, EditKey) or about.part in ("pause", "cancel"):
         decode_note(value)
     elif about.part == "end":
         decode_end(value)

@@ -19,6 +19,7 @@ from app.delivery.consumer_record import ConsumerState
 from app.delivery.partition_record import PartitionState
 from app.delivery.pipeline import Pipeline
 from app.kafka.admin import KafkaAccessError
+from app.readmodels.audit import AuditIndex
 from app.readmodels.followed import ALL, Followed, topic_of
 from app.readmodels.follower import EndBehind, Follower, SessionOver
 from app.readmodels.letters import LetterIndex
@@ -55,7 +56,7 @@ class ReadModels:
         optional: topics that need not exist; they count as empty.
         check: see ``Store``.
 
-    ``letters``: the dead letters. ``tasks``: operators' tasks.
+    ``letters``: the dead letters. ``tasks``: operators' tasks. ``audit``: what persons did and saw.
     """
 
     def __init__(
@@ -84,6 +85,7 @@ class ReadModels:
         )
         self.letters = LetterIndex(pipeline.letters_topic, self._progress, self._query, self._known_partitions)
         self.tasks = TaskIndex(pipeline.tasks_topic, self._progress, self._query)
+        self.audit = AuditIndex(self._query)
         self._thread: threading.Thread | None = None
         self._temporary: tempfile.TemporaryDirectory[str] | None = None
         self._slot: Slot | None = None

@@ -15,12 +15,13 @@ from pathlib import Path
 from typing import Any
 
 from app.delivery.pipeline import Pipeline
+from app.readmodels.audit_table import AUDIT_SCHEMA, AUDIT_TABLES, apply_audit
 from app.readmodels.batch import ReadBatch
 from app.readmodels.letter_table import LETTER_SCHEMA, LETTER_TABLES, apply_letters
 from app.readmodels.task_table import TASK_SCHEMA, TASK_TABLES, apply_tasks
 
 # A file with another number was written by another version of the program and is rebuilt.
-SCHEMA_VERSION = 5
+SCHEMA_VERSION = 6
 
 _SCHEMA = f"""
 CREATE TABLE boots (id TEXT NOT NULL);
@@ -38,6 +39,7 @@ CREATE TABLE consumers (
 ) WITHOUT ROWID;
 {LETTER_SCHEMA}
 {TASK_SCHEMA}
+{AUDIT_SCHEMA}
 """
 
 # Errors that say that the file is gone, is no database, or is not ours. All others, such as a full disk, may pass.
@@ -88,7 +90,7 @@ class Store:
             pipeline.state_topic: ("partitions", "documents"),
             pipeline.consumers_topic: ("consumers",),
             pipeline.letters_topic: LETTER_TABLES,
-            pipeline.tasks_topic: TASK_TABLES,
+            pipeline.tasks_topic: (*TASK_TABLES, *AUDIT_TABLES),
         }
         self._readers: list[_Reader] = []
         self._own = threading.local()
@@ -191,6 +193,7 @@ class Store:
             )
             apply_letters(self._writer, batch.letters)
             apply_tasks(self._writer, batch.tasks)
+            apply_audit(self._writer, batch.tasks)
             self._store_positions(batch.positions)
         if batch.tasks:
             self.tasks_version += 1

@@ -8,6 +8,7 @@ import sqlite3
 from collections.abc import Mapping
 
 from app.delivery.operator_task import EditKey, TaskKey
+from app.delivery.values_shown import ShownKey
 from app.readmodels.batch import Change
 from app.readmodels.letter_table import place_of
 
@@ -26,9 +27,11 @@ CREATE TABLE edits (
 """
 
 
-def apply_tasks(connection: sqlite3.Connection, changes: Mapping[TaskKey | EditKey, Change]) -> None:
+def apply_tasks(connection: sqlite3.Connection, changes: Mapping[TaskKey | EditKey | ShownKey, Change]) -> None:
     """Write a batch's records of the tasks topic; the caller has begun a transaction."""
     for key, change in changes.items():
+        if isinstance(key, ShownKey):
+            continue
         if isinstance(key, EditKey):
             table = "edits"
             names: tuple[str, ...] = ("partition", "is_foreign", "place", "edited")

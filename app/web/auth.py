@@ -37,6 +37,7 @@ class Scope(StrEnum):
     DLQ_READ = "dlq:read"
     DLQ_WRITE = "dlq:write"
     DLQ_VALUES = "dlq:values"
+    AUDIT_READ = "audit:read"
 
 
 @dataclass(frozen=True, slots=True)

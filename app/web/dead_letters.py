@@ -2,27 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from http import HTTPStatus
-from typing import Any, TypeVar
+from typing import Any
 
 from aiohttp import web
 
 from app.readmodels import Followed
 from app.readmodels.letter_page import CursorError
 from app.readmodels.letter_texts import ids_text
+from app.readmodels.letter_value_texts import ShownValue, value_view
 from app.readmodels.letter_views import detail_view, group_view, page_view, task_view
 from app.readmodels.letters import MOST_LISTED, PAGE
 from app.readmodels.models import ReadModels
 from app.web.auth import Scope
-from app.web.guard import requires
+from app.web.guard import CLAIMS, person, requires
 from app.web.json_answers import json_answer
 from app.web.letter_parameters import FILTERS, letter_filter, letter_statuses
-from app.web.parameters import read_number, refuse_unknown
+from app.web.operations import OperationsUnavailable
+from app.web.parameters import read_flag, read_number, refuse_unknown
 from app.web.problems import HttpProblem
-from app.web.state import ask
-
-T = TypeVar("T")
+from app.web.state import ask_complete, operations
 
 # What must be read in before an answer about dead letters, or about tasks, is complete.
 LETTERS = (Followed.LETTERS, Followed.STATE)
@@ -39,7 +38,7 @@ async def dead_letters(request: web.Request) -> web.Response:
     limit = read_number(request, "limit", default=PAGE, most=MOST_LISTED)
     cursor = request.query.get("cursor")
     try:
-        complete, page = await _ask(
+        complete, page = await ask_complete(
             request, LETTERS, lambda models: models.letters.page(chosen, statuses, limit=limit, cursor=cursor)
         )
     except CursorError as error:
@@ -52,23 +51,28 @@ async def groups(request: web.Request) -> web.Response:
     """Open dead letters by fingerprint, the largest group first."""
     refuse_unknown(request, *FILTERS)
     chosen = letter_filter(request)
-    complete, found = await _ask(request, LETTERS, lambda models: models.letters.groups(chosen))
+    complete, found = await ask_complete(request, LETTERS, lambda models: models.letters.groups(chosen))
     return json_answer({"complete": complete, "items": [group_view(group) for group in found]})
 
 
 @requires(Scope.DLQ_READ)
 async def dead_letter(request: web.Request) -> web.Response:
-    """Everything that is known of one dead letter, by its ID or its event ID."""
-    refuse_unknown(request)
+    """Everything that is known of one dead letter, by its ID or its event ID. Values are masked without the scope."""
+    refuse_unknown(request, "masked")
+    masked = Scope.DLQ_VALUES not in request[CLAIMS].scopes or read_flag(request, "masked")
     text = request.match_info["id"]
-    complete, found = await _ask(request, TASKS, lambda models: models.letters.find(text))
+    complete, found = await ask_complete(request, TASKS, lambda models: models.letters.find(text))
     if not found:
         raise HttpProblem(HTTPStatus.NOT_FOUND, _not_known("no dead letter has this ID or event ID", complete=complete))
     if len(found) > 1:
         raise HttpProblem(HTTPStatus.CONFLICT, f"several dead letters have this event ID: {ids_text(found)}")
     [one] = found
-    _, edit = await _ask(request, TASKS, lambda models: models.tasks.edit(one.id))
-    return json_answer({**detail_view(one, edit), "complete": complete})
+    _, edit = await ask_complete(request, TASKS, lambda models: models.tasks.edit(one.id))
+    try:
+        shown = await operations(request).shown_value(one, None if masked else person(request))
+    except OperationsUnavailable as error:
+        shown = ShownValue(None, f"not read: {error}", masked=masked)
+    return json_answer({**detail_view(one, edit), **value_view(shown), "complete": complete})
 
 
 @requires(Scope.DLQ_READ)
@@ -81,7 +85,7 @@ async def tasks(request: web.Request) -> web.Response:
         views = (_task(models, known.task.id) for known in models.tasks.all(limit))
         return [view for view in views if view is not None]
 
-    complete, found = await _ask(request, TASKS, look)
+    complete, found = await ask_complete(request, TASKS, look)
     return json_answer({"complete": complete, "items": found})
 
 
@@ -99,7 +103,7 @@ async def task_answer(request: web.Request) -> web.Response:
         HttpProblem: 404, there is none.
     """
     task_id = request.match_info["id"]
-    complete, view = await _ask(request, TASKS, lambda models: _task(models, task_id))
+    complete, view = await ask_complete(request, TASKS, lambda models: _task(models, task_id))
     if view is None:
         raise HttpProblem(HTTPStatus.NOT_FOUND, _not_known("there is no task with this ID", complete=complete))
     return json_answer({**view, "complete": complete})
@@ -114,17 +118,3 @@ def _task(models: ReadModels, task_id: str) -> dict[str, Any] | None:
 
 def _not_known(text: str, *, complete: bool) -> str:
     return text if complete else f"{text}, as far as this worker knows; it is still catching up, so try again"
-
-
-async def _ask(
-    request: web.Request, about: tuple[Followed, ...], question: Callable[[ReadModels], T]
-) -> tuple[bool, T]:
-    """(complete, answer): whether nothing is missing that was written before, and the answer."""
-
-    def read(models: ReadModels) -> tuple[bool, T]:
-        # Asked before and after, as in ``take_snapshot``.
-        before = models.caught_up(*about)
-        found = question(models)
-        return before and models.caught_up(*about), found
-
-    return await ask(request, read)

@@ -11,7 +11,8 @@ from http import HTTPStatus
 
 from aiohttp import web
 
-from app.delivery.operator_task import Action, TaskChange
+from app.delivery.letter_selection import TaskChange
+from app.delivery.operator_task import Action
 from app.web.auth import Scope
 from app.web.bodies import json_members, text_of
 from app.web.dead_letters import task_answer

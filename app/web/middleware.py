@@ -9,6 +9,7 @@ import structlog
 from aiohttp import web
 
 from app.delivery.letter_selection import NotFound, NotPossible, SelectionError
+from app.profile.edited_value import EditRefused, NotEditable
 from app.readmodels import ReadModelUnavailable
 from app.web.guard import Handler, refuse_foreign_host
 from app.web.headers import add_security_headers
@@ -64,6 +65,10 @@ async def answer_errors(request: web.Request, handler: Handler) -> web.StreamRes
         return _answer(request, problem.status, problem.detail, problem.headers)
     except SelectionError as refused:
         return _answer(request, _status(refused), "; ".join(str(refused).splitlines()), {})
+    except EditRefused as refused:
+        impossible = isinstance(refused, NotEditable)
+        status = HTTPStatus.CONFLICT if impossible else HTTPStatus.UNPROCESSABLE_ENTITY
+        return _answer(request, status, str(refused), {})
     except OperationsUnavailable as error:
         return _answer(request, HTTPStatus.SERVICE_UNAVAILABLE, str(error), {"Retry-After": "5"})
     except ReadModelUnavailable:

@@ -6,6 +6,7 @@ from typing import Any
 
 from app.delivery.operator_task import Action
 from app.delivery.outcome import Outcome
+from app.readmodels.audit_views import ACTIONS
 from app.readmodels.letter_page import ShownStatus
 from app.readmodels.letters import MOST_LISTED, PAGE
 from app.readmodels.tasks import TaskState
@@ -102,12 +103,32 @@ LETTER_SCHEMAS: dict[str, Any] = {
         place=_PLACE,
         original=_PLACE,
         edit={"anyOf": [ref("Edit"), {"type": "null"}]},
+        headers=list_of({"type": "array", "prefixItems": [TEXT, OPTIONAL], "minItems": 2, "maxItems": 2}),
+        masked={"type": "boolean", "description": "Without the scope dlq:values, values are masked."},
+        valueMissing=OPTIONAL | {"description": "Why there is no value; null if there is one."},
         complete=_COMPLETE,
     ),
+    "AuditEntry": object_of(
+        at=TIME_OR_NULL,
+        by=TEXT,
+        action={"type": "string", "enum": list(ACTIONS)},
+        task=OPTIONAL,
+        ids=list_of(TEXT),
+        filter={"type": ["object", "null"], "additionalProperties": TEXT},
+        matched={"type": ["integer", "null"]},
+        force=FLAG,
+        note=OPTIONAL,
+    ),
+    "Audit": object_of(complete=_COMPLETE, items=list_of(ref("AuditEntry")), next=OPTIONAL),
     "Task": object_of(**_TASK),
     "TaskDetail": object_of(**_TASK, complete=_COMPLETE),
     "Tasks": object_of(complete=_COMPLETE, items=list_of(ref("Task"))),
 }
+
+# A value is text, or Base64 if it is not UTF-8. ``original...``: what the producer sent, if the value was edited.
+LETTER_SCHEMAS["DeadLetterDetail"]["properties"] |= dict.fromkeys(
+    ("value", "valueBase64", "originalValue", "originalValueBase64"), OPTIONAL
+)
 
 _FILTERS = [
     query("fingerprint", "REASON:entity:operation, or the correlation ID of an incident.", TEXT),
@@ -153,10 +174,23 @@ LETTER_PATHS: dict[str, Any] = {
             "Everything that is known of one dead letter",
             "DeadLetterDetail",
             "dlq:read",
-            [_LETTER_ID],
+            [
+                _LETTER_ID,
+                query("masked", "True: masked also with dlq:values; then nothing is recorded.", FLAG),
+            ],
             400,
             404,
             409,
+        )
+    },
+    "/api/audit": {
+        "get": guarded(
+            "audit",
+            "What persons did and saw, newest first",
+            "Audit",
+            "audit:read",
+            [query("since", "At this time or later.", _TIME), _limit(PAGE, MOST_LISTED), _CURSOR],
+            400,
         )
     },
     "/api/tasks": {

@@ -4,10 +4,24 @@ from __future__ import annotations
 
 from typing import Any
 
-from app.delivery.operator_task import LEAST_PER_SECOND, MOST_IDS, MOST_PER_SECOND, NOTE_BYTES, TaskChange
+from app.delivery.letter_selection import TaskChange
+from app.delivery.operator_task import LEAST_PER_SECOND, MOST_IDS, MOST_PER_SECOND, NOTE_BYTES
 from app.profile.redrive_forecast import Fate
 from app.web.letter_parameters import FILTERS
-from app.web.openapi_parts import COUNT, FLAG, OPTIONAL, TEXT, guarded, in_path, json_content, list_of, object_of, ref
+from app.web.letter_value import MEDIA_TYPES
+from app.web.openapi_parts import (
+    COUNT,
+    FLAG,
+    OPTIONAL,
+    TEXT,
+    guarded,
+    in_path,
+    json_content,
+    list_of,
+    object_of,
+    query,
+    ref,
+)
 
 _COUNT_OR_NULL = {"type": ["integer", "null"], "minimum": 0}
 _NOTE = {"type": "string", "description": f"Why. At most {NOTE_BYTES} bytes of UTF-8."}
@@ -61,6 +75,7 @@ WRITE_SCHEMAS: dict[str, Any] = {
     },
     "NoteRequest": _optional([], note=_NOTE),
     "TaskMade": object_of(matched=COUNT, superseded=_COUNT_OR_NULL, taskId=TEXT),
+    "Edited": object_of(id=TEXT, topic=TEXT, offset=COUNT),
     "NothingWritten": {
         **_optional(
             ["matched", "superseded"],
@@ -118,6 +133,17 @@ def _change(change: TaskChange, summary: str) -> dict[str, Any]:
 
 
 WRITE_PATHS: dict[str, Any] = {
+    "/api/dead-letters/{id}/value": {
+        "put": guarded(
+            "editDeadLetter",
+            "Give a dead letter another value; a redrive then runs that",
+            "Edited",
+            "dlq:write",
+            [in_path("id", "The ID of a dead letter, or its event ID."), query("note", _NOTE["description"], TEXT)],
+            *(400, 404, 408, 409, 413, 415, 422),
+            body={"required": True, "content": {media: {"schema": {}} for media in MEDIA_TYPES}},
+        )
+    },
     "/api/dead-letters/redrive": _write("redrive", "Have dead letters run again", "RedriveRequest"),
     "/api/dead-letters/discard": _write("discard", "Have dead letters closed", "DiscardRequest"),
     "/api/tasks/{id}/pause": _change(TaskChange.PAUSE, "Pause a task; what has begun is finished"),

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from app.delivery.letter_selection import TaskRequest
-from app.delivery.operator_task import TaskChange
+from app.delivery.letter_selection import TaskChange, TaskRequest
+from app.readmodels.letter_value_texts import ShownValue
+from app.readmodels.letters import ListedLetter
 
 
 class OperationsUnavailable(Exception):
@@ -25,6 +26,15 @@ class MadeTask:
     superseded: int | None
 
 
+@dataclass(frozen=True, slots=True)
+class EditedLetter:
+    """Where the new bytes of a dead letter stand."""
+
+    id: str
+    topic: str
+    offset: int
+
+
 class Operations(Protocol):
     """Every method raises ``OperationsUnavailable``, and ``SelectionError`` for what is not allowed.
 
@@ -39,3 +49,13 @@ class Operations(Protocol):
 
     async def change_task(self, task: str, change: TaskChange, by: str, note: str) -> None:
         """Pause, resume or cancel a task. Nothing is done if it is so already."""
+
+    async def edit(self, letter: str, value: bytes, by: str, note: str) -> EditedLetter:
+        """Give a dead letter another value; a redrive then runs that.
+
+        Raises:
+            EditRefused: the dead letter cannot be edited (``NotEditable``), or the new event would be invalid.
+        """
+
+    async def shown_value(self, listed: ListedLetter, seen_by: str | None) -> ShownValue:
+        """The bytes of a dead letter. If ``seen_by`` is given, they are not masked, and that is recorded before."""

@@ -50,6 +50,18 @@ def read_number(request: web.Request, name: str, *, default: int, most: int) -> 
     return int(text)
 
 
+def read_flag(request: web.Request, name: str) -> bool:
+    """``true`` or ``false``; without the parameter, false.
+
+    Raises:
+        HttpProblem: 400, something else.
+    """
+    text = request.query.get(name, "false")
+    if text not in ("true", "false"):
+        raise HttpProblem(HTTPStatus.BAD_REQUEST, f"{name} is true or false")
+    return text == "true"
+
+
 def read_time(text: str | None, name: str) -> int | None:
     """A time in ms since 1970; None without a text.
 

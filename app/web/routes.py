@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from app.web import api, dead_letters, letter_writes, pages, probes, sessions
+from app.web import api, dead_letters, letter_value, letter_writes, pages, probes, sessions
+from app.web.audit import audit
 from app.web.guard import Handler
 from app.web.openapi_view import openapi_json
 
@@ -33,6 +34,8 @@ ROUTES: tuple[Route, ...] = (
     Route("POST", "/api/dead-letters/redrive", letter_writes.redrive),
     Route("POST", "/api/dead-letters/discard", letter_writes.discard),
     Route("GET", "/api/dead-letters/{id}", dead_letters.dead_letter),
+    Route("PUT", "/api/dead-letters/{id}/value", letter_value.edit),
+    Route("GET", "/api/audit", audit),
     Route("GET", "/api/tasks", dead_letters.tasks),
     Route("GET", "/api/tasks/{id}", dead_letters.task),
     Route("POST", "/api/tasks/{id}/pause", letter_writes.pause),

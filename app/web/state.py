@@ -68,6 +68,20 @@ async def ask(request: web.Request, question: Callable[[ReadModels], T]) -> T:
     return await asyncio.get_running_loop().run_in_executor(app[QUESTIONS], question, app[STATE].read_models)
 
 
+async def ask_complete(
+    request: web.Request, about: tuple[Followed, ...], question: Callable[[ReadModels], T]
+) -> tuple[bool, T]:
+    """(complete, answer): whether nothing is missing that was written before, and the answer."""
+
+    def read(models: ReadModels) -> tuple[bool, T]:
+        # Asked before and after, as in ``take_snapshot``.
+        before = models.caught_up(*about)
+        found = question(models)
+        return before and models.caught_up(*about), found
+
+    return await ask(request, read)
+
+
 def operations(request: web.Request) -> Operations:
     """What persons may have done.
 

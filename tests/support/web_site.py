@@ -46,15 +46,18 @@ def token(secret: str = SECRET, algorithm: str = "HS256", **claims: Any) -> str:
 
 @contextmanager
 def own_state_topics(bootstrap_servers: str) -> Iterator[KafkaSettings]:
-    """The topics of a new group that the read models follow, for the length of a ``with`` block."""
+    """The topics of a new group that the read models follow, and those of its events, for a ``with`` block."""
     name = uuid.uuid4().hex[:10]
     settings = KafkaSettings(bootstrap_servers=bootstrap_servers, topic=f"p-{name}", group=f"g-{name}", partitions=4)
     pipeline = pipeline_of(settings)
     admin = AdminClient({"bootstrap.servers": bootstrap_servers})
-    names = [topic_of(pipeline, one) for one in Followed]
-    sizes = {pipeline.tasks_topic: 1}
-    compact = {"cleanup.policy": "compact"}
-    new = [NewTopic(one, sizes.get(one, settings.partitions), 1, config=compact) for one in names]
+    followed = [topic_of(pipeline, one) for one in Followed]
+    names = [*followed, pipeline.topic, pipeline.dlq_topic]
+    sizes, compact = {pipeline.tasks_topic: 1}, {"cleanup.policy": "compact"}
+    new = [
+        NewTopic(one, sizes.get(one, settings.partitions), 1, config=compact if one in followed else {})
+        for one in names
+    ]
     for answer in admin.create_topics(new).values():
         answer.result(30)
     try:
