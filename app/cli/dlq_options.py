@@ -14,14 +14,13 @@ from app.cli.command_errors import CommandError
 from app.cli.moments import moment_ms
 from app.delivery.letter_id import LetterId
 from app.delivery.letter_selection import NotOneWay, SelectionError, as_filter
+from app.delivery.moments import FORMS
 from app.delivery.operator_task import LetterFilter
 from app.flows.task_writing import MOST_NAMED
 from app.readmodels import ReadModelUnavailable
-from app.readmodels.letter_page import CursorError
+from app.readmodels.cursors import CursorError
 
 log = structlog.stdlib.get_logger(__name__)
-
-_TIMES = "a day such as 2026-01-31, a time such as 2026-01-31T02:30Z, or an age such as 5m, 24h or 7d."
 
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON document.")]
 Fingerprint = Annotated[
@@ -33,7 +32,7 @@ Market = Annotated[str, typer.Option(metavar="MARKET", help="Of this market.")]
 Operation = Annotated[str, typer.Option(metavar="OPERATION", help="NEW, UPDATE or DELETE.")]
 Entity = Annotated[str, typer.Option(metavar="ENTITY", help="The entity that failed, such as consumer or pet.")]
 Consumer = Annotated[str, typer.Option(metavar="ID", help="Of this consumer.")]
-Since = Annotated[str, typer.Option(metavar="TIME", help=f"Last failed at this time or later: {_TIMES}")]
+Since = Annotated[str, typer.Option(metavar="TIME", help=f"Last failed at this time or later: {FORMS}.")]
 Until = Annotated[str, typer.Option(metavar="TIME", help="Last failed before this time; as --since.")]
 Ids = Annotated[
     list[str] | None, typer.Argument(metavar="ID", help="A dead letter's ID, such as 5-26, or its event ID.")

@@ -15,7 +15,10 @@ from app.delivery.value_class import value_class
 
 @value_class(frozen=True, slots=False)  # orjson writes objects with slots at a fifth of the speed
 class RecentEvent:
-    """One line of a consumer's history."""
+    """One line of a consumer's history.
+
+    ``entity``: what failed; empty if nothing did, and in records of older programs.
+    """
 
     event_id: str
     operation: str
@@ -23,6 +26,7 @@ class RecentEvent:
     reason: str | None
     attempts: int
     settled_ms: int
+    entity: str = ""
 
 
 @value_class(frozen=True, slots=False)
@@ -71,6 +75,11 @@ class ConsumerState:
     deleted_forgotten: int = -1
     rows: str = ""
     erased: int = -1
+
+    @property
+    def last(self) -> RecentEvent | None:
+        """The event that was settled last."""
+        return max(self.recent, key=lambda event: event.settled_ms, default=None)
 
     def encode(self) -> bytes:
         """JSON; orjson writes the dataclasses inside as objects."""
@@ -122,6 +131,7 @@ class ConsumerState:
 def _recent(document: Any) -> RecentEvent:
     event = RecentEvent(**document)
     text(event.event_id), text(event.operation), text(event.outcome), fields.moment(event.settled_ms)
+    text(event.entity)
     if event.reason is not None:
         text(event.reason)
     number(event.attempts)

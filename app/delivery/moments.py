@@ -10,6 +10,7 @@ _UNITS = {"m": "minutes", "h": "hours", "d": "days"}
 _TIME = re.compile(
     r"[0-9]{4}-[0-9]{2}-[0-9]{2}(?:[T ][0-9]{2}:[0-9]{2}(?::[0-9]{2}(?:\.[0-9]{1,6})?)?(?:Z|[+-][0-9:]{5})?)?"
 )
+FORMS = "a day such as 2026-01-31, a time such as 2026-01-31T02:30Z, or an age such as 5m, 24h or 7d"
 
 
 class MomentError(ValueError):
@@ -37,6 +38,4 @@ def read_moment(text: str, now: datetime) -> int:
             raise ValueError
         return int(moment.timestamp() * 1000)
     except (ValueError, OverflowError):
-        raise MomentError(
-            "a day such as 2026-01-31, a time such as 2026-01-31T02:30Z, or an age such as 5m, 24h or 7d"
-        ) from None
+        raise MomentError(FORMS) from None

@@ -29,6 +29,7 @@ def after_settling(before: ConsumerState | None, offset: int, settlement: Settle
         settlement.reason,
         settlement.attempts,
         settled_ms,
+        settlement.failures[0].entity if settlement.failures else "",  # the first one decided the outcome
     )
     state = before or ConsumerState(offset, settlement.market)
     recent = _with(state.recent, event)

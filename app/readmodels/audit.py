@@ -18,7 +18,7 @@ from app.delivery import state_fields as fields
 from app.delivery.operator_task import EditKey, Note, OperatorTask, TaskKey, parse_tasks_key
 from app.delivery.values_shown import ShownKey, ValuesShown, read_shown_key
 from app.readmodels.audit_table import said
-from app.readmodels.letter_page import CursorError
+from app.readmodels.cursors import CursorError
 from app.readmodels.store import Store
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from app.delivery.closed_days import parse_document_key
-from app.delivery.consumer_record import ConsumerState, parse_consumer_key
+from app.delivery.consumer_record import ConsumerState, RecentEvent, parse_consumer_key
 from app.delivery.dead_letter_record import DeadLetter
 from app.delivery.letter_id import LetterId, parse_letter_key
 from app.delivery.operator_task import EditKey, TaskKey, decode_end, decode_note, decode_task, parse_tasks_key
@@ -21,6 +21,15 @@ class Change:
 
     version: int
     value: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class ConsumerChange:
+    """A consumer record. ``last``: its event that was settled last; None: it has none."""
+
+    version: int
+    value: bytes
+    last: RecentEvent | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +54,7 @@ class UnreadableRecord:
 @dataclass(slots=True)
 class ReadBatch:
     """The changes by key. ``positions``: the next offset to read of each partition. ``documents``: those of closed days
-    (``app/delivery/closed_days.py``). ``letters``: None removes the key.
+    (``app/delivery/closed_days.py``). ``consumers``, ``letters``: None removes the key.
 
     A partition record is not decoded here: it is large, it is written with every group commit, and only the newest one
     is ever used. The other records are small, so they are checked, and a broken one does not replace the one before it.
@@ -55,7 +64,7 @@ class ReadBatch:
     positions: dict[TopicPartition, int] = field(default_factory=dict)
     partitions: dict[tuple[int, int], Change] = field(default_factory=dict)
     documents: dict[bytes, Change] = field(default_factory=dict)
-    consumers: dict[tuple[int, int, str], Change] = field(default_factory=dict)
+    consumers: dict[tuple[int, int, str], ConsumerChange | None] = field(default_factory=dict)
     letters: dict[tuple[LetterId, int], LetterChange | None] = field(default_factory=dict)
     tasks: dict[TaskKey | EditKey | ShownKey, Change] = field(default_factory=dict)
     unreadable: list[UnreadableRecord] = field(default_factory=list)
@@ -89,9 +98,8 @@ class ReadBatch:
     def _add_consumer(self, partition: int, offset: int, key: bytes, value: bytes | None) -> None:
         number, epoch, consumer_id = parse_consumer_key(key)
         _check_place(number, partition)
-        if value is not None:
-            ConsumerState.decode(value)
-        self.consumers[number, epoch, consumer_id] = Change(offset, value)
+        change = None if value is None else ConsumerChange(offset, value, ConsumerState.decode(value).last)
+        self.consumers[number, epoch, consumer_id] = change
 
     def _add_letter(self, partition: int, offset: int, key: bytes, value: bytes | None) -> None:
         letter_id, epoch = parse_letter_key(key)

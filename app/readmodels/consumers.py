@@ -1,14 +1,15 @@
-"""One consumer as the API and the command show it, from its consumer records and its parked events. Pure."""
+"""Consumers as the API and the command show them, from their consumer records and parked events. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
-from typing import TypedDict
+from typing import Any, TypedDict
 
 from app.delivery.consumer_record import ConsumerState
 from app.delivery.partition_record import PartitionState
 from app.profile.consumer_history import RECENT_KEPT
+from app.readmodels.consumer_index import ConsumerPage, EndedConsumer
 
 
 class ParkedView(TypedDict):
@@ -23,12 +24,13 @@ class ParkedView(TypedDict):
 
 
 class RecentView(TypedDict):
-    """A settled event."""
+    """A settled event. ``entity``: what failed."""
 
     eventId: str
     operation: str
     outcome: str
     reason: str | None
+    entity: str | None
     attempts: int
     settledAt: str | None
 
@@ -41,9 +43,43 @@ class ConsumerView(TypedDict):
     lastEventId: str | None
     lastOutcome: str | None
     lastReason: str | None
+    lastEntity: str | None
     lastSyncedAt: str | None
     parked: list[ParkedView]
     recent: list[RecentView]
+
+
+class EndedView(TypedDict):
+    """A consumer in a list. ``last...``: the event that was settled last; ``lastEntity``: what of it failed."""
+
+    consumerId: str
+    market: str
+    lastEventId: str
+    lastOperation: str
+    lastOutcome: str
+    lastReason: str | None
+    lastEntity: str | None
+    lastSettledAt: str | None
+
+
+def ended_view(ended: EndedConsumer) -> EndedView:
+    """A consumer in a list."""
+    last = ended.last
+    return EndedView(
+        consumerId=ended.consumer_id,
+        market=ended.market,
+        lastEventId=last.event_id,
+        lastOperation=last.operation,
+        lastOutcome=last.outcome,
+        lastReason=last.reason,
+        lastEntity=last.entity or None,
+        lastSettledAt=iso_time(last.settled_ms),
+    )
+
+
+def ended_page_view(page: ConsumerPage) -> dict[str, Any]:
+    """A page of a list. ``next``: the cursor of the next one."""
+    return {"items": [ended_view(one) for one in page.items], "next": page.next}
 
 
 def consumer_view(
@@ -79,6 +115,7 @@ def consumer_view(
         lastEventId=last.event_id if last else None,
         lastOutcome=last.outcome if last else None,
         lastReason=last.reason if last else None,
+        lastEntity=(last.entity or None) if last else None,
         lastSyncedAt=iso_time(synced),
         parked=parked,
         recent=[
@@ -87,6 +124,7 @@ def consumer_view(
                 operation=event.operation,
                 outcome=event.outcome,
                 reason=event.reason,
+                entity=event.entity or None,
                 attempts=event.attempts,
                 settledAt=iso_time(event.settled_ms),
             )

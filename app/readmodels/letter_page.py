@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
-import zlib
 from collections.abc import Collection
-from dataclasses import astuple, dataclass
+from dataclasses import astuple
 from enum import StrEnum
 
-import orjson
-
-from app.delivery import state_fields as fields
 from app.delivery.operator_task import LetterFilter
+from app.readmodels.cursors import decode_place, encode_place
 
 
 class ShownStatus(StrEnum):
@@ -24,28 +19,14 @@ class ShownStatus(StrEnum):
     DISCARDED = "discarded"
 
 
-class CursorError(ValueError):
-    """A cursor that ``page`` did not give for this filter."""
-
-
 # Where a dead letter stands in the order of pages, newest failure first: the values of these columns, all descending.
 Place = tuple[int, int, int, int]
 ORDER = ("last_failed", "partition", "is_foreign", "place")
 
 
-@dataclass(frozen=True, slots=True)
-class _Cursor:
-    last_failed: int
-    partition: int
-    is_foreign: int
-    place: int
-    about: int
-
-
 def encode_cursor(place: Place, chosen: LetterFilter, statuses: Collection[ShownStatus]) -> str:
     """The cursor of the page that follows the dead letter at ``place``."""
-    content = orjson.dumps([*place, _about(chosen, statuses)])
-    return base64.urlsafe_b64encode(content).decode().rstrip("=")
+    return encode_place(place, _about(chosen, statuses))
 
 
 def decode_cursor(cursor: str, chosen: LetterFilter, statuses: Collection[ShownStatus]) -> Place:
@@ -54,15 +35,9 @@ def decode_cursor(cursor: str, chosen: LetterFilter, statuses: Collection[ShownS
     Raises:
         CursorError: another text, or the cursor of another filter.
     """
-    try:
-        content = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
-        found = _Cursor(*fields.numbers(orjson.loads(content)))
-    except (ValueError, TypeError, binascii.Error):
-        raise CursorError("not a cursor of this list; leave it out to begin with the first page") from None
-    if found.about != _about(chosen, statuses):
-        raise CursorError("the cursor belongs to another filter; leave it out to begin with the first page")
-    return found.last_failed, found.partition, found.is_foreign, found.place
+    last_failed, partition, is_foreign, place = decode_place(cursor, _about(chosen, statuses), len(ORDER))
+    return last_failed, partition, is_foreign, place
 
 
-def _about(chosen: LetterFilter, statuses: Collection[ShownStatus]) -> int:
-    return zlib.crc32(repr((astuple(chosen), sorted(map(str, statuses)))).encode("utf-8", "surrogatepass"))
+def _about(chosen: LetterFilter, statuses: Collection[ShownStatus]) -> object:
+    return astuple(chosen), sorted(map(str, statuses))

@@ -20,6 +20,7 @@ from app.delivery.partition_record import PartitionState
 from app.delivery.pipeline import Pipeline
 from app.kafka.admin import KafkaAccessError
 from app.readmodels.audit import AuditIndex
+from app.readmodels.consumer_index import ConsumerIndex
 from app.readmodels.followed import ALL, Followed, topic_of
 from app.readmodels.follower import EndBehind, Follower, SessionOver
 from app.readmodels.letters import LetterIndex
@@ -56,7 +57,8 @@ class ReadModels:
         optional: topics that need not exist; they count as empty.
         check: see ``Store``.
 
-    ``letters``: the dead letters. ``tasks``: operators' tasks. ``audit``: what persons did and saw.
+    ``consumers``: how the consumers' last events ended. ``letters``: the dead letters. ``tasks``: operators' tasks.
+    ``audit``: what persons did and saw.
     """
 
     def __init__(
@@ -83,6 +85,7 @@ class ReadModels:
         self._follower = Follower(
             kafka, pipeline, self._progress, self._interrupted, count_unreadable, topics=topics, optional=optional
         )
+        self.consumers = ConsumerIndex(self._query)
         self.letters = LetterIndex(pipeline.letters_topic, self._progress, self._query, self._known_partitions)
         self.tasks = TaskIndex(pipeline.tasks_topic, self._progress, self._query)
         self.audit = AuditIndex(self._query)

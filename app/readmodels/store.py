@@ -17,11 +17,12 @@ from typing import Any
 from app.delivery.pipeline import Pipeline
 from app.readmodels.audit_table import AUDIT_SCHEMA, AUDIT_TABLES, apply_audit
 from app.readmodels.batch import ReadBatch
+from app.readmodels.consumer_table import CONSUMER_SCHEMA, CONSUMER_TABLES, apply_consumers
 from app.readmodels.letter_table import LETTER_SCHEMA, LETTER_TABLES, apply_letters
 from app.readmodels.task_table import TASK_SCHEMA, TASK_TABLES, apply_tasks
 
 # A file with another number was written by another version of the program and is rebuilt.
-SCHEMA_VERSION = 6
+SCHEMA_VERSION = 7
 
 _SCHEMA = f"""
 CREATE TABLE boots (id TEXT NOT NULL);
@@ -33,10 +34,7 @@ CREATE TABLE partitions (
     partition INTEGER, epoch INTEGER, version INTEGER NOT NULL, value BLOB NOT NULL, PRIMARY KEY (partition, epoch)
 );
 CREATE TABLE documents (key BLOB PRIMARY KEY, version INTEGER NOT NULL, value BLOB NOT NULL) WITHOUT ROWID;
-CREATE TABLE consumers (
-    consumer_id TEXT, partition INTEGER, epoch INTEGER, version INTEGER NOT NULL, value BLOB NOT NULL,
-    PRIMARY KEY (consumer_id, partition, epoch)
-) WITHOUT ROWID;
+{CONSUMER_SCHEMA}
 {LETTER_SCHEMA}
 {TASK_SCHEMA}
 {AUDIT_SCHEMA}
@@ -88,7 +86,7 @@ class Store:
         self._tasks_topic = pipeline.tasks_topic
         self._tables: dict[str, tuple[str, ...]] = {
             pipeline.state_topic: ("partitions", "documents"),
-            pipeline.consumers_topic: ("consumers",),
+            pipeline.consumers_topic: CONSUMER_TABLES,
             pipeline.letters_topic: LETTER_TABLES,
             pipeline.tasks_topic: (*TASK_TABLES, *AUDIT_TABLES),
         }
@@ -181,16 +179,7 @@ class Store:
                     self._writer.execute(
                         "INSERT OR REPLACE INTO documents VALUES (?, ?, ?)", (key, change.version, change.value)
                     )
-            gone = [(c, p, e) for (p, e, c), change in batch.consumers.items() if change.value is None]
-            kept = [(c, p, e, v.version, v.value) for (p, e, c), v in batch.consumers.items() if v.value is not None]
-            self._writer.executemany(
-                "DELETE FROM consumers WHERE consumer_id = ? AND partition = ? AND epoch = ?", gone
-            )
-            self._writer.executemany(
-                "INSERT INTO consumers VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE"
-                " SET version = excluded.version, value = excluded.value WHERE excluded.version >= version",
-                kept,
-            )
+            apply_consumers(self._writer, batch.consumers)
             apply_letters(self._writer, batch.letters)
             apply_tasks(self._writer, batch.tasks)
             apply_audit(self._writer, batch.tasks)
@@ -238,11 +227,11 @@ class Store:
         )
         return rows[0] if rows else None
 
-    def rows(self, statement: str, values: Sequence[Any] = ()) -> list[Any]:
+    def rows(self, statement: str, values: Sequence[Any] | Mapping[str, Any] = ()) -> list[Any]:
         """The rows of a query."""
-        return self._read(statement, tuple(values))
+        return self._read(statement, values)
 
-    def _read(self, statement: str, values: tuple[Any, ...] = ()) -> list[Any]:
+    def _read(self, statement: str, values: Sequence[Any] | Mapping[str, Any] = ()) -> list[Any]:
         reader: _Reader | None = getattr(self._own, "reader", None)
         if reader is None:
             reader = _Reader(self.path)
@@ -260,7 +249,7 @@ class _Reader:
         self._connection.execute("PRAGMA query_only = ON")
         self._lock = threading.Lock()
 
-    def rows(self, statement: str, values: tuple[Any, ...]) -> list[Any]:
+    def rows(self, statement: str, values: Sequence[Any] | Mapping[str, Any]) -> list[Any]:
         with self._lock:
             return self._connection.execute(statement, values).fetchall()
 

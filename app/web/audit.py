@@ -8,7 +8,7 @@ from aiohttp import web
 
 from app.readmodels import Followed
 from app.readmodels.audit_views import audit_view
-from app.readmodels.letter_page import CursorError
+from app.readmodels.cursors import CursorError
 from app.readmodels.letters import MOST_LISTED, PAGE
 from app.web.auth import Scope
 from app.web.guard import requires

@@ -8,7 +8,7 @@ from typing import Any
 from aiohttp import web
 
 from app.readmodels import Followed
-from app.readmodels.letter_page import CursorError
+from app.readmodels.cursors import CursorError
 from app.readmodels.letter_texts import ids_text
 from app.readmodels.letter_value_texts import ShownValue, value_view
 from app.readmodels.letter_views import detail_view, group_view, page_view, task_view

@@ -7,20 +7,27 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from app.broker import sources
+from app.delivery.consumer_record import consumer_key
+from app.delivery.counts import FailureCount
+from app.delivery.outcome import Outcome
+from app.profile.consumer_history import after_settling
 from app.settings import KafkaSettings
 from app.settings.pipelines import pipeline_of
 from tests.support.kafka_probe import KafkaProbe
+from tests.support.records import settlement
 from tests.support.web_site import own_state_topics, tell_a_story
 
 NONE = {"synced": 0, "partial": 0, "failed": 0, "invalid": 0, "superseded": 0, "discarded": 0}
 # The expected counts of records and failures.
 ENTITIES = {"consumer": (2, 0), "pet": (1, 1)}
+LONG_ID = "consumer-of-a-crm-" + "0123456789" * 7
 REASONS = {"CMT-ROW-INVALID": 1, "EVENT-NOT-JSON": 1}
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
@@ -39,10 +46,29 @@ def _run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str
     )
 
 
+def _fail_in_part(kafka: KafkaProbe, settings: KafkaSettings) -> None:
+    """Three consumers whose last event was partial; one has a long ID."""
+    failed: dict[str, Any] = {"outcome": Outcome.PARTIAL, "reason": "CMT-ROW-INVALID", "operation": "UPDATE"}
+    records = [
+        (
+            consumer_key(1, 1, consumer),
+            after_settling(
+                None,
+                offset,
+                settlement(f"e-{consumer}", **failed, failures=(FailureCount("pet", "CMT-ROW-INVALID"),)),
+                1_795_000_000_000 + offset,
+            ).encode(),
+        )
+        for offset, consumer in enumerate(("P-1", "P-2", LONG_ID))
+    ]
+    kafka.produce(pipeline_of(settings).consumers_topic, records, partition=1)
+
+
 @pytest.fixture(scope="module")
 def told(broker: sources.Broker, kafka: KafkaProbe) -> Iterator[KafkaSettings]:
     with own_state_topics(broker.bootstrap_servers) as settings:
         tell_a_story(kafka, settings)
+        _fail_in_part(kafka, settings)
         yield settings
 
 
@@ -122,6 +148,58 @@ def test_a_consumer_never_seen_ends_with_1_and_says_so(run: Run) -> None:
     assert done.stdout == ""
     assert "nobody" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_consumers_whose_last_event_was_partial_are_listed_with_what_failed(run: Run) -> None:
+    done = run("consumer", "--outcome", "partial", "--since", "2026-11-18", "--limit", "2")
+    assert done.returncode == 0, done.stderr
+    # An ID that is longer than a line is broken; everything else stays on one.
+    assert all(len(line) <= 80 for line in done.stdout.splitlines())
+    assert "P-2  2026-11-18 11:06:40Z  DE  UPDATE  pet  CMT-ROW-INVALID" in done.stdout
+    assert LONG_ID in "".join(done.stdout.split())
+    cursor = done.stderr.rpartition("--cursor ")[2].strip()
+    rest = json.loads(
+        run("consumer", "--outcome", "partial", "--since", "2026-11-18", "--cursor", cursor, "--json").stdout
+    )
+    assert rest["next"] is None
+    assert rest["items"] == [
+        {
+            "consumerId": "P-1",
+            "market": "DE",
+            "lastEventId": "e-P-1",
+            "lastOperation": "UPDATE",
+            "lastOutcome": "partial",
+            "lastReason": "CMT-ROW-INVALID",
+            "lastEntity": "pet",
+            "lastSettledAt": "2026-11-18T11:06:40.000Z",
+        }
+    ]
+    shown = run("consumer", "P-1").stdout
+    assert "last event e-P-1  partial pet CMT-ROW-INVALID" in shown
+
+
+def test_no_consumer_with_an_outcome_is_said_in_words(run: Run) -> None:
+    done = run("consumer", "--outcome", "partial", "--since", "2026-11-19")
+    assert (done.returncode, done.stdout) == (
+        0,
+        "No consumer's last event ended as partial since 2026-11-19 00:00:00Z.\n",
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ((), "either a consumer ID or --outcome"),
+        (("C-1", "--outcome", "partial"), "either a consumer ID or --outcome"),
+        (("C-1", "--since", "24h"), "go with --outcome"),
+        (("--outcome", "partial", "--since", "soon"), "--since takes"),
+        (("--outcome", "broken"), "broken"),
+    ],
+)
+def test_wrong_use_of_consumer_is_said_before_anything_is_read(arguments: Sequence[str], said: str) -> None:
+    done = _run("consumer", *arguments)
+    assert done.returncode == 2
+    assert said in done.stderr
 
 
 def test_a_broker_that_is_away_is_named_in_good_time(tmp_path: Path) -> None:

@@ -78,6 +78,7 @@ def test_a_consumer_is_shown_whole_and_without_escapes(capsys: pytest.CaptureFix
         lastEventId=ESCAPE,
         lastOutcome="synced",
         lastReason=None,
+        lastEntity=None,
         lastSyncedAt="2026-11-18T11:06:40.123Z",
         parked=[
             {
@@ -95,6 +96,7 @@ def test_a_consumer_is_shown_whole_and_without_escapes(capsys: pytest.CaptureFix
                 "operation": "UPDATE",
                 "outcome": "superseded",
                 "reason": "SYNC-SUPERSEDED",
+                "entity": None,
                 "attempts": 1,
                 "settledAt": "2026-11-18T11:06:40.123Z",
             }

@@ -16,7 +16,7 @@ from app.delivery.values_shown import MOST_SHOWN, ShownKey, ValuesShown, decode_
 from app.readmodels.audit import AuditIndex
 from app.readmodels.audit_views import MOST_IDS_LISTED, audit_view
 from app.readmodels.batch import ReadBatch
-from app.readmodels.letter_page import CursorError
+from app.readmodels.cursors import CursorError
 from tests.unit.readmodels.test_letter_index import PIPELINE, Case
 
 A, B = LetterId(5, 26), LetterId(0, 7, foreign=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from app.delivery.consumer_record import ConsumerState
+from app.delivery.counts import FailureCount
 from app.delivery.outcome import Outcome
 from app.delivery.parked_events import ParkedEvent
 from app.delivery.partition_record import PartitionState
@@ -17,8 +18,14 @@ WAITS = ParkedEvent("C-1", "e-3", 0, 0)
 def _settled(*events: tuple[str, Outcome, int], offset: int = 0) -> ConsumerState:
     state = None
     for number, (event_id, outcome, at_ms) in enumerate(events):
-        reason = None if outcome is Outcome.SYNCED else "CMT-TIMEOUT"
-        state = after_settling(state, offset + number, settlement(event_id, outcome=outcome, reason=reason), at_ms)
+        failed = outcome is not Outcome.SYNCED
+        settled = settlement(
+            event_id,
+            outcome=outcome,
+            reason="CMT-TIMEOUT" if failed else None,
+            failures=(FailureCount("pet", "CMT-TIMEOUT"), FailureCount("optIn", "CMT-ROW-INVALID")) if failed else (),
+        )
+        state = after_settling(state, offset + number, settled, at_ms)
     assert state is not None
     return state
 
@@ -32,6 +39,7 @@ def test_the_newest_event_is_the_last_and_the_last_success_keeps_its_time() -> N
     view = consumer_view("C-1", [(2, state)], {})
     assert view is not None
     assert (view["lastEventId"], view["lastOutcome"], view["lastReason"]) == ("e-2", "failed", "CMT-TIMEOUT")
+    assert view["lastEntity"] == "pet"  # of the failure that decided
     assert view["lastSyncedAt"] == "2026-11-18T11:06:40.000Z"
     assert [event["eventId"] for event in view["recent"]] == ["e-2", "e-1"]
     assert view["recent"][0] == {
@@ -39,6 +47,7 @@ def test_the_newest_event_is_the_last_and_the_last_success_keeps_its_time() -> N
         "operation": "NEW",
         "outcome": "failed",
         "reason": "CMT-TIMEOUT",
+        "entity": "pet",
         "attempts": 1,
         "settledAt": "2026-11-18T11:07:40.000Z",
     }

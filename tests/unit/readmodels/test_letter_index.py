@@ -25,7 +25,8 @@ from app.delivery.pipeline import Pipeline
 from app.delivery.readmitted import Handling, Readmitted
 from app.readmodels import ReadModelUnavailable
 from app.readmodels.batch import ReadBatch
-from app.readmodels.letter_page import CursorError, ShownStatus
+from app.readmodels.cursors import CursorError
+from app.readmodels.letter_page import ShownStatus
 from app.readmodels.letters import OPEN_ONES, LetterIndex
 from app.readmodels.progress import Progress
 from app.readmodels.store import Store

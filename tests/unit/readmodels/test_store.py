@@ -172,7 +172,8 @@ def test_a_command_checks_the_whole_file_only_after_the_machine_was_started_agai
         store.apply(_batch((CONSUMERS, 1, offset, consumer_key(1, 1, f"C-{offset}"), value)))
     store.close()
     content = path.read_bytes()
-    path.write_bytes(content[: len(content) // 2] + b"\0" * 4096 + content[len(content) // 2 + 4096 :])
+    page = len(content) - 4096  # a page of data; those of the schema come first
+    path.write_bytes(content[:page] + b"\0" * 4096)
     Store(path, PIPELINE, check=False).close()
     monkeypatch.setattr("app.readmodels.store._boot_id", lambda: "another start")
     with pytest.raises(sqlite3.DatabaseError):
