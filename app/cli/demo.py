@@ -17,7 +17,12 @@ SHORTEST_OUTAGE_SECONDS = 5
 
 
 def demo(
-    events: Annotated[int, typer.Option(min=1, help="Number of sample events to publish.")] = 2000,
+    events: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="Number of sample events to publish.", show_default="2000; 2500 with --scenario repair"
+        ),
+    ] = None,
     exit_when_settled: Annotated[
         bool,
         typer.Option(
@@ -42,7 +47,10 @@ def demo(
         typer.Option(
             metavar="NAME",
             help="`outage`: Marketing Cloud goes down while events flow, and comes back. With --exit, also exit with 1 "
-            "if the outage caused dead letters, or anything but one incident.",
+            "if the outage caused dead letters, or anything but one incident. `repair`: a column is too short for 200 "
+            "consumers, and dead letters pile up. Then the column is corrected and `dlq redrive` runs them again. With "
+            "--exit, also exit with 1 if a dead letter is still open, counts or order are wrong, or there is anything "
+            "but one incident, which is resolved.",
         ),
     ] = None,
     outage_seconds: Annotated[
@@ -57,7 +65,7 @@ def demo(
 ) -> None:
     """Run broker, simulator, workers and page on this machine, with sample events, until Ctrl-C."""
     with report_failures():
-        from app.demo import OUTAGE_SECONDS, SCENARIOS, DemoFailed, DemoOptions, run_demo
+        from app.demo import OUTAGE_SECONDS, REPAIR_EVENTS, SAMPLE_EVENTS, SCENARIOS, DemoFailed, DemoOptions, run_demo
 
         if scenario is not None and scenario not in SCENARIOS:
             raise typer.BadParameter(
@@ -65,8 +73,10 @@ def demo(
             )
         if outage_seconds is not None and scenario != "outage":
             raise typer.BadParameter("needs --scenario outage", param_hint="--outage-seconds")
+        if fault_rate and scenario == "repair":
+            raise typer.BadParameter("does not go with --scenario repair", param_hint="--fault-rate")
         options = DemoOptions(
-            events=events,
+            events=events or (REPAIR_EVENTS if scenario == "repair" else SAMPLE_EVENTS),
             exit_when_settled=exit_when_settled,
             fault_rate=fault_rate,
             workers=workers,

@@ -46,6 +46,14 @@ class SimulatorStats:
     incidents: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class OpenLetters:
+    """The number of open dead letters, and the ID of one; "": none is open."""
+
+    open: int
+    example: str
+
+
 def announced_environment(log: str) -> dict[str, str]:
     """The environment that the simulator announces for its clients; empty until its log holds the whole line.
 
@@ -89,6 +97,14 @@ class SimulatorClient:
         incidents: list[dict[str, Any]] = document["incidents"]
         return incidents
 
+    async def calls(self, consumer_id: str) -> list[dict[str, Any]]:
+        """The calls about a consumer that the simulator remembers, with their rows, in the order of their effect."""
+        parameters = {"consumer": consumer_id, "rows": "true"}
+        async with self._session.get(f"{self.url}/_sim/calls", params=parameters, raise_for_status=True) as answer:
+            document = await answer.json()
+        calls: list[dict[str, Any]] = document["calls"]
+        return calls
+
     async def stats(self) -> SimulatorStats:
         """The simulator's statistics."""
         async with self._session.get(f"{self.url}/_sim/stats", raise_for_status=True) as answer:
@@ -130,8 +146,26 @@ class WorkerClient:
 
     async def totals(self) -> Totals | None:
         """The counts of the whole cluster."""
+        document = await self._document("/api/kpi/totals")
+        return None if document is None else Totals.of(document)
+
+    async def dead_letters(self) -> OpenLetters | None:
+        """The open dead letters of the whole cluster; None also while the worker is reading them in."""
+        document = await self._document("/api/dead-letters/groups")
+        if document is None or not document["complete"]:
+            return None
+        groups = document["items"]
+        return OpenLetters(sum(group["open"] for group in groups), groups[0]["example"] if groups else "")
+
+    async def tasks(self) -> list[dict[str, Any]] | None:
+        """Operators' tasks, newest first."""
+        document = await self._document("/api/tasks")
+        return None if document is None else document["items"]
+
+    async def _document(self, path: str) -> dict[str, Any] | None:
         try:
-            async with self._session.get(f"{self.url}/api/kpi/totals", raise_for_status=True) as answer:
-                return Totals.of(await answer.json())
+            async with self._session.get(f"{self.url}{path}", raise_for_status=True) as answer:
+                document: dict[str, Any] = await answer.json()
+                return document
         except (aiohttp.ClientError, TimeoutError):
             return None

@@ -95,6 +95,19 @@ def lines_after_an_outage(program: str, bootstrap_servers: str, simulator: str, 
     )
 
 
+def lines_after_a_repair(program: str, bootstrap_servers: str, simulator: str, letter: str) -> Sequence[str]:
+    """Lines for another terminal: the environment, then the commands of a night. ``letter``: the ID of a dead letter;
+    "": none is known yet."""
+    return (
+        f"export KAFKA_BOOTSTRAP_SERVERS={bootstrap_servers}",
+        f"{program} dlq stats",
+        f"{program} dlq tasks",
+        *([f"{program} dlq show {letter}"] if letter else [f"{program} dlq list --status all"]),
+        f"{program} kpi --by outcome",
+        f"curl -sS {simulator}/_sim/incidents | python3 -m json.tool",
+    )
+
+
 def _absolute(path: str, here: Path) -> str:
     return os.path.normpath(here / path)
 

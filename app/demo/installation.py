@@ -106,6 +106,14 @@ class Installation:
                 index = self.workers.index(taken.worker)
                 self.workers[index] = self._start_worker(http, index + 1, 0)
 
+    def start_command(self, name: str, arguments: Sequence[str]) -> ChildProcess:
+        """Start one of this program's commands, as from another terminal. ``name``: of its log."""
+        variables = {
+            "KAFKA_BOOTSTRAP_SERVERS": self.broker.bootstrap_servers,
+            "DATA_DIR": str(self._folder / "data-of-commands"),
+        }
+        return self._children.start(name, arguments, {**self._environment, **variables})
+
     def living(self) -> list[DemoWorker]:
         """The workers that run."""
         return [worker for worker in self.workers if worker.child.exit_code is None]

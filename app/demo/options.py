@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from app.demo.outage_plan import OUTAGE_SECONDS
 
-SCENARIOS = ("outage",)
+SAMPLE_EVENTS = 2000
+SCENARIOS = ("outage", "repair")
 # A retry waits for a few seconds, so if no event is settled for this long, something is stuck.
 PATIENCE_SECONDS = 120.0
 
@@ -16,7 +17,7 @@ class DemoOptions:
     """``web_port``: of the first worker; 0 chooses a free one. ``fault_rate``: share of SOAP calls that fail, 0 to 1.
     ``scenario``: one of ``SCENARIOS``, or None."""
 
-    events: int = 2000
+    events: int = SAMPLE_EVENTS
     exit_when_settled: bool = False
     fault_rate: float = 0.0
     workers: int = 1

@@ -11,12 +11,19 @@ import aiohttp
 from app.delivery.errors import CMT_OUTAGE
 from app.demo.clients import SimulatorClient
 from app.demo.dead_letters import DeadLetter, DeadLetters
+from app.demo.environment import lines_after_an_outage
 from app.demo.faults import fault_rules
 from app.demo.options import DemoOptions
-from app.demo.outage_findings import OutageFindings, given_up_in_outage
+from app.demo.outage_findings import (
+    OutageFindings,
+    given_up_in_outage,
+    outage_problems,
+    outage_report,
+    outage_summary,
+)
 from app.demo.outage_plan import OutagePlan, outage_rules
 from app.demo.outage_story import OutageIncident, OutageLook, OutageStory
-from app.demo.progress import ProgressSnapshot
+from app.demo.scenario import Conclusion, ScenarioLook
 from app.demo.show import Show
 from app.kafka.admin import KafkaAccessError
 from app.profile.samples.samples import sample_events
@@ -25,12 +32,19 @@ from app.profile.samples.samples import sample_events
 class Outage:
     """Drives the outage and observes it from outside: the answers of workers and simulator, and the dead letters."""
 
+    name = "outage"
+    open_letters = None
+
     def __init__(self, options: DemoOptions, show: Show, dead_letters: DeadLetters) -> None:
-        self.plan = OutagePlan(options.outage_seconds)
+        self._plan = OutagePlan(options.outage_seconds)
+        # Events flow before, during and after the outage, and nothing is settled while the target is down.
+        self.publishing_seconds = self._plan.publishing_seconds
+        self.pause_seconds = self._plan.seconds
+        self.may_publish = options.events
         self._options = options
         self._show = show
         self._dead_letters = dead_letters
-        self._story = OutageStory(self.plan, options.events / self.plan.publishing_seconds)
+        self._story = OutageStory(self._plan, options.events / self.publishing_seconds)
         self._incidents: tuple[OutageIncident, ...] = ()
         self._published_before = 0
         # The ends of the dead-letter topic when the outage began and when it was over.
@@ -42,35 +56,32 @@ class Outage:
         """Whether the scenario has ended."""
         return self._story.over
 
-    async def advance(
-        self,
-        now: float,
-        snapshot: ProgressSnapshot,
-        breakers: Mapping[str, bool | None],
-        all_settled: bool,
-        simulator: SimulatorClient,
-    ) -> None:
-        """Take one more look. ``now``: seconds since events began to flow. Without an answer, the next look retries."""
+    def worker_variables(self) -> Mapping[str, str]:
+        """Settings of the workers, in addition to those of every demo."""
+        return self._plan.worker_variables()
+
+    async def advance(self, look: ScenarioLook, simulator: SimulatorClient) -> None:
+        """Take one more look. Without an answer, the next look tries again."""
         try:
             self._incidents = await _incidents(simulator)
-            look = OutageLook(
-                now=now,
-                settled=snapshot.totals.events,
-                waiting=snapshot.waiting,
-                all_settled=all_settled,
-                breakers=breakers,
-                dead_letters=snapshot.dead_letters,
+            seen = OutageLook(
+                now=look.now,
+                settled=look.snapshot.totals.events,
+                waiting=look.snapshot.waiting,
+                all_settled=look.all_settled,
+                breakers=look.breakers,
+                dead_letters=look.snapshot.dead_letters,
                 incidents=self._incidents,
             )
-            await self._act(look, snapshot.sent, simulator)
-            for text in self._story.observe(look):
-                self._tell(now, text)
+            await self._act(seen, look.snapshot.sent, simulator)
+            for text in self._story.observe(seen):
+                self._show.say_at(look.now, text)
             if self._story.closed_at is not None and self._to is None:
                 self._to = await asyncio.to_thread(self._dead_letters.ends)
         except (aiohttp.ClientError, TimeoutError, KafkaAccessError):
             return
 
-    async def findings(self, simulator: SimulatorClient) -> OutageFindings:
+    async def conclude(self, simulator: SimulatorClient) -> Conclusion:
         """The result, once all events are settled.
 
         Raises:
@@ -80,9 +91,14 @@ class Outage:
         if self._story.began_at is not None:
             letters = await asyncio.to_thread(self._dead_letters.read, self._from, self._to)
         incidents = await _incidents(simulator)
-        return OutageFindings(self._story, given_up_in_outage(letters), len(incidents))
+        found = OutageFindings(self._story, given_up_in_outage(letters), len(incidents))
+        return Conclusion(outage_summary(found), outage_problems(found), outage_report(found))
 
-    def waiting_consumer(self) -> str:
+    def lines_to_try(self, program: str, broker: str, simulator: str) -> Sequence[str]:
+        """Lines for another terminal."""
+        return lines_after_an_outage(program, broker, simulator, self._waiting_consumer())
+
+    def _waiting_consumer(self) -> str:
         """A consumer with an event that was published during the outage; before the outage, the first consumer."""
         events = sample_events(self._options.events, self._options.seed)
         return next(islice(events, min(self._published_before, self._options.events - 1), None)).consumer_id
@@ -93,13 +109,10 @@ class Outage:
             # The other fault rules are removed: they could fire first, and some of them send answers.
             await simulator.replace_faults(outage_rules())
             self._published_before = published
-            self._tell(look.now, self._story.begin(look), "bold red")
+            self._show.say_at(look.now, self._story.begin(look), "bold red")
         elif self._story.due_to_end(look):
             await simulator.replace_faults(fault_rules(self._options.fault_rate))
-            self._tell(look.now, self._story.end(look), "bold green")
-
-    def _tell(self, now: float, text: str, style: str = "bold") -> None:
-        self._show.say(f"{now:6.1f} s  {text}", style)
+            self._show.say_at(look.now, self._story.end(look), "bold green")
 
 
 async def _incidents(simulator: SimulatorClient) -> tuple[OutageIncident, ...]:

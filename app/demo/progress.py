@@ -17,6 +17,7 @@ class ProgressSnapshot:
     """The displayed values. ``sent``: events handed to Kafka so far. ``wanted``: events that the demo publishes in all.
 
     ``breakers_open``: the number of workers with an open circuit breaker. ``backlog``: whether to show waiting events.
+    ``dead_letters``: records in the dead-letter topic. ``open_letters``: those that are open; None: not asked for.
     """
 
     wanted: int
@@ -27,6 +28,7 @@ class ProgressSnapshot:
     calls_per_second: float
     breakers_open: int = 0
     backlog: bool = False
+    open_letters: int | None = None
 
     @property
     def waiting(self) -> int:

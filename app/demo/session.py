@@ -16,16 +16,17 @@ import aiohttp
 from app.broker.sources import Broker
 from app.demo.clients import TIMEOUT_SECONDS, SimulatorStats, Totals
 from app.demo.dead_letters import DeadLetters
-from app.demo.environment import command_to_run, lines_after_an_outage, lines_to_try
+from app.demo.environment import command_to_run, lines_to_try
 from app.demo.failed import DemoFailed
 from app.demo.faults import fault_rules
 from app.demo.installation import Installation
 from app.demo.options import DemoOptions
 from app.demo.outage import Outage
-from app.demo.outage_findings import OutageFindings, outage_problems, outage_report, outage_summary
 from app.demo.processes import ChildProcesses, describe_exit, ended_on_purpose
 from app.demo.progress import Patience, ProgressSnapshot, Rate, all_settled, most_advanced
 from app.demo.publishing import Publishing
+from app.demo.repair import Repair
+from app.demo.scenario import Conclusion, Scenario, ScenarioLook
 from app.demo.show import Show
 from app.demo.totals import Findings, problems, report
 from app.demo.verification import verify
@@ -61,7 +62,7 @@ class Session:
         self._dead_letter_count = 0
         self._breakers: dict[str, bool | None] = {}
         self._sent = 0
-        self._outage = Outage(options, show, self._dead_letters) if options.scenario == "outage" else None
+        self._scenario = self._chosen_scenario()
 
     async def run(self) -> dict[str, Any]:
         """Run until all is settled, and return the report. Without ``exit_when_settled``, go on until cancelled.
@@ -82,7 +83,7 @@ class Session:
             await self._running.create_topics()
             await self._running.start_simulator(http, fault_rules(options.fault_rate))
         with self._show.step(f"Starting {options.workers} worker{'s' if options.workers > 1 else ''}"):
-            variables = self._outage.plan.worker_variables() if self._outage is not None else {}
+            variables = self._scenario.worker_variables() if self._scenario is not None else {}
             await self._running.start_workers(http, options.workers, options.web_port, variables)
         self._introduce()
         seconds = await self._publish_and_watch()
@@ -98,11 +99,21 @@ class Session:
                 simulator=self._running.simulator,
                 dead_letters=self._dead_letters,
             )
-            outage = None if self._outage is None else await self._outage.findings(self._running.simulator)
-        self._judge(found, outage)
+            ended = None if self._scenario is None else await self._scenario.conclude(self._running.simulator)
+        self._judge(found, ended)
         if not options.exit_when_settled:
             await self._stay()
-        return report(found) if outage is None else {**report(found), "outage": outage_report(outage)}
+        scenario = self._scenario
+        return report(found) | ({scenario.name: ended.report} if scenario is not None and ended is not None else {})
+
+    def _chosen_scenario(self) -> Scenario | None:
+        match self._options.scenario:
+            case "outage":
+                return Outage(self._options, self._show, self._dead_letters)
+            case "repair":
+                return Repair(self._options, self._show, self._running)
+            case _:
+                return None
 
     def _introduce(self) -> None:
         running, rate = self._running, self._options.fault_rate
@@ -115,9 +126,9 @@ class Session:
                 *([("faults", f"{rate * 100:g} % of all SOAP calls fail")] if rate else []),
             ]
         )
-        if self._outage is not None and self._options.exit_when_settled:
+        if self._scenario is not None and self._options.exit_when_settled:
             self._show.commands(self._lines_to_try(), "While it runs, in another terminal:")
-        elif self._outage is not None or self._options.exit_when_settled:
+        elif self._scenario is not None or self._options.exit_when_settled:
             self._show.say("")
         else:
             self._show.commands(self._lines_to_try())
@@ -125,19 +136,24 @@ class Session:
     def _lines_to_try(self) -> Sequence[str]:
         program = command_to_run(sys.argv[0], sys.executable, shutil.which("profile-sync"), Path.cwd())
         broker = self._broker.bootstrap_servers
-        if self._outage is not None:
-            return lines_after_an_outage(program, broker, self._running.simulator.url, self._outage.waiting_consumer())
+        if self._scenario is not None:
+            return self._scenario.lines_to_try(program, broker, self._running.simulator.url)
         first_consumer = next(sample_events(1, self._options.seed)).consumer_id
         return lines_to_try(program, broker, first_consumer)
 
     async def _publish_and_watch(self) -> float:
         """Publish the events and wait until all are settled; returns the seconds that this took."""
         began = time.monotonic()
-        options, outage = self._options, self._outage
-        spread, pause = (outage.plan.publishing_seconds, outage.plan.seconds) if outage is not None else (0.0, 0.0)
-        publishing = Publishing(self._running.kafka, self._running.pipeline.topic, options.events, options.seed, spread)
-        # Nothing is settled while the target is down.
-        patience = Patience(options.patience_seconds + pause)
+        options, scenario = self._options, self._scenario
+        publishing = Publishing(
+            self._running.kafka,
+            self._running.pipeline.topic,
+            options.events,
+            options.seed,
+            scenario.publishing_seconds if scenario is not None else 0.0,
+            scenario.may_publish if scenario is not None else None,
+        )
+        patience = Patience(options.patience_seconds + (scenario.pause_seconds if scenario is not None else 0.0))
         try:
             with self._show.watching():
                 while True:
@@ -148,14 +164,15 @@ class Session:
                     now = time.monotonic()
                     settled = published is not None and all_settled(published, answers)
                     snapshot = self._snapshot(now)
-                    if outage is not None:
-                        simulator = self._running.simulator
-                        await outage.advance(now - began, snapshot, self._breakers, settled, simulator)
-                        settled = settled and outage.over
+                    if scenario is not None:
+                        look = ScenarioLook(now - began, snapshot, answers, self._breakers, settled)
+                        await scenario.advance(look, self._running.simulator)
+                        publishing.allow(scenario.may_publish)
+                        settled = settled and scenario.over
                     self._show.update(snapshot, now, last=settled)
                     if settled:
                         return now - began
-                    if patience.exhausted(now, (self._sent, self._totals.events)):
+                    if patience.exhausted(now, (self._sent, self._totals.events, self._totals.failed)):
                         raise self._stuck()
                     await asyncio.sleep(LOOK_SECONDS)
         finally:
@@ -194,7 +211,8 @@ class Session:
             stats=self._stats,
             calls_per_second=rate,
             breakers_open=self._breakers_open,
-            backlog=self._outage is not None,
+            backlog=self._options.scenario == "outage",
+            open_letters=self._scenario.open_letters if self._scenario is not None else None,
         )
 
     @property
@@ -211,29 +229,34 @@ class Session:
         tails = [f"{worker.child.name}:\n{worker.child.log_tail()}" for worker in self._running.living()]
         return DemoFailed("\n".join([f"{message} The logs of the workers end with:", *tails]))
 
-    def _judge(self, found: Findings, outage: OutageFindings | None) -> None:
-        self.problems += problems(found)
+    def _judge(self, found: Findings, ended: Conclusion | None) -> None:
+        self.problems += problems(found, ended.mended if ended is not None else 0)
         self._show.say(
             f"\n{found.totals.events:,} of {found.published:,} events settled in {found.seconds:.1f} s by "
             f"{found.calls:,} SOAP calls."
         )
         left_out = f" ({found.consumers_left_out:,} with a failure not compared)" if found.consumers_left_out else ""
         self._show.say(f"{found.rows.checked:,} rows of {found.consumers_checked:,} consumers compared{left_out}.")
-        if outage is not None:
-            self.problems += outage_problems(outage)
-            self._show.say(outage_summary(outage))
+        if ended is not None:
+            self.problems += ended.problems
+            self._show.say(ended.summary)
         for problem in self.problems:
             self._show.say(f"It does not add up: {problem}.", "bold red")
         if not self.problems:
             self._show.say("Everything adds up.", "bold green")
 
     async def _stay(self) -> None:
-        if self._outage is not None:
+        if self._scenario is not None:
             self._show.commands(self._lines_to_try())
         self._show.say("Press Ctrl-C to end the demo.\n", "bold")
         with self._show.watching():
+            began = time.monotonic()
             while True:
-                await self._look()
+                answers = await self._look()
                 now = time.monotonic()
-                self._show.update(self._snapshot(now), now)
+                snapshot = self._snapshot(now)
+                if self._scenario is not None:
+                    look = ScenarioLook(now - began, snapshot, answers, self._breakers, all_settled=True)
+                    await self._scenario.advance(look, self._running.simulator)
+                self._show.update(snapshot, now)
                 await asyncio.sleep(LOOK_SECONDS)

@@ -44,6 +44,10 @@ class Show:
         """Print a line of text without wrapping it, so that addresses and commands can be copied."""
         self.console.print(Text(text, style=style), soft_wrap=True)
 
+    def say_at(self, seconds: float, text: str, style: str = "bold") -> None:
+        """Print a report of a scenario. ``seconds``: since events began to flow."""
+        self.say(f"{seconds:6.1f} s  {text}", style)
+
     def log_tail(self, name: str, text: str) -> None:
         """Print the end of a program's log."""
         self.say(f"The log of the {name} ends with:", "bold")
@@ -133,7 +137,8 @@ def table(snapshot: ProgressSnapshot) -> Group:
     if snapshot.backlog:
         add("waiting", f"{snapshot.waiting:,}", "published, not settled yet")
     add("parked", f"{totals.parked:,}", "waiting in the retry topic", "yellow" if totals.parked else "")
-    add("dead letters", f"{snapshot.dead_letters:,}", "for an operator to look at")
+    letters = snapshot.dead_letters if snapshot.open_letters is None else snapshot.open_letters
+    add("dead letters", f"{letters:,}", "for an operator to look at")
     add("SOAP calls", f"{snapshot.stats.calls:,}", f"{snapshot.calls_per_second:,.0f} a second")
     add("incidents", f"{snapshot.stats.incidents:,}", "in ServiceNow")
     if snapshot.breakers_open:

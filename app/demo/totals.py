@@ -23,8 +23,11 @@ class Findings:
     consumers_left_out: int
 
 
-def problems(found: Findings) -> list[str]:
-    """One line for everything that does not add up; empty if all is well."""
+def problems(found: Findings, mended: int = 0) -> list[str]:
+    """One line for everything that does not add up; empty if all is well.
+
+    ``mended``: events that were written after they had been dead letters.
+    """
     totals = found.totals
     wrong = []
     if totals.events != found.published:
@@ -34,10 +37,10 @@ def problems(found: Findings) -> list[str]:
     if not totals.complete:
         wrong.append("the counts are not complete: a worker is still catching up")
     # A failed event whose consumer was deleted later is superseded; its dead letter stays in the topic.
-    unfit = totals.failed + totals.invalid + totals.superseded
+    unfit = totals.failed + totals.invalid + totals.superseded + mended
     if found.dead_letters != unfit:
         wrong.append(
-            f"{unfit:,} events failed, are invalid or were superseded, but {found.dead_letters:,} are in the "
+            f"{unfit:,} events failed, are invalid, were superseded or redriven, but {found.dead_letters:,} are in the "
             "dead-letter topic"
         )
     if found.rows.differing:

@@ -35,7 +35,7 @@ def test_when_everything_adds_up_nothing_is_said() -> None:
         (replace(GOOD, totals=replace(GOOD.totals, complete=False)), "the counts are not complete"),
         (
             replace(GOOD, dead_letters=1),
-            "2 events failed, are invalid or were superseded, but 1 are in the dead-letter topic",
+            "2 events failed, are invalid, were superseded or redriven, but 1 are in the dead-letter topic",
         ),
         (
             replace(GOOD, rows=RowCheck(30, 1, ("CMT_Pet c/2: is missing",))),
@@ -78,3 +78,9 @@ def test_the_report_has_every_number() -> None:
 def test_counts_are_read_from_an_api_that_says_more_than_we_know() -> None:
     document = {"complete": True, **dict.fromkeys(Totals.__dataclass_fields__, 1), "another": 5}
     assert Totals.of(document).synced == 1
+
+
+def test_an_event_that_a_redrive_wrote_is_still_in_the_dead_letter_topic() -> None:
+    one_more = replace(GOOD, dead_letters=GOOD.dead_letters + 1)
+    assert problems(one_more, mended=1) == []
+    assert problems(one_more) != []
