@@ -18,8 +18,8 @@ class GeneralSettings(SettingsGroup):
     """Days of counts to keep. Older days are dropped, also from the totals; 1000000 keeps all."""
 
     dlq_keep_days: Annotated[int, Field(ge=30, le=1_000_000)] = 90
-    """Days to keep dead letters that were settled or discarded, and tasks that have ended. Open dead letters are always
-    kept; their values are kept as long as the dead-letter topic keeps them.
+    """Days to keep dead letters that were settled or discarded, tasks that have ended, and the records of who saw
+    values. Open dead letters are always kept; their values are kept as long as the dead-letter topic keeps them.
     """
 
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"

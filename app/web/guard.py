@@ -50,8 +50,8 @@ def requires(scope: Scope) -> Callable[[Handler], Handler]:
 def person(request: web.Request) -> str:
     """Under which name a request is recorded: the ``sub`` of its token."""
     if request.app[SETTINGS].auth == "off":
-        return "web, WEB_AUTH=off"
-    return request[CLAIMS].subject or "web, token without sub"
+        return "web (WEB_AUTH=off)"
+    return request[CLAIMS].subject or "web (token without sub)"
 
 
 async def bearer_claims(request: web.Request) -> TokenClaims | None:

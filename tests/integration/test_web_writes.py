@@ -260,9 +260,20 @@ async def test_nothing_is_written_while_the_worker_catches_up(tmp_path: Path) ->
             assert answer.headers["Retry-After"]
 
 
-async def test_without_a_name_in_the_token_the_record_says_so(topics: KafkaSettings, tmp_path: Path) -> None:
+async def test_without_a_name_in_the_token_the_record_says_so(
+    site: Site, topics: KafkaSettings, tmp_path: Path
+) -> None:
+    for subject in (None, "\n", "a\0b", 5):
+        nameless = token(scope="dlq:write", sub=subject)
+        answer = await site.post(REDRIVE, {"ids": ["0-2"]}, nameless)
+        if subject == 5:  # not a text, so the token is not valid
+            is_problem(answer, 401)
+            continue
+        known = site.models.tasks.task(answer.json["taskId"])
+        assert known is not None
+        assert known.by == "web (token without sub)"
     async with running_site(topics, tmp_path, auth="off") as site:
         answer = await site.post(REDRIVE, {"ids": ["0-2"]})
         task = site.models.tasks.task(answer.json["taskId"])
         assert task is not None
-        assert task.by == "web, WEB_AUTH=off"
+        assert task.by == "web (WEB_AUTH=off)"

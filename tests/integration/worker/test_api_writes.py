@@ -56,7 +56,7 @@ def test_a_night_over_http(shared: Deployment, worker: WorkerProcess, tmp_path: 
     [row] = shared.simulator.request("GET", f"/_sim/rows/CMT_Consumer?ConsumerId={consumers[0]}")["rows"]
     assert row["FirstName"] == "Mended"
     [redriven] = [one for one in worker.get(f"/api/dead-letters/{first.id}")["history"] if one["action"] == "redrive"]
-    assert redriven["by"] == "web, WEB_AUTH=off"
+    assert redriven["by"] == "web (WEB_AUTH=off)"
 
     def audited() -> list[str]:
         items = worker.get("/api/audit?limit=1000")["items"]
