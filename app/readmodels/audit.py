@@ -6,20 +6,19 @@ and resumed shows the last of both only.
 
 from __future__ import annotations
 
-import base64
-import binascii
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import orjson
-
-from app.delivery import state_fields as fields
 from app.delivery.operator_task import EditKey, Note, OperatorTask, TaskKey, parse_tasks_key
 from app.delivery.values_shown import ShownKey, ValuesShown, read_shown_key
 from app.readmodels.audit_table import said
-from app.readmodels.cursors import CursorError
+from app.readmodels.cursors import decode_place, encode_place
 from app.readmodels.store import Store
+
+# No place of a page is behind it.
+_FIRST = (2**63 - 1, 2**63 - 1)
+_ABOUT = "audit"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,13 +49,14 @@ class AuditIndex:
         Raises:
             CursorError: ``cursor`` is not one that a page gave.
         """
-        at_ms, key = (2**63 - 1, "") if cursor is None else _decode_cursor(cursor)
+        after = _FIRST if cursor is None else decode_place(cursor, _ABOUT, len(_FIRST))
         rows = self._rows(
-            "SELECT at, key, value FROM audit WHERE at >= ? AND (at, key) < (?, ?) ORDER BY at DESC, key DESC LIMIT ?",
-            (max(-(2**63), min(2**63 - 1, since_ms or 0)), at_ms, key, limit + 1),
+            "SELECT at, version, key, value FROM audit WHERE at >= ? AND (at, version) < (?, ?)"
+            " ORDER BY at DESC, version DESC LIMIT ?",
+            (since_ms or 0, *after, limit + 1),
         )
-        entries = tuple(_entry(key, value) for _, key, value in rows[:limit])
-        return AuditPage(entries, _encode_cursor(*rows[limit - 1][:2]) if len(rows) > limit else None)
+        entries = tuple(_entry(key, value) for *_, key, value in rows[:limit])
+        return AuditPage(entries, encode_place(rows[limit - 1][:2], _ABOUT) if len(rows) > limit else None)
 
     def shown_before(self, ms: int, limit: int) -> list[bytes]:
         """The keys of records that values were shown before a time; oldest first."""
@@ -73,16 +73,3 @@ class AuditIndex:
 def _entry(key: str, value: bytes) -> AuditEntry:
     parsed = read_shown_key(key.encode()) or parse_tasks_key(key.encode())
     return AuditEntry(parsed, said(parsed, value))
-
-
-def _encode_cursor(at_ms: int, key: str) -> str:
-    return base64.urlsafe_b64encode(orjson.dumps([at_ms, key])).decode().rstrip("=")
-
-
-def _decode_cursor(cursor: str) -> tuple[int, str]:
-    try:
-        content = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
-        at_ms, key = orjson.loads(content)
-        return fields.moment(at_ms), fields.text(key)
-    except (ValueError, TypeError, binascii.Error):
-        raise CursorError("not a cursor of this list; leave it out to begin with the first page") from None

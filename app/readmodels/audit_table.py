@@ -11,9 +11,12 @@ from app.readmodels.batch import Change
 
 AUDIT_TABLES = ("audit",)
 
+# A version is the record's offset; the topic has one partition, so the index gives pages a total order.
 AUDIT_SCHEMA = """
-CREATE TABLE audit (key TEXT PRIMARY KEY, at INTEGER NOT NULL, value BLOB NOT NULL) WITHOUT ROWID;
-CREATE INDEX audit_at ON audit (at, key);
+CREATE TABLE audit (
+    key TEXT PRIMARY KEY, version INTEGER NOT NULL, at INTEGER NOT NULL, value BLOB NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX audit_at ON audit (at, version);
 """
 
 
@@ -27,7 +30,8 @@ def apply_audit(connection: sqlite3.Connection, changes: Mapping[TaskKey | EditK
             connection.execute("DELETE FROM audit WHERE key = ?", (name,))
         else:
             at_ms = said_at(said(key, change.value))
-            connection.execute("INSERT OR REPLACE INTO audit VALUES (?, ?, ?)", (name, at_ms, change.value))
+            row = name, change.version, at_ms, change.value
+            connection.execute("INSERT OR REPLACE INTO audit VALUES (?, ?, ?, ?)", row)
 
 
 def said(key: TaskKey | EditKey | ShownKey, value: bytes) -> OperatorTask | Note | ValuesShown:

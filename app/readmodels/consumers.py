@@ -133,6 +133,21 @@ def consumer_view(
     )
 
 
+def without_history(consumer_id: str) -> ConsumerView:
+    """The view of a consumer of whom only dead letters are known, because no event was valid."""
+    return ConsumerView(
+        consumerId=consumer_id,
+        market=None,
+        lastEventId=None,
+        lastOutcome=None,
+        lastReason=None,
+        lastEntity=None,
+        lastSyncedAt=None,
+        parked=[],
+        recent=[],
+    )
+
+
 def iso_time(ms: int | None) -> str | None:
     """Milliseconds since 1970 as ISO 8601 in UTC; None for 0 or None.
 

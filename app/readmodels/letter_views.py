@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, TypedDict
 
 from app.delivery.dead_letter_record import HistoryLine, ValuePlace
-from app.readmodels.consumers import iso_time
+from app.readmodels.consumers import ConsumerView, iso_time, without_history
 from app.readmodels.letter_groups import LetterGroup
 from app.readmodels.letters import LetterPage, ListedLetter
 from app.readmodels.tasks import KnownTask, LetterEdit, TaskProgress, TaskState
@@ -110,6 +111,15 @@ def detail_view(listed: ListedLetter, edit: LetterEdit | None) -> dict[str, Any]
             "note": edit.note.note,
         },
     }
+
+
+def with_dead_letters(
+    consumer_id: str, view: ConsumerView | None, letters: Sequence[ListedLetter]
+) -> dict[str, Any] | None:
+    """A consumer with its dead letters, newest failure first; None: nothing is known of it."""
+    if view is None and not letters:
+        return None
+    return {**(view or without_history(consumer_id)), "deadLetters": [letter_view(one) for one in letters]}
 
 
 def group_view(group: LetterGroup) -> GroupView:

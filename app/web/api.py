@@ -8,13 +8,12 @@ from typing import Any
 from aiohttp import web
 
 from app.readmodels import kpi
-from app.readmodels.consumers import consumer_view
 from app.web.auth import Scope
 from app.web.guard import requires
 from app.web.json_answers import json_answer
 from app.web.parameters import refuse_unknown
 from app.web.problems import HttpProblem
-from app.web.state import Snapshot, ask, take_snapshot
+from app.web.state import Snapshot, take_snapshot
 
 
 @requires(Scope.KPI_READ)
@@ -48,24 +47,6 @@ async def kpi_totals(request: web.Request) -> web.Response:
     )
 
 
-@requires(Scope.KPI_READ)
-async def consumer(request: web.Request) -> web.Response:
-    """Last outcome, parked events and recent outcomes of one consumer."""
-    refuse_unknown(request)
-    consumer_id = request.match_info["id"]
-    snapshot = await take_snapshot(request)
-    view = None
-    if _is_text(consumer_id):
-        known = await ask(request, lambda models: models.consumer(consumer_id))
-        view = consumer_view(consumer_id, known, snapshot.partitions)
-    if view is None:
-        detail = "no event of this consumer was settled or parked"
-        if not snapshot.complete:
-            detail += " as far as this worker knows; it is still catching up, so try again"
-        raise HttpProblem(HTTPStatus.NOT_FOUND, detail)
-    return json_answer({**view, "complete": snapshot.complete})
-
-
 def _filter(request: web.Request) -> kpi.Filter:
     refuse_unknown(request, "from", "to", "market")
     query = request.query
@@ -77,11 +58,3 @@ def _filter(request: web.Request) -> kpi.Filter:
 
 def _rows(snapshot: Snapshot, chosen: kpi.Filter, rows: list[Any]) -> web.Response:
     return json_answer({"complete": snapshot.complete, **kpi.notes(snapshot.partitions, chosen), "rows": rows})
-
-
-def _is_text(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True

@@ -7,19 +7,23 @@ from typing import Any
 from app import __version__
 from app.delivery.counts import MARKETS_PER_DAY, OTHER_MARKETS
 from app.delivery.outcome import MARKET_PATTERN
+from app.readmodels.consumer_index import MOST_LISTED, PAGE
 from app.readmodels.kpi import OUTCOMES
 from app.web.auth import Scope
 from app.web.openapi_letters import LETTER_PATHS, LETTER_SCHEMAS
 from app.web.openapi_parts import (
     COUNT,
+    CURSOR,
     DAY,
     FLAG,
     OPTIONAL,
     TEXT,
+    TIME,
     TIME_OR_NULL,
     guarded,
     in_path,
     json_content,
+    limit,
     list_of,
     object_of,
     query,
@@ -85,8 +89,20 @@ _SCHEMAS: dict[str, Any] = {
         lastSyncedAt=TIME_OR_NULL,
         parked=list_of(ref("Parked")),
         recent=list_of(ref("Recent")),
+        deadLetters=list_of(ref("DeadLetter")),
         complete=ref("Complete"),
     ),
+    "EndedConsumer": object_of(
+        consumerId=TEXT,
+        market=TEXT,
+        lastEventId=TEXT,
+        lastOperation=TEXT,
+        lastOutcome=ref("Outcome"),
+        lastReason=OPTIONAL,
+        lastEntity=OPTIONAL,
+        lastSettledAt=TIME_OR_NULL,
+    ),
+    "EndedConsumers": object_of(complete=ref("Complete"), items=list_of(ref("EndedConsumer")), next=OPTIONAL),
     "Health": object_of(status={"const": "ok"}),
     "Readiness": object_of(ready=FLAG, reasons=list_of(TEXT)),
     "Problem": object_of(type=TEXT, title=TEXT, status={"type": "integer"}, detail=TEXT),
@@ -98,6 +114,7 @@ _FILTERS = [
     query("market", "One market.", {"type": "string", "pattern": MARKET_PATTERN}),
 ]
 _CONSUMER_ID = in_path("id", "consumerId")
+_OUTCOME = query("outcome", "How the last event ended.", ref("Outcome")) | {"required": True}
 
 
 def _get(
@@ -144,9 +161,17 @@ def document() -> dict[str, Any]:
             "/api/kpi/records": _get("kpiRecords", "Records by entity", "Records", "kpi:read", _FILTERS, 400),
             "/api/kpi/failures": _get("kpiFailures", "Failures by reason", "Failures", "kpi:read", _FILTERS, 400),
             "/api/kpi/totals": _get("kpiTotals", "All events by outcome", "Totals", "kpi:read", [], 400),
+            "/api/consumers": _get(
+                "consumers",
+                "Consumers whose last event ended with one outcome, newest first",
+                "EndedConsumers",
+                "kpi:read",
+                [_OUTCOME, query("since", "Settled at this time or later.", TIME), limit(PAGE, MOST_LISTED), CURSOR],
+                400,
+            ),
             "/api/consumers/{id}": _get(
                 "consumer",
-                "Outcomes and parked events of one consumer",
+                "Outcomes, parked events and dead letters of one consumer",
                 "Consumer",
                 "kpi:read",
                 [_CONSUMER_ID],

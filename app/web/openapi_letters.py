@@ -14,22 +14,21 @@ from app.web.dead_letters import MOST_TASKS, TASKS_LISTED
 from app.web.letter_parameters import ALL
 from app.web.openapi_parts import (
     COUNT,
+    CURSOR,
     FLAG,
     OPTIONAL,
     TEXT,
+    TIME,
     TIME_OR_NULL,
     guarded,
     in_path,
+    limit,
     list_of,
     object_of,
     query,
     ref,
 )
 
-_TIME = {
-    "type": "string",
-    "description": "A day such as 2026-01-31, a time such as 2026-01-31T02:30Z, or an age such as 5m, 24h or 7d.",
-}
 _PLACE = {"anyOf": [ref("Place"), {"type": "null"}]}
 _OUTCOME = {"type": "string", "enum": list(Outcome)}
 # A list gives the number of attempts, a single dead letter their list.
@@ -137,18 +136,11 @@ _FILTERS = [
     query("operation", "NEW, UPDATE or DELETE.", TEXT),
     query("entity", "The entity that failed.", TEXT),
     query("consumer", "A consumerId.", TEXT),
-    query("since", "Last failed at this time or later.", _TIME),
-    query("until", "Last failed before this time.", _TIME),
+    query("since", "Last failed at this time or later.", TIME),
+    query("until", "Last failed before this time.", TIME),
 ]
 _STATUS = query("status", f"{', '.join(ShownStatus)} or {ALL}, with commas. Without it: open and redriving.", TEXT)
 
-
-def _limit(default: int, most: int) -> dict[str, Any]:
-    schema = {"type": "integer", "minimum": 1, "maximum": most, "default": default}
-    return query("limit", "The most items of an answer.", schema)
-
-
-_CURSOR = query("cursor", "`next` of the page before.", TEXT)
 _LETTER_ID = in_path("id", "The ID of a dead letter, such as 5-26, or its event ID.")
 _TASK_ID = in_path("id", "The ID of a task.")
 
@@ -159,7 +151,7 @@ LETTER_PATHS: dict[str, Any] = {
             "Dead letters, the newest failure first",
             "DeadLetters",
             "dlq:read",
-            [_STATUS, *_FILTERS, _limit(PAGE, MOST_LISTED), _CURSOR],
+            [_STATUS, *_FILTERS, limit(PAGE, MOST_LISTED), CURSOR],
             400,
         )
     },
@@ -189,13 +181,13 @@ LETTER_PATHS: dict[str, Any] = {
             "What persons did and saw, newest first",
             "Audit",
             "audit:read",
-            [query("since", "At this time or later.", _TIME), _limit(PAGE, MOST_LISTED), _CURSOR],
+            [query("since", "At this time or later.", TIME), limit(PAGE, MOST_LISTED), CURSOR],
             400,
         )
     },
     "/api/tasks": {
         "get": guarded(
-            "tasks", "Operators' tasks, newest first", "Tasks", "dlq:read", [_limit(TASKS_LISTED, MOST_TASKS)], 400
+            "tasks", "Operators' tasks, newest first", "Tasks", "dlq:read", [limit(TASKS_LISTED, MOST_TASKS)], 400
         )
     },
     "/api/tasks/{id}": {

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+from app.delivery.moments import FORMS
+
 COUNT = {"type": "integer", "minimum": 0}
 TEXT = {"type": "string"}
 OPTIONAL = {"type": ["string", "null"]}
 TIME_OR_NULL = {"type": ["string", "null"], "format": "date-time"}
+TIME = {"type": "string", "description": f"{FORMS[0].upper()}{FORMS[1:]}."}
 DAY = {"type": "string", "format": "date"}
 FLAG = {"type": "boolean"}
 
@@ -45,9 +48,18 @@ def query(name: str, text: str, schema: dict[str, Any]) -> dict[str, Any]:
     return {"name": name, "in": "query", "required": False, "description": text, "schema": schema}
 
 
+def limit(default: int, most: int) -> dict[str, Any]:
+    """How many items a page has."""
+    schema = {"type": "integer", "minimum": 1, "maximum": most, "default": default}
+    return query("limit", "The most items of an answer.", schema)
+
+
 def in_path(name: str, text: str) -> dict[str, Any]:
     """A part of the path."""
     return {"name": name, "in": "path", "required": True, "description": text, "schema": TEXT}
+
+
+CURSOR = query("cursor", "`next` of the page before.", TEXT)
 
 
 def json_content(schema: str, text: str) -> dict[str, Any]:

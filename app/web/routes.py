@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from app.web import api, dead_letters, letter_value, letter_writes, pages, probes, sessions
 from app.web.audit import audit
+from app.web.consumers import consumer, consumers
 from app.web.guard import Handler
 from app.web.openapi_view import openapi_json
 
@@ -28,7 +29,8 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", "/api/kpi/records", api.kpi_records),
     Route("GET", "/api/kpi/failures", api.kpi_failures),
     Route("GET", "/api/kpi/totals", api.kpi_totals),
-    Route("GET", "/api/consumers/{id}", api.consumer),
+    Route("GET", "/api/consumers", consumers),
+    Route("GET", "/api/consumers/{id}", consumer),
     Route("GET", "/api/dead-letters", dead_letters.dead_letters),
     Route("GET", "/api/dead-letters/groups", dead_letters.groups),
     Route("POST", "/api/dead-letters/redrive", letter_writes.redrive),

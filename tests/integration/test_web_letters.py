@@ -11,15 +11,20 @@ import pytest_asyncio
 from jsonschema import Draft202012Validator, FormatChecker
 
 from app.broker import sources
+from app.delivery.consumer_record import consumer_key
+from app.delivery.counts import FailureCount
 from app.delivery.dead_letter_record import DeadLetter, HistoryLine, LetterStatus
 from app.delivery.failed_attempt import FailedAttempt
 from app.delivery.fingerprint import Fingerprint
 from app.delivery.letter_id import LetterId, letter_key
 from app.delivery.operator_task import Action, LetterFilter, Note, OperatorTask, Selection, TaskEnd, TaskKey
+from app.delivery.outcome import Outcome
+from app.profile.consumer_history import after_settling
 from app.settings import KafkaSettings
 from app.settings.pipelines import pipeline_of
 from app.web.openapi import document
 from tests.support.kafka_probe import KafkaProbe
+from tests.support.records import settlement
 from tests.support.web_site import Answer, Site, own_state_topics, running_site, token
 from tests.unit.readmodels.test_letter_index import letter
 
@@ -38,6 +43,7 @@ TASK = OperatorTask(
     matched={0: 2, 1: 1},
 )
 READ = token(scope="dlq:read")
+KPI = token(scope="kpi:read")
 
 
 def story() -> dict[LetterId, DeadLetter]:
@@ -69,6 +75,14 @@ def tell(kafka: KafkaProbe, settings: KafkaSettings) -> None:
     pipeline = pipeline_of(settings)
     for one, content in story().items():
         kafka.produce(pipeline.letters_topic, [(letter_key(one, 1), content.encode())], partition=one.partition)
+    failed = settlement(
+        "e-1", outcome=Outcome.PARTIAL, reason="CMT-ROW-INVALID", failures=(FailureCount("pet", "CMT-ROW-INVALID"),)
+    )
+    ended = [
+        (consumer_key(0, 1, name), after_settling(None, at, failed, START + at).encode())
+        for at, name in enumerate(("P-1", "P-2", "C-1"))
+    ]
+    kafka.produce(pipeline.consumers_topic, ended, partition=0)
     records = [
         (TaskKey(TASK.id).encode(), TASK.encode()),
         (TaskKey(TASK.id, "pause").encode(), Note("bob", START + 5).encode()),
@@ -245,6 +259,44 @@ async def test_a_cursor_of_another_filter_is_refused(site: Site) -> None:
     page = (await site.get("/api/dead-letters?limit=1", READ)).json
     other = await site.get(f"/api/dead-letters?limit=1&market=DE&cursor={page['next']}", READ)
     assert "another filter" in is_problem(other, 400)
+
+
+async def test_consumers_are_found_by_how_their_last_event_ended(site: Site) -> None:
+    found: list[dict[str, Any]] = []
+    cursor: str | None = ""
+    while cursor is not None:
+        query = "?outcome=partial&since=2026-11-18&limit=2" + (f"&cursor={cursor}" if cursor else "")
+        page = described(await site.get(f"/api/consumers{query}", KPI), "/api/consumers")
+        assert page["complete"] is True
+        found += page["items"]
+        cursor = page["next"]
+    assert [one["consumerId"] for one in found] == ["C-1", "P-2", "P-1"]
+    assert (found[0]["lastEntity"], found[0]["lastReason"]) == ("pet", "CMT-ROW-INVALID")
+    for query in ("outcome=synced", "outcome=partial&since=2099-01-01"):
+        assert (await site.get(f"/api/consumers?{query}", KPI)).json["items"] == []
+    later = (await site.get("/api/consumers?outcome=partial&limit=1", KPI)).json["next"]
+    for query, named in (
+        ("", "outcome must be one of synced"),
+        ("outcome=", "outcome must be"),
+        ("outcome=partial%00", "outcome must be"),
+        ("outcome=partial&limit=1e9", "limit"),
+        ("outcome=partial&cursor=x", "not a cursor"),
+        (f"outcome=synced&cursor={later}", "another filter"),
+        ("outcome=partial&market=DE", "unknown parameter market"),
+    ):
+        assert named in is_problem(await site.get(f"/api/consumers?{query}", KPI), 400)
+    is_problem(await site.get("/api/consumers?outcome=partial"), 401)
+    assert "kpi:read" in is_problem(await site.get("/api/consumers?outcome=partial", READ), 403)
+
+
+async def test_a_consumer_is_shown_with_its_dead_letters(site: Site) -> None:
+    path = "/api/consumers/{id}"
+    one = described(await site.get("/api/consumers/C-1", KPI), path)
+    assert (one["lastOutcome"], [letter["id"] for letter in one["deadLetters"]]) == ("partial", ["1-7", "0-1"])
+    without = described(await site.get("/api/consumers/C-9", KPI), path)
+    assert (without["lastOutcome"], [letter["status"] for letter in without["deadLetters"]]) == (None, ["settled"])
+    assert described(await site.get("/api/consumers/P-1", KPI), path)["deadLetters"] == []
+    is_problem(await site.get("/api/consumers/nobody", KPI), 404)
 
 
 READS = (

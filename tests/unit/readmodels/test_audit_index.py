@@ -28,13 +28,15 @@ class Audit(Case):
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
+        self._said = 0
         self.audit = AuditIndex(lambda query: query(self.store))
 
     def say(self, *records: tuple[TaskKey | EditKey | ShownKey, Any]) -> list[str]:
         batch = ReadBatch(PIPELINE)
-        for offset, (key, content) in enumerate(records):
+        for key, content in records:
+            self._said += 1
             value = content if content is None or isinstance(content, bytes) else content.encode()
-            batch.add(PIPELINE.tasks_topic, 0, offset, key.encode(), value)
+            batch.add(PIPELINE.tasks_topic, 0, self._said, key.encode(), value)
         self.store.apply(batch)
         return [one.reason for one in batch.unreadable]
 
