@@ -16,6 +16,7 @@ from app.web.problems import HttpProblem
 from app.web.state import operations
 
 MEDIA_TYPES = ("application/json", "application/cloudevents+json", "application/octet-stream")
+# No request is larger.
 LARGEST_VALUE_BYTES = 2 * 1024 * 1024
 
 

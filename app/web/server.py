@@ -13,14 +13,13 @@ from aiohttp import web
 from app.settings import WebSettings
 from app.web.auth import TokenVerifier
 from app.web.connections import HEAD_SECONDS, LINGER_SECONDS, TLS_SECONDS, Runner
+from app.web.letter_value import LARGEST_VALUE_BYTES
 from app.web.middleware import add_headers, answer_errors, log_requests
 from app.web.routes import ROUTES
 from app.web.state import QUESTION_THREADS, QUESTIONS, SETTINGS, STATE, VERIFIER, WebState
 
 log = structlog.stdlib.get_logger(__name__)
 
-# The largest request: a list of dead-letter IDs, or an edited event.
-LARGEST_REQUEST_BYTES = 2 * 1024 * 1024
 # When the worker stops, a request that is being answered gets this much time.
 SHUTDOWN_SECONDS = 2.0
 
@@ -31,7 +30,7 @@ class WebServerError(Exception):
 
 def make_app(state: WebState, settings: WebSettings) -> web.Application:
     """The application with all routes."""
-    app = web.Application(middlewares=[log_requests, answer_errors], client_max_size=LARGEST_REQUEST_BYTES)
+    app = web.Application(middlewares=[log_requests, answer_errors], client_max_size=LARGEST_VALUE_BYTES)
     app[STATE] = state
     app[SETTINGS] = settings
     app[VERIFIER] = TokenVerifier(settings)

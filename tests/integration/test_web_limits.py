@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gzip
 import json
 import ssl
 import time
@@ -26,9 +27,10 @@ from hypothesis import strategies as st
 
 from app.observe.health import Reason, ReasonKind
 from app.settings import KafkaSettings
-from app.web import connections, forms, server
+from app.web import bodies, connections, forms, server
 from app.web.connections import CONNECTIONS_MOST
 from app.web.forms import LARGEST_FORM_BYTES
+from app.web.letter_value import LARGEST_VALUE_BYTES
 from tests.support.http_servers import serving
 from tests.support.web_site import Site, running_site, token
 
@@ -375,3 +377,27 @@ async def test_files_are_for_this_user_alone(tmp_path: Path) -> None:
         modes = {file.name: file.stat().st_mode & 0o777 for file in folder.iterdir()}
     assert len(modes) >= 2
     assert set(modes.values()) == {0o600}, modes
+
+
+# Bodies of the API.
+@pytest.mark.parametrize("method", ["POST", "PUT"])
+async def test_a_packed_body_is_limited_by_its_unpacked_size(site: Site, method: str) -> None:
+    path = "/api/dead-letters/redrive" if method == "POST" else "/api/dead-letters/0-1/value"
+    bearer, packed = token(scope="dlq:write"), {"Content-Type": "application/json", "Content-Encoding": "gzip"}
+    bomb = gzip.compress(b" " * 200_000_000, 1)
+    assert len(bomb) < LARGEST_VALUE_BYTES
+    assert (await site.get(path, bearer, method, data=bomb, headers=packed)).status == 413
+    broken = await site.get(path, bearer, method, data=b"no gzip", headers=packed)
+    assert (broken.status, broken.content_type) == (400, "application/problem+json")
+    assert (await site.get("/healthz")).status == 200
+
+
+async def test_a_body_that_does_not_arrive_is_given_up(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bodies, "BODY_SECONDS", 0.05)
+    bearer = token(scope="dlq:write")
+    head = (
+        f"POST /api/dead-letters/redrive HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {bearer}"
+        "\r\nContent-Type: application/json\r\nContent-Length: 50\r\n\r\n{"
+    )
+    status, _, body = await _raw(site, head.encode())
+    assert (status, json.loads(body)["detail"]) == (408, "the body did not arrive within 0.05 s")
