@@ -41,6 +41,7 @@ def test_a_night_over_http(shared: Deployment, worker: WorkerProcess, tmp_path: 
     # The command line and the API edit and see the same dead letters.
     run = runner(shared, tmp_path)
     run("dlq", "show", first.id, "--show-values")
+    run("dlq", "export", first.id, "--show-values")
     mended = new(consumers[0], market, name="Mended")
     send(worker, "PUT", f"/api/dead-letters/{first.id}/value?note=typo", mended)
     shown = worker.get(f"/api/dead-letters/{first.id}")
@@ -62,6 +63,6 @@ def test_a_night_over_http(shared: Deployment, worker: WorkerProcess, tmp_path: 
         items = worker.get("/api/audit?limit=1000")["items"]
         return [one["action"] for one in items if one["task"] == task or first.id in one["ids"]]
 
-    # Seen over the command line, edited, seen over HTTP, redriven, and seen once more above.
-    expected = ["view", "redrive", "view", "edit", "view"]
+    # Seen twice over the command line, edited, seen over HTTP, redriven, and seen once more above.
+    expected = ["view", "redrive", "view", "edit", "view", "view"]
     wait_for(lambda: audited() == expected, lambda: f"{audited()}", 30)
