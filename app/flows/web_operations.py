@@ -154,10 +154,12 @@ class WebOperations:
         return shown
 
     async def _run(self, what: str, about: tuple[Followed, ...], work: Callable[[], T], *, writes: bool = True) -> T:
-        """Do it, when everything that was written before has been read."""
-        if about and not self._models.caught_up(*about):
-            why = self._models.trouble() or "this worker is still catching up with the cluster's state"
-            raise OperationsUnavailable(f"{why}; nothing was done, try again")
+        """Do it, if everything that was written before has been read, and Kafka answers."""
+        why = self._models.trouble()
+        if not why and about and not self._models.caught_up(*about):
+            why = "this worker is still catching up with the cluster's state"
+        if why:
+            raise OperationsUnavailable(f"{why.rstrip('.')}; nothing was done, try again")
         try:
             async with asyncio.timeout(TURN_SECONDS):
                 await self._turns.acquire()

@@ -47,9 +47,9 @@ async def test_what_is_not_allowed_is_said_as_it_is(monkeypatch: pytest.MonkeyPa
         await operations().change_task("t", TaskChange.PAUSE, "ann", "")
 
 
-@pytest.mark.parametrize(("trouble", "named"), [(None, "catching up"), ("Kafka does not answer", "does not answer")])
+@pytest.mark.parametrize(("trouble", "named"), [(None, "catching up"), ("Kafka is away.", "Kafka is")])
 async def test_nothing_is_done_before_all_is_known(trouble: str | None, named: str) -> None:
-    with pytest.raises(OperationsUnavailable, match=f"{named}.*; nothing was done"):
+    with pytest.raises(OperationsUnavailable, match=f"{named}.*[a-z]; nothing was done"):
         await operations(caught_up=False, trouble=trouble).change_task("t", TaskChange.PAUSE, "ann", "")
 
 
