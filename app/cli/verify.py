@@ -18,6 +18,7 @@ from app.cli.moments import moment_ms
 from app.cli.read_once import caught_up_read_models
 from app.cli.task_bar import wait_with_bar
 from app.cli.verify_report import document, show
+from app.delivery.outcome import Outcome
 from app.flows.catalog import load_catalog
 from app.flows.repair_task import after_repair, repair_tasks
 from app.flows.task_writing import this_user, write_task
@@ -38,6 +39,13 @@ def verify(
             "5m, 24h or 7d.",
         ),
     ] = None,
+    outcome: Annotated[
+        Outcome | None,
+        typer.Option(
+            metavar="OUTCOME",
+            help="Check consumers whose last event ended so, such as partial; with --since, only those since then.",
+        ),
+    ] = None,
     everything: Annotated[bool, typer.Option("--all", help="Check all consumers.")] = False,
     repair: Annotated[
         bool,
@@ -53,13 +61,14 @@ def verify(
 ) -> None:
     """Compare the rows in Marketing Cloud with the last full state of each consumer that was settled.
 
-    Takes exactly one of --consumer, --since and --all.
+    Takes exactly one of --consumer, --since, --outcome and --all; --outcome also together with --since.
 
     Exits 1 if there is drift (with --repair: drift that could not be repaired) or a consumer could not be checked.
     Makes seven calls per consumer. Needs KAFKA_* and CMT_*. With SYNC_DRY_RUN it writes nothing.
     """
-    if [consumer is not None, since is not None, everything].count(True) != 1:
-        raise typer.BadParameter("give exactly one of --consumer ID, --since TIME and --all")
+    since_alone = since is not None and outcome is None
+    if [consumer is not None, since_alone, outcome is not None, everything].count(True) != 1:
+        raise typer.BadParameter("give exactly one of --consumer, --since, --outcome, --all")
     since_ms = None if since is None else since_time(since, datetime.now(UTC))
     with report_failures():
         kafka, cmt, dry_run = load(KafkaSettings), load(CmtSettings), load(SyncSettings).dry_run
@@ -95,7 +104,8 @@ def verify(
 
             try:
                 shown = Repair(cmt.batch_size, dry_run=True) if repair else None
-                findings = look(consumer_id=consumer, since_ms=since_ms, repair=shown)
+                only = None if outcome is None else models.consumers.ended_names(outcome, since_ms)
+                findings = look(consumer_id=consumer, only=only, since_ms=since_ms, repair=shown)
                 if repair and not dry_run and carry_out(kafka, models, findings):
                     progress.update(line, description="verifying again")
                     again = [one.consumer_id for one in findings if one.status is Status.DRIFTED and one.writes]

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import orjson
+
 from app.delivery.consumer_record import ConsumerState, RecentEvent
 from app.delivery.outcome import Outcome
 from app.readmodels.cursors import decode_place, encode_place
@@ -92,6 +94,29 @@ class ConsumerIndex:
         items = [_ended(consumer_id, value) for *_, consumer_id, value in rows[:limit]]
         following = encode_place(rows[limit - 1][: len(_ORDER)], outcome.value) if len(rows) > limit else None
         return ConsumerPage(tuple(items), following)
+
+    def ended_names(self, outcome: Outcome, since_ms: int | None = None) -> list[str]:
+        """Every consumer whose last event ended with an outcome, as in ``ended``."""
+        page = self.ended(outcome, since_ms, limit=MOST_LISTED)
+        names = [one.consumer_id for one in page.items]
+        while page.next is not None:
+            page = self.ended(outcome, since_ms, limit=MOST_LISTED, cursor=page.next)
+            names += [one.consumer_id for one in page.items]
+        return names
+
+    def of_event(self, event_id: str) -> list[str]:
+        """The consumers that have an event ID among their recent events. Reads every record: a second or more per
+        million."""
+        try:
+            part = orjson.dumps(event_id)
+        except orjson.JSONEncodeError:  # half a surrogate pair: no event is called so
+            return []
+        rows: list[Any] = self._ask(
+            lambda store: store.rows("SELECT consumer_id, value FROM consumers WHERE instr(value, ?) > 0", (part,))
+        )
+        return sorted(
+            {name for name, value in rows if event_id in (one.event_id for one in ConsumerState.decode(value).recent)}
+        )
 
 
 def _ended(consumer_id: str, value: bytes) -> EndedConsumer:

@@ -16,6 +16,8 @@ import pytest
 from app.broker import sources
 from app.delivery.consumer_record import consumer_key
 from app.delivery.counts import FailureCount
+from app.delivery.dead_letter_record import LetterStatus
+from app.delivery.letter_id import LetterId, letter_key
 from app.delivery.outcome import Outcome
 from app.profile.consumer_history import after_settling
 from app.settings import KafkaSettings
@@ -23,6 +25,7 @@ from app.settings.pipelines import pipeline_of
 from tests.support.kafka_probe import KafkaProbe
 from tests.support.records import settlement
 from tests.support.web_site import own_state_topics, tell_a_story
+from tests.unit.readmodels.test_letter_index import letter
 
 NONE = {"synced": 0, "partial": 0, "failed": 0, "invalid": 0, "superseded": 0, "discarded": 0}
 # The expected counts of records and failures.
@@ -47,7 +50,7 @@ def _run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str
 
 
 def _fail_in_part(kafka: KafkaProbe, settings: KafkaSettings) -> None:
-    """Three consumers whose last event was partial; one has a long ID."""
+    """Three consumers whose last event was partial; one has a long ID. Two dead letters, and one event to be read."""
     failed: dict[str, Any] = {"outcome": Outcome.PARTIAL, "reason": "CMT-ROW-INVALID", "operation": "UPDATE"}
     records = [
         (
@@ -61,7 +64,14 @@ def _fail_in_part(kafka: KafkaProbe, settings: KafkaSettings) -> None:
         )
         for offset, consumer in enumerate(("P-1", "P-2", LONG_ID))
     ]
-    kafka.produce(pipeline_of(settings).consumers_topic, records, partition=1)
+    pipeline = pipeline_of(settings)
+    kafka.produce(pipeline.consumers_topic, records, partition=1)
+    letters = [
+        (letter_key(LetterId(1, 7), 1), letter(consumer="P-1", event="e-dead")),
+        (letter_key(LetterId(1, 8), 1), letter(LetterStatus.DISCARDED, consumer="only-dead", event="e-gone")),
+    ]
+    kafka.produce(pipeline.letters_topic, [(key, one.encode()) for key, one in letters], partition=1)
+    kafka.produce(pipeline.topic, [(b"C-1", b"an event")], partition=3)
 
 
 @pytest.fixture(scope="module")
@@ -178,6 +188,41 @@ def test_consumers_whose_last_event_was_partial_are_listed_with_what_failed(run:
     assert "last event e-P-1  partial pet CMT-ROW-INVALID" in shown
 
 
+def test_consumer_shows_the_dead_letters(run: Run) -> None:
+    shown = run("consumer", "P-1").stdout
+    assert "1-7  open  NEW  pet  CMT-TIMEOUT  failed 1970-01-01 00:00:00Z  event e-dead" in shown
+    assert "Dead letters" not in run("consumer", "P-2").stdout
+    [one] = json.loads(run("consumer", "only-dead", "--json").stdout)["deadLetters"]
+    assert (one["id"], one["status"], one["eventId"]) == ("1-8", "discarded", "e-gone")
+
+
+@pytest.mark.parametrize(
+    ("event", "consumer"),
+    [
+        pytest.param("0-5", "C-2", id="position of a parked event"),
+        pytest.param("e-5", "C-2", id="parked event"),
+        pytest.param("3-0", "C-1", id="position in the main topic"),
+        pytest.param("e-3", "C-1", id="recent event"),
+        pytest.param("1-8", "only-dead", id="dead letter"),
+        pytest.param("e-dead", "P-1", id="event of a dead letter"),
+    ],
+)
+def test_consumer_and_dlq_show_take_what_logs_and_tickets_show(run: Run, event: str, consumer: str) -> None:
+    done = run("consumer", "--event", event, "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["consumerId"] == consumer
+    letter_of = {"1-8": "1-8", "e-dead": "1-7"}.get(event)
+    shown = run("dlq", "show", event, "--json")
+    assert (json.loads(shown.stdout)["id"] if shown.returncode == 0 else None) == letter_of
+
+
+@pytest.mark.parametrize("event", ["3-99", "99-0", "never", "dlq-3-0"])
+def test_an_event_that_is_not_known_ends_with_1_and_says_when_it_would_be(run: Run, event: str) -> None:
+    done = run("consumer", "--event", event)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert f"The consumer of event {event} is not known" in done.stderr
+
+
 def test_no_consumer_with_an_outcome_is_said_in_words(run: Run) -> None:
     done = run("consumer", "--outcome", "partial", "--since", "2026-11-19")
     assert (done.returncode, done.stdout) == (
@@ -189,8 +234,9 @@ def test_no_consumer_with_an_outcome_is_said_in_words(run: Run) -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ((), "either a consumer ID or --outcome"),
-        (("C-1", "--outcome", "partial"), "either a consumer ID or --outcome"),
+        ((), "exactly one of a consumer ID, --event and --outcome"),
+        (("C-1", "--outcome", "partial"), "exactly one of a consumer ID, --event and --outcome"),
+        (("C-1", "--event", "5-26"), "exactly one of a consumer ID, --event and --outcome"),
         (("C-1", "--since", "24h"), "go with --outcome"),
         (("--outcome", "partial", "--since", "soon"), "--since takes"),
         (("--outcome", "broken"), "broken"),

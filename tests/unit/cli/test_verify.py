@@ -59,12 +59,20 @@ def run(*arguments: str) -> Result:
 
 @pytest.mark.parametrize(
     "arguments",
-    [(), ("--all", "--since", "1d"), ("--all", "--consumer", "C"), ("--consumer", "C", "--since", "1d"), ("--repair",)],
+    [
+        (),
+        ("--all", "--since", "1d"),
+        ("--all", "--consumer", "C"),
+        ("--consumer", "C", "--since", "1d"),
+        ("--repair",),
+        ("--all", "--outcome", "partial"),
+        ("--consumer", "C", "--outcome", "partial"),
+    ],
 )
 def test_exactly_one_way_to_name_the_consumers_is_needed(arguments: tuple[str, ...]) -> None:
     done = run(*arguments)
     assert done.exit_code == 2
-    assert "one of --consumer ID, --since TIME and --all" in done.stderr
+    assert "one of --consumer, --since, --outcome, --all" in done.stderr
 
 
 def test_it_asks_for_kafka_and_then_for_marketing_cloud(monkeypatch: pytest.MonkeyPatch) -> None:

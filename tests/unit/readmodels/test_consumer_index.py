@@ -144,6 +144,22 @@ def test_a_page_that_just_holds_the_rest_is_the_last_one(case: Case) -> None:
     assert case.index.ended(Outcome.PARTIAL, limit=2).next is None
 
 
+def test_all_names_are_listed_across_pages(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("app.readmodels.consumer_index.MOST_LISTED", 2)
+    for number in range(5):
+        case.write(f"C-{number}", ended((Outcome.PARTIAL, number)))
+    assert case.index.ended_names(Outcome.PARTIAL) == [f"C-{number}" for number in (4, 3, 2, 1, 0)]
+    assert case.index.ended_names(Outcome.PARTIAL, 3) == ["C-4", "C-3"]
+
+
+def test_the_consumer_of_a_recent_event_is_found_by_the_whole_event_id(case: Case) -> None:
+    for consumer, event_id in (("C-1", 'e-"1"'), ("C-2", 'e-"1"'), ("C-3", 'e-"12"'), ("UPDATE", "e-9")):
+        case.write(consumer, ConsumerState(5, "DE", (event(), event(event_id=event_id))))
+    assert case.index.of_event('e-"1"') == ["C-1", "C-2"]
+    assert case.index.of_event("UPDATE") == []  # an operation, not an event ID
+    assert case.index.of_event("\ud800") == []
+
+
 @pytest.mark.parametrize(
     "cursor", ["", "no", "WzFd", encode_place((1, 2), "partial"), encode_place((1,) * 4, "partial")]
 )
