@@ -1,6 +1,6 @@
 """The last act of a run: the main topic is deleted and recreated under the workers, and new events come.
 
-Then (docs/operations.md, "Topics and offsets") every worker must end, name the topic, and say how to go on. When it is
+Then (docs/topics.md) every worker must end, name the topic, and say how to go on. When it is
 started again, it must end again. No event of the new topic may be processed under the old state. With a new
 ``KAFKA_GROUP`` and ``KAFKA_START=earliest``, and no other change, the same workers must process all new events. They
 are judged separately, by the counts of the new group.

@@ -1,4 +1,4 @@
-"""The command blocks of README and operations, in order: broker, simulator, worker, events, counts, dead letters."""
+"""The command blocks of the README, in order: broker, simulator, worker, events, counts; then dead letters."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def test_the_blocks_work_in_the_order_of_a_reader(start: Start, ports: dict[str,
     bad.produce("consumer-profiles", key=b"C-1", value=b"no event")
     bad.flush(30)
     eventually(lambda: totals().get("invalid") == 1, "the dead letter is counted")
-    (reading,) = blocks_of("Dead letters", "python", "docs/operations.md")
+    (reading,) = blocks_of("In Kafka", "python", "docs/dead-letters.md")
     dead_letters, _ = start(f"python - <<'END'\n{reading}\nEND").communicate(timeout=60)
     assert "x-sync-reason" in dead_letters
     assert "EVENT-NOT-JSON" in dead_letters

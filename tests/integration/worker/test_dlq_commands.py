@@ -196,7 +196,7 @@ def test_an_event_that_is_no_json_is_edited_and_redriven(
     assert "already settled: synced" in run("dlq", "edit", broken.id, "--file", str(file), "--yes", code=1).stderr
 
 
-def test_the_commands_of_the_runbook(deploy: Deploy, tmp_path: Path) -> None:
+def test_the_commands_of_the_page_about_dead_letters(deploy: Deploy, tmp_path: Path) -> None:
     deployment = deploy()
     worker = deployment.worker().ready()
     market, one, other = fresh_market(), fresh_consumer(), fresh_consumer()
@@ -206,7 +206,7 @@ def test_the_commands_of_the_runbook(deploy: Deploy, tmp_path: Path) -> None:
         deployment.settled(worker, 3)
     run = runner(deployment, tmp_path / "commands")
     (tmp_path / "event.json").write_text(json.dumps(new(other, market)))
-    (shown, again, poison, discarded, exported) = blocks_of("Redrive dead letters", page="docs/operations.md")
+    (shown, again, poison, discarded, exported) = blocks_of("Redrive dead letters", page="docs/dead-letters.md")
     names = {"5-26": failed.id, "5-31": broken.id, "5-40": unwanted.id, "event.json": str(tmp_path / "event.json")}
     said = {}
     for line in "".join((shown, exported, again, poison, discarded)).splitlines():
