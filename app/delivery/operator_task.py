@@ -37,6 +37,7 @@ NOTE_BYTES = 500
 BY_BYTES = 200
 # More single dead letters are selected by a filter.
 MOST_IDS = 10_000
+MOST_LETTERS = 2**40  # of a partition
 # One in 100 seconds: a slower task would look as if it stood still.
 LEAST_PER_SECOND = 0.01
 MOST_PER_SECOND = 100_000.0
@@ -215,7 +216,9 @@ def _rate(value: Any) -> float:
 
 def _number_of(pair: Any) -> tuple[int, int]:
     partition, number = pair
-    return fields.number(partition), fields.number(number)
+    if fields.number(number) > MOST_LETTERS:
+        raise MalformedPart(f"expected at most {MOST_LETTERS} dead letters of a partition")
+    return fields.number(partition), number
 
 
 def _names_of(pair: Any) -> tuple[int, tuple[str, ...]]:

@@ -142,6 +142,13 @@ class ConsumerStates(Protocol):
             StatesUnavailable: the records are being read in again.
         """
 
+    def erased(self, consumer_id: str) -> bool:
+        """Whether the profile of a consumer was ever deleted, by what any partition has settled and was read so far.
+
+        Raises:
+            StatesUnavailable: the records are being read in again.
+        """
+
     async def available(self, partition: int) -> None:
         """Return when ``get`` can answer again."""
 

@@ -21,7 +21,7 @@ from app.delivery.headers import FOREIGN, PARKED_BY, lost_its_value
 from app.delivery.letter_id import LetterId
 from app.delivery.operator_task import Action, OperatorTask
 from app.delivery.outcome import Outcome
-from app.delivery.record import SourceRecord
+from app.delivery.record import SourceRecord, is_text
 from app.engine.context import EngineContext, now_ms
 from app.engine.journal import Journal
 from app.engine.letter_sources import KnownLetter
@@ -33,6 +33,7 @@ log = structlog.get_logger(__name__)
 # Between two looks at the end of the dead-letter topic.
 READ_SECONDS = 5.0
 
+ALONE = "redrive it alone, with --force"
 PUBLISHED = "published"  # the outcome in the history of a foreign record that was published as a new event
 
 
@@ -100,7 +101,7 @@ class ForeignLetters:
         """Redrive or discard foreign records. Returns how many were handled.
 
         Raises:
-            ValuesUnavailable: their bytes cannot be read now.
+            StatesUnavailable, ValuesUnavailable: not now.
         """
         if task.action is Action.DISCARD:
             await self._write({one.id: _closed(one.record, task, LetterStatus.DISCARDED, "discarded") for one in known})
@@ -118,8 +119,13 @@ class ForeignLetters:
         letter = known.record
         if record is None or lost_its_value(record):
             return replace(_noted(letter, task, "", SYNC_VALUE_GONE.code), place=None)
-        if record.value is None and not (task.force and task.selection.ids):
-            return _noted(letter, task, "", "a null value deletes the consumer: redrive it alone, with --force")
+        if record.key is None or not is_text(record.key):
+            return _noted(letter, task, "", "it has no readable key: discard it")
+        if not (task.force and task.selection.ids):
+            if record.value is None:
+                return _noted(letter, task, "", f"a null value deletes the consumer: {ALONE}")
+            if await self._was_erased(record.key.decode()):
+                return _noted(letter, task, "", f"the consumer's profile was deleted: {ALONE}")
         topic, origin = self._context.pipeline.topic, origin_of(record)
         partition = self._number
         if origin is not None and origin.topic == topic and origin.partition is not None:
@@ -130,6 +136,12 @@ class ForeignLetters:
         except TooLarge:
             return _noted(letter, task, "", "it does not fit into the main topic")
         return _closed(letter, task, LetterStatus.SETTLED, PUBLISHED)
+
+    async def _was_erased(self, consumer: str) -> bool:
+        """Whether the consumer's profile was ever deleted. The record has no place among the consumer's events, so it
+        may be older than that."""
+        found = await self._journal.consumers.find(consumer)
+        return (found is not None and found[1].erased >= 0) or self._context.states.erased(consumer)
 
     async def _write(self, records: dict[LetterId, DeadLetter]) -> None:
         await self._tasks.until_lease()

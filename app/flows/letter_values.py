@@ -113,8 +113,14 @@ def edits_of(models: ReadModels) -> Edited:
 
 
 def is_erased(models: ReadModels, listed: ListedLetter) -> bool:
-    """Whether the consumer's profile was deleted after the event, so that its values are not shown."""
+    """Whether the consumer's profile was deleted after the event, so that its values are not shown.
+
+    A foreign record has no place among the consumer's events, so any deletion counts.
+    """
     if listed.letter.settlement.reason == SYNC_ERASED.code:
         return True
+    consumer = listed.letter.settlement.consumer_id
+    if listed.id.foreign and consumer is not None:
+        return models.was_erased(consumer)
     state = state_of(models, listed)
     return state is not None and state.erased > listed.id.offset

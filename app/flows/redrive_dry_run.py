@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 
 from app.delivery.operator_task import LetterFilter
 from app.delivery.record import SourceRecord
-from app.flows.letter_values import LetterValues
+from app.flows.letter_values import LetterValues, is_erased
 from app.flows.redrive_preview import MOST_COUNTED, is_superseded, open_letters, state_of
 from app.flows.task_writing import Preview
 from app.profile.entities import Catalog
@@ -65,8 +65,12 @@ def _forecast(
     if one.status is ShownStatus.REDRIVING:
         return Forecast(Fate.UNDER_WAY)
     if one.id.foreign and record is not None:
+        if not one.letter.has_key:
+            return Forecast(Fate.INVALID, "it has no readable key: discard it")
         if record.value is None and not force:
             return Forecast(Fate.INVALID, "it has no value; only --force on this ID runs it, as a DELETE")
+        if not force and is_erased(models, one):
+            return Forecast(Fate.SUPERSEDED, "the consumer's profile was deleted; only --force on this ID runs it")
         return Forecast(Fate.NEW_EVENT, "published as a new event, at least once")
     return forecast(record, state_of(models, one), catalog, force=force)
 

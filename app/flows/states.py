@@ -10,7 +10,7 @@ from app.delivery.consumer_record import ConsumerState
 from app.delivery.pipeline import Pipeline
 from app.engine.context import EngineStopped
 from app.engine.flow import StatesUnavailable
-from app.readmodels import ReadModels, ReadModelUnavailable
+from app.readmodels import Followed, ReadModels, ReadModelUnavailable
 
 log = structlog.get_logger(__name__)
 
@@ -65,6 +65,19 @@ class ReadModelStates:
             return self._read_models.consumer_record(partition, consumer_id)
         except ReadModelUnavailable as error:
             raise StatesUnavailable(str(error)) from error
+
+    def erased(self, consumer_id: str) -> bool:
+        """Whether the profile of a consumer was ever deleted.
+
+        Raises:
+            StatesUnavailable: the read model is being rebuilt.
+        """
+        try:
+            if self._read_models.caught_up(Followed.CONSUMERS):
+                return self._read_models.was_erased(consumer_id)
+        except ReadModelUnavailable as error:
+            raise StatesUnavailable(str(error)) from error
+        raise StatesUnavailable("consumer records are being read in")
 
     async def available(self, partition: int) -> None:
         """Return when the read model can answer again. Its file was lost and is rebuilt from the topic."""

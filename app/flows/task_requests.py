@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from app.delivery.letter_selection import TaskRequest
+from app.delivery.letter_selection import NotPossible, TaskRequest
 from app.delivery.operator_task import Action, OperatorTask, Selection
 from app.delivery.pipeline import Pipeline
 from app.flows.redrive_preview import count_superseded
-from app.flows.task_writing import Preview, make_task, preview, resolve, write_task
+from app.flows.task_writing import MOST_NAMED, Preview, make_task, preview, resolve, write_task
 from app.kafka.acknowledged import WRITE_SECONDS
 from app.readmodels import Followed, ReadModels
 from app.settings import KafkaSettings
@@ -54,7 +54,20 @@ def look(models: ReadModels, request: TaskRequest) -> Preview:
     Raises:
         SelectionError: see ``resolve``.
     """
-    return preview(models, resolve(models, request.ids) if request.ids else Selection(filter=request.chosen))
+    if not request.ids:
+        return preview(models, Selection(filter=request.chosen))
+    selection = resolve(models, request.ids)
+    if request.action is Action.REDRIVE:
+        _refuse_without_key(models, selection)
+    return preview(models, selection)
+
+
+def _refuse_without_key(models: ReadModels, selection: Selection) -> None:
+    found = (models.letters.get(one) for one in selection.ids)
+    keyless = [str(one.id) for one in found if one is not None and not one.letter.has_key]
+    if keyless:
+        shown = ", ".join(keyless[:MOST_NAMED]) + (", and more" if len(keyless) > MOST_NAMED else "")
+        raise NotPossible(f"without a readable key only discard is possible: {shown}")
 
 
 def carry_out(

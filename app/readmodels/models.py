@@ -209,6 +209,14 @@ class ReadModels:
         found = self._ask(store, lambda: store.consumer_values(consumer_id))
         return [(partition, ConsumerState.decode(value)) for partition, _, value in found]
 
+    def was_erased(self, consumer_id: str) -> bool:
+        """Whether a deletion of a consumer's profile was settled, on any partition.
+
+        Raises:
+            ReadModelUnavailable: the file is being replaced.
+        """
+        return any(state.erased >= 0 for _, state in self.consumer(consumer_id))
+
     def consumer_record(self, partition: int, consumer_id: str) -> tuple[int, ConsumerState] | None:
         """(epoch, record) of a consumer on one partition; takes about 10 microseconds, from any thread.
 

@@ -25,6 +25,7 @@ from app.delivery.fingerprint import Fingerprint
 from app.delivery.letter_id import LetterId, letter_key, parse_letter_key, read_letter_id
 from app.delivery.operator_task import (
     MOST_IDS,
+    MOST_LETTERS,
     Action,
     EditKey,
     LetterFilter,
@@ -80,7 +81,7 @@ tasks = st.builds(
     _texts,
     st.none() | st.floats(0.001, 1000),
     st.booleans(),
-    st.dictionaries(_numbers, _numbers, max_size=2),
+    st.dictionaries(_numbers, st.integers(0, MOST_LETTERS), max_size=2),
     st.dictionaries(_numbers, st.lists(_texts, max_size=2).map(tuple), max_size=2),
 )
 
@@ -103,6 +104,11 @@ def test_a_dead_letter_record_is_read_back(one: DeadLetter) -> None:
 @given(tasks)
 def test_a_task_is_read_back(one: OperatorTask) -> None:
     assert decode_task("t", one.encode()) == one
+
+
+def test_more_dead_letters_than_a_partition_can_have_are_refused() -> None:
+    with pytest.raises(StateError):
+        decode_task("t", task(matched={0: MOST_LETTERS + 1}).encode())
 
 
 @given(st.builds(Note, _texts, _times, _texts, st.booleans()), st.dictionaries(_texts, _numbers, max_size=3), _times)

@@ -63,6 +63,9 @@ class MemoryStates:
     def get(self, partition: int, consumer_id: str) -> tuple[int, ConsumerState] | None:
         return self.known.get((partition, consumer_id))
 
+    def erased(self, consumer_id: str) -> bool:
+        return any(state.erased >= 0 for (_, one), (_, state) in self.known.items() if one == consumer_id)
+
     async def available(self, partition: int) -> None:
         """Always."""
 

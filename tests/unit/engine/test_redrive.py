@@ -10,12 +10,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from app.delivery.consumer_record import ConsumerState
 from app.delivery.counts import cells
 from app.delivery.dead_letter_record import Holder, LetterStatus, ValuePlace
 from app.delivery.letter_id import LetterId
 from app.delivery.operator_task import Action
 from app.delivery.outcome import Outcome
 from app.kafka.durable_producer import Write
+from tests.unit.engine.fakes import MemoryStates
 from tests.unit.engine.world import MAX_ATTEMPTS, PIPELINE, Event, Lost, World
 
 DEAD = {Outcome.FAILED.value, Outcome.INVALID.value}
@@ -264,6 +266,44 @@ async def test_a_foreign_record_is_listed_and_redriven_as_a_new_event() -> None:
     await until(world.tasks_are_over)
     statuses = [known.record.status.value for _, known in sorted(world.letters().known.items())]
     assert statuses == ["settled", "settled", "discarded"]
+    await world.stop()
+
+
+async def test_a_foreign_record_without_a_readable_key_can_only_be_discarded() -> None:
+    world = await dead_letters_of(Event("a", "never"))
+    put(world, PIPELINE.dlq_topic, (None, b"b|ok", SPRING), (b"\xff", b"b|ok", SPRING))
+    await until(lambda: len(world.letters().known) == 3)
+    published = len(world.topics[PIPELINE.topic])
+    world.wish("t", Action.REDRIVE, 1, 2, foreign=True, force=True)
+    await until(world.tasks_are_over)
+    foreign = [known.record for one, known in sorted(world.letters().known.items()) if one.foreign]
+    assert [(one.status, one.history[-1].reason) for one in foreign] == [
+        (LetterStatus.OPEN, "it has no readable key: discard it")
+    ] * 2
+    assert len(world.topics[PIPELINE.topic]) == published
+    await world.stop()
+
+
+@pytest.mark.parametrize("partition", [0, 5])
+async def test_a_foreign_record_of_a_deleted_profile_is_redriven_only_alone_and_forced(partition: int) -> None:
+    world = await dead_letters_of(Event("a", "never"))
+    put(world, PIPELINE.dlq_topic, (b"b", b"b|ok", SPRING))
+    await until(lambda: len(world.letters().known) == 2)
+    [one] = [letter for letter in world.letters().known if letter.foreign]
+    states = world.context.states
+    assert isinstance(states, MemoryStates)
+    states.known[partition, "b"] = (1, ConsumerState(9, "DE", erased=7))
+    world.wish("all")
+    await until(world.tasks_are_over)
+    left = world.letters().known[one].record
+    assert left.status is LetterStatus.OPEN
+    assert left.history[-1].reason == "the consumer's profile was deleted: redrive it alone, with --force"
+    world.events.append(Event("b"))
+    world.wish("one", Action.REDRIVE, one.offset, foreign=True, force=True)
+    await until(world.tasks_are_over)
+    assert world.letters().known[one].record.status is LetterStatus.SETTLED
+    assert await world.run()
+    assert world.order_of("b") == [1]
     await world.stop()
 
 

@@ -738,9 +738,11 @@ class World:
         """The record of one dead letter."""
         return self.letters().known[LetterId(0, offset)].record
 
-    def wish(self, task_id: str, action: Action = Action.REDRIVE, *offsets: int, **more: Any) -> None:
+    def wish(
+        self, task_id: str, action: Action = Action.REDRIVE, *offsets: int, foreign: bool = False, **more: Any
+    ) -> None:
         """An operator makes a task, for some dead letters or for all."""
-        selection = Selection(tuple(LetterId(0, offset) for offset in offsets))
+        selection = Selection(tuple(LetterId(0, offset, foreign=foreign) for offset in offsets))
         task = OperatorTask(task_id, action, selection, now_ms(), "me", **more)
         self._tell(TaskKey(task_id).encode(), task.encode())
 

@@ -12,9 +12,11 @@ import pytest
 from app.delivery.consumer_record import ConsumerState, FullState
 from app.delivery.dead_letter_record import LetterStatus
 from app.delivery.letter_id import LetterId
-from app.delivery.letter_selection import SelectionError
+from app.delivery.letter_selection import SelectionError, TaskRequest
 from app.delivery.operator_task import NOTE_BYTES, Action, LetterFilter, Selection
+from app.flows.letter_values import is_erased
 from app.flows.redrive_preview import MOST_COUNTED, count_superseded
+from app.flows.task_requests import look
 from app.flows.task_writing import make_task, preview, resolve
 from app.readmodels import ReadModels
 from tests.unit.readmodels.test_letter_index import Case, letter
@@ -31,6 +33,9 @@ class Models:
     def consumer_record(self, partition: int, consumer: str) -> tuple[int, ConsumerState] | None:
         state = self.records.get((partition, consumer))
         return None if state is None else (1, state)
+
+    def was_erased(self, consumer: str) -> bool:
+        return any(state.erased >= 0 for (_, one), state in self.records.items() if one == consumer)
 
 
 @pytest.fixture
@@ -97,3 +102,32 @@ def test_superseded_ones_are_counted_from_the_consumer_records(case: Case, model
     assert count_superseded(models, seen, force=True) == 0
     assert count_superseded(models, replace(seen, matched={0: MOST_COUNTED + 1})) is None
     assert count_superseded(models, preview(models, Selection((LetterId(0, 9),)))) == 0
+
+
+def test_without_a_readable_key_only_discard_is_possible(case: Case, models: ReadModels) -> None:
+    put(case, p0_7=letter(), p0_8=letter(event="e-2", consumer=None, has_key=False))
+    with pytest.raises(SelectionError, match="without a readable key only discard is possible: 0-8"):
+        look(models, TaskRequest(Action.REDRIVE, ids=("0-7", "0-8")))
+    assert look(models, TaskRequest(Action.DISCARD, ids=("0-7", "0-8"))).total == 2
+    assert look(models, TaskRequest(Action.REDRIVE, ids=("0-7",))).total == 1
+
+
+@pytest.mark.parametrize(
+    ("foreign", "state", "erased"),
+    [
+        (True, ConsumerState(9, "DE", erased=3), True),
+        (True, ConsumerState(9, "DE"), False),
+        (False, ConsumerState(9, "DE", erased=3), False),
+        (False, ConsumerState(9, "DE", erased=8), True),
+    ],
+)
+def test_values_are_hidden_after_a_deletion(
+    case: Case, models: ReadModels, foreign: bool, state: ConsumerState, erased: bool
+) -> None:
+    """A foreign record has no place among the consumer's events, so any deletion hides it."""
+    one = LetterId(0, 7, foreign=foreign)
+    case.write((one, 1, letter()))
+    cast(Models, models).records[0 if not foreign else 3, "C-1"] = state
+    listed = models.letters.get(one)
+    assert listed is not None
+    assert is_erased(models, listed) is erased
