@@ -7,6 +7,7 @@ from dataclasses import replace
 from app.delivery.counts import Settlement
 from app.delivery.dead_letter_record import DeadLetter, HistoryLine, LetterStatus, ValuePlace, with_line, with_task
 from app.delivery.errors import SYNC_VALUE_GONE
+from app.delivery.headers import cut
 from app.delivery.outcome import Outcome
 from app.delivery.readmitted import Readmitted
 from app.delivery.verdict import Verdict
@@ -38,7 +39,7 @@ def opened(
         status=LetterStatus.OPEN,
         settlement=settlement,
         fingerprint=verdict.kind,
-        message=verdict.message,
+        message=cut(verdict.message),
         first_failed_ms=verdict.first_failed_ms if before is None else before.first_failed_ms,
         last_failed_ms=verdict.last_failed_ms,
         opened_ms=now_ms if before is None else before.opened_ms,

@@ -13,20 +13,33 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
+from functools import partial
 from typing import Any
 
 import orjson
 
 from app.delivery import state_fields as fields
 from app.delivery.counts import Settlement, read_settlement
-from app.delivery.failed_attempt import FailedAttempt, attempts_json, read_attempts
+from app.delivery.failed_attempt import ATTEMPTS_KEPT, FailedAttempt, attempts_json, read_attempts
 from app.delivery.fingerprint import Fingerprint
+from app.delivery.headers import MESSAGE_BYTES
 from app.delivery.record_format import FORMAT, MALFORMED, malformed, state_document
 from app.delivery.state_fields import MalformedPart
 
 # A dead letter names the newest of the tasks that handled it, and keeps the first and the newest lines of its history.
 TASKS_KEPT = 64
 HISTORY_KEPT = 50
+
+# Characters of what people and producers name: IDs of consumers, events and tasks, reasons, who did something and why.
+# Other programs may write such records too, and parts of one go into the partition record when it is handled.
+NAME_LENGTH = 512
+# Characters of a message. Ours are shorter.
+MESSAGE_LENGTH = 4 * MESSAGE_BYTES
+# A settlement has at most one count of records for each entity, and one of failures for each entity and reason.
+MOST_COUNTS = 1000
+SETTLEMENT_LENGTH = 64 * 1024
+
+_name = partial(fields.short, most=NAME_LENGTH)
 
 
 class LetterStatus(StrEnum):
@@ -147,21 +160,21 @@ class DeadLetter:
 
     @classmethod
     def _of(cls, document: dict[str, Any]) -> DeadLetter:
-        reason, entity, operation = fields.entries(document["fingerprint"], fields.text)
+        reason, entity, operation = fields.few(document["fingerprint"], _name, 3)
         return cls(
             status=LetterStatus(fields.text(document["status"])),
-            settlement=read_settlement(document["settlement"]),
+            settlement=_read_counted(document["settlement"]),
             fingerprint=Fingerprint(reason, entity, operation),
-            message=fields.text(document["message"]),
+            message=fields.short(document["message"], MESSAGE_LENGTH),
             first_failed_ms=fields.moment(document["firstFailed"]),
             last_failed_ms=fields.moment(document["lastFailed"]),
             opened_ms=fields.moment(document["opened"]),
             place=fields.optional(document["place"], read_place),
-            request_id=fields.text(document["requestId"]),
-            attempts=read_attempts(document["attempts"]),
+            request_id=_name(document["requestId"]),
+            attempts=_read_attempts(document["attempts"]),
             redrives=fields.number(document["redrives"]),
-            tasks=tuple(fields.entries(document["tasks"], fields.text)),
-            history=tuple(fields.entries(document["history"], _read_line)),
+            tasks=tuple(fields.few(document["tasks"], _name, TASKS_KEPT)),
+            history=tuple(fields.few(document["history"], _read_line, HISTORY_KEPT)),
             original=fields.optional(document["original"], read_place),
             size=fields.number(document["size"]),
             has_key=fields.flag(document["hasKey"]),
@@ -188,4 +201,24 @@ def _read_line(entry: Any) -> HistoryLine:
     at_ms, *texts = entry
     if len(texts) != 6:
         raise MalformedPart("expected a line of history")
-    return HistoryLine(fields.moment(at_ms), *map(fields.text, texts))
+    return HistoryLine(fields.moment(at_ms), *map(_name, texts))
+
+
+def _read_attempts(value: Any) -> tuple[FailedAttempt, ...]:
+    attempts = read_attempts(value)
+    if len(attempts) > ATTEMPTS_KEPT or any(len(attempt.code) > NAME_LENGTH for attempt in attempts):
+        raise MalformedPart("expected fewer and shorter attempts")
+    return attempts
+
+
+def _read_counted(document: Any) -> Settlement:
+    """A settlement as a dead-letter record has it: without rows, and not larger than one event makes it."""
+    settlement = read_settlement(document)
+    names = [settlement.consumer_id or "", settlement.event_id, settlement.operation, settlement.market]
+    names += [settlement.reason or "", *(record.entity for record in settlement.records)]
+    names += [name for failure in settlement.failures for name in (failure.entity, failure.reason)]
+    if max(map(len, names)) > NAME_LENGTH or sum(map(len, names)) > SETTLEMENT_LENGTH:
+        raise MalformedPart("expected a settlement with shorter texts")
+    if max(len(settlement.records), len(settlement.failures)) > MOST_COUNTS or settlement.rows or settlement.deleted:
+        raise MalformedPart("expected a settlement with fewer parts")
+    return settlement

@@ -13,6 +13,7 @@ from app.delivery.operator_task import (
     LEAST_PER_SECOND,
     MOST_IDS,
     MOST_PER_SECOND,
+    NAME_LENGTH,
     NOTE_BYTES,
     Action,
     LetterFilter,
@@ -95,6 +96,9 @@ def check_kinds(ids: Sequence[str], chosen: LetterFilter, *, everything: bool) -
         raise NotOneWay("choose dead letters by ID, by a filter, or all of them")
     if kinds.count(True) > 1:
         raise NotOneWay("choose in only one way: by ID, by a filter, or all")
+    texts = (chosen.fingerprint, chosen.reason, chosen.market, chosen.operation, chosen.entity, chosen.consumer)
+    if max(map(len, texts)) > NAME_LENGTH:
+        raise SelectionError(f"a text of a filter has at most {NAME_LENGTH} characters")
     if len(ids) > MOST_IDS:
         raise SelectionError(f"at most {MOST_IDS:,} IDs; select more dead letters with a filter")
 

@@ -22,6 +22,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
+from functools import partial
 from typing import Any
 
 import orjson
@@ -35,6 +36,12 @@ from app.delivery.state_fields import MalformedPart, key_number
 # What a person may write about a task. It is repeated in the history of each dead letter.
 NOTE_BYTES = 500
 BY_BYTES = 200
+# Characters of a text in a filter, and of a consumer ID: no consumer, event or kind of failure has a longer name.
+NAME_LENGTH = 512
+# Characters of a task's ID: the longest one names a record of the main topic.
+TASK_LENGTH = 300
+# What became of the consumers of a task, by a word each.
+_MOST_OUTCOMES = 50
 # More single dead letters are selected by a filter.
 MOST_IDS = 10_000
 MOST_LETTERS = 2**40  # of a partition
@@ -172,15 +179,18 @@ def decode_task(task_id: str, value: bytes) -> OperatorTask:
         raise malformed("task", error) from None
 
 
+_name = partial(fields.short, most=NAME_LENGTH)
+
+
 def _task_of(task_id: str, document: dict[str, Any]) -> OperatorTask:
     chosen = fields.members(document["filter"])
     letter_filter = LetterFilter(
-        fingerprint=fields.text(chosen["fingerprint"]),
-        reason=fields.text(chosen["reason"]),
-        market=fields.text(chosen["market"]),
-        operation=fields.text(chosen["operation"]),
-        entity=fields.text(chosen["entity"]),
-        consumer=fields.text(chosen["consumer"]),
+        fingerprint=_name(chosen["fingerprint"]),
+        reason=_name(chosen["reason"]),
+        market=_name(chosen["market"]),
+        operation=_name(chosen["operation"]),
+        entity=_name(chosen["entity"]),
+        consumer=_name(chosen["consumer"]),
         since_ms=fields.optional(chosen["since"], fields.moment),
         until_ms=fields.optional(chosen["until"], fields.moment),
     )
@@ -192,8 +202,8 @@ def _task_of(task_id: str, document: dict[str, Any]) -> OperatorTask:
         action=Action(fields.text(document["action"])),
         selection=Selection(ids, letter_filter),
         created_ms=fields.moment(document["created"]),
-        by=fields.text(document["by"]),
-        note=fields.text(document["note"]),
+        by=fields.short(document["by"], BY_BYTES),
+        note=fields.short(document["note"], NOTE_BYTES),
         rate=fields.optional(document["rate"], _rate),
         force=fields.flag(document["force"]),
         matched=dict(fields.entries(document["matched"], _number_of)),
@@ -223,7 +233,7 @@ def _number_of(pair: Any) -> tuple[int, int]:
 
 def _names_of(pair: Any) -> tuple[int, tuple[str, ...]]:
     partition, names = pair
-    return fields.number(partition), tuple(fields.entries(names, fields.text))
+    return fields.number(partition), tuple(fields.entries(names, _name))
 
 
 def new_task_id(action: Action, now_ms: int) -> str:
@@ -277,11 +287,13 @@ def parse_tasks_key(key: bytes) -> TaskKey | EditKey:
             _, letter, offset = parts
             return EditKey(_letter_id(letter), key_number(offset))
         match parts:
-            case [task] if task:
+            case [task, *_] if not 0 < len(task) <= TASK_LENGTH:
+                pass
+            case [task]:
                 return TaskKey(task)
-            case [task, "pause" | "cancel" as part] if task:
+            case [task, "pause" | "cancel" as part]:
                 return TaskKey(task, part)
-            case [task, "end", partition] if task:
+            case [task, "end", partition]:
                 return TaskKey(task, "end", key_number(partition))
     except ValueError:
         pass
@@ -314,9 +326,9 @@ def decode_note(value: bytes) -> Note:
     document = state_document(value, "note")
     try:
         return Note(
-            fields.text(document["by"]),
+            fields.short(document["by"], BY_BYTES),
             fields.moment(document["at"]),
-            fields.text(document["note"]),
+            fields.short(document["note"], NOTE_BYTES),
             fields.flag(document["on"]),
         )
     except MALFORMED as error:
@@ -346,7 +358,9 @@ def decode_end(value: bytes) -> TaskEnd:
     """
     document = state_document(value, "end")
     try:
-        done = {name: fields.number(number) for name, number in fields.members(document["done"]).items()}
+        done = {_name(name): fields.number(number) for name, number in fields.members(document["done"]).items()}
+        if len(done) > _MOST_OUTCOMES:
+            raise MalformedPart(f"expected at most {_MOST_OUTCOMES} outcomes")
         return TaskEnd(fields.moment(document["at"]), done)
     except MALFORMED as error:
         raise malformed("end", error) from None

@@ -54,6 +54,13 @@ def text(value: Any) -> str:
     return value
 
 
+def short(value: Any, most: int) -> str:
+    """A string of at most ``most`` characters: it may be repeated in records that have little room."""
+    if len(text(value)) > most:
+        raise MalformedPart(f"expected a text of at most {most} characters")
+    return str(value)
+
+
 def flag(value: Any) -> bool:
     """True or false."""
     if type(value) is not bool:
@@ -87,6 +94,13 @@ def entries(value: Any, read: Callable[[Any], _T]) -> list[_T]:
     if type(value) is not list:
         raise MalformedPart("expected a list")
     return [read(one) for one in value]
+
+
+def few(value: Any, read: Callable[[Any], _T], most: int) -> list[_T]:
+    """A list with at most ``most`` entries; ``read`` checks each."""
+    if type(value) is list and len(value) > most:
+        raise MalformedPart(f"expected at most {most} entries")
+    return entries(value, read)
 
 
 def optional(value: Any, read: Callable[[Any], _T]) -> _T | None:

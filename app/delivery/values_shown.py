@@ -85,9 +85,9 @@ def decode_shown(value: bytes) -> ValuesShown:
     document = state_document(value, "shown")
     try:
         return ValuesShown(
-            fields.text(document["by"]),
+            fields.short(document["by"], BY_BYTES),
             fields.moment(document["at"]),
-            tuple(fields.entries(document["ids"], _letter_id)),
+            tuple(fields.few(document["ids"], _letter_id, MOST_SHOWN)),
         )
     except MALFORMED as error:
         raise malformed("shown", error) from None

@@ -22,6 +22,7 @@ from app.delivery.letter_id import LetterId
 from app.delivery.operator_task import Action, OperatorTask
 from app.delivery.outcome import Outcome
 from app.delivery.record import SourceRecord, is_text
+from app.delivery.state_fields import LARGEST
 from app.engine.context import EngineContext, now_ms
 from app.engine.journal import Journal
 from app.engine.letter_sources import KnownLetter
@@ -161,7 +162,7 @@ def _noted(letter: DeadLetter, task: OperatorTask, outcome: str, reason: str) ->
     line = HistoryLine(now, task.action.value, outcome, reason, task.by, task.id, task.note)
     return replace(
         letter,
-        redrives=letter.redrives + 1,
+        redrives=min(letter.redrives + 1, LARGEST),
         tasks=with_task(letter.tasks, task.id),
         history=with_line(letter.history, line),
         changed_ms=now,

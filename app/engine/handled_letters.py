@@ -13,11 +13,13 @@ from app.delivery.outcome import Outcome
 from app.delivery.parked_events import ParkedEvent, kept_event_id
 from app.delivery.readmitted import MOST_READMITTED, Handling, Readmitted
 from app.delivery.record import SourceRecord
+from app.delivery.state_fields import LARGEST
 from app.engine.context import EngineContext, now_ms
 from app.engine.journal import Journal
 from app.engine.letter_sources import KnownLetter
 from app.engine.parking import Parking
 from app.engine.partition_tasks import PartitionTasks
+from app.engine.record_room import RecordRoom
 from app.engine.settling import Settling
 
 
@@ -36,6 +38,7 @@ class HandledLetters:
         *,
         parking: Parking,
         settling: Settling,
+        record_room: RecordRoom,
     ) -> None:
         self._number = number
         self._context = context
@@ -43,6 +46,7 @@ class HandledLetters:
         self._journal = journal
         self._parking = parking
         self._settling = settling
+        self._record_room = record_room
         self._closing: dict[int, Readmitted] = {}
 
     def restore(self) -> None:
@@ -74,11 +78,19 @@ class HandledLetters:
             and offset not in self._parking.admitting
         )
 
-    def close(self, known: KnownLetter, handling: Handling, task: OperatorTask | None = None) -> None:
-        """Begin to discard or to erase a dead letter."""
-        entry = entry_of(known, handling, known.record.place, task)
-        self._closing[known.id.offset] = entry
-        self._tasks.spawn(self._readmit_and_close(known.id.offset, entry))
+    def fits(self, offset: int, entry: Readmitted) -> bool:
+        """Whether the partition record has room for one more dead letter that is handled."""
+        return self._record_room.fits_too(offset, entry)
+
+    def close(self, known: KnownLetter, handling: Handling, task: OperatorTask | None = None) -> bool:
+        """Begin to discard or to erase a dead letter. False: the partition record has no room for it now."""
+        offset, entry = known.id.offset, entry_of(known, handling, known.record.place, task)
+        if not self.fits(offset, entry):
+            return False
+        self._closing[offset] = entry
+        self._record_room.readmit(offset, entry)
+        self._tasks.spawn(self._readmit_and_close(offset, entry))
+        return True
 
     async def _readmit_and_close(self, offset: int, entry: Readmitted) -> None:
         await self._journal.readmit(offset, entry)
@@ -102,7 +114,7 @@ def entry_of(
     letter, settlement = known.record, known.record.settlement
     return Readmitted(
         handling=handling,
-        number=letter.redrives + 1,
+        number=min(letter.redrives + 1, LARGEST),
         task="" if task is None else task.id,
         by="" if task is None else task.by,
         place=place,

@@ -89,6 +89,7 @@ class Parking:
             source: the record that became a dead letter; None: its bytes are gone.
         """
         self._admitting[offset] = entry
+        self._record_room.readmit(offset, entry)
         self._add(offset, entry.event, failing=False)
         self._copies.put(offset, entry.event.consumer, source)
 

@@ -34,7 +34,7 @@ import structlog
 
 from app.delivery.errors import EVENT_VALUE_OMITTED
 from app.delivery.foreign_letter import claimed_letter
-from app.delivery.headers import lost_its_value
+from app.delivery.headers import cut, lost_its_value
 from app.delivery.letter_id import LetterId
 from app.delivery.outcome import InvalidEvent
 from app.delivery.record import SourceRecord, day_of
@@ -106,6 +106,7 @@ class Partition:
             parked=self.parked,
             copies=self.copies,
             settling=self._settling,
+            record_room=self.record_room,
             tasks_end=tasks_end,
         )
         self.lanes = Lanes(
@@ -206,7 +207,7 @@ class Partition:
             now = now_ms()
             settlement = self._context.flow.invalid(record, problem)
             kind = self._context.flow.fingerprint(settlement)
-            verdict = Verdict(settlement, problem.message, now, now, alert=False, fingerprint=kind)
+            verdict = Verdict(settlement, cut(problem.message), now, now, alert=False, fingerprint=kind)
             await self._settling.give_up(record.offset, verdict)
         await self._settling.bury(record, verdict)
         self._rejecting.discard(record.offset)

@@ -6,6 +6,7 @@ with the most bytes that it may come to take.
 
 from __future__ import annotations
 
+from app.delivery.failed_attempt import ATTEMPT_BYTES, ATTEMPTS_KEPT
 from app.delivery.parked_events import OFFSET_BYTES, ParkedEvent, consumer_bytes, dated_bytes
 from app.delivery.readmitted import Readmitted, readmitted_bytes
 from app.delivery.verdict import Verdict, verdict_bytes
@@ -13,6 +14,11 @@ from app.delivery.verdict import Verdict, verdict_bytes
 # What given-up events may take while the dead-letter topic takes no writes: a quarter of the largest record. The next
 # event is given up when the dead letter of an earlier one is written.
 GIVEN_UP_BYTES = 4 * 1024 * 1024
+# What dead letters that are handled may take. It is many times what 200 of them usually need, but producers and people
+# choose how long IDs and names are. The next one begins when an earlier one has ended.
+READMITTED_BYTES = 2 * 1024 * 1024
+# The attempts of a redrive, and the reason of the last one. They come later.
+_ATTEMPTS_BYTES = 200 + ATTEMPTS_KEPT * ATTEMPT_BYTES
 
 
 class RecordRoom:
@@ -24,6 +30,7 @@ class RecordRoom:
         self._given_up: dict[int, int] = {}  # events that were given up -> bytes of each
         self._given_up_bytes = 0
         self._readmitted: dict[int, int] = {}  # dead letters that are handled -> bytes of each
+        self._readmitted_bytes = 0
 
     def park(self, offset: int, entry: ParkedEvent, *, first: bool) -> None:
         """An event is parked; ``first``: its consumer had none that was."""
@@ -49,14 +56,26 @@ class RecordRoom:
         self._given_up_bytes += size
         self.bytes += size
 
+    def fits_too(self, offset: int, entry: Readmitted) -> bool:
+        """Whether one more dead letter may be handled now. The first one always may."""
+        return not self._readmitted or self._readmitted_bytes + _handled_bytes(offset, entry) <= READMITTED_BYTES
+
     def readmit(self, offset: int, entry: Readmitted) -> None:
         """A dead letter begins to be handled."""
-        size = readmitted_bytes(offset, entry)
-        self.bytes += size - self._readmitted.get(offset, 0)
+        size = _handled_bytes(offset, entry)
+        more = size - self._readmitted.get(offset, 0)
+        self.bytes += more
+        self._readmitted_bytes += more
         self._readmitted[offset] = size
 
     def settle(self, offset: int) -> None:
         """An event is settled; most were never given up, nor readmitted."""
         size = self._given_up.pop(offset, 0)
         self._given_up_bytes -= size
-        self.bytes -= size + self._readmitted.pop(offset, 0)
+        handled = self._readmitted.pop(offset, 0)
+        self._readmitted_bytes -= handled
+        self.bytes -= size + handled
+
+
+def _handled_bytes(offset: int, entry: Readmitted) -> int:
+    return readmitted_bytes(offset, entry) + _ATTEMPTS_BYTES

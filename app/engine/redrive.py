@@ -41,6 +41,7 @@ from app.engine.letter_sources import KnownLetter, ValuesUnavailable
 from app.engine.parked import ParkedConsumers
 from app.engine.parking import Parking
 from app.engine.partition_tasks import PartitionTasks
+from app.engine.record_room import RecordRoom
 from app.engine.settling import Settling
 from app.engine.task_pace import TaskPace
 from app.kafka.durable_producer import Write
@@ -77,6 +78,7 @@ class Redrive:
         parked: ParkedConsumers,
         copies: Copies,
         settling: Settling,
+        record_room: RecordRoom,
         tasks_end: int = 0,
     ) -> None:
         self._number = number
@@ -87,7 +89,9 @@ class Redrive:
         self._parking = parking
         self._copies = copies
         self._tasks_end = tasks_end
-        self._handled = HandledLetters(number, context, tasks, journal, parking=parking, settling=settling)
+        self._handled = HandledLetters(
+            number, context, tasks, journal, parking=parking, settling=settling, record_room=record_room
+        )
         self._erasures = Erasures(journal, self._handled)
         self._foreign = ForeignLetters(number, context, tasks, journal)
         self._forgetting = Forgetting(number, context, tasks)
@@ -212,9 +216,7 @@ class Redrive:
         log.info("a task has ended on a partition", task=task.id, action=task.action.value, partition=self._number)
 
     def _discard(self, chosen: Sequence[KnownLetter], task: OperatorTask) -> int:
-        for known in chosen:
-            self._handled.close(known, Handling.DISCARD, task)
-        return len(chosen)
+        return sum(self._handled.close(known, Handling.DISCARD, task) for known in chosen)
 
     async def _redrive(self, chosen: Sequence[KnownLetter], task: OperatorTask) -> int:
         """Begin to redrive dead letters. Returns how many were begun; others are tried again later."""
@@ -233,8 +235,9 @@ class Redrive:
             if not await self._target_is_up(source):
                 continue
             # No await from the check until the consumer is parked.
-            if self._is_unchanged(known) and self._handled.may_begin(known):
-                self._parking.redrive(offset, entry_of(known, Handling.REDRIVE, places[offset], task), source)
+            entry = entry_of(known, Handling.REDRIVE, places[offset], task)
+            if self._is_unchanged(known) and self._handled.may_begin(known) and self._handled.fits(offset, entry):
+                self._parking.redrive(offset, entry, source)
                 begun += 1
         return begun
 

@@ -12,20 +12,30 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from app.cmt.request_id import LONGEST as REQUEST_ID_LENGTH
+from app.delivery.counts import FailureCount
+from app.delivery.dead_letter_changes import opened
 from app.delivery.dead_letter_record import (
     HISTORY_KEPT,
     TASKS_KEPT,
     DeadLetter,
     HistoryLine,
+    Holder,
     LetterStatus,
+    ValuePlace,
     with_line,
     with_task,
 )
+from app.delivery.error_registry import REGISTRY
+from app.delivery.failed_attempt import ATTEMPTS_KEPT, FailedAttempt, with_attempt
 from app.delivery.fingerprint import Fingerprint
+from app.delivery.headers import cut
 from app.delivery.letter_id import LetterId, letter_key, parse_letter_key, read_letter_id
 from app.delivery.operator_task import (
+    BY_BYTES,
     MOST_IDS,
     MOST_LETTERS,
+    NOTE_BYTES,
     Action,
     EditKey,
     LetterFilter,
@@ -40,7 +50,16 @@ from app.delivery.operator_task import (
     new_task_id,
     parse_tasks_key,
 )
+from app.delivery.outcome import RecordCount
+from app.delivery.readmitted import Handling
+from app.delivery.record import LATEST_MS, SourceRecord
 from app.delivery.record_format import StateError
+from app.delivery.state_fields import LARGEST
+from app.delivery.values_shown import ValuesShown, decode_shown
+from app.delivery.verdict import Verdict
+from app.engine.handled_letters import entry_of
+from app.engine.letter_sources import KnownLetter
+from app.profile.entities import EntityType
 from tests.unit.delivery.test_partition_record import fingerprints, places, settled, settlements, tries
 
 _texts = st.text(st.characters(exclude_categories=("Cs",)), max_size=9)
@@ -50,7 +69,7 @@ lines = st.builds(HistoryLine, _times, _texts, _texts, _texts, _texts, _texts, _
 letters = st.builds(
     DeadLetter,
     st.sampled_from(LetterStatus),
-    settlements,
+    settlements.map(lambda one: replace(one, rows="")),
     fingerprints,
     _texts,
     _times,
@@ -242,3 +261,127 @@ def test_task_ids_sort_by_time_and_are_not_given_twice() -> None:
     assert earlier < later
     assert len({new_task_id(Action.REDRIVE, 0) for _ in range(100)}) == 100
     assert TaskKey(earlier).encode() == earlier.encode()
+
+
+# How long texts may be: other programs can write into these topics too
+
+WIDE = "\U0001f600"  # four bytes of UTF-8, and one character
+CONTROL = "\x01"  # six bytes of JSON
+LONG = "B" * 1_000_000
+
+
+def largest(name: str, by: str, note: str) -> DeadLetter:
+    """The largest record that this program writes, from the longest of everything that a producer and people give."""
+    failures = tuple(FailureCount(kind.value, code) for kind in EntityType for code in sorted(REGISTRY))
+    counts = tuple(RecordCount(kind.value, LARGEST, LARGEST) for kind in EntityType)
+    last = settled(
+        consumer_id=name,
+        event_id=name,
+        reason="CMT-ROW-INVALID",
+        rows="C" + "x" * 9_000,
+        failures=failures,
+        records=counts,
+    )
+    last = replace(last, deleted=(("pet", ("y" * 9_000,)),), market="m" * 16)
+    task_id = "m-" + SourceRecord("t" * 249, 2**31 - 1, LARGEST, 0, None, None).id
+    tries: tuple[FailedAttempt, ...] = ()
+    for _ in range(ATTEMPTS_KEPT + 1):
+        tries = with_attempt(tries, LATEST_MS, "CMT-ROW-INVALID")
+    verdict = Verdict(last, cut(WIDE * 10_000), 0, LATEST_MS, True, "r" * REQUEST_ID_LENGTH, tries)
+    found = opened(verdict, ValuePlace(Holder.DLQ, LARGEST), size=LARGEST, has_key=True, now_ms=LATEST_MS)
+    for number in range(HISTORY_KEPT + TASKS_KEPT):
+        known = KnownLetter(LetterId(0, LARGEST), 1, found)
+        of_task = task(id=f"{number}-{task_id}"[: len(task_id)], by=cut(by, BY_BYTES), note=cut(note, NOTE_BYTES))
+        again = entry_of(known, Handling.REDRIVE, found.place, of_task)
+        found = opened(
+            verdict, found.place, size=1, has_key=True, now_ms=LATEST_MS, again=again, before=found, note=of_task.note
+        )
+    return replace(found, redrives=LARGEST)
+
+
+@pytest.mark.parametrize("sign", [WIDE, CONTROL, "x"], ids=["wide", "control", "plain"])
+def test_the_largest_record_that_this_program_writes_is_read(sign: str) -> None:
+    name, by, note = sign * 512, sign * BY_BYTES, sign * NOTE_BYTES
+    found = largest(name, by, note)
+    assert (len(found.history), len(found.tasks)) == (HISTORY_KEPT, TASKS_KEPT)
+    assert DeadLetter.decode(found.encode()) == found
+    wish = task(by=cut(by, BY_BYTES), note=cut(note, NOTE_BYTES), consumers={0: (name,)})
+    assert decode_task("t", wish.encode()) == wish
+    said = Note(wish.by, 1, wish.note)
+    assert decode_note(said.encode()) == said
+
+
+def texts_of(document: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    """Where texts stand in a JSON document: the names and numbers that lead there."""
+    if isinstance(document, str):
+        return [path]
+    parts = (
+        document.items() if isinstance(document, dict) else enumerate(document) if isinstance(document, list) else ()
+    )
+    return [found for name, part in parts for found in texts_of(part, (*path, name))]
+
+
+def replaced(document: Any, path: tuple[Any, ...], text: str) -> Any:
+    copy = orjson.loads(orjson.dumps(document))
+    part = copy
+    for name in path[:-1]:
+        part = part[name]
+    part[path[-1]] = text
+    return orjson.dumps(copy)
+
+
+def test_no_text_of_a_record_may_have_any_length() -> None:
+    line = HistoryLine(1, "redrive", "failed", "CMT-TIMEOUT", "me", "t", "why")
+    counted = settled(
+        reason="CMT-TIMEOUT", records=(RecordCount("pet", 1, 1),), failures=(FailureCount("pet", "CMT-TIMEOUT"),)
+    )
+    one = letter(
+        settlement=counted,
+        tasks=("t",),
+        history=(line,),
+        attempts=(FailedAttempt(1, "CMT-TIMEOUT"),),
+        place=ValuePlace(Holder.DLQ, 1),
+        request_id="r",
+    )
+    chosen = LetterFilter("f", "r", "m", "o", "e", "c")
+    wish = task(selection=Selection((LetterId(0, 1),), chosen), note="n", consumers={0: ("c",)})
+    readers: list[tuple[bytes, Callable[[bytes], object]]] = [
+        (one.encode(), DeadLetter.decode),
+        (wish.encode(), lambda value: decode_task("t", value)),
+        (Note("me", 1, "why").encode(), decode_note),
+        (ValuesShown("me", 1, (LetterId(0, 1),)).encode(), decode_shown),
+    ]
+    for encoded, read in readers:
+        document = orjson.loads(encoded)
+        read(encoded)
+        paths = texts_of(document)
+        assert len(paths) >= 2
+        for path in paths:
+            try:
+                read(replaced(document, path, LONG))
+            except StateError:
+                continue
+            pytest.fail(f"{read}: {path} may have a million characters")
+    with pytest.raises(StateError):
+        decode_end(TaskEnd(1, {LONG: 1}).encode())
+    for key in (TaskKey(LONG), TaskKey(LONG, "pause"), TaskKey(LONG, "end", 0)):
+        with pytest.raises(StateError):
+            parse_tasks_key(key.encode())
+
+
+def test_no_list_of_a_record_may_have_any_length() -> None:
+    many = 100_000
+    for changes in (
+        {"tasks": ("t",) * many},
+        {"history": (HistoryLine(1, "redrive"),) * many},
+        {"attempts": (FailedAttempt(1, "x"),) * many},
+        {"settlement": settled(failures=(FailureCount("pet", "x"),) * many)},
+        {"settlement": settled(records=(RecordCount("pet", 1, 1),) * many)},
+        {"settlement": settled(rows="x" * many)},
+    ):
+        with pytest.raises(StateError):
+            DeadLetter.decode(letter(**changes).encode())
+    with pytest.raises(StateError):
+        decode_end(TaskEnd(1, {str(number): 1 for number in range(many)}).encode())
+    with pytest.raises(StateError):
+        decode_shown(ValuesShown("me", 1, (LetterId(0, 1),) * many).encode())

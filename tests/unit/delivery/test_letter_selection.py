@@ -19,6 +19,7 @@ ONE = Selection((LetterId(5, 26),))
         (["5-26"], FILTER, False, "only one way"),
         (["5-26"], LetterFilter(), True, "only one way"),
         ([], FILTER, True, "only one way"),
+        ([], LetterFilter(consumer="c" * 513), False, "at most 512 characters"),
         (["5-26"] * (MOST_IDS + 1), LetterFilter(), False, "at most 10,000 IDs"),
     ],
 )

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from app.delivery.counts import Settlement
 from app.delivery.outcome import Outcome
 from app.delivery.parked_events import ParkedEvent
+from app.delivery.readmitted import Handling, Readmitted, readmitted_bytes
 from app.delivery.verdict import Verdict, verdict_bytes
 from app.engine import record_room
 from app.engine.record_room import RecordRoom
@@ -33,6 +34,20 @@ def test_the_settlement_of_an_event_that_was_never_given_up_changes_nothing() ->
     room.give_up(3, VERDICT)
     room.settle(4)
     assert room.bytes == verdict_bytes(VERDICT)
+
+
+def test_one_dead_letter_may_always_be_handled_and_the_next_when_it_fits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(record_room, "READMITTED_BYTES", 1)
+    room = RecordRoom()
+    entry = Readmitted(Handling.DISCARD, 1, "t", "me", None, VERDICT.settlement, ParkedEvent("c", "e"))
+    assert room.fits_too(3, entry)
+    room.readmit(3, entry)
+    room.readmit(3, entry)  # it is durable now
+    assert room.bytes > readmitted_bytes(3, entry)
+    assert not room.fits_too(4, entry)
+    room.settle(3)
+    assert room.fits_too(4, entry)
+    assert room.bytes == 0
 
 
 @given(st.dictionaries(st.integers(0, 50), st.tuples(st.sampled_from("ab"), st.sampled_from(["", "2026-11-21"]))))

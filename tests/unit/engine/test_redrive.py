@@ -16,6 +16,7 @@ from app.delivery.dead_letter_record import Holder, LetterStatus, ValuePlace
 from app.delivery.letter_id import LetterId
 from app.delivery.operator_task import Action
 from app.delivery.outcome import Outcome
+from app.delivery.partition_record import PartitionState
 from app.kafka.durable_producer import Write
 from tests.unit.engine.fakes import MemoryStates
 from tests.unit.engine.world import MAX_ATTEMPTS, PIPELINE, Event, Lost, World
@@ -392,6 +393,23 @@ async def test_nothing_is_begun_while_the_target_is_down_and_nothing_is_used_up(
     assert await world.run()
     await until(world.tasks_are_over)
     assert (world.outcomes(), world.letter(0).redrives) == ({"synced": 6}, 1)
+    await world.stop()
+
+
+@pytest.mark.parametrize("action", [Action.REDRIVE, Action.DISCARD])
+async def test_no_more_is_begun_than_the_partition_record_has_room_for(
+    monkeypatch: pytest.MonkeyPatch, action: Action
+) -> None:
+    monkeypatch.setattr("app.engine.record_room.READMITTED_BYTES", 2_500)  # two or three
+    world = await dead_letters_of(*(Event(name, "never") for name in "abcdefgh"))
+    world.wish("t", action)
+    await until(world.tasks_are_over)
+    states = [write.value for write in world.topics[PIPELINE.state_topic] if write.value and b'"upto"' in write.value]
+    most = max(len(PartitionState.decode(value).readmitted) for value in states)
+    assert 1 < most < 4
+    assert sum(world.outcomes().values()) == 8
+    assert world.state().dead_letters == {}, "all of them were handled all the same"
+    assert_everything_adds_up(world)
     await world.stop()
 
 
