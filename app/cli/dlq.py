@@ -24,7 +24,15 @@ from app.flows.letter_export import export_letters, read_shown_values
 from app.flows.task_writing import resolve, this_user
 from app.readmodels import Followed
 from app.readmodels.letter_page import ShownStatus
-from app.readmodels.letter_texts import NO_DEAD_LETTERS, dead_letters, detail_lines, list_lines, stats_lines
+from app.readmodels.letter_texts import (
+    NO_DEAD_LETTERS,
+    dead_letters,
+    detail_lines,
+    list_lines,
+    more_lines,
+    nothing_matches,
+    stats_lines,
+)
 from app.readmodels.letter_value_texts import value_lines, value_view
 from app.readmodels.letter_views import detail_view, group_view, letter_view, page_view
 from app.readmodels.letters import ANY_STATUS, MOST_LISTED, OPEN_ONES, PAGE
@@ -65,9 +73,13 @@ def stats(
     """
     chosen = options.letter_filter(fingerprint, reason, market, operation, entity, consumer, since, until)
     with report_failures(), options.report_refusals(), caught_up_read_models(topics=LETTERS) as models:
+        models.letters.check(chosen)
         groups = models.letters.groups(chosen)
+        number_open = models.letters.count()
     if as_json:
         typer.echo(json.dumps({"items": [group_view(group) for group in groups]}))
+    elif not groups and not chosen.is_empty:
+        typer.echo(nothing_matches(number_open))
     else:
         _print(stats_lines(groups, int(time.time() * 1000)))
 
@@ -101,18 +113,20 @@ def list_letters(
     chosen = options.letter_filter(fingerprint, reason, market, operation, entity, consumer, since, until)
     statuses = _statuses(status or [])
     with report_failures(), options.report_refusals(), caught_up_read_models(topics=LETTERS) as models:
+        models.letters.check(chosen)
         page = models.letters.page(chosen, statuses, limit=limit, cursor=cursor)
-        total = models.letters.count(chosen, statuses)
+        total, number_open = models.letters.count(chosen, statuses), models.letters.count()
     if as_json:
         typer.echo(json.dumps(page_view(page)))
         return
     if not page.items:
         nothing = chosen.is_empty and statuses == OPEN_ONES
-        typer.echo(NO_DEAD_LETTERS if nothing else "No dead letter matches.")
+        typer.echo(NO_DEAD_LETTERS if nothing else nothing_matches(number_open))
         return
     _print(list_lines(page.items))
     if page.next is not None:
-        typer.echo(f"{dead_letters(total)} in all. More: --cursor {page.next}", err=True)
+        for line in more_lines(f"{dead_letters(total)} in all.", page.next):
+            typer.echo(line, err=True)
 
 
 @dlq.command()
@@ -182,7 +196,9 @@ def export(
     left_out, shown = list[LetterId](), list[LetterId]()
     seen_by = this_user() if show_values else None
     with report_failures(), options.report_refusals(), caught_up_read_models(topics=topics) as models:
+        models.letters.check(chosen)
         selection = resolve(models, ids) if ids else Selection(filter=chosen)
+        number_open = models.letters.count()
         kafka = load(KafkaSettings)
         for letter, line in export_letters(kafka, pipeline_of(kafka), models, selection, seen_by=seen_by):
             if line is None:
@@ -192,6 +208,8 @@ def export(
             typer.echo(line)
     if seen_by is not None and shown:
         options.log_shown(seen_by, shown)
+    if not shown and not left_out:
+        typer.echo(NO_DEAD_LETTERS if everything else nothing_matches(number_open), err=True)
     if left_out:
         some = ", ".join(map(str, left_out[:10]))
         typer.echo(f"Left out, because their bytes are gone or not shown: {len(left_out):,} ({some})", err=True)

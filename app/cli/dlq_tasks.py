@@ -16,8 +16,8 @@ from app.delivery.letter_selection import TaskChange
 from app.flows.task_changes import change_task
 from app.flows.task_writing import this_user
 from app.readmodels import Followed, ReadModels
-from app.readmodels.letter_texts import task_lines
 from app.readmodels.letter_views import task_view
+from app.readmodels.task_texts import task_lines
 from app.readmodels.tasks import KnownTask
 from app.settings import KafkaSettings, load
 from app.settings.pipelines import pipeline_of

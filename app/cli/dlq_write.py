@@ -25,7 +25,8 @@ from app.flows.task_waiting import NO_WORKER, a_worker_is_running
 from app.flows.task_writing import Preview, this_user
 from app.readmodels import ReadModels
 from app.readmodels.forecast_texts import dry_run_lines, dry_run_view
-from app.readmodels.letter_texts import dead_letters, list_lines, still_open_text
+from app.readmodels.letter_texts import dead_letters, list_lines, nothing_matches
+from app.readmodels.task_texts import ended_lines, still_open_text
 from app.readmodels.tasks import TaskState
 from app.settings import DataExtensionSettings, KafkaSettings, load
 from app.settings.pipelines import pipeline_of
@@ -113,7 +114,7 @@ def _run(request: TaskRequest, yes: bool, wait: bool, as_json: bool) -> None:
             found = foresee(models, request)
             seen, superseded = found.seen, found.superseded
             if not seen.total:
-                raise CommandError("No open dead letter matches; no task was made.")
+                raise CommandError(f"{nothing_matches(models.letters.count())}\nNo task was made.")
             if not as_json:
                 _show(request.action, seen, superseded)
             if not yes and not typer.confirm(f"{request.action.value.capitalize()} {dead_letters(seen.total)}?"):
@@ -148,11 +149,12 @@ def _dry_run(request: TaskRequest, as_json: bool) -> None:
             caught_up_read_models(topics=topics_of(request.action)) as models,
             LetterValues(kafka, pipeline_of(kafka), edits_of(models)) as values,
         ):
+            number_open = models.letters.count()
             would = run_dry(models, values, catalog, look(models, request), force=request.force)
     if as_json:
         typer.echo(json.dumps(dry_run_view(would.matched, would.superseded, would.items, would.estimate)))
     elif not would.matched:
-        typer.echo("No open dead letter matches.")
+        typer.echo(nothing_matches(number_open))
     else:
         for line in dry_run_lines(would.matched, would.items, would.estimate):
             typer.echo(printable(line))
@@ -170,8 +172,8 @@ def _show(action: Action, seen: Preview, superseded: int | None) -> None:
 
 def _wait(kafka: KafkaSettings, models: ReadModels, task: OperatorTask, total: int) -> None:
     ended = wait_with_bar(kafka, models, task, total)
-    outcomes = ", ".join(f"{number:,} {name}" for name, number in sorted(ended.progress.outcomes.items()))
-    typer.echo(f"{ended.state.value}: {outcomes or 'nothing was handled'}", err=True)
+    for line in ended_lines(task.action, ended.state, ended.progress):
+        typer.echo(line, err=True)
     if ended.state is TaskState.CANCELLED:
         raise CommandError(f"task {task.id} was cancelled; {ended.progress.open:,} still open")
     if ended.progress.open:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 from collections.abc import Iterable, Iterator
 from textwrap import fill
@@ -13,6 +12,7 @@ import typer
 from app.cli.command_errors import CommandError, report_failures
 from app.cli.output import COLUMNS
 from app.delivery.errors import REGISTRY, ErrorClass, ErrorEntry
+from app.delivery.known_names import no_such_code
 
 CLASS_MEANINGS: dict[ErrorClass, tuple[str, str]] = {
     ErrorClass.INVALID: (
@@ -58,21 +58,6 @@ def errors(
         typer.echo(markdown_page(entries), nl=False)
     else:
         _show(entries)
-
-
-def no_such_code(code: str) -> str:
-    """The message for an unknown code; it names the nearest known ones.
-
-    >>> no_such_code("EVENT_SCHEMA")
-    'There is no error code EVENT_SCHEMA; did you mean EVENT-SCHEMA? `profile-sync errors` lists them all.'
-    >>> no_such_code("x")
-    'There is no error code x; `profile-sync errors` lists them all.'
-    """
-    near = difflib.get_close_matches(code.upper(), REGISTRY, n=3, cutoff=0.6)
-    # A single word of a code, such as TIMEOUT, is not close to any whole code.
-    near = near or [known for known in REGISTRY if len(code) > 2 and code.upper() in known][:3]
-    meant = f" did you mean {', '.join(near[:-1]) + ' or ' if near[1:] else ''}{near[-1]}?" if near else ""
-    return f"There is no error code {code};{meant} `profile-sync errors` lists them all."
 
 
 def _document(entry: ErrorEntry) -> dict[str, str | bool]:

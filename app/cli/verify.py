@@ -25,6 +25,7 @@ from app.flows.task_writing import this_user, write_task
 from app.profile.holdings.findings import DriftFinding, Status
 from app.readmodels import Followed, ReadModels, ReadModelUnavailable
 from app.readmodels.kpi import dry_run as did_dry_run
+from app.readmodels.task_texts import ended_lines
 from app.settings import CmtSettings, KafkaSettings, SyncSettings, load
 from app.settings.pipelines import pipeline_of
 
@@ -128,7 +129,9 @@ def carry_out(kafka: KafkaSettings, models: ReadModels, findings: Sequence[Drift
     for task in made:
         write_task(kafka, pipeline_of(kafka), task)
         typer.echo(f"task {task.id}: the workers repair what differs", err=True)
-        wait_with_bar(kafka, models, task, sum(map(len, task.consumers.values())))
+        ended = wait_with_bar(kafka, models, task, sum(map(len, task.consumers.values())))
+        for said in ended_lines(task.action, ended.state, ended.progress):
+            typer.echo(said, err=True)
     return bool(made)
 
 

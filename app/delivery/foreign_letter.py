@@ -22,6 +22,9 @@ from app.delivery.state_fields import LARGEST
 
 CONNECT, STREAMS = "__connect.errors.", "__streams.errors."
 _TOOLS = {"kafka-connect": CONNECT, "kafka-streams": STREAMS, "spring-kafka": SPRING_PREFIX}
+REPUBLISHED, OTHER = "republished", "other"
+# What stands as the entity of a foreign dead letter.
+TOOLS = (*_TOOLS, REPUBLISHED, OTHER)
 _MOST_PARTITIONS = 2**31
 # The class of an exception or a topic's name; a message may hold personal data and is not repeated.
 _NAME = re.compile(r"[A-Za-z0-9._$-]{1,200}")
@@ -126,10 +129,10 @@ def _said(record: SourceRecord) -> tuple[str, str]:
         return tool, cut(f"{tool}: {kind}{', from ' + where if where else ''}")
     if (origin := origin_of(record)) is not None:
         return (
-            "republished",
+            REPUBLISHED,
             f"it claims to be {origin.topic}-{origin.partition}-{origin.offset}, and fits none of ours",
         )
-    return "other", "another program wrote it; its headers say nothing"
+    return OTHER, "another program wrote it; its headers say nothing"
 
 
 def _consumer(record: SourceRecord) -> str | None:

@@ -52,9 +52,10 @@ def look(models: ReadModels, request: TaskRequest) -> Preview:
     """The dead letters that a request means now.
 
     Raises:
-        SelectionError: see ``resolve``.
+        SelectionError: see ``resolve`` and ``LetterIndex.check``.
     """
     if not request.ids:
+        models.letters.check(request.chosen)
         return preview(models, Selection(filter=request.chosen))
     selection = resolve(models, request.ids)
     if request.action is Action.REDRIVE:

@@ -8,7 +8,7 @@ from textwrap import wrap
 from typing import Any
 
 from app.profile.redrive_forecast import Forecast
-from app.readmodels.letter_texts import COLUMNS, cut, dead_letters
+from app.readmodels.letter_texts import COLUMNS, dead_letters, own_lines
 from app.readmodels.letters import ListedLetter
 
 Items = Sequence[tuple[ListedLetter, Forecast]]
@@ -38,7 +38,8 @@ def _item_lines(items: Items) -> Iterator[str]:
     for listed, found in items:
         if listed.letter.settlement.consumer_id != consumer:
             consumer = listed.letter.settlement.consumer_id
-            yield cut(f"consumer {consumer}" if consumer is not None else "no consumer: no readable key", COLUMNS)
+            named = f"consumer {consumer}" if consumer is not None else "no consumer: no readable key"
+            yield from [named] if len(named) <= COLUMNS else own_lines(consumer or "")
         said = found.fate.value + (f": {found.detail}" if found.detail else "")
         indent = f"  {listed.id}  "
         first, *more = wrap(said, COLUMNS - len(indent), break_on_hyphens=False)

@@ -14,25 +14,12 @@ from app.delivery.wording import ago, clock
 from app.readmodels.letter_groups import LetterGroup
 from app.readmodels.letter_page import ShownStatus
 from app.readmodels.letters import ListedLetter
-from app.readmodels.tasks import KnownTask, LetterEdit, TaskProgress, TaskState
+from app.readmodels.tasks import LetterEdit
 
 COLUMNS = 80
-_LABEL = 9
-# The widest that a column of a list gets.
-_WIDEST = {"market": 6}
-# The last column gets this much before the kind is cut; a kind keeps at least as much as the second.
-_ROOM_FOR_LAST, _SHORTEST_KIND = 20, 8
+_LABEL = 11
 _CLOSED = frozenset({ShownStatus.SETTLED, ShownStatus.DISCARDED})
 NO_DEAD_LETTERS = "No dead letter is open."
-
-
-def cut(text: str, width: int) -> str:
-    """A text that fits into a column.
-
-    >>> cut("consumer", 8), cut("consumers", 8)
-    ('consumer', 'consume…')
-    """
-    return text if len(text) <= width else text[: max(0, width - 1)] + "…"
 
 
 def dead_letters(number: int) -> str:
@@ -66,18 +53,19 @@ def _group_lines(group: LetterGroup, now_ms: int) -> Iterator[str]:
     yield ""
     yield kind
     yield f"  {group.open:,} open, {consumers}"
-    yield from _fact("since", f"{clock(group.oldest_ms)}, {ago(group.oldest_ms, now_ms)} ago")
-    yield from _fact("until", f"{clock(group.newest_ms)}, {ago(group.newest_ms, now_ms)} ago")
-    yield from _fact("example", f"{group.example}")
+    yield from fact_lines("since", f"{clock(group.oldest_ms)}, {ago(group.oldest_ms, now_ms)} ago")
+    yield from fact_lines("until", f"{clock(group.newest_ms)}, {ago(group.newest_ms, now_ms)} ago")
+    yield from fact_lines("example", f"{group.example}")
     entry = REGISTRY.get(group.fingerprint.reason)
     if entry is None:
-        yield from _fact("means", "this version does not know the code; another program or version wrote it")
+        yield from fact_lines("means", "this version does not know the code; another program or version wrote it")
     else:
-        yield from _fact("means", entry.meaning)
-        yield from _fact("do", entry.remedy)
+        yield from fact_lines("means", entry.meaning)
+        yield from fact_lines("do", entry.remedy)
 
 
-def _fact(label: str, text: str) -> Iterator[str]:
+def fact_lines(label: str, text: str) -> Iterator[str]:
+    """A fact below a heading: its name, and its text on as many lines as it needs."""
     first, *more = wrap(text, COLUMNS - 2 - _LABEL, break_on_hyphens=False) or ["-"]
     yield f"  {label:<{_LABEL}}{first}"
     for line in more:
@@ -85,59 +73,68 @@ def _fact(label: str, text: str) -> Iterator[str]:
 
 
 def list_lines(letters: Sequence[ListedLetter]) -> Iterator[str]:
-    """One line for each dead letter, below a heading."""
-    statuses = {one.status for one in letters}
-    names = ["id", "failed", "what", "market", *(["status"] if statuses - {ShownStatus.OPEN} else []), "consumer"]
-    rows = [[_cell(one, name) for name in names] for one in letters]
-    yield from _table(names, rows)
+    """Below a heading: ID, time, market and status of each dead letter, then its kind and its consumer.
+
+    Nothing is cut, because people copy it into the next command; what does not fit gets a line of its own.
+    """
+    with_status = any(one.status is not ShownStatus.OPEN for one in letters)
+    rows = [["id", "failed", "market", *(["status"] if with_status else [])]]
+    rows += [_row(one, with_status) for one in letters]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row, one in zip(rows, (None, *letters), strict=True):
+        yield "  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip()
+        kind, consumer = ("kind", "consumer") if one is None else (str(one.letter.fingerprint), _consumer(one))
+        both = f"  {kind}  {consumer}"
+        yield from [both] if len(both) <= COLUMNS else own_lines(kind, consumer)
 
 
-def _cell(listed: ListedLetter, name: str) -> str:
+def _row(listed: ListedLetter, with_status: bool) -> list[str]:
     letter = listed.letter
-    match name:
-        case "id":
-            return str(listed.id)
-        case "failed":
-            return clock(letter.last_failed_ms)[5:-1]
-        case "what":
-            return str(letter.fingerprint)
-        case "market":
-            return letter.settlement.market
-        case "status":
-            return listed.status.value
-        case _:
-            return letter.settlement.consumer_id or "-"
+    row = [str(listed.id), clock(letter.last_failed_ms), letter.settlement.market]
+    return [*row, listed.status.value] if with_status else row
 
 
-def _table(names: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
-    widths = [
-        min(max(len(cell) for cell in column), _WIDEST.get(name, COLUMNS))
-        for name, column in zip(names, zip(names, *rows, strict=True), strict=True)
-    ]
-    # The kind makes room for the last column; an ID is never cut, because it is copied.
-    lacking = sum(width + 2 for width in widths[:-1]) + min(widths[-1], _ROOM_FOR_LAST) - COLUMNS
-    what = names.index("what")
-    widths[what] = min(widths[what], max(_SHORTEST_KIND, widths[what] - lacking))
-    widths[-1] = min(widths[-1], COLUMNS - sum(width + 2 for width in widths[:-1]))
-    for row in (names, *rows):
-        cells = [f"{cut(cell, width):<{width}}" for cell, width in zip(row, widths, strict=True)]
-        yield "  ".join(cells).rstrip()
+def _consumer(listed: ListedLetter) -> str:
+    return listed.letter.settlement.consumer_id or "-"
+
+
+def own_lines(*texts: str) -> Iterator[str]:
+    """Each text on a line of its own, indented where that fits."""
+    yield from (f"  {text}" if len(text) + 2 <= COLUMNS else text for text in texts)
+
+
+def nothing_matches(number_open: int) -> str:
+    """What a command says when a filter means no dead letter. ``number_open``: how many are open in all.
+
+    >>> nothing_matches(1), nothing_matches(0)
+    ('No dead letter matches. 1 is open in all: profile-sync dlq stats', 'No dead letter matches. None is open.')
+    """
+    if not number_open:
+        return "No dead letter matches. None is open."
+    verb = "is" if number_open == 1 else "are"
+    return f"No dead letter matches. {number_open:,} {verb} open in all: profile-sync dlq stats"
+
+
+def more_lines(what: str, cursor: str) -> Iterator[str]:
+    """How to see the next page of a list."""
+    yield f"{what} The next page, with the same options and:"
+    yield f"  --cursor {cursor}"
 
 
 def detail_lines(listed: ListedLetter, edit: LetterEdit | None) -> Iterator[str]:
     """What ``dlq show`` prints, without the value."""
     letter, settlement = listed.letter, listed.letter.settlement
     yield f"dead letter {listed.id}  {listed.status.value}"
-    yield from _fact("event", f"{settlement.event_id}  {settlement.operation}  market {settlement.market}")
-    yield from _fact("consumer", settlement.consumer_id or "not known: the event has no readable key")
-    yield from _fact("what", str(letter.fingerprint))
+    yield from fact_lines("event", f"{settlement.event_id}  {settlement.operation}  market {settlement.market}")
+    yield from fact_lines("consumer", settlement.consumer_id or "not known: the event has no readable key")
+    yield from fact_lines("what", str(letter.fingerprint))
     if letter.message:
-        yield from _fact("message", letter.message)
+        yield from fact_lines("message", letter.message)
     if letter.request_id:
-        yield from _fact("request", f"{letter.request_id} (Marketing Cloud's support asks for it)")
-    yield from _fact("failed", f"{clock(letter.first_failed_ms)} first, {clock(letter.last_failed_ms)} last")
-    yield from _fact("counts", _outcome(settlement.outcome.value, settlement.reason or ""))
-    yield from _fact("handled", f"{letter.redrives} time{'' if letter.redrives == 1 else 's'}")
+        yield from fact_lines("request", f"{letter.request_id} (Marketing Cloud's support asks for it)")
+    yield from fact_lines("failed", f"{clock(letter.first_failed_ms)} first, {clock(letter.last_failed_ms)} last")
+    yield from fact_lines("counts", _outcome(settlement.outcome.value, settlement.reason or ""))
+    yield from fact_lines("handled", f"{letter.redrives} time{'' if letter.redrives == 1 else 's'}")
     if letter.attempts:
         yield "  attempts of the last run"
         for attempt in letter.attempts:
@@ -153,13 +150,13 @@ def detail_lines(listed: ListedLetter, edit: LetterEdit | None) -> Iterator[str]
     if edit is not None:
         ran = letter.place is not None and letter.place.holder is Holder.DLQ and letter.place.offset >= edit.offset
         waits = "" if ran or listed.status in _CLOSED else "; a redrive runs the edited event"
-        yield from _fact("edited", f"{clock(edit.note.at_ms)} by {edit.note.by}{waits}")
+        yield from fact_lines("edited", f"{clock(edit.note.at_ms)} by {edit.note.by}{waits}")
         if edit.note.note:
             yield from _indented(f"note: {edit.note.note}")
     entry = REGISTRY.get(letter.fingerprint.reason)
     if entry is not None:
-        yield from _fact("means", entry.meaning)
-        yield from _fact("do", entry.remedy)
+        yield from fact_lines("means", entry.meaning)
+        yield from fact_lines("do", entry.remedy)
 
 
 def _outcome(outcome: str, reason: str) -> str:
@@ -168,33 +165,6 @@ def _outcome(outcome: str, reason: str) -> str:
 
 def _indented(text: str) -> Iterator[str]:
     yield from (f"      {line}" for line in wrap(text, COLUMNS - 6, break_on_hyphens=False))
-
-
-def task_lines(known: KnownTask, state: TaskState, progress: TaskProgress, now_ms: int) -> Iterator[str]:
-    """A task and how far it has come."""
-    task = known.task
-    yield f"{task.id}  {state.value}"
-    yield f"  {progress.done:,} of {progress.matched:,} handled, {progress.open:,} still open{_outcomes(progress)}"
-    yield from _fact("made", f"{clock(task.created_ms)}, {ago(task.created_ms, now_ms)} ago, by {task.by}")
-    if task.rate is not None:
-        yield from _fact("rate", f"at most {task.rate:g} a second")
-    if task.force:
-        yield from _fact("force", "also what a later state has superseded")
-    if task.note:
-        yield from _fact("note", task.note)
-    for what, note in (("paused", known.pause if known.paused else None), ("cancelled", known.cancel)):
-        if note is not None:
-            yield from _fact(what, f"{clock(note.at_ms)} by {note.by}" + (f": {note.note}" if note.note else ""))
-
-
-def _outcomes(progress: TaskProgress) -> str:
-    named = ", ".join(f"{number:,} {name}" for name, number in sorted(progress.outcomes.items()))
-    return f" ({named})" if named else ""
-
-
-def still_open_text(task: str, progress: TaskProgress) -> str:
-    """What a command says when its task has ended and some of its dead letters are still open."""
-    return f"{dead_letters(progress.open)} of task {task} still open. To see why: profile-sync dlq stats"
 
 
 def already_text(listed: ListedLetter) -> str:

@@ -41,14 +41,14 @@ def value_lines(shown: ShownValue) -> Iterator[str]:
     """Headers and value for a terminal. A value is printed as it is, however long, so that it can be copied."""
     event = shown.event
     if event is None:
-        yield f"  value    {shown.why}"
+        yield f"  value        {shown.why}"
         return
     for name, content in _headers(event.headers, masked=shown.masked):
-        yield f"  header   {name}: {_text(content)}"
-    yield "  value    " + ("masked; --show-values shows it" if shown.masked else "as a redrive would run it")
+        yield f"  header     {name}: {_text(content)}"
+    yield "  value      " + ("masked; --show-values shows it" if shown.masked else "as a redrive would run it")
     yield _shown_text(event.value, masked=shown.masked)
     if shown.original is not None:
-        yield "  original as the producer sent it"
+        yield "  original   as the producer sent it"
         yield _shown_text(shown.original.value, masked=shown.masked)
 
 

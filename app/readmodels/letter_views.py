@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any, TypedDict
 
 from app.delivery.dead_letter_record import HistoryLine, ValuePlace
+from app.delivery.operator_task import Note, OperatorTask
 from app.readmodels.consumers import ConsumerView, iso_time, without_history
 from app.readmodels.letter_groups import LetterGroup
 from app.readmodels.letters import LetterPage, ListedLetter
@@ -45,8 +47,27 @@ class GroupView(TypedDict):
     example: str
 
 
+class NoteView(TypedDict):
+    """Who paused, resumed or cancelled a task, when and why."""
+
+    at: str | None
+    by: str
+    note: str
+
+
+class SelectionView(TypedDict):
+    """What a task is about: ``by`` is ``ids``, ``filter``, ``all`` or ``consumers``.
+
+    ``number``: of IDs or consumers, otherwise null. ``filter``: the names and values of a filter, otherwise empty.
+    """
+
+    by: str
+    number: int | None
+    filter: dict[str, str]
+
+
 class TaskView(TypedDict):
-    """A task and how far it has come."""
+    """A task and how far it has come. ``paused``: that it pauses now; ``resumed``: that its last pause is over."""
 
     id: str
     action: str
@@ -58,6 +79,13 @@ class TaskView(TypedDict):
     by: str
     note: str
     createdAt: str | None
+    selection: SelectionView
+    ratePerSecond: float | None
+    force: bool
+    paused: NoteView | None
+    resumed: NoteView | None
+    cancelled: NoteView | None
+    endedAt: str | None
 
 
 def letter_view(listed: ListedLetter) -> LetterView:
@@ -150,7 +178,30 @@ def task_view(known: KnownTask, state: TaskState, progress: TaskProgress) -> Tas
         by=known.task.by,
         note=known.task.note,
         createdAt=iso_time(known.task.created_ms),
+        selection=_selection(known.task),
+        ratePerSecond=known.task.rate,
+        force=known.task.force,
+        paused=_note(known.pause) if known.paused else None,
+        resumed=None if known.paused else _note(known.pause),
+        cancelled=_note(known.cancel),
+        endedAt=iso_time(known.ended_ms),
     )
+
+
+def _note(note: Note | None) -> NoteView | None:
+    return None if note is None else NoteView(at=iso_time(note.at_ms), by=note.by, note=note.note)
+
+
+def _selection(task: OperatorTask) -> SelectionView:
+    chosen = task.selection.filter
+    if not task.action.is_about_letters:
+        return SelectionView(by="consumers", number=sum(map(len, task.consumers.values())), filter={})
+    if ids := task.selection.ids:
+        return SelectionView(by="ids", number=len(ids), filter={})
+    times = {"since": iso_time(chosen.since_ms), "until": iso_time(chosen.until_ms)}
+    texts = {name: value for name, value in asdict(chosen).items() if isinstance(value, str)}
+    given = {name: value for name, value in (texts | times).items() if value}
+    return SelectionView(by="filter" if given else "all", number=None, filter=given)
 
 
 def _line(line: HistoryLine) -> dict[str, Any]:

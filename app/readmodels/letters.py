@@ -20,6 +20,7 @@ from app.delivery.operator_task import LetterFilter, Selection
 from app.delivery.partition_record import PartitionState
 from app.readmodels.letter_filter import EVERY, Condition, condition
 from app.readmodels.letter_groups import LetterGroups
+from app.readmodels.letter_names import check_names
 from app.readmodels.letter_page import ORDER, Place, ShownStatus, decode_cursor, encode_cursor
 from app.readmodels.letter_queries import id_at
 from app.readmodels.letter_table import STATUS_NUMBERS, place_of
@@ -96,6 +97,14 @@ class LetterIndex(OwnerLetters, LetterGroups):
         return self._listed(Condition("consumer = ?", (consumer_id,)), limit, "letters_consumer")
 
     # Many
+    def check(self, chosen: LetterFilter) -> None:
+        """Check that the names in a filter can exist; see ``check_names``.
+
+        Raises:
+            SelectionError: one cannot.
+        """
+        check_names(chosen, lambda one: self.count(one, ANY_STATUS) > 0)
+
     def page(
         self,
         chosen: LetterFilter = EVERY,

@@ -60,6 +60,11 @@ class KnownTask:
         return self.named <= self.ends.keys()
 
     @property
+    def ended_ms(self) -> int | None:
+        """When the last partition ended it; None: not all have."""
+        return max((end.at_ms for end in self.ends.values()), default=None) if self.ended else None
+
+    @property
     def paused(self) -> bool:
         """Whether it pauses."""
         return self.pause is not None and self.pause.on

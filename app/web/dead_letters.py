@@ -7,12 +7,14 @@ from typing import Any
 
 from aiohttp import web
 
+from app.delivery.operator_task import LetterFilter
 from app.readmodels import Followed
 from app.readmodels.cursors import CursorError
+from app.readmodels.letter_groups import LetterGroup
 from app.readmodels.letter_texts import ids_text
 from app.readmodels.letter_value_texts import ShownValue, value_view
 from app.readmodels.letter_views import detail_view, group_view, page_view, task_view
-from app.readmodels.letters import MOST_LISTED, PAGE
+from app.readmodels.letters import MOST_LISTED, PAGE, LetterPage
 from app.readmodels.models import ReadModels
 from app.web.auth import Scope
 from app.web.guard import CLAIMS, person, requires
@@ -35,12 +37,15 @@ async def dead_letters(request: web.Request) -> web.Response:
     """A page of dead letters, the newest failure first."""
     refuse_unknown(request, "status", *FILTERS, "limit", "cursor")
     chosen, statuses = letter_filter(request), letter_statuses(request)
+
+    def look(models: ReadModels) -> LetterPage:
+        _check(models, chosen)
+        return models.letters.page(chosen, statuses, limit=limit, cursor=cursor)
+
     limit = read_number(request, "limit", default=PAGE, most=MOST_LISTED)
     cursor = request.query.get("cursor")
     try:
-        complete, page = await ask_complete(
-            request, LETTERS, lambda models: models.letters.page(chosen, statuses, limit=limit, cursor=cursor)
-        )
+        complete, page = await ask_complete(request, LETTERS, look)
     except CursorError as error:
         raise HttpProblem(HTTPStatus.BAD_REQUEST, str(error)) from None
     return json_answer({"complete": complete, **page_view(page)})
@@ -51,7 +56,12 @@ async def groups(request: web.Request) -> web.Response:
     """Open dead letters by fingerprint, the largest group first."""
     refuse_unknown(request, *FILTERS)
     chosen = letter_filter(request)
-    complete, found = await ask_complete(request, LETTERS, lambda models: models.letters.groups(chosen))
+
+    def look(models: ReadModels) -> list[LetterGroup]:
+        _check(models, chosen)
+        return models.letters.groups(chosen)
+
+    complete, found = await ask_complete(request, LETTERS, look)
     return json_answer({"complete": complete, "items": [group_view(group) for group in found]})
 
 
@@ -114,6 +124,12 @@ def _task(models: ReadModels, task_id: str) -> dict[str, Any] | None:
     if known is None or state is None or progress is None:
         return None
     return {**task_view(known, state, progress)}
+
+
+def _check(models: ReadModels, chosen: LetterFilter) -> None:
+    """Refuse names that cannot exist. Before everything was read, one may stand in what is missing."""
+    if models.caught_up(*LETTERS):
+        models.letters.check(chosen)
 
 
 def _not_known(text: str, *, complete: bool) -> str:

@@ -48,6 +48,7 @@ _LETTER = {
     "status": {"type": "string", "enum": list(ShownStatus)},
     "redrives": COUNT,
 }
+_SAID = {"anyOf": [ref("TaskNote"), {"type": "null"}]}
 _TASK = {
     "id": TEXT,
     "action": {"type": "string", "enum": list(Action)},
@@ -59,6 +60,13 @@ _TASK = {
     "by": TEXT,
     "note": TEXT,
     "createdAt": TIME_OR_NULL,
+    "selection": ref("TaskSelection"),
+    "ratePerSecond": {"type": ["number", "null"]},
+    "force": FLAG,
+    "paused": _SAID,
+    "resumed": _SAID,
+    "cancelled": _SAID,
+    "endedAt": TIME_OR_NULL,
 }
 _COMPLETE = ref("Complete")
 
@@ -119,6 +127,12 @@ LETTER_SCHEMAS: dict[str, Any] = {
         note=OPTIONAL,
     ),
     "Audit": object_of(complete=_COMPLETE, items=list_of(ref("AuditEntry")), next=OPTIONAL),
+    "TaskNote": object_of(at=TIME_OR_NULL, by=TEXT, note=TEXT),
+    "TaskSelection": object_of(
+        by={"type": "string", "enum": ["ids", "filter", "all", "consumers"]},
+        number={"type": ["integer", "null"]},
+        filter={"type": "object", "additionalProperties": TEXT},
+    ),
     "Task": object_of(**_TASK),
     "TaskDetail": object_of(**_TASK, complete=_COMPLETE),
     "Tasks": object_of(complete=_COMPLETE, items=list_of(ref("Task"))),

@@ -166,6 +166,15 @@ async def test_filters_choose(site: Site, query: str, expected: set[str]) -> Non
     assert set(await ids(site, query)) == expected
 
 
+@pytest.mark.parametrize("path", ["/api/dead-letters", "/api/dead-letters/groups"])
+async def test_a_name_that_cannot_exist_is_refused_because_an_empty_list_would_look_like_good_news(
+    site: Site, path: str
+) -> None:
+    assert "did you mean CMT-ROW-INVALID?" in is_problem(await site.get(f"{path}?reason=CMT-ROW-INVALD", READ), 400)
+    assert "three parts" in is_problem(await site.get(f"{path}?fingerprint=CMT-ROW-INVALID:consumer", READ), 400)
+    assert (await site.get(f"{path}?reason=CMT-PERMISSION", READ)).json["items"] == []
+
+
 async def test_pages_follow_each_other_by_cursor(site: Site) -> None:
     found: list[list[str]] = []
     query = "?status=all&limit=3"
@@ -227,6 +236,13 @@ async def test_tasks_say_how_far_they_are(site: Site) -> None:
         "by": "ann",
         "note": "fixed the column",
         "createdAt": "2026-11-18T11:06:40.001Z",
+        "selection": {"by": "filter", "number": None, "filter": {"market": "FR"}},
+        "ratePerSecond": None,
+        "force": False,
+        "paused": {"at": "2026-11-18T11:06:40.005Z", "by": "bob", "note": ""},
+        "resumed": None,
+        "cancelled": None,
+        "endedAt": None,
     }
     is_problem(await site.get("/api/tasks/redrive-none", READ), 404)
 

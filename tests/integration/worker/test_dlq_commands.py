@@ -74,7 +74,15 @@ def test_a_night(shared: Deployment, worker: WorkerProcess, run: Run) -> None:
             rest = document(run("dlq", "list", "--market", market, "--cursor", first["next"], "--json"))
             assert {one["id"] for one in [*first["items"], *rest["items"]]} == {one.id for one in published}
             assert rest["next"] is None
-            assert len(run("dlq", "list", "--market", market).stdout.splitlines()) == 6
+            assert len(run("dlq", "list", "--market", market).stdout.splitlines()) == 12
+            assert f"  {kind}  {consumers[0]}\n" in run("dlq", "list", "--market", market).stdout
+            assert "--cursor" in run("dlq", "list", "--market", market, "--limit", "3").stderr
+            assert "did you mean CMT-ROW-INVALID?" in run("dlq", "list", "--reason", "CMT-ROW-INVALD", code=1).stderr
+            for command in ("stats", "export"):
+                assert "three parts" in run("dlq", command, "--fingerprint", "CMT-ROW-INVALID:pet", code=1).stderr
+            nothing = run("dlq", "stats", "--reason", "CMT-PERMISSION", "--market", market).stdout
+            assert nothing.startswith("No dead letter matches. ")
+            assert nothing.endswith(" open in all: profile-sync dlq stats\n")
             shown = run("dlq", "show", published[0].id).stdout
             assert consumers[0] in shown.replace("\n", "")
             assert "failed, CMT-ROW-INVALID" in shown
@@ -101,6 +109,7 @@ def test_a_night(shared: Deployment, worker: WorkerProcess, run: Run) -> None:
         assert "--all" in run("dlq", "redrive", "--yes", code=2).stderr
         assert run("dlq", "redrive", "--market", market, code=2).stdout == ""
         assert run("dlq", "redrive", "--market", "NONE", "--yes", code=1).stdout == ""
+        assert "no operation NWE" in run("dlq", "redrive", "--operation", "NWE", "--yes", code=1).stderr
         assert run("dlq", "redrive", "--market", market, "--force", "--yes", code=2).stdout == ""
         assert run("dlq", "discard", "--market", market, "--yes", code=2).stdout == ""
 
@@ -135,7 +144,7 @@ def test_a_night(shared: Deployment, worker: WorkerProcess, run: Run) -> None:
         ("redrive", "failed", None),
         ("discard", "discarded", "known test consumer"),
     ]
-    assert run("dlq", "list", "--market", market).stdout == "No dead letter matches.\n"
+    assert run("dlq", "list", "--market", market).stdout.startswith("No dead letter matches. ")
     assert held(shared, consumers) == set(consumers[:4])
 
 

@@ -7,7 +7,7 @@ import importlib
 
 import pytest
 
-from app.cli.errors import no_such_code
+from app.delivery.known_names import no_such_code
 
 
 @pytest.mark.parametrize(
@@ -29,5 +29,5 @@ def test_what_is_near_to_nothing_gets_no_offer() -> None:
 
 
 def test_the_examples_are_true() -> None:
-    found = doctest.testmod(importlib.import_module("app.cli.errors"))
+    found = doctest.testmod(importlib.import_module("app.delivery.known_names"))
     assert (found.failed, found.attempted > 0) == (0, True)

@@ -10,20 +10,21 @@ from app.delivery.dead_letter_record import HistoryLine, Holder, LetterStatus, V
 from app.delivery.failed_attempt import FailedAttempt
 from app.delivery.fingerprint import Fingerprint
 from app.delivery.letter_id import LetterId
-from app.delivery.operator_task import Action, Note, OperatorTask, Selection
+from app.delivery.operator_task import Action, LetterFilter, Note, OperatorTask, Selection
 from app.readmodels.letter_groups import LetterGroup
-from app.readmodels.letter_page import ShownStatus
+from app.readmodels.letter_page import ShownStatus, encode_cursor
 from app.readmodels.letter_texts import (
     COLUMNS,
     NO_DEAD_LETTERS,
     already_text,
     detail_lines,
     list_lines,
+    more_lines,
     stats_lines,
-    task_lines,
 )
 from app.readmodels.letter_views import detail_view, letter_view
-from app.readmodels.letters import ListedLetter
+from app.readmodels.letters import OPEN_ONES, ListedLetter
+from app.readmodels.task_texts import task_lines
 from app.readmodels.tasks import KnownTask, LetterEdit, TaskProgress, TaskState
 from tests.unit.readmodels.test_letter_index import letter
 
@@ -46,9 +47,9 @@ def test_stats_say_how_many_since_when_what_it_means_and_what_to_do() -> None:
         "",
         "CMT-ROW-INVALID:consumer:UPDATE",
         "  400 open, 398 consumers",
-        "  since    2025-11-13 01:02:20Z, 71 min ago",
-        "  until    2025-11-13 02:11:20Z, 2 min ago",
-        "  example  5-26",
+        "  since      2025-11-13 01:02:20Z, 71 min ago",
+        "  until      2025-11-13 02:11:20Z, 2 min ago",
+        "  example    5-26",
         lines[7],
     ]
     assert lines[7].startswith("  means    ")
@@ -61,12 +62,18 @@ def test_a_code_that_this_version_does_not_know_is_no_error() -> None:
     assert any("does not know the code" in line for line in stats_lines([strange], NOW))
 
 
-def test_a_list_has_a_line_for_each_and_a_status_only_where_one_is_not_open() -> None:
+def test_a_list_shows_what_the_next_command_needs_and_a_status_only_where_one_is_not_open() -> None:
     assert list(list_lines([listed()])) == [
-        "id    failed          what                             market  consumer",
-        "5-26  11-13 02:12:20  CMT-ROW-INVALID:consumer:UPDATE  DE      C-1",
+        "id    failed                market",
+        "  kind  consumer",
+        "5-26  2025-11-13 02:12:20Z  DE",
+        "  CMT-ROW-INVALID:consumer:UPDATE  C-1",
     ]
-    assert "  status     consumer" in next(iter(list_lines([listed(), listed(ShownStatus.REDRIVING)])))
+    heading, _, line, *_ = list_lines([listed(ShownStatus.REDRIVING)])
+    assert (heading, line) == (
+        "id    failed                market  status",
+        "5-26  2025-11-13 02:12:20Z  DE      redriving",
+    )
 
 
 @pytest.mark.parametrize("status", ShownStatus)
@@ -92,8 +99,9 @@ def test_nothing_is_wider_than_a_terminal(status: ShownStatus) -> None:
         *stats_lines([replace(GROUP, fingerprint=one.letter.fingerprint)], NOW),
         *task_lines(KnownTask(task, note, note), TaskState.CANCELLED, progress, NOW),
     ]
-    # A kind of its full length stands on a line of its own, so that it can be copied.
-    assert [line for line in shown if len(line) > COLUMNS and line != str(one.letter.fingerprint)] == []
+    # What is copied into the next command stands whole on a line of its own, however long it is.
+    whole = {str(one.letter.fingerprint), LONG}
+    assert [line for line in shown if len(line) > COLUMNS and line not in whole] == []
 
 
 def test_a_detail_has_attempts_history_edits_and_what_to_do() -> None:
@@ -122,13 +130,23 @@ def test_an_edit_that_has_run_is_not_announced(place: int, status: ShownStatus, 
     assert "note: shorter name" in text
 
 
-def test_a_long_kind_leaves_room_for_the_consumer() -> None:
-    settled = replace(listed().letter.settlement, consumer_id="C-" + "7" * 60)
-    kind = Fingerprint("CMT-CONSUMER-SPELLING", "digitalAsset", "UPDATE")
-    _, line = list_lines([listed(fingerprint=kind, settlement=settled)])
-    assert len(line) == COLUMNS
-    assert line.startswith("5-26  11-13 02:12:20  CMT-CONSUMER-SPELLING:digi")
-    assert line.endswith("  C-77777777777777777…")
+@pytest.mark.parametrize("entity", ["digitalAsset", "consumer"])
+def test_no_kind_and_no_consumer_of_a_list_is_cut(entity: str) -> None:
+    consumer = "d22a3a62-1109-4978-8c2b-3a1d52a6a3d1"
+    settled = replace(listed().letter.settlement, consumer_id=consumer)
+    kind = Fingerprint("CMT-CONSUMER-SPELLING", entity, "UPDATE")
+    one = listed(fingerprint=kind, settlement=settled)
+    lines = list(list_lines([one, one]))
+    assert all(len(line) <= COLUMNS for line in lines)
+    words = " ".join(lines).split()
+    assert words.count(str(kind)) == words.count(consumer) == 2
+
+
+def test_a_next_page_is_offered_in_lines_that_fit() -> None:
+    cursor = encode_cursor((NOW, 99_999, 1, 2**53), LetterFilter(), OPEN_ONES)
+    lines = list(more_lines("1,000,000 dead letters in all.", cursor))
+    assert lines[1] == f"  --cursor {cursor}"
+    assert all(len(line) <= COLUMNS for line in lines)
 
 
 def test_a_foreign_record_that_was_published_says_so() -> None:
