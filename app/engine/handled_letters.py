@@ -78,6 +78,14 @@ class HandledLetters:
             and offset not in self._parking.admitting
         )
 
+    def is_unknown(self, known: KnownLetter) -> bool:
+        """Whether a record names an event of which nothing is decided: this program has not written it.
+
+        Every dead-letter record is written after the partition record lists its event as given up or readmitted.
+        """
+        offset, state = known.id.offset, self._journal.state
+        return not (state.decided(offset) or offset in state.verdicts or offset in state.readmitted)
+
     def fits(self, offset: int, entry: Readmitted) -> bool:
         """Whether the partition record has room for one more dead letter that is handled."""
         return self._record_room.fits_too(offset, entry)

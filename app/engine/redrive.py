@@ -24,6 +24,7 @@ from collections.abc import Sequence
 import structlog
 
 from app.delivery.dead_letter_record import Holder, ValuePlace
+from app.delivery.letter_id import LetterId
 from app.delivery.operator_task import Action, OperatorTask, TaskEnd, TaskKey
 from app.delivery.outcome import InvalidEvent
 from app.delivery.readmitted import Handling
@@ -99,6 +100,7 @@ class Redrive:
         self._jobs = ConsumerJobs(number, context, tasks, journal, parking=parking, parked=parked, pace=self._pace)
         self._cursors: dict[str, _Cursor] = {}
         self._ended: set[str] = set()
+        self._unknown: set[LetterId] = set()  # a warning was given
 
     async def run(self) -> None:
         """Work until the partition goes away."""
@@ -166,12 +168,26 @@ class Redrive:
             cursor.after = page[-1].id.offset
             self._pace.took(task, await self._foreign.handle(page, task))
             return True
-        chosen = [known for known in page if self._handled.may_begin(known)]
         cursor.after = page[-1].id.offset
+        page = [known for known in page if not self._is_unknown(known)]
+        chosen = [known for known in page if self._handled.may_begin(known)]
         begun = await self._redrive(chosen, task) if task.action is Action.REDRIVE else self._discard(chosen, task)
         cursor.skipped |= begun < len(page)
         self._pace.took(task, begun)
-        return begun > 0
+        return begun > 0 or not page
+
+    def _is_unknown(self, known: KnownLetter) -> bool:
+        """Whether another program wrote a record, of an event that is not decided. No task waits for it."""
+        if not self._handled.is_unknown(known):
+            return False
+        if known.id not in self._unknown and len(self._unknown) < LOOKED_AT:
+            self._unknown.add(known.id)
+            log.warning(
+                "a dead-letter record names an event that is not decided; another program wrote it, and no task "
+                "handles it",
+                dead_letter=str(known.id),
+            )
+        return True
 
     def _no_target_is_up(self) -> bool:
         return all(breaker.is_held for breaker in self._context.breakers.values())

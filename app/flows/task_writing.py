@@ -37,6 +37,9 @@ SAMPLE = 5
 # An error names at most this many of the dead letters that it is about.
 MOST_NAMED = 20
 
+# The clocks of two machines never differ by more; a dead letter that was opened later than that is not believed.
+MOST_SKEW_MS = 24 * 3_600_000
+
 _OPEN = frozenset({ShownStatus.OPEN})
 
 
@@ -114,7 +117,7 @@ def make_task(
         id=new_task_id(action, now_ms),
         action=action,
         selection=seen.selection,
-        created_ms=max(now_ms, seen.newest_ms),
+        created_ms=max(now_ms, min(seen.newest_ms, now_ms + MOST_SKEW_MS)),
         by=cut(by, BY_BYTES),
         note=cut(note.strip(), NOTE_BYTES),
         rate=rate,

@@ -5,18 +5,21 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from structlog.testing import capture_logs
 
 from app.delivery.consumer_record import ConsumerState
 from app.delivery.counts import cells
 from app.delivery.dead_letter_record import Holder, LetterStatus, ValuePlace
-from app.delivery.letter_id import LetterId
+from app.delivery.letter_id import LetterId, letter_key
 from app.delivery.operator_task import Action
 from app.delivery.outcome import Outcome
 from app.delivery.partition_record import PartitionState
+from app.delivery.state_fields import LARGEST
 from app.kafka.durable_producer import Write
 from tests.unit.engine.fakes import MemoryStates
 from tests.unit.engine.world import MAX_ATTEMPTS, PIPELINE, Event, Lost, World
@@ -410,6 +413,40 @@ async def test_no_more_is_begun_than_the_partition_record_has_room_for(
     assert sum(world.outcomes().values()) == 8
     assert world.state().dead_letters == {}, "all of them were handled all the same"
     assert_everything_adds_up(world)
+    await world.stop()
+
+
+@pytest.mark.parametrize("named", [True, False])
+async def test_a_record_of_an_event_that_the_topic_does_not_have_holds_no_task_up(
+    named: bool,
+) -> None:
+    world = await dead_letters_of(Event("a", "never"))
+    odd = LetterId(0, 500)
+    put(world, PIPELINE.letters_topic, (letter_key(odd, world.generation), world.letter(0).encode(), ()))
+    await world.stop()
+    await world.start()
+    with capture_logs() as logs:
+        world.wish("t", Action.REDRIVE, *([0, odd.offset] if named else []))
+        await until(world.tasks_are_over)
+        world.wish("t2", Action.DISCARD)
+        await until(world.tasks_are_over)
+    assert (world.outcomes(), world.state().dead_letters) == ({"synced": 1}, {})
+    assert world.letter(odd.offset).status is LetterStatus.OPEN, "nothing is known of such an event"
+    warnings = [line for line in logs if line["log_level"] == "warning"]
+    assert [line["dead_letter"] for line in warnings] == [str(odd)], "it is said once"
+    await world.stop()
+
+
+async def test_redrives_that_were_counted_to_the_end_leave_a_record_that_can_be_read() -> None:
+    world = await dead_letters_of(Event("a", "never"))
+    world.flow.mended = False
+    record = replace(world.letter(0), redrives=LARGEST)
+    put(world, PIPELINE.letters_topic, (letter_key(LetterId(0, 0), world.generation), record.encode(), ()))
+    await world.stop()
+    await world.start()
+    world.wish("t")
+    await until(world.tasks_are_over)
+    assert (world.letter(0).redrives, world.letter(0).tasks) == (LARGEST, ("t",))
     await world.stop()
 
 

@@ -14,6 +14,7 @@ from app.delivery.dead_letter_record import LetterStatus
 from app.delivery.letter_id import LetterId
 from app.delivery.letter_selection import SelectionError, TaskRequest
 from app.delivery.operator_task import NOTE_BYTES, Action, LetterFilter, Selection
+from app.delivery.record import LATEST_MS
 from app.flows.letter_values import is_erased
 from app.flows.redrive_preview import MOST_COUNTED, count_superseded
 from app.flows.task_requests import look
@@ -85,6 +86,12 @@ def test_a_task_takes_what_its_preview_saw_although_the_workers_clock_is_ahead(c
     assert all(task.selects(one.id, one.letter) for one in seen.sample)
     assert len(task.note.encode()) == NOTE_BYTES
     assert make_task(Action.REDRIVE, seen, by="", now_ms=1_000).created_ms == 1_000
+
+
+def test_no_record_dates_a_task_in_the_future(case: Case, models: ReadModels) -> None:
+    put(case, p0_7=letter(opened_ms=LATEST_MS), p0_8=letter(event="e-2"))
+    task = make_task(Action.REDRIVE, preview(models, Selection(filter=LetterFilter(market="DE"))), by="", now_ms=5)
+    assert task.created_ms == 5 + 86_400_000
 
 
 def test_a_preview_of_ids_counts_only_open_ones(case: Case, models: ReadModels) -> None:
