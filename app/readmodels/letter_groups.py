@@ -23,7 +23,10 @@ _OPEN = STATUS_NUMBERS[LetterStatus.OPEN]
 
 @dataclass(frozen=True, slots=True)
 class LetterGroup:
-    """Open dead letters of one kind. ``oldest_ms``, ``newest_ms``: the last failures. ``example``: the newest one."""
+    """Open dead letters of one kind. ``since_ms``: the first failure of all; a failed redrive does not change it.
+
+    ``oldest_ms``, ``newest_ms``: the earliest and the latest of their last failures. ``example``: the newest one.
+    """
 
     fingerprint: Fingerprint
     open: int
@@ -31,6 +34,7 @@ class LetterGroup:
     oldest_ms: int
     newest_ms: int
     example: LetterId
+    since_ms: int
 
 
 class LetterGroups(LetterQueries):
@@ -60,6 +64,7 @@ class LetterGroups(LetterQueries):
             f"SELECT facet FROM facets JOIN kinds USING (kind) WHERE kind = ? AND {wanted.sql}", (kind, *wanted.values)
         )
         ends: list[Place] = []
+        since: list[int] = []
         order = ", ".join(ORDER)
         for (facet,) in facets:
             for direction in ("ASC", "DESC"):
@@ -68,6 +73,14 @@ class LetterGroups(LetterQueries):
                     f" ORDER BY {', '.join(f'{name} {direction}' for name in ORDER)} LIMIT 1",
                     (facet,),
                 )
+            since += (
+                found
+                for (found,) in self._rows(
+                    f"SELECT first_failed FROM letters INDEXED BY letters_since WHERE facet = ? AND status = {_OPEN}"
+                    " ORDER BY first_failed LIMIT 1",
+                    (facet,),
+                )
+            )
         if consumers is None:
             numbers = ", ".join(str(facet) for (facet,) in facets)
             consumers = self._rows(
@@ -76,19 +89,21 @@ class LetterGroups(LetterQueries):
             )[0][0]
         newest = max(ends, default=(0, 0, 0, 0))
         oldest = min(ends, default=newest)
-        return LetterGroup(_parts(fingerprint), number, consumers or 0, oldest[0], newest[0], id_at(newest))
+        first = min(since, default=oldest[0])
+        return LetterGroup(_parts(fingerprint), number, consumers or 0, oldest[0], newest[0], id_at(newest), first)
 
     def _groups_by_query(self, chosen: LetterFilter, limit: int) -> list[LetterGroup]:
         wanted = condition(chosen)
         index = "letters_consumer" if chosen.consumer else "letters_page"
         rows = self._rows(
-            "SELECT kind, fingerprint, count(*) AS number, count(DISTINCT consumer), min(last_failed), max(last_failed)"
+            "SELECT kind, fingerprint, count(*) AS number, count(DISTINCT consumer),"
+            " min(last_failed), max(last_failed), min(first_failed)"
             f" FROM letters INDEXED BY {index} JOIN facets USING (facet) JOIN kinds USING (kind)"
             f" WHERE status = {_OPEN} AND {wanted.sql} GROUP BY kind ORDER BY number DESC, fingerprint LIMIT ?",
             (*wanted.values, limit),
         )
         groups = []
-        for kind, fingerprint, number, consumers, oldest, newest in rows:
+        for kind, fingerprint, number, consumers, oldest, newest, since in rows:
             example = self._rows(
                 f"SELECT partition, is_foreign, place FROM letters INDEXED BY {index} WHERE status = {_OPEN}"
                 f" AND last_failed = ? AND facet IN (SELECT facet FROM facets WHERE kind = ?) AND {wanted.sql}"
@@ -99,7 +114,7 @@ class LetterGroups(LetterQueries):
                 p, foreign, place = example[0]
                 groups.append(
                     LetterGroup(
-                        _parts(fingerprint), number, consumers, oldest, newest, LetterId(p, place, bool(foreign))
+                        _parts(fingerprint), number, consumers, oldest, newest, LetterId(p, place, bool(foreign)), since
                     )
                 )
         return groups

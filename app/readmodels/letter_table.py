@@ -40,12 +40,14 @@ LETTER_SCHEMA = """
 CREATE TABLE letters (
     row INTEGER PRIMARY KEY, partition INTEGER NOT NULL, is_foreign INTEGER NOT NULL, place INTEGER NOT NULL,
     epoch INTEGER NOT NULL, version INTEGER NOT NULL, status INTEGER NOT NULL, facet INTEGER NOT NULL, consumer TEXT,
-    event TEXT NOT NULL, last_failed INTEGER NOT NULL, changed INTEGER NOT NULL
+    event TEXT NOT NULL, last_failed INTEGER NOT NULL, changed INTEGER NOT NULL,
+    first_failed INTEGER NOT NULL
 );
 CREATE UNIQUE INDEX letters_id ON letters (partition, is_foreign, place);
 CREATE INDEX letters_page ON letters (status, last_failed, partition, is_foreign, place, facet);
 CREATE INDEX letters_facet ON letters (facet, status, last_failed, partition, is_foreign, place);
 CREATE INDEX letters_open ON letters (partition, is_foreign, place, facet) WHERE status = 0;
+CREATE INDEX letters_since ON letters (facet, first_failed) WHERE status = 0;
 CREATE INDEX letters_closed ON letters (partition, changed) WHERE status > 0;
 CREATE INDEX letters_consumer ON letters (consumer, status, partition, is_foreign, place) WHERE consumer IS NOT NULL;
 CREATE INDEX letters_event ON letters (event);
@@ -145,7 +147,7 @@ class _Writer:
     def _insert(self, letter_id: LetterId, epoch: int, change: LetterChange) -> None:
         facet = self._count(letter_id, change.letter, 1)
         row = self._db.execute(
-            "INSERT INTO letters VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO letters VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (*place_of(letter_id), epoch, change.version, *_columns(facet, change.letter)),
         ).lastrowid
         self._db.execute("INSERT INTO letter_values VALUES (?, ?)", (row, change.value))
@@ -155,7 +157,7 @@ class _Writer:
         facet = self._count(letter_id, change.letter, 1)
         self._db.execute(
             "UPDATE letters SET epoch = ?, version = ?, status = ?, facet = ?, consumer = ?, event = ?,"
-            " last_failed = ?, changed = ? WHERE row = ?",
+            " last_failed = ?, changed = ?, first_failed = ? WHERE row = ?",
             (epoch, change.version, *_columns(facet, change.letter), row),
         )
         self._db.execute("UPDATE letter_values SET value = ? WHERE row = ?", (change.value, row))
@@ -250,4 +252,5 @@ def _columns(facet: int, letter: DeadLetter) -> tuple[Any, ...]:
         letter.settlement.event_id,
         letter.last_failed_ms,
         letter.changed_ms,
+        letter.first_failed_ms,
     )

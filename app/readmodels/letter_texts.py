@@ -53,7 +53,7 @@ def _group_lines(group: LetterGroup, now_ms: int) -> Iterator[str]:
     yield ""
     yield kind
     yield f"  {group.open:,} open, {consumers}"
-    yield from fact_lines("since", f"{clock(group.oldest_ms)}, {ago(group.oldest_ms, now_ms)} ago")
+    yield from fact_lines("since", f"{clock(group.since_ms)}, {ago(group.since_ms, now_ms)} ago")
     yield from fact_lines("until", f"{clock(group.newest_ms)}, {ago(group.newest_ms, now_ms)} ago")
     yield from fact_lines("example", f"{group.example}")
     entry = REGISTRY.get(group.fingerprint.reason)

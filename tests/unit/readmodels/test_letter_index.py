@@ -218,6 +218,20 @@ def test_groups_show_the_largest_kind_first(case: Case) -> None:
     assert case.index.oldest_open()[0].id == B
 
 
+def test_a_kind_fails_since_the_first_failure_of_what_is_open_also_after_a_failed_redrive(case: Case) -> None:
+    case.write(
+        (A, 1, letter(failed=900, first_failed_ms=300)),
+        (B, 1, letter(failed=500, first_failed_ms=400, market="FR")),
+        (C, 1, letter(LetterStatus.SETTLED, failed=200, first_failed_ms=100)),
+    )
+    for chosen in (LetterFilter(), LetterFilter(consumer="C-1")):
+        [group] = case.index.groups(chosen)
+        assert (group.since_ms, group.oldest_ms, group.newest_ms) == (300, 500, 900)
+    assert [one.since_ms for one in case.index.groups(LetterFilter(market="FR"))] == [400]
+    case.write((A, 1, letter(LetterStatus.SETTLED, failed=900, first_failed_ms=300)))
+    assert [one.since_ms for one in case.index.groups()] == [400]
+
+
 def test_pages_of_failures_at_the_same_moment_repeat_and_miss_none(case: Case) -> None:
     ids = [
         LetterId(partition, offset, foreign) for partition in (0, 1) for offset in (1, 2) for foreign in (False, True)
@@ -435,4 +449,5 @@ def _check_groups(case: Case, chosen: LetterFilter, still_open: Mapping[LetterId
         found = groups[kind]
         assert (found.open, found.consumers) == (len(ids), len(names))
         assert (found.oldest_ms, found.newest_ms) == (min(times), max(times))
+        assert found.since_ms == min(still_open[one].first_failed_ms for one in ids)
         assert found.example == max(ids, key=place)

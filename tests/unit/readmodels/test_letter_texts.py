@@ -30,7 +30,7 @@ from tests.unit.readmodels.test_letter_index import letter
 
 NOW = 1_763_000_000_000
 KIND = Fingerprint("CMT-ROW-INVALID", "consumer", "UPDATE")
-GROUP = LetterGroup(KIND, 400, 398, NOW - 4_260_000, NOW - 120_000, LetterId(5, 26))
+GROUP = LetterGroup(KIND, 400, 398, NOW - 300_000, NOW - 120_000, LetterId(5, 26), NOW - 4_260_000)
 LONG = "x" * 300
 
 
