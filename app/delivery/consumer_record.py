@@ -63,7 +63,8 @@ class ConsumerState:
     ``deleted``: rows that were deleted after ``full``, as many as are remembered. ``deleted_forgotten``: the offset of
     the last DELETE whose rows are not all remembered; -1: all are. ``rows``: the list of the rows that should be held
     (``row_list.py``); empty: not known. ``erased``: the offset of the last settled DELETE of the profile; values of
-    older dead letters are not shown.
+    older dead letters are not shown. ``mended_ms``: when a repair found or made the rows right after the last settled
+    event; None: no repair did.
     """
 
     offset: int
@@ -75,6 +76,7 @@ class ConsumerState:
     deleted_forgotten: int = -1
     rows: str = ""
     erased: int = -1
+    mended_ms: int | None = None
 
     @property
     def last(self) -> RecentEvent | None:
@@ -97,6 +99,8 @@ class ConsumerState:
             document["rows"] = self.rows
         if self.erased >= 0:
             document["erased"] = self.erased
+        if self.mended_ms is not None:
+            document["mended_ms"] = self.mended_ms
         return orjson.dumps(document)
 
     @classmethod
@@ -125,6 +129,7 @@ class ConsumerState:
             deleted_forgotten=number(document.get("deleted_forgotten", -1), -1),
             rows=text(document.get("rows", "")),
             erased=number(document.get("erased", -1), -1),
+            mended_ms=fields.optional(document.get("mended_ms"), fields.moment),
         )
 
 

@@ -38,6 +38,8 @@ AGAIN_SECONDS = 1.0
 PENDING = "pending"  # events of the consumer are parked
 FAILED = "error"
 DISTRUSTED = "distrusted"
+# After these, the consumer's rows are as its last event wants them.
+MENDED = frozenset({"ok", "repaired"})
 
 
 class ConsumerJobs:
@@ -115,6 +117,8 @@ class ConsumerJobs:
                 except NotPermitted:  # the target went down, or the lease is in doubt: again
                     continue
             await permit.until_nothing_lands_late()
+            if outcome in MENDED:
+                await self._journal.mended(consumer, now_ms())
             return outcome
 
     async def _record_of(self, state: ConsumerState | None) -> SourceRecord | None:

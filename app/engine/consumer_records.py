@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict
-from collections.abc import Iterable
-from dataclasses import replace
+from collections.abc import Callable, Iterable
 
 from app.delivery.consumer_record import ConsumerState, consumer_key
 from app.delivery.counts import Settlement
 from app.delivery.value_class import value_class
 from app.engine.flow import AfterSettling, ConsumerStates, StatesUnavailable
 from app.kafka.durable_producer import DurableProducer, Write
+
+ConsumerNote = Callable[[ConsumerState], ConsumerState]
 
 # This many consumer records are kept at hand. Those written lately stay until the follower has certainly read them ...
 _RECENT_CONSUMERS = 2_000
@@ -82,10 +83,10 @@ class ConsumerRecords:
         self._keep(consumer_id, _Held((self._epoch, state), offset))
 
     async def settle(
-        self, settled: Iterable[tuple[int, Settlement]], doubted: Iterable[str] = ()
+        self, settled: Iterable[tuple[int, Settlement]], noted: Iterable[tuple[str, ConsumerNote]] = ()
     ) -> dict[str, ConsumerState]:
         """Write the records of the consumers whose events are settled: (offset, settlement), in order; and of those
-        whose rows are not to be believed any more.
+        about which something else was noted.
 
         Returns the records when they are acknowledged.
         """
@@ -101,14 +102,14 @@ class ConsumerRecords:
                 if epoch != self._epoch:
                     outranked.append(consumer_key(self._partition, epoch, consumer))
             fresh[consumer] = self._after_settling(before, offset, settlement, now_ms)
-        for consumer in doubted:
+        for consumer, note in noted:
             known = (self._epoch, fresh[consumer]) if consumer in fresh else await self.find(consumer)
             if known is None:
                 continue
             epoch, state = known
             if epoch != self._epoch:
                 outranked.append(consumer_key(self._partition, epoch, consumer))
-            fresh[consumer] = replace(state, rows="")
+            fresh[consumer] = note(state)
         if not fresh:
             return fresh
         writes = [

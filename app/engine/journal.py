@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable, Mapping
+from dataclasses import replace
 from typing import Protocol
 
 from app.delivery.consumer_record import ConsumerState
@@ -29,7 +30,7 @@ from app.delivery.value_class import value_class
 from app.delivery.verdict import Verdict
 from app.engine.closing_days import Closing
 from app.engine.commit_turns import Turn
-from app.engine.consumer_records import ConsumerRecords
+from app.engine.consumer_records import ConsumerNote, ConsumerRecords
 from app.engine.letter_records import LetterRecords
 from app.engine.settled_digests import Pinned
 from app.engine.state_log import StateLog
@@ -60,7 +61,7 @@ class _Staged:
     record: SourceRecord | None
     letter: tuple[LetterId, DeadLetter] | None = None
     is_open: bool = False
-    doubted: str | None = None
+    noted: tuple[str, ConsumerNote] | None = None
 
 
 class Journal:
@@ -161,7 +162,14 @@ class Journal:
 
     async def distrust(self, consumer: str) -> None:
         """The list of a consumer's rows is not to be believed any more, durably."""
-        await self._write(lambda state: None, -1, doubted=consumer)
+        await self._note(consumer, lambda state: replace(state, rows=""))
+
+    async def mended(self, consumer: str, at_ms: int) -> None:
+        """A repair found or made a consumer's rows right, durably."""
+        await self._note(consumer, lambda state: replace(state, mended_ms=at_ms))
+
+    async def _note(self, consumer: str, note: ConsumerNote) -> None:
+        await self._write(lambda state: None, -1, noted=(consumer, note))
 
     async def note_letters_read(self, upto: int, foreign: Mapping[LetterId, DeadLetter]) -> None:
         """The dead-letter topic was read up to an offset, and holds these records of other programs; durably."""
@@ -191,10 +199,10 @@ class Journal:
         letter: tuple[LetterId, DeadLetter] | None = None,
         *,
         is_open: bool = False,
-        doubted: str | None = None,
+        noted: tuple[str, ConsumerNote] | None = None,
     ) -> None:
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._staged.append(_Staged(change, done, offset, settlement, record, letter, is_open, doubted))
+        self._staged.append(_Staged(change, done, offset, settlement, record, letter, is_open, noted))
         if not self._writing:
             self._writing = True
             self._spawn(self._write_staged())
@@ -231,7 +239,7 @@ class Journal:
 
     async def _commit(self, batch: list[_Staged]) -> Collection[bytes]:
         """Make changes durable. Returns the keys of the state topic that are no longer needed."""
-        if any(one.settlement or one.letter or one.doubted is not None for one in batch):
+        if any(one.settlement or one.letter or one.noted for one in batch):
             await self._until_lease()
         state = self.state.copy()
         # These events were handed over before, so what had to be pinned first is pinned by now.
@@ -246,9 +254,9 @@ class Journal:
         if newest is not None and (state.last_digest is None or newest.offset > state.last_digest.offset):
             state.last_digest = RecordDigest.of(newest.offset, newest.key, newest.value)
         settled = [one for one in batch if one.settlement is not None]
-        doubted = [one.doubted for one in batch if one.doubted is not None]
+        noted = [one.noted for one in batch if one.noted is not None]
         consumers = await self.consumers.settle(
-            ((one.offset, one.settlement) for one in settled if one.settlement), doubted
+            ((one.offset, one.settlement) for one in settled if one.settlement), noted
         )
         _ask_for_erasing(state, settled, consumers)
         if letters := dict(one.letter for one in batch if one.letter is not None):

@@ -32,7 +32,8 @@ def after_settling(before: ConsumerState | None, offset: int, settlement: Settle
         settlement.failures[0].entity if settlement.failures else "",  # the first one decided the outcome
     )
     state = before or ConsumerState(offset, settlement.market)
-    recent = _with(state.recent, event)
+    is_new = event.reason not in (SYNC_ERASED.code, SYNC_OPERATOR.code)
+    recent = _with(state.recent, event, is_new=is_new)
     reached = settlement.outcome in (Outcome.SYNCED, Outcome.PARTIAL)
     # A null value deletes in the market where rows were last written, so an event that failed does not move the
     # consumer.
@@ -60,13 +61,14 @@ def after_settling(before: ConsumerState | None, offset: int, settlement: Settle
         deleted_forgotten=forgotten,
         rows=rows,
         erased=max(state.erased, offset) if settlement.erases else state.erased,
+        mended_ms=None if is_new else state.mended_ms,
     )
 
 
-def _with(recent: tuple[RecentEvent, ...], event: RecentEvent) -> tuple[RecentEvent, ...]:
+def _with(recent: tuple[RecentEvent, ...], event: RecentEvent, *, is_new: bool) -> tuple[RecentEvent, ...]:
     """The consumer's last events with one more, newest first. A dead letter that was closed without running stays where
     it was, because it says nothing new about the consumer."""
-    if event.reason not in (SYNC_ERASED.code, SYNC_OPERATOR.code):
+    if is_new:
         return event, *(one for one in recent if one.event_id != event.event_id)
     return tuple(replace(event, settled_ms=one.settled_ms) if one.event_id == event.event_id else one for one in recent)
 

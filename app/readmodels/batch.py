@@ -25,11 +25,13 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class ConsumerChange:
-    """A consumer record. ``last``: its event that was settled last; None: it has none."""
+    """A consumer record. ``last``: its event that was settled last; None: it has none. ``is_mended``: a repair came
+    after it."""
 
     version: int
     value: bytes
     last: RecentEvent | None
+    is_mended: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +100,10 @@ class ReadBatch:
     def _add_consumer(self, partition: int, offset: int, key: bytes, value: bytes | None) -> None:
         number, epoch, consumer_id = parse_consumer_key(key)
         _check_place(number, partition)
-        change = None if value is None else ConsumerChange(offset, value, ConsumerState.decode(value).last)
+        change = None
+        if value is not None:
+            state = ConsumerState.decode(value)
+            change = ConsumerChange(offset, value, state.last, state.mended_ms is not None)
         self.consumers[number, epoch, consumer_id] = change
 
     def _add_letter(self, partition: int, offset: int, key: bytes, value: bytes | None) -> None:

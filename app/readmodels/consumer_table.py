@@ -2,7 +2,8 @@
 
 Every record has its own row, also those of lower epochs and of other partitions: whether one counts can change with
 any write. So ``outcome`` and ``settled`` say what the record itself says of its last event, and a query leaves out the
-records that do not count (``consumer_index.py``).
+records that do not count (``consumer_index.py``). A consumer whose rows were repaired after a partial event is listed
+under no outcome.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Mapping
 
+from app.delivery.outcome import Outcome
 from app.readmodels.batch import ConsumerChange
 
 CONSUMER_TABLES = ("consumers",)
@@ -40,7 +42,7 @@ def apply_consumers(
                 partition,
                 epoch,
                 kept.version,
-                kept.last.outcome if kept.last else None,
+                _outcome(kept),
                 kept.last.settled_ms if kept.last else None,
                 kept.value,
             )
@@ -48,3 +50,9 @@ def apply_consumers(
             if kept is not None
         ],
     )
+
+
+def _outcome(change: ConsumerChange) -> str | None:
+    if change.last is None or (change.is_mended and change.last.outcome == Outcome.PARTIAL.value):
+        return None
+    return change.last.outcome

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import orjson
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from app.delivery.consumer_record import ConsumerState, FullState, RecentEvent, consumer_key, parse_consumer_key
 from app.delivery.counts import Counts, FailureCount, Settlement, added, fold
 from app.delivery.dead_letter_record import Holder, ValuePlace
+from app.delivery.errors import SYNC_OPERATOR
 from app.delivery.failed_attempt import FailedAttempt
 from app.delivery.fingerprint import Fingerprint
 from app.delivery.outcome import Outcome, RecordCount
@@ -101,6 +103,7 @@ consumers = st.builds(
     st.none() | st.builds(FullState, _offsets, _codes, _ids),
     rows=st.just("") | _ids,
     erased=st.just(-1) | _offsets,
+    mended_ms=st.none() | _times,
 )
 
 
@@ -405,6 +408,14 @@ def test_the_last_full_state_is_the_last_that_reached_marketing_cloud(
     state = after_settling(before, 2, settled("e2", outcome, full_state=full_state), 20)
     assert state.full == (FullState(2, "NEW", "e2", "DE") if counts_as_full else FullState(1, "NEW", "e1", "DE"))
     assert state.synced_ms == (20 if outcome in (Outcome.SYNCED, Outcome.PARTIAL) else 10)
+
+
+def test_a_repair_counts_until_the_next_event_and_a_dead_letter_that_is_closed_is_none() -> None:
+    state = replace(after_settling(None, 5, settled("e1", Outcome.PARTIAL), 10), mended_ms=20)
+    assert ConsumerState.decode(state.encode()) == state
+    discarded = settled("e0", Outcome.DISCARDED, reason=SYNC_OPERATOR.code, full_state=False)
+    assert after_settling(state, 3, discarded, 30).mended_ms == 20
+    assert after_settling(state, 6, settled("e2", Outcome.PARTIAL), 30).mended_ms is None
 
 
 def test_an_older_event_never_becomes_the_last_full_state() -> None:

@@ -6,7 +6,11 @@ import asyncio
 
 import pytest
 
+from app.delivery.consumer_record import ConsumerState, consumer_key
 from app.delivery.operator_task import Action, TaskKey, decode_end, parse_tasks_key
+from app.engine.consumer_jobs import MENDED
+from app.engine.context import now_ms
+from app.profile.holdings.findings import Status
 from tests.unit.engine.test_redrive import until
 from tests.unit.engine.world import PIPELINE, Event, World
 
@@ -112,6 +116,45 @@ async def test_distrust_empties_the_list_of_rows_durably() -> None:
     records = [record for record in world.topics[PIPELINE.consumers_topic] if record.value]
     assert len(records) == 2
     await world.stop()
+
+
+def mended_ms(world: World, consumer: str) -> int | None:
+    """What the newest record of a consumer says."""
+    key = consumer_key(0, world.generation, consumer)
+    newest = [record.value for record in world.topics[PIPELINE.consumers_topic] if record.key == key][-1]
+    return ConsumerState.decode(newest or b"").mended_ms
+
+
+async def test_a_repair_is_noted_in_the_consumers_record_until_the_next_event() -> None:
+    world = await settled(Event("a", "partial"), Event("b", "partial"))
+    before = now_ms()
+    world.wish("t", Action.REPAIR, consumers={0: ("a", "nobody")})
+    await until(world.tasks_are_over)
+    assert ends(world) == [{"repaired": 1, "unknown": 1}]
+    noted = mended_ms(world, "a")
+    assert noted is not None and noted >= before
+    assert mended_ms(world, "b") is None
+    world.publish(Event("a", "partial"))
+    assert await world.run()
+    assert mended_ms(world, "a") is None
+    await world.stop()
+
+
+async def test_a_repair_that_mended_nothing_is_not_noted() -> None:
+    world = await settled(Event("a", "partial"))
+
+    async def differs(*_: object) -> str:
+        return Status.DRIFTED.value
+
+    world.flow.mend = differs  # type: ignore[method-assign]
+    world.wish("t", Action.REPAIR, consumers={0: ("a",)})
+    await until(world.tasks_are_over)
+    assert mended_ms(world, "a") is None
+    await world.stop()
+
+
+def test_what_counts_as_mended_is_what_a_repair_may_say() -> None:
+    assert {Status.OK.value, Status.REPAIRED.value} == MENDED
 
 
 async def test_a_crash_in_a_repair_begins_it_again() -> None:

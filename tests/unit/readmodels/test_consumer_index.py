@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -86,6 +87,15 @@ def test_an_event_that_ends_otherwise_takes_the_consumer_off_the_list(case: Case
     case.write("C-1", ended((Outcome.SYNCED, 2_000), (Outcome.PARTIAL, 1_000)))
     assert case.partial() == []
     case.write("C-1", ended((Outcome.PARTIAL, 3_000), (Outcome.SYNCED, 2_000)))
+    assert case.partial() == ["C-1"]
+
+
+def test_a_consumer_that_was_repaired_is_not_listed_until_its_next_event_is_partial_too(case: Case) -> None:
+    case.write("C-1", replace(PARTIAL, mended_ms=2_000))
+    case.write("C-2", replace(SYNCED, mended_ms=2_000))
+    assert case.partial() == []
+    assert [one.consumer_id for one in case.index.ended(Outcome.SYNCED).items] == ["C-2"]
+    case.write("C-1", ended((Outcome.PARTIAL, 3_000)))
     assert case.partial() == ["C-1"]
 
 
