@@ -22,18 +22,37 @@ from app.readmodels.cursors import CursorError
 
 log = structlog.stdlib.get_logger(__name__)
 
+
+def _not_empty(context: typer.Context, option: typer.CallbackParam, value: str) -> str:
+    """Refuse an empty text: an unset shell variable must not widen what a command is about."""
+    source = context.get_parameter_source(option.name or "")
+    if source is not None and source.name == "COMMANDLINE" and not value.strip():
+        raise typer.BadParameter("it is empty; leave the option out")
+    return value
+
+
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON document.")]
 Fingerprint = Annotated[
     str,
-    typer.Option(metavar="KIND", help="Of this kind: REASON:entity:operation, or the correlation ID of an incident."),
+    typer.Option(
+        callback=_not_empty,
+        metavar="KIND",
+        help="Of this kind: REASON:entity:operation, or the correlation ID of an incident.",
+    ),
 ]
-Reason = Annotated[str, typer.Option(metavar="CODE", help="With this error code.")]
-Market = Annotated[str, typer.Option(metavar="MARKET", help="Of this market.")]
-Operation = Annotated[str, typer.Option(metavar="OPERATION", help="NEW, UPDATE or DELETE.")]
-Entity = Annotated[str, typer.Option(metavar="ENTITY", help="The entity that failed, such as consumer or pet.")]
-Consumer = Annotated[str, typer.Option(metavar="ID", help="Of this consumer.")]
-Since = Annotated[str, typer.Option(metavar="TIME", help=f"Last failed at this time or later: {FORMS}.")]
-Until = Annotated[str, typer.Option(metavar="TIME", help="Last failed before this time; as --since.")]
+Reason = Annotated[str, typer.Option(callback=_not_empty, metavar="CODE", help="With this error code.")]
+Market = Annotated[str, typer.Option(callback=_not_empty, metavar="MARKET", help="Of this market.")]
+Operation = Annotated[str, typer.Option(callback=_not_empty, metavar="OPERATION", help="NEW, UPDATE or DELETE.")]
+Entity = Annotated[
+    str, typer.Option(callback=_not_empty, metavar="ENTITY", help="The entity that failed, such as consumer or pet.")
+]
+Consumer = Annotated[str, typer.Option(callback=_not_empty, metavar="ID", help="Of this consumer.")]
+Since = Annotated[
+    str, typer.Option(callback=_not_empty, metavar="TIME", help=f"Last failed at this time or later: {FORMS}.")
+]
+Until = Annotated[
+    str, typer.Option(callback=_not_empty, metavar="TIME", help="Last failed before this time; as --since.")
+]
 Ids = Annotated[
     list[str] | None, typer.Argument(metavar="ID", help="A dead letter's ID, such as 5-26, or its event ID.")
 ]

@@ -40,6 +40,11 @@ class Origin:
     offset: int | None
     group: str | None = None
 
+    @property
+    def is_complete(self) -> bool:
+        """Whether it names one event."""
+        return None not in (self.topic, self.partition, self.offset)
+
     def letter(self, topic: str) -> LetterId | None:
         """The dead letter of an event of this main topic that the record claims to be."""
         if self.topic != topic or self.partition is None or self.offset is None:
@@ -51,13 +56,22 @@ def origin_of(record: SourceRecord) -> Origin | None:
     """What the headers say of a record's origin, ours before those of Spring Kafka; None: nothing."""
     group = _text(record, SPRING_PREFIX + "original-consumer-group")
     ours = Origin(_text(record, SOURCE_TOPIC), _number(record, SOURCE_PARTITION), _number(record, SOURCE_OFFSET), group)
-    if ours.topic is not None:
+    if ours.is_complete:
         return ours
     topic = _text(record, SPRING_PREFIX + "original-topic")
-    if topic is None:
-        return None
     partition = _binary(record, SPRING_PREFIX + "original-partition", ">i")
-    return Origin(topic, partition, _binary(record, SPRING_PREFIX + "original-offset", ">q"), group)
+    springs = Origin(topic, partition, _binary(record, SPRING_PREFIX + "original-offset", ">q"), group)
+    if springs.is_complete or (ours.topic is None and topic is not None):
+        return springs
+    return ours if ours.topic is not None else None
+
+
+def is_republished(record: SourceRecord, topic: str) -> bool:
+    """Whether a record of a main topic was a dead letter once: it has headers of this program, which producers do not
+    set, or Spring's say that it comes from this topic. It is no new event, even if they do not name a dead letter."""
+    if any(name.startswith(PREFIX) for name, _ in record.headers):
+        return True
+    return _text(record, SPRING_PREFIX + "original-topic") == topic
 
 
 def claimed_letter(record: SourceRecord, topic: str) -> LetterId | None:

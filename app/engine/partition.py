@@ -33,9 +33,8 @@ import asyncio
 import structlog
 
 from app.delivery.errors import EVENT_VALUE_OMITTED
-from app.delivery.foreign_letter import claimed_letter
+from app.delivery.foreign_letter import claimed_letter, is_republished
 from app.delivery.headers import cut, lost_its_value
-from app.delivery.letter_id import LetterId
 from app.delivery.outcome import InvalidEvent
 from app.delivery.record import SourceRecord, day_of
 from app.delivery.verdict import Verdict
@@ -163,9 +162,8 @@ class Partition:
         room.enter()
         if not record.has_possible_time(now := now_ms()):
             record = self._dated(record, now)
-        claimed = claimed_letter(record, record.topic) if record.headers else None
-        if claimed is not None and not lost_its_value(record):
-            self.tasks.spawn(self._settle_republished(record, claimed))
+        if record.headers and is_republished(record, record.topic) and not lost_its_value(record):
+            self.tasks.spawn(self._settle_republished(record))
             return
         try:
             if record.headers and lost_its_value(record):
@@ -213,9 +211,9 @@ class Partition:
         self._rejecting.discard(record.offset)
         self._settling.close_main(record.offset)
 
-    async def _settle_republished(self, record: SourceRecord, claimed: LetterId) -> None:
+    async def _settle_republished(self, record: SourceRecord) -> None:
         self._rejecting.add(record.offset)
-        await self._republished.settle(record, claimed)
+        await self._republished.settle(record, claimed_letter(record, record.topic))
         self._rejecting.discard(record.offset)
         self._settling.close_main(record.offset)
 

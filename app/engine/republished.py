@@ -31,6 +31,8 @@ log = structlog.get_logger(__name__)
 # A tool may publish a dead letter before the index knows it.
 PATIENCE_SECONDS = 10.0
 LOOK_SECONDS = 0.25
+# Records that wait for dead letters of other partitions at a time; more are only listed.
+MOST_WAITING = 20
 # A tool in a loop must not redrive for ever: a dead letter that was handled so often is only listed.
 MOST_TIMES = 50
 
@@ -44,14 +46,19 @@ class Republished:
         self._context = context
         self._tasks = tasks
         self._journal = journal
+        self._waiting = 0
 
-    async def settle(self, record: SourceRecord, claimed: LetterId) -> None:
-        """Make a redrive or a foreign dead letter of a record, then settle it without counting it."""
+    async def settle(self, record: SourceRecord, claimed: LetterId | None) -> None:
+        """Make a redrive or a foreign dead letter of a record, then settle it without counting it.
+
+        Args:
+            claimed: the dead letter that its headers name; None: they name none.
+        """
         with self._tasks.not_started():
-            known = await self._find(claimed, record)
+            known = None if claimed is None else await self._find(claimed, record)
             await self._tasks.until_lease()
         told = {"partition": record.partition, "offset": record.offset, "dead_letter": str(claimed)}
-        if known is None or known.record.redrives >= MOST_TIMES:
+        if claimed is None or known is None or known.record.redrives >= MOST_TIMES:
             await self._list(record)
             log.warning("a published dead letter is not one of ours, or was redriven too often; it is listed", **told)
         elif known.record.status is not LetterStatus.OPEN:
@@ -63,28 +70,47 @@ class Republished:
 
     async def _find(self, claimed: LetterId, record: SourceRecord) -> KnownLetter | None:
         deadline = time.monotonic() + PATIENCE_SECONDS
-        while True:
-            try:
-                known = self._journal.letters.get(claimed)
-            except StatesUnavailable:
-                await self._context.letters.available(claimed.partition)
-                continue
-            if known is not None:
-                return known if fits(record, known.record, self._context.pipeline.group) else None
-            if time.monotonic() >= deadline:
-                return None
-            await asyncio.sleep(LOOK_SECONDS)
+        self._waiting += 1
+        try:
+            while True:
+                try:
+                    known = self._journal.letters.get(claimed)
+                except StatesUnavailable:
+                    await self._context.letters.available(claimed.partition)
+                    continue
+                if known is not None:
+                    return known if fits(record, known.record, self._context.pipeline.group) else None
+                if time.monotonic() >= deadline or not self._may_come(claimed, record):
+                    return None
+                await asyncio.sleep(LOOK_SECONDS)
+        finally:
+            self._waiting -= 1
+
+    def _may_come(self, claimed: LetterId, record: SourceRecord) -> bool:
+        """Whether a dead letter may become known that is not yet. Each one that waits takes the room of an event."""
+        if claimed.partition != record.partition:  # its owner may just be writing it
+            return self._waiting <= MOST_WAITING
+        state, offset = self._journal.state, claimed.offset
+        if offset >= record.offset:
+            return False
+        return not state.decided(offset) or offset in state.parked or offset in state.verdicts
 
     async def _redrive(self, record: SourceRecord, claimed: LetterId) -> None:
-        """Bytes first, then the edit that names them, then the task."""
+        """Bytes first, then the edit that names them, then the task.
+
+        If the record has no value, the event runs as it was: a null value would delete the profile.
+        """
         pipeline, producer = self._context.pipeline, self._context.producer
         partition, offset = claimed.partition, claimed.offset
-        event = SourceRecord(
-            pipeline.topic, partition, offset, record.timestamp_ms, record.key, record.value, record.headers
-        )
-        written_at = await producer.write_one(
-            Write(pipeline.dlq_topic, partition, record.key, record.value, edited_headers(event))
-        )
+        edits: list[bytes] = []
+        if record.value is not None:
+            event = SourceRecord(
+                pipeline.topic, partition, offset, record.timestamp_ms, record.key, record.value, record.headers
+            )
+            written_at = await producer.write_one(
+                Write(pipeline.dlq_topic, partition, record.key, record.value, edited_headers(event))
+            )
+            edits.append(EditKey(claimed, max(written_at, 0)).encode())
         now = now_ms()
         note = f"by another program, at {record.id} of the main topic"
         task = OperatorTask(
@@ -96,8 +122,8 @@ class Republished:
             note=note,
             matched={partition: 1},
         )
-        edit = EditKey(claimed, max(written_at, 0)).encode()
-        wishes = ((edit, Note(BY, now, note).encode()), (TaskKey(task.id).encode(), task.encode()))
+        wishes = [(edit, Note(BY, now, note).encode()) for edit in edits]
+        wishes.append((TaskKey(task.id).encode(), task.encode()))
         await producer.write(Write(pipeline.tasks_topic, 0, key, value) for key, value in wishes)
 
     async def _list(self, record: SourceRecord) -> None:

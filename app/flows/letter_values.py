@@ -123,4 +123,4 @@ def is_erased(models: ReadModels, listed: ListedLetter) -> bool:
     if listed.id.foreign and consumer is not None:
         return models.was_erased(consumer)
     state = state_of(models, listed)
-    return state is not None and state.erased > listed.id.offset
+    return state is not None and state.erased >= listed.id.offset

@@ -102,6 +102,9 @@ def _send_again(publisher: Publisher, deliveries: _Deliveries, line: ExportedLin
     except NotAnExport as problem:
         deliveries.reject(RejectedLine(line.line, EXPORT, str(problem)))
         return
+    if event.partition >= publisher.partitions:
+        deliveries.reject(RejectedLine(line.line, EXPORT, f"the topic has no partition {event.partition}"))
+        return
     publisher.send(event.key or b"", event.value, line.line, headers=edited_headers(event), partition=event.partition)
 
 

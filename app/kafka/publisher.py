@@ -51,11 +51,14 @@ class Publisher:
         self._delivery_seconds = delivery_seconds
         self._producer: Producer | None = None
         self.largest = settings.max_message_bytes  # bytes of a record with headers; on entering, the topic's limit
+        self.partitions = 0  # on entering, the topic's
 
     def __enter__(self) -> Self:
         topic, admin = self._topic, Admin(self._settings)
-        if topic not in admin.topics([topic]):
+        found = admin.topics([topic])
+        if topic not in found:
             raise KafkaAccessError(f"The topic {topic} does not exist. Create all topics: profile-sync topics create")
+        self.partitions = len(found[topic].partitions)
         self.largest = min(
             self._settings.max_message_bytes, _limit_of(admin, topic) or self._settings.max_message_bytes
         )

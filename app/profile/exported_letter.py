@@ -14,6 +14,7 @@ from typing import Any
 from app.delivery.headers import PREFIX, SPRING_PREFIX
 from app.delivery.letter_id import LetterId
 from app.delivery.record import Headers, SourceRecord
+from app.delivery.state_fields import LARGEST
 from app.profile.masked_value import masked_headers, masked_value
 
 
@@ -65,7 +66,7 @@ def read_export(document: dict[str, Any], topic: str) -> ExportedEvent:
         raise NotAnExport("source is missing")
     if source.get("topic") != topic:
         raise NotAnExport(f"it does not come from topic {topic}, so it cannot be a redrive of one of its events")
-    partition, offset = _number(source, "partition", 2**31), _number(source, "offset", 2**63)
+    partition, offset = _number(source, "partition", 2**31), _number(source, "offset", LARGEST)
     timestamp = _number(source, "timestamp", 2**63) if "timestamp" in source else 0
     key = _bytes(document, "key")
     if not key:
@@ -111,6 +112,8 @@ def _headers(given: list[Any]) -> Headers:
     found: list[tuple[str, bytes | None]] = []
     for one in given:
         match one:
+            case [str() as name, _] if not _is_name(name):
+                raise NotAnExport("the name of a header is not text")
             case [str() as name, {"base64": text}]:
                 found.append((name, _decoded(text, "a header", encoded=True)))
             case [str() as name, str() | None as text]:
@@ -118,6 +121,11 @@ def _headers(given: list[Any]) -> Headers:
             case _:
                 raise NotAnExport("headers must be a list of [name, text]")
     return tuple(found)
+
+
+def _is_name(name: str) -> bool:
+    """Whether Kafka's client can take it as the name of a header: UTF-8 without a zero byte."""
+    return "\0" not in name and name.encode(errors="replace").decode() == name
 
 
 def _number(source: dict[str, Any], name: str, limit: int) -> int:

@@ -145,6 +145,22 @@ def test_bad_lines_are_reported_with_number_and_reason_but_no_value_and_the_good
     assert values(kafka, kafka_settings) == set(good)
 
 
+def test_a_dead_letter_of_a_partition_that_is_not_there_is_rejected_and_the_rest_is_sent(
+    kafka: KafkaProbe, kafka_settings: KafkaSettings
+) -> None:
+    good = lines_of(1)[0]
+    source = {"topic": kafka_settings.topic, "partition": 999, "offset": 1}
+    line = json.dumps({"id": "999-1", "key": "c", "value": "{}", "headers": [], "source": source, "masked": False})
+
+    done = publish(kafka_settings, "--json", stdin=b"\n".join([line.encode(), good]))
+
+    document = json.loads(done.stdout)
+    assert (document["published"], document["stoppedAfter"]) == (1, None)
+    assert [(one["line"], one["code"]) for one in document["rejected"]] == [(1, "EXPORT")]
+    assert "the topic has no partition 999" in done.stderr
+    assert values(kafka, kafka_settings) == {good}
+
+
 def test_byte_order_mark_blank_lines_and_windows_line_ends_are_no_part_of_an_event(
     kafka: KafkaProbe, kafka_settings: KafkaSettings
 ) -> None:

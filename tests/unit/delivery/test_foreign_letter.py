@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.delivery.foreign_letter import as_new_event, claimed_letter, fits, foreign_letter, origin_of
+from app.delivery.foreign_letter import as_new_event, claimed_letter, fits, foreign_letter, is_republished, origin_of
 from app.delivery.headers import edited_headers
 from app.delivery.letter_id import LetterId
 from app.delivery.record import Headers, SourceRecord
@@ -64,6 +64,31 @@ def test_the_origin_is_read_from_our_headers_and_from_springs() -> None:
     assert origin is not None
     assert origin.group == "group"
     assert claimed_letter(record((("other", b"1"),)), "main") is None
+
+
+def test_where_ours_are_damaged_springs_count() -> None:
+    both = (("x-sync-source-topic", b"main"), ("x-sync-source-offset", b"many"))
+    spring = (
+        ("kafka_dlt-original-topic", b"main"),
+        ("kafka_dlt-original-partition", struct.pack(">i", 5)),
+        ("kafka_dlt-original-offset", struct.pack(">q", 26)),
+    )
+    assert claimed_letter(record((*both, *spring)), "main") == LetterId(5, 26)
+
+
+@pytest.mark.parametrize(
+    ("headers", "republished"),
+    [
+        ((), False),
+        ((("ce_id", b"1"), ("__connect.errors.topic", b"main")), False),
+        ((("x-sync-source-topic", None),), True),
+        ((("x-sync-reason", b"\xff"),), True),
+        ((("kafka_dlt-original-topic", b"main"),), True),
+        ((("kafka_dlt-original-topic", b"orders"),), False),
+    ],
+)
+def test_what_was_a_dead_letter_of_this_topic_is_no_new_event(headers: Headers, republished: bool) -> None:
+    assert is_republished(record(headers), "main") is republished
 
 
 @pytest.mark.parametrize(

@@ -15,10 +15,12 @@ from structlog.testing import capture_logs
 from app.delivery.consumer_record import ConsumerState
 from app.delivery.counts import cells
 from app.delivery.dead_letter_record import Holder, LetterStatus, ValuePlace
+from app.delivery.headers import edited_headers
 from app.delivery.letter_id import LetterId, letter_key
 from app.delivery.operator_task import Action
 from app.delivery.outcome import Outcome
 from app.delivery.partition_record import PartitionState
+from app.delivery.record import SourceRecord
 from app.delivery.state_fields import LARGEST
 from app.kafka.durable_producer import Write
 from tests.unit.engine.fakes import MemoryStates
@@ -322,6 +324,44 @@ async def test_a_dead_letter_that_is_published_again_is_a_redrive_and_counts_onc
     assert (record.status, record.history[-1].by) == (LetterStatus.SETTLED, "published again")
     assert world.state().upto == 1
     assert world.order_of("a") == [0]
+    await world.stop()
+
+
+async def test_a_dead_letter_that_is_published_again_without_its_value_runs_as_it_was() -> None:
+    world = await dead_letters_of(Event("a", "never"))
+    letter = world.topics[PIPELINE.dlq_topic][0]
+    world.events.append(Event("a", "invalid"))  # it has an offset, and is no event
+    put(world, PIPELINE.topic, (letter.key, None, letter.headers))  # type: ignore[arg-type]
+    await until(lambda: world.outcomes() == {"synced": 1})
+    assert len(world.topics[PIPELINE.dlq_topic]) == 1, "no other bytes"
+    await world.stop()
+
+
+@pytest.mark.parametrize("lost", ["x-sync-source-offset", "x-sync-source-partition", "x-sync-source-topic"])
+@pytest.mark.parametrize("becomes", [None, b"", b"4611686018427387904", b"-1"])
+async def test_a_record_with_our_headers_is_no_new_event_whatever_they_say(lost: str, becomes: bytes | None) -> None:
+    world = await dead_letters_of(Event("a", "never"))
+    letter = world.topics[PIPELINE.dlq_topic][0]
+    headers = {name: value for name, value in letter.headers if not name.startswith("kafka_dlt-")}
+    del headers[lost]
+    if becomes is not None:
+        headers[lost] = becomes
+    put(world, PIPELINE.topic, (letter.key, letter.value, tuple(headers.items())))  # type: ignore[arg-type]
+    await until(lambda: any(one.foreign for one in world.letters().known))
+    assert (world.outcomes(), world.order_of("a")) == ({"failed": 1}, [0])
+    await world.stop()
+
+
+async def test_what_can_fit_no_dead_letter_is_listed_without_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("app.engine.republished.PATIENCE_SECONDS", 1e9)
+    monkeypatch.setattr("app.engine.republished.MOST_WAITING", 2)
+    world = await dead_letters_of(Event("a"), Event("b"))
+    headers = edited_headers(SourceRecord(PIPELINE.topic, 0, 1, 0, b"c", b"x"))
+    put(world, PIPELINE.topic, *((b"c", b"x", headers) for _ in range(5)))
+    await until(lambda: sum(one.foreign for one in world.letters().known) == 5)
+    elsewhere = edited_headers(SourceRecord(PIPELINE.topic, 1, 1, 0, b"c", b"x"))
+    put(world, PIPELINE.topic, *((b"c", b"x", elsewhere) for _ in range(5)))
+    await until(lambda: sum(one.foreign for one in world.letters().known) >= 5 + 3)
     await world.stop()
 
 

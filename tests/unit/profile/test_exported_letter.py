@@ -63,6 +63,10 @@ def test_a_line_has_the_fields_of_the_contract() -> None:
         (line(value=..., valueBase64=None), "valueBase64 is not base64"),
         (line(headers=[["a"]]), "headers must be"),
         (line(headers={}), "headers is not a list"),
+        (line(headers=[["\ud800", "x"]]), "the name of a header"),
+        (line(headers=[["a\0b", {"base64": "AA=="}]]), "the name of a header"),
+        (line(headers=[["a", "\ud800"]]), "a header is not text"),
+        (line(source={"topic": "main", "partition": 5, "offset": 2**53}), "source.offset"),
     ],
 )
 def test_what_is_not_complete_is_refused(changed: dict[str, Any], problem: str) -> None:
