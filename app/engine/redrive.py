@@ -164,15 +164,12 @@ class Redrive:
         if not page:
             await self._end_round(task, cursor)
             return False
-        if cursor.foreign:
-            cursor.after = page[-1].id.offset
-            self._pace.took(task, await self._foreign.handle(page, task))
-            return True
         cursor.after = page[-1].id.offset
-        page = [known for known in page if not self._is_unknown(known)]
-        chosen = [known for known in page if self._handled.may_begin(known)]
-        begun = await self._redrive(chosen, task) if task.action is Action.REDRIVE else self._discard(chosen, task)
-        cursor.skipped |= begun < len(page)
+        if not cursor.foreign:
+            page = [known for known in page if not self._is_unknown(known)]
+        skipped_before, cursor.skipped = cursor.skipped, True  # should this raise, the page is looked at again
+        begun = await self._begin(page, task, foreign=cursor.foreign)
+        cursor.skipped = skipped_before or begun < len(page)
         self._pace.took(task, begun)
         return begun > 0 or not page
 
@@ -188,6 +185,13 @@ class Redrive:
                 dead_letter=str(known.id),
             )
         return True
+
+    async def _begin(self, page: Sequence[KnownLetter], task: OperatorTask, *, foreign: bool) -> int:
+        """Begin with the dead letters of a page. Returns with how many."""
+        if foreign:
+            return await self._foreign.handle(page, task)
+        chosen = [known for known in page if self._handled.may_begin(known)]
+        return await self._redrive(chosen, task) if task.action is Action.REDRIVE else self._discard(chosen, task)
 
     def _no_target_is_up(self) -> bool:
         return all(breaker.is_held for breaker in self._context.breakers.values())

@@ -6,6 +6,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -22,6 +23,7 @@ from app.delivery.outcome import Outcome
 from app.delivery.partition_record import PartitionState
 from app.delivery.record import SourceRecord
 from app.delivery.state_fields import LARGEST
+from app.engine.letter_sources import ValuesUnavailable
 from app.kafka.durable_producer import Write
 from tests.unit.engine.fakes import MemoryStates
 from tests.unit.engine.world import MAX_ATTEMPTS, PIPELINE, Event, Lost, World
@@ -272,6 +274,34 @@ async def test_a_foreign_record_is_listed_and_redriven_as_a_new_event() -> None:
     await until(world.tasks_are_over)
     statuses = [known.record.status.value for _, known in sorted(world.letters().known.items())]
     assert statuses == ["settled", "settled", "discarded"]
+    await world.stop()
+
+
+@pytest.mark.parametrize("foreign", [False, True])
+async def test_a_task_does_not_end_before_what_the_brokers_kept_back(
+    foreign: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = await dead_letters_of(Event("a", "never"))
+    if foreign:
+        put(world, PIPELINE.dlq_topic, (b"b", b"b|ok", SPRING))
+        world.events.append(Event("b"))
+        await until(lambda: len(world.letters().known) == 2)
+    name = "read_foreign" if foreign else "read"
+    values, refused = world.context.letter_values, 0
+    answer = getattr(values, name)
+
+    async def read(partition: int, wanted: Any) -> Any:
+        nonlocal refused
+        refused += 1
+        if refused < 4:
+            raise ValuesUnavailable("the brokers do not answer")
+        return await answer(partition, wanted)
+
+    monkeypatch.setattr(values, name, read)
+    world.wish("t")
+    await until(world.tasks_are_over)
+    assert {known.record.status for known in world.letters().known.values()} == {LetterStatus.SETTLED}
+    assert refused >= 4
     await world.stop()
 
 
