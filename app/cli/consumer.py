@@ -24,6 +24,7 @@ from app.flows.event_consumer import consumers_of_event
 from app.readmodels import Followed, ReadModels
 from app.readmodels.consumer_index import MOST_LISTED, PAGE, ConsumerPage
 from app.readmodels.consumers import ConsumerView, consumer_view, ended_page_view, without_history
+from app.readmodels.letter_texts import more_lines
 from app.readmodels.letter_views import with_dead_letters
 from app.readmodels.letters import PAGE as SHOWN
 from app.readmodels.letters import ListedLetter
@@ -134,12 +135,19 @@ def _list(outcome: Outcome, since_ms: int | None, limit: int, cursor: str | None
     if as_json:
         typer.echo(json.dumps(ended_page_view(page)))
         return
-    _show_ended(page)
+    since = "" if since_ms is None else f" since {clock(since_ms)}"
     if not page.items:
-        since = "" if since_ms is None else f" since {clock(since_ms)}"
         typer.echo(f"No consumer's last event ended as {outcome}{since}.")
-    elif page.next is not None:
-        typer.echo(f"There are more: --cursor {page.next}", err=True)
+        return
+    number = f"{len(page.items):,}" + (" or more" if page.next is not None or cursor is not None else "")
+    typer.echo(f"{number} consumer{'' if number == '1' else 's'} ended as {outcome}{since}:")
+    typer.echo("  consumer, settled, market, operation, entity and reason of the failure")
+    _show_ended(page)
+    if outcome is Outcome.PARTIAL:
+        typer.echo("When the cause is gone, write the missing rows:\n  profile-sync verify --repair --outcome partial")
+    if page.next is not None:
+        for line in more_lines("There are more.", page.next):
+            typer.echo(line, err=True)
 
 
 def _show_ended(page: ConsumerPage) -> None:

@@ -155,7 +155,7 @@ def show(
             seen_by = this_user() if show_values else None
             shown = read_shown_values(kafka, pipeline_of(kafka), models, one, seen_by=seen_by)
             if seen_by is not None and shown.event is not None:
-                options.log_shown(seen_by, [one.id])
+                options.tell_shown(seen_by, [one.id])
     if len(found) > 1:
         if as_json:
             typer.echo(json.dumps({"items": [letter_view(each) for each in found], "next": None}))
@@ -207,7 +207,7 @@ def export(
             shown.append(letter)
             typer.echo(line)
     if seen_by is not None and shown:
-        options.log_shown(seen_by, shown)
+        options.tell_shown(seen_by, shown)
     if not shown and not left_out:
         typer.echo(NO_DEAD_LETTERS if everything else nothing_matches(number_open), err=True)
     if left_out:

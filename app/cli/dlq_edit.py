@@ -19,6 +19,7 @@ from app.cli.output import printable
 from app.cli.read_once import caught_up_read_models
 from app.delivery.letter_selection import check_note
 from app.delivery.operator_task import Note
+from app.delivery.pipeline import Pipeline
 from app.flows.catalog import load_catalog
 from app.flows.letter_editing import Editable, open_for_edit, write_edit
 from app.flows.letter_export import record_shown
@@ -62,18 +63,18 @@ def edit(
         with caught_up_read_models(topics=_TOPICS) as models:
             try:
                 opened = open_for_edit(kafka, pipeline, models, letter)
-                if not as_json:  # the editor and the difference show what is there now
-                    record_shown(AcknowledgedWriter(kafka), pipeline, this_user(), [opened.listed.id])
-                    options.log_shown(this_user(), [opened.listed.id])
-                if file is None:
+                if file is None:  # the editor shows what is there now
+                    _record_shown(kafka, pipeline, opened)
                     value = _from_editor(opened, catalog, kafka.max_message_bytes)
                 else:
                     with open_input(file) as stream:
                         value = stream.read(kafka.max_message_bytes + 1)
                     _check(opened, value, catalog, kafka.max_message_bytes)
             except EditRefused as refused:
-                raise CommandError(f"{refused}. Nothing was written.") from None
+                raise CommandError(f"{str(refused).rstrip('.')}. Nothing was written.") from None
             if not as_json:
+                if file is not None:  # the difference shows it
+                    _record_shown(kafka, pipeline, opened)
                 for line in difference(opened.event.value, value):
                     typer.echo(printable(line))
             if not yes and not typer.confirm("Write this edit?"):
@@ -87,6 +88,11 @@ def edit(
             typer.echo(f"edited {name}. It runs with: profile-sync dlq redrive {name}")
             if may_ask and not yes and typer.confirm("Redrive it now?"):
                 redrive_now(kafka, models, opened.listed.id)
+
+
+def _record_shown(kafka: KafkaSettings, pipeline: Pipeline, opened: Editable) -> None:
+    record_shown(AcknowledgedWriter(kafka), pipeline, this_user(), [opened.listed.id])
+    options.tell_shown(this_user(), [opened.listed.id])
 
 
 def _from_editor(opened: Editable, catalog: Catalog, largest: int) -> bytes:

@@ -7,20 +7,18 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Annotated
 
-import structlog
 import typer
 
 from app.cli.command_errors import CommandError
 from app.cli.moments import moment_ms
+from app.cli.output import printable
 from app.delivery.letter_id import LetterId
 from app.delivery.letter_selection import NotOneWay, SelectionError, as_filter
 from app.delivery.moments import FORMS
 from app.delivery.operator_task import LetterFilter
-from app.flows.task_writing import MOST_NAMED
 from app.readmodels import ReadModelUnavailable
 from app.readmodels.cursors import CursorError
-
-log = structlog.stdlib.get_logger(__name__)
+from app.readmodels.letter_texts import dead_letters
 
 
 def _not_empty(context: typer.Context, option: typer.CallbackParam, value: str) -> str:
@@ -88,10 +86,9 @@ def letter_filter(
     )
 
 
-def log_shown(by: str, letters: Sequence[LetterId]) -> None:
-    """Log that a person saw the values of dead letters. An error level, because commands log nothing below it."""
-    some = [str(one) for one in letters[:MOST_NAMED]]
-    log.error("values were shown", by=by, number=len(letters), dead_letters=some)
+def tell_shown(by: str, letters: Sequence[LetterId]) -> None:
+    """Say that it is recorded who saw values. The record itself was written before."""
+    typer.echo(f"values were shown to {printable(by)}: {dead_letters(len(letters))}; this is recorded", err=True)
 
 
 @contextmanager

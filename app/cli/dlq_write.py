@@ -105,8 +105,8 @@ def discard(
 
 def _run(request: TaskRequest, yes: bool, wait: bool, as_json: bool) -> None:
     may_ask = sys.stdin.isatty() and not as_json
-    if not yes and not may_ask:
-        raise typer.BadParameter("give --yes: without a terminal, and with --json, there is no question")
+    if not yes and as_json:
+        raise typer.BadParameter("give --yes: with --json there is no question")
     with report_failures(), options.report_refusals():
         kafka = load(KafkaSettings)
         pipeline = pipeline_of(kafka)
@@ -117,6 +117,8 @@ def _run(request: TaskRequest, yes: bool, wait: bool, as_json: bool) -> None:
                 raise CommandError(f"{nothing_matches(models.letters.count())}\nNo task was made.")
             if not as_json:
                 _show(request.action, seen, superseded)
+            if not yes and not may_ask:
+                raise typer.BadParameter("no task was made; without a terminal, give --yes")
             if not yes and not typer.confirm(f"{request.action.value.capitalize()} {dead_letters(seen.total)}?"):
                 raise CommandError("No task was made.")
             now_ms = int(time.time() * 1000)

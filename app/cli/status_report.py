@@ -136,6 +136,7 @@ def lines(view: PipelineView) -> Iterator[str]:
     letters = view.facts.dead_letters or {}
     kinds = ", ".join(f"{reason} {number:,}" for reason, number in sorted(letters.items(), key=lambda item: -item[1]))
     yield from _wrapped("dead letters", f"{sum(letters.values()):,}" + (f": {kinds}" if kinds else ""))
+    yield from _wrapped("", "with records of other programs: profile-sync dlq stats")
     today = ", ".join(f"{name} {number:,}" for name, number in view.today.items() if number)
     yield from _wrapped("today (UTC)", today or "no event settled yet")
     yield from _wrapped("last success", _last_success(view))

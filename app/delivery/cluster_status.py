@@ -187,7 +187,8 @@ def _incidents(incidents: Sequence[OpenIncident]) -> Iterable[Finding]:
 def _dead_letters(by_reason: Mapping[str, int], topic: str) -> Iterable[Finding]:
     if number := sum(by_reason.values()):
         place = f" in {topic}" if topic else ""
-        text = f"{number:,} dead letter{'s wait' if number != 1 else ' waits'}{place} to be dealt with"
+        wait = "dead letters wait" if number != 1 else "dead letter waits"
+        text = f"{number:,} {wait}{place} to be dealt with: profile-sync dlq stats"
         yield Finding(FindingKind.DEAD_LETTERS, Level.GOOD, "dead letters", text, person=True)
 
 

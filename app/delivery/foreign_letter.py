@@ -29,6 +29,15 @@ _MOST_PARTITIONS = 2**31
 # The class of an exception or a topic's name; a message may hold personal data and is not repeated.
 _NAME = re.compile(r"[A-Za-z0-9._$-]{1,200}")
 _NAME_BYTES = 512
+# Headers of those tools that say where a record comes from and what kind of error it met. Others may hold values.
+_TELLING = frozenset(
+    {CONNECT + name for name in ("topic", "partition", "offset", "connector.name", "task.id", "stage", "class.name")}
+    | {CONNECT + "exception.class.name"}
+    | {STREAMS + name for name in ("topic", "partition", "offset", "exception")}
+    | {SPRING_PREFIX + name for name in ("original-topic", "original-consumer-group", "exception-fqcn")}
+    | {SPRING_PREFIX + "exception-cause-fqcn"}
+)
+_MESSAGES = ("exception.message", "message", "exception-message")
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +129,15 @@ def foreign_letter(record: SourceRecord, now_ms: int) -> DeadLetter:
     )
 
 
+def is_telling(name: str, value: bytes) -> bool:
+    """Whether a header says where a record comes from or what kind of error it met, and can hold nothing personal.
+
+    >>> is_telling("__connect.errors.topic", b"orders"), is_telling("__connect.errors.exception.message", b"Ann")
+    (True, False)
+    """
+    return name in _TELLING and _NAME.fullmatch(value.decode("utf-8", "replace")) is not None
+
+
 def as_new_event(record: SourceRecord) -> Headers:
     """The headers of a foreign record that is published as a new event: what its producer gave it."""
     told = (PREFIX, SPRING_PREFIX, CONNECT, STREAMS)
@@ -133,7 +151,10 @@ def _said(record: SourceRecord) -> tuple[str, str]:
         if not any(name.startswith(prefix) for name in names):
             continue
         kind = _text(record, prefix + "exception.class.name") or _text(record, prefix + "exception")
-        kind = kind or _text(record, prefix + "exception-fqcn") or "no exception named"
+        kind = kind or _text(record, prefix + "exception-fqcn")
+        if kind is None:
+            has_message = any(prefix + name in names for name in _MESSAGES)
+            kind = "a message, which dlq show --show-values shows" if has_message else "no exception named"
         places = [_text(record, prefix + name) for name in ("topic", "partition", "offset")]
         if prefix == SPRING_PREFIX and (origin := origin_of(record)) is not None:
             places = [

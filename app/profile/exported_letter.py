@@ -11,7 +11,6 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from app.delivery.headers import PREFIX, SPRING_PREFIX
 from app.delivery.letter_id import LetterId
 from app.delivery.record import Headers, SourceRecord
 from app.delivery.state_fields import LARGEST
@@ -31,7 +30,7 @@ class ExportedEvent:
 
 def export_line(letter: LetterId, record: SourceRecord, *, masked: bool) -> dict[str, Any]:
     """The line of a dead letter. ``record``: the event, with its position in the main topic."""
-    headers = masked_headers(record.headers, (PREFIX, SPRING_PREFIX)) if masked else record.headers
+    headers = masked_headers(record.headers) if masked else record.headers
     value: dict[str, Any] = {"value": masked_value(record.value)} if masked else _content("value", record.value)
     return {
         "id": str(letter),

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from app.delivery.foreign_letter import is_telling
+from app.delivery.headers import PREFIX
 from app.delivery.record import Headers
 from app.profile.masking import MASK
 
@@ -34,16 +36,17 @@ def masked_value(value: bytes | None) -> str | None:
     return json.dumps(_masked(document, top=True), ensure_ascii=False)
 
 
-def masked_headers(headers: Headers, ours: tuple[str, ...]) -> Headers:
-    """Headers without the values that a producer may have put there. ``ours``: how names begin whose values stay.
+def masked_headers(headers: Headers) -> Headers:
+    """Headers without the values that a producer or another program may have put there. Ours stay.
 
-    >>> masked_headers((("ce_id", b"e-1"), ("user", b"Ann"), ("x-sync-reason", b"R")), ("x-sync-",))
+    >>> masked_headers((("ce_id", b"e-1"), ("user", b"Ann"), ("x-sync-reason", b"R")))
     (('ce_id', b'e-1'), ('user', b'***'), ('x-sync-reason', b'R'))
     """
-    return tuple(
-        (name, value if value is None or name in _KEPT_HEADERS or name.startswith(ours) else MASK.encode())
-        for name, value in headers
-    )
+    return tuple((name, value if value is None or _stays(name, value) else MASK.encode()) for name, value in headers)
+
+
+def _stays(name: str, value: bytes) -> bool:
+    return name in _KEPT_HEADERS or name.startswith(PREFIX) or is_telling(name, value)
 
 
 def _masked(content: Any, *, top: bool, depth: int = 0) -> Any:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from textwrap import wrap
 
-from app.delivery.dead_letter_record import Holder
+from app.delivery.dead_letter_record import HistoryLine, Holder
 from app.delivery.errors import REGISTRY
 from app.delivery.wording import ago, clock
 from app.readmodels.letter_groups import LetterGroup
@@ -133,8 +133,10 @@ def detail_lines(listed: ListedLetter, edit: LetterEdit | None) -> Iterator[str]
     if letter.request_id:
         yield from fact_lines("request", f"{letter.request_id} (Marketing Cloud's support asks for it)")
     yield from fact_lines("failed", f"{clock(letter.first_failed_ms)} first, {clock(letter.last_failed_ms)} last")
-    yield from fact_lines("counts", _outcome(settlement.outcome.value, settlement.reason or ""))
-    yield from fact_lines("handled", f"{letter.redrives} time{'' if letter.redrives == 1 else 's'}")
+    nowhere = "nowhere: it is not one of this group's events"
+    outcome = _outcome(settlement.outcome.value, settlement.reason or "")
+    yield from fact_lines("counts", nowhere if listed.id.foreign else outcome)
+    yield from fact_lines("handled", f"{letter.redrives} time{'' if letter.redrives == 1 else 's'} by tasks")
     if letter.attempts:
         yield "  attempts of the last run"
         for attempt in letter.attempts:
@@ -142,7 +144,7 @@ def detail_lines(listed: ListedLetter, edit: LetterEdit | None) -> Iterator[str]
     if letter.history:
         yield "  history"
         for line in letter.history:
-            yield f"    {clock(line.at_ms)}  {line.action}: {_outcome(line.outcome or 'still open', line.reason)}"
+            yield f"    {clock(line.at_ms)}  {_what_happened(line)}"
             if line.by or line.task:
                 yield from _indented(f"by {line.by or '-'}, task {line.task or '-'}")
             if line.note:
@@ -156,7 +158,13 @@ def detail_lines(listed: ListedLetter, edit: LetterEdit | None) -> Iterator[str]
     entry = REGISTRY.get(letter.fingerprint.reason)
     if entry is not None:
         yield from fact_lines("means", entry.meaning)
-        yield from fact_lines("do", entry.remedy)
+        if listed.status not in _CLOSED:
+            yield from fact_lines("do", entry.remedy)
+
+
+def _what_happened(line: HistoryLine) -> str:
+    outcome = line.outcome or "still open"
+    return _outcome(outcome if line.action == outcome else f"{line.action}: {outcome}", line.reason)
 
 
 def _outcome(outcome: str, reason: str) -> str:

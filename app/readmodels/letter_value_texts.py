@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from app.delivery.headers import PREFIX, SPRING_PREFIX
 from app.delivery.record import Headers, SourceRecord
 from app.profile.masked_value import masked_headers, masked_value
 
@@ -53,7 +52,7 @@ def value_lines(shown: ShownValue) -> Iterator[str]:
 
 
 def _headers(headers: Headers, *, masked: bool) -> Headers:
-    return masked_headers(headers, (PREFIX, SPRING_PREFIX)) if masked else headers
+    return masked_headers(headers) if masked else headers
 
 
 def _value(name: str, value: bytes | None, *, masked: bool) -> dict[str, Any]:

@@ -165,6 +165,8 @@ def test_consumers_whose_last_event_was_partial_are_listed_with_what_failed(run:
     assert done.returncode == 0, done.stderr
     # An ID that is longer than a line is broken; everything else stays on one.
     assert all(len(line) <= 80 for line in done.stdout.splitlines())
+    assert done.stdout.startswith("2 or more consumers ended as partial since 2026-11-18 00:00:00Z:\n")
+    assert "  profile-sync verify --repair --outcome partial\n" in done.stdout
     assert "P-2  2026-11-18 11:06:40Z  DE  UPDATE  pet  CMT-ROW-INVALID" in done.stdout
     assert LONG_ID in "".join(done.stdout.split())
     cursor = done.stderr.rpartition("--cursor ")[2].strip()

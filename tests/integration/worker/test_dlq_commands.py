@@ -107,7 +107,11 @@ def test_a_night(shared: Deployment, worker: WorkerProcess, run: Run) -> None:
 
         # Nothing happens by accident.
         assert "--all" in run("dlq", "redrive", "--yes", code=2).stderr
-        assert run("dlq", "redrive", "--market", market, code=2).stdout == ""
+        # Without a terminal there is no question, but the person sees what the task would be about.
+        asked = run("dlq", "redrive", "--market", market, code=2)
+        assert asked.stdout.startswith("5 dead letters to redrive:\n")
+        assert "no task was made; without a terminal, give --yes" in asked.stderr
+        assert run("dlq", "redrive", "--market", market, "--json", code=2).stdout == ""
         assert run("dlq", "redrive", "--market", "NONE", "--yes", code=1).stdout == ""
         assert "no operation NWE" in run("dlq", "redrive", "--operation", "NWE", "--yes", code=1).stderr
         assert run("dlq", "redrive", "--market", market, "--force", "--yes", code=2).stdout == ""
@@ -193,6 +197,10 @@ def test_an_event_that_is_no_json_is_edited_and_redriven(
     file.write_text(json.dumps(new(fresh_consumer(), market)))
     refused = run("dlq", "edit", broken.id, "--file", str(file), "--yes", code=1).stderr
     assert "EVENT-KEY-MISMATCH" in refused
+    assert ".. " not in refused
+    # Nothing was shown, so nothing is recorded.
+    missing = run("dlq", "edit", broken.id, "--file", str(tmp_path / "none.json"), "--yes", code=2).stderr
+    assert "values were shown" not in refused + missing
     file.write_text(json.dumps(new(consumer, market)))
     said = run("dlq", "edit", broken.id, "--file", str(file), "--note", "cut off by the producer", "--yes").stdout
     assert '-{"eventId": \n' in said

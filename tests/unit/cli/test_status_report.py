@@ -49,6 +49,7 @@ def test_a_pipeline_that_works_in_a_few_lines() -> None:
         "parked        0 events of 0 consumers",
         "accounts      default: up",
         "dead letters  0",
+        "              with records of other programs: profile-sync dlq stats",
         "today (UTC)   no event settled yet",
         "last success  2025-11-13 02:12:58Z, 22 s ago",
     ]

@@ -125,3 +125,11 @@ def test_what_other_tools_say_is_told_without_their_messages() -> None:
     )
     assert foreign_letter(record(key=None), 5_000).has_key is False
     assert foreign_letter(record(), 5_000).message == "another program wrote it; its headers say nothing"
+
+
+def test_a_message_without_a_class_is_announced_and_not_repeated() -> None:
+    connect = (("__connect.errors.topic", b"orders"), ("__connect.errors.exception.message", b"Ann Lee is no number"))
+    assert foreign_letter(record(connect), 5_000).message == (
+        "kafka-connect: a message, which dlq show --show-values shows, from orders"
+    )
+    assert "no exception named" in foreign_letter(record(connect[:1]), 5_000).message

@@ -119,6 +119,18 @@ def test_a_detail_has_attempts_history_edits_and_what_to_do() -> None:
         assert part in text
 
 
+def test_a_first_failure_is_said_once_and_a_settled_dead_letter_asks_for_nothing() -> None:
+    failed = HistoryLine(NOW, "failed", "failed", "CMT-ROW-INVALID")
+    lines = list(detail_lines(listed(ShownStatus.SETTLED, history=(failed,)), None))
+    assert "    2025-11-13 02:13:20Z  failed, CMT-ROW-INVALID" in lines
+    assert not any(line.startswith("  do ") for line in lines)
+
+
+def test_a_record_of_another_program_counts_nowhere() -> None:
+    one = replace(listed(), id=LetterId(5, 26, foreign=True))
+    assert "  counts     nowhere: it is not one of this group's events" in list(detail_lines(one, None))
+
+
 @pytest.mark.parametrize(
     ("place", "status", "waits"),
     [(6, ShownStatus.OPEN, True), (7, ShownStatus.OPEN, False), (6, ShownStatus.SETTLED, False)],
