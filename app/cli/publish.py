@@ -16,6 +16,7 @@ from app.cli.command_errors import EXIT_FAILURE, report_failures
 from app.cli.input_file import open_input
 from app.flows.catalog import load_catalog
 from app.flows.publishing import publish_lines
+from app.flows.task_writing import this_user
 from app.profile.event_lines import RejectedLine
 from app.settings import DataExtensionSettings, KafkaSettings, load
 from app.settings.pipelines import pipeline_of
@@ -31,7 +32,7 @@ def publish(
             help="JSON lines, one JSON event, or an array of events. - or no FILE reads standard input.",
         ),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON document: published and rejected.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON document: published, redrives, rejected.")] = False,
 ) -> None:
     """Check events and publish the valid ones, with consumerId as the key; report the others.
 
@@ -56,14 +57,17 @@ def publish(
                 if line % LINES_PER_REDRAW == 0:
                     progress.update(task, completed=stream.tell() if size is not None else 0, lines=line)
 
-            result = publish_lines(stream, catalog, kafka, pipeline_of(kafka).topic, on_rejected=report, on_line=show)
+            topic = pipeline_of(kafka).topic
+            result = publish_lines(stream, catalog, kafka, topic, by=this_user(), on_rejected=report, on_line=show)
     if as_json:
         rejected = [asdict(line) for line in result.rejected]
-        typer.echo(
-            json.dumps({"published": result.published, "rejected": rejected, "stoppedAfter": result.stopped_after})
-        )
+        told = {"published": result.published, "redrives": result.redrives, "rejected": rejected}
+        typer.echo(json.dumps({**told, "stoppedAfter": result.stopped_after}))
     else:
         typer.echo(f"published {result.published}, rejected {len(result.rejected)}")
+        if result.redrives:
+            what = "is an exported dead letter" if result.redrives == 1 else "are exported dead letters"
+            typer.echo(f"{result.redrives} of them {what}: workers redrive those that are still open.")
     if result.stopped_after is not None:
         typer.echo(
             f"Stopped after line {result.stopped_after}: Kafka accepts no more events. When it does again, publish the "

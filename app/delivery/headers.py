@@ -24,6 +24,7 @@ DAY = "x-sync-day"  # the day that the event counts under, if its timestamp does
 REDRIVE_COUNT = "x-sync-redrive-count"
 VALUE_OMITTED = "x-sync-value-omitted"
 FOREIGN = "x-sync-foreign"  # a record of the main topic that claimed to be a dead letter and fits none: its position
+PUBLISHED_BY = "x-sync-published-by"  # who published an export of dead letters
 TASK_ID = "x-sync-task-id"
 ENTITY = "x-sync-entity"
 OPERATION = "x-sync-operation"

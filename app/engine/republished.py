@@ -15,9 +15,9 @@ import structlog
 
 from app.delivery.dead_letter_record import LetterStatus
 from app.delivery.foreign_letter import fits
-from app.delivery.headers import FOREIGN, edited_headers
+from app.delivery.headers import FOREIGN, PUBLISHED_BY, cut, edited_headers
 from app.delivery.letter_id import LetterId
-from app.delivery.operator_task import Action, EditKey, Note, OperatorTask, Selection, TaskKey
+from app.delivery.operator_task import BY_BYTES, Action, EditKey, Note, OperatorTask, Selection, TaskKey
 from app.delivery.record import SourceRecord
 from app.engine.context import EngineContext, now_ms
 from app.engine.flow import StatesUnavailable
@@ -36,6 +36,7 @@ MOST_WAITING = 20
 # A tool in a loop must not redrive for ever: a dead letter that was handled so often is only listed.
 MOST_TIMES = 50
 
+# Who did it, if a record does not say so.
 BY = "published again"
 
 
@@ -112,17 +113,19 @@ class Republished:
             )
             edits.append(EditKey(claimed, max(written_at, 0)).encode())
         now = now_ms()
-        note = f"by another program, at {record.id} of the main topic"
+        person = cut(record.header(PUBLISHED_BY) or "", BY_BYTES)
+        by = person or BY
+        note = f"{'with publish' if person else 'by another program'}, at {record.id} of the main topic"
         task = OperatorTask(
             id=f"m-{record.id}",
             action=Action.REDRIVE,
             selection=Selection((claimed,)),
             created_ms=now,
-            by=BY,
+            by=by,
             note=note,
             matched={partition: 1},
         )
-        wishes = [(edit, Note(BY, now, note).encode()) for edit in edits]
+        wishes = [(edit, Note(by, now, note).encode()) for edit in edits]
         wishes.append((TaskKey(task.id).encode(), task.encode()))
         await producer.write(Write(pipeline.tasks_topic, 0, key, value) for key, value in wishes)
 

@@ -87,6 +87,11 @@ class OwnStatus:
         elif settlement.outcome is Outcome.INVALID:
             self._invalid.saw(settlement.reason or "", _now_ms())
 
+    def handled(self, settlement: Settlement) -> None:
+        """A dead letter was handled. One that fails again is no new invalid event."""
+        if settlement.outcome is Outcome.SYNCED or settlement.outcome is Outcome.PARTIAL:
+            self._last_success_ms = _now_ms()
+
     def watch(self, stream: Stream, watches: Sequence[OutageWatch]) -> None:
         """Ask these for partitions, lag and the trouble of accounts from now on."""
         self._stream = stream

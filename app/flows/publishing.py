@@ -10,7 +10,8 @@ from typing import BinaryIO
 from confluent_kafka import KafkaError
 
 from app.delivery.errors import EVENT_TOO_LARGE
-from app.delivery.headers import edited_headers
+from app.delivery.headers import PUBLISHED_BY, cut, edited_headers
+from app.delivery.operator_task import BY_BYTES
 from app.kafka.publisher import DELIVERY_SECONDS, Publisher, is_too_large
 from app.profile.entities import Catalog
 from app.profile.event import ProfileEvent
@@ -25,18 +26,23 @@ EXPORT = "EXPORT"
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """The result of publishing. ``stopped_after``: the last line that was read, if Kafka took no more."""
+    """The result of publishing. ``stopped_after``: the last line that was read, if Kafka took no more.
+
+    ``redrives``: how many of the published lines are exported dead letters.
+    """
 
     published: int
     rejected: tuple[RejectedLine, ...] = ()
     stopped_after: int | None = None
+    redrives: int = 0
 
 
 class _Deliveries:
     """Counts the records that Kafka has taken, and reports those that it has not."""
 
     def __init__(self, on_rejected: Callable[[RejectedLine], object]) -> None:
-        self.published = 0
+        self.published = self.redrives = 0
+        self.exports: set[int] = set()  # lines that are on their way
         self.rejected: list[RejectedLine] = []
         self.broken = False
         self._on_rejected = on_rejected
@@ -46,8 +52,11 @@ class _Deliveries:
         self._on_rejected(line)
 
     def delivered(self, line: int, refused: KafkaError | None) -> None:
+        is_export = line in self.exports
+        self.exports.discard(line)
         if refused is None:
             self.published += 1
+            self.redrives += is_export
         elif is_too_large(refused):
             self.reject(RejectedLine(line, EVENT_TOO_LARGE.code, "the topic takes no record of this size"))
         else:
@@ -61,6 +70,7 @@ def publish_lines(
     kafka: KafkaSettings,
     topic: str,
     *,
+    by: str = "",
     on_rejected: Callable[[RejectedLine], object] = lambda line: None,
     on_line: Callable[[int], object] = lambda line: None,
     delivery_seconds: float = DELIVERY_SECONDS,
@@ -73,6 +83,9 @@ def publish_lines(
     acknowledged within ``delivery_seconds`` counts as failed. ``code`` of a rejected line is a registry code,
     ``EXPORT``, or the name that Kafka gives to its error.
 
+    Args:
+        by: who publishes; the history of an exported dead letter names them.
+
     Raises:
         KafkaAccessError: Kafka cannot be reached, or has no such topic.
     """
@@ -84,17 +97,17 @@ def publish_lines(
             if isinstance(entry, RejectedLine):
                 deliveries.reject(entry)
             elif isinstance(entry, ExportedLine):
-                _send_again(publisher, deliveries, entry, topic)
+                _send_again(publisher, deliveries, entry, topic, by)
             else:
                 publisher.send(entry.event.consumer_id.encode(), entry.value, entry.line)
             on_line(entry.line)
             if deliveries.broken:
                 break
     rejected = tuple(sorted(deliveries.rejected, key=lambda line: line.line))
-    return Published(deliveries.published, rejected, last if deliveries.broken else None)
+    return Published(deliveries.published, rejected, last if deliveries.broken else None, deliveries.redrives)
 
 
-def _send_again(publisher: Publisher, deliveries: _Deliveries, line: ExportedLine, topic: str) -> None:
+def _send_again(publisher: Publisher, deliveries: _Deliveries, line: ExportedLine, topic: str, by: str) -> None:
     """Send an exported dead letter with its bytes and its source headers, to the partition of its event: the workers
     then know that it is no new event."""
     try:
@@ -105,7 +118,9 @@ def _send_again(publisher: Publisher, deliveries: _Deliveries, line: ExportedLin
     if event.partition >= publisher.partitions:
         deliveries.reject(RejectedLine(line.line, EXPORT, f"the topic has no partition {event.partition}"))
         return
-    publisher.send(event.key or b"", event.value, line.line, headers=edited_headers(event), partition=event.partition)
+    headers = (*edited_headers(event), (PUBLISHED_BY, cut(by, BY_BYTES).encode(errors="replace")))
+    deliveries.exports.add(line.line)
+    publisher.send(event.key or b"", event.value, line.line, headers=headers, partition=event.partition)
 
 
 def publish_events(

@@ -258,6 +258,7 @@ class Worker:
 
     def handled(self, settlement: Settlement, again: Readmitted) -> None:
         """The engine's observer."""
+        self._status.handled(settlement)
         self._metrics.letter_handled(again.handling.value, settlement.outcome.value)
 
     def foreign(self, letter: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shlex
+import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -177,8 +178,15 @@ def test_a_task_waits_for_a_worker_and_can_be_paused_and_cancelled(deploy: Deplo
     # An export that is published again is a redrive of these events: none is counted twice.
     lines = run("dlq", "export", "--all", "--show-values").stdout
     assert len(lines.splitlines()) == 2
-    run("publish", given=lines)
+    said = run("publish", given=lines).stdout
+    assert said.splitlines() == [
+        "published 2, rejected 0",
+        "2 of them are exported dead letters: workers redrive those that are still open.",
+    ]
     until_counted(deployment, successor, market, synced=3)
+    last = document(run("dlq", "show", published[1].id, "--json"))["history"][-1]
+    assert last["by"].endswith(f"@{socket.gethostname()}")
+    assert last["note"].startswith("with publish, at ")
     assert deployment.settled(successor, 3)["events"] == 3
     assert held(deployment, consumers) == set(consumers)
 

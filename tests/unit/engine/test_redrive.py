@@ -18,7 +18,7 @@ from app.delivery.counts import cells
 from app.delivery.dead_letter_record import Holder, LetterStatus, ValuePlace
 from app.delivery.headers import edited_headers
 from app.delivery.letter_id import LetterId, letter_key
-from app.delivery.operator_task import Action
+from app.delivery.operator_task import Action, decode_task
 from app.delivery.outcome import Outcome
 from app.delivery.partition_record import PartitionState
 from app.delivery.record import SourceRecord
@@ -343,15 +343,22 @@ async def test_a_foreign_record_of_a_deleted_profile_is_redriven_only_alone_and_
     await world.stop()
 
 
-async def test_a_dead_letter_that_is_published_again_is_a_redrive_and_counts_once() -> None:
+@pytest.mark.parametrize("name", ["ann@host", None])
+async def test_a_dead_letter_that_is_published_again_is_a_redrive_and_counts_once(name: str | None) -> None:
     world = await dead_letters_of(Event("a", "never"))
     letter = world.topics[PIPELINE.dlq_topic][0]
     world.events.append(Event("a", "invalid"))  # it has an offset, and is no event
-    put(world, PIPELINE.topic, (letter.key, letter.value, letter.headers))  # type: ignore[arg-type]
+    headers = letter.headers if name is None else (*letter.headers, ("x-sync-published-by", name.encode()))
+    put(world, PIPELINE.topic, (letter.key, letter.value, headers))  # type: ignore[arg-type]
     await until(lambda: world.outcomes() == {"synced": 1})
     await until(world.tasks_are_over)
     record = world.letter(0)
-    assert (record.status, record.history[-1].by) == (LetterStatus.SETTLED, "published again")
+    assert (record.status, record.history[-1].by) == (LetterStatus.SETTLED, name or "published again")
+    [wish] = [write.value for write in world.topics[PIPELINE.tasks_topic] if write.key == b"m-0-1"]
+    assert (
+        decode_task("m-0-1", wish or b"").note
+        == ("with publish" if name else "by another program") + ", at 0-1 of the main topic"
+    )
     assert world.state().upto == 1
     assert world.order_of("a") == [0]
     await world.stop()
