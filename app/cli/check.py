@@ -10,8 +10,10 @@ import typer
 
 from app.cli.check_report import document, report
 from app.cli.command_errors import EXIT_FAILURE
+from app.cli.expiring import LETTERS_SECONDS, expiring_values
 from app.cli.output import waiting
-from app.delivery.installation import wrong_parts
+from app.delivery.installation import Part, PartState, with_expiring, wrong_parts
+from app.settings import KafkaSettings, load
 from app.settings.pipelines import CONSUMERS, PIPELINES
 
 
@@ -37,10 +39,13 @@ def check(
 
     with waiting("Checking"):
         found = asyncio.run(check_installation(flow, test_incident=test_incident))
+    lines = found.lines
+    if found.pipeline is not None and any(line.part is Part.BROKER and line.state is PartState.OK for line in lines):
+        lines = with_expiring(lines, expiring_values(load(KafkaSettings), found.pipeline, LETTERS_SECONDS))
     if as_json:
-        typer.echo(json.dumps(document(found.pipeline, found.lines), indent=2))
+        typer.echo(json.dumps(document(found.pipeline, lines), indent=2))
     else:
-        for line in report(found.lines):
+        for line in report(lines):
             typer.echo(line)
-    if wrong_parts(found.lines):
+    if wrong_parts(lines):
         raise typer.Exit(EXIT_FAILURE)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
@@ -26,6 +27,7 @@ def caught_up_read_models(
     topics: Collection[Followed] = (Followed.STATE,),
     *,
     optional: Collection[Followed] = (),
+    patience_seconds: float = math.inf,
 ) -> Iterator[ReadModels]:
     """The read models, after they have caught up with the topics. Needs ``KAFKA_*`` only.
 
@@ -34,6 +36,7 @@ def caught_up_read_models(
     Args:
         topics: what the command asks about. The other topics are not read.
         optional: topics that an older installation may not have; they count as empty.
+        patience_seconds: how long to read although it comes further.
 
     Raises:
         ConfigurationError: something is missing or wrong in ``KAFKA_*``.
@@ -45,7 +48,11 @@ def caught_up_read_models(
     try:
         try:
             with waiting(_WHAT) as say:
-                wait_until_caught_up(models, lambda read, total: say(_progress_text(read, total)))
+                wait_until_caught_up(
+                    models,
+                    lambda read, total: say(_progress_text(read, total)),
+                    patience_seconds=patience_seconds,
+                )
         except ReadModelUnavailable as error:
             raise CommandError(str(error)) from None
         yield models

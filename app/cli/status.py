@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from app.cli.command_errors import EXIT_FAILURE, report_failures
+from app.cli.expiring import LETTERS_SECONDS, expiring_values
 from app.cli.output import waiting
 from app.cli.read_once import caught_up_read_models
 from app.cli.status_report import PipelineView, document, lines
@@ -41,6 +42,7 @@ def status(as_json: Annotated[bool, typer.Option("--json", help="One JSON docume
             records = read_status_once(kafka, pipeline, is_ours, READ_SECONDS)
         with caught_up_read_models() as models:
             partitions, complete = models.partitions(), models.caught_up()
+        expiring = expiring_values(kafka, pipeline, LETTERS_SECONDS)
     now_ms = int(time.time() * 1000)
     letters: Counter[str] = Counter()
     for state in partitions.values():
@@ -53,6 +55,7 @@ def status(as_json: Annotated[bool, typer.Option("--json", help="One JSON docume
         complete=complete,
         topic_gone=gone,
         dead_letter_topic=pipeline.dlq_topic,
+        expiring=expiring,
         last_end=read_last_end(records),
         waiting_since_ms=min((one.since_ms for one in lag.values() if one.since_ms is not None), default=None),
     )

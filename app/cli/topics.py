@@ -10,7 +10,8 @@ from typing import Annotated, Any
 import typer
 
 from app.cli.command_errors import EXIT_FAILURE, CommandError, report_failures
-from app.cli.output import show_table, waiting
+from app.cli.expiring import expiring_values
+from app.cli.output import show_facts, show_table, waiting
 from app.delivery.pipeline_identity import NEW_GROUP, PipelineIdentity, Role
 from app.flows.adoption import Adoption, AdoptionRefused, look
 from app.flows.adoption import adopt as write_adoption
@@ -64,18 +65,27 @@ def create(as_json: AsJson = False) -> None:
 def check(as_json: AsJson = False) -> None:
     """List every topic that is missing or wrongly configured.
 
-    Exits 1 if there is one.
+    Warns 14 days before Kafka may delete the value of an open dead letter. Exits 1 if a topic is missing or wrong.
     """
-    with report_failures(), waiting("Asking Kafka"):
-        settings = load(KafkaSettings)
-        pipeline = pipeline_of(settings)
-        problems = topic_and_state_problems(settings, pipeline)
+    with report_failures():
+        with waiting("Asking Kafka"):
+            settings = load(KafkaSettings)
+            pipeline = pipeline_of(settings)
+            problems = topic_and_state_problems(settings, pipeline)
+        unfit = {problem.topic for problem in problems if problem.setting != "retention.ms"}
+        expiring = [] if pipeline.letters_topic in unfit else expiring_values(settings, pipeline)
     if as_json:
-        typer.echo(json.dumps({"problems": [asdict(problem) for problem in problems]}, indent=2))
+        document = {
+            "problems": [asdict(problem) for problem in problems],
+            "warnings": [{"topic": one.topic, "text": one.text, "remedy": one.remedy} for one in expiring],
+        }
+        typer.echo(json.dumps(document, indent=2))
     elif problems:
         _show(problems)
     else:
         typer.echo("All topics exist and are configured correctly.")
+    if not as_json:
+        show_facts("Warnings", ([("", f"{one.text}. {one.remedy}")] for one in expiring))
     if problems:
         raise typer.Exit(EXIT_FAILURE)
 

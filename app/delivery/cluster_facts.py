@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+from app.delivery.expiring_values import ExpiringValues
 from app.delivery.worker_status import WorkerEnd, WorkerStatus
 
 
@@ -61,7 +62,8 @@ class Facts:
     """What is known of a pipeline.
 
     ``complete``: the read models have caught up. ``waiting_since_ms``: the time of the oldest event that no worker has
-    taken yet. ``topic_gone``: the text to show if the main topic no longer exists.
+    taken yet. ``topic_gone``: the text to show if the main topic no longer exists. ``expiring``: values of open dead
+    letters that Kafka may delete soon.
     """
 
     workers: Sequence[WorkerStatus]
@@ -73,6 +75,7 @@ class Facts:
     last_end: WorkerEnd | None = None
     topic_gone: str | None = None
     dead_letter_topic: str = ""
+    expiring: Sequence[ExpiringValues] = ()
 
 
 @dataclass(frozen=True, slots=True)

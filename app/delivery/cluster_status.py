@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from app.delivery.cluster_facts import CATCHING_UP, Facts, Finding, FindingKind, Judgement, Level, OpenIncident
 from app.delivery.errors import CMT_NOT_ALLOWED, CMT_PERMISSION, REGISTRY
+from app.delivery.expiring_values import ExpiringValues
 from app.delivery.wording import ago, clock, ranges
 from app.delivery.worker_status import AccountState, AccountStatus, WorkerStatus
 
@@ -36,6 +37,7 @@ def judge(facts: Facts, now_ms: int) -> Judgement:
         *_lag(facts, live, now_ms),
         *_incidents(facts.incidents),
         *_dead_letters(facts.dead_letters or {}, facts.dead_letter_topic),
+        *_expiring(facts.expiring),
         *_warnings(live),
     ]
     if not facts.complete:
@@ -189,6 +191,12 @@ def _dead_letters(by_reason: Mapping[str, int], topic: str) -> Iterable[Finding]
         place = f" in {topic}" if topic else ""
         wait = "dead letters wait" if number != 1 else "dead letter waits"
         text = f"{number:,} {wait}{place} to be dealt with: profile-sync dlq stats"
+        yield Finding(FindingKind.DEAD_LETTERS, Level.GOOD, "dead letters", text, person=True)
+
+
+def _expiring(topics: Sequence[ExpiringValues]) -> Iterable[Finding]:
+    for one in topics:
+        text = f"{one.text}. {one.remedy}"
         yield Finding(FindingKind.DEAD_LETTERS, Level.GOOD, "dead letters", text, person=True)
 
 

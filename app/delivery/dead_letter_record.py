@@ -11,6 +11,7 @@ The partition record decides, this record reports. Invariants:
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from functools import partial
@@ -23,6 +24,7 @@ from app.delivery.counts import Settlement, read_settlement
 from app.delivery.failed_attempt import ATTEMPTS_KEPT, FailedAttempt, attempts_json, read_attempts
 from app.delivery.fingerprint import Fingerprint
 from app.delivery.headers import MESSAGE_BYTES
+from app.delivery.record import start_of
 from app.delivery.record_format import FORMAT, MALFORMED, malformed, state_document
 from app.delivery.state_fields import MalformedPart
 
@@ -180,6 +182,20 @@ class DeadLetter:
             has_key=fields.flag(document["hasKey"]),
             changed_ms=fields.moment(document["changed"]),
         )
+
+
+def kept_since(letter: DeadLetter) -> int | None:
+    """The earliest time, in ms, that the record with a dead letter's bytes can have in its topic; None: no bytes.
+
+    Retention counts from that record's time. The dead-letter topic's record is written after the last failure. Of a
+    record of the main topic, only its day is known.
+    """
+    if letter.place is None:
+        return None
+    if letter.place.holder is Holder.MAIN:
+        with contextlib.suppress(ValueError):  # another program wrote a day that does not exist, such as 2026-02-31
+            return start_of(letter.settlement.day)
+    return letter.last_failed_ms
 
 
 def with_line(history: tuple[HistoryLine, ...], line: HistoryLine) -> tuple[HistoryLine, ...]:

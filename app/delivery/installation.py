@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+
+from app.delivery.expiring_values import ExpiringValues
 
 
 class Part(StrEnum):
@@ -57,6 +59,13 @@ class CheckLine:
 def not_checked(part: Part, why: str, *, subject: str = "", account: str = "") -> CheckLine:
     """The line of a part that could not be looked at. ``why``: what is missing, such as "no token"."""
     return CheckLine(part, PartState.NOT_CHECKED, why, subject=subject, account=account)
+
+
+def with_expiring(lines: Sequence[CheckLine], expiring: Iterable[ExpiringValues]) -> list[CheckLine]:
+    """The lines with a note, behind those about topics, for each topic from which values of dead letters may go."""
+    notes = [CheckLine(Part.TOPICS, PartState.NOTE, f"{one.text}.", one.remedy) for one in expiring]
+    last = max((number for number, line in enumerate(lines) if line.part is Part.TOPICS), default=len(lines) - 1)
+    return [*lines[: last + 1], *notes, *lines[last + 1 :]]
 
 
 def wrong_parts(lines: Iterable[CheckLine]) -> int:

@@ -89,6 +89,15 @@ def day_of(moment_ms: int) -> str:
     return _day(moment_ms // DAY_MS)
 
 
+def start_of(day: str) -> int:
+    """The first moment, in ms since 1970, of a UTC day (ISO 8601).
+
+    >>> start_of("1970-01-02")
+    86400000
+    """
+    return int(datetime.fromisoformat(day).replace(tzinfo=UTC).timestamp() * 1000)
+
+
 def is_text(key: bytes | None) -> bool:
     """Whether a key names a consumer: it is there, and it is UTF-8."""
     try:

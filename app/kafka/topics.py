@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from aiokafka.errors import KafkaError as AioKafkaError
@@ -21,6 +21,7 @@ from app.kafka.admin import TIMEOUT_SECONDS, Admin, KafkaAccessError
 from app.kafka.codecs import readable_codecs
 from app.kafka.rights import create_problem, other_problems, topic_problems
 from app.kafka.topic_specs import (
+    UNLIMITED,
     Problem,
     TopicSpec,
     TopicState,
@@ -85,6 +86,26 @@ def create(settings: KafkaSettings, pipeline: Pipeline, *, timeout_seconds: floa
     """
     with Admin(settings, timeout_seconds=timeout_seconds) as admin:
         return _create_missing(admin, settings, pipeline)
+
+
+def retentions(admin: Admin, names: Collection[str]) -> dict[str, int]:
+    """How long, in ms, each topic keeps its records; ``UNLIMITED`` if it deletes none because of their age. Left out:
+    topics that do not exist.
+
+    Raises:
+        KafkaAccessError: the broker cannot be reached, or refused.
+    """
+    return {name: retention_ms(config) for name, config in _configs(admin, admin.topics(list(names))).items()}
+
+
+def retention_ms(config: Mapping[str, str]) -> int:
+    """How long a topic keeps its records; ``UNLIMITED`` if it deletes none because of their age.
+
+    >>> retention_ms({"cleanup.policy": "delete", "retention.ms": "5"}), retention_ms({"cleanup.policy": "compact"})
+    (5, -1)
+    """
+    deletes = "delete" in config.get("cleanup.policy", "delete").split(",")
+    return int(config.get("retention.ms", UNLIMITED)) if deletes else UNLIMITED
 
 
 def _create_missing(admin: Admin, settings: KafkaSettings, pipeline: Pipeline) -> CreateReport:

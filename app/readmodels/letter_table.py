@@ -23,12 +23,13 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from app.delivery.dead_letter_record import DeadLetter, LetterStatus
+from app.delivery.dead_letter_record import DeadLetter, Holder, LetterStatus, kept_since
 from app.delivery.letter_id import LetterId
 from app.readmodels.batch import LetterChange
 
 # As the tables hold them. Open is 0, so "closed" is ``status > 0``.
 STATUS_NUMBERS = {LetterStatus.OPEN: 0, LetterStatus.SETTLED: 1, LetterStatus.DISCARDED: 2}
+HOLDER_NUMBERS = {Holder.DLQ: 0, Holder.MAIN: 1}
 # What came of a dead letter that a task handled and that has no outcome: it is open as before.
 STILL_OPEN = "open"
 
@@ -41,7 +42,7 @@ CREATE TABLE letters (
     row INTEGER PRIMARY KEY, partition INTEGER NOT NULL, is_foreign INTEGER NOT NULL, place INTEGER NOT NULL,
     epoch INTEGER NOT NULL, version INTEGER NOT NULL, status INTEGER NOT NULL, facet INTEGER NOT NULL, consumer TEXT,
     event TEXT NOT NULL, last_failed INTEGER NOT NULL, changed INTEGER NOT NULL,
-    first_failed INTEGER NOT NULL
+    first_failed INTEGER NOT NULL, holder INTEGER, kept_since INTEGER
 );
 CREATE UNIQUE INDEX letters_id ON letters (partition, is_foreign, place);
 CREATE INDEX letters_page ON letters (status, last_failed, partition, is_foreign, place, facet);
@@ -50,6 +51,7 @@ CREATE INDEX letters_open ON letters (partition, is_foreign, place, facet) WHERE
 CREATE INDEX letters_since ON letters (facet, first_failed) WHERE status = 0;
 CREATE INDEX letters_closed ON letters (partition, changed) WHERE status > 0;
 CREATE INDEX letters_consumer ON letters (consumer, status, partition, is_foreign, place) WHERE consumer IS NOT NULL;
+CREATE INDEX letters_kept ON letters (status, holder, kept_since) WHERE status = 0 AND kept_since IS NOT NULL;
 CREATE INDEX letters_event ON letters (event);
 CREATE TABLE letter_values (row INTEGER PRIMARY KEY, value BLOB NOT NULL);
 CREATE TABLE other_letters (
@@ -147,7 +149,7 @@ class _Writer:
     def _insert(self, letter_id: LetterId, epoch: int, change: LetterChange) -> None:
         facet = self._count(letter_id, change.letter, 1)
         row = self._db.execute(
-            "INSERT INTO letters VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO letters VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (*place_of(letter_id), epoch, change.version, *_columns(facet, change.letter)),
         ).lastrowid
         self._db.execute("INSERT INTO letter_values VALUES (?, ?)", (row, change.value))
@@ -157,7 +159,7 @@ class _Writer:
         facet = self._count(letter_id, change.letter, 1)
         self._db.execute(
             "UPDATE letters SET epoch = ?, version = ?, status = ?, facet = ?, consumer = ?, event = ?,"
-            " last_failed = ?, changed = ?, first_failed = ? WHERE row = ?",
+            " last_failed = ?, changed = ?, first_failed = ?, holder = ?, kept_since = ? WHERE row = ?",
             (epoch, change.version, *_columns(facet, change.letter), row),
         )
         self._db.execute("UPDATE letter_values SET value = ? WHERE row = ?", (change.value, row))
@@ -253,4 +255,6 @@ def _columns(facet: int, letter: DeadLetter) -> tuple[Any, ...]:
         letter.last_failed_ms,
         letter.changed_ms,
         letter.first_failed_ms,
+        HOLDER_NUMBERS[letter.place.holder] if letter.place is not None else None,
+        kept_since(letter),
     )

@@ -14,7 +14,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from app.delivery.dead_letter_record import DeadLetter, LetterStatus
+from app.delivery.dead_letter_record import DeadLetter, Holder, LetterStatus
 from app.delivery.letter_id import LetterId, read_letter_id
 from app.delivery.operator_task import LetterFilter, Selection
 from app.delivery.partition_record import PartitionState
@@ -23,7 +23,7 @@ from app.readmodels.letter_groups import LetterGroups
 from app.readmodels.letter_names import check_names
 from app.readmodels.letter_page import ORDER, Place, ShownStatus, decode_cursor, encode_cursor
 from app.readmodels.letter_queries import id_at
-from app.readmodels.letter_table import STATUS_NUMBERS, place_of
+from app.readmodels.letter_table import HOLDER_NUMBERS, STATUS_NUMBERS, place_of
 from app.readmodels.owner_letters import OwnerLetters
 from app.readmodels.progress import Progress
 from app.readmodels.store import Store
@@ -186,6 +186,16 @@ class LetterIndex(OwnerLetters, LetterGroups):
             (limit,),
         )
         return [_listed(LetterId(p, place, bool(f)), value, readmitted) for p, f, place, value in rows]
+
+    def kept_before(self, holder: Holder, before_ms: int) -> tuple[int, int | None]:
+        """How many open dead letters have bytes in a topic whose record may be older than a time, and the time of the
+        oldest one (see ``kept_since``)."""
+        [(letters, oldest_ms)] = self._rows(
+            "SELECT count(*), min(kept_since) FROM letters INDEXED BY letters_kept"
+            f" WHERE status = {_OPEN} AND holder = ? AND kept_since < ?",
+            (HOLDER_NUMBERS[holder], before_ms),
+        )
+        return letters, oldest_ms
 
     # How it is done
     def _readmitted(self) -> frozenset[LetterId]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 
@@ -15,16 +16,23 @@ TROUBLE_SECONDS = 8.0
 _LOOK_SECONDS = 0.02
 
 
-def wait_until_caught_up(models: ReadModels, on_progress: Callable[[int, int], None] | None = None) -> None:
+def wait_until_caught_up(
+    models: ReadModels,
+    on_progress: Callable[[int, int], None] | None = None,
+    *,
+    patience_seconds: float = math.inf,
+) -> None:
     """Return when the answers hold everything that stands in the topics now.
 
     Args:
         on_progress: called with the number of records read, and of those to read.
+        patience_seconds: how long to wait although it comes further.
 
     Raises:
-        ReadModelUnavailable: the topics cannot be read; says why.
+        ReadModelUnavailable: the topics cannot be read, or not in this time; says why.
     """
-    seen, since = (-1, -1), time.monotonic()
+    began = time.monotonic()
+    seen, since = (-1, -1), began
     while not models.caught_up():
         now = time.monotonic()
         if (reading := models.reading()) != seen:
@@ -40,6 +48,8 @@ def wait_until_caught_up(models: ReadModels, on_progress: Callable[[int, int], N
                 or f"no record of the state topics arrived for {STALL_SECONDS:g} s, after {seen[0]:,} of {seen[1]:,}; "
                 "try again"
             )
+        if now - began > patience_seconds:
+            raise ReadModelUnavailable(trouble or f"read {seen[0]:,} of {seen[1]:,} records in {patience_seconds:g} s")
         time.sleep(_LOOK_SECONDS)
     if on_progress is not None:
         on_progress(*models.reading())

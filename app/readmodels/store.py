@@ -22,7 +22,7 @@ from app.readmodels.letter_table import LETTER_SCHEMA, LETTER_TABLES, apply_lett
 from app.readmodels.task_table import TASK_SCHEMA, TASK_TABLES, apply_tasks
 
 # A file with another number was written by another version of the program and is rebuilt.
-SCHEMA_VERSION = 10
+SCHEMA_VERSION = 11
 
 _SCHEMA = f"""
 CREATE TABLE boots (id TEXT NOT NULL);

@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from app.delivery.cluster_facts import Facts, Level, OpenIncident
+from app.delivery.cluster_facts import Facts, FindingKind, Level, OpenIncident
 from app.delivery.cluster_status import FORGOTTEN_MS, LONG_WAIT_MS, STALE_MS, judge
+from app.delivery.expiring_values import ExpiringValues
 from app.delivery.worker_status import (
     AccountState,
     AccountStatus,
@@ -116,6 +117,14 @@ def test_a_worker_that_ended_beside_others_needs_a_person_only_while_partitions_
 def test_dead_letters_are_said_to_wait_in_their_topic() -> None:
     (found,) = judge(facts(worker(), dead_letters={"A": 2}, dead_letter_topic="g.dlq"), NOW).findings
     assert found.text.startswith("2 dead letters wait in g.dlq")
+
+
+def test_values_that_expire_need_a_person_who_is_told_what_to_do() -> None:
+    gone = ExpiringValues("g.dlq", 2, NOW)
+    judgement = judge(facts(worker(), expiring=[gone]), NOW)
+    (found,) = judgement.findings
+    assert (judgement.level, judgement.needs_a_person, found.kind) == (Level.GOOD, True, FindingKind.DEAD_LETTERS)
+    assert found.text == f"{gone.text}. {gone.remedy}"
 
 
 def test_the_end_of_a_worker_is_read_as_it_was_written_and_nothing_else_is() -> None:

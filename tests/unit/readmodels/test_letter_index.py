@@ -14,7 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from app.delivery.dead_letter_record import DeadLetter, HistoryLine, LetterStatus
+from app.delivery.dead_letter_record import DeadLetter, HistoryLine, Holder, LetterStatus, ValuePlace
 from app.delivery.fingerprint import Fingerprint
 from app.delivery.letter_id import LetterId, letter_key
 from app.delivery.operator_task import LetterFilter, Selection
@@ -23,6 +23,7 @@ from app.delivery.parked_events import ParkedEvent
 from app.delivery.partition_record import PartitionState
 from app.delivery.pipeline import Pipeline
 from app.delivery.readmitted import Handling, Readmitted
+from app.delivery.record import start_of
 from app.readmodels import ReadModelUnavailable
 from app.readmodels.batch import ReadBatch
 from app.readmodels.cursors import CursorError
@@ -103,6 +104,33 @@ def case() -> Iterator[Case]:
 
 
 A, B, C = LetterId(0, 1), LetterId(0, 2), LetterId(1, 1)
+
+
+# Values that expire
+def test_open_values_from_before_a_time_are_counted_in_each_topic_with_the_oldest(case: Case) -> None:
+    dlq, main = ValuePlace(Holder.DLQ, 1), ValuePlace(Holder.MAIN, 1)
+    day = start_of(settlement().day)
+    case.write((A, 1, letter(failed=5, place=dlq)), (B, 1, letter(failed=7, place=dlq)), (C, 1, letter(place=main)))
+    case.write((LetterId(1, 2), 1, letter(failed=1)), (LetterId(1, 3), 1, letter(LetterStatus.SETTLED, place=dlq)))
+    case.write((LetterId(1, 4, foreign=True), 1, letter(failed=6, place=dlq)))
+    assert case.index.kept_before(Holder.DLQ, 5) == (0, None)
+    assert case.index.kept_before(Holder.DLQ, 6) == (1, 5)
+    assert case.index.kept_before(Holder.DLQ, 8) == (3, 5)
+    assert [case.index.kept_before(Holder.MAIN, day + after) for after in (0, 1)] == [(0, None), (1, day)]
+    assert case.index.kept_before(Holder.DLQ, -(2**63) + 1) == (0, None)  # the longest retention that Kafka knows
+    case.write((A, 2, letter(LetterStatus.DISCARDED, place=dlq)), (B, 1, letter(failed=9, place=dlq)), (C, 1, None))
+    assert case.index.kept_before(Holder.DLQ, 10) == (2, 6)
+    assert case.index.kept_before(Holder.MAIN, 2**62) == (0, None)
+
+
+def test_values_that_expire_are_counted_in_an_index_alone(case: Case) -> None:
+    asked: list[tuple[str, object]] = []
+    rows = case.store.rows
+    case.store.rows = lambda *query: asked.append(query) or rows(*query)  # type: ignore[method-assign,assignment,func-returns-value]
+    case.index.kept_before(Holder.DLQ, 5)
+    [(statement, values)] = asked
+    plan = [line[3] for line in rows(f"EXPLAIN QUERY PLAN {statement}", values)]  # type: ignore[arg-type]
+    assert plan == ["SEARCH letters USING COVERING INDEX letters_kept (status=? AND holder=? AND kept_since<?)"]
 
 
 # The record that counts
