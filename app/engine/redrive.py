@@ -248,6 +248,9 @@ class Redrive:
             room -= known.record.size
             places[known.id.offset] = self._place(known)
         values = await self._read(places)
+        values |= await self._read_in_main(
+            [one for one in chosen[: len(places)] if one.id.offset not in values], places
+        )
         begun = 0
         for known in chosen[: len(places)]:
             offset = known.id.offset
@@ -260,6 +263,27 @@ class Redrive:
                 self._parking.redrive(offset, entry, source)
                 begun += 1
         return begun
+
+    async def _read_in_main(
+        self, lost: Sequence[KnownLetter], places: dict[int, ValuePlace | None]
+    ) -> dict[int, SourceRecord]:
+        """The events whose dead letters lost their bytes, from the main topic, and their places in ``places``. An edit
+        stands nowhere else."""
+        wanted = {
+            known.id.offset: known.record.settlement.consumer_id
+            for known in lost
+            if known.record.original is None and known.record.place is not None
+            if places[known.id.offset] == known.record.place
+        }
+        there: dict[int, ValuePlace | None] = {offset: ValuePlace(Holder.MAIN, offset) for offset in wanted}
+        found = await self._read(there)
+        theirs = {
+            offset: record
+            for offset, record in found.items()
+            if (consumer := wanted[offset]) is not None and record.key == consumer.encode(errors="replace")
+        }
+        places |= {offset: there[offset] for offset in theirs}
+        return theirs
 
     def _bytes_in_work(self) -> int:
         copies = [self._copies.get(offset) for offset, again in self._handled if again.parks]

@@ -50,11 +50,26 @@ class LetterValues:
 
     def read(self, letters: Iterable[ListedLetter]) -> dict[LetterId, SourceRecord]:
         """The events as a redrive would run them, without those whose bytes are gone. A foreign record as it stands."""
-        places = {one.id: self.place(one) for one in letters}
+        listed = list(letters)
+        found = self._read_all({one.id: place for one in listed if (place := self.place(one)) is not None})
+        # The dead-letter topic may have lost bytes that the main topic still has; an edit stands nowhere else.
+        lost = {
+            one.id: one.letter.settlement.consumer_id
+            for one in listed
+            if one.id not in found and not one.id.foreign and one.letter.place is not None
+            if one.letter.original is None and self._edit(one.id) is None
+        }
+        for letter, record in self._read_all({one: ValuePlace(Holder.MAIN, one.offset) for one in lost}).items():
+            consumer = lost[letter]
+            if consumer is not None and record.key == consumer.encode(errors="replace"):
+                found[letter] = record
+        return found
+
+    def _read_all(self, places: dict[LetterId, ValuePlace]) -> dict[LetterId, SourceRecord]:
         found: dict[LetterId, SourceRecord] = {}
         for partition in sorted({letter.partition for letter in places}):
-            here = {letter: place for letter, place in places.items() if letter.partition == partition and place}
-            found |= self._read(partition, {letter: place for letter, place in here.items() if place is not None})
+            here = {letter: place for letter, place in places.items() if letter.partition == partition}
+            found |= self._read(partition, here)
         return found
 
     def original(self, listed: ListedLetter) -> SourceRecord | None:

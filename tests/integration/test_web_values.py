@@ -48,7 +48,7 @@ def tell(kafka: KafkaProbe, settings: KafkaSettings) -> None:
     }
     records = [(letter_key(LetterId(0, n), 1), one.encode()) for n, one in letters.items()]
     kafka.produce(pipeline.letters_topic, records, partition=0)
-    erased = ConsumerState(9, "DE", erased=9)
+    erased = ConsumerState(8, "DE", erased=8)
     kafka.produce(pipeline.consumers_topic, [(consumer_key(0, 1, "C-1"), erased.encode())], partition=0)
 
 

@@ -126,10 +126,11 @@ class Night:
         with refusing(self.deployment, [consumer]):
             [failed] = self.deployment.publish(update(consumer, self.market))
             self.until_open(failed)
-        topic = self.deployment.pipeline.dlq_topic
+        pipeline = self.deployment.pipeline
         admin = AdminClient({"bootstrap.servers": self.deployment.kafka.bootstrap_servers})
-        for answer in admin.delete_records([TopicPartition(topic, failed.partition, -1)]).values():
-            answer.result(DEADLINE_SECONDS)
+        for topic in (pipeline.dlq_topic, pipeline.topic):
+            for answer in admin.delete_records([TopicPartition(topic, failed.partition, -1)]).values():
+                answer.result(DEADLINE_SECONDS)
         self.type(f"profile-sync dlq redrive {failed.id} --yes --wait || true")
         wait_for(lambda: self._last(failed) == "SYNC-VALUE-GONE", lambda: f"{self._last(failed)}", SECONDS)
         self.names["5-52"] = failed.id

@@ -186,7 +186,7 @@ async def test_an_invalid_event_can_be_redriven_when_it_is_valid_now() -> None:
 
 async def test_bytes_that_are_gone_leave_the_dead_letter_open_and_only_discard_helps() -> None:
     world = await dead_letters_of(Event("a", "never"), Event("a"))
-    world.gone.add((PIPELINE.dlq_topic, 0))
+    world.gone |= {(PIPELINE.dlq_topic, 0), (PIPELINE.topic, 0)}
     world.wish("t")
     await until(world.tasks_are_over)
     letter = world.letter(0)
@@ -197,6 +197,27 @@ async def test_bytes_that_are_gone_leave_the_dead_letter_open_and_only_discard_h
     world.wish("d", Action.DISCARD)
     await until(world.tasks_are_over)
     assert world.outcomes() == {"discarded": 1, "synced": 1}
+    await world.stop()
+
+
+async def test_bytes_that_only_the_main_topic_still_has_are_run() -> None:
+    world = await dead_letters_of(Event("a", "never"), Event("b", "never"))
+    world.gone |= {(PIPELINE.dlq_topic, 0), (PIPELINE.dlq_topic, 1)}
+    world.wish("t")
+    await until(world.tasks_are_over)
+    assert world.outcomes() == {"synced": 2}
+    assert_everything_adds_up(world)
+    await world.stop()
+
+
+async def test_an_edit_whose_bytes_are_gone_is_not_replaced_by_what_the_producer_sent() -> None:
+    world = await dead_letters_of(Event("a", "never"))
+    world.edit(0, Event("a"))
+    world.gone.add((PIPELINE.dlq_topic, 1))
+    world.wish("t")
+    await until(world.tasks_are_over)
+    assert world.outcomes() == {"failed": 1}
+    assert world.letter(0).history[-1].reason == "SYNC-VALUE-GONE"
     await world.stop()
 
 
