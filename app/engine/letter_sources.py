@@ -59,6 +59,9 @@ class Letters(Protocol):
     def open_of(self, partition: int, consumer: str, below: int, limit: int) -> Sequence[KnownLetter]:
         """Open dead letters of a consumer with a lower offset, lowest first; no foreign ones."""
 
+    def open_number(self, partition: int) -> int:
+        """How many dead letters of a partition are open; no foreign ones."""
+
     def forgettable(self, partition: int, before_ms: int, limit: int) -> Sequence[tuple[LetterId, Sequence[bytes]]]:
         """Closed dead letters whose record was written before a time, oldest first, each with the keys of all its
         records in the order in which they must be removed."""
@@ -142,6 +145,10 @@ class NoLetters:
     def open_of(self, partition: int, consumer: str, below: int, limit: int) -> Sequence[KnownLetter]:
         """None."""
         return ()
+
+    def open_number(self, partition: int) -> int:
+        """None."""
+        return 0
 
     def forgettable(self, partition: int, before_ms: int, limit: int) -> Sequence[tuple[LetterId, Sequence[bytes]]]:
         """None."""

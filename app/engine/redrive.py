@@ -109,11 +109,31 @@ class Redrive:
             await self._context.operator_tasks.catch_up(self._tasks_end)
             await self._tasks.until_lease()
         self._handled.restore()
+        await self._tell_of_lost_records()
         while not self._tasks.draining:
             more_at_once = await self._round()
             with self._tasks.not_started():
                 await asyncio.sleep(0 if more_at_once else LOOK_SECONDS)
                 await self._tasks.until_lease()
+
+    async def _tell_of_lost_records(self) -> None:
+        """Say it if dead letters are counted as open that have no record: no task can handle them."""
+        state = self._journal.state
+        # Of a readmitted one, the record may be closed already and the count not moved yet.
+        counted = sum(state.dead_letters.values()) - len(state.readmitted)
+        try:
+            known = self._context.letters.open_number(self._number)
+        except StatesUnavailable:
+            return
+        if known < counted:
+            log.error(
+                "open dead letters have no record any more: their topic was emptied or made anew. No task handles "
+                "them. Their events stand in the dead-letter topic until its retention: publish them again from there",
+                partition=self._number,
+                open=counted,
+                without_record=counted - known,
+                topic=self._context.pipeline.letters_topic,
+            )
 
     async def _round(self) -> bool:
         """Begin what can be begun now. Returns whether there may be more at once."""

@@ -67,6 +67,10 @@ class FollowedLetters:
         """Open dead letters of a consumer with a lower offset, lowest first."""
         return _known(_asked(lambda: self._read_models.letters.open_of(partition, consumer, below, limit)))
 
+    def open_number(self, partition: int) -> int:
+        """How many dead letters of a partition are open."""
+        return _asked(lambda: self._read_models.letters.open_number(partition))
+
     def forgettable(self, partition: int, before_ms: int, limit: int) -> Sequence[tuple[LetterId, Sequence[bytes]]]:
         """Closed dead letters whose record was written before a time, with the keys of their records."""
         found = _asked(lambda: self._read_models.letters.forgettable(partition, before_ms, limit))

@@ -81,6 +81,20 @@ class OwnerLetters(LetterQueries):
             (partition, int(foreign), after_offset, *wanted.values, limit),
         )
 
+    def open_number(self, partition: int) -> int:
+        """How many dead letters of a partition are open, without those of other programs.
+
+        Raises:
+            ReadModelUnavailable: the partition's records are being read in.
+        """
+        self._check(partition)
+        rows = self._rows(
+            "SELECT count(*) FROM letters INDEXED BY letters_open"
+            " WHERE partition = ? AND is_foreign = 0 AND status = 0",
+            (partition,),
+        )
+        return int(rows[0][0])
+
     def open_of(self, partition: int, consumer: str, below_offset: int, limit: int) -> list[FoundLetter]:
         """A consumer's open dead letters before an event's offset, lowest first; not those of other programs.
 

@@ -116,6 +116,12 @@ class MemoryLetters:
             and chosen.matches(known.record)
         ][:limit]
 
+    def open_number(self, partition: int) -> int:
+        return sum(
+            one.partition == partition and not one.foreign and known.record.status is LetterStatus.OPEN
+            for one, known in self.known.items()
+        )
+
     def open_of(self, partition: int, consumer: str, below: int, limit: int) -> list[KnownLetter]:
         chosen = LetterFilter(consumer=consumer)
         return [known for known in self.open_after(partition, -1, chosen, 2**31) if known.id.offset < below][:limit]

@@ -200,6 +200,23 @@ async def test_bytes_that_are_gone_leave_the_dead_letter_open_and_only_discard_h
     await world.stop()
 
 
+@pytest.mark.parametrize("lost", [0, 1, 2])
+async def test_dead_letters_that_lost_their_records_are_told_of(lost: int) -> None:
+    world = await dead_letters_of(Event("a", "never"), Event("b", "never"))
+    await world.stop()
+    kept = world.topics[PIPELINE.letters_topic]
+    world.topics[PIPELINE.letters_topic] = [
+        one for one in kept if one.key not in {record.key for record in kept[:lost]}
+    ]
+    with capture_logs() as logs:
+        await world.start()
+        world.wish("t", Action.DISCARD)
+        await until(world.tasks_are_over)
+        await world.stop()
+    told = [(one["open"], one["without_record"]) for one in logs if "no record any more" in one["event"]]
+    assert told == ([(2, lost)] if lost else [])
+
+
 async def test_bytes_that_only_the_main_topic_still_has_are_run() -> None:
     world = await dead_letters_of(Event("a", "never"), Event("b", "never"))
     world.gone |= {(PIPELINE.dlq_topic, 0), (PIPELINE.dlq_topic, 1)}

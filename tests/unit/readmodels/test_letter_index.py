@@ -184,6 +184,7 @@ def test_an_owner_is_told_nothing_while_its_dead_letters_are_being_read_in(case:
         lambda: case.index.record(A),
         lambda: case.index.open_after(0, -1, LetterFilter(), 1),
         lambda: case.index.open_of(0, "C-1", 9, 1),
+        lambda: case.index.open_number(0),
         lambda: case.index.forgettable(0, 9, 1),
     ):
         with pytest.raises(ReadModelUnavailable, match="partition 0"):
@@ -198,6 +199,7 @@ def test_an_owner_finds_a_consumers_older_open_dead_letters_lowest_first(case: C
     assert [one.offset for one, _, _ in case.index.open_of(0, "C-1", 9, 2)] == [2, 5]
     assert [one.offset for one, _, _ in case.index.open_of(0, "C-1", 9, 9)] == [2, 5, 7]
     assert case.index.open_of(0, "C-1", 2, 9) == []
+    assert case.index.open_number(0) == len(case.index.open_after(0, -1, LetterFilter(), 99))
 
 
 def test_closed_dead_letters_can_be_forgotten_with_all_their_keys_the_one_that_counts_last(case: Case) -> None:
