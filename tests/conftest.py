@@ -17,10 +17,11 @@ from app.kafka import topics
 from app.settings import KafkaSettings
 from app.settings.pipelines import pipeline_of
 from tests.support.brokers import needed
+from tests.support.examples import examples
 from tests.support.kafka_probe import DEADLINE_SECONDS, Eventually, KafkaProbe, MakeKafkaSettings
 
 # How long an example takes says more about the machine than about the program.
-settings.register_profile("any machine", deadline=None)
+settings.register_profile("any machine", deadline=None, max_examples=examples(100))
 settings.load_profile("any machine")
 
 

@@ -51,6 +51,6 @@ SYNC_FOREIGN = register(
     _P,
     "Another program put this record into the dead-letter topic, or published a dead letter again that is not one of "
     "this group's.",
-    "`dlq show ID` shows where it comes from; with `--show-values` also its message and value. If it is an event for "
-    "this program: `dlq redrive ID` publishes it as a new event. If not: `dlq discard ID`.",
+    "`dlq show ID` shows where it comes from; `dlq show ID --show-values` also its message and value. If it is an "
+    "event for this program: `dlq redrive ID` publishes it as a new event. If not: `dlq discard ID`.",
 )

@@ -10,6 +10,7 @@ from app.cmt.errors import Fault
 from app.cmt.good_answer import read_good_answer
 from app.cmt.reader import RowAnswer, UnreadableAnswer, WriteAnswer, read_write_answer
 from tests.support.answers import PARTNER, bad, good, written
+from tests.support.examples import examples
 
 HEADER = (
     '<soap:Header><wsa:Action>UpdateResponse</wsa:Action><wsse:Security><wsu:Timestamp wsu:Id="Timestamp-1fc0">'
@@ -123,7 +124,7 @@ PIECES = [
 ]  # fmt: skip
 
 
-@settings(max_examples=800, deadline=None)
+@settings(max_examples=examples(800), deadline=None)
 @given(
     base=st.sampled_from(
         [answer(row(0)), answer(row(0), row(1)), spread(answer(row(0), row(1))), written(good(0) + good(1))]
@@ -148,7 +149,7 @@ def test_it_never_contradicts_the_tree(base: bytes, changes: list[tuple[float, i
     assert_reads_as_good(found, read)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(
     st.lists(st.tuples(st.sampled_from([row(0), row(1, inside=""), bad(3, "No"), row(2, "x")]), st.integers(0, 3))),
     st.sampled_from(["OK", "Has Errors", "Error"]),

@@ -18,6 +18,7 @@ from app.engine.arrivals import Arrival
 from app.engine.backpressure import LEAST_SHARE, Room
 from app.engine.flow import Result, Work
 from app.kafka.limits import STATE_RECORD_BYTES
+from tests.support.examples import examples
 from tests.unit.engine.test_partition import SCRIPTS, assert_all_is_exact, settle_down, until
 from tests.unit.engine.world import PIPELINE, TIME_MS, Event, Lost, World
 
@@ -169,7 +170,7 @@ async def test_parked_events_do_not_wait_for_ever_for_older_ones_that_were_delet
     st.lists(st.tuples(st.integers(0, 40), st.sampled_from(Lost)), min_size=1, max_size=4),
     st.lists(st.booleans(), min_size=4, max_size=4),
 )
-@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(80), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_a_crash_at_any_write_loses_nothing_of_consumers_beyond_their_share(
     events: list[Event], crashes: list[tuple[int, Lost]], commits: list[bool]
 ) -> None:

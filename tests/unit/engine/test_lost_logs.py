@@ -18,6 +18,7 @@ from app.engine.arrivals import Arrival, handle_arrivals
 from app.engine.context import EngineContext
 from app.engine.intake import AlertsTopic, RetryTopic
 from app.engine.ownership import Ownership
+from tests.support.examples import examples
 from tests.unit.engine.test_partition import assert_all_is_exact, events, settle_down, until
 from tests.unit.engine.world import PIPELINE, Event, World
 
@@ -196,7 +197,7 @@ async def test_alerts_of_the_lost_log_and_of_the_new_one_are_all_handled() -> No
 
 
 @given(events, st.lists(st.integers(0, 60), min_size=1, max_size=3))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 def test_the_log_may_be_lost_at_any_time(events: list[Event], pauses: list[int]) -> None:
     async def history() -> None:
         world = World(events)

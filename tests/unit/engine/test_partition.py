@@ -20,6 +20,7 @@ from app.engine.breaker import WAITING_TO_PROBE
 from app.engine.context import EngineStopped, now_ms
 from app.engine.flow import Follows
 from app.kafka.durable_producer import Write
+from tests.support.examples import examples
 from tests.unit.engine.world import DAY, MAX_ATTEMPTS, PIPELINE, Event, Lost, World
 
 SCRIPTS = ["ok", "ok", "ok", "once", "twice", "never", "refused", "partial", "bug", "invalid"]
@@ -64,7 +65,7 @@ def assert_all_is_exact(world: World) -> None:
 
 
 @given(events, st.sets(st.integers(0, 13), max_size=4), st.sets(st.integers(0, 9), max_size=3))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 def test_what_is_dropped_on_the_way_is_fetched_again_before_anything_overtakes_it(
     events: list[Event], main: set[int], retry: set[int]
 ) -> None:
@@ -263,7 +264,7 @@ async def test_a_bug_in_finding_the_target_costs_one_event_and_not_the_worker(mo
 
 
 @given(events)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 def test_every_event_has_one_outcome_in_the_order_of_its_consumer(events: list[Event]) -> None:
     async def history() -> None:
         world = World(events)
@@ -674,7 +675,7 @@ async def test_what_does_not_fit_into_the_retry_topic_becomes_a_dead_letter_and_
     st.lists(st.booleans(), min_size=4, max_size=4),
     st.lists(st.sampled_from([0, 1, 2, 40]), min_size=5, max_size=5),
 )
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(150), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_a_crash_at_any_write_loses_no_event_no_count_and_no_order(
     events: list[Event], crashes: list[tuple[int, Lost]], commits: list[bool], days_later: list[int]
 ) -> None:

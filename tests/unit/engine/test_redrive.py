@@ -25,6 +25,7 @@ from app.delivery.record import SourceRecord
 from app.delivery.state_fields import LARGEST
 from app.engine.letter_sources import ValuesUnavailable
 from app.kafka.durable_producer import Write
+from tests.support.examples import examples
 from tests.unit.engine.fakes import MemoryStates
 from tests.unit.engine.world import MAX_ATTEMPTS, PIPELINE, Event, Lost, World
 
@@ -626,7 +627,7 @@ actions = st.sampled_from(["redrive", "discard", "edit", "redrive mended", "canc
     st.lists(st.tuples(actions, st.integers(0, 5)), min_size=1, max_size=4),
     st.lists(st.tuples(st.integers(0, 30), st.sampled_from(Lost), st.booleans()), min_size=1, max_size=4),
 )
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(150), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_a_crash_at_any_write_loses_nothing_and_repeats_no_decision(
     before: list[Event], after: list[Event], wishes: list[tuple[str, int]], crashes: list[tuple[int, Lost, bool]]
 ) -> None:

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from app.http.answer import Answer
 from app.http.connection import ConnectionBroke, HttpConnection, NotHttp
 from app.http.limits import BODY_BYTES, HEADER_BYTES, AnswerTooLarge
+from tests.support.examples import examples
 
 BODY = b"<Envelope>\xc3\xa4</Envelope>"
 # Without a time stamp: pytest-xdist wants the same test names in every worker.
@@ -75,7 +76,7 @@ async def started() -> tuple[HttpConnection, Wire, asyncio.Task[Answer]]:
         (b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: %d\r\n\r\n" % len(ZIPPED) + ZIPPED, 200, True),
     ],
 )  # fmt: skip
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=examples(25), deadline=None)
 @given(data=st.data())
 def test_an_answer_may_be_framed_and_cut_anyhow(answer: bytes, status: int, kept: bool, data: st.DataObject) -> None:
     cuts = sorted(data.draw(st.lists(st.integers(0, len(answer)), max_size=6)))
@@ -389,7 +390,7 @@ PIECES = [
 ]  # fmt: skip
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(st.lists(st.sampled_from(PIECES) | st.binary(max_size=8), max_size=12))
 def test_whatever_comes_ends_in_an_answer_or_one_of_two_errors(pieces: list[bytes]) -> None:
     async def received() -> None:

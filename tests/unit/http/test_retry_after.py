@@ -9,12 +9,13 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from app.http.retry_after import LONGEST_SECONDS, retry_after_seconds
+from tests.support.examples import examples
 
 NOON = datetime(2026, 1, 31, 12, 0, tzinfo=UTC)
 DATE_LIKE = st.text(alphabet="0123456789 ,:+-MonJanFebGMT()", max_size=60)
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=examples(300))
 @given(st.text(max_size=200) | DATE_LIKE)
 @example("Mon, 01 Jan 99999999999 00:00:00 GMT")
 @example("Mon, 01 Jan 0001 00:00:00 +2359")

@@ -30,6 +30,7 @@ from app.profile.catalog_file import parse_catalog
 from app.profile.entities import EntityType, Row
 from app.profile.event_reader import read_event
 from tests.support.answers import bad, fault, good, retrieved, written
+from tests.support.examples import examples
 from tests.unit.limits.foreign import ANY_JSON, altered, as_json, changed
 
 CATALOG = parse_catalog(schema_path("data-extensions.json").read_bytes())
@@ -52,7 +53,7 @@ READS = [
 ]
 STATUSES = st.sampled_from([200, 200, 200, 500, 429, 403, 999, 100])
 
-examples = settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+tried = settings(max_examples=examples(120), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 def short_and_whole(text: str) -> None:
@@ -61,7 +62,7 @@ def short_and_whole(text: str) -> None:
     assert len(text) < LONGEST_MESSAGE + 200
 
 
-@examples
+@tried
 @given(changed(*WRITES), STATUSES, st.sampled_from(["Update", "Delete"]))
 def test_an_answer_to_a_write(body: bytes, status: int, operation: str) -> None:
     try:
@@ -75,7 +76,7 @@ def test_an_answer_to_a_write(body: bytes, status: int, operation: str) -> None:
             short_and_whole(result.message or "")
 
 
-@examples
+@tried
 @given(changed(*READS), STATUSES)
 def test_an_answer_to_a_retrieve(body: bytes, status: int) -> None:
     try:
@@ -112,19 +113,19 @@ def token_is_read(body: bytes, status: int) -> None:
             address_of(token.soap_url)
 
 
-@examples
+@tried
 @given(changed(as_json(TOKEN), as_json({**TOKEN, "access_token": WITH_TIME})), STATUSES)
 def test_bytes_of_the_token_endpoint(body: bytes, status: int) -> None:
     token_is_read(body, status)
 
 
-@examples
+@tried
 @given(altered(TOKEN), STATUSES)
 def test_json_of_the_token_endpoint(document: dict[str, object], status: int) -> None:
     token_is_read(as_json(document), status)
 
 
-@examples
+@tried
 @given(ANY_JSON | st.dictionaries(st.just("exp"), ANY_JSON, min_size=1))
 def test_a_token_that_looks_like_a_jwt(claims: object) -> None:
     token = b".".join(
@@ -161,7 +162,7 @@ def test_a_jwt_that_ends_at_no_time_has_the_life_that_is_guessed() -> None:
     assert read_token(Answer(200, as_json(document)), 0.0, None).expires_at == LIFE_WHEN_UNKNOWN
 
 
-@examples
+@tried
 @given(st.text(max_size=60) | st.from_regex(r"https?://[\[\]@:/.a-z0-9%]*", fullmatch=True))
 def test_an_address(text: str) -> None:
     with contextlib.suppress(ValueError):
@@ -173,14 +174,14 @@ NOON = datetime(2026, 1, 31, 12, 0, tzinfo=UTC)
 DATE = b"Sat, 31 Jan 2026 12:01:30 GMT"
 
 
-@examples
+@tried
 @given(changed(DATE, b"120").map(lambda raw: raw.decode("latin-1")) | st.text(max_size=40))
 def test_a_retry_after_header(value: str) -> None:
     wait = retry_after_seconds(value, NOON)
     assert wait is None or 0 <= wait <= LONGEST_SECONDS
 
 
-@examples
+@tried
 @given(st.binary(max_size=200))
 def test_a_body_that_is_said_to_be_gzip(body: bytes) -> None:
     with contextlib.suppress(ValueError, AnswerTooLarge):
@@ -190,7 +191,7 @@ def test_a_body_that_is_said_to_be_gzip(body: bytes) -> None:
 ALERT = json.loads(Alert("CMT-TIMEOUT", "pet", "UPDATE", "DE", "3-17", "1f0a", "late", 0).to_bytes())
 
 
-@examples
+@tried
 @given(altered(ALERT).map(as_json) | changed(as_json(ALERT)))
 def test_an_alert(value: bytes) -> None:
     with contextlib.suppress(UnreadableAlert):
@@ -224,13 +225,13 @@ def event_is_read(value: bytes | None, key: bytes | None, headers: tuple[tuple[s
             raise
 
 
-@examples
+@tried
 @given(altered(EVENT).map(as_json) | altered({k: v for k, v in EVENT.items() if k != "specversion"}).map(as_json))
 def test_json_of_an_event(value: bytes) -> None:
     event_is_read(value, b"c-1")
 
 
-@examples
+@tried
 @given(
     changed(as_json({name: value for name, value in EVENT.items() if name not in ("specversion", "id", "data")})),
     st.binary(max_size=8) | st.none(),
@@ -251,7 +252,7 @@ _VALUES = st.sampled_from(
 )
 
 
-@examples
+@tried
 @given(st.lists(st.tuples(_SOURCE, _VALUES), max_size=8), st.booleans())
 def test_headers_of_a_retry_record(headers: list[tuple[str, bytes | None]], whole: bool) -> None:
     all_of_them: list[tuple[str, bytes | None]] = [

@@ -25,10 +25,11 @@ from app.profile.consumer_history import after_settling, deleted_since
 from app.profile.holdings import row_list
 from app.readmodels import kpi
 from app.readmodels.consumers import consumer_view
+from tests.support.examples import examples
 from tests.support.records import consumer_state, partition_state, settlement
 from tests.unit.limits.foreign import ANY_JSON, as_json, changed, deeply_altered
 
-examples = settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+tried = settings(max_examples=examples(120), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 NOW = 1_795_000_000_000
 PARTITION = partition_state(settlement("e-1"), parked={5: ParkedEvent("C-2", "e-5", 2, 3, 4, 5, "CMT-TIMEOUT")})
@@ -36,7 +37,7 @@ PARTITION.verdicts[9] = Verdict(settlement("e-9"), "message", 1, 2, alert=True)
 CONSUMER = consumer_state(3, 1_795_000_000_000, event_id="e-3", market="DE")
 
 
-@examples
+@tried
 @given(
     changed(PARTITION.encode()) | deeply_altered(json.loads(PARTITION.encode())).map(as_json) | ANY_JSON.map(as_json)
 )
@@ -70,7 +71,7 @@ def test_a_partition_record(value: bytes) -> None:
         compare(state.identity, PipelineIdentity("consumers", "t"))
 
 
-@examples
+@tried
 @given(changed(CONSUMER.encode()) | deeply_altered(json.loads(CONSUMER.encode())).map(as_json) | ANY_JSON.map(as_json))
 def test_a_consumer_record(value: bytes) -> None:
     try:
@@ -87,14 +88,14 @@ def test_a_consumer_record(value: bytes) -> None:
 COUNTS = encode_document(PARTITION.counts)
 
 
-@examples
+@tried
 @given(changed(COUNTS) | deeply_altered(json.loads(COUNTS)).map(as_json) | ANY_JSON.map(as_json))
 def test_a_document_of_counts(value: bytes) -> None:
     with contextlib.suppress(StateError):
         decode_document(value)
 
 
-@examples
+@tried
 @given(changed(b"3|1", b"3|1|C-1", b"3|1|2026-11|7"))
 def test_keys(key: bytes) -> None:
     parse_document_key(key)
@@ -103,7 +104,7 @@ def test_keys(key: bytes) -> None:
             parse(key)
 
 
-@examples
+@tried
 @given(st.binary(max_size=60) | ANY_JSON.map(as_json) | changed(b'{"v": 1, "id": "w", "at": 1}'))
 def test_the_status_of_a_worker_and_a_remembered_incident(value: bytes) -> None:
     with contextlib.suppress(UnreadableStatus):

@@ -8,9 +8,12 @@ from hypothesis import HealthCheck, settings
 from app.bundled import schema_path
 from app.profile.catalog_file import parse_catalog
 from app.profile.entities import Catalog
+from tests.support.examples import examples
 
 # No deadline per example: how busy the machine is says nothing about the code.
-settings.register_profile("domain", deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile(
+    "domain", deadline=None, max_examples=examples(60), suppress_health_check=[HealthCheck.too_slow]
+)
 settings.load_profile("domain")
 
 

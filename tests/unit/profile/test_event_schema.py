@@ -24,6 +24,7 @@ from app.profile.catalog_file import parse_catalog
 from app.profile.entities import Catalog
 from app.profile.event_reader import read_event
 from app.profile.samples.samples import sample_events, to_json
+from tests.support.examples import examples
 
 SCHEMA = json.loads(schema_path("consumer-profile-event.schema.json").read_bytes())
 VALIDATOR = Draft202012Validator(SCHEMA)
@@ -236,7 +237,7 @@ def documents(draw: st.DrawFn) -> str:
     return json.dumps(document, ensure_ascii=draw(st.booleans()))
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(300), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(documents())
 def test_both_agree_on_documents_near_the_border(text: str) -> None:
     assert schema_accepts(text) == model_accepts(text)

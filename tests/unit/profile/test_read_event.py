@@ -22,6 +22,7 @@ from app.profile.entities import Catalog, DataExtension, EntityType
 from app.profile.event import DeleteScope, Operation, ProfileEvent
 from app.profile.event_reader import read_event
 from app.profile.samples.samples import sample_events, to_json
+from tests.support.examples import examples
 
 CATALOG = parse_catalog(schema_path("data-extensions.json").read_bytes())
 NEW: dict[str, Any] = {
@@ -527,7 +528,7 @@ def broken_records(draw: st.DrawFn) -> tuple[SourceRecord, list[str]]:
     return record(text, key=key), [*marks, "Zq-key"]
 
 
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=examples(250), deadline=None)
 @given(broken_records())
 def test_no_message_holds_a_value_of_the_event(broken: tuple[SourceRecord, list[str]]) -> None:
     source, marks = broken
@@ -537,7 +538,7 @@ def test_no_message_holds_a_value_of_the_event(broken: tuple[SourceRecord, list[
         assert not [mark for mark in marks if mark in f"{invalid} {invalid.message}"]
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(st.binary(max_size=200) | st.text(max_size=100).map(lambda t: t.encode("utf-8", "surrogatepass")))
 def test_any_bytes_are_an_event_or_invalid_and_nothing_else(value: bytes) -> None:
     assert refused(record(value)).entry in (errors.EVENT_NOT_TEXT, errors.EVENT_NOT_JSON, errors.EVENT_SCHEMA)

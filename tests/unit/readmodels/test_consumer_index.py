@@ -21,6 +21,7 @@ from app.readmodels.consumer_index import ConsumerIndex, EndedConsumer
 from app.readmodels.consumers import consumer_view
 from app.readmodels.cursors import CursorError, encode_place
 from app.readmodels.store import Store
+from tests.support.examples import examples
 
 PIPELINE = Pipeline("consumers", "main", "group")
 CONSUMERS = PIPELINE.consumers_topic
@@ -207,7 +208,7 @@ records = st.tuples(
 )
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(150), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(written=st.lists(records, max_size=14))
 def test_the_list_says_of_every_consumer_what_its_own_view_says(
     written: list[tuple[str, int, int, list[tuple[Outcome, int]] | None]],

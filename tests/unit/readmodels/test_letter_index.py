@@ -32,12 +32,13 @@ from app.readmodels.letters import OPEN_ONES, LetterIndex
 from app.readmodels.progress import Progress
 from app.readmodels.store import Store
 from app.readmodels.tasks import TaskIndex
+from tests.support.examples import examples
 from tests.support.records import settlement
 
 PIPELINE = Pipeline("consumers", "main", "group")
 LETTERS = PIPELINE.letters_topic
 KIND = Fingerprint("CMT-TIMEOUT", "pet", "NEW")
-examples = settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+tried = settings(max_examples=examples(80), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 def letter(
@@ -412,7 +413,7 @@ def _recounted(counting: Mapping[LetterId, tuple[int, DeadLetter]]) -> dict[str,
     }
 
 
-@examples
+@tried
 @given(_records)
 def test_the_index_holds_what_the_topic_holds_and_the_kept_numbers_are_those_of_a_recount(batches: list[Any]) -> None:
     with opened() as case:
@@ -422,7 +423,7 @@ def test_the_index_holds_what_the_topic_holds_and_the_kept_numbers_are_those_of_
         assert _kept(case) == _recounted(counting)
 
 
-@examples
+@tried
 @given(_records, _filters, st.sets(st.sampled_from(ShownStatus)), st.sets(_ids), st.integers(1, 4))
 def test_filters_pages_and_counts_mean_what_the_filter_says(
     batches: list[Any], chosen: LetterFilter, statuses: set[ShownStatus], again: set[LetterId], limit: int

@@ -23,6 +23,7 @@ from app.profile.samples.samples import sample_events
 from app.settings import SyncSettings
 from app.sinks.cmt import CmtSink
 from app.sinks.parents import SeenParents
+from tests.support.examples import examples
 from tests.unit.sinks.fake_cmt import FakeCmt
 
 CONSUMER, CONTACT, CHILD, PET, ASSET, INTEREST, OPT_IN = EntityType
@@ -500,7 +501,7 @@ async def _stream(cmt: FakeCmt, events: Sequence[ProfileEvent], **options: Any) 
         assert (await one.apply(what, last_attempt=False, permit=allowed)).failures == ()
 
 
-@settings(deadline=None, max_examples=80)
+@settings(deadline=None, max_examples=examples(80))
 @given(events=_streams(), typed=st.booleans(), batch_size=st.sampled_from([1, 2, 50]))
 async def test_after_any_stream_both_strategies_leave_the_same_rows_those_that_are_expected(
     catalog: Catalog, events: list[ProfileEvent], typed: bool, batch_size: int
@@ -511,7 +512,7 @@ async def test_after_any_stream_both_strategies_leave_the_same_rows_those_that_a
     assert without_nulls(cmt.tables) == without_nulls(replaced.tables) == without_nulls(expected_rows(events, catalog))
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=examples(60))
 @given(events=_streams().filter(bool), typed=st.booleans(), same_sink=st.booleans())
 async def test_the_last_event_once_more_writes_nothing(
     catalog: Catalog, events: list[ProfileEvent], typed: bool, same_sink: bool

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from jwt.algorithms import ECAlgorithm, RSAAlgorithm
 
 from app.web.key_set import KeysUnavailable, _keys
+from tests.support.examples import examples
 from tests.unit.limits.foreign import ANY_JSON
 
 RSA: dict[str, Any] = {
@@ -58,7 +59,7 @@ def test_a_key_that_cannot_be_used_costs_none_of_the_others(bad: Any) -> None:
     assert set(_keys(key_set(EC, bad, RSA))) == {"ec", "rsa"}
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(ANY_JSON, ANY_JSON, ANY_JSON)
 def test_whatever_stands_beside_good_keys_or_in_them(key_id: Any, algorithm: Any, anything: Any) -> None:
     odd = [RSA | {"kid": key_id, "alg": algorithm}, EC | {"crv": anything, "kid": key_id}, anything]
