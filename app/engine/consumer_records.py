@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 
 from app.delivery.consumer_record import ConsumerState, consumer_key
 from app.delivery.counts import Settlement
@@ -40,6 +40,7 @@ class ConsumerRecords:
         states: what the follower of the topic has read.
         topic: of the consumer records.
         after_settling: what a settled event makes of its consumer's record.
+        until_lease: returns when the partition is surely owned.
     """
 
     def __init__(
@@ -51,6 +52,7 @@ class ConsumerRecords:
         producer: DurableProducer,
         topic: str,
         after_settling: AfterSettling,
+        until_lease: Callable[[], Awaitable[None]],
     ) -> None:
         self._partition = partition
         self._epoch = epoch
@@ -58,6 +60,7 @@ class ConsumerRecords:
         self._producer = producer
         self._topic = topic
         self._after_settling = after_settling
+        self._until_lease = until_lease
         self._recent: OrderedDict[str, _Held] = OrderedDict()
 
     async def find(self, consumer_id: str) -> tuple[int, ConsumerState] | None:
@@ -92,7 +95,7 @@ class ConsumerRecords:
         """
         now_ms = int(time.time() * 1000)
         fresh: dict[str, ConsumerState] = {}
-        outranked: list[bytes] = []
+        outranked: dict[bytes, int] = {}
         for offset, settlement in settled:
             if (consumer := settlement.consumer_id) is None:
                 continue
@@ -100,7 +103,7 @@ class ConsumerRecords:
             if before is None and (found := await self.find(consumer)) is not None:
                 epoch, before = found
                 if epoch != self._epoch:
-                    outranked.append(consumer_key(self._partition, epoch, consumer))
+                    outranked[consumer_key(self._partition, epoch, consumer)] = epoch
             fresh[consumer] = self._after_settling(before, offset, settlement, now_ms)
         for consumer, note in noted:
             known = (self._epoch, fresh[consumer]) if consumer in fresh else await self.find(consumer)
@@ -108,10 +111,12 @@ class ConsumerRecords:
                 continue
             epoch, state = known
             if epoch != self._epoch:
-                outranked.append(consumer_key(self._partition, epoch, consumer))
+                outranked[consumer_key(self._partition, epoch, consumer)] = epoch
             fresh[consumer] = note(state)
         if not fresh:
             return fresh
+        if any(epoch > self._epoch for epoch in outranked.values()):
+            await self._until_lease()  # a later owner may have written it: this process was frozen
         writes = [
             Write(self._topic, self._partition, consumer_key(self._partition, self._epoch, c), s.encode())
             for c, s in fresh.items()

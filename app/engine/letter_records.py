@@ -7,7 +7,7 @@ and laid over what the follower has read.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from itertools import islice
 
 from app.delivery.dead_letter_record import DeadLetter, LetterStatus
@@ -36,17 +36,27 @@ class LetterRecords:
     Args:
         letters: what the follower of the topic has read.
         topic: of the dead-letter records.
+        until_lease: returns when the partition is surely owned.
         end: where the topic ended when the partition was taken over.
     """
 
     def __init__(
-        self, partition: int, epoch: int, letters: Letters, *, producer: DurableProducer, topic: str, end: int = 0
+        self,
+        partition: int,
+        epoch: int,
+        letters: Letters,
+        *,
+        producer: DurableProducer,
+        topic: str,
+        until_lease: Callable[[], Awaitable[None]],
+        end: int = 0,
     ) -> None:
         self.partition = partition
         self._epoch = epoch
         self._letters = letters
         self._producer = producer
         self._topic = topic
+        self._until_lease = until_lease
         self._end = end
         self._written: OrderedDict[LetterId, _Written] = OrderedDict()
 
@@ -76,6 +86,8 @@ class LetterRecords:
         if len(self._written) >= _MOST_WRITTEN:
             await self._make_room()
         known = {letter: self._outranked(letter) for letter in records}
+        if any(epoch is not None and epoch > self._epoch for epoch in known.values()):
+            await self._until_lease()  # a later owner may have written it: this process was frozen
         keys = [letter_key(letter, epoch) for letter, epoch in known.items() if epoch is not None]
         writes = [
             Write(self._topic, self.partition, letter_key(letter, self._epoch), record.encode())

@@ -211,6 +211,7 @@ class TakeOver:
             producer=context.producer,
             topic=pipeline.consumers_topic,
             after_settling=context.flow.after_settling,
+            until_lease=tasks.until_lease,
         )
         journal = Journal(
             state,
@@ -222,6 +223,7 @@ class TakeOver:
                 context.letters,
                 producer=context.producer,
                 topic=pipeline.letters_topic,
+                until_lease=tasks.until_lease,
                 end=letter_ends.letters,
             ),
             until_lease=tasks.until_lease,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection
+from collections.abc import Awaitable, Callable, Collection
 from datetime import date
 from typing import Any
 
@@ -11,6 +11,9 @@ import pytest
 
 from app.delivery.consumer_record import ConsumerState, FullState, consumer_key, parse_consumer_key
 from app.delivery.counts import Settlement
+from app.delivery.dead_letter_record import DeadLetter, LetterStatus
+from app.delivery.fingerprint import Fingerprint
+from app.delivery.letter_id import LetterId
 from app.delivery.outcome import Outcome
 from app.delivery.parked_events import ParkedEvent
 from app.delivery.partition_record import PartitionState
@@ -25,6 +28,7 @@ from app.engine.consumer_records import ConsumerRecords
 from app.engine.flow import StatesUnavailable
 from app.engine.journal import Journal
 from app.engine.letter_records import LetterRecords
+from app.engine.letter_sources import KnownLetter
 from app.engine.settled_digests import Pinned
 from app.engine.state_log import StateLog
 from app.profile.consumer_history import after_settling
@@ -37,8 +41,17 @@ def settlement(number: int, consumer: str | None = None, outcome: Outcome = Outc
     return Settlement(consumer or f"c{number}", f"e{number}", "NEW", "DE", "2026-11-21", outcome, full_state=True)
 
 
+async def owned() -> None:
+    """The partition is surely owned."""
+
+
 def consumer_records_of(
-    states: MemoryStates, producer: FakeProducer | None = None, *, partition: int = 2, epoch: int = 7
+    states: MemoryStates,
+    producer: FakeProducer | None = None,
+    *,
+    partition: int = 2,
+    epoch: int = 7,
+    until_lease: Callable[[], Awaitable[None]] = owned,
 ) -> ConsumerRecords:
     return ConsumerRecords(
         partition,
@@ -47,6 +60,7 @@ def consumer_records_of(
         producer=producer or FakeProducer(),  # type: ignore[arg-type]
         topic=CONSUMERS,
         after_settling=after_settling,
+        until_lease=until_lease,
     )
 
 
@@ -68,7 +82,7 @@ class Setup:
             state or PartitionState(),
             StateLog(2, 7, self.producer, STATE, self.table),  # type: ignore[arg-type]
             consumer_records_of(states or MemoryStates(), self.producer),
-            LetterRecords(2, 7, MemoryLetters(), producer=self.producer, topic=LETTERS),  # type: ignore[arg-type]
+            LetterRecords(2, 7, MemoryLetters(), producer=self.producer, topic=LETTERS, until_lease=owned),  # type: ignore[arg-type]
             until_lease=self.until_lease,
             progress=self,
             closing=Closing(400, 0.0, lambda: self.today),
@@ -390,3 +404,30 @@ def test_of_many_that_are_pinned_the_lowest_stays_and_those_that_stand_for_few_r
     pinned.drop({digest(300), digest(7)})
     pinned.add([digest(20), digest(20, b"of another log")])
     assert [one.offset for one in pinned.all] == [20, 20, 40, 100, 200, 450, 500, 900]
+
+
+@pytest.mark.parametrize(("theirs", "asks"), [(6, 0), (7, 0), (8, 1)])
+async def test_a_record_of_a_later_owner_is_removed_only_by_one_that_surely_owns_the_partition(
+    theirs: int, asks: int
+) -> None:
+    """A frozen process that goes on may read what the owner after it has written. It must not remove that."""
+    asked: list[bool] = []
+    producer = FakeProducer()
+
+    async def until_lease() -> None:
+        assert producer.written == []
+        asked.append(True)
+
+    states = MemoryStates()
+    states.known[2, "c1"] = (theirs, ConsumerState(0, "DE"))
+    await consumer_records_of(states, producer, until_lease=until_lease).settle([(1, settlement(1))])
+    assert (len(asked), len(producer.written)) == (asks, 1 if theirs == 7 else 2)
+
+    letters, producer = MemoryLetters(), FakeProducer()
+    letter = LetterId(2, 1)
+    record = DeadLetter(LetterStatus.OPEN, settlement(1), Fingerprint("CMT-TIMEOUT", "pet", "NEW"), "m", 1, 1, 1, None)
+    letters.known[letter] = KnownLetter(letter, theirs, record)
+    asked.clear()
+    records = LetterRecords(2, 7, letters, producer=producer, topic=LETTERS, until_lease=until_lease)  # type: ignore[arg-type]
+    await records.write({letter: record})
+    assert (len(asked), len(producer.written)) == (asks, 1 if theirs == 7 else 2)
