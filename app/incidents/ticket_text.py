@@ -195,9 +195,15 @@ def _commands(alert: Alert, origin: TicketOrigin) -> list[str]:
     return [
         "profile-sync dlq stats",
         f"profile-sync dlq list {options_of(chosen)}",
+        *(["profile-sync consumer --outcome partial --since 24h"] if _leaves_rows_out(alert) else []),
         *known,
         *([f"{origin.page}/dead-letters?{query_of(chosen)}"] if origin.page else []),
     ]
+
+
+def _leaves_rows_out(alert: Alert) -> bool:
+    """Whether the cause is about one entity, whatever the operation: a missing right. It also makes events partial."""
+    return alert.operation in _NOTHING and alert.entity not in (*_NOTHING, EVENT_ENTITY)
 
 
 def _end(alert: Alert, origin: TicketOrigin) -> str:

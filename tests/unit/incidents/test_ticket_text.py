@@ -29,6 +29,7 @@ from app.incidents.ticket_text import (
 from app.incidents.tickets import Incident
 from tests.unit.repository.command_line import assert_understood
 
+PARTIAL = "profile-sync consumer --outcome partial --since 24h"
 ALERT = Alert("CMT-TIMEOUT", "consumer", "UPDATE", "DE", "3-17", "1f0a2b", "no answer", 1_763_000_000_000)
 PAGE = "https://sync.example.com"
 ORIGIN = TicketOrigin(page=PAGE, resolve_minutes=30)
@@ -99,7 +100,11 @@ def test_a_ticket_about_dead_letters_says_what_happened_and_what_to_type() -> No
         (
             "CMT-PERMISSION:account-123-pet:-",
             Severity.FAILED,
-            ["profile-sync dlq list --reason CMT-PERMISSION", f"{PAGE}/dead-letters?reason=CMT-PERMISSION"],
+            [
+                "profile-sync dlq list --reason CMT-PERMISSION",
+                PARTIAL,
+                f"{PAGE}/dead-letters?reason=CMT-PERMISSION",
+            ],
         ),
         ("CMT-OUTAGE:event:-", Severity.OUTAGE, ["profile-sync status", f"{PAGE}/"]),
         ("SYNC-CUT-OFF:event:-", Severity.FAILED, ["profile-sync status", f"{PAGE}/"]),
@@ -113,6 +118,7 @@ def test_every_ticket_names_the_commands_and_the_page_for_its_kind(
     text = new_incident("x", [alert], 1, ORIGIN)["description"].splitlines()
     assert set(lines) <= set(text)
     assert ("profile-sync dlq stats" in text) is ("dlq" in lines[0])
+    assert (PARTIAL in text) is (reason == "CMT-PERMISSION")
     without = new_incident("x", [alert], 1, replace(ORIGIN, page=""))["description"]
     assert "http" not in without
 
