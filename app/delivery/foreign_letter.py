@@ -76,9 +76,9 @@ def origin_of(record: SourceRecord) -> Origin | None:
 
 
 def is_republished(record: SourceRecord, topic: str) -> bool:
-    """Whether a record of a main topic was a dead letter once: it has headers of this program, which producers do not
-    set, or Spring's say that it comes from this topic. It is no new event, even if they do not name a dead letter."""
-    if any(name.startswith(PREFIX) for name, _ in record.headers):
+    """Whether a record of a main topic was a dead letter once: it has headers in which this program names a source, or
+    Spring's say that it comes from this topic. It is no new event, even if they do not name a dead letter."""
+    if any(name in (SOURCE_TOPIC, SOURCE_PARTITION, SOURCE_OFFSET) for name, _ in record.headers):
         return True
     return _text(record, SPRING_PREFIX + "original-topic") == topic
 
