@@ -116,7 +116,7 @@ def _run(request: TaskRequest, yes: bool, wait: bool, as_json: bool) -> None:
             if not seen.total:
                 raise CommandError(f"{nothing_matches(models.letters.count())}\nNo task was made.")
             if not as_json:
-                _show(request.action, seen, superseded)
+                _show(request, seen, superseded)
             if not yes and not may_ask:
                 raise typer.BadParameter("no task was made; without a terminal, give --yes")
             if not yes and not typer.confirm(f"{request.action.value.capitalize()} {dead_letters(seen.total)}?"):
@@ -162,14 +162,16 @@ def _dry_run(request: TaskRequest, as_json: bool) -> None:
             typer.echo(printable(line))
 
 
-def _show(action: Action, seen: Preview, superseded: int | None) -> None:
-    typer.echo(
-        f"{dead_letters(seen.total)} to {action.value}" + (", the newest:" if seen.total > len(seen.sample) else ":")
-    )
+def _show(request: TaskRequest, seen: Preview, superseded: int | None) -> None:
+    more = seen.total > len(seen.sample)
+    typer.echo(f"{dead_letters(seen.total)} to {request.action.value}" + (", the newest:" if more else ":"))
     for line in list_lines(seen.sample):
         typer.echo(f"  {printable(line)}")
     if superseded:
         typer.echo(f"About {superseded:,} of them will be skipped, because a later state was written.")
+    if request.force:
+        typer.echo("With --force, a later state is overwritten, and a record of another program that has no")
+        typer.echo("value deletes the profile. --dry-run says what each of them does.")
 
 
 def _wait(kafka: KafkaSettings, models: ReadModels, task: OperatorTask, total: int) -> None:
