@@ -18,15 +18,15 @@ class MomentError(ValueError):
 
 
 def read_moment(text: str, now: datetime) -> int:
-    """A time in ms since 1970. Without a zone it is UTC.
+    """A time in ms since 1970; an earlier one is 0. Without a zone it is UTC.
 
     Raises:
         MomentError: the text is none of the three.
 
     >>> read_moment("1970-01-02", datetime.now(UTC)), read_moment("1970-01-01T01:00Z", datetime.now(UTC))
     (86400000, 3600000)
-    >>> read_moment("2h", datetime(1970, 1, 1, 3, tzinfo=UTC))
-    3600000
+    >>> read_moment("2h", datetime(1970, 1, 1, 3, tzinfo=UTC)), read_moment("0001-01-01", datetime.now(UTC))
+    (3600000, 0)
     """
     try:
         if (age := _AGE.fullmatch(text)) is not None:
@@ -36,6 +36,6 @@ def read_moment(text: str, now: datetime) -> int:
             moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
         else:
             raise ValueError
-        return int(moment.timestamp() * 1000)
+        return max(0, int(moment.timestamp() * 1000))
     except (ValueError, OverflowError):
         raise MomentError(FORMS) from None

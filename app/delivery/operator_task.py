@@ -28,7 +28,7 @@ from typing import Any
 import orjson
 
 from app.delivery import state_fields as fields
-from app.delivery.dead_letter_record import DeadLetter, LetterStatus
+from app.delivery.dead_letter_record import TASKS_KEPT, DeadLetter, LetterStatus
 from app.delivery.letter_id import LetterId, read_letter_id
 from app.delivery.record_format import FORMAT, MALFORMED, StateError, malformed, state_document
 from app.delivery.state_fields import MalformedPart, key_number
@@ -129,9 +129,12 @@ class OperatorTask:
     def selects(self, letter_id: LetterId, letter: DeadLetter) -> bool:
         """Whether an open dead letter belongs to the task and was not handled by it yet.
 
-        A task that names IDs does not ask for times. One with a filter takes only what was there when it was made.
+        A task that names IDs does not ask for times. One with a filter takes only what was there when it was made. A
+        record names only the last tasks: where some may be missing, what was handled after the task was made is done.
         """
         if letter.status is not LetterStatus.OPEN or self.id in letter.tasks:
+            return False
+        if len(letter.tasks) >= TASKS_KEPT and letter.changed_ms >= self.created_ms:
             return False
         if self.selection.ids:
             return letter_id in self.selection.ids

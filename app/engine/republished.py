@@ -15,7 +15,7 @@ import structlog
 
 from app.delivery.dead_letter_record import LetterStatus
 from app.delivery.foreign_letter import fits
-from app.delivery.headers import FOREIGN, PUBLISHED_BY, cut, edited_headers
+from app.delivery.headers import FOREIGN, PUBLISHED_BY, VALUE_OMITTED, cut, edited_headers
 from app.delivery.letter_id import LetterId
 from app.delivery.operator_task import BY_BYTES, Action, EditKey, Note, OperatorTask, Selection, TaskKey
 from app.delivery.record import SourceRecord
@@ -24,7 +24,7 @@ from app.engine.flow import StatesUnavailable
 from app.engine.journal import Journal
 from app.engine.letter_sources import KnownLetter
 from app.engine.partition_tasks import PartitionTasks
-from app.kafka.durable_producer import Write
+from app.kafka.durable_producer import TooLarge, Write
 
 log = structlog.get_logger(__name__)
 
@@ -108,10 +108,16 @@ class Republished:
             event = SourceRecord(
                 pipeline.topic, partition, offset, record.timestamp_ms, record.key, record.value, record.headers
             )
-            written_at = await producer.write_one(
-                Write(pipeline.dlq_topic, partition, record.key, record.value, edited_headers(event))
-            )
-            edits.append(EditKey(claimed, max(written_at, 0)).encode())
+            write = Write(pipeline.dlq_topic, partition, record.key, record.value, edited_headers(event))
+            try:
+                edits.append(EditKey(claimed, max(await producer.write_one(write), 0)).encode())
+            except TooLarge:
+                log.warning(
+                    "a dead letter that was published again does not fit into the dead-letter topic; the event runs as "
+                    "it was before",
+                    dead_letter=str(claimed),
+                    bytes=record.size,
+                )
         now = now_ms()
         person = cut(record.header(PUBLISHED_BY) or "", BY_BYTES)
         by = person or BY
@@ -130,7 +136,15 @@ class Republished:
         await producer.write(Write(pipeline.tasks_topic, 0, key, value) for key, value in wishes)
 
     async def _list(self, record: SourceRecord) -> None:
-        """Put a record into the dead-letter topic as it is, marked as foreign."""
-        headers = (*record.headers, (FOREIGN, record.id.encode()))
-        write = Write(self._context.pipeline.dlq_topic, record.partition, record.key, record.value, headers)
-        await self._context.producer.write_one(write)
+        """Put a record into the dead-letter topic as it is, marked as foreign; without its value and its headers if it
+        does not fit."""
+        topic, mark = self._context.pipeline.dlq_topic, (FOREIGN, record.id.encode())
+        omitted = (mark, (VALUE_OMITTED, b"true"))
+        whole = Write(topic, record.partition, record.key, record.value, (*record.headers, mark))
+        for write in (whole, Write(topic, record.partition, record.key, None, omitted)):
+            try:
+                await self._context.producer.write_one(write)
+            except TooLarge:
+                continue
+            return
+        await self._context.producer.write_when_it_fits(Write(topic, record.partition, None, None, omitted))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import astuple
+from dataclasses import astuple, replace
 from enum import StrEnum
 
 from app.delivery.operator_task import LetterFilter
@@ -40,4 +40,5 @@ def decode_cursor(cursor: str, chosen: LetterFilter, statuses: Collection[ShownS
 
 
 def _about(chosen: LetterFilter, statuses: Collection[ShownStatus]) -> object:
-    return astuple(chosen), sorted(map(str, statuses))
+    """What a cursor belongs to. Its times are left out: an age such as 24h is another time for each page."""
+    return astuple(replace(chosen, since_ms=None, until_ms=None)), sorted(map(str, statuses))

@@ -125,6 +125,16 @@ def test_a_task_is_read_back(one: OperatorTask) -> None:
     assert decode_task("t", one.encode()) == one
 
 
+@pytest.mark.parametrize(("names", "changed_ms", "selected"), [(63, 20, True), (64, 9, True), (64, 20, False)])
+def test_where_names_of_tasks_may_be_missing_no_task_handles_a_dead_letter_again(
+    names: int, changed_ms: int, selected: bool
+) -> None:
+    """The record names the last 64 tasks. An older one that is not over must not take its dead letter again."""
+    one = letter(tasks=tuple(f"t-{number}" for number in range(names)), changed_ms=changed_ms)
+    assert task(id="first", created_ms=10).selects(LetterId(0, 1), one) is selected
+    assert TASKS_KEPT == 64
+
+
 def test_more_dead_letters_than_a_partition_can_have_are_refused() -> None:
     with pytest.raises(StateError):
         decode_task("t", task(matched={0: MOST_LETTERS + 1}).encode())

@@ -24,7 +24,7 @@ from app.delivery.partition_record import PartitionState
 from app.delivery.record import SourceRecord
 from app.delivery.state_fields import LARGEST
 from app.engine.letter_sources import ValuesUnavailable
-from app.kafka.durable_producer import Write
+from app.kafka.durable_producer import TooLarge, Write
 from tests.support.examples import examples
 from tests.unit.engine.fakes import MemoryStates
 from tests.unit.engine.world import MAX_ATTEMPTS, PIPELINE, Event, Lost, World
@@ -438,6 +438,34 @@ async def test_what_can_fit_no_dead_letter_is_listed_without_waiting(monkeypatch
     elsewhere = edited_headers(SourceRecord(PIPELINE.topic, 1, 1, 0, b"c", b"x"))
     put(world, PIPELINE.topic, *((b"c", b"x", elsewhere) for _ in range(5)))
     await until(lambda: sum(one.foreign for one in world.letters().known) >= 5 + 3)
+    await world.stop()
+
+
+@pytest.mark.parametrize("fits", [True, False])
+async def test_what_is_published_again_and_does_not_fit_stops_nobody(fits: bool) -> None:
+    """The main topic may take more than the dead-letter topic does."""
+    world = await dead_letters_of(Event("a", "never"))
+    write_one, largest = world.producer.write_one, len(Event("a").value or b"")
+
+    async def refusing(record: Write) -> int:
+        if record.topic == PIPELINE.dlq_topic and len(record.value or b"") > largest:
+            raise TooLarge("refused")
+        return await write_one(record)
+
+    world.producer.write_one = refusing  # type: ignore[method-assign]
+    headers = edited_headers(SourceRecord(PIPELINE.topic, 0, 0 if fits else 77, 0, b"a", b"x"))
+    world.events += [Event("a", "invalid"), Event("b")]
+    put(world, PIPELINE.topic, (b"a", b"a|ok" + b" " * 2 * largest, headers), (b"b", Event("b").value, ()))
+    await until(lambda: world.outcomes() == ({"synced": 2} if fits else {"failed": 1, "synced": 1}))
+    assert world.bugs == []
+    if not fits:
+        await until(lambda: any(one.foreign for one in world.letters().known))
+        world.wish("t", Action.REDRIVE)
+        await until(world.tasks_are_over)
+        [foreign] = [known.record for one, known in world.letters().known.items() if one.foreign]
+        assert (foreign.status, foreign.place) == (LetterStatus.OPEN, None), (
+            "its value is gone, and it never runs as null"
+        )
     await world.stop()
 
 

@@ -292,6 +292,13 @@ def test_a_cursor_that_was_not_given_is_refused(case: Case, cursor: str) -> None
         case.index.page(cursor=cursor)
 
 
+def test_the_next_page_of_an_age_is_the_next_page_although_the_time_has_moved(case: Case) -> None:
+    case.write((A, 1, letter(failed=7)), (C, 1, letter(failed=9)))
+    first = case.index.page(LetterFilter(since_ms=5), limit=1)
+    second = case.index.page(LetterFilter(since_ms=6), limit=1, cursor=first.next)
+    assert [one.id for one in (*first.items, *second.items)] == [C, A]
+
+
 def test_a_cursor_is_of_use_for_its_own_filter_only(case: Case) -> None:
     case.write((A, 1, letter()), (B, 1, letter()))
     cursor = case.index.page(limit=1).next
