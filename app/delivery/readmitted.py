@@ -20,6 +20,8 @@ from app.delivery.parked_events import ParkedEvent, failing_entry, read_failing
 
 # The record is rewritten with every group commit, so at most this many entries may stand in it.
 MOST_READMITTED = 200
+# So many of them may be run again. The others are for what is only closed: it waits for no target that is down.
+MOST_REDRIVEN = 150
 
 
 class Handling(StrEnum):

@@ -11,7 +11,7 @@ from app.delivery.errors import SYNC_ERASED, SYNC_OPERATOR
 from app.delivery.operator_task import OperatorTask
 from app.delivery.outcome import Outcome
 from app.delivery.parked_events import ParkedEvent, kept_event_id
-from app.delivery.readmitted import MOST_READMITTED, Handling, Readmitted
+from app.delivery.readmitted import MOST_READMITTED, MOST_REDRIVEN, Handling, Readmitted
 from app.delivery.record import SourceRecord
 from app.delivery.state_fields import LARGEST
 from app.engine.context import EngineContext, now_ms
@@ -65,6 +65,11 @@ class HandledLetters:
         """How many more may be handled now."""
         state = self._journal.state
         return MOST_READMITTED - len(state.readmitted.keys() | self._parking.admitting.keys() | self._closing.keys())
+
+    @property
+    def room_to_run(self) -> int:
+        """How many more may be run again now."""
+        return self.room - (MOST_READMITTED - MOST_REDRIVEN)
 
     def may_begin(self, known: KnownLetter) -> bool:
         """Whether the event of a dead letter is settled, and nothing is done with it."""

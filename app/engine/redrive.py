@@ -171,7 +171,8 @@ class Redrive:
     async def _advance(self, task: OperatorTask) -> bool:
         """Begin with more dead letters of a task. Returns whether there may be more at once."""
         context = self._context
-        room = min(PAGE, self._handled.room, self._pace.allowed(task, asyncio.get_running_loop().time()))
+        free = self._handled.room_to_run if task.action is Action.REDRIVE else self._handled.room
+        room = min(PAGE, free, self._pace.allowed(task, asyncio.get_running_loop().time()))
         if room <= 0:
             return False
         if task.action is Action.REDRIVE and (context.room.full_of_parked or self._no_target_is_up()):

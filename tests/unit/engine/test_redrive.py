@@ -21,6 +21,7 @@ from app.delivery.letter_id import LetterId, letter_key
 from app.delivery.operator_task import Action, decode_task
 from app.delivery.outcome import Outcome
 from app.delivery.partition_record import PartitionState
+from app.delivery.readmitted import MOST_READMITTED, MOST_REDRIVEN
 from app.delivery.record import SourceRecord
 from app.delivery.state_fields import LARGEST
 from app.engine.letter_sources import ValuesUnavailable
@@ -592,6 +593,26 @@ async def test_redrives_that_were_counted_to_the_end_leave_a_record_that_can_be_
     await until(world.tasks_are_over)
     assert (world.letter(0).redrives, world.letter(0).tasks) == (LARGEST, ("t",))
     await world.stop()
+
+
+async def test_what_is_only_closed_waits_for_no_target_that_is_down() -> None:
+    many = MOST_READMITTED + 10
+    events = [Event(f"c{number}@a", "never") for number in range(many)]
+    world = await dead_letters_of(
+        *events, Event("dan@b", "never"), Event("eve@b", "never"),
+        breaker_failures=3, probe_seconds=3600.0, concurrency=20, max_parked=5000,
+    )  # fmt: skip
+    world.flow.gate = asyncio.Event()
+    world.wish("t", Action.REDRIVE, *range(many))
+    await until(lambda: len(world.state().readmitted) == MOST_REDRIVEN)
+    world.flow.down = {"a"}
+    world.flow.gate.set()
+    world.flow.gate = None
+    world.wish("d", Action.DISCARD, many)
+    world.publish(Event("eve@b", "delete"))
+    await until(lambda: world.letter(many).status is LetterStatus.DISCARDED)
+    await until(lambda: world.letter(many + 1).settlement.reason == "SYNC-ERASED")
+    await world.die()
 
 
 async def test_what_was_begun_is_finished_after_a_cancel_and_nothing_more_is_begun() -> None:
