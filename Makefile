@@ -69,7 +69,7 @@ test: setup ## Run all tests except the long torture, JOBS (3) files at a time
 	$(BIN)/pytest --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 unit: setup ## Run the tests that start no broker and no worker process, with a quarter of the random examples
-	EXAMPLES_DIVISOR=4 $(BIN)/pytest tests/unit --numprocesses auto $(ARGS)
+	EXAMPLES_DIVISOR=4 $(BIN)/pytest tests/unit --numprocesses auto --dist loadfile $(ARGS)
 
 lint: setup ## Check style, types, imports between rooms, Dockerfile, compose file, schemas and generated pages
 	$(BIN)/ruff check .
