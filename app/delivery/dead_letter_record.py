@@ -123,6 +123,15 @@ class DeadLetter:
     has_key: bool = True  # a readable key, so it can be redriven
     changed_ms: int = field(default=0)  # when the record was written
 
+    def may_stand_in_main(self, wanted: ValuePlace | None) -> bool:
+        """Whether the main topic may have the bytes that are not at ``wanted`` any more: not those of an edit."""
+        return self.place is not None and self.original is None and wanted == self.place
+
+    def is_about(self, key: bytes | None) -> bool:
+        """Whether this is the key of the dead letter's consumer."""
+        consumer = self.settlement.consumer_id
+        return consumer is not None and key == consumer.encode(errors="replace")
+
     def encode(self) -> bytes:
         """JSON."""
         document = {

@@ -290,19 +290,10 @@ class Redrive:
     ) -> dict[int, SourceRecord]:
         """The events whose dead letters lost their bytes, from the main topic, and their places in ``places``. An edit
         stands nowhere else."""
-        wanted = {
-            known.id.offset: known.record.settlement.consumer_id
-            for known in lost
-            if known.record.original is None and known.record.place is not None
-            if places[known.id.offset] == known.record.place
-        }
-        there: dict[int, ValuePlace | None] = {offset: ValuePlace(Holder.MAIN, offset) for offset in wanted}
+        letters = {one.id.offset: one.record for one in lost if one.record.may_stand_in_main(places[one.id.offset])}
+        there: dict[int, ValuePlace | None] = {offset: ValuePlace(Holder.MAIN, offset) for offset in letters}
         found = await self._read(there)
-        theirs = {
-            offset: record
-            for offset, record in found.items()
-            if (consumer := wanted[offset]) is not None and record.key == consumer.encode(errors="replace")
-        }
+        theirs = {offset: record for offset, record in found.items() if letters[offset].is_about(record.key)}
         places |= {offset: there[offset] for offset in theirs}
         return theirs
 

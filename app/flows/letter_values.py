@@ -54,15 +54,12 @@ class LetterValues:
         found = self._read_all({one.id: place for one in listed if (place := self.place(one)) is not None})
         # The dead-letter topic may have lost bytes that the main topic still has; an edit stands nowhere else.
         lost = {
-            one.id: one.letter.settlement.consumer_id
+            one.id: one.letter
             for one in listed
-            if one.id not in found and not one.id.foreign and one.letter.place is not None
-            if one.letter.original is None and self._edit(one.id) is None
+            if one.id not in found and not one.id.foreign and one.letter.may_stand_in_main(self.place(one))
         }
-        for letter, record in self._read_all({one: ValuePlace(Holder.MAIN, one.offset) for one in lost}).items():
-            consumer = lost[letter]
-            if consumer is not None and record.key == consumer.encode(errors="replace"):
-                found[letter] = record
+        in_main = self._read_all({one: ValuePlace(Holder.MAIN, one.offset) for one in lost})
+        found |= {letter: record for letter, record in in_main.items() if lost[letter].is_about(record.key)}
         return found
 
     def _read_all(self, places: dict[LetterId, ValuePlace]) -> dict[LetterId, SourceRecord]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,7 @@ def tell(kafka: KafkaProbe, settings: KafkaSettings) -> None:
     pipeline = pipeline_of(settings)
     kafka.produce(pipeline.topic, [(f"C-{n}", value) for n, value in enumerate(SENT)], partition=0)
     in_main = {n: letter(event=f"e-{n}", consumer=f"C-{n}", place=ValuePlace(Holder.MAIN, n)) for n in range(5)}
+    in_main[0] = replace(in_main[0], place=ValuePlace(Holder.DLQ, 99))  # lost there, and still in the main topic
     letters = in_main | {
         9: letter(event="e-9"),
         10: letter(LetterStatus.SETTLED, event="e-10"),
